@@ -1,0 +1,50 @@
+"""poptrain: population-based training. Hyperparameters are tuned while the population trains.
+
+>>> import poptrain as pt
+>>> def train(carry, hp, steps, seed):                        # gradient ascent on 1 - x², from x = 1
+...     x = 1.0 if carry is None else carry
+...     for _ in range(steps):
+...         x -= 2 * hp["lr"] * x
+...     return x, {"score": 1 - x * x}
+>>> space = pt.Space(lr=pt.LogUniform(1e-4, 1e-1))
+>>> run = pt.run(pt.pbt(space, population=4, interval=5), train, stop=pt.steps(50))
+>>> run.best.score > 0.9
+True
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from poptrain import errors
+from poptrain.algorithms import grid_search, pbt, random_search
+from poptrain.core import History, Lost, Result, Task, rank
+from poptrain.errors import PoptrainError, UsageError, did_you_mean
+from poptrain.experiment import Experiment
+from poptrain.outcome import Run, open_run
+from poptrain.parts.exploit import tournament, truncation, welch
+from poptrain.parts.explore import additive, perturb, resample
+from poptrain.rng import rng
+from poptrain.run import resume, run
+from poptrain.space import Choice, Complement, Int, LogInt, LogUniform, Ordinal, Space, Uniform, nested
+from poptrain.stop import any_of, generations, score, seconds, steps
+from poptrain.trainable import Trainable, jax_trainable
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Choice", "Complement", "Experiment", "History", "Int", "LogInt", "LogUniform", "Lost", "Ordinal", "PoptrainError", "Result",
+    "Run", "Space", "Task", "Trainable", "Uniform", "UsageError", "additive", "any_of", "errors", "executors", "generations",
+    "grid_search", "jax_trainable", "nested", "open_run", "pbt", "perturb", "random_search", "rank", "resample", "resume", "rng",
+    "run", "score", "seconds", "steps", "tournament", "truncation", "welch",
+]  # fmt: skip
+
+_MODULES = ("executors", "views", "plots", "rl", "testing")
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the larger parts of the package when they are first named: ``pt.executors``, ``pt.views``, ``pt.rl`` …"""
+    if name in _MODULES:
+        return import_module(f"poptrain.{name}")
+    raise AttributeError(f"module 'poptrain' has no attribute {name!r}.{did_you_mean(name, [*__all__, *_MODULES])}")

@@ -1,0 +1,38 @@
+"""The one place where JAX comes in: import it from here, so that XLA's CPU flags are set before its backend starts.
+
+With jaxlib 0.10 on few cores, a batched training loop dead-locks in most runs under XLA's concurrency-optimised CPU
+scheduler (every pool thread idle, the caller in ``BlockUntilReady``). Without it no run hung, at the same speed.
+Whoever needs JAX writes ``from poptrain._jax import jax, jnp``; importing starts no backend and compiles nothing.
+"""
+
+from __future__ import annotations
+
+import os
+
+from poptrain.errors import UsageError
+
+FLAG = "--xla_cpu_enable_concurrency_optimized_scheduler"
+
+
+class MissingExtra(UsageError, ImportError):
+    """An optional package is not installed; the message names the extra that brings it."""
+
+
+def protect_from_deadlock(environment: dict[str, str] | os._Environ[str] = os.environ) -> None:
+    """Appends the scheduler flag to ``XLA_FLAGS``, unless the user has chosen it already."""
+    flags = environment.get("XLA_FLAGS", "")
+    if FLAG not in flags:
+        environment["XLA_FLAGS"] = f"{flags} {FLAG}=false".strip()
+
+
+protect_from_deadlock()
+
+try:
+    import jax
+    import jax.numpy as jnp
+except ImportError as error:
+    raise MissingExtra(
+        f"this part of poptrain needs JAX: pip install 'poptrain[rl]' ({error})", name="jax"
+    ) from error
+
+__all__ = ["FLAG", "MissingExtra", "jax", "jnp", "protect_from_deadlock"]

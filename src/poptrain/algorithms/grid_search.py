@@ -1,0 +1,34 @@
+"""Grid search: one member for every point of a grid over the space, each trained to the budget.
+
+    for each point of the product of the levels: train with it to the budget
+
+Numeric parameters get equally spaced levels in their own scale (log for log types), ends included; choices, ordinals and
+short integer ranges all their values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from poptrain.algorithms.random_search import Independent
+from poptrain.errors import UsageError
+from poptrain.parts import rounds
+from poptrain.parts.rounds import FrozenDict
+from poptrain.space import Space
+
+
+def grid_search(space: Space, *, levels: int | Mapping[str, int] = 3, interval: int | rounds.Seconds) -> Independent:
+    """Returns grid search.
+
+    Args:
+        space: the hyperparameters and their ranges.
+        levels: values per numeric parameter: one number for all, or one by name.
+        interval: steps between two results of a member.
+    """
+    rounds.check_space("grid_search", space)
+    rounds.check_interval("grid_search", interval)
+    for level in levels.values() if isinstance(levels, Mapping) else (levels,):
+        if isinstance(level, bool) or not isinstance(level, int) or level < 1:
+            raise UsageError(f"grid_search: levels={levels!r}, expected a whole number from 1, or one for each parameter by name.")
+    points = space.grid(levels)
+    return Independent(space, interval, len(points), tuple(FrozenDict(point) for point in points))

@@ -1,0 +1,173 @@
+"""Population Based Training. Jaderberg et al. 2017, "Population Based Training of Neural Networks", arXiv:1711.09846.
+
+Algorithm 1, for every member (θ, h, p, t), asynchronously:
+
+    θ ← step(θ | h);  p ← eval(θ)                        a task: `interval` steps and one evaluation
+    if ready(p, t):                                      its result is told
+        h', θ' ← exploit(h, θ, p, P)                     another member's task becomes the parent
+        if θ ≠ θ':  h, θ ← explore(h', θ', P)            new hyperparameters, only after a copy
+    update P with (θ, h, p, t + 1)                       the history
+
+    paper   here                          shape
+    P       the seats of the history      (population,)
+    θ       checkpoint of `standing`      opaque
+    p       score of `standing`           scalar; the donor's right after a copy, so no second evaluation is needed
+    h       hparams of the seat's newest task
+    ready   every `interval` steps, after `warmup`
+
+Departures from the paper: a diverged or failed member is replaced at once, by every strategy; values are clipped to their
+range; ties are broken by a keyed random order; nobody exploits at the budget, where no training would follow; `average`
+smooths the score over a lineage. The synchronous form (`sync=True`) ranks everybody at a barrier, from one snapshot.
+Departures from the reference code: no public code of the authors exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, get_args
+
+from poptrain.core import History, Task, Value
+from poptrain.errors import UsageError, did_you_mean
+from poptrain.parts import rounds
+from poptrain.parts.exploit import Exploit, truncation
+from poptrain.parts.explore import Clone, Explore, as_explore, perturb
+from poptrain.parts.population import Population
+from poptrain.rng import rng
+from poptrain.space import Space
+
+Copy = Literal["both", "weights", "hparams"]
+
+
+def pbt(
+    space: Space,
+    population: int = 8,
+    *,
+    interval: int | rounds.Seconds,
+    sync: bool = True,
+    exploit: Exploit | None = None,
+    explore: Any = perturb(),
+    copy: Copy = "both",
+    warmup: int = 0,
+    average: int = 1,
+    initial: Sequence[Mapping[str, Value]] = (),
+) -> Pbt:
+    """Returns population based training.
+
+    Args:
+        space: the hyperparameters and their ranges.
+        population: number of members; the paper's gains begin at about 20, and 4 to 8 already work.
+        interval: steps between decisions of one member (the paper's ready), in the trainable's own steps.
+        sync: wait for all members before deciding, or decide for each as it reports.
+        exploit: `truncation(fraction)` (default 0.2), `welch(alpha, window)` or `tournament()`.
+        explore: `perturb`, `additive`, `resample`, None (selection alone) or ``f(hparams, generator) -> hparams``.
+        copy: what a loser takes from its donor: "both", "weights" or "hparams".
+        warmup: steps before which nobody exploits (failed members are still replaced).
+        average: how many results of a lineage the selection score is averaged over.
+        initial: known-good configurations for the first members; names left out are drawn.
+
+    Raises:
+        UsageError: an argument is out of range.
+
+    >>> import poptrain as pt
+    >>> pt.pbt(pt.Space(lr=pt.LogUniform(1e-4, 1e-1)), population=4, interval=10).seats
+    4
+    """
+    rounds.check_space("pbt", space)
+    rounds.check_population("pbt", population, initial)
+    rounds.check_interval("pbt", interval)
+    exploit = truncation(0.2) if exploit is None else exploit
+    if not hasattr(exploit, "donor"):
+        raise UsageError(f"pbt: exploit={exploit!r}, expected pt.truncation(fraction), pt.welch(alpha, window) or pt.tournament().")
+    if copy not in get_args(Copy):
+        raise UsageError(f"pbt: copy={copy!r}, expected 'both', 'weights' or 'hparams'.{did_you_mean(copy, get_args(Copy))}")
+    for name, value, least in (("warmup", warmup, 0), ("average", average, 1)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise UsageError(f"pbt: {name}={value!r}, expected a whole number from {least}.")
+    return Pbt(space, population, interval, bool(sync), exploit, as_explore(explore), copy, warmup, average,
+               rounds.freeze(initial, space))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pbt:
+    """The algorithm as a value; see `pbt`."""
+
+    space: Space
+    population: int
+    interval: int | rounds.Seconds
+    sync: bool
+    exploit: Exploit
+    explore: Explore
+    copy: Copy = "both"
+    warmup: int = 0
+    average: int = 1
+    initial: tuple[Any, ...] = ()
+
+    @property
+    def seats(self) -> int:
+        return self.population
+
+    def ask(self, history: History) -> tuple[Task, ...]:
+        """Returns the next tasks of `history`; () while waiting, and when all members are finished or failed."""
+        if history.n == 0:
+            return rounds.first_round(history, self.space, self.population, self.interval, self.initial)
+        seats = rounds.turns(history, self.sync)
+        return self._decide(history, seats) if seats else ()
+
+    def needed(self, history: History) -> frozenset[int]:
+        """Returns the tasks whose checkpoints may still become parents."""
+        return rounds.needed(history)
+
+    def _decide(self, history: History, seats: list[int]) -> tuple[Task, ...]:
+        population = Population.of(history, self.average)
+        heads = history.heads()
+        plans: list[tuple[int, int, Mapping[str, Value], bool, Mapping[str, Value]]] = []
+        for seat in seats:
+            own, position = int(heads[seat]), population.position(seat)
+            id = history.n + len(plans)
+            failed = not history.ok(own)
+            donor = None
+            if failed or history.step(own) >= self.warmup:
+                donor = self.exploit.donor(population, position, partial(rng, history.seed, id, "exploit"))
+            if donor is None:
+                if not failed:
+                    plans.append((seat, own, history.task(own).hparams, False, {}))
+                continue  # a failed member with nobody to clone waits: someone may still deliver
+            given = int(heads[population.seats[donor]])
+            parent = int(population.standing[donor])
+            note = {"from": int(population.seats[donor]), "own": _known(population.scores[position]),
+                    "donor": float(population.scores[donor])}  # fmt: skip
+            if self.copy == "hparams" and not failed:
+                parent = own
+            hparams = history.task(own if self.copy == "weights" else given).hparams
+            plans.append((seat, parent, self._static(history, hparams, parent), True, note))
+        return self._tasks(history, plans)
+
+    def _static(self, history: History, hparams: Mapping[str, Value], parent: int) -> Mapping[str, Value]:
+        """Returns `hparams` with the static values of the weights that are trained on."""
+        names = self.space.static_names
+        if not names:
+            return hparams
+        weights = history.task(parent).hparams
+        return {**hparams, **{name: weights[name] for name in names}}
+
+    def _tasks(self, history: History, plans: list[Any]) -> tuple[Task, ...]:
+        clones = [
+            Clone(history.n + index, seat, parent, hparams)
+            for index, (seat, parent, hparams, cloned, _) in enumerate(plans)
+            if cloned
+        ]
+        proposals = iter(self.explore.propose(history, self.space, clones) if clones else ())
+        tasks = []
+        for index, (seat, parent, hparams, cloned, note) in enumerate(plans):
+            if cloned:
+                hparams, why = next(proposals)
+                note = {**note, **why}
+            tasks.append(rounds.segment(history, history.n + index, seat, hparams, parent, self.interval, note))
+        return tuple(tasks)
+
+
+def _known(score: float) -> float | None:
+    """Returns the score, or None for a member that failed: notes are for people."""
+    return float(score) if score == score else None

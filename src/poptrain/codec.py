@@ -1,0 +1,142 @@
+"""The lines of the log as text: facts and administration to JSON and back, pure functions.
+
+    {"v":1,"q":412,"e":3,"w":"2026-11-21T09:30:57.123Z","t":"results","d":[{"task":40,"score":0.93,…}],"c":"5f1e77a0"}
+
+``v`` major version, ``q`` number of the line in the run from 0, ``e`` epoch (how often the run was opened), ``w`` wall time
+for display, ``t`` type, ``d`` data, ``c`` CRC-32 of the line without ``,"c":"…"``, begun from the CRC of the line before: a
+changed, dropped, swapped or merged line is found at once. Facts (`tasks`, `results`, `lost`) keep the field names of `Task`
+and `Result`; fields at their default are left out, and so is a curve of one point, the score itself. All is strict ASCII
+JSON with floats in their shortest exact form; ``{"$f": "nan"}`` stands for what JSON cannot say.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields as fields_of
+from math import isfinite
+from typing import Any, NamedTuple
+from zlib import crc32
+
+import numpy as np
+
+from poptrain.core import Line, Lost, Result, Task
+from poptrain.errors import UsageError
+
+VERSION = 1
+
+
+class Entry(NamedTuple):
+    """One line, decoded."""
+
+    type: str
+    data: Any
+    seq: int
+    epoch: int
+    wall: str
+    crc: int  # of this line: where the next one starts
+
+
+def encode_line(type: str, data: Any, *, seq: int, epoch: int, wall: str, crc: int) -> tuple[bytes, int]:
+    """Returns a line, with its newline, and its CRC; `crc` is that of the line before, 0 for the first."""
+    entry = {"v": VERSION, "q": seq, "e": epoch, "w": wall, "t": type, "d": data}
+    try:
+        text = _dump(entry)
+    except ValueError:  # a non-finite float
+        text = ""
+    if not text or '"$f"' in text:
+        text = _dump(_tagged(entry))
+    body = text.encode()
+    crc = crc32(body, crc)
+    return b'%s,"c":"%08x"}\n' % (body[:-1], crc), crc
+
+
+def decode_line(line: bytes, crc: int) -> Entry:
+    """Returns what a line (without its newline) says; raises ValueError that tells why it cannot follow a line with `crc`."""
+    if line[-16:-10] != b',"c":"' or line[-2:] != b'"}':
+        raise ValueError("incomplete line")
+    crc = crc32(b"}", crc32(line[:-16], crc))
+    if line[-10:-2] != b"%08x" % crc:
+        raise ValueError("checksum mismatch")
+    entry = json.loads(line.decode(), object_hook=_untagged if b'"$f"' in line else None)
+    if entry["v"] > VERSION:
+        raise UsageError(f"the log was written by a newer poptrain (format {entry['v']}, this one reads {VERSION}): upgrade.")
+    return Entry(entry["t"], entry["d"], entry["q"], entry["e"], entry["w"], crc)
+
+
+def encode_facts(line: Line) -> tuple[str, Any]:
+    """Returns the type and the data of a line of facts."""
+    if isinstance(line[0], Lost):
+        return "lost", line[0].task
+    if isinstance(line[0], Task):
+        return "tasks", [_lean(task, _TASK) for task in line]
+    return "results", [_of_result(result) for result in line]
+
+
+def decode_facts(type: str, data: Any) -> Line | None:
+    """Returns the facts of a line, or None if it is administration."""
+    if type == "results":
+        return tuple([_result(**each) for each in data])
+    if type == "tasks":
+        return tuple([_task(**each) for each in data])
+    return (Lost(data),) if type == "lost" else None
+
+
+# What may be left out, and what it then is. (Not read from the dataclasses: the format must not change when they do.)
+_TASK = {"parent": None, "evals": 1, "teacher": None, "progress": None, "tags": {}, "note": {}}
+_RESULT = {"returns": (), "metrics": {}, "checkpoint": None, "error": None, "seconds": 0.0}
+_FIELDS = {kind: tuple(field.name for field in fields_of(kind)) for kind in (Task, Result)}
+
+
+def _lean(fact: Task | Result, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    pairs = ((name, getattr(fact, name)) for name in _FIELDS[type(fact)])
+    return {name: value for name, value in pairs if name not in defaults or value != defaults[name]}
+
+
+def _of_result(result: Result) -> dict[str, Any]:
+    data = _lean(result, _RESULT)
+    if len(result.curve) == 1 and repr(tuple(result.curve[0])) == repr((result.step, result.score)):
+        del data["curve"]  # compared as text: NaN equals itself, and -0.0 is not 0.0
+    return data
+
+
+def _task(id, member, hparams, steps, seed, parent=None, evals=1, teacher=None, progress=None, tags=None, note=None, **_):
+    progress = None if progress is None else tuple(progress)
+    return Task(id, member, hparams, parent, steps, seed, evals, teacher, progress, tags or {}, note or {})
+
+
+def _result(task, score, step, curve=None, returns=(), metrics=None, checkpoint=None, error=None, seconds=0.0, **_):
+    curve = ((step, score),) if curve is None else tuple([tuple(point) for point in curve])
+    return Result(task, score, step, curve, tuple(returns), metrics or {}, checkpoint, error, seconds)
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, separators=(",", ":"), default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Sequence):
+        return list(value)
+    raise TypeError(f"{type(value).__qualname__} {value!r} cannot be written to the log: use a number, a string, a list or a dict")
+
+
+def _tagged(value: Any) -> Any:
+    if not isinstance(value, (str, int, float, dict, list, tuple, type(None))):
+        value = _plain(value)
+    if isinstance(value, float):
+        return float(value) if isfinite(value) else {"$f": repr(float(value))}
+    if isinstance(value, dict):
+        tagged = {key: _tagged(item) for key, item in value.items()}
+        return {"$f": list(tagged.items())} if "$f" in tagged else tagged
+    return [_tagged(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _untagged(value: dict[str, Any]) -> Any:
+    tag = value.get("$f")
+    return value if tag is None else dict(tag) if isinstance(tag, list) else float(tag)

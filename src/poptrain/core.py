@@ -1,0 +1,406 @@
+"""The nouns: Task, Result, Lost, and the History that they add up to.
+
+A run is an append-only sequence of *lines*. A line is a tuple of tasks that one ``ask`` decided, a tuple of results that
+were observed together, or one ``Lost`` checkpoint. `History` is that sequence up to some line, columnar, so that an
+algorithm reads it with numpy; it never changes under the reader: `add` returns a longer one that shares the columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import isfinite
+from typing import Any, TypeVar
+
+import numpy as np
+
+Value = bool | int | float | str | None
+Hparams = Mapping[str, Value]
+Carry = Any
+Metrics = Mapping[str, Any]
+State = TypeVar("State")
+
+NEVER = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One training segment of one member, as it was decided."""
+
+    id: int  # dense 0, 1, 2, …
+    member: int  # a seat; at most one pending task per seat
+    hparams: Hparams  # complete: what the task really trains with
+    parent: int | None  # task whose checkpoint it continues; None = fresh init
+    steps: int  # 0 = evaluate only
+    seed: int  # task_seed(run seed, id)
+    evals: int = 1  # equally spaced evaluations
+    teacher: int | None = None  # distil from this task's checkpoint while training
+    progress: tuple[float, float] | None = None  # begin and end fraction of the distillation
+    tags: Mapping[str, int | str] = field(default_factory=dict)  # what the algorithm reads back later
+    note: Mapping[str, Value] = field(default_factory=dict, compare=False)  # why; for people, never read back
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a task. A failure is a value: `error` is set and the score is NaN."""
+
+    task: int
+    score: float
+    step: int  # cumulative along the lineage, in the user's steps
+    curve: Sequence[tuple[int, float]] = ()  # (step, score) per evaluation; ends in (step, score)
+    returns: Sequence[float] = ()  # episode returns or repeated evaluations
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    checkpoint: str | None = None  # "name:hash" of the committed carry
+    error: str | None = None
+    seconds: float = 0.0
+
+    @property
+    def healthy(self) -> bool:
+        """True if this result may become a parent, a teacher or the best."""
+        return self.error is None and self.checkpoint is not None and isfinite(self.score)
+
+    def flipped(self) -> Result:
+        """Returns the same result with the sign of every score changed (``mode="min"``)."""
+        curve = tuple((step, -score) for step, score in self.curve)
+        returns = tuple(-value for value in self.returns)
+        return replace(self, score=-self.score, curve=curve, returns=returns)
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A committed checkpoint turned out damaged: the task counts as failed from this line on."""
+
+    task: int
+
+
+Line = tuple[Task, ...] | tuple[Result, ...] | tuple[Lost]
+
+
+class History:
+    """All that was decided and observed up to one line.
+
+    Columns are indexed by task id; ``told``, ``issued`` and ``lost`` hold line numbers (`NEVER` if it did not happen), so
+    a prefix is a length and a comparison. Scores are maximised: the sign of ``mode="min"`` was flipped before.
+    """
+
+    __slots__ = ("_columns", "budget", "lines", "n", "seed", "sign")
+
+    def __init__(self, seed: int = 0, budget: int | None = None, sign: int = 1):
+        self.seed, self.budget, self.sign = seed, budget, sign  # sign: -1 if the user minimises; only `table` uses it
+        self.lines, self.n = 0, 0
+        self._columns = _Columns()
+
+    # -- growing ------------------------------------------------------------------------------------------------------
+
+    def add(self, line: Sequence[Task] | Sequence[Result] | Sequence[Lost] | Lost) -> History:
+        """Returns the history one line longer; adding to an old prefix branches and leaves the longer one alone."""
+        line = (line,) if isinstance(line, Lost) else tuple(line)
+        if not line:
+            return self
+        columns = self._columns if self._columns.lines == self.lines else self._branch()
+        columns.append(line)
+        return self._view(columns, columns.lines, columns.n)
+
+    def at(self, lines: int) -> History:
+        """Returns the prefix of the first `lines` lines."""
+        if not 0 <= lines <= self.lines:
+            raise IndexError(f"a history of {self.lines} lines has no prefix of {lines} lines")
+        return self._view(self._columns, lines, self._columns.size_at[lines])
+
+    def with_budget(self, budget: int | None) -> History:
+        """Returns the same history under another budget (steps per lineage)."""
+        other = self._view(self._columns, self.lines, self.n)
+        other.budget = budget
+        return other
+
+    def _view(self, columns: _Columns, lines: int, n: int) -> History:
+        other = History.__new__(History)
+        other.seed, other.budget, other.sign = self.seed, self.budget, self.sign
+        other.lines, other.n, other._columns = lines, n, columns
+        return other
+
+    def _branch(self) -> _Columns:
+        columns = _Columns()
+        for line in self._columns.facts[: self.lines]:
+            columns.append(line)
+        return columns
+
+    # -- tasks and results --------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return self.n
+
+    def line(self, number: int) -> Line:
+        """Returns the facts of one line, counted from 0."""
+        if not 0 <= number < self.lines:
+            raise IndexError(f"line {number} of a history of {self.lines} lines")
+        return self._columns.facts[number]
+
+    def task(self, id: int) -> Task:
+        """Returns the task with this id."""
+        if not 0 <= id < self.n:
+            raise IndexError(f"task {id} of a history of {self.n} tasks")
+        return self._columns.tasks[id]
+
+    def result(self, id: int) -> Result | None:
+        """Returns the result of a task, or None while it is pending."""
+        self.task(id)
+        return self._columns.results[id] if self._columns.told[id] < self.lines else None
+
+    def ok(self, id: int | None) -> bool:
+        """True if the task was told, has a finite score and a checkpoint, and did not fail or get lost."""
+        if id is None or not 0 <= id < self.n:
+            return False
+        c = self._columns
+        return bool(c.told[id] < self.lines <= c.lost[id] and c.score[id] == c.score[id])
+
+    def score(self, id: int) -> float:
+        """Returns the score of a task; NaN while pending, and for every task that is not `ok`."""
+        return float(self._columns.score[id]) if self.ok(id) else float("nan")
+
+    def step(self, id: int | None) -> int:
+        """Returns the lineage steps behind a told task's checkpoint; 0 for None."""
+        return 0 if id is None or id < 0 else int(self._columns.step[id])
+
+    def spent(self, id: int | None) -> int:
+        """Returns the steps that a told task's seat has trained so far, whatever lineage they were for; 0 for None."""
+        return 0 if id is None or id < 0 else int(self._columns.spent[id])
+
+    @property
+    def oks(self) -> np.ndarray:
+        """`ok` of every task; shape (n,), bool."""
+        c, n = self._columns, self.n
+        return (c.told[:n] < self.lines) & (c.lost[:n] >= self.lines) & ~np.isnan(c.score[:n])
+
+    @property
+    def scores(self) -> np.ndarray:
+        """`score` of every task; shape (n,), float, NaN where not ok."""
+        return np.where(self.oks, self._columns.score[: self.n], np.nan)
+
+    def column(self, name: str) -> np.ndarray:
+        """Returns a read-only column, shape (n,): member, parent, teacher (-1 = none), prev, steps, issued, told, lost, step, spent."""
+        column = getattr(self._columns, name)[: self.n]
+        column.flags.writeable = False
+        return column
+
+    def encoded(self, space: Any) -> np.ndarray:
+        """Returns every task's hyperparameters in the unit cube of `space`; shape (n, d)."""
+        return self._columns.encoded(space, self.n)
+
+    # -- seats --------------------------------------------------------------------------------------------------------
+
+    @property
+    def seats(self) -> int:
+        """The number of seats that have had a task."""
+        return int((self.heads() >= 0).sum())
+
+    def heads(self) -> np.ndarray:
+        """Returns the newest task of every seat, pending or told; shape (seats,), -1 where the seat is unused."""
+        c = self._columns
+        heads = c.head[: c.width].copy()
+        if self.lines < c.lines:
+            while (late := (heads >= 0) & (c.issued[heads] >= self.lines)).any():
+                heads[late] = c.prev[heads[late]]
+        return heads
+
+    def head(self, seat: int) -> int:
+        """Returns the newest task of one seat, or -1."""
+        c = self._columns
+        id = int(c.head[seat]) if seat < c.width else -1
+        while id >= 0 and c.issued[id] >= self.lines:
+            id = int(c.prev[id])
+        return id
+
+    def open(self) -> np.ndarray:
+        """Returns the ids of the pending tasks, oldest first; shape (k,)."""
+        heads = self.heads()
+        heads = heads[heads >= 0]
+        return np.sort(heads[self._columns.told[heads] >= self.lines])
+
+    def pending(self) -> tuple[Task, ...]:
+        """Returns the pending tasks, oldest first."""
+        return tuple(self._columns.tasks[id] for id in self.open())
+
+    def standing(self) -> np.ndarray:
+        """Returns the told task whose checkpoint each seat holds: its newest result, or the parent of its pending task.
+
+        That is the published entry of the PBT paper: right after an exploit a member is worth what its parent was.
+        Shape (seats,); -1 where a seat holds nothing yet.
+        """
+        heads = self.heads()
+        if not len(heads):
+            return heads
+        open = (heads >= 0) & (self._columns.told[heads] >= self.lines)
+        return np.where(open, self._columns.parent[heads], heads)
+
+    # -- lineage ------------------------------------------------------------------------------------------------------
+
+    def ancestry(self, id: int) -> tuple[int, ...]:
+        """Returns the tasks from the root to `id`, along the parents."""
+        chain = [id]
+        while (parent := self._columns.tasks[chain[-1]].parent) is not None:
+            chain.append(parent)
+        return tuple(reversed(chain))
+
+    def best(self) -> int | None:
+        """Returns the ok task with the highest score (the earliest of equals), or None."""
+        best = self.fold("best", -1, _best)
+        return None if best < 0 else best
+
+    def fold(self, key: Hashable, initial: State, step: Callable[[State, History, Line], State]) -> State:
+        """Returns `step` folded over all lines: ``step(state, history up to and with the line, line)``.
+
+        The newest state under `key` is remembered, so a longer history costs only its new lines. States must not be
+        changed in place; the memory may be dropped at any time without changing a result.
+        """
+        c = self._columns
+        at, state = c.memo.get(key, (0, initial))
+        if at > self.lines:
+            at, state = 0, initial
+        for number in range(at, self.lines):
+            state = step(state, self.at(number + 1), c.facts[number])
+        if key not in c.memo or c.memo[key][0] < self.lines:
+            c.memo[key] = (self.lines, state)
+        return state
+
+    def forget(self) -> None:
+        """Drops all remembered fold states."""
+        self._columns.memo.clear()
+
+    def table(self) -> dict[str, list[Any]]:
+        """Returns the history as columns for a data frame: one row a task, hyperparameters under their own names.
+
+        Scores have the user's sign.
+        """
+        tasks = [self._columns.tasks[id] for id in range(self.n)]
+        results = [self.result(task.id) for task in tasks]
+        table: dict[str, list[Any]] = {
+            "task": [task.id for task in tasks],
+            "member": [task.member for task in tasks],
+            "parent": [task.parent for task in tasks],
+            "steps": [task.steps for task in tasks],
+            "step": [result and result.step for result in results],
+            "score": [result and self.sign * result.score for result in results],
+            "error": [result and result.error for result in results],
+            "seconds": [result and result.seconds for result in results],
+        }
+        for name in tasks[0].hparams if tasks else ():
+            table[f"hparams.{name}" if name in table else name] = [task.hparams[name] for task in tasks]
+        return table
+
+
+def _best(best: int, history: History, line: Line) -> int:
+    if isinstance(line[0], Result):
+        for result in line:
+            if history.ok(result.task) and (best < 0 or history.score(result.task) > history.score(best)):
+                best = result.task
+    elif isinstance(line[0], Lost) and line[0].task == best:
+        scores = history.scores
+        best = -1 if np.isnan(scores).all() else int(np.nanargmax(scores))
+    return best
+
+
+class _Columns:
+    """The storage that histories share: appended to only by the longest of them."""
+
+    _INT = ("member", "parent", "teacher", "prev", "steps", "issued", "told", "lost", "step", "spent")
+
+    def __init__(self) -> None:
+        self.tasks: list[Task] = []
+        self.results: list[Result | None] = []
+        self.facts: list[Line] = []
+        self.size_at = [0]
+        self.memo: dict[Hashable, tuple[int, Any]] = {}
+        self.units: dict[Any, tuple[int, np.ndarray]] = {}
+        self.width = 0
+        self.head = np.full(8, -1, np.int64)
+        self.score = np.full(16, np.nan)
+        for name in self._INT:
+            setattr(self, name, np.full(16, NEVER if name in ("issued", "told", "lost") else -1, np.int64))
+
+    @property
+    def lines(self) -> int:
+        return len(self.facts)
+
+    @property
+    def n(self) -> int:
+        return len(self.tasks)
+
+    def append(self, line: Line) -> None:
+        first = line[0]
+        if isinstance(first, Task):
+            for task in line:
+                self._issue(task)
+        elif isinstance(first, Result):
+            for result in line:
+                self._tell(result)
+        else:
+            if not (0 <= first.task < self.n and self.results[first.task] is not None):
+                raise ValueError(f"lost({first.task}): no result of task {first.task} was told")
+            self.lost[first.task] = min(self.lost[first.task], self.lines)
+        self.facts.append(line)
+        self.size_at.append(self.n)
+
+    def _issue(self, task: Task) -> None:
+        id, seat = task.id, task.member
+        if id != self.n or seat < 0:
+            raise ValueError(f"task {id} of member {seat}: expected the next id, {self.n}, and a seat from 0")
+        for role in (task.parent, task.teacher):
+            if role is not None and not (0 <= role < id and self.results[role] is not None):
+                raise ValueError(f"task {id}: its parent or teacher {role} was not told")
+        if id == len(self.score):
+            self._grow()
+        if seat >= len(self.head):
+            self.head = np.concatenate([self.head, np.full(max(seat + 1, len(self.head)), -1, np.int64)])
+        self.width = max(self.width, seat + 1)
+        before = int(self.head[seat])
+        if before >= 0 and self.results[before] is None:
+            raise ValueError(f"task {id}: member {seat} is still busy with task {before}")
+        self.member[id], self.prev[id], self.issued[id], self.steps[id] = seat, before, self.lines, task.steps
+        self.parent[id] = -1 if task.parent is None else task.parent
+        self.teacher[id] = -1 if task.teacher is None else task.teacher
+        self.head[seat] = id
+        self.tasks.append(task)
+        self.results.append(None)
+
+    def _tell(self, result: Result) -> None:
+        id = result.task
+        if not 0 <= id < self.n or self.results[id] is not None:
+            raise ValueError(f"result of task {id}: not pending")
+        self.results[id] = result
+        self.told[id], self.step[id] = self.lines, result.step
+        task, before = self.tasks[id], int(self.prev[id])
+        source = task.parent if task.parent is not None else task.teacher
+        trained = result.step - (0 if source is None else int(self.step[source]))
+        self.spent[id] = (0 if before < 0 else int(self.spent[before])) + max(trained, 0)
+        if result.healthy:
+            self.score[id] = result.score
+
+    def _grow(self) -> None:
+        self.score = np.concatenate([self.score, np.full(len(self.score), np.nan)])
+        for name in self._INT:
+            old = getattr(self, name)
+            fill = NEVER if name in ("issued", "told", "lost") else -1
+            setattr(self, name, np.concatenate([old, np.full(len(old), fill, np.int64)]))
+
+    def encoded(self, space: Any, n: int) -> np.ndarray:
+        filled, units = self.units.get(space, (0, np.empty((16, len(space)))))
+        if filled < n:
+            if n > len(units):
+                units = np.concatenate([units, np.empty((max(n - len(units), len(units)), len(space)))])
+            for id in range(filled, n):
+                units[id] = space.encode(self.tasks[id].hparams)
+            self.units[space] = (n, units)
+        out = units[:n]
+        out.flags.writeable = False
+        return out
+
+
+def rank(scores: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Returns indices from worst to best; non-finite scores first, ties in an order drawn from `generator`.
+
+    Only the order of the scores matters, so the result is invariant to strictly increasing transforms. Shape (n,).
+    """
+    scores = np.asarray(scores, float)
+    key = np.where(np.isfinite(scores), scores, -np.inf)
+    return np.lexsort((generator.permutation(len(scores)), key))

@@ -1,0 +1,124 @@
+"""The forms of a trainable, as executors of single members use them; see `segment.Form`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from poptrain import trees
+from poptrain.core import Hparams, Metrics, Task
+from poptrain.errors import UsageError
+from poptrain.trainable import JaxTrainable, Trainable
+
+
+def form_of(trainable: Any) -> FunctionForm | ClassForm | LaneForm:
+    """Returns the form that runs `trainable` one member at a time."""
+    if isinstance(trainable, Trainable):
+        return FunctionForm(trainable)
+    if isinstance(trainable, type):
+        return ClassForm(trainable)
+    if isinstance(trainable, JaxTrainable):
+        from poptrain.executors.vectorized import population_of  # JAX is imported only for those who use it
+
+        return LaneForm(population_of(trainable))
+    return LaneForm(trainable)
+
+
+@dataclass(frozen=True)
+class FunctionForm:
+    """A carry and the functions of `Trainable`."""
+
+    trainable: Trainable
+
+    def fresh(self, hparams: Hparams, seed: int) -> Any:
+        return self.trainable.init(hparams, seed)
+
+    def train(self, state: Any, hparams: Hparams, steps: int, seed: int) -> tuple[Any, Metrics]:
+        return _pair(self.trainable.train(state, hparams, steps, seed))
+
+    def distill(self, state: Any, teacher: Any, hparams: Hparams, steps: int, seed: int, progress: Any) -> tuple[Any, Metrics]:
+        if self.trainable.distill is None:
+            raise UsageError("this task distils from a teacher, but the trainable has no distill function.")
+        return _pair(self.trainable.distill(state, teacher, hparams, steps, seed, progress))
+
+    def save(self, store: Any, name: str, state: Any, task: Task, step: int) -> str:
+        return store.commit(name, state, task=task.id, member=task.member, step=step)
+
+    def load(self, store: Any, ref: str, hparams: Hparams, seed: int) -> Any:
+        return store.read(ref)
+
+
+@dataclass(frozen=True)
+class ClassForm:
+    """An object of a user's class, which saves and loads itself."""
+
+    cls: type
+
+    def fresh(self, hparams: Hparams, seed: int) -> Any:
+        return self.cls(hparams, seed)
+
+    def train(self, state: Any, hparams: Hparams, steps: int, seed: int) -> tuple[Any, Metrics]:
+        return state, state.train(hparams, steps)
+
+    def distill(self, state: Any, teacher: Any, hparams: Hparams, steps: int, seed: int, progress: Any) -> tuple[Any, Metrics]:
+        if not hasattr(state, "distill"):
+            raise UsageError(f"this task distils from a teacher, but {self.cls.__qualname__} has no distill method.")
+        return state, state.distill(teacher, hparams, steps, progress)
+
+    def save(self, store: Any, name: str, state: Any, task: Task, step: int) -> str:
+        state.save(store.stage(name))
+        return store.commit_staged(name, task=task.id, member=task.member, step=step)
+
+    def load(self, store: Any, ref: str, hparams: Hparams, seed: int) -> Any:
+        state = self.cls(hparams, seed)
+        state.load(store.path(ref))
+        return state
+
+
+@dataclass(frozen=True)
+class LaneForm:
+    """One member of a population trainable: a population of one. Stored carries have no leading axis."""
+
+    trainable: Any
+
+    def fresh(self, hparams: Hparams, seed: int) -> Any:
+        return self.trainable.init(_of_one(hparams), _seeds(seed))
+
+    def train(self, state: Any, hparams: Hparams, steps: int, seed: int) -> tuple[Any, Metrics]:
+        state, metrics = _pair(self.trainable.train(state, _of_one(hparams), steps, _seeds(seed)))
+        return state, {key: value[0] for key, value in metrics.items()}
+
+    def distill(self, state: Any, teacher: Any, hparams: Hparams, steps: int, seed: int, progress: Any) -> tuple[Any, Metrics]:
+        if not hasattr(self.trainable, "distill"):
+            raise UsageError("this task distils from a teacher, but the trainable has no distill method.")
+        state, metrics = self.trainable.distill(state, teacher, _of_one(hparams), steps, _seeds(seed), progress)
+        return state, {key: value[0] for key, value in metrics.items()}
+
+    def save(self, store: Any, name: str, state: Any, task: Task, step: int) -> str:
+        return store.commit(name, trees.lane(state, 0), task=task.id, member=task.member, step=step)
+
+    def load(self, store: Any, ref: str, hparams: Hparams, seed: int) -> Any:
+        return self.trainable.gather([(trees.stacked(store.read(ref)), 0)])
+
+
+def columns(rows: list[Hparams], static: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Returns hyperparameters as a population takes them: arrays of shape (P,), static ones as the value they share."""
+    import numpy as np
+
+    return {name: rows[0][name] if name in static else np.array([row[name] for row in rows]) for name in rows[0]}
+
+
+def _of_one(hparams: Hparams) -> dict[str, Any]:
+    return columns([hparams])
+
+
+def _seeds(seed: int) -> Any:
+    import numpy as np
+
+    return np.array([seed], np.uint32)
+
+
+def _pair(returned: Any) -> tuple[Any, Metrics]:
+    if not isinstance(returned, tuple) or len(returned) != 2:
+        raise TypeError(f"train returned {type(returned).__name__}, expected the pair (carry, metrics)")
+    return returned

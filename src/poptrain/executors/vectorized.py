@@ -1,0 +1,295 @@
+"""Vectorized: a whole generation in one JAX program. Exploit is a gather along the leading axis; nothing goes through disk.
+
+Tasks that wait together are grouped by what changes the program (steps, evaluations, static hyperparameters), and each group
+is one batch. A pure JAX pair is vmapped, and its batch is padded to a few widths, so that an asynchronous algorithm or a
+failed member never compiles anew for every width. A population trainable gets its batch as it is.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from poptrain import _jax, clock, trees
+from poptrain.core import Carry, Metrics, Result, Task
+from poptrain.errors import CheckpointDamaged, PoptrainError, UsageError
+from poptrain.executors import segment
+from poptrain.executors.context import Context
+from poptrain.executors.forms import columns
+from poptrain.rng import chunk_seed
+from poptrain.trainable import JaxTrainable, as_trainable
+
+_jax.prepare()
+
+import jax  # noqa: E402  (after the XLA flag that it needs is set)
+import numpy as np  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Vectorized:
+    """Trains all members that wait in one program; `lanes` caps the batch (default: all)."""
+
+    lanes: int | None = None
+
+    def check(self, trainable: Any) -> None:
+        """Raises a `UsageError` if the trainable cannot be vectorised."""
+        form = as_trainable(trainable)
+        if not isinstance(form, JaxTrainable) and not getattr(form, "population", False):
+            raise UsageError(
+                "executor='vectorized' trains pure JAX functions or populations: wrap the functions in pt.jax_trainable(init, train), "
+                "or use executor='processes'."
+            )
+
+    def open(self, context: Context) -> VectorizedExecutor:
+        """Returns the running executor."""
+        return VectorizedExecutor(context, self.lanes or context.lanes)
+
+
+@dataclass
+class _Alive:
+    """The carries that a batch left in memory, and the lane of each task in them."""
+
+    carry: Carry
+    lanes: dict[int, int]
+
+
+class VectorizedExecutor:
+    """Runs all queued tasks at each `wait`, a batch for each group."""
+
+    def __init__(self, context: Context, lanes: int):
+        self._context, self._lanes = context, lanes
+        self._population = population_of(context.trainable, lanes)
+        self._queue: deque[Task] = deque()
+        self._alive: list[_Alive] = []
+
+    def submit(self, tasks: Sequence[Task]) -> None:
+        self._queue.extend(tasks)
+
+    def wait(self) -> list[Result]:
+        groups: dict[Hashable, list[Task]] = {}
+        for _ in range(min(len(self._queue), self._lanes)):
+            task = self._queue.popleft()
+            static = tuple(task.hparams[name] for name in self._context.static)
+            groups.setdefault((task.steps, task.evals, static, task.tags.get("seconds")), []).append(task)
+        before, results = list(self._alive), []
+        for tasks in groups.values():
+            results += self._batch(tasks)
+        used = {task.id for task in self._queue} | {result.task for result in results}
+        self._forget(before, used)
+        return results
+
+    def close(self) -> None:
+        self._queue.clear()
+        self._alive.clear()
+
+    # -- one batch ----------------------------------------------------------------------------------------------------
+
+    def _batch(self, tasks: list[Task]) -> list[Result]:
+        context, began = self._context, clock.monotonic()
+        begins = [context.begin(task) for task in tasks]
+        good, results = [], []
+        for task, begin in zip(tasks, begins, strict=True):
+            if task.parent is not None and not self._readable(task):
+                error = f"CheckpointDamaged: the checkpoint of task {task.parent} cannot be read"
+                results.append(Result(task.id, float("nan"), begin, error=error))
+            else:
+                good.append((task, begin))
+        if not good:
+            return results
+        tasks, begins = [task for task, _ in good], [begin for _, begin in good]
+        try:
+            carry, segments = self._train(tasks, begins)
+        except PoptrainError:
+            raise
+        except (Exception, SystemExit) as error:
+            seconds = (clock.monotonic() - began) / len(tasks)
+            pairs = zip(tasks, begins, strict=True)
+            return results + [segment.failure(task, begin, error, context.keep_error, seconds) for task, begin in pairs]
+        first = tasks[0]
+        refs = context.store.commit_population(
+            f"g-t{first.id:06d}-{context.epoch}.1", carry, len(tasks),
+            tasks=[task.id for task in tasks], members=[task.member for task in tasks], steps=[trained.step for trained in segments],
+        )  # fmt: skip
+        self._alive.append(_Alive(carry, {task.id: lane for lane, task in enumerate(tasks)}))
+        seconds = (clock.monotonic() - began) / len(tasks)
+        triples = zip(tasks, segments, refs, strict=True)
+        return results + [trained.result(task, ref, seconds) for task, trained, ref in triples]
+
+    def _train(self, tasks: list[Task], begins: list[int]) -> tuple[Carry, list[segment.Segment]]:
+        context, population = self._context, self._population
+        hparams = columns([task.hparams for task in tasks], context.static)
+        carry = self._start(tasks, hparams)
+        metric, head = context.metric, tasks[0]
+        segments = [segment.Segment(step=begin) for begin in begins]
+        limit = float(head.tags["seconds"]) if "seconds" in head.tags else None
+        parts = segment.chunks(head) if limit is None else ((step, step + 1) for step in range(head.steps))
+        until = clock.monotonic() + (limit or 0.0)
+        for index, (first, last) in enumerate(parts):
+            seeds = np.array([chunk_seed(task.seed, index) for task in tasks], np.uint32)
+            carry, metrics = population.train(carry, hparams, last - first, seeds)
+            _read(segments, tasks, metrics, metric, last - first)
+            if limit is not None and clock.monotonic() >= until:
+                break
+        return carry, segments
+
+    def _start(self, tasks: list[Task], hparams: dict[str, Any]) -> Carry:
+        """Returns the carries that the tasks start from, in their order: fresh ones, and copies of their parents'."""
+        fresh = [lane for lane, task in enumerate(tasks) if task.parent is None]
+        seeds = np.array([task.seed for task in tasks], np.uint32)
+        if len(fresh) == len(tasks):
+            return self._population.init(hparams, seeds)
+        lanes: list[Any] = [None if task.parent is None else self._lane(task) for task in tasks]
+        if fresh:
+            rows = {name: column if name in self._context.static else column[fresh] for name, column in hparams.items()}
+            started = self._population.init(rows, seeds[fresh])
+            for index, lane in enumerate(fresh):
+                lanes[lane] = (started, index)
+        return self._population.gather(lanes)
+
+    def _lane(self, task: Task) -> tuple[Carry, int]:
+        for alive in reversed(self._alive):
+            if task.parent in alive.lanes:
+                return alive.carry, alive.lanes[task.parent]
+        carry = trees.stacked(self._context.store.read(self._context.ref(task)))
+        self._alive.append(_Alive(carry, {task.parent: 0}))
+        return carry, 0
+
+    def _readable(self, task: Task) -> bool:
+        try:
+            self._lane(task)
+        except CheckpointDamaged:
+            return False
+        return True
+
+    def _forget(self, before: list[_Alive], used: set[int]) -> None:
+        """Drops carries from memory that none of the seats stands on any more; a rare clone of an old one reads the store."""
+        parents = {task.parent for task in self._queue}
+        kept = [alive for alive in before if parents & alive.lanes.keys()]
+        self._alive = kept + [alive for alive in self._alive if alive not in before and used & alive.lanes.keys()]
+
+
+def _read(segments: list[segment.Segment], tasks: list[Task], metrics: Metrics, metric: str, steps: int) -> None:
+    """Adds one chunk's metrics to every lane's segment; plain columns are converted all at once."""
+    where = f"members {tasks[0].member} to {tasks[-1].member}, {steps} steps"
+    plain = {key: np.asarray(value) for key, value in metrics.items() if key not in segment.RESERVED}
+    if metric not in plain or len(plain) < len(metrics) or any(column.ndim != 1 for column in plain.values()):
+        for lane, (trained, task) in enumerate(zip(segments, tasks, strict=True)):
+            row = {key: value[lane] for key, value in metrics.items()}
+            segment.read(trained, row, metric, steps, f"member {task.member}, step {trained.step + steps}")
+        return
+    if plain[metric].dtype.kind not in "iuf":
+        segment.number(plain[metric][0].item(), metric, where)
+    scores = plain.pop(metric).astype(float).tolist()
+    others = {key: column.astype(float).tolist() for key, column in plain.items() if column.dtype.kind in "iuf"}
+    for lane, trained in enumerate(segments):
+        trained.step += steps
+        trained.score = scores[lane]
+        trained.curve += ((trained.step, scores[lane]),)
+        for key, column in others.items():
+            trained.metrics[key] = column[lane]
+
+
+# -- a pure JAX pair as a population ----------------------------------------------------------------------------------
+
+
+def population_of(trainable: Any, lanes: int = 1) -> Any:
+    """Returns a population trainable: `trainable` itself, or a vmapped `JaxTrainable`."""
+    return Vmapped(trainable, lanes) if isinstance(trainable, JaxTrainable) else trainable
+
+
+@dataclass(frozen=True, eq=False)
+class Vmapped:
+    """All members of a `JaxTrainable` in one compiled program, padded to `lanes`, or to a half, a quarter … of them."""
+
+    trainable: JaxTrainable
+    lanes: int = 1
+    _programs: dict[Hashable, Any] = field(default_factory=dict)
+    population = True
+
+    def init(self, hparams: dict[str, Any], seeds: np.ndarray) -> Carry:
+        traced, static = _split(hparams)
+        program = self._program("init", static, lambda: jax.jit(jax.vmap(lambda h, s: self.trainable.init({**h, **static}, _key(s)))))
+        width, pad = _padding(len(seeds), self.lanes)
+        return _cut(program(_pad(traced, pad), _pad(seeds, pad)), len(seeds), width)
+
+    def train(self, carry: Carry, hparams: dict[str, Any], steps: int, seeds: np.ndarray) -> tuple[Carry, Metrics]:
+        traced, static = _split(hparams)
+
+        def one(carry: Carry, h: dict[str, Any], seed: Any) -> tuple[Carry, Metrics]:
+            return self.trainable.train(carry, {**h, **static}, steps, _key(seed))
+
+        program = self._program(("train", steps), static, lambda: jax.jit(jax.vmap(one)))
+        width, pad = _padding(len(seeds), self.lanes)
+        carry, metrics = program(_pad(carry, pad), _pad(traced, pad), _pad(seeds, pad))
+        carry, metrics = _cut(carry, len(seeds), width), jax.device_get(_cut(metrics, len(seeds), width))
+        return carry, dict(metrics)
+
+    def gather(self, lanes: Sequence[tuple[Carry, int]]) -> Carry:
+        carries = list({id(carry): carry for carry, _ in lanes}.values())
+        offsets, total = {}, 0
+        for carry in carries:
+            offsets[id(carry)] = total
+            total += _width(carry)
+        index = np.array([offsets[id(carry)] + lane for carry, lane in lanes])
+        return _take(carries, index)
+
+    def _program(self, kind: Hashable, static: dict[str, Any], make: Any) -> Any:
+        key = (kind, tuple(sorted(static.items())))
+        if key not in self._programs:
+            self._programs[key] = make()
+        return self._programs[key]
+
+
+@jax.jit
+def _rows(carry: Carry, index: Any) -> Carry:
+    return jax.tree.map(lambda leaf: leaf[index], carry)
+
+
+def _take(carries: list[Carry], index: np.ndarray) -> Carry:
+    """Returns the given rows of the carries laid end to end; the usual case, one carry, stays on the device."""
+    if len(carries) == 1:
+        return _rows(carries[0], index)
+    return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves])[index], *carries)
+
+
+def _split(hparams: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns the hyperparameters as traced arrays and as Python values; strings cannot be traced, so they must be static."""
+    traced, static = {}, {}
+    for name, value in hparams.items():
+        if not isinstance(value, np.ndarray):
+            static[name] = value
+        elif value.dtype.kind in "biuf":
+            traced[name] = value.astype({"f": np.float32, "i": np.int32, "u": np.int32, "b": bool}[value.dtype.kind])
+        else:
+            raise UsageError(
+                f"hyperparameter {name!r} holds {value[0]!r}, which JAX cannot trace: declare it static=True, or number its options."
+            )
+    return traced, static
+
+
+def _key(seed: Any) -> Any:
+    return jax.random.PRNGKey(seed)
+
+
+def _padding(count: int, lanes: int) -> tuple[int, np.ndarray | None]:
+    """Returns the width of the batch (the smallest of lanes, lanes/2, lanes/4 … that holds it) and the rows that fill it."""
+    width = max(lanes, count)
+    while (half := -(-width // 2)) >= count and half < width:
+        width = half
+    if width == count:
+        return count, None
+    return width, np.concatenate([np.arange(count), np.zeros(width - count, int)])
+
+
+def _pad(tree: Any, rows: np.ndarray | None) -> Any:
+    return tree if rows is None else jax.tree.map(lambda leaf: np.asarray(leaf)[rows], tree)
+
+
+def _cut(tree: Any, count: int, width: int) -> Any:
+    return tree if count == width else jax.tree.map(lambda leaf: leaf[:count], tree)
+
+
+def _width(carry: Carry) -> int:
+    return jax.tree.leaves(carry)[0].shape[0]

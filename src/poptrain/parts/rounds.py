@@ -1,0 +1,135 @@
+"""Whose turn it is, and the next segment of a member that goes on: what every algorithm of this package shares.
+
+Synchronous and asynchronous are one code path. Synchronous means: nobody's turn while any member that can still deliver is
+pending. A failed or finished member is never waited for, because it has no pending task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from poptrain.core import History, Hparams, Task, Value
+from poptrain.errors import UsageError
+from poptrain.rng import rng, task_seed
+from poptrain.space import Space
+
+UNBOUNDED = 2**31 - 1  # steps of a task that is stopped by time and by nothing else
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """A length of time: as an interval, a task ends after so many seconds (and is then not bit-exact to repeat)."""
+
+    seconds: float
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.seconds, (int, float)) and 0 < self.seconds < float("inf")):
+            raise UsageError(f"seconds({self.seconds!r}): expected a finite number above 0.")
+
+
+def first_round(
+    history: History, space: Space, seats: int, interval: int | Seconds | None, initial: Sequence[Mapping[str, Value]] = ()
+) -> tuple[Task, ...]:
+    """Returns the first task of every seat: the `initial` configurations, then draws from the space."""
+    tasks = []
+    for seat in range(seats):
+        generator = rng(history.seed, "initial", seat)
+        hparams = space.complete(initial[seat], generator) if seat < len(initial) else space.sample(generator)
+        tasks.append(segment(history, seat, seat, hparams, None, interval))
+    return tuple(tasks)
+
+
+def segment(
+    history: History,
+    id: int,
+    seat: int,
+    hparams: Hparams,
+    parent: int | None,
+    interval: int | Seconds | None,
+    note: Mapping[str, Value] | None = None,
+) -> Task:
+    """Returns the task that trains `seat` from `parent` for one interval, cut at the budget.
+
+    The budget bounds the lineage, and also what one seat trains: an asynchronous member that clones one behind it goes back
+    in steps, and two that cloned each other for ever would otherwise never end.
+    """
+    left = UNBOUNDED
+    if history.budget is not None:
+        left = max(history.budget - max(history.step(parent), history.spent(history.head(seat))), 0)
+    tags: dict[str, Any] = {}
+    if isinstance(interval, Seconds):
+        tags["seconds"] = str(interval.seconds)
+    elif interval is not None:
+        left = min(left, interval)
+    return Task(id, seat, hparams, parent, left, task_seed(history.seed, id), tags=tags, note=note or {})
+
+
+def turns(history: History, sync: bool) -> list[int]:
+    """Returns the seats that may get a task now, in order: idle ones that failed or have steps left."""
+    heads = history.heads()
+    open = history.column("told")[heads] >= history.lines
+    if sync and open.any():
+        return []
+    return [seat for seat in range(len(heads)) if not open[seat] and not finished(history, int(heads[seat]))]
+
+
+def finished(history: History, id: int) -> bool:
+    """True if the task's lineage or its seat is at the budget; a failed member has still to be replaced."""
+    budget = history.budget
+    return budget is not None and (history.spent(id) >= budget or (history.ok(id) and history.step(id) >= budget))
+
+
+def needed(history: History) -> frozenset[int]:
+    """Returns the tasks whose checkpoints the seats hold: every parent that may be asked next is among them."""
+    return frozenset(int(id) for id in history.standing() if history.ok(int(id)))
+
+
+def check_interval(what: str, interval: int | Seconds | None) -> None:
+    """Raises a `UsageError` unless the interval is a whole number of steps from 1, or `Seconds`."""
+    if isinstance(interval, Seconds):
+        return
+    if isinstance(interval, bool) or not isinstance(interval, int) or interval < 1:
+        raise UsageError(f"{what}: interval={interval!r}, expected a whole number of steps from 1, or pt.seconds(s).")
+
+
+def check_population(what: str, population: int, initial: Sequence[Mapping[str, Value]] = ()) -> None:
+    """Raises a `UsageError` unless the population is a whole number from 1 that has a seat for every initial member."""
+    if isinstance(population, bool) or not isinstance(population, int) or population < 1:
+        raise UsageError(f"{what}: population={population!r}, expected a whole number from 1.")
+    if len(initial) > population:
+        raise UsageError(
+            f"{what}: initial holds {len(initial)} configurations for a population of {population}; "
+            f"raise population to {len(initial)} or drop {len(initial) - population} of them."
+        )
+
+
+def check_space(what: str, space: Any) -> None:
+    """Raises a `UsageError` unless `space` is a `Space`."""
+    if not isinstance(space, Space):
+        raise UsageError(f"{what}: got {type(space).__name__} as the space, expected pt.Space(lr=pt.LogUniform(1e-4, 1e-1), …).")
+
+
+def freeze(initial: Sequence[Mapping[str, Value]], space: Space) -> tuple[Any, ...]:
+    """Returns the initial configurations as hashable mappings, each checked against the space.
+
+    Raises:
+        UsageError: a configuration has an unknown name or a value outside the bounds.
+    """
+    if isinstance(initial, Mapping) or isinstance(initial, str):
+        raise UsageError(f"initial={initial!r}: expected a list of configurations, for example initial=[{{'lr': 1e-3}}].")
+    frozen = []
+    for index, partial in enumerate(initial):
+        if not isinstance(partial, Mapping):
+            raise UsageError(f"initial[{index}]={partial!r}: expected a mapping from parameter names to values.")
+        space.complete(partial, rng(0, "check"))
+        frozen.append(FrozenDict(partial))
+    return tuple(frozen)
+
+
+class FrozenDict(dict):
+    """A dict that never changes, so that the frozen algorithm that holds it can be hashed."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(tuple(sorted((name, repr(value)) for name, value in self.items())))

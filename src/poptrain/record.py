@@ -1,0 +1,203 @@
+"""What a log says, read without a lock: opened by anybody at any time, followed while it grows, never written.
+
+A torn last line is left out, because a crash can tear the one line that was not acknowledged. Damage anywhere else is
+never passed over in silence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from poptrain import clock
+from poptrain.codec import Entry, decode_facts, decode_line
+from poptrain.core import History, Line, Result, Task
+from poptrain.errors import LogDamaged, UsageError
+from poptrain.fs import FS, default
+
+SEGMENT = 64 << 20  # bytes after which a new file is begun
+LINE = 16 << 20  # the longest line
+_SEGMENT_NAME = re.compile(r"log-(\d{6,})\.jsonl")
+_HEADER = re.compile(rb'\{"v":\d+,"q":(\d+),"e":\d+,"w":"')  # of a line; no hyperparameter or text can look like it
+
+
+class Record:
+    """What a log says, up to where it was read; `refresh` reads on. Scores have the user's sign."""
+
+    def __init__(self, directory: Path | None = None, fs: FS = default):
+        self.directory, self.fs = directory, fs
+        self.run: dict[str, Any] = {}  # what the run is, as it was created
+        self.lines: list[Line] = []  # the facts
+        self.times: list[float] = []  # when each of `lines` was written, in seconds since 1970
+        self.events: list[tuple[str, dict[str, Any], float]] = []  # administration, unknown types too: (type, fields, time)
+        self.epoch = 0  # how often the run was opened for writing
+        self.seq, self.crc = 0, 0  # number of the next line, checksum of the last
+        self.segment, self.offset, self.number = 1, 0, 0  # where the next line begins; number: lines of this file before it
+        self.torn = 0  # bytes behind the last good line that are no line
+        self._state, self._spent, self._opened, self._last = "", 0.0, 0.0, 0.0
+
+    def history(self, budget: int | None = None) -> History:
+        """Returns the history that algorithms see, with maximised scores; the budget is the log's unless given."""
+        sign = -1 if self.run.get("mode") == "min" else 1
+        history = History(self.run.get("seed", 0), self.budget if budget is None else budget, sign)
+        for line in self.lines:
+            flip = sign < 0 and isinstance(line[0], Result)
+            history = history.add([result.flipped() for result in line] if flip else line)
+        return history
+
+    @property
+    def budget(self) -> int | None:
+        """Lineage steps per member: the newest that was noted, else the one the run was created with."""
+        noted = (fields["budget"] for type, fields, _ in reversed(self.events) if type == "budget")
+        return next(noted, self.run.get("budget"))
+
+    @property
+    def finished(self) -> bool:
+        """True if the run has ended since it was last opened."""
+        return self._state == "end"
+
+    @property
+    def suspended(self) -> bool:
+        """True if the run was suspended since it was last opened."""
+        return self._state == "suspend"
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of wall time over all sittings, each from its opening to its last line."""
+        return self._spent + max(0.0, self._last - self._opened)
+
+    def checkpoints(self) -> list[str]:
+        """Returns the references of all results, without those that were collected."""
+        gone = {name for type, fields, _ in self.events if type == "gc" for name in fields["ids"]}
+        refs = [fact.checkpoint for line in self.lines for fact in line if isinstance(fact, Result)]
+        return [ref for ref in refs if ref is not None and ref.partition(":")[0].partition("/")[0] not in gone]
+
+    def summary(self) -> str:
+        """Returns one phrase: how many tasks and results, and whether the run ended."""
+        tasks = sum(len(line) for line in self.lines if isinstance(line[0], Task))
+        results = sum(len(line) for line in self.lines if isinstance(line[0], Result))
+        state = "finished" if self.finished else "suspended" if self.suspended else "not finished"
+        return f"{tasks} tasks, {results} results, {state}"
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    @property
+    def path(self) -> Path:
+        """The file that the next line is read from or written to."""
+        return self.directory / segment_name(self.segment)
+
+    def refresh(self) -> int:
+        """Reads what was written since and returns the number of new lines; never locks, never writes.
+
+        Raises:
+            LogDamaged: a line that is not the last one is bad.
+        """
+        if self.directory is None:
+            return 0
+        before, more = self.seq, True
+        while more:
+            # Files are listed before one is read: a writer is done with a file before it begins the next, so when there
+            # is a next one, whatever is no line in this one was damaged later.
+            newest = max(self._segments(), default=0)
+            if newest < self.segment:
+                break
+            more = newest > self.segment
+            self._scan(more)
+            if more:
+                self.segment, self.offset, self.number = self.segment + 1, 0, 0
+        return self.seq - before
+
+    def take(self, entry: Entry, line: Line | None = None) -> None:
+        """Adds one line that was checked; `line`: its facts, if they are at hand."""
+        time = clock.parse_utc(entry.wall)
+        line = line or decode_facts(entry.type, entry.data)
+        if line is None and entry.type == "run":
+            self.run = entry.data
+        self.note(entry.type, entry.data, time, line)
+        self.epoch, self.seq, self.crc = entry.epoch, entry.seq + 1, entry.crc
+
+    def note(self, type: str, data: Any, time: float, line: Line | None = None) -> None:
+        """Adds facts, or administration."""
+        if line is not None:
+            self.lines.append(line)
+            self.times.append(time)
+        elif type != "run":
+            self.events.append((type, data, time))
+            if type in ("open", "suspend", "end"):
+                self._state = type
+        if type == "open":
+            self._spent, self._opened = self.elapsed, time
+        self._last = time
+
+    def _segments(self) -> list[int]:
+        return [int(match[1]) for match in map(_SEGMENT_NAME.fullmatch, self.fs.list(self.directory)) if match]
+
+    def _scan(self, more: bool) -> None:
+        try:
+            if self.fs.size(self.path) > SEGMENT + LINE:
+                raise self._damaged("the file is too large")
+            data = self.fs.read(self.path, self.offset)
+        except FileNotFoundError:
+            raise self._damaged("the file is missing") from None
+        at, why = 0, "incomplete line"
+        while (end := data.find(b"\n", at)) >= 0:
+            try:
+                entry = decode_line(data[at:end], self.crc)
+                if entry.seq != self.seq or entry.epoch < self.epoch:
+                    raise ValueError("a line of another writer")
+                self.take(entry)
+            except UsageError:
+                raise  # a newer format
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                why = str(error)
+                break
+            self.number += 1
+            at = end + 1
+        self.offset += at
+        rest = data[at:]
+        first = _HEADER.match(rest)
+        if rest and (more or (first and int(first[1]) != self.seq) or _HEADER.search(rest, 1)):
+            raise self._damaged(why)  # lines follow, or another one was here: not what a crash leaves
+        self.torn = len(rest)
+
+    def _damaged(self, why: str) -> LogDamaged:
+        return LogDamaged(
+            f"{self.path} line {self.number + 1} (byte {self.offset}): {why}; the {self.seq} lines of the log before it are "
+            "valid. Restore the file from a copy; or, to go on from what is valid, save a copy of the directory, "
+            f"`truncate -s {self.offset} {self.path.name}`, remove any later log-*.jsonl, and resume."
+        )
+
+
+def read(directory: Path | str, fs: FS = default) -> Record:
+    """Returns the record of a run, without locking or writing; a torn last line is left out.
+
+    Raises:
+        UsageError: there is no run.
+        LogDamaged: a line in the middle is bad.
+    """
+    record = Record(Path(directory).resolve(), fs)
+    record.refresh()
+    if not record.seq:
+        raise UsageError(f"no log in {directory}: give the directory of a run, the one that holds {segment_name(1)}.")
+    return record
+
+
+def exists(directory: Path | str, fs: FS = default) -> bool:
+    """True if the directory holds a run, sound or not; a run whose very creation was cut short does not count."""
+    try:
+        head = fs.read(Path(directory) / segment_name(1), 0, limit=1 << 16)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return b"\n" in head or len(head) == 1 << 16
+
+
+def segment_name(number: int) -> str:
+    """Returns the file name of a segment, counted from 1."""
+    return f"log-{number:06d}.jsonl"
+
+
+def as_line(facts: Sequence[Any] | Any) -> Line:
+    """Returns facts as a line: a tuple."""
+    return tuple(facts) if isinstance(facts, Sequence) else (facts,)

@@ -1,0 +1,1 @@
+"""What agents are made of; one idea a file."""

@@ -1,0 +1,300 @@
+"""``run``: the only place that knows algorithms, executors, the log and the store. The loop is `_Loop.go`."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import platform
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from poptrain import clock, executors, tracebacks
+from poptrain import stop as stops
+from poptrain.checkpoints import MemoryStore, Store
+from poptrain.core import History, Lost, Result
+from poptrain.describe import describe, differences, source_name
+from poptrain.errors import RunFailed, Suspended, UsageError
+from poptrain.executors.context import Context
+from poptrain.experiment import Experiment
+from poptrain.log import Log, MemoryLog
+from poptrain.outcome import Run
+from poptrain.record import exists
+from poptrain.signals import Interrupted, Signals
+from poptrain.trainable import as_trainable, name_of
+
+GRACE = 30.0  # seconds that running tasks are given to deliver after a first signal
+
+
+def run(
+    algorithm: Any,
+    trainable: Any,
+    *,
+    metric: str = "score",
+    mode: str = "max",
+    stop: Any,
+    executor: Any = "inline",
+    directory: str | Path | None = None,
+    seed: int = 0,
+    sinks: Sequence[Any] = (),
+    keep: Sequence[int] = (),
+) -> Run:
+    """Returns the finished run of an algorithm over a trainable.
+
+    Args:
+        algorithm: such as `pbt(space, population=8, interval=10)`.
+        trainable: a function, generator function, class, `jax_trainable` or population; see `poptrain.trainable`.
+        metric: the key of the score in the metrics that training returns.
+        mode: "max" or "min".
+        stop: `steps(n)`, `generations(n)`, `score(x)`, `seconds(s)` or `any_of(…)`.
+        executor: "inline", "processes", "vectorized", or an object such as ``executors.Processes(slots=4)``.
+        directory: where the log and the checkpoints are kept; None keeps them in memory. A directory that holds this same
+            run is continued, and a finished run returns at once.
+        seed: of all random decisions.
+        sinks: followers of the log; they never stop training.
+        keep: task ids whose checkpoints are never collected.
+
+    Raises:
+        UsageError: a wrong argument, or a directory that holds another run.
+        RunBusy: another process writes the directory.
+        Suspended: interrupted or out of disk; the same call continues.
+        RunFailed: every member failed.
+    """
+    experiment = Experiment(algorithm, trainable, metric, mode, stop, executor, seed, tuple(sinks))
+    return execute(experiment, directory, keep=keep)
+
+
+def resume(experiment: Experiment, directory: str | Path) -> Run:
+    """Returns the run in `directory`, continued to its end.
+
+    Raises:
+        UsageError: the directory holds no run, or another one.
+    """
+    if not exists(directory):
+        raise UsageError(f"{str(directory)!r} holds no run: nothing to resume. Start one with `poptrain run`.")
+    return execute(experiment, directory)
+
+
+def execute(
+    experiment: Experiment, directory: str | Path | None, *, keep: Sequence[int] = (), source: dict[str, Any] | None = None
+) -> Run:
+    """Returns the run of an `Experiment`: new, or continued where `directory` holds it. `source` names its file."""
+    executor = executors.resolve(experiment.executor, experiment.trainable)
+    log = _open(experiment, directory, source)
+    try:
+        loop = _Loop(experiment, executor, log, directory, keep)
+        loop.go()
+        return Run(log.record, loop.history, loop.store, as_trainable(experiment.trainable))
+    finally:
+        log.close()
+
+
+class _Loop:
+    """One sitting of a run."""
+
+    def __init__(self, experiment: Experiment, executor: Any, log: Any, directory: Any, keep: Sequence[int]):
+        self.experiment, self.log, self.algorithm = experiment, log, experiment.algorithm
+        self.stop, self.sign = experiment.stop, experiment.sign
+        self.budget = stops.budget(experiment.stop, getattr(experiment.algorithm, "interval", None))
+        self.history: History = log.record.history().with_budget(self.budget)
+        self.keep = frozenset(keep)
+        self.began = clock.monotonic() - log.record.elapsed
+        self.store: Any = MemoryStore() if directory is None else Store(Path(directory))
+        if directory is not None:
+            self.store.adopt(log.record.checkpoints())
+        self.executor_config, self.directory = executor, directory
+        self.sinks = [_Guarded(sink) for sink in experiment.sinks]
+
+    def go(self) -> None:
+        """Runs until nothing is asked and nothing is pending, or a stop condition holds."""
+        if self.log.record.finished and not self._extended():
+            return
+        executor = self.executor_config.open(self._context())
+        for sink in self.sinks:
+            sink.open(self.log.record)
+        with Signals() as signals:
+            try:
+                self._loop(executor, signals)
+            except Interrupted as signal:
+                self._suspend(executor, signals, signal)
+            finally:
+                executor.close()
+        self.store.keep(self._needed(), self._collected, flush=True)
+        self.log.note("end", reason=self._reason())
+        for sink in self.sinks:
+            sink.close()
+
+    def _loop(self, executor: Any, signals: Signals) -> None:
+        executor.submit(self.history.pending())  # after a crash between log and submit
+        while True:
+            if not self._reached() and (tasks := self.algorithm.ask(self.history)):  # decide
+                self._append(tasks)
+                executor.submit(tasks)
+            if not len(self.history.open()):
+                break  # nothing asked, nothing running: finished
+            with signals.interruptible():
+                results = executor.wait()  # act: the checkpoint is durable, then the result is logged
+            self._tell(results)
+            self.store.keep(self._needed(), self._collected)
+        self._check_not_all_failed()
+
+    def _append(self, line: Any) -> None:
+        """Logs facts in the user's sign, then adds them to the history, where scores are maximised."""
+        self.log.append(line)
+        first = line[0]
+        if self.sign < 0 and isinstance(first, Result):
+            line = tuple(result.flipped() for result in line)
+        self.history = self.history.add(line)
+        for sink in self.sinks:
+            sink.write(self.log.record, self.history)
+
+    def _tell(self, results: list[Result]) -> None:
+        """Logs results; one that could not read its parent's checkpoint makes the parent lost, if it really is damaged."""
+        for result in results:
+            parent = self.history.task(result.task).parent
+            if result.error and result.error.startswith("CheckpointDamaged") and self.history.ok(parent):
+                ref = self.history.result(parent).checkpoint
+                if not self.store.verify(ref):
+                    self._append((Lost(parent),))
+        self._append(tuple(results))
+        self.store.add(result.checkpoint for result in results)
+
+    def _needed(self) -> set[str]:
+        """Returns the checkpoints that must stay: of possible parents, pending tasks' sources, the best, and the user's."""
+        history = self.history
+        ids = set(self.algorithm.needed(history)) | self.keep
+        for id in history.open():
+            task = history.task(int(id))
+            ids |= {source for source in (task.parent, task.teacher) if source is not None}
+        for id in history.heads():
+            if id >= 0 and history.ok(int(id)):
+                ids.add(int(id))  # what each member ended with
+        if (best := history.best()) is not None:
+            ids.add(best)
+        results = (history.result(id) for id in ids if 0 <= id < history.n)
+        return {result.checkpoint for result in results if result is not None and result.checkpoint}
+
+    def _collected(self, names: list[str]) -> None:
+        self.log.note("gc", ids=names)
+
+    def _reached(self) -> str | None:
+        return stops.reached(self.stop, self.history, clock.monotonic() - self.began)
+
+    def _reason(self) -> str:
+        return self._reached() or "every member reached its last step"
+
+    def _extended(self) -> bool:
+        """True if a finished run has something to do under today's budget or stop condition."""
+        return not self._reached() and bool(self.algorithm.ask(self.history))
+
+    def _check_not_all_failed(self) -> None:
+        history = self.history
+        heads = [int(id) for id in history.heads() if id >= 0]
+        if not heads or any(history.ok(id) for id in heads):
+            return
+        first = history.result(heads[0])
+        why = first.error or f"the score is {first.score}"
+        best = history.best()
+        last = "no result was ever finite" if best is None else (
+            f"the last finite result is member {history.task(best).member}'s at step {history.step(best)}"
+        )  # fmt: skip
+        self.log.note("failed", reason=why)
+        where = f" Tracebacks are in {Path(self.directory) / 'errors'}." if self.directory is not None and first.error else ""
+        raise RunFailed(f"all {len(heads)} members failed; {last}. First: {why}.{where}")
+
+    def _suspend(self, executor: Any, signals: Signals, signal: Interrupted) -> None:
+        """Takes in what running tasks deliver within the grace period, marks the log, and raises `Suspended`."""
+        if hasattr(executor, "drain"):
+            with contextlib.suppress(Interrupted):
+                for results in executor.drain(GRACE):
+                    self._tell(results)
+        self.log.note("suspend", reason=str(signal))
+        hint = f"continue with: poptrain resume {self.directory}" if self.directory else "nothing was kept: no directory was given"
+        raise Suspended(f"interrupted by {signal}; {hint}", exit_code=128 + signal.number) from None
+
+    def _context(self) -> Context:
+        return Context(
+            trainable=as_trainable(self.experiment.trainable),
+            metric=self.experiment.metric,
+            store=self.store,
+            result=lambda id: self.history.result(id),
+            lanes=self.algorithm.seats,
+            static=tuple(self.algorithm.space.static_names),
+            epoch=self.log.epoch,
+            keep_error=tracebacks.keeper(self.directory),
+            outputs=None if self.directory is None else Path(self.directory) / "output",
+        )
+
+
+class _Guarded:
+    """A sink whose failure is a warning: it never stops training."""
+
+    def __init__(self, sink: Any):
+        self._sink, self._broken = sink, False
+
+    def open(self, record: Any) -> None:
+        self._call("open", record)
+
+    def write(self, record: Any, history: History) -> None:
+        self._call("write", record, history)
+
+    def close(self) -> None:
+        self._call("close")
+
+    def _call(self, method: str, *args: Any) -> None:
+        function = getattr(self._sink, method, None)
+        if self._broken or function is None:
+            return
+        try:
+            function(*args)
+        except Exception as error:
+            self._broken = True
+            warnings.warn(f"sink {type(self._sink).__name__} failed and is off: {type(error).__name__}: {error}", stacklevel=2)
+
+
+def _open(experiment: Experiment, directory: str | Path | None, source: dict[str, Any] | None) -> Any:
+    """Returns the log: in memory, new, or the one in `directory` if it is of this very experiment."""
+    now = fingerprint(experiment)
+    meta = {**now, "stop": describe(experiment.stop), "seats": experiment.algorithm.seats,
+            "interval": describe(getattr(experiment.algorithm, "interval", None)),
+            "budget": stops.budget(experiment.stop, getattr(experiment.algorithm, "interval", None)),
+            "code": source_name(as_trainable(experiment.trainable)), "file": source, "versions": _versions()}  # fmt: skip
+    if directory is None:
+        return MemoryLog(meta)
+    if not exists(directory):
+        return Log.create(directory, meta)
+    log = Log.open(directory)
+    then = log.record.run
+    changes = [line for key in now for line in differences(then.get(key), now[key], key)]
+    if changes:
+        log.close()
+        raise UsageError(
+            f"{str(directory)!r} holds another run: {'; '.join(changes[:3])}{' …' if len(changes) > 3 else ''}. "
+            "Use another directory, or restore these arguments to continue it."
+        )
+    if then.get("code") != meta["code"]:
+        log.note("warning", text=f"the code of the trainable changed: {then.get('code')} -> {meta['code']}")
+    if log.record.budget != meta["budget"]:
+        log.note("budget", budget=meta["budget"])
+    return log
+
+
+def fingerprint(experiment: Experiment) -> dict[str, Any]:
+    """Returns what must not change between two sittings of a run."""
+    return {
+        "algorithm": describe(experiment.algorithm),
+        "trainable": name_of(as_trainable(experiment.trainable)),
+        "metric": experiment.metric,
+        "mode": experiment.mode,
+        "seed": experiment.seed,
+    }
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in ("poptrain", "numpy", "jax", "torch", "envpool", "gymnasium"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions
+

@@ -1,0 +1,193 @@
+"""The laws of every algorithm, as tests. Subclass `AlgorithmContract`, override `make`, and let pytest collect it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from poptrain.core import History, Lost, Result, Task
+from poptrain.rng import rng, task_seed
+from poptrain.space import Choice, Int, LogUniform, Ordinal, Space, Uniform
+from poptrain.testing import simulate
+from poptrain.testing.simulate import play, replay
+
+SEEDS = (0, 1, 2)
+ORDERS = ("together", "fifo", "shuffled")
+
+
+def every_kind() -> Space:
+    """Returns a space with one parameter of every kind, one of them static."""
+    return Space(
+        lr=LogUniform(1e-4, 1e-1),
+        momentum=Uniform(0.0, 0.99),
+        batch=Int(1, 64),
+        augment=Choice("crop", "flip", "none"),
+        width=Ordinal(32, 64, 128, static=True),
+    )
+
+
+class AlgorithmContract:
+    """Each method is one law. `sync`, `rank_based` and `clones` say which laws apply to the algorithm under test."""
+
+    sync = True  # asks only when nobody is pending
+    rank_based = True  # invariant to any strictly increasing transform; else to affine ones
+    clones = True  # replaces members by clones of others
+
+    def make(self, space: Space) -> Any:
+        """Returns the algorithm under test over `space`."""
+        raise AssertionError("override make(space) to return the algorithm under test")
+
+    def algorithm(self) -> Any:
+        return self.make(every_kind())
+
+    def plays(self, objective: simulate.Objective = simulate.noisy, **options: Any) -> list[History]:
+        return [
+            play(self.algorithm(), objective, seed=seed, order=order, **options) for seed in SEEDS for order in ORDERS
+        ]
+
+    def test_ask_is_pure_and_leaves_its_input_untouched(self) -> None:
+        algorithm = self.algorithm()
+        for history in self.plays():
+            for prefix, _ in replay(history):
+                before = [prefix.line(number) for number in range(prefix.lines)]
+                assert algorithm.ask(prefix) == algorithm.ask(prefix)
+                assert [prefix.line(number) for number in range(prefix.lines)] == before
+
+    def test_replay_repeats_every_decision(self) -> None:
+        algorithm = self.algorithm()
+        for history in self.plays():
+            for prefix, line in replay(history):
+                asked = algorithm.ask(prefix)
+                assert asked == (line if isinstance(line[0], Task) else ())
+            assert algorithm.ask(history) == ()
+
+    def test_deterministic_in_seed_and_history(self) -> None:
+        for first, second in zip(self.plays(), self.plays(), strict=True):
+            assert [first.line(k) for k in range(first.lines)] == [second.line(k) for k in range(second.lines)]
+
+    def test_tasks_are_valid(self) -> None:
+        algorithm = self.algorithm()
+        space = algorithm.space
+        for history in self.plays() + self.plays(simulate.broken(0.3)):
+            seeds = [history.task(id).seed for id in range(history.n)]
+            assert len(set(seeds)) == len(seeds)
+            for prefix, line in replay(history):
+                assert len(prefix.open()) <= algorithm.seats
+                for task in line if isinstance(line[0], Task) else ():
+                    space.check(task.hparams)
+                    assert all(type(value) in (bool, int, float, str, type(None)) for value in task.hparams.values())
+                    assert 0 <= task.member < algorithm.seats and task.seed == task_seed(history.seed, task.id)
+                    assert task.parent is None or prefix.ok(task.parent), "a parent must be told and healthy"
+                    if task.parent is not None:
+                        parent = prefix.task(task.parent).hparams
+                        assert all(task.hparams[name] == parent[name] for name in space.static_names)
+
+    def test_no_task_passes_the_budget_and_every_healthy_member_reaches_it(self) -> None:
+        for budget in (1, 7, 50):
+            for history in self.plays(budget=budget):
+                steps = [history.step(id) for id in range(history.n)]
+                assert max(steps) <= budget
+                heads = [int(id) for id in history.heads()]
+                assert all(budget in (history.step(id), history.spent(id)) for id in heads)
+                assert max(map(history.spent, heads)) <= budget
+
+    def test_order_inside_a_generation_does_not_matter(self) -> None:
+        if not self.sync:
+            return
+        for seed in SEEDS:
+            together = play(self.algorithm(), simulate.noisy, seed=seed, order="together")
+            for order in ("fifo", "lifo", "shuffled"):
+                other = play(self.algorithm(), simulate.noisy, seed=seed, order=order)
+                assert [other.task(id) for id in range(other.n)] == [together.task(id) for id in range(together.n)]
+
+    def test_invariant_to_increasing_transforms_of_the_score(self) -> None:
+        functions = [lambda x: 3 * x + 7]
+        if self.rank_based:
+            functions += [lambda x: np.exp(x / 4), lambda x: np.cbrt(x)]
+        for seed in SEEDS:
+            plain = play(self.algorithm(), simulate.noisy, seed=seed)
+            for function in functions:
+                seen = play(self.algorithm(), simulate.transformed(simulate.noisy, function), seed=seed)
+                assert [seen.task(id) for id in range(seen.n)] == [plain.task(id) for id in range(plain.n)]
+
+    def test_a_failed_or_diverged_task_is_never_a_parent(self) -> None:
+        for value in (float("nan"), float("inf"), float("-inf")):
+            for history in self.plays(simulate.broken(0.4, value)):
+                parents = {history.task(id).parent for id in range(history.n)} - {None}
+                assert all(np.isfinite(history.result(parent).score) for parent in parents)
+                assert history.best() is None or np.isfinite(history.score(history.best()))
+
+    def test_survives_equal_scores_all_failed_and_one_member(self) -> None:
+        for objective in (simulate.constant, simulate.broken(1.0), simulate.broken(1.0, float("inf"))):
+            for history in self.plays(objective):
+                assert history.n >= 1 and not history.pending()
+
+    def test_errors_and_lost_checkpoints_are_survived(self) -> None:
+        algorithm = self.algorithm()
+        for seed in SEEDS:
+            history = History(seed, 50)
+            for number in range(2000):
+                history = history.add(algorithm.ask(history))
+                pending = history.pending()
+                if not pending:
+                    break
+                results: list[Result] = []
+                for task in pending:
+                    broken = rng(task.seed, "error").random() < 0.3 or (task.parent is not None and not history.ok(task.parent))
+                    made = simulate.simulated(history, task, simulate.noisy(history, task))
+                    results.append(Result(task.id, float("nan"), made.step, error="boom") if broken else made)
+                history = history.add(results)
+                if number % 5 == 4 and (best := history.best()) is not None:
+                    history = history.add(Lost(best))
+                    assert history.best() != best
+            assert not history.pending()
+
+    def test_needed_contains_every_parent_asked_next(self) -> None:
+        algorithm = self.algorithm()
+        for history in self.plays() + self.plays(simulate.broken(0.3)):
+            kept: frozenset[int] = frozenset()
+            for prefix, line in replay(history):
+                if isinstance(line[0], Task):
+                    sources = {task.parent for task in line} | {task.teacher for task in line}
+                    assert sources - {None} <= kept
+                needed = algorithm.needed(prefix.add(line))
+                alive = kept | {fact.task for fact in line if isinstance(fact, Result)}
+                assert needed <= alive | {task.parent for task in prefix.pending()}, "a collected checkpoint came back"
+                kept = needed
+
+    def test_dropping_the_fold_memory_changes_nothing(self) -> None:
+        algorithm = self.algorithm()
+        for history in self.plays():
+            for prefix, line in replay(history):
+                if isinstance(line[0], Task):
+                    remembered = algorithm.ask(prefix)
+                    prefix.forget()
+                    assert algorithm.ask(prefix) == remembered
+
+    def test_an_old_prefix_gives_the_old_answer(self) -> None:
+        algorithm = self.algorithm()
+        for history in self.plays():
+            for number in range(history.lines):
+                line = history.line(number)
+                assert algorithm.ask(history.at(number)) == (line if isinstance(line[0], Task) else ())
+
+    def test_clones_of_one_parent_differ(self) -> None:
+        if not self.clones:
+            return
+        twins = equal = 0
+        for history in self.plays():
+            by_parent: dict[int, list[Task]] = {}
+            for id in range(history.n):
+                task = history.task(id)
+                if task.parent is not None and history.task(task.parent).member != task.member:
+                    by_parent.setdefault(task.parent, []).append(task)
+            for tasks in by_parent.values():
+                assert len({task.seed for task in tasks}) == len(tasks)
+                twins += len(tasks) - 1
+                equal += len(tasks) - len({tuple(task.hparams.items()) for task in tasks})
+        assert twins, "the plays had no two clones of one parent: nothing was tested"
+        assert equal <= twins / 2, "independent draws coincide only now and then (two factors, few parameters)"
+
+    def test_algorithm_is_a_hashable_value(self) -> None:
+        assert self.algorithm() == self.algorithm() and hash(self.algorithm()) == hash(self.algorithm())

@@ -1,0 +1,115 @@
+"""Histories without training: an algorithm is played against a function that makes up results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from poptrain.core import History, Line, Result, Task
+from poptrain.rng import rng
+
+Objective = Callable[[History, Task], float]
+
+
+def simulated(history: History, task: Task, score: float) -> Result:
+    """Returns the result of a task that scored `score`, with a checkpoint and three returns around the score."""
+    step = history.step(task.parent if task.parent is not None else task.teacher) + task.steps
+    spread = rng(task.seed, "returns").normal(size=3)
+    returns = tuple(float(score + 0.1 * (value - spread.mean())) for value in spread)
+    return Result(task.id, score, step, ((step, score),), returns, {}, f"sim-{task.id}:0", None, 0.0)
+
+
+def play(
+    algorithm: Any,
+    objective: Objective,
+    *,
+    seed: int = 0,
+    budget: int | None = 50,
+    order: str = "together",
+    most: int = 100_000,
+) -> History:
+    """Returns the history of a whole run of `algorithm` against ``objective(history, task) -> score``.
+
+    Args:
+        order: how pending tasks are delivered: "together" (one line), "fifo" (one by one, oldest first), "lifo", or
+            "shuffled" (one by one, in an order drawn from the seed).
+        most: lines after which a run that does not end is given up with an AssertionError.
+    """
+    history = History(seed, budget)
+    while history.lines < most:
+        if tasks := algorithm.ask(history):
+            history = history.add(tasks)
+        pending = history.pending()
+        if not pending:
+            return history
+        if order == "together":
+            history = history.add([simulated(history, task, objective(history, task)) for task in pending])
+            continue
+        index = {"fifo": 0, "lifo": -1}.get(order)
+        if index is None:
+            index = int(rng(seed, "delivery", history.lines).integers(len(pending)))
+        task = pending[index]
+        history = history.add([simulated(history, task, objective(history, task))])
+    raise AssertionError(f"the run did not end within {most} lines")
+
+
+def replay(history: History) -> Iterator[tuple[History, Line]]:
+    """Yields every prefix of a history, rebuilt from nothing, with the line that follows it."""
+    prefix = History(history.seed, history.budget, history.sign)
+    for number in range(history.lines):
+        line = history.line(number)
+        yield prefix, line
+        prefix = prefix.add(line)
+
+
+def by_hparams(history: History, task: Task) -> float:
+    """A noiseless objective: the numeric hyperparameters' sum, plus the parent's score; the larger the better."""
+    gain = sum(float(value) for value in task.hparams.values() if isinstance(value, (int, float)) and not isinstance(value, bool))
+    before = history.score(task.parent) if history.ok(task.parent) else 0.0
+    return before + gain * max(task.steps, 0) / 100
+
+
+def noisy(history: History, task: Task) -> float:
+    """`by_hparams` with noise keyed by the task's seed."""
+    return by_hparams(history, task) + float(rng(task.seed, "noise").normal()) * 0.05
+
+
+def constant(history: History, task: Task) -> float:
+    """Every score is equal: the choice among ties is all that is left."""
+    return 1.0
+
+
+def broken(share: float, value: float = float("nan")) -> Objective:
+    """Returns an objective under which a `share` of the tasks, drawn by their seeds, score `value` (NaN or infinite)."""
+
+    def objective(history: History, task: Task) -> float:
+        return value if rng(task.seed, "broken").random() < share else noisy(history, task)
+
+    return objective
+
+
+def transformed(objective: Objective, function: Callable[[float], float]) -> Objective:
+    """Returns the objective seen through a strictly increasing function; gains are measured on the original scale."""
+    memory: dict[int, float] = {}
+
+    def seen(history: History, task: Task) -> float:
+        hidden = _Hidden(history, memory)
+        memory[task.id] = objective(hidden, task)  # type: ignore[arg-type]
+        return float(function(np.float64(memory[task.id])))
+
+    return seen
+
+
+class _Hidden:
+    """A history whose scores are the untransformed ones."""
+
+    def __init__(self, history: History, scores: dict[int, float]):
+        self._history, self._scores = history, scores
+
+    def ok(self, id: int | None) -> bool:
+        return self._history.ok(id)
+
+    def score(self, id: int) -> float:
+        return self._scores[id]

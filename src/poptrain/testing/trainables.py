@@ -1,0 +1,113 @@
+"""Small deterministic trainables: a quadratic as function and class, one with planted faults, and a check of a user's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from poptrain.core import Carry, Metrics
+from poptrain.rng import rng
+
+
+def quadratic(carry: Carry, hp: Mapping[str, Any], steps: int, seed: int) -> tuple[Carry, Metrics]:
+    """Gradient ascent on Q(θ) = 1.2 - θ² from θ = 0.9, with a little noise drawn from the seed; tunes ``lr``."""
+    theta = np.array([0.9]) if carry is None else carry["theta"]
+    noise = rng(seed, "quadratic").normal(size=max(steps, 1)) * 1e-4
+    for step in range(steps):
+        theta = theta - 2 * hp["lr"] * theta + noise[step]
+    done = 0 if carry is None else carry["steps"]
+    score = float(1.2 - theta[0] ** 2)
+    return {"theta": theta, "steps": done + steps}, {"score": score, "theta": float(theta[0])}
+
+
+class Quadratic:
+    """`quadratic` in the form of a class."""
+
+    def __init__(self, hp: Mapping[str, Any], seed: int):
+        self.theta, self.seed = 0.9, seed
+
+    def train(self, hp: Mapping[str, Any], steps: int) -> Metrics:
+        for _ in range(steps):
+            self.theta -= 2 * hp["lr"] * self.theta
+        return {"score": 1.2 - self.theta**2}
+
+    def save(self, directory: Path) -> None:
+        (directory / "state.json").write_text(json.dumps({"theta": self.theta}))
+
+    def load(self, directory: Path) -> None:
+        self.theta = json.loads((directory / "state.json").read_text())["theta"]
+
+
+@dataclass(frozen=True)
+class Faulty:
+    """`quadratic` with one planted fault, for members whose ``lr`` is above `above`, once they have trained `after` steps.
+
+    fault: "raise", "nan", "inf", "hang" (for `seconds`), "exit" (the process ends), "sys.exit" or "print" (a line of output).
+    `once` is a path: the fault happens only if the file is absent, and makes it (a transient fault).
+    """
+
+    fault: str
+    above: float = 0.0
+    after: int = 0
+    seconds: float = 3600.0
+    once: str | None = None
+
+    def __call__(self, carry: Carry, hp: Mapping[str, Any], steps: int, seed: int) -> tuple[Carry, Metrics]:
+        carry, metrics = quadratic(carry, hp, steps, seed)
+        if hp["lr"] <= self.above or carry["steps"] <= self.after or not self._due():
+            return carry, metrics
+        if self.fault == "raise":
+            raise ValueError("a planted fault")
+        if self.fault in ("nan", "inf"):
+            return carry, {**metrics, "score": float(self.fault)}
+        if self.fault == "hang":
+            time.sleep(self.seconds)
+        if self.fault == "exit":
+            os._exit(7)
+        if self.fault == "sys.exit":
+            raise SystemExit(3)
+        if self.fault == "print":
+            print("a line from the member")
+        return carry, metrics
+
+    def _due(self) -> bool:
+        if self.once is None:
+            return True
+        try:
+            Path(self.once).open("x").close()
+        except FileExistsError:
+            return False
+        return True
+
+
+def check_trainable(trainable: Any, hparams: Mapping[str, Any], *, steps: int = 2, metric: str = "score", seed: int = 0) -> None:
+    """Raises an AssertionError unless save → load → continue equals to continue, for the given hyperparameters.
+
+    A trainable that fails this loses something in its checkpoint (optimiser moments, a normaliser, a position in the data),
+    and every clone and every resumed member silently trains on without it.
+    """
+    from poptrain.checkpoints import Store
+    from poptrain.core import Task
+    from poptrain.executors.forms import form_of
+    from poptrain.trainable import as_trainable
+
+    form = form_of(as_trainable(trainable))
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        task = Task(0, 0, hparams, None, steps, seed)
+        state, _ = form.train(form.fresh(hparams, seed), hparams, steps, seed)
+        ref = form.save(store, "check", state, task, steps)
+        _, straight = form.train(state, hparams, steps, seed + 1)
+        _, restored = form.train(form.load(store, ref, hparams, seed), hparams, steps, seed + 1)
+    a, b = float(straight[metric]), float(restored[metric])
+    assert a == b or (a != a and b != b), (
+        f"save → load → continue gave {metric}={b!r}, continuing gave {a!r}: the checkpoint does not hold all of the state."
+    )

@@ -1,0 +1,175 @@
+"""Carries: exact storage of nested plain containers and arrays, without pickle.
+
+A carry is a tree of dict (str keys), list, tuple, str, int, float, bool, None, numpy scalars and numpy or JAX arrays. It is split
+into a JSON structure and named arrays, and comes back equal in value, type and dtype (JAX arrays as numpy arrays). In the
+structure, plain JSON stands for itself; what JSON cannot say is an object with a tag:
+
+    {"dict": {…}}   {"tuple": […]}   {"float": "nan"}   {"int": "0x…"} beyond 64 bits   {"array": name}   {"scalar": name}
+
+and arrays of a type that safetensors does not know carry ``"dtype"`` and ``"shape"`` and are stored as bytes. Everything else
+is refused by path, because what cannot come back as it was must not be stored: a named tuple would need its class, and
+finding a class by a name in a file is running code out of a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+_PLAIN = (str, int, bool, type(None))
+_ATOMS = frozenset((*_PLAIN, float))
+_NATIVE = frozenset("|b1 |i1 |u1 <i2 <i4 <i8 <u2 <u4 <u8 <f2 <f4 <f8".split())
+
+
+def flatten(tree: Any) -> tuple[Any, dict[str, np.ndarray]]:
+    """Returns a JSON structure and the arrays it names; a name is the JSON pointer of the array in the tree.
+
+    >>> flatten({"w": np.zeros(2), "n": (1, None)})
+    ({'dict': {'w': {'array': '/w'}, 'n': {'tuple': [1, None]}}}, {'/w': array([0., 0.])})
+    """
+    arrays: dict[str, np.ndarray] = {}
+    return _flatten(tree, (), arrays), arrays
+
+
+def unflatten(structure: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    """Returns the tree that `flatten` took apart; raises ValueError or KeyError if the two do not belong together."""
+    kind = type(structure)
+    if kind in _ATOMS:
+        return structure
+    if kind is list:
+        return [unflatten(item, arrays) for item in structure]
+    tag, value = next(iter(structure.items()))
+    if tag == "dict":
+        return {key: unflatten(item, arrays) for key, item in value.items()}
+    if tag == "tuple":
+        return tuple([unflatten(item, arrays) for item in value])
+    if tag == "float":
+        return float(value)
+    if tag == "int":
+        return int(value, 16)
+    if tag not in ("array", "scalar"):
+        raise ValueError(f"unknown tag {tag!r} in a carry: it was written by a newer poptrain")
+    array = arrays[value]
+    if "dtype" in structure:
+        array = np.ndarray(structure["shape"], _dtype(structure["dtype"]), array.tobytes()).copy()
+    return array if tag == "array" else array[()]
+
+
+def copy(tree: Any) -> Any:
+    """Returns a copy that shares nothing that can change: containers and arrays are copied, JAX arrays become numpy."""
+    return _copy(tree, ())
+
+
+def lane(tree: Any, index: int) -> Any:
+    """Returns one member of a population: a copy of `index` on the leading axis of every array, all else unchanged."""
+    return _map(tree, (), lambda array, path: _lane(array, index, path))
+
+
+def stacked(tree: Any) -> Any:
+    """Returns a population of one: a copy with a leading axis of length 1 on every array; undone by ``lane(…, 0)``."""
+    return _map(tree, (), lambda array, path: array[None].copy())
+
+
+def _copy(tree: Any, path: tuple) -> Any:
+    return _map(tree, path, lambda array, path: array.copy())
+
+
+def _map(tree: Any, path: tuple, function: Any) -> Any:
+    kind = type(tree)
+    if kind in _ATOMS or isinstance(tree, np.generic):
+        return tree
+    if kind is dict:
+        return {_key(key, path): _map(value, (*path, key), function) for key, value in tree.items()}
+    if kind is tuple or kind is list:
+        items = [_map(value, (*path, i), function) for i, value in enumerate(tree)]
+        return items if kind is list else tuple(items)
+    return function(_array(tree, path), path)
+
+
+def _flatten(tree: Any, path: tuple, arrays: dict[str, np.ndarray]) -> Any:
+    kind = type(tree)
+    if kind is int and not -(2**63) <= tree < 2**63:
+        return {"int": hex(tree)}  # Python refuses to read very long decimal numbers
+    if kind in _PLAIN:
+        return tree
+    if kind is float:
+        return tree if isfinite(tree) else {"float": repr(tree)}
+    if kind is dict:
+        return {"dict": {_key(key, path): _flatten(value, (*path, key), arrays) for key, value in tree.items()}}
+    if kind is list or kind is tuple:
+        items = [_flatten(value, (*path, i), arrays) for i, value in enumerate(tree)]
+        return items if kind is list else {"tuple": items}
+    scalar = isinstance(tree, np.generic)
+    array = _array(tree, path)
+    name = _pointer(path, arrays)
+    entry: dict[str, Any] = {"scalar" if scalar else "array": name}
+    if array.dtype.str not in _NATIVE:
+        entry |= {"dtype": _dtype_name(array.dtype), "shape": list(array.shape)}
+        array = np.ndarray(array.nbytes, np.uint8, array.tobytes())
+    arrays[name] = np.asarray(array, order="C")
+    return entry
+
+
+def _array(leaf: Any, path: tuple) -> np.ndarray:
+    if type(leaf) is np.ndarray or isinstance(leaf, np.generic):
+        if leaf.dtype.hasobject or leaf.dtype.names:
+            raise _refuse(leaf, path, f"{leaf.dtype} holds Python objects or records; use one plain array a field")
+        return np.asarray(leaf)
+    if type(leaf).__module__.partition(".")[0] in ("jax", "jaxlib") and hasattr(leaf, "__array__"):
+        try:
+            return np.asarray(leaf)
+        except Exception as error:
+            raise _refuse(leaf, path, f"it has no values to store ({error}); for random keys use jax.random.key_data") from None
+    if isinstance(leaf, tuple):
+        raise _refuse(leaf, path, "a named tuple cannot be restored without its class; convert it to a dict or a tuple")
+    raise _refuse(leaf, path, "convert it to plain dict, list, tuple, number, str or array")
+
+
+def _lane(array: np.ndarray, index: int, path: tuple) -> np.ndarray:
+    if not array.ndim or not 0 <= index < len(array):
+        raise ValueError(f"{_where(path)}: an array of shape {array.shape} has no member {index} on its leading axis")
+    return np.array(array[index])
+
+
+def _key(key: Any, path: tuple) -> str:
+    if type(key) is not str:
+        raise TypeError(f"{_where(path)}: the key {key!r} is {type(key).__name__}; the keys of a carry must be str")
+    return key
+
+
+def _refuse(leaf: Any, path: tuple, why: str) -> TypeError:
+    return TypeError(
+        f"{_where(path)}: {type(leaf).__qualname__} cannot be stored exactly: {why}, "
+        "or use the class form, which saves and loads itself"
+    )
+
+
+def _where(path: tuple) -> str:
+    return "carry" + "".join(f"[{key!r}]" for key in path)
+
+
+def _pointer(path: tuple, taken: Mapping[str, Any]) -> str:
+    parts = (str(key).replace("~", "~0").replace("/", "~1") for key in path)
+    name = ("/" + "/".join(parts)).encode("utf-8", "backslashreplace").decode()  # a lone surrogate is no UTF-8
+    while name in taken:
+        name += "'"
+    return name
+
+
+def _dtype_name(dtype: np.dtype) -> str:
+    return dtype.name if dtype.kind == "V" else dtype.str  # bfloat16 and its kin call themselves void in `str`
+
+
+def _dtype(name: str) -> np.dtype:
+    try:
+        dtype = np.dtype(name)
+    except TypeError:
+        import ml_dtypes  # came with the JAX that made the array
+
+        dtype = np.dtype(getattr(ml_dtypes, name))
+    if dtype.hasobject:
+        raise ValueError(f"a stored array cannot have the type {name!r}")
+    return dtype

@@ -1,0 +1,51 @@
+"""Every algorithm against the laws of the house: one row an algorithm."""
+
+from __future__ import annotations
+
+import pytest
+
+import poptrain as pt
+from poptrain.testing import AlgorithmContract
+
+ROWS = {
+    "random_search": (lambda space: pt.random_search(space, population=6, interval=5), {"sync": False, "clones": False}),
+    "grid_search": (lambda space: pt.grid_search(space, levels=2, interval=10), {"sync": False, "clones": False}),
+    "pbt": (lambda space: pt.pbt(space, population=8, interval=5, exploit=pt.truncation(0.4)), {}),
+    "pbt alone": (lambda space: pt.pbt(space, population=1, interval=5), {"clones": False}),
+    "pbt async": (lambda space: pt.pbt(space, population=8, interval=5, sync=False, exploit=pt.truncation(0.4)), {"sync": False}),
+    "pbt welch": (
+        lambda space: pt.pbt(space, population=8, interval=5, exploit=pt.welch(alpha=0.3)),
+        {"rank_based": False},  # a t-test is invariant to affine transforms only
+    ),
+    "pbt tournament": (lambda space: pt.pbt(space, population=8, interval=5, exploit=pt.tournament()), {}),
+    "pbt tournament async, ties": (
+        lambda space: pt.pbt(space, population=8, interval=5, sync=False, exploit=pt.tournament(ties=True)),
+        {"sync": False},
+    ),
+    "pbt additive, weights": (
+        lambda space: pt.pbt(
+            space, population=8, interval=5, explore=pt.additive(0.2), copy="weights", exploit=pt.truncation(0.4)
+        ),
+        {},
+    ),
+    "pbt resample, hparams": (
+        lambda space: pt.pbt(space, population=8, interval=5, explore=pt.resample(), copy="hparams", warmup=10),
+        {"clones": False},
+    ),
+    "pbt averaged": (
+        lambda space: pt.pbt(space, population=8, interval=5, average=3, exploit=pt.truncation(0.4)),
+        {"rank_based": False},  # a mean of scores is invariant to affine transforms only
+    ),
+}
+
+
+@pytest.mark.parametrize("row", ROWS)
+class TestLaws(AlgorithmContract):
+    @pytest.fixture(autouse=True)
+    def _row(self, row):
+        self.factory, options = ROWS[row]
+        for name in ("sync", "rank_based", "clones"):
+            setattr(self, name, options.get(name, True))
+
+    def make(self, space):
+        return self.factory(space)
