@@ -171,6 +171,26 @@ def test_bounds_are_exact_and_codes_beyond_them_clip(p):
     assert p.decode(p.encode(low)) == low and p.decode(p.encode(high)) == high
 
 
+ODD = [
+    Uniform(1 / 3, 0.7000000000006),
+    Uniform(0.1234567890126, 1),
+    Uniform(-0.7000000000006, -0.1234567890126),
+    LogUniform(1.000000000006e-4, 9.999999999994e-2),
+    LogUniform(1.0000000000004e-4, 1.0000000000006),
+    Complement(0.1234567890126, 0.7000000000006),
+]
+
+
+@pytest.mark.parametrize("p", REAL + ODD, ids=repr)
+def test_values_next_to_a_bound_stay_inside_and_keep_the_round_trip(p):
+    for scale in (1e-16, 1e-14, 1e-13, 1e-12):
+        for i in range(100):
+            for x in (p.low + i * scale * abs(p.low), p.high - i * scale * abs(p.high)):
+                value = p.snap(x)
+                assert p.low <= value <= p.high
+                assert p.decode(p.encode(value)) == value == p.snap(value)
+
+
 @parameters
 def test_values_are_python_scalars(p):
     made = [p.sample(rng(0)), p.draw(rng(1)), *p.grid(3), p.perturb(ends(p)[0], np.float64(1.2), rng(2))]

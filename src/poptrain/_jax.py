@@ -29,6 +29,7 @@ protect_from_deadlock()
 
 try:
     import jax
+    import jax.flatten_util  # not loaded by jax itself
     import jax.numpy as jnp
 except ImportError as error:
     raise MissingExtra(

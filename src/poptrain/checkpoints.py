@@ -6,15 +6,16 @@
     trash/<name>/                          on its way out
 
 A commit writes into a temporary directory, the manifest last, makes all of it durable, and renames it. Its reference,
-``name:hash`` (``name/lane:hash`` for one member of a population), holds the first 16 hex digits of the manifest's SHA-256; the
-log line with that reference is what makes a checkpoint real. A directory that no line names is an orphan, whatever it
-looks like. Nothing is ever unpickled.
+``name:hash`` (``name/lane:hash`` for one member of a population), holds the first 16 hex digits of the manifest's
+SHA-256; the log line with that reference is what makes a checkpoint real. A directory that no line names is an orphan,
+whatever it looks like. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -34,6 +35,7 @@ FORMAT = 1
 MANIFEST, ARRAYS, USER = "MANIFEST.json", "arrays.safetensors", "user"
 _SLACK = 16  # so many dead checkpoints, or so many bytes of them, are collected together: one durable log line for all
 _SLACK_BYTES = 64 << 20
+_REF = re.compile(r"([^:/]+)(?:/(\d{1,9}))?:([0-9a-z]+)", re.ASCII)
 
 
 class Ref(NamedTuple):
@@ -46,11 +48,15 @@ class Ref(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Ref:
         """Returns the parts of ``name:hash`` or ``name/lane:hash``; raises UsageError for anything else."""
-        where, _, hash = text.partition(":")
-        name, slash, lane = where.partition("/")
-        if not hash or (slash and not (lane.isascii() and lane.isdigit())):
+        match = _REF.fullmatch(text)
+        if not match:
             raise UsageError(f"{text!r} is no checkpoint reference: expected 'name:hash' or 'name/lane:hash'.")
-        return cls(safe_name(name), int(lane) if slash else None, hash)
+        return cls(safe_name(match[1]), int(match[2]) if match[2] else None, match[3])
+
+
+def _stem(ref: str) -> str:
+    """Returns the name in a reference, unchecked: enough to compare names, not to open files."""
+    return ref.partition(":")[0].partition("/")[0]
 
 
 class Store:
@@ -68,6 +74,7 @@ class Store:
         self._live: set[str] = set()  # names that the log holds and that were not collected
         self._dead: dict[str, int] = {}  # those of them that nobody keeps, and their bytes
         self._staged: dict[str, Path] = {}
+        self._made = False  # whether `root` is known to be there, and no link
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_live": set(), "_dead": {}, "_staged": {}}
@@ -87,7 +94,7 @@ class Store:
         self, name: str, carry: Carry, lanes: int, *,
         tasks: Sequence[int] = (), members: Sequence[int] = (), steps: Sequence[int] = (),
     ) -> list[str]:  # fmt: skip
-        """Stores the carry of `lanes` members, on the leading axis of every array, in one commit; a reference for each."""
+        """Stores a carry with `lanes` members on the leading axis of every array; returns a reference for each."""
         about = {"lanes": lanes, "task": list(tasks), "member": list(members), "step": list(steps)}
         stem, _, hash = self._commit_carry(name, carry, about).partition(":")
         return [f"{stem}/{lane}:{hash}" for lane in range(lanes)]
@@ -98,7 +105,11 @@ class Store:
         self._discard(name)
         self._staged[name] = self._temporary(name)
         path = self._staged[name] / USER
-        self.fs.make_dir(path)
+        try:
+            self.fs.make_dir(path)
+        except BaseException:
+            self._discard(name)
+            raise
         return path
 
     def commit_staged(self, name: str, *, task: int, member: int, step: int) -> str:
@@ -137,7 +148,8 @@ class Store:
             raise
 
     def _finish(self, name: str, temporary: Path, about: dict[str, Any]) -> str:
-        manifest = json.dumps({"format": FORMAT, "name": name, **about}, allow_nan=False, separators=(",", ":")).encode()
+        about = {"format": FORMAT, "name": name, **about}
+        manifest = json.dumps(about, allow_nan=False, separators=(",", ":")).encode()
         self.fs.write_new(temporary / MANIFEST, manifest, self.durable)
         if self.durable:
             self.fs.fsync_dir(temporary)
@@ -149,7 +161,9 @@ class Store:
         return f"{name}:{sha256(manifest).hexdigest()[:16]}"
 
     def _temporary(self, name: str) -> Path:
-        self.fs.make_dir(self.root)
+        if not self._made:
+            self.fs.make_dir(self.root)
+            self._made = True
         path = self.root / f".tmp-{name}-{os.urandom(4).hex()}"
         self.fs.make_dir(path)
         return path
@@ -204,12 +218,13 @@ class Store:
         try:
             data = self.fs.read(inside(self.root, name) / MANIFEST)
         except (OSError, UsageError) as error:
-            raise self._damaged(ref, {}, MANIFEST, f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
+            why = getattr(error, "strerror", None) or error
+            raise self._damaged(ref, {}, MANIFEST, f"cannot be read ({why})") from error
         if sha256(data).hexdigest()[:16] != hash:
             raise self._damaged(ref, {}, MANIFEST, "differs from the hash in the log")
         manifest = json.loads(data)
         if manifest["format"] > FORMAT:
-            raise UsageError(f"checkpoint {ref} was written by a newer poptrain (format {manifest['format']}): upgrade.")
+            raise UsageError(f"checkpoint {ref} is of a newer poptrain (format {manifest['format']}): upgrade.")
         return manifest
 
     def _verified(self, ref: str) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -242,7 +257,7 @@ class Store:
 
     def add(self, refs: Iterable[str | None]) -> None:
         """Takes in checkpoints that are in the log now: from here on they live as long as `keep` names them."""
-        self._live |= {Ref.parse(ref).name for ref in refs if ref}
+        self._live |= {_stem(ref) for ref in refs if ref}
 
     def keep(self, refs: Iterable[str], gc: Callable[[list[str]], None], *, flush: bool = False) -> None:
         """Collects what was added and is not among `refs`: not at once, but when enough has come together.
@@ -251,7 +266,8 @@ class Store:
             gc: writes the names that go as one durable log line; it is called before anything is touched.
             flush: collect now, and orphans too. Nothing may be training then.
         """
-        kept = {Ref.parse(ref).name for ref in refs}
+        kept = {_stem(ref) for ref in refs}
+        self._live |= kept
         if flush:
             self.fs.make_dir(self.root)
             self._live.update(name for name in self.fs.list(self.root) if not name.startswith("."))
@@ -300,7 +316,7 @@ class Store:
 
 
 class MemoryStore:
-    """The store of a run without a directory: carries stay in memory, files of a trainable class in a temporary directory."""
+    """The store of a run without a directory: carries in memory, a trainable class's files in a temporary directory."""
 
     durable = False
 
@@ -350,18 +366,18 @@ class MemoryStore:
         return Ref.parse(ref).name in self._carries or (self._files is not None and self._files.verify(ref))
 
     def add(self, refs: Iterable[str | None]) -> None:
-        self._live |= {Ref.parse(ref).name for ref in refs if ref}
+        self._live |= {_stem(ref) for ref in refs if ref}
 
     def keep(self, refs: Iterable[str], gc: Callable[[list[str]], None], *, flush: bool = False) -> None:
         """Drops at once what was added and is not among `refs`; `gc` is not called, for there is nothing to crash."""
         refs = list(refs)
-        kept = {Ref.parse(ref).name for ref in refs}
+        kept = {_stem(ref) for ref in refs}
         for name in self._live - kept:
             self._carries.pop(name, None)
         if self._files is not None:
             self._files.add(f"{name}:files" for name in self._live - self._carries.keys())
             self._files.keep(refs, lambda names: None, flush=flush)
-        self._live &= kept
+        self._live = kept
 
     def adopt(self, refs: Iterable[str]) -> None:
         self.add(refs)

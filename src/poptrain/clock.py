@@ -1,7 +1,7 @@
 """The time, and the only module that knows it: a fake clock plugs in here, so that no test ever sleeps.
 
-`monotonic` and `sleep` are for logic (timeouts, intervals, back-off). `now` and `utc` are the wall clock; it may jump, so
-they are for display only.
+`monotonic` and `sleep` are for logic (timeouts, intervals, back-off). `now` and `utc` are the wall clock; it may jump,
+so they are for display only.
 """
 
 from __future__ import annotations

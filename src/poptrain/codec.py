@@ -2,11 +2,11 @@
 
     {"v":1,"q":412,"e":3,"w":"2026-11-21T09:30:57.123Z","t":"results","d":[{"task":40,"score":0.93,…}],"c":"5f1e77a0"}
 
-``v`` major version, ``q`` number of the line in the run from 0, ``e`` epoch (how often the run was opened), ``w`` wall time
-for display, ``t`` type, ``d`` data, ``c`` CRC-32 of the line without ``,"c":"…"``, begun from the CRC of the line before: a
-changed, dropped, swapped or merged line is found at once. Facts (`tasks`, `results`, `lost`) keep the field names of `Task`
-and `Result`; fields at their default are left out, and so is a curve of one point, the score itself. All is strict ASCII
-JSON with floats in their shortest exact form; ``{"$f": "nan"}`` stands for what JSON cannot say.
+``v`` major version, ``q`` number of the line in the run from 0, ``e`` epoch (how often the run was opened), ``w`` wall
+time for display, ``t`` type, ``d`` data, ``c`` CRC-32 of the line without ``,"c":"…"``, begun from the CRC of the line
+before: a changed, dropped, swapped or merged line is found at once. Facts (`tasks`, `results`, `lost`) keep the field
+names of `Task` and `Result`; fields at their default are left out, and so is a curve of one point, the score itself.
+All is strict ASCII JSON with floats in their shortest exact form; ``{"$f": "nan"}`` stands for what JSON cannot say.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from poptrain.core import Line, Lost, Result, Task
 from poptrain.errors import UsageError
 
 VERSION = 1
+_PLAIN = json.JSONDecoder()
 
 
 class Entry(NamedTuple):
@@ -52,15 +53,20 @@ def encode_line(type: str, data: Any, *, seq: int, epoch: int, wall: str, crc: i
 
 
 def decode_line(line: bytes, crc: int) -> Entry:
-    """Returns what a line (without its newline) says; raises ValueError that tells why it cannot follow a line with `crc`."""
+    """Returns what a line (without its newline) says.
+
+    Raises:
+        ValueError: it is no line, or does not follow a line whose checksum is `crc`.
+        UsageError: it was written by a newer poptrain.
+    """
     if line[-16:-10] != b',"c":"' or line[-2:] != b'"}':
         raise ValueError("incomplete line")
     crc = crc32(b"}", crc32(line[:-16], crc))
     if line[-10:-2] != b"%08x" % crc:
         raise ValueError("checksum mismatch")
-    entry = json.loads(line.decode(), object_hook=_untagged if b'"$f"' in line else None)
+    entry, _ = (_TAGGED if b'"$f"' in line else _PLAIN).raw_decode(line.decode("ascii"))
     if entry["v"] > VERSION:
-        raise UsageError(f"the log was written by a newer poptrain (format {entry['v']}, this one reads {VERSION}): upgrade.")
+        raise UsageError(f"the log was written by a newer poptrain (format {entry['v']}, not {VERSION}): upgrade.")
     return Entry(entry["t"], entry["d"], entry["q"], entry["e"], entry["w"], crc)
 
 
@@ -89,8 +95,12 @@ _FIELDS = {kind: tuple(field.name for field in fields_of(kind)) for kind in (Tas
 
 
 def _lean(fact: Task | Result, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    pairs = ((name, getattr(fact, name)) for name in _FIELDS[type(fact)])
-    return {name: value for name, value in pairs if name not in defaults or value != defaults[name]}
+    data = {}
+    for name in _FIELDS[type(fact)]:
+        value, default = getattr(fact, name), defaults.get(name, ...)
+        if type(value) is not type(default) or value != default:
+            data[name] = value
+    return data
 
 
 def _of_result(result: Result) -> dict[str, Any]:
@@ -100,12 +110,19 @@ def _of_result(result: Result) -> dict[str, Any]:
     return data
 
 
-def _task(id, member, hparams, steps, seed, parent=None, evals=1, teacher=None, progress=None, tags=None, note=None, **_):
+# The readers take and drop fields that they do not know: a newer poptrain of the same major version may add some.
+
+
+def _task(
+    id, member, hparams, steps, seed, parent=None, evals=1, teacher=None, progress=None, tags=None, note=None, **_
+) -> Task:
     progress = None if progress is None else tuple(progress)
     return Task(id, member, hparams, parent, steps, seed, evals, teacher, progress, tags or {}, note or {})
 
 
-def _result(task, score, step, curve=None, returns=(), metrics=None, checkpoint=None, error=None, seconds=0.0, **_):
+def _result(
+    task, score, step, curve=None, returns=(), metrics=None, checkpoint=None, error=None, seconds=0.0, **_
+) -> Result:
     curve = ((step, score),) if curve is None else tuple([tuple(point) for point in curve])
     return Result(task, score, step, curve, tuple(returns), metrics or {}, checkpoint, error, seconds)
 
@@ -123,7 +140,7 @@ def _plain(value: Any) -> Any:
         return dict(value)
     if isinstance(value, Sequence):
         return list(value)
-    raise TypeError(f"{type(value).__qualname__} {value!r} cannot be written to the log: use a number, a string, a list or a dict")
+    raise TypeError(f"the log cannot hold {type(value).__qualname__} {value!r}: use a number, string, list or dict")
 
 
 def _tagged(value: Any) -> Any:
@@ -140,3 +157,6 @@ def _tagged(value: Any) -> Any:
 def _untagged(value: dict[str, Any]) -> Any:
     tag = value.get("$f")
     return value if tag is None else dict(tag) if isinstance(tag, list) else float(tag)
+
+
+_TAGGED = json.JSONDecoder(object_hook=_untagged)

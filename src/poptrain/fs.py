@@ -53,8 +53,8 @@ class FS:
         """Returns the error that ends a run which cannot write any more, but can be resumed."""
         full = error.errno in _FULL
         why, cure = ("disk full", "free some space") if full else (os.strerror(error.errno), "mend that")
-        free = self.free(path)
-        return Suspended(f"{why}: cannot write {path} ({free:,} bytes free); {cure}, then `poptrain resume {_run_of(path)}`")
+        free, run = self.free(path), _run_of(path)
+        return Suspended(f"{why}: cannot write {path} ({free:,} bytes free); {cure}, then `poptrain resume {run}`")
 
     # -- files --------------------------------------------------------------------------------------------------------
 
@@ -107,7 +107,7 @@ class FS:
                 os.close(fd)
 
     def read(self, path: Path, start: int = 0, limit: int = -1) -> bytes:
-        """Returns the bytes of a regular file from `start`, all or at most `limit`; follows no link, waits on no pipe."""
+        """Returns the bytes of a regular file from `start`; follows no link, waits on no pipe."""
         try:
             fd = _regular(os.open(path, os.O_RDONLY | _SAFE), path)
         except OSError as error:
@@ -148,7 +148,7 @@ class FS:
                 os.mkdir(path, 0o700)
             except FileExistsError:
                 if not stat.S_ISDIR(os.lstat(path).st_mode):
-                    raise UsageError(f"{path} is not a directory: poptrain follows no links in a run directory. Remove it.") from None
+                    raise _not_regular(path) from None
 
     def list(self, path: Path) -> list[str]:
         """Returns the names in a directory, sorted; none if there is no such directory."""
@@ -158,7 +158,7 @@ class FS:
             return []
 
     def walk(self, path: Path) -> dict[str, int]:
-        """Returns the size of every file under a directory by relative path; -1 for links, which are not followed, and pipes."""
+        """Returns the size of every file under a directory by its relative path; links are not followed: -1."""
         found: dict[str, int] = {}
         todo = [""]
         while todo:
@@ -213,6 +213,17 @@ class FS:
                 return None
             return fd
 
+    def locked(self, path: Path) -> bool:
+        """True if somebody holds the lock of a file; for readers, who never keep it."""
+        fd = _regular(os.open(path, os.O_RDONLY | _SAFE), path)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(fd)
+        return False
+
     def free(self, path: Path) -> int:
         """Returns the bytes that are free on the disk of a path."""
         for place in (path, *path.absolute().parents):
@@ -223,10 +234,10 @@ class FS:
     def check_owner(self, directory: Path) -> None:
         """Refuses to write into a directory that somebody else owns or anybody may change."""
         status = os.stat(directory)
-        if status.st_uid not in (os.geteuid(), 0) and os.geteuid() != 0:
+        if os.geteuid() not in (0, status.st_uid):  # root is exempt: containers mount directories of others
             raise UsageError(f"{directory} belongs to user {status.st_uid}, not to you: copy it, and use the copy.")
         if status.st_mode & stat.S_IWOTH:
-            raise UsageError(f"{directory} can be changed by every user of this machine: `chmod o-w {directory}` first.")
+            raise UsageError(f"{directory} can be changed by every user: `chmod o-w {directory}` first.")
 
 
 def safe_name(name: str) -> str:
@@ -236,15 +247,17 @@ def safe_name(name: str) -> str:
     'm03-t12.a2'
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise UsageError(f"{name!r} is no valid name: it needs letters, digits, '.', '_' or '-', at most 128, a letter or digit first.")
+        raise UsageError(
+            f"{name!r} is no name for a file: give at most 128 letters, digits, '.', '_', '-', a letter or digit first."
+        )
     return name
 
 
 def inside(root: Path, name: str) -> Path:
-    """Returns ``root / name`` if the name is safe and no link on the way leads elsewhere; `root` below a resolved path."""
+    """Returns ``root / name`` if the name is safe and neither it nor `root`, a resolved path once, is a link."""
     path = root / safe_name(name)
     if os.path.realpath(path) != str(path):
-        raise UsageError(f"{path} leads out of {root}: poptrain follows no links in a run directory. Remove it.")
+        raise _not_regular(path)
     return path
 
 
@@ -256,7 +269,7 @@ def _regular(fd: int, path: Path) -> int:
 
 
 def _not_regular(path: Path) -> UsageError:
-    return UsageError(f"{path} is a link or not a regular file: poptrain does not follow it. Remove it.")
+    return UsageError(f"{path} is a link, or not a regular file or directory: poptrain does not follow it. Remove it.")
 
 
 def _run_of(path: Path) -> Path:

@@ -1,8 +1,8 @@
-"""The log: the run itself, as an append-only file of checked lines (`codec` says how a line looks, `record` reads them).
+"""The log: the run itself, as an append-only file of checked lines; `codec` says how they look, `record` reads them.
 
-A line is acknowledged when `Log.append` returns: it is on the disk, and whatever it decided may be acted on. What a crash
-leaves of a line that was not acknowledged is cut off, and kept aside, when the log is opened again. Scores have the
-user's sign.
+A line is acknowledged when `Log.append` returns: it is on the disk, and whatever it decided may be acted on. What a
+crash leaves of a line that was not acknowledged is cut off, and kept aside, when the log is opened again. Scores have
+the user's sign.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Log:
         """Starts a log in a directory that holds none; makes the directory.
 
         Args:
-            run: what the run is (seed, mode, names …), as JSON can say it; `Record.history` reads seed, mode and budget.
+            run: what the run is (seed, mode, names …), as JSON can say it; `Record` reads seed, mode and budget.
             durable: False leaves out the fsyncs: such a run survives a killed process, but not a power cut.
 
         Raises:
@@ -145,9 +145,9 @@ class Log:
         wall = clock.utc()
         text, crc = encode_line(type, data, seq=record.seq, epoch=record.epoch, wall=wall, crc=record.crc)
         if len(text) > LINE:
-            raise UsageError(f"a {type} line of {len(text):,} bytes is over the limit of {LINE:,}: return fewer or shorter metrics.")
+            raise UsageError(f"{type}: a line of {len(text):,} bytes, over the {LINE:,} allowed: return fewer metrics.")
         if fs.size(self._fd) != record.offset:  # a lock can lie (network disks); the length of the file cannot
-            self._broken = RunBusy(f"another process wrote to {record.path} and took the run over; this one has stopped.")
+            self._broken = RunBusy(f"another process wrote to {record.path}: it took the run over, this one stops.")
             raise self._broken
         try:
             if fs.append(self._fd, text, record.path) != len(text):
@@ -212,7 +212,7 @@ class Log:
         taken = fs.list(record.directory)
         stem = f"log.torn-{record.epoch + 1}"
         names = (stem, *(f"{stem}-{k}" for k in range(2, len(taken) + 3)))
-        name = next(name for name in names if name not in taken)  # taken: a crash after the cut, and another before `open`
+        name = next(name for name in names if name not in taken)  # taken: a crash after the cut, before the epoch
         fs.write_new(record.directory / name, fs.read(record.path, record.offset))
         fs.fsync_dir(record.directory)  # kept before it is cut off
         fs.truncate(self._fd, record.offset, record.path)
@@ -293,6 +293,6 @@ def _cannot_start(directory: Path | str, path: Path, error: OSError | Suspended)
     why = getattr(cause, "strerror", None) or error
     place = next((place for place in (path, *path.parents) if place.exists()), path)
     return (
-        f"cannot start a run in {directory}: {why} (user {os.geteuid()}, {place} has mode {place.stat().st_mode & 0o777:04o}): "
-        "choose a directory that can be written."
+        f"cannot start a run in {directory}: {why} (you are user {os.geteuid()}, {place} has mode "
+        f"{place.stat().st_mode & 0o777:04o}): choose a directory that you can write to."
     )

@@ -31,10 +31,10 @@ class Record:
         self.run: dict[str, Any] = {}  # what the run is, as it was created
         self.lines: list[Line] = []  # the facts
         self.times: list[float] = []  # when each of `lines` was written, in seconds since 1970
-        self.events: list[tuple[str, dict[str, Any], float]] = []  # administration, unknown types too: (type, fields, time)
+        self.events: list[tuple[str, dict[str, Any], float]] = []  # administration: type, fields, time
         self.epoch = 0  # how often the run was opened for writing
         self.seq, self.crc = 0, 0  # number of the next line, checksum of the last
-        self.segment, self.offset, self.number = 1, 0, 0  # where the next line begins; number: lines of this file before it
+        self.segment, self.offset, self.number = 1, 0, 0  # where the next line begins: file, byte, lines before it
         self.torn = 0  # bytes behind the last good line that are no line
         self._state, self._spent, self._opened, self._last = "", 0.0, 0.0, 0.0
 
@@ -116,20 +116,23 @@ class Record:
         if line is None and entry.type == "run":
             self.run = entry.data
         self.note(entry.type, entry.data, time, line)
-        self.epoch, self.seq, self.crc = entry.epoch, entry.seq + 1, entry.crc
+        self.epoch, self.crc = entry.epoch, entry.crc
 
     def note(self, type: str, data: Any, time: float, line: Line | None = None) -> None:
         """Adds facts, or administration."""
+        self.seq += 1
+        if type == "run":
+            return
+        self._last, last = time, self._last
         if line is not None:
             self.lines.append(line)
             self.times.append(time)
-        elif type != "run":
-            self.events.append((type, data, time))
-            if type in ("open", "suspend", "end"):
-                self._state = type
+            return
+        self.events.append((type, data, time))
+        if type in ("open", "suspend", "end"):
+            self._state = type
         if type == "open":
-            self._spent, self._opened = self.elapsed, time
-        self._last = time
+            self._spent, self._opened = self._spent + max(0.0, last - self._opened), time
 
     def _segments(self) -> list[int]:
         return [int(match[1]) for match in map(_SEGMENT_NAME.fullmatch, self.fs.list(self.directory)) if match]
@@ -140,7 +143,8 @@ class Record:
                 raise self._damaged("the file is too large")
             data = self.fs.read(self.path, self.offset)
         except FileNotFoundError:
-            raise self._damaged("the file is missing") from None
+            why = f"{self.path} is missing, and later ones are there: restore it from a copy."
+            raise LogDamaged(f"{why} The {self.seq} lines before it are valid.") from None
         at, why = 0, "incomplete line"
         while (end := data.find(b"\n", at)) >= 0:
             try:
@@ -164,7 +168,7 @@ class Record:
 
     def _damaged(self, why: str) -> LogDamaged:
         return LogDamaged(
-            f"{self.path} line {self.number + 1} (byte {self.offset}): {why}; the {self.seq} lines of the log before it are "
+            f"{self.path} line {self.number + 1} (byte {self.offset}): {why}; the {self.seq} lines before it are "
             "valid. Restore the file from a copy; or, to go on from what is valid, save a copy of the directory, "
             f"`truncate -s {self.offset} {self.path.name}`, remove any later log-*.jsonl, and resume."
         )

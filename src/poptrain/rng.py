@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 import numpy as np
+from numpy.random.bit_generator import ISeedSequence
 
 _MASK = 0xFFFFFFFF
 
@@ -19,7 +21,17 @@ def rng(seed: int, *path: int | str) -> np.random.Generator:
     True
     """
     key = hashlib.blake2b(repr((seed, *path)).encode(), digest_size=16).digest()
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
+    return np.random.Generator(np.random.Philox(_Key(key)))
+
+
+class _Key(ISeedSequence):
+    """The key itself in the place of a seed sequence: numpy would otherwise ask the system for entropy that is not used."""
+
+    def __init__(self, key: bytes):
+        self._key = key
+
+    def generate_state(self, n_words: int, dtype: type = np.uint32) -> np.ndarray:
+        return np.frombuffer(self._key, dtype)[:n_words]
 
 
 def task_seed(seed: int, task: int) -> int:
@@ -27,14 +39,19 @@ def task_seed(seed: int, task: int) -> int:
 
     Two rounds of murmur3's 32-bit finaliser, each a bijection, around keys drawn from the run's seed.
     """
-    key = hashlib.blake2b(repr((seed, "task_seed")).encode(), digest_size=8).digest()
-    first, second = int.from_bytes(key[:4], "little"), int.from_bytes(key[4:], "little")
+    first, second = _task_keys(seed)
     return _mix(_mix((task & _MASK) ^ first) ^ second)
 
 
 def chunk_seed(seed: int, chunk: int) -> int:
     """Returns the seed of the chunk-th part of a task; chunk 0 keeps the task's own seed."""
     return seed if chunk == 0 else _mix(_mix(seed) ^ (0x9E3779B9 * chunk & _MASK))
+
+
+@lru_cache(maxsize=64)
+def _task_keys(seed: int) -> tuple[int, int]:
+    key = hashlib.blake2b(repr((seed, "task_seed")).encode(), digest_size=8).digest()
+    return int.from_bytes(key[:4], "little"), int.from_bytes(key[4:], "little")
 
 
 def _mix(x: int) -> int:

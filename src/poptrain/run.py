@@ -164,15 +164,10 @@ class _Loop:
         """Returns the checkpoints that must stay: of possible parents, pending tasks' sources, the best, and the user's."""
         history = self.history
         ids = set(self.algorithm.needed(history)) | self.keep
-        for id in history.open():
-            task = history.task(int(id))
-            ids |= {source for source in (task.parent, task.teacher) if source is not None}
-        for id in history.heads():
-            if id >= 0 and history.ok(int(id)):
-                ids.add(int(id))  # what each member ended with
-        if (best := history.best()) is not None:
-            ids.add(best)
-        results = (history.result(id) for id in ids if 0 <= id < history.n)
+        for task in history.pending():
+            ids |= {task.parent, task.teacher}
+        ids |= {history.best(), *history.heads().tolist()}  # heads: what each member ended with
+        results = (history.result(id) for id in ids if id is not None and 0 <= id < history.n)
         return {result.checkpoint for result in results if result is not None and result.checkpoint}
 
     def _collected(self, names: list[str]) -> None:

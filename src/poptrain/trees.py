@@ -1,14 +1,14 @@
 """Carries: exact storage of nested plain containers and arrays, without pickle.
 
-A carry is a tree of dict (str keys), list, tuple, str, int, float, bool, None, numpy scalars and numpy or JAX arrays. It is split
-into a JSON structure and named arrays, and comes back equal in value, type and dtype (JAX arrays as numpy arrays). In the
-structure, plain JSON stands for itself; what JSON cannot say is an object with a tag:
+A carry is a tree of dict (str keys), list, tuple, str, int, float, bool, None, numpy scalars and numpy or JAX arrays.
+It is split into a JSON structure and named arrays, and comes back equal in value, type and dtype (JAX arrays as numpy
+arrays). In the structure, plain JSON stands for itself, and an object with a tag for what JSON cannot say:
 
-    {"dict": {…}}   {"tuple": […]}   {"float": "nan"}   {"int": "0x…"} beyond 64 bits   {"array": name}   {"scalar": name}
+    {"dict": {…}}   {"tuple": […]}   {"float": "nan"}   {"int": "0x…"}   {"array": name}   {"scalar": name}
 
-and arrays of a type that safetensors does not know carry ``"dtype"`` and ``"shape"`` and are stored as bytes. Everything else
-is refused by path, because what cannot come back as it was must not be stored: a named tuple would need its class, and
-finding a class by a name in a file is running code out of a file.
+Arrays of a type that safetensors does not know are stored as bytes, with ``"dtype"`` and ``"shape"`` beside the name.
+Everything else is refused by path, because what cannot come back as it was must not be stored: a named tuple would need
+its class, and finding a class by a name in a file is running code out of a file.
 """
 
 from __future__ import annotations
@@ -122,7 +122,8 @@ def _array(leaf: Any, path: tuple) -> np.ndarray:
         try:
             return np.asarray(leaf)
         except Exception as error:
-            raise _refuse(leaf, path, f"it has no values to store ({error}); for random keys use jax.random.key_data") from None
+            why = f"it has no values to store ({error}); for random keys use jax.random.key_data"
+            raise _refuse(leaf, path, why) from None
     if isinstance(leaf, tuple):
         raise _refuse(leaf, path, "a named tuple cannot be restored without its class; convert it to a dict or a tuple")
     raise _refuse(leaf, path, "convert it to plain dict, list, tuple, number, str or array")

@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from poptrain.core import History, Task, Value
 from poptrain.errors import UsageError, did_you_mean
@@ -121,28 +121,29 @@ class Pbt:
 
     def _decide(self, history: History, seats: list[int]) -> tuple[Task, ...]:
         population = Population.of(history, self.average)
-        heads = history.heads()
-        plans: list[tuple[int, int, Mapping[str, Value], bool, Mapping[str, Value]]] = []
+        position = {seat: index for index, seat in enumerate(population.seats.tolist())}
+        heads, oks, steps = history.heads().tolist(), history.oks, history.column("step")
+        plans: list[_Plan] = []
         for seat in seats:
-            own, position = int(heads[seat]), population.position(seat)
-            id = history.n + len(plans)
-            failed = not history.ok(own)
-            donor = None
-            if failed or history.step(own) >= self.warmup:
-                donor = self.exploit.donor(population, position, partial(rng, history.seed, id, "exploit"))
-            if donor is None:
-                if not failed:
-                    plans.append((seat, own, history.task(own).hparams, False, {}))
-                continue  # a failed member with nobody to clone waits: someone may still deliver
-            given = int(heads[population.seats[donor]])
-            parent = int(population.standing[donor])
-            note = {"from": int(population.seats[donor]), "own": _known(population.scores[position]),
-                    "donor": float(population.scores[donor])}  # fmt: skip
-            if self.copy == "hparams" and not failed:
-                parent = own
-            hparams = history.task(own if self.copy == "weights" else given).hparams
-            plans.append((seat, parent, self._static(history, hparams, parent), True, note))
+            own, id, donor = heads[seat], history.n + len(plans), None
+            failed = not oks[own]
+            if failed or steps[own] >= self.warmup:
+                donor = self.exploit.donor(population, position[seat], partial(rng, history.seed, id, "exploit"))
+            if donor is not None:
+                plans.append(self._copied(history, population, seat, position[seat], donor, failed))
+            elif not failed:
+                plans.append(_Plan(seat, own, history.task(own).hparams))
+            # else: a failed member with nobody to clone waits; someone may still deliver
         return self._tasks(history, plans)
+
+    def _copied(self, history: History, population: Population, seat: int, mine: int, donor: int, failed: bool) -> _Plan:
+        """Returns the plan of a member that takes weights, hyperparameters or both from its donor."""
+        giver = int(population.seats[donor])
+        own, given = history.head(seat), history.head(giver)
+        parent = int(population.standing[donor]) if failed or self.copy != "hparams" else own
+        hparams = history.task(own if self.copy == "weights" else given).hparams
+        note = {"from": giver, "own": _known(population.scores[mine]), "donor": float(population.scores[donor])}
+        return _Plan(seat, parent, self._static(history, hparams, parent), True, note)
 
     def _static(self, history: History, hparams: Mapping[str, Value], parent: int) -> Mapping[str, Value]:
         """Returns `hparams` with the static values of the weights that are trained on."""
@@ -152,20 +153,32 @@ class Pbt:
         weights = history.task(parent).hparams
         return {**hparams, **{name: weights[name] for name in names}}
 
-    def _tasks(self, history: History, plans: list[Any]) -> tuple[Task, ...]:
+    def _tasks(self, history: History, plans: list[_Plan]) -> tuple[Task, ...]:
+        """Returns the plans as tasks, after all clones together were given new hyperparameters."""
         clones = [
-            Clone(history.n + index, seat, parent, hparams)
-            for index, (seat, parent, hparams, cloned, _) in enumerate(plans)
-            if cloned
+            Clone(history.n + index, plan.seat, plan.parent, plan.hparams)
+            for index, plan in enumerate(plans)
+            if plan.cloned
         ]
         proposals = iter(self.explore.propose(history, self.space, clones) if clones else ())
         tasks = []
-        for index, (seat, parent, hparams, cloned, note) in enumerate(plans):
-            if cloned:
+        for index, plan in enumerate(plans):
+            hparams, note = plan.hparams, plan.note
+            if plan.cloned:
                 hparams, why = next(proposals)
                 note = {**note, **why}
-            tasks.append(rounds.segment(history, history.n + index, seat, hparams, parent, self.interval, note))
+            tasks.append(rounds.segment(history, history.n + index, plan.seat, hparams, plan.parent, self.interval, note))
         return tuple(tasks)
+
+
+class _Plan(NamedTuple):
+    """What one member does next, before explore."""
+
+    seat: int
+    parent: int
+    hparams: Mapping[str, Value]
+    cloned: bool = False
+    note: Mapping[str, Value] = {}
 
 
 def _known(score: float) -> float | None:

@@ -52,7 +52,8 @@ class Independent:
         if history.n == 0:
             return rounds.first_round(history, self.space, self.population, self.interval, self.initial)
         heads = history.heads()
-        going = [seat for seat in rounds.turns(history, sync=False) if history.ok(int(heads[seat]))]
+        oks = history.oks
+        going = [seat for seat in rounds.turns(history, sync=False) if oks[heads[seat]]]
         return tuple(
             rounds.segment(
                 history, history.n + index, seat, history.task(int(heads[seat])).hparams, int(heads[seat]), self.interval

@@ -12,7 +12,10 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from poptrain import _jax, clock, trees
+import numpy as np
+
+from poptrain import clock, trees
+from poptrain._jax import jax
 from poptrain.core import Carry, Metrics, Result, Task
 from poptrain.errors import CheckpointDamaged, PoptrainError, UsageError
 from poptrain.executors import segment
@@ -20,11 +23,6 @@ from poptrain.executors.context import Context
 from poptrain.executors.forms import columns
 from poptrain.rng import chunk_seed
 from poptrain.trainable import JaxTrainable, as_trainable
-
-_jax.prepare()
-
-import jax  # noqa: E402  (after the XLA flag that it needs is set)
-import numpy as np  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -47,14 +45,6 @@ class Vectorized:
         return VectorizedExecutor(context, self.lanes or context.lanes)
 
 
-@dataclass
-class _Alive:
-    """The carries that a batch left in memory, and the lane of each task in them."""
-
-    carry: Carry
-    lanes: dict[int, int]
-
-
 class VectorizedExecutor:
     """Runs all queued tasks at each `wait`, a batch for each group."""
 
@@ -62,7 +52,8 @@ class VectorizedExecutor:
         self._context, self._lanes = context, lanes
         self._population = population_of(context.trainable, lanes)
         self._queue: deque[Task] = deque()
-        self._alive: list[_Alive] = []
+        self._alive: dict[int, tuple[Carry, int]] = {}  # task -> the population carry that holds its state, and its lane
+        self._newest: dict[int, int] = {}  # seat -> its newest task
 
     def submit(self, tasks: Sequence[Task]) -> None:
         self._queue.extend(tasks)
@@ -73,11 +64,8 @@ class VectorizedExecutor:
             task = self._queue.popleft()
             static = tuple(task.hparams[name] for name in self._context.static)
             groups.setdefault((task.steps, task.evals, static, task.tags.get("seconds")), []).append(task)
-        before, results = list(self._alive), []
-        for tasks in groups.values():
-            results += self._batch(tasks)
-        used = {task.id for task in self._queue} | {result.task for result in results}
-        self._forget(before, used)
+        results = [result for tasks in groups.values() for result in self._batch(tasks)]
+        self._forget()
         return results
 
     def close(self) -> None:
@@ -112,7 +100,8 @@ class VectorizedExecutor:
             f"g-t{first.id:06d}-{context.epoch}.1", carry, len(tasks),
             tasks=[task.id for task in tasks], members=[task.member for task in tasks], steps=[trained.step for trained in segments],
         )  # fmt: skip
-        self._alive.append(_Alive(carry, {task.id: lane for lane, task in enumerate(tasks)}))
+        for lane, task in enumerate(tasks):
+            self._alive[task.id], self._newest[task.member] = (carry, lane), task.id
         seconds = (clock.monotonic() - began) / len(tasks)
         triples = zip(tasks, segments, refs, strict=True)
         return results + [trained.result(task, ref, seconds) for task, trained, ref in triples]
@@ -149,12 +138,9 @@ class VectorizedExecutor:
         return self._population.gather(lanes)
 
     def _lane(self, task: Task) -> tuple[Carry, int]:
-        for alive in reversed(self._alive):
-            if task.parent in alive.lanes:
-                return alive.carry, alive.lanes[task.parent]
-        carry = trees.stacked(self._context.store.read(self._context.ref(task)))
-        self._alive.append(_Alive(carry, {task.parent: 0}))
-        return carry, 0
+        if task.parent not in self._alive:
+            self._alive[task.parent] = (trees.stacked(self._context.store.read(self._context.ref(task))), 0)
+        return self._alive[task.parent]
 
     def _readable(self, task: Task) -> bool:
         try:
@@ -163,11 +149,10 @@ class VectorizedExecutor:
             return False
         return True
 
-    def _forget(self, before: list[_Alive], used: set[int]) -> None:
-        """Drops carries from memory that none of the seats stands on any more; a rare clone of an old one reads the store."""
-        parents = {task.parent for task in self._queue}
-        kept = [alive for alive in before if parents & alive.lanes.keys()]
-        self._alive = kept + [alive for alive in self._alive if alive not in before and used & alive.lanes.keys()]
+    def _forget(self) -> None:
+        """Drops from memory what is neither a seat's newest state nor about to be used; a clone of an older one is read."""
+        wanted = {*self._newest.values(), *(task.parent for task in self._queue)}
+        self._alive = {task: alive for task, alive in self._alive.items() if task in wanted}
 
 
 def _read(segments: list[segment.Segment], tasks: list[Task], metrics: Metrics, metric: str, steps: int) -> None:

@@ -19,6 +19,7 @@ class Population:
     scores     (r,) its score, smoothed over `average` results of its lineage; NaN if it failed or diverged
     donors     (r,) bool: it may be cloned (healthy, and with steps left in the budget)
     order      (r,) positions from worst to best; ties in an order drawn for this moment
+    place      (r,) the inverse: 0 for the worst
     """
 
     history: History
@@ -27,6 +28,7 @@ class Population:
     scores: np.ndarray
     donors: np.ndarray
     order: np.ndarray
+    place: np.ndarray
 
     @classmethod
     def of(cls, history: History, average: int = 1) -> Population:
@@ -34,16 +36,17 @@ class Population:
         standing = history.standing()
         seats = np.flatnonzero(standing >= 0)
         standing = standing[seats]
-        scores = np.array([smoothed(history, int(id), average) for id in standing])
+        if average == 1:
+            scores = history.scores[standing]
+        else:
+            scores = np.array([smoothed(history, int(id), average) for id in standing])
         donors = np.isfinite(scores)
         if history.budget is not None:
             donors &= history.column("step")[standing] < history.budget
         order = rank(scores, rng(history.seed, history.n, "ties"))
-        return cls(history, seats, standing, scores, donors, order)
-
-    def position(self, seat: int) -> int:
-        """Returns the place of a seat in the arrays; every seat whose turn it is has reported."""
-        return int(np.searchsorted(self.seats, seat))
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order))
+        return cls(history, seats, standing, scores, donors, order, place)
 
     def returns(self, position: int, window: int) -> np.ndarray:
         """Returns the last `window` episode returns of a seat's weights, gathered up their lineage; shape (≤ window,).
@@ -62,8 +65,8 @@ class Population:
 
 def smoothed(history: History, id: int, average: int) -> float:
     """Returns the mean score of the last `average` results of a lineage; NaN if the newest is not ok."""
-    if average == 1 or not history.ok(id):
-        return history.score(id)
+    if not history.ok(id):
+        return float("nan")
     scores = []
     walk: int | None = id
     while walk is not None and len(scores) < average:

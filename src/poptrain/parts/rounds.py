@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from poptrain.core import History, Hparams, Task, Value
 from poptrain.errors import UsageError
 from poptrain.rng import rng, task_seed
@@ -72,18 +74,22 @@ def turns(history: History, sync: bool) -> list[int]:
     open = history.column("told")[heads] >= history.lines
     if sync and open.any():
         return []
-    return [seat for seat in range(len(heads)) if not open[seat] and not finished(history, int(heads[seat]))]
+    return np.flatnonzero(~open & ~finished(history, heads)).tolist()
 
 
-def finished(history: History, id: int) -> bool:
-    """True if the task's lineage or its seat is at the budget; a failed member has still to be replaced."""
-    budget = history.budget
-    return budget is not None and (history.spent(id) >= budget or (history.ok(id) and history.step(id) >= budget))
+def finished(history: History, ids: np.ndarray) -> np.ndarray:
+    """True for tasks whose lineage or whose seat is at the budget; a failed member has still to be replaced."""
+    if history.budget is None:
+        return np.zeros(len(ids), bool)
+    at_budget = history.oks[ids] & (history.column("step")[ids] >= history.budget)
+    return at_budget | (history.column("spent")[ids] >= history.budget)
 
 
 def needed(history: History) -> frozenset[int]:
     """Returns the tasks whose checkpoints the seats hold: every parent that may be asked next is among them."""
-    return frozenset(int(id) for id in history.standing() if history.ok(int(id)))
+    standing = history.standing()
+    standing = standing[standing >= 0]
+    return frozenset(standing[history.oks[standing]].tolist())
 
 
 def check_interval(what: str, interval: int | Seconds | None) -> None:

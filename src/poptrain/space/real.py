@@ -3,8 +3,8 @@
 The codecs are exact at both ends, and on the lattice in between: a value is rounded to 12 digits, counted
 from the leading digit of the range's width (a logarithmic range wider than a factor 2: of the value), so that
 it is short to read and survives logarithm and exponential. Where doubles are coarser than that, every double
-is a lattice value. Both bounds are lattice values as they were given, and what is nearer to a bound than half a
-step is the bound.
+is a lattice value. Both bounds are lattice values as they were given, and what is nearer to a bound than half
+a step is the bound.
 """
 
 from __future__ import annotations

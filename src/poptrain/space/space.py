@@ -47,7 +47,7 @@ class Space(Mapping[str, Parameter]):
 
     Args:
         mapping: parameters by name, for names that are no Python identifiers.
-        repair: hparams -> hparams, for conditions across parameters. It sees a copy, nested as for a trainable
+        repair: hparams -> hparams, conditions across parameters. It sees a copy, nested as for a trainable,
             and may change any value inside the bounds (later than the first draw: not static ones). Pure.
         params: parameters by name.
 

@@ -4,16 +4,14 @@ Batch size, minibatch size and epochs are trip counts of loops over arrays of fi
 batch and nothing is compiled anew. A minibatch is taken in chunks of a fixed number of rows whose gradients are summed.
 
     1  take the batch's moments; 2  values, densities and outputs of the policy that acted; 3  advantages, backwards;
-    4  for every epoch, for every minibatch of a fresh order: one clipped Adam step; 5  adapt the KL coefficient;
-    6  let the observation filter take in the batch.
+    4  rescale the value network to the returns; 5  for every epoch, for every minibatch of a fresh order: one clipped Adam
+    step; 6  adapt the KL coefficient; 7  let the observation filter take in the batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 from poptrain._jax import jax, jnp
 from poptrain.rl.parts.adam import adam_step
@@ -22,8 +20,10 @@ from poptrain.rl.parts.distributions import Distribution
 from poptrain.rl.parts.gae import RESET, TRUNCATED, advantage
 from poptrain.rl.parts.networks import forward
 from poptrain.rl.parts.normaliser import merge, normalise
+from poptrain.rl.parts.value_scale import in_units, rescale
 from poptrain.rl.parts.shuffle import draw_order, times, walk
 
+LEARNED = ("params", "adam", "normaliser", "value_scale", "kl_scale")  # what an update changes in a carry
 DIAGNOSTICS = ("kl", "entropy", "policy_loss", "value_loss")
 Scratch = dict[str, Any]
 
@@ -50,7 +50,7 @@ def learn(
     """Returns the learned state, the scratch, and the last epoch's mean `DIAGNOSTICS`, shape (4,).
 
     Args:
-        state: ``params``, ``adam``, ``normaliser`` and ``kl_scale`` of the member.
+        state: the `LEARNED` parts of the member's carry.
         batch: its recording.
         hparams: traced scalars.
         key: randomness of the order of rows.
@@ -62,11 +62,12 @@ def learn(
     moments = _moments(state["normaliser"]["mean"], batch, layout, span)
     merged = merge(state["normaliser"], *moments, batch.n.astype(jnp.float32))
     statistics = _choose(count == 0, merged, state["normaliser"])
-    scratch = _evaluate(old, statistics, batch, scratch, layout, distribution, span)
-    scratch, mean, std = _advantages(batch, scratch, hparams, layout, span)
+    scratch = _evaluate(old, statistics, state["value_scale"], batch, scratch, layout, distribution, span)
+    scratch, (mean, std), returns = _advantages(batch, scratch, hparams, layout, span)
+    value_scale, value_layers = rescale(state["value_scale"], old["value"], *returns)
     kl_coeff = hparams["kl_coeff"] * state["kl_scale"]
 
-    flat, unravel = jax.flatten_util.ravel_pytree(old)
+    flat, unravel = jax.flatten_util.ravel_pytree(old | {"value": value_layers})
 
     def loss(vector: Any, local: Any, weight: Any) -> tuple[Any, Any]:
         params, rows = unravel(vector), layout.rows(batch, local)
@@ -80,7 +81,8 @@ def learn(
         surrogate = jnp.minimum(ratio * scaled, clipped * scaled)  # eq. (7)
         kl = distribution.kl(old_outputs, old["log_std"], outputs, params["log_std"])
         entropy = distribution.entropy(outputs, params["log_std"])
-        error = (value - scratch["value"][local] - gain) ** 2
+        target = (scratch["value"][local] + gain - value_scale["mean"]) / value_scale["std"]
+        error = (value - target) ** 2
         total = -surrogate + kl_coeff * kl  # eq. (8)
         total = total + hparams["value_coeff"] * error - hparams["entropy_coeff"] * entropy  # eq. (9)
         return (total * weight).sum(), jnp.stack([(x * weight).sum() for x in (kl, entropy, -surrogate, error)])
@@ -124,6 +126,7 @@ def learn(
             "params": unravel(flat),
             "adam": adam,
             "normaliser": merged,
+            "value_scale": value_scale,
             "kl_scale": _adapt(state["kl_scale"], diagnostics[0], hparams["kl_target"]),
         },
         scratch,
@@ -132,8 +135,12 @@ def learn(
 
 
 def _adapt(scale: Any, kl: Any, target: Any) -> Any:
-    """RLlib's rule (the paper's section 4 doubles and halves): up by half above twice the target, halved below half."""
-    return jnp.where(kl > 2.0 * target, scale * 1.5, jnp.where(kl < 0.5 * target, scale * 0.5, scale))
+    """RLlib's rule (the paper's section 4 doubles and halves): up by half above twice the target, halved below half.
+
+    Bounded, so that a hundred small updates cannot lose the penalty for good.
+    """
+    moved = jnp.where(kl > 2.0 * target, scale * 1.5, jnp.where(kl < 0.5 * target, scale * 0.5, scale))
+    return jnp.clip(moved, 2.0**-10, 2.0**10)
 
 
 def _choose(condition: Any, yes: Any, no: Any) -> Any:
@@ -157,7 +164,14 @@ def _moments(centre: Any, batch: Batch, layout: Layout, span: Any) -> tuple[Any,
 
 
 def _evaluate(
-    params: Any, statistics: Any, batch: Batch, scratch: Scratch, layout: Layout, distribution: Distribution, span: Any
+    params: Any,
+    statistics: Any,
+    value_scale: Any,
+    batch: Batch,
+    scratch: Scratch,
+    layout: Layout,
+    distribution: Distribution,
+    span: Any,
 ) -> Scratch:
     """Fills in value, log_prob and outputs of every tick, and the value of the state behind the last one."""
 
@@ -167,7 +181,7 @@ def _evaluate(
         columns = normalise(statistics, batch.observations[rows].T)
         outputs = forward(params["policy"], columns)
         new = {
-            "value": forward(params["value"], columns)[0],
+            "value": in_units(value_scale, forward(params["value"], columns)[0]),
             "log_prob": distribution.log_prob(outputs, params["log_std"], batch.actions[rows].T),
             "outputs": outputs.T,
         }
@@ -178,8 +192,8 @@ def _evaluate(
 
 def _advantages(
     batch: Batch, scratch: Scratch, hparams: Mapping[str, Any], layout: Layout, span: Any
-) -> tuple[Scratch, Any, Any]:
-    """Fills in the advantage of every tick; returns also their mean and standard deviation over all transitions."""
+) -> tuple[Scratch, tuple[Any, Any], tuple[Any, Any]]:
+    """Fills in the advantage of every tick; returns also (mean, std) over all transitions of it and of value + advantage."""
     envs, discount = layout.num_envs, hparams["discount"]
     decay, values = discount * hparams["gae_lambda"], scratch["value"]
 
@@ -187,20 +201,20 @@ def _advantages(
         return jax.lax.dynamic_slice_in_dim(array, begin, envs, 0)
 
     def body(i: Any, carry: tuple[Any, ...]) -> tuple[Any, ...]:
-        out, later, total, squares = carry
+        out, later, sums = carry
         tick = span - 1 - i
         row, local = layout.tick(batch, tick), tick * envs
-        mark, reached = take(batch.marks, row), take(values, local + envs)
+        mark, value, reached = take(batch.marks, row), take(values, local), take(values, local + envs)
         if batch.bootstrap is not None:
             reached = jnp.where(mark == TRUNCATED, take(batch.bootstrap, row), reached)
-        gain = advantage(take(batch.rewards, row), mark, take(values, local), reached, later, discount, decay)
-        gain = jnp.where((mark != RESET) & (tick < batch.ticks), gain, 0.0)
+        gain = advantage(take(batch.rewards, row), mark, value, reached, later, discount, decay)
+        real = (mark != RESET) & (tick < batch.ticks)
+        gain, total = jnp.where(real, gain, 0.0), jnp.where(real, value + gain, 0.0)
         out = jax.lax.dynamic_update_slice_in_dim(out, gain, local, 0)
-        return out, gain, total + gain, squares + gain * gain
+        return out, gain, sums + jnp.stack([gain, gain * gain, total, total * total])
 
-    zero = jnp.zeros(envs)
-    out, _, total, squares = jax.lax.fori_loop(0, span, body, (scratch["advantage"], zero, zero, zero))
-    n = jnp.maximum(batch.n, 1).astype(jnp.float32)
-    mean = total.sum() / n
-    std = jnp.sqrt(jnp.maximum(squares.sum() / n - mean * mean, 0.0))
-    return scratch | {"advantage": out}, mean, jnp.maximum(std, np.float32(1e-4))
+    start = (scratch["advantage"], jnp.zeros(envs), jnp.zeros((4, envs)))
+    out, _, sums = jax.lax.fori_loop(0, span, body, start)
+    means = sums.sum(1) / jnp.maximum(batch.n, 1).astype(jnp.float32)
+    mean, std = means[0::2], jnp.sqrt(jnp.maximum(means[1::2] - means[0::2] ** 2, 0.0))
+    return scratch | {"advantage": out}, (mean[0], jnp.maximum(std[0], 1e-6)), (mean[1], std[1])

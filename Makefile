@@ -1,0 +1,37 @@
+# The commands that everyone relies on. `make demo` and `make test` work in a fresh clone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS := rl,plots,test
+STAMP := $(VENV)/.installed
+DEMO := runs/demo
+
+.PHONY: setup setup-all demo test test-all lint clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("poptrain needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.11 …") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	@touch $(STAMP)
+
+setup-all: setup
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS),torch]'
+
+# 4 PPO agents × 500,000 steps on BipedalWalker-v3, tuned by PBT: best return, learned schedule, plots.
+demo: setup
+	$(BIN)/python -m examples.demo $(DEMO)
+
+test: setup
+	$(BIN)/python -m pytest -m 'not heavy'
+
+test-all: setup-all
+	$(BIN)/python -m pytest -m heavy
+
+lint: setup
+	$(BIN)/ruff check src tests benchmarks examples
+	$(BIN)/ruff format --check src tests benchmarks examples
+
+clean:
+	rm -rf $(VENV) runs build dist src/*.egg-info .pytest_cache .hypothesis .ruff_cache

@@ -1,0 +1,1 @@
+"""Figures: every module here is `python -m benchmarks.NAME [--quick] --json`."""

@@ -1,0 +1,77 @@
+"""What all benchmarks share: the command line, the machine, and the one JSON object that ends their output."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+PACKAGES = ("poptrain", "numpy", "scipy", "jax", "jaxlib", "envpool", "gymnasium", "torch", "ray", "scikit-learn")
+
+
+def figure(
+    name: str, value: float, unit: str = "", target: str = "", holds: bool | None = None, n: int = 1, spread: float | None = None
+) -> dict[str, Any]:
+    """Returns one figure; `holds` is None for what is only reported, `spread` the standard deviation over `n` runs."""
+    return {"name": name, "value": _plain(value), "unit": unit, "target": target,
+            "holds": None if holds is None else bool(holds), "n": n, "spread": _plain(spread)}  # fmt: skip
+
+
+def over(name: str, values: Sequence[float], unit: str = "", target: str = "", holds: bool | None = None) -> dict[str, Any]:
+    """Returns the figure of a mean over seeds, with its standard deviation."""
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return figure(name, float(np.mean(values)), unit, target, holds, len(values), spread)
+
+
+def report(benchmark: str, figures: Sequence[dict[str, Any]], seconds: float) -> dict[str, Any]:
+    """Returns the object that a benchmark prints as its last line."""
+    return {"benchmark": benchmark, "machine": machine(), "versions": versions(), "seconds": round(seconds, 2), "figures": list(figures)}
+
+
+def main(benchmark: str, measure: Callable[[bool], Sequence[dict[str, Any]]], doc: str | None = None) -> None:
+    """Runs ``measure(quick)`` and prints its figures: a table for people, then one JSON object with ``--json``."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{benchmark}", description=doc)
+    parser.add_argument("--quick", action="store_true", help="the same figures at a size that ends within a minute")
+    parser.add_argument("--json", action="store_true", help="end with one JSON object on the last line")
+    options = parser.parse_args()
+    began = time.perf_counter()
+    figures = list(measure(options.quick))
+    for each in figures:
+        mark = {True: "holds", False: "FALLS SHORT", None: ""}[each["holds"]]
+        spread = "" if each["spread"] is None else f" ± {each['spread']:.4g}"
+        target = f"  ({each['target']})" if each["target"] else ""
+        print(f"{each['name']:60s} {each['value']:>12.6g}{spread} {each['unit']}  n={each['n']}{target}  {mark}", flush=True)
+    if options.json:
+        print(json.dumps(report(benchmark, figures, time.perf_counter() - began)), flush=True)
+
+
+def machine() -> dict[str, Any]:
+    """Returns what the figures depend on: cores, memory, system."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
+    return {"cores": cores, "memory_gib": round(memory / 2**30, 1), "system": platform.system(), "machine": platform.machine(),
+            "python": platform.python_version()}  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of the packages that are installed."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _plain(value: float | None) -> float | None:
+    if value is None or not np.isfinite(value):
+        return None
+    return float(value)

@@ -1,0 +1,148 @@
+"""What the machinery costs: a step that does nothing, so that all the time is ours.
+
+    python -m benchmarks.overhead [--quick] --json
+
+A durable task is a committed checkpoint (array file, manifest, syncs, rename) and its share of the log. The raw rate is the same
+file operations alone, by bare system calls, in the same run: rates of shared disks drift, ratios do not.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import poptrain as pt
+from benchmarks.common import figure, main
+from poptrain.core import History
+from poptrain.testing.simulate import noisy, simulated
+
+SPACE = pt.Space(lr=pt.LogUniform(1e-4, 1e-1), momentum=pt.Uniform(0.1, 0.99))
+POPULATION, INTERVAL = 16, 5
+
+
+def trivial(carry: Any, hp: dict[str, float], steps: int, seed: int) -> tuple[Any, dict[str, float]]:
+    """Counts; its carry is a small array, as a checkpoint of two files wants it."""
+    carry = np.zeros(4) if carry is None else carry + steps
+    return carry, {"score": hp["lr"] * float(carry[0])}
+
+
+def algorithm(population: int = POPULATION) -> Any:
+    return pt.pbt(SPACE, population=population, interval=INTERVAL)
+
+
+def tasks_per_second(executor: Any, rounds: int, directory: Path | None) -> float:
+    """Returns finished tasks per second of a whole run, its start and end included."""
+    began = time.perf_counter()
+    run = pt.run(algorithm(), trivial, stop=pt.generations(rounds), executor=executor, directory=directory)
+    return run.history.n / (time.perf_counter() - began)
+
+
+def raw_commits_per_second(folder: Path, count: int) -> float:
+    """Returns how often per second the disk takes two small files, made durable, in a renamed directory."""
+    root = folder / "raw"
+    root.mkdir()
+    began = time.perf_counter()
+    for index in range(count):
+        path = root / f".tmp-{index}"
+        path.mkdir()
+        for name, data in (("arrays.safetensors", b"x" * 112), ("MANIFEST.json", b"x" * 300)):
+            fd = os.open(path / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            os.write(fd, data)
+            os.fsync(fd)
+            os.close(fd)
+        _sync(path)
+        path.rename(root / str(index))
+        _sync(root)
+    rate = count / (time.perf_counter() - began)
+    shutil.rmtree(root)
+    return rate
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    os.fsync(fd)
+    os.close(fd)
+
+
+def member_steps_per_second(members: int, rounds: int) -> float:
+    """Returns member steps per second of a vectorised JAX toy, compilation excluded by a first short run."""
+    import jax
+
+    def init(hp: Any, key: Any) -> Any:
+        return {"theta": jax.numpy.float32(0.9)}
+
+    def train(carry: Any, hp: Any, steps: int, key: Any) -> Any:
+        theta = jax.lax.fori_loop(0, steps, lambda _, x: x - 2 * hp["lr"] * x, carry["theta"])
+        return {"theta": theta}, {"score": 1.2 - theta**2}
+
+    def seconds(generations: int) -> float:
+        began = time.perf_counter()
+        pt.run(algorithm(members), pt.jax_trainable(init, train), stop=pt.generations(generations), executor="vectorized")
+        return time.perf_counter() - began
+
+    # The difference of a long and a short run has no start, no compilation and no end in it.
+    short = max(rounds // 10, 2)
+    return members * INTERVAL * (rounds - short) / (seconds(rounds) - seconds(short))
+
+
+def ask_milliseconds(tasks: int) -> float:
+    """Returns the median time of one `ask` when the history already holds so many tasks."""
+    pbt, history = algorithm(), History(0, None)
+    while history.n < tasks:
+        history = history.add(pbt.ask(history))
+        history = history.add([simulated(history, task, noisy(history, task)) for task in history.pending()])
+    times = []
+    for _ in range(9):
+        began = time.perf_counter()
+        asked = pbt.ask(history)
+        times.append(1e3 * (time.perf_counter() - began))
+        history = history.add(asked)
+        history = history.add([simulated(history, task, noisy(history, task)) for task in history.pending()])
+    return statistics.median(times)
+
+
+def measure(quick: bool) -> list[dict[str, Any]]:
+    """Returns the figures; durable ones in pairs with the raw rate, raw before and after."""
+    figures = []
+    memory = [tasks_per_second("inline", 100 if quick else 400, None) for _ in range(3)]
+    rate = statistics.median(memory)
+    figures.append(figure("inline, in memory", rate, "tasks/s", ">= 5000", rate >= 5000, 3, statistics.stdev(memory)))
+    ratios: dict[str, list[float]] = {"inline": [], "processes": []}
+    rates: dict[str, list[float]] = {"inline": [], "processes": [], "raw": []}
+    for _ in range(2 if quick else 5):
+        with tempfile.TemporaryDirectory(dir=".") as name:
+            folder, rounds = Path(name), 25 if quick else 60
+            for executor in ratios:
+                before = raw_commits_per_second(folder, 300)
+                rates[executor].append(tasks_per_second(executor, rounds if executor == "inline" else 2 * rounds, folder / executor))
+                raw = statistics.mean((before, raw_commits_per_second(folder, 300)))
+                rates["raw"].append(raw)
+                ratios[executor].append(rates[executor][-1] / raw)
+    figures.append(_median("raw commits", rates["raw"], "commits/s"))
+    for executor, least in (("inline", 0.4), ("processes", 0.3)):
+        figures.append(_median(f"{executor}, durable", rates[executor], "tasks/s"))
+        ratio = statistics.median(ratios[executor])
+        figures.append(_median(f"{executor}, durable / raw commits", ratios[executor], "", f">= {least}", ratio >= least))
+    steps = [member_steps_per_second(1024, 60 if quick else 300) for _ in range(3)]
+    rate = statistics.median(steps)
+    figures.append(
+        figure("vectorized, 1024 members, interval 5", rate, "member steps/s", ">= 300000", rate >= 300_000, 3, statistics.stdev(steps))
+    )
+    ask = ask_milliseconds(20_000 if quick else 100_000)
+    figures.append(figure(f"ask, history of {'20,000' if quick else '100,000'} tasks", ask, "ms", "< 50", ask < 50))
+    return figures
+
+
+def _median(name: str, values: list[float], unit: str, target: str = "", holds: bool | None = None) -> dict[str, Any]:
+    return figure(name, statistics.median(values), unit, target, holds, len(values), statistics.stdev(values))
+
+
+if __name__ == "__main__":
+    main("overhead", measure, __doc__.splitlines()[0])

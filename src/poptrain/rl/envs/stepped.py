@@ -1,0 +1,47 @@
+"""A pure-JAX environment as a `Simulator`: for evaluation, where a policy meets every kind of environment alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from poptrain._jax import jax, jnp
+from poptrain.rl.envs.spec import Arrival, DeviceEnv
+
+
+class Stepped:
+    """All environments step together when their actions are sent; a finished one rests until the evaluation ends."""
+
+    def __init__(self, env: DeviceEnv, seeds: Sequence[int], horizon: int | None):
+        self.reset, self.step = _compiled(env)
+        self.n, self.horizon, self.ticks = len(seeds), horizon, 0
+        self.states, observations = self.reset(np.asarray(seeds, np.uint32))
+        nothing = np.zeros(self.n, bool)
+        self.arrival = self._arrive(observations, np.zeros(self.n, np.float32), nothing)
+
+    def send(self, actions: np.ndarray, ids: np.ndarray) -> None:
+        self.states, *what = self.step(self.states, actions.reshape(self.n, -1).astype(np.float32))
+        self.ticks += 1
+        self.arrival = self._arrive(*what)
+
+    def _arrive(self, observations: Any, rewards: Any, terminated: Any) -> Arrival:
+        truncated = np.full(self.n, self.horizon is not None and self.ticks >= self.horizon)
+        arrays = jax.device_get((observations, rewards, terminated))
+        return Arrival(np.arange(self.n, dtype=np.int32), *arrays, truncated & ~arrays[2])
+
+    def recv(self) -> Arrival:
+        return self.arrival
+
+    def close(self) -> None:
+        pass
+
+
+@lru_cache(maxsize=16)
+def _compiled(env: DeviceEnv) -> tuple[Any, Any]:
+    return (
+        jax.jit(jax.vmap(lambda seed: env.reset(jax.random.key(seed)))),
+        jax.jit(jax.vmap(lambda state, action: env.step(state, jnp.asarray(action)))),
+    )

@@ -1,0 +1,75 @@
+"""The policy in numpy, for environments on the host: at 16 observations and small networks a call takes 30 µs.
+
+A compiled call costs more than that in dispatch and transfers alone. It computes what `networks.forward` and
+`normaliser.normalise` compute, with one row for each observation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from poptrain.rl.envs.spec import EnvSpec
+from poptrain.rl.parts.normaliser import CLIP, EPSILON
+
+NOISE_TICKS = 256  # noise is drawn for so many ticks at once
+
+
+class Actor:
+    """Maps observations to actions with one member's parameters (numpy trees, one member, no leading axis)."""
+
+    def __init__(self, spec: EnvSpec, params: dict[str, Any], normaliser: dict[str, Any]):
+        self.spec = spec
+        self.layers = [(layer["w"], layer["b"]) for layer in params["policy"]]
+        self.std = np.exp(params["log_std"])
+        self.mean = np.asarray(normaliser["mean"])
+        self.scale = 1.0 / np.sqrt(np.asarray(normaliser["var"]) + np.float32(EPSILON))
+        self.low, self.high = np.asarray(spec.low, np.float32), np.asarray(spec.high, np.float32)
+        self.broken = not all(np.isfinite(w).all() and np.isfinite(b).all() for w, b in self.layers)
+
+    def outputs(self, observations: np.ndarray) -> np.ndarray:
+        """Returns the policy's outputs, (E, D), of raw observations, (E, O)."""
+        x = observations - self.mean
+        x *= self.scale
+        np.maximum(x, -CLIP, out=x)
+        np.minimum(x, CLIP, out=x)
+        for w, b in self.layers[:-1]:
+            x = x @ w
+            x += b
+            np.tanh(x, out=x)
+        w, b = self.layers[-1]
+        return x @ w + b
+
+    def act(self, observations: np.ndarray, noise: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the actions as they were drawn, (E, A), and as the environment takes them; no noise: the mode.
+
+        A policy that is no longer finite does nothing, so that the simulator survives it.
+        """
+        outputs = self.outputs(observations)
+        if self.broken:
+            outputs = np.zeros_like(outputs)
+        if self.spec.discrete:
+            index = np.argmax(outputs if noise is None else outputs + noise, axis=1)
+            return index[:, None].astype(np.float32), index.astype(np.int32)
+        drawn = outputs if noise is None else outputs + self.std * noise
+        return drawn, np.minimum(np.maximum(drawn, self.low), self.high)
+
+
+class Noise:
+    """A member's exploration noise, tick by tick: a function of its generator alone."""
+
+    def __init__(self, generator: np.random.Generator, spec: EnvSpec, num_envs: int):
+        self.generator, self.discrete = generator, spec.discrete
+        self.shape, self.used = (NOISE_TICKS, num_envs, spec.actions), NOISE_TICKS
+
+    def next(self) -> np.ndarray:
+        """Returns (E, A) standard normal, or for discrete actions (E, D) standard Gumbel, draws."""
+        if self.used == NOISE_TICKS:
+            if self.discrete:
+                self.block = self.generator.gumbel(size=self.shape).astype(np.float32)
+            else:
+                self.block = self.generator.standard_normal(self.shape, np.float32)
+            self.used = 0
+        self.used += 1
+        return self.block[self.used - 1]

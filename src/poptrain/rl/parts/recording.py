@@ -1,0 +1,104 @@
+"""One member's rollout buffer on the host: ticks of all its environments, kept until its batch is full.
+
+The arrays have the capacity of the greatest batch but are only touched as far as they are filled, and lie on 64-byte
+boundaries, so that XLA's CPU backend reads them in place. In a carry, recordings are trimmed to the fullest member.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from poptrain.rl.parts.batch import Batch
+from poptrain.rl.parts.gae import GOES_ON, RESET, TRUNCATED
+
+FIELDS = ("observations", "actions", "rewards", "marks")
+
+
+def slots_for(rows: int, num_envs: int) -> int:
+    """Returns how many ticks `rows` transitions may take.
+
+    Every environment makes at least one transition in three ticks, whatever happens: at worst each is followed by a reset
+    and by the mark that ends the recording of an interval. The last slot holds the state reached.
+    """
+    return 3 * -(-rows // num_envs) + 2
+
+
+def _aligned(shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    raw = np.zeros(size + 64, np.uint8)  # zero pages: no memory is used before it is written
+    begin = -raw.ctypes.data % 64
+    return raw[begin : begin + size].view(dtype).reshape(shape)
+
+
+class Recording:
+    """Transitions of E environments: `record` what a tick brought, `begin` the next with its observations and actions."""
+
+    def __init__(self, slots: int, num_envs: int, observation: int, action: int):
+        self.observations = _aligned((slots, num_envs, observation), np.float32)
+        self.actions = _aligned((slots, num_envs, action), np.float32)
+        self.rewards = _aligned((slots, num_envs), np.float32)
+        self.marks = _aligned((slots, num_envs), np.uint8)
+        self.order = _aligned((slots * num_envs,), np.int32)
+        self.ticks = 0
+        self.n = 0  # transitions among them
+
+    def begin(self, observations: np.ndarray, actions: np.ndarray) -> None:
+        """Notes what is seen, (E, O), and what will be done, (E, A), at the coming tick."""
+        self.observations[self.ticks] = observations
+        self.actions[self.ticks] = actions
+
+    def record(self, rewards: np.ndarray, marks: np.ndarray, transitions: int) -> None:
+        """Notes what the tick brought, (E,) each, and goes on to the next."""
+        self.rewards[self.ticks] = rewards
+        self.marks[self.ticks] = marks
+        self.ticks += 1
+        self.n += transitions
+
+    def cut(self, observations: np.ndarray) -> None:
+        """Ends the recording of an interval: running episodes count as truncated in the states `observations`."""
+        if self.ticks:
+            last = self.marks[self.ticks - 1]
+            last[last == GOES_ON] = TRUNCATED
+            self.observations[self.ticks] = observations
+            self.marks[self.ticks] = RESET
+            self.ticks += 1
+
+    def batch(self, observations: np.ndarray) -> Batch:
+        """Returns all transitions as a batch that goes on to the states `observations`."""
+        self.observations[self.ticks] = observations
+        self.order[: self.n] = np.flatnonzero(self.marks[: self.ticks].ravel() != RESET)
+        flat = [getattr(self, name).reshape(-1, *getattr(self, name).shape[2:]) for name in FIELDS]
+        zero = np.int32(0)
+        return Batch(*flat, None, self.order, np.int32(self.n), np.int32(self.ticks), zero, zero)
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        self.ticks = self.n = 0
+
+
+def pack(recordings: Sequence[Recording]) -> dict[str, np.ndarray]:
+    """Returns the recordings as the buffer of a carry: arrays (P, ticks, E, …) trimmed to the fullest, copied."""
+    longest = max(recording.ticks for recording in recordings)
+    arrays = {name: np.stack([getattr(r, name)[:longest] for r in recordings]) for name in FIELDS}
+    for i, recording in enumerate(recordings):
+        for array in arrays.values():
+            array[i, recording.ticks :] = 0  # what an earlier batch left there must not reach a checkpoint
+    return arrays | {
+        "ticks": np.asarray([r.ticks for r in recordings], np.int32),
+        "n": np.asarray([r.n for r in recordings], np.int32),
+    }
+
+
+def unpack(buffer: dict[str, np.ndarray], member: int, recording: Recording) -> Recording:
+    """Returns `recording` filled with one member's part of a carry's buffer."""
+    recording.ticks, recording.n = int(buffer["ticks"][member]), int(buffer["n"][member])
+    for name in FIELDS:
+        getattr(recording, name)[: recording.ticks] = buffer[name][member, : recording.ticks]
+    return recording
+
+
+def empty_buffer(members: int, num_envs: int, observation: int, action: int) -> dict[str, np.ndarray]:
+    """Returns the buffer of members that have recorded nothing."""
+    return pack([Recording(0, num_envs, observation, action) for _ in range(members)])

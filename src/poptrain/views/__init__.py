@@ -1,0 +1,26 @@
+"""Views: what a log says, as frozen dataclasses. Each is a pure function of a record, in the user's sign.
+
+>>> import poptrain as pt
+>>> from poptrain.testing import quadratic
+>>> space = pt.Space(lr=pt.LogUniform(1e-3, 1e-1))
+>>> run = pt.run(pt.pbt(space, population=4, interval=5), quadratic, stop=pt.steps(20))
+>>> view = status(run.record)
+>>> view.state, view.generation, view.results, schedule(run.record).step
+('finished', 4, 16, 20)
+"""
+
+from poptrain.views.curves import Curve, Curves, Mark, SeatCurve, curves
+from poptrain.views.exploits import Exploit
+from poptrain.views.lineage import Ancestor, Common, Lineage, lineage
+from poptrain.views.overhead import LineTime, Overhead, overhead
+from poptrain.views.schedule import Schedule, Segment, schedule, schedules
+from poptrain.views.status import Best, Member, Status, status
+from poptrain.views.strict import as_json, dumps
+from poptrain.views.text import clean, short, span
+from poptrain.views.writer import Writer
+
+__all__ = [
+    "Ancestor", "Best", "Common", "Curve", "Curves", "Exploit", "LineTime", "Lineage", "Mark", "Member", "Overhead",
+    "Schedule", "SeatCurve", "Segment", "Status", "Writer", "as_json", "clean", "curves", "dumps", "lineage",
+    "overhead", "schedule", "schedules", "short", "span", "status",
+]  # fmt: skip

@@ -1,0 +1,122 @@
+"""Schedule: the hyperparameters over the steps that led to a result, as a plain training loop can replay them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from poptrain.core import Hparams
+from poptrain.errors import UsageError
+from poptrain.record import Record
+from poptrain.views.facts import Facts
+from poptrain.views.strict import as_json, dumps
+from poptrain.views.text import cell
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Constant hyperparameters from one step to another."""
+
+    start: int
+    end: int
+    hparams: Hparams
+    task: int  # the first that trained with them
+    member: int  # the seat of that
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The hyperparameters of one ancestry, piecewise constant from step 0; starts are strictly increasing."""
+
+    task: int
+    member: int
+    step: int  # where it ends
+    score: float | None  # None: not told yet, or failed
+    metric: str
+    mode: str
+    segments: tuple[Segment, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The hyperparameters."""
+        return tuple(self.segments[0].hparams) if self.segments else ()
+
+    def at(self, step: int) -> dict[str, Any]:
+        """Returns the hyperparameters that the step after `step` steps was trained with; the last ones from the end on.
+
+        Raises:
+            UsageError: the step is negative, or nothing was trained.
+        """
+        if isinstance(step, bool) or not isinstance(step, int) or step < 0:
+            raise UsageError(f"at({step!r}): expected a whole number of steps from 0.")
+        if not self.segments:
+            raise UsageError(f"at({step}): no step was trained before task {self.task}.")
+        return dict(next(segment for segment in reversed(self.segments) if segment.start <= step).hparams)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yields one flat dict for each segment: start, end, task, member and the hyperparameters by name."""
+        for s in self.segments:
+            row = {"start": s.start, "end": s.end, "task": s.task, "member": s.member}
+            row.update({f"hparams.{name}" if name in row else name: value for name, value in s.hparams.items()})
+            yield row
+
+    def to_csv(self) -> str:
+        """Returns the rows as CSV with a header; floats are exact, texts that look like a formula are quoted."""
+        text, rows = io.StringIO(), list(self.rows())
+        header = rows[0] if rows else ("start", "end", "task", "member")
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow([cell(name) for name in header])
+        table.writerows([cell(value) for value in row.values()] for row in rows)
+        return text.getvalue()
+
+    def to_json(self) -> str:
+        """Returns the schedule as one strict JSON object with exact numbers."""
+        return dumps({"schedule": 1, **as_json(self)})
+
+
+def schedule(record: Record, task: int | None = None) -> Schedule:
+    """Returns the hyperparameters over the steps that led to a task; default: to the best result.
+
+    Raises:
+        UsageError: there is no such task, or no healthy result yet.
+    """
+    facts = Facts.of(record)
+    return schedule_of(facts, record, facts.chosen(task))
+
+
+def schedules(record: Record) -> tuple[Schedule, ...]:
+    """Returns the schedule of what every member ended with, by seat."""
+    facts = Facts.of(record)
+    return tuple(schedule_of(facts, record, id, seat) for seat, id in facts.finals().items())
+
+
+def schedule_of(facts: Facts, record: Record, id: int, member: int | None = None) -> Schedule:
+    """Returns the schedule of one ancestry."""
+    segments: list[Segment] = []
+    for ancestor in facts.ancestry(id):
+        task, end = facts.tasks[ancestor], facts.end(ancestor)
+        start = segments[-1].end if segments else 0
+        if end <= start:  # it only evaluated
+            continue
+        if segments and same(segments[-1].hparams, task.hparams):
+            last = segments.pop()
+            segments.append(Segment(last.start, end, last.hparams, last.task, last.member))
+        else:
+            segments.append(Segment(start, end, dict(task.hparams), ancestor, task.member))
+    return Schedule(
+        task=id,
+        member=facts.tasks[id].member if member is None else member,
+        step=facts.end(id),
+        score=facts.results[id].score if facts.ok(id) else None,
+        metric=str(record.run.get("metric", "score")),
+        mode=str(record.run.get("mode", "max")),
+        segments=tuple(segments),
+    )
+
+
+def same(a: Hparams, b: Hparams) -> bool:
+    """True if two configurations are equal, types included: 1, 1.0 and True are three values."""
+    return a == b and all(type(value) is type(b[name]) for name, value in a.items())

@@ -1,0 +1,66 @@
+"""Text that anybody may have written, made harmless to show, and numbers made short enough to read."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Any
+
+
+def clean(text: Any, limit: int | None = None) -> str:
+    r"""Returns text in which every character that a terminal obeys instead of showing is escaped; one line.
+
+    >>> clean("lr\x1b[31m\nred")
+    'lr\\x1b[31m\\nred'
+    """
+    text = str(text)
+    if limit is not None and len(text) > limit:
+        text = text[: max(limit - 1, 0)] + "…"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def short(value: Any) -> str:
+    """Returns a value as a person wants to read it: four significant digits, whole numbers in full.
+
+    >>> short(0.000123456), short(12345), short(float("nan")), short(None), short(True)
+    ('0.0001235', '12345', 'nan', '–', 'true')
+    """
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return clean(value, 40)
+
+
+def span(seconds: float | None) -> str:
+    """Returns a length of time in at most two units.
+
+    >>> span(3.25), span(75), span(7260), span(200000), span(None)
+    ('3.2 s', '1 min 15 s', '2 h 1 min', '2 d 7 h', '–')
+    """
+    if seconds is None or not isfinite(seconds):
+        return "–"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for size, unit, smaller, name in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            rest = whole % size // smaller
+            return f"{whole // size} {unit} {rest} {name}" if rest else f"{whole // size} {unit}"
+    return "1 min"
+
+
+def cell(value: Any) -> Any:
+    """Returns a value for a CSV cell: a text that a spreadsheet would run as a formula gets an apostrophe.
+
+    >>> cell("=1+1"), cell(-1.5), cell(None)
+    ("'=1+1", -1.5, '')
+    """
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return "'" + value if value[:1] in ("=", "+", "-", "@", "\t", "\r") and value else value
+    return repr(value) if isinstance(value, float) else value

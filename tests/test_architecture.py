@@ -1,0 +1,149 @@
+"""The house keeps itself: imports run one way, algorithms are pure, optional packages stay in their rooms."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src" / "poptrain"
+FILES = sorted(SOURCE.rglob("*.py"))
+
+# What each room may import from the package (prefixes below poptrain.); a room is the longest prefix that matches a module.
+BASE = {"core", "rng", "space", "errors"}
+DISK = BASE | {"fs", "clock", "trees", "codec", "record", "log", "checkpoints"}
+MAY_IMPORT = {
+    "errors": set(),
+    "core": {"errors"},
+    "rng": {"errors"},
+    "space": BASE,
+    "clock": {"errors"},
+    "fs": {"errors", "clock"},
+    "trees": {"errors"},
+    "codec": {"core", "errors"},
+    "record": {"core", "errors", "fs", "clock", "codec"},
+    "log": {"core", "errors", "fs", "clock", "codec", "record"},
+    "checkpoints": {"core", "errors", "fs", "trees"},
+    "tracebacks": {"fs", "errors"},
+    "describe": {"errors"},
+    "_jax": {"errors"},
+    "parts": BASE | {"parts"},
+    "algorithms": BASE | {"parts", "algorithms"},
+    "stop": BASE | {"parts.rounds"},
+    "trainable": {"core", "errors"},
+    "signals": {"errors"},
+    "executors": BASE | {"clock", "trees", "trainable", "checkpoints", "executors", "_jax", "fs", "tracebacks"},
+    "views": DISK | {"views", "describe"},
+    "plots": DISK | {"views", "plots"},
+    "sinks": DISK | {"views", "sinks"},
+    "rl": BASE | {"rl", "_jax", "trainable", "clock", "trees"},
+    "experiment": BASE | {"stop", "trainable", "executors"},
+    "outcome": DISK | {"executors.forms", "views", "trainable"},
+    "run": DISK | {"executors", "stop", "describe", "experiment", "outcome", "signals", "trainable", "tracebacks", "algorithms"},
+}
+FREE = ("", "cli", "integrations", "testing", "__main__")  # they stand on top
+
+OPTIONAL = {
+    "jax": ("_jax", "rl", "executors.vectorized"),
+    "matplotlib": ("plots",),
+    "envpool": ("rl",),
+    "gymnasium": ("rl",),
+    "ray": ("executors.ray", "integrations"),
+    "mlflow": ("sinks",),
+    "torch": ("integrations",),
+    "typer": ("cli",),
+    "rich": ("cli",),
+    "safetensors": ("checkpoints",),
+}
+IMPURE = {"os", "pathlib", "logging", "time", "random", "threading", "io", "subprocess", "socket"}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def imports(path: Path) -> list[str]:
+    names = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
+
+
+def room_of(module: str, rooms) -> str | None:
+    fitting = [room for room in rooms if room == "" or module == room or module.startswith(room + ".")]
+    return max(fitting, key=len, default=None) if module else ""
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_imports_run_one_way(path):
+    module = module_name(path)
+    if room_of(module, FREE) and room_of(module, FREE) != "" or module in ("",):
+        return
+    room = room_of(module, MAY_IMPORT)
+    assert room is not None, f"{module} has no place in the house: add its room to MAY_IMPORT"
+    for name in imports(path):
+        if name == "poptrain" or not name.startswith("poptrain."):
+            continue
+        inner = name.removeprefix("poptrain.")
+        allowed = MAY_IMPORT[room] | {room}
+        assert any(inner == part or inner.startswith(part + ".") for part in allowed), f"{module} must not import {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_optional_packages_stay_in_their_rooms(path):
+    module = module_name(path)
+    for name in imports(path):
+        package = name.split(".")[0]
+        if package in OPTIONAL:
+            rooms = OPTIONAL[package]
+            assert any(module == room or module.startswith(room + ".") for room in rooms), f"{module} imports {package}"
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if module_name(p).split(".")[0] in ("algorithms", "parts")], ids=module_name)
+def test_algorithms_are_pure(path):
+    used = {name.split(".")[0] for name in imports(path)}
+    assert not used & IMPURE
+    assert "np.random.seed" not in path.read_text() and "default_rng" not in path.read_text()
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_nothing_is_unpickled_or_evaluated(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            assert name.split(".")[0] not in ("pickle", "cloudpickle", "dill", "marshal", "shelve")
+            assert name not in ("eval", "exec", "torch.load", "numpy.load", "np.load")
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_files_are_small_and_say_what_they_are(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 420, "split the file, or argue for it in docs/decisions.md and raise this number"
+    assert ast.get_docstring(ast.parse(text)), "a module begins with what it is"
+
+
+def test_importing_poptrain_is_fast_and_loads_nothing_optional():
+    code = (
+        "import sys, time; t = time.perf_counter(); import poptrain; s = time.perf_counter() - t;"
+        "loaded = {'jax','matplotlib','envpool','gymnasium','torch','ray','mlflow','scipy','typer','rich','safetensors'} & set(sys.modules);"
+        "print(s, *sorted(loaded - {'safetensors'}))"
+    )
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout for _ in range(3)]
+    seconds = min(float(run.split()[0]) for run in runs)
+    assert all(len(run.split()) == 1 for run in runs), runs[0]
+    assert seconds < 0.3
+
+
+def test_every_public_name_exists_and_has_a_docstring():
+    import poptrain
+
+    for name in poptrain.__all__:
+        assert getattr(poptrain, name).__doc__, name
