@@ -27,6 +27,14 @@ CARRY = {"w": np.arange(6.0).reshape(2, 3), "n": (1, [2.5, None])}
 ABOUT = {"task": 12, "member": 3, "step": 40}
 
 
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch):
+    """What an fsync does cannot be seen from here; that it is asked for, a `FaultyFS` sees."""
+    monkeypatch.setattr(os, "fsync", lambda fd: None)
+    monkeypatch.setattr(os, "fdatasync", lambda fd: None, raising=False)
+    monkeypatch.setattr("poptrain.log._RESERVE", 100)
+
+
 @pytest.fixture(params=["disk", "memory"])
 def store(request, tmp_path):
     return Store(tmp_path) if request.param == "disk" else MemoryStore()
@@ -48,8 +56,8 @@ def same(a, b) -> bool:
 # -- trees -----------------------------------------------------------------------------------------------------------
 
 dtypes = (
-    hnp.boolean_dtypes() | hnp.integer_dtypes() | hnp.unsigned_integer_dtypes()
-    | hnp.floating_dtypes(sizes=(16, 32, 64)) | hnp.complex_number_dtypes() | hnp.unicode_string_dtypes(max_len=4) | hnp.byte_string_dtypes(max_len=3)
+    hnp.boolean_dtypes() | hnp.integer_dtypes() | hnp.unsigned_integer_dtypes() | hnp.complex_number_dtypes()
+    | hnp.floating_dtypes(sizes=(16, 32, 64)) | hnp.unicode_string_dtypes(max_len=4) | hnp.byte_string_dtypes(max_len=3)
     | hnp.datetime64_dtypes()
 )  # fmt: skip
 arrays = hnp.arrays(dtypes, hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3))
@@ -336,6 +344,17 @@ def test_adopting_removes_orphans_leftovers_and_trash(tmp_path):
     fresh.adopt(refs[:2])
     assert sorted(os.listdir(store.root)) == ["t0", "t1"] and os.listdir(store.trash) == []
     assert (outside / "precious").exists() and fresh.verify(refs[0])
+
+
+def test_a_reference_cannot_name_what_lies_outside(tmp_path):
+    (tmp_path / "precious").mkdir()
+    for attempt in (Store.add, Store.adopt, lambda store, refs: store.keep(refs, lambda names: None, flush=True)):
+        store = Store(tmp_path / "run")
+        (tmp_path / "run").mkdir(exist_ok=True)
+        with pytest.raises(UsageError, match="no name"):
+            attempt(store, ["../../precious:0123456789abcdef"])
+        store.keep([], lambda names: None, flush=True)
+    assert (tmp_path / "precious").exists()
 
 
 @pytest.mark.parametrize("name", ["checkpoints", "trash"])

@@ -19,7 +19,7 @@ class Crash(BaseException):
 
 
 class FaultyFS(FS):
-    """A disk with a plan: the `at`-th changing operation (from 0) fails with `error`, or the process dies if that is None.
+    """A disk with a plan: the `at`-th change (from 0) fails with `error`, or kills the process if that is None.
 
     Args:
         stays: the fault lasts: all later operations fail as well. A crash always lasts.
@@ -74,9 +74,10 @@ def test_every_changing_operation_passes_the_plan_and_becomes_suspended(tmp_path
     (tmp_path / "sound").mkdir()
     write_once(plan, tmp_path / "sound")
     names = {name for name, _ in plan.operations}
-    assert names == set(
-        "make_dir write_new fsync open_append append sync truncate rename fsync_dir lock remove remove_tree".split()
-    )
+    assert names == {
+        "make_dir", "write_new", "fsync", "open_append", "append", "sync", "truncate", "rename", "fsync_dir", "lock",
+        "remove", "remove_tree",
+    }  # fmt: skip
     for code in (errno.ENOSPC, errno.EIO, errno.EROFS):
         for at in range(len(plan.operations)):
             directory = tmp_path / f"{code}-{at}"

@@ -191,7 +191,7 @@ class Store:
             raise UsageError(f"checkpoint {ref} holds files of a trainable class, not a carry: use path().")
         try:
             return trees.unflatten(manifest["carry"], load(files[ARRAYS]) if ARRAYS in files else {})
-        except (SafetensorError, KeyError, ValueError, AttributeError, RecursionError) as error:
+        except (SafetensorError, LookupError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise self._damaged(ref, manifest, ARRAYS, f"does not fit the manifest ({error})") from error
 
     def path(self, ref: str) -> Path:
@@ -222,8 +222,12 @@ class Store:
             raise self._damaged(ref, {}, MANIFEST, f"cannot be read ({why})") from error
         if sha256(data).hexdigest()[:16] != hash:
             raise self._damaged(ref, {}, MANIFEST, "differs from the hash in the log")
-        manifest = json.loads(data)
-        if manifest["format"] > FORMAT:
+        try:
+            manifest = json.loads(data)
+            newer = manifest["format"] > FORMAT
+        except (ValueError, TypeError, LookupError, RecursionError) as error:
+            raise self._damaged(ref, {}, MANIFEST, f"is no manifest ({error})") from error
+        if newer:
             raise UsageError(f"checkpoint {ref} is of a newer poptrain (format {manifest['format']}): upgrade.")
         return manifest
 
@@ -257,7 +261,7 @@ class Store:
 
     def add(self, refs: Iterable[str | None]) -> None:
         """Takes in checkpoints that are in the log now: from here on they live as long as `keep` names them."""
-        self._live |= {_stem(ref) for ref in refs if ref}
+        self._enter({_stem(ref) for ref in refs if ref})
 
     def keep(self, refs: Iterable[str], gc: Callable[[list[str]], None], *, flush: bool = False) -> None:
         """Collects what was added and is not among `refs`: not at once, but when enough has come together.
@@ -267,7 +271,7 @@ class Store:
             flush: collect now, and orphans too. Nothing may be training then.
         """
         kept = {_stem(ref) for ref in refs}
-        self._live |= kept
+        self._enter(kept)
         if flush:
             self.fs.make_dir(self.root)
             self._live.update(name for name in self.fs.list(self.root) if not name.startswith("."))
@@ -297,6 +301,11 @@ class Store:
         self._remove([name for name in names if not name.startswith(".") and name not in self._live])
         for name in self.fs.list(self.trash):
             self.fs.remove_tree(self.trash / name)
+
+    def _enter(self, names: set[str]) -> None:
+        for name in names - self._live:
+            safe_name(name)  # once is enough: what is in `_live` may be removed under that name
+        self._live |= names
 
     def _remove(self, names: Sequence[str]) -> None:
         # Renamed first, so that a half removed checkpoint never stands under its name.

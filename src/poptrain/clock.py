@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 
 class Clock:
@@ -92,7 +92,7 @@ def utc(seconds: float | None = None) -> str:
     >>> utc(0.25)
     '1970-01-01T00:00:00.250Z'
     """
-    at = datetime.fromtimestamp(now() if seconds is None else seconds, timezone.utc)
+    at = datetime.fromtimestamp(now() if seconds is None else seconds, UTC)
     return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
 
 

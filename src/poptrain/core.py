@@ -291,9 +291,9 @@ class History:
 
 def _best(best: int, history: History, line: Line) -> int:
     if isinstance(line[0], Result):
-        for result in line:
-            if history.ok(result.task) and (best < 0 or history.score(result.task) > history.score(best)):
-                best = result.task
+        top = max((result for result in line if result.healthy), key=lambda result: result.score, default=None)
+        if top is not None and (best < 0 or top.score > history.score(best)):
+            best = top.task
     elif isinstance(line[0], Lost) and line[0].task == best:
         scores = history.scores
         best = -1 if np.isnan(scores).all() else int(np.nanargmax(scores))

@@ -15,7 +15,7 @@ import re
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from poptrain.errors import Suspended, UsageError
@@ -133,11 +133,8 @@ class FS:
 
     def remove(self, path: Path) -> None:
         """Removes one file or link; it is no error if there is none."""
-        with self._changing("remove", path):
-            try:
-                os.unlink(path)
-            except FileNotFoundError:
-                pass
+        with self._changing("remove", path), suppress(FileNotFoundError):
+            os.unlink(path)
 
     # -- directories --------------------------------------------------------------------------------------------------
 
@@ -188,14 +185,11 @@ class FS:
 
     def remove_tree(self, path: Path) -> None:
         """Removes a directory with all that is in it; links are removed, never followed. No error if there is none."""
-        with self._changing("remove_tree", path):
-            try:
-                if stat.S_ISDIR(os.lstat(path).st_mode):
-                    shutil.rmtree(path)
-                else:
-                    os.unlink(path)
-            except FileNotFoundError:
-                pass
+        with self._changing("remove_tree", path), suppress(FileNotFoundError):
+            if stat.S_ISDIR(os.lstat(path).st_mode):
+                shutil.rmtree(path)
+            else:
+                os.unlink(path)
 
     # -- the rest -----------------------------------------------------------------------------------------------------
 

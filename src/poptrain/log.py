@@ -12,6 +12,7 @@ import json
 import os
 import platform
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ class Log:
             LogDamaged: a line in the middle is bad.
         """
         if not exists(directory, fs):
-            return read(directory, fs)  # raises, before anything is made in a wrong directory
+            read(directory, fs)  # raises, before anything is made in a wrong directory
         path = Path(directory).resolve()
         lock = _take_lock(path, fs)
         try:
@@ -228,10 +229,8 @@ class Log:
         except Suspended:
             self.fs.remove(reserve)
         versions = {"python": platform.python_version(), "numpy": np.__version__}
-        try:
+        with suppress(metadata.PackageNotFoundError):  # run from a source tree
             versions["poptrain"] = metadata.version("poptrain")
-        except metadata.PackageNotFoundError:
-            pass  # run from a source tree
         self.note("open", host=platform.node(), pid=os.getpid(), versions=versions)
 
 

@@ -20,7 +20,7 @@ from poptrain.executors.context import Context
 from poptrain.experiment import Experiment
 from poptrain.log import Log, MemoryLog
 from poptrain.outcome import Run
-from poptrain.record import exists
+from poptrain.record import exists, read
 from poptrain.signals import Interrupted, Signals
 from poptrain.trainable import as_trainable, name_of
 
@@ -259,15 +259,14 @@ def _open(experiment: Experiment, directory: str | Path | None, source: dict[str
         return MemoryLog(meta)
     if not exists(directory):
         return Log.create(directory, meta)
-    log = Log.open(directory)
-    then = log.record.run
+    then = read(directory).run  # looked at without the lock: a refused call leaves no trace
     changes = [line for key in now for line in differences(then.get(key), now[key], key)]
     if changes:
-        log.close()
         raise UsageError(
             f"{str(directory)!r} holds another run: {'; '.join(changes[:3])}{' …' if len(changes) > 3 else ''}. "
             "Use another directory, or restore these arguments to continue it."
         )
+    log = Log.open(directory)
     if then.get("code") != meta["code"]:
         log.note("warning", text=f"the code of the trainable changed: {then.get('code')} -> {meta['code']}")
     if log.record.budget != meta["budget"]:

@@ -21,7 +21,7 @@ import numpy as np
 
 _PLAIN = (str, int, bool, type(None))
 _ATOMS = frozenset((*_PLAIN, float))
-_NATIVE = frozenset("|b1 |i1 |u1 <i2 <i4 <i8 <u2 <u4 <u8 <f2 <f4 <f8".split())
+_NATIVE = frozenset(("|b1", "|i1", "|u1", "<i2", "<i4", "<i8", "<u2", "<u4", "<u8", "<f2", "<f4", "<f8"))
 
 
 def flatten(tree: Any) -> tuple[Any, dict[str, np.ndarray]]:

@@ -26,6 +26,16 @@ class Executor(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a task starts and what its checkpoint will be called: all that a worker must know besides the task."""
+
+    name: str  # of the checkpoint that this attempt commits
+    step: int = 0  # lineage step at which the task begins
+    parent: str | None = None  # reference of the checkpoint that it continues
+    teacher: str | None = None  # reference of the checkpoint that it distils from
+
+
 @dataclass(frozen=True)
 class Context:
     """The surroundings of an executor: everything but the tasks."""
@@ -52,3 +62,8 @@ class Context:
         """Returns the lineage step at which the task begins: its parent's, else its teacher's, else 0."""
         source = task.parent if task.parent is not None else task.teacher
         return 0 if source is None else self.result(source).step
+
+    def start(self, task: Task, attempt: int = 1) -> Start:
+        """Returns where one attempt at a task starts."""
+        teacher = None if task.teacher is None else self.result(task.teacher).checkpoint
+        return Start(self.name(task, attempt), self.begin(task), self.ref(task), teacher)

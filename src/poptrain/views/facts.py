@@ -48,7 +48,7 @@ class Facts:
         self.exploits: list[int] = []  # tasks that began with a copy from another member
         self.reported = self.failed = self.diverged = self.steps = 0
         self.best: int | None = None
-        self.speed: deque[tuple[float, int, int]] = deque()  # time, steps and results so far: the recent lines
+        self.speed = deque([(0.0, 0, 0)])  # time, steps and results so far, of recent lines and one before
 
     @classmethod
     def of(cls, record: Record) -> Facts:

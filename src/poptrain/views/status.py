@@ -175,15 +175,10 @@ def _generations(budget: int | None, interval: Any) -> int | None:
 
 def _speed(record: Record, facts: Facts) -> float | None:
     """Returns the steps per second over the newest lines of the newest sitting."""
-    if not facts.speed:
-        return None
     opened = next((time for type, _, time in reversed(record.events) if type == "open"), 0.0)
-    before = [entry for entry in facts.speed if entry[0] < opened]
     began, steps, _ = facts.speed[0]
-    if before:
-        began, steps = opened, before[-1][1]
-    elif facts.speed[0][1] and len(facts.speed) == facts.reported:  # nothing fell out of the window: the whole sitting
-        began, steps = opened, 0
+    if began < opened:
+        began, steps = opened, [entry[1] for entry in facts.speed if entry[0] < opened][-1]
     now, trained, _ = facts.speed[-1]
     return (trained - steps) / (now - began) if now > began else None
 

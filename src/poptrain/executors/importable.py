@@ -1,0 +1,118 @@
+"""What a worker process can be given: functions that it finds by importing them, from a program that it may import.
+
+A spawned process imports the main module again and finds functions by their names. So a lambda, a local function or one
+from a notebook cannot be trained there, and a script that calls `run` at its top level would start itself over and over.
+Both are found here before anything is started.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import multiprocessing
+import os
+import pickle
+import sys
+from types import FunctionType, ModuleType
+from typing import Any
+
+from poptrain.errors import UsageError
+
+_FIX = "move it to the top level of a module, or use executor='inline'"
+
+
+def check_importable(trainable: Any) -> None:
+    """Raises a `UsageError` unless a worker process can be given `trainable`; it names the function and the fix."""
+    probe = _Probe()
+    try:
+        probe.dump(trainable)
+    except Exception as error:
+        culprit = probe.seen[-1] if probe.seen else None
+        why = None if culprit is None else _why_not(culprit)
+        if why is None:
+            why = f"the trainable {type(trainable).__name__} cannot be sent to a worker process ({error}): {_FIX}"
+        raise UsageError(f"executor='processes': {why}.") from None
+    main = sys.modules.get("__main__")
+    for found in probe.seen:
+        if found.__module__ == "__main__" and not _comes_again(main, found):
+            raise UsageError(
+                f"executor='processes': {found.__qualname__} is defined in an interactive session, a notebook or a package's "
+                f"__main__, which worker processes cannot import: {_FIX}."
+            )
+
+
+def check_main() -> None:
+    """Raises a `UsageError` unless the running program may start worker processes."""
+    process = multiprocessing.current_process()
+    if getattr(process, "_inheriting", False) or _unguarded():
+        name = os.path.basename(str(getattr(sys.modules.get("__main__"), "__file__", "this script")))
+        raise UsageError(
+            f"executor='processes': every worker process imports {name} and would start the run again: "
+            "put what it does under `if __name__ == '__main__':`."
+        )
+    if process.daemon:
+        raise UsageError("executor='processes': this is a daemonic process, which may not start processes: use executor='inline'.")
+
+
+class _Probe(pickle.Pickler):
+    """Pickles into nowhere and notes the functions and classes that are looked up by name."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO(), protocol=pickle.HIGHEST_PROTOCOL)
+        self.seen: list[Any] = []
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, (FunctionType, type)):
+            self.seen.append(obj)
+        return NotImplemented
+
+
+def _why_not(culprit: Any) -> str | None:
+    """Returns why a function or class is not found by importing, or None if that is not what is wrong."""
+    name = culprit.__qualname__
+    code = getattr(culprit, "__code__", None)
+    where = f" ({os.path.basename(code.co_filename)}:{code.co_firstlineno})" if code is not None else ""
+    if "<lambda>" in name:
+        return f"{name}{where} is a lambda, which worker processes cannot import: give it a name, and {_FIX}"
+    if "<locals>" in name:
+        return f"{name}{where} is defined inside a function, where worker processes cannot import it: {_FIX}"
+    found = sys.modules.get(culprit.__module__)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if found is not culprit:
+        return f"{culprit.__module__}.{name}{where} is not what worker processes would import under that name: {_FIX}"
+    return None
+
+
+def _comes_again(main: ModuleType | None, found: Any) -> bool:
+    """True if a spawned process, which imports the main module again, will find `found` in it."""
+    if getattr(found, "__code__", None) is not None and found.__code__.co_filename.startswith("<"):
+        return False
+    spec = getattr(main, "__spec__", None)
+    if spec is not None:
+        return spec.name.rpartition(".")[2] != "__main__"
+    return os.path.isfile(getattr(main, "__file__", None) or "")
+
+
+def _unguarded() -> bool:
+    """True if the main module is calling at its top level, under no ``if __name__ == …``, and will be imported again."""
+    main = sys.modules.get("__main__")
+    spec = getattr(main, "__spec__", None)
+    if main is None or (spec is not None and spec.name.rpartition(".")[2] == "__main__"):
+        return False
+    frame: Any = sys._getframe()
+    while frame is not None and not (frame.f_code.co_name == "<module>" and frame.f_globals is vars(main)):
+        frame = frame.f_back
+    if frame is None:
+        return False
+    try:
+        with open(main.__file__ or "", encoding="utf-8") as file:
+            tree = ast.parse(file.read())
+    except (OSError, ValueError, SyntaxError, AttributeError):
+        return False  # no source to be imported, or none to judge by
+    choices = [node for node in ast.walk(tree) if isinstance(node, ast.If) and node.lineno <= frame.f_lineno <= (node.end_lineno or 0)]
+    return not any({"__name__", "parent_process", "current_process"} & _names(node.test) for node in choices)
+
+
+def _names(test: ast.expr) -> set[str]:
+    return {getattr(node, "id", None) or getattr(node, "attr", "") for node in ast.walk(test)}

@@ -1,0 +1,38 @@
+"""Plots: views as figures, for files. Each takes a record and returns a matplotlib `Figure`; no window is ever opened.
+
+    figure = pt.plots.score(run.record)
+    figure.savefig("score.png")
+    pt.plots.save_all(run.record, "plots")
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+try:
+    import matplotlib  # noqa: F401
+except ImportError as error:
+    raise ImportError("plots need matplotlib: pip install 'poptrain[plots]'") from error
+
+from poptrain.plots.hparams import hparams
+from poptrain.plots.lineage import lineage
+from poptrain.plots.score import score
+from poptrain.record import Record
+
+FIGURES = {"score": score, "hparams": hparams, "lineage": lineage}
+
+__all__ = ["FIGURES", "hparams", "lineage", "save_all", "score"]
+
+
+def save_all(record: Record, directory: str | Path) -> list[Path]:
+    """Draws every figure into a directory as PNG and returns the paths; the directory is made."""
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, draw in FIGURES.items():
+        paths.append(directory / f"{name}.png")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name in a script that the font lacks
+            draw(record).savefig(paths[-1], format="png")
+    return paths

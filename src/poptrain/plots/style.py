@@ -1,0 +1,79 @@
+"""How every figure looks: colours that colour-blind readers can tell apart, labels that no user string can break."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, ListedColormap
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+
+from poptrain.views import clean
+
+# Okabe & Ito's palette, without its yellow (too pale on white); the best lineage has a colour of its own.
+BEST = "#D55E00"
+MEMBERS = ("#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#6A4C93", "#1B7F79", "#8C6D31")
+FAINT, GRID, INK, NOTE = "#C9CDD3", "#E8EAED", "#24292F", "#6A737D"
+FAILED = "#7A1F1F"
+FEW = len(MEMBERS)  # up to so many members have a colour and a name each
+
+
+def scale() -> Colormap:
+    """Returns the colours from the worst to the best score: cividis, without its palest end."""
+    return ListedColormap(colormaps["cividis_r"](np.linspace(0.12, 1.0, 256)))
+
+
+def colours(members: Sequence[int]) -> dict[int, str]:
+    """Returns a colour for each member: its own if they are few, else one grey for all."""
+    if len(members) > FEW:
+        return dict.fromkeys(members, "#8A93A0")
+    return {member: MEMBERS[index % FEW] for index, member in enumerate(sorted(members))}
+
+
+def figure(width: float, height: float) -> Figure:
+    """Returns an empty figure, independent of any window or global state of matplotlib."""
+    return Figure(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
+
+
+def tidy(axes: Axes) -> Axes:
+    """Returns the axes without frame, with a quiet grid."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#9AA1AA")
+    axes.tick_params(colors=INK, labelsize=9, length=3)
+    axes.grid(True, color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    return axes
+
+
+def steps_axis(axes: Axes) -> None:
+    """Labels the x axis as steps; large numbers in thousands and millions."""
+    axes.set_xlabel("steps", color=INK)
+    axes.xaxis.set_major_formatter(lambda x, _: thousands(x))
+    axes.margins(x=0.02)
+
+
+def title(axes: Axes, head: str, note: str = "") -> None:
+    """Writes a bold title on the left and a note under it."""
+    axes.set_title(head, loc="left", fontsize=12, fontweight="bold", color=INK, pad=22 if note else 8)
+    if note:
+        axes.text(0, 1.012, note, transform=axes.transAxes, fontsize=9, color=NOTE, va="bottom")
+
+
+def label(text: Any, limit: int = 40) -> str:
+    """Returns a user's text for matplotlib: no control characters, and no $ that would begin a formula."""
+    return clean(text, limit).replace("$", r"\$")
+
+
+def thousands(x: float) -> str:
+    """Returns a number of steps as an axis shows it.
+
+    >>> thousands(250), thousands(50_000), thousands(1_500_000), thousands(0)
+    ('250', '50k', '1.5M', '0')
+    """
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(x) >= size:
+            return f"{x / (1e3 if unit == 'k' else size):g}{unit}"
+    return f"{x:g}"
