@@ -93,7 +93,7 @@ def utc(seconds: float | None = None) -> str:
     '1970-01-01T00:00:00.250Z'
     """
     at = datetime.fromtimestamp(now() if seconds is None else seconds, UTC)
-    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+    return at.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def parse_utc(text: str) -> float:

@@ -24,7 +24,6 @@ from poptrain.core import Line, Lost, Result, Task
 from poptrain.errors import UsageError
 
 VERSION = 1
-_PLAIN = json.JSONDecoder()
 
 
 class Entry(NamedTuple):
@@ -42,11 +41,11 @@ def encode_line(type: str, data: Any, *, seq: int, epoch: int, wall: str, crc: i
     """Returns a line, with its newline, and its CRC; `crc` is that of the line before, 0 for the first."""
     entry = {"v": VERSION, "q": seq, "e": epoch, "w": wall, "t": type, "d": data}
     try:
-        text = _dump(entry)
+        text = _ENCODE(entry)
     except ValueError:  # a non-finite float
         text = ""
     if not text or '"$f"' in text:
-        text = _dump(_tagged(entry))
+        text = _ENCODE(_tagged(entry))
     body = text.encode()
     crc = crc32(body, crc)
     return b'%s,"c":"%08x"}\n' % (body[:-1], crc), crc
@@ -64,7 +63,7 @@ def decode_line(line: bytes, crc: int) -> Entry:
     crc = crc32(b"}", crc32(line[:-16], crc))
     if line[-10:-2] != b"%08x" % crc:
         raise ValueError("checksum mismatch")
-    entry, _ = (_TAGGED if b'"$f"' in line else _PLAIN).raw_decode(line.decode("ascii"))
+    entry, _ = (_DECODE_TAGGED if b'"$f"' in line else _DECODE)(line.decode("ascii"))
     if entry["v"] > VERSION:
         raise UsageError(f"the log was written by a newer poptrain (format {entry['v']}, not {VERSION}): upgrade.")
     return Entry(entry["t"], entry["d"], entry["q"], entry["e"], entry["w"], crc)
@@ -127,10 +126,6 @@ def _result(
     return Result(task, score, step, curve, tuple(returns), metrics or {}, checkpoint, error, seconds)
 
 
-def _dump(value: Any) -> str:
-    return json.dumps(value, allow_nan=False, separators=(",", ":"), default=_plain)
-
-
 def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
@@ -159,4 +154,6 @@ def _untagged(value: dict[str, Any]) -> Any:
     return value if tag is None else dict(tag) if isinstance(tag, list) else float(tag)
 
 
-_TAGGED = json.JSONDecoder(object_hook=_untagged)
+# Made once: to make one takes as long as to use it.
+_ENCODE = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=_plain).encode
+_DECODE, _DECODE_TAGGED = json.JSONDecoder().raw_decode, json.JSONDecoder(object_hook=_untagged).raw_decode

@@ -6,8 +6,10 @@ never passed over in silence.
 
 from __future__ import annotations
 
+import gc
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +106,8 @@ class Record:
             if newest < self.segment:
                 break
             more = newest > self.segment
-            self._scan(more)
+            with _no_garbage():
+                self._scan(more)
             if more:
                 self.segment, self.offset, self.number = self.segment + 1, 0, 0
         return self.seq - before
@@ -195,6 +198,18 @@ def exists(directory: Path | str, fs: FS = default) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     return b"\n" in head or len(head) == 1 << 16
+
+
+@contextmanager
+def _no_garbage() -> Iterator[None]:
+    # All that is read stays alive; looking for garbage in it, again and again, takes a quarter of the time.
+    pause = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if pause:
+            gc.enable()
 
 
 def segment_name(number: int) -> str:

@@ -150,9 +150,10 @@ class PPO:
     def train(
         self, carry: dict[str, Any], hparams: Mapping[str, Any], steps: int, seeds: Any
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Returns the carry `steps` environment steps on (rounded up to whole ticks), and the metrics of the way.
+        """Returns the carry `steps` environment steps on, and the metrics of the way.
 
-        A pure function, bit for bit. ``score`` is the mean return of the training episodes that ended; if none did, the
+        A pure function, bit for bit. On the host exactly `steps` are trained; in JAX environments they are rounded up to
+        whole ticks. ``score`` is the mean return of the training episodes that ended; if none did, the
         last known one; if none ever has, the mean return so far of those that run. It is NaN for a member whose parameters
         are no longer finite. `steps` 0 trains nothing: the score is then the mean over one episode in each environment.
         """

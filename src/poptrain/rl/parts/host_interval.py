@@ -46,30 +46,37 @@ class Seat:
         self.recording.begin(observations, drawn)
         return actions
 
-    def observe(self, rewards: np.ndarray, terminated: np.ndarray, truncated: np.ndarray) -> None:
-        """Ends a tick with what it brought, (E,) each."""
-        envs = len(rewards)
+    def observe(self, rewards: np.ndarray, terminated: np.ndarray, truncated: np.ndarray, limit: int) -> None:
+        """Ends a tick with what it brought, (E,) each; takes no more transitions than make `limit` in all.
+
+        The last tick of an interval brings a few too many. Those are left out, so that all members of a population stand
+        at exactly the same step.
+        """
+        envs, room = len(rewards), limit - self.steps
         over = terminated | truncated
-        if self.resetting or over.any():
-            marks = np.where(terminated, TERMINATED, np.where(truncated, TRUNCATED, GOES_ON))
-            marks[self.over] = RESET
-            real = ~self.over
-            rewards = np.where(real, rewards, np.float32(0.0))
-            transitions = int(real.sum())
-            self.running += rewards
-            self.length += real
-            for i in np.flatnonzero(over):
-                self.returns.append(float(self.running[i]))
-                self.lengths.append(int(self.length[i]))
-            self.running[over] = 0.0
-            self.length[over] = 0
-            self.over, self.resetting = over, bool(over.any())
-            self.recording.record(rewards, marks, transitions)
-        else:
-            transitions = envs
+        if room >= envs and not self.resetting and not over.any():  # nearly every tick
             self.running += rewards
             self.length += 1
             self.recording.record(rewards, GOES_ON, envs)
+            self.steps += envs
+            return
+        real = ~self.over
+        surplus = np.flatnonzero(real)[room:]
+        real[surplus] = False
+        self.recording.truncate(surplus)
+        marks = np.where(terminated, TERMINATED, np.where(truncated, TRUNCATED, GOES_ON))
+        marks[~real] = RESET
+        rewards = np.where(real, rewards, np.float32(0.0))
+        self.running += rewards
+        self.length += real
+        for i in np.flatnonzero(over & real):
+            self.returns.append(float(self.running[i]))
+            self.lengths.append(int(self.length[i]))
+        self.running[over] = 0.0
+        self.length[over] = 0
+        self.over, self.resetting = over, bool(over.any())
+        transitions = int(real.sum())
+        self.recording.record(rewards, marks, transitions)
         self.steps += transitions
 
     def full(self) -> bool:
@@ -85,7 +92,7 @@ class Seat:
 
 
 def run_interval(seats: Sequence[Seat], simulator: Simulator, learner: Learner, envs: int, steps: int) -> None:
-    """Trains every seat for at least `steps` transitions, fewer than one tick more; the seats hold the result.
+    """Trains every seat for exactly `steps` transitions; the seats hold the result.
 
     Args:
         simulator: freshly opened, with `envs` environments for each seat in order, arriving in groups that divide `envs`.
@@ -130,7 +137,7 @@ def run_interval(seats: Sequence[Seat], simulator: Simulator, learner: Learner, 
                     else:
                         own = ids[member]
                         begin, end = own[0], own[-1] + 1
-                        seat.observe(rewards[begin:end], terminated[begin:end], truncated[begin:end])
+                        seat.observe(rewards[begin:end], terminated[begin:end], truncated[begin:end], steps)
                         if seat.full():
                             batch = seat.recording.batch(observations[member])
                             future = learner.submit(seat.state, batch, seat.hparams, seat.seed, seat.updates)
@@ -140,7 +147,7 @@ def run_interval(seats: Sequence[Seat], simulator: Simulator, learner: Learner, 
         while ready:
             member = ready.popleft()
             seat = seats[member]
-            if seat.steps >= steps:
+            if seat.steps == steps:
                 seat.recording.cut(observations[member])
                 left -= 1
             else:

@@ -56,11 +56,16 @@ class Recording:
         self.ticks += 1
         self.n += transitions
 
+    def truncate(self, environments: np.ndarray) -> None:
+        """Lets the last recorded tick of some environments end, in the states that the coming tick begins with."""
+        if self.ticks:
+            last = self.marks[self.ticks - 1]
+            last[environments[last[environments] == GOES_ON]] = TRUNCATED
+
     def cut(self, observations: np.ndarray) -> None:
         """Ends the recording of an interval: running episodes count as truncated in the states `observations`."""
         if self.ticks:
-            last = self.marks[self.ticks - 1]
-            last[last == GOES_ON] = TRUNCATED
+            self.truncate(np.arange(len(observations)))
             self.observations[self.ticks] = observations
             self.marks[self.ticks] = RESET
             self.ticks += 1

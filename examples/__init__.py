@@ -1,0 +1,1 @@
+"""Experiments that run as they are: `poptrain run examples/NAME.py`."""
