@@ -9,9 +9,8 @@ from typing import Any
 from poptrain.checkpoints import Store
 from poptrain.core import Carry, History, Task
 from poptrain.errors import UsageError
-from poptrain.executors.forms import ClassForm, form_of
+from poptrain.executors.forms import form_of
 from poptrain.record import read
-from poptrain.space import nested
 
 
 @dataclass(frozen=True)
@@ -97,9 +96,8 @@ class Run:
 
     def _load(self, task: Task) -> Carry:
         result = self.history.result(task.id)
-        form = None if self.trainable is None else form_of(self.trainable)
-        if isinstance(form, ClassForm):
-            return form.load(self.store, result.checkpoint, nested(task.hparams), task.seed)
+        if self.trainable is not None:
+            return form_of(self.trainable).opened(self.store, result.checkpoint, task)
         if self.store.is_directory(result.checkpoint):
             return self.store.path(result.checkpoint)
         return self.store.read(result.checkpoint)

@@ -56,6 +56,12 @@ class Record:
         return next(noted, self.run.get("budget"))
 
     @property
+    def file(self) -> dict[str, Any] | None:
+        """The experiment file: what was noted last, else what the run was created with; None if there was none."""
+        noted = (fields for type, fields, _ in reversed(self.events) if type == "file")
+        return next(noted, self.run.get("file"))
+
+    @property
     def finished(self) -> bool:
         """True if the run has ended since it was last opened."""
         return self._state == "end"

@@ -271,6 +271,8 @@ def _open(experiment: Experiment, directory: str | Path | None, source: dict[str
         log.note("warning", text=f"the code of the trainable changed: {then.get('code')} -> {meta['code']}")
     if log.record.budget != meta["budget"]:
         log.note("budget", budget=meta["budget"])
+    if source is not None and source != log.record.file:
+        log.note("file", **source)
     return log
 
 

@@ -1,13 +1,19 @@
-"""The forms of a trainable, as executors of single members use them; see `segment.Form`."""
+"""The forms of a trainable, as executors of single members use them; see `segment.Form`.
+
+Hyperparameters arrive flat, as the task holds them; a user's function or class gets them nested if their names have dots.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from poptrain import trees
 from poptrain.core import Hparams, Metrics, Task
 from poptrain.errors import UsageError
+from poptrain.space import nested
 from poptrain.trainable import JaxTrainable, Trainable
 
 
@@ -18,7 +24,7 @@ def form_of(trainable: Any) -> FunctionForm | ClassForm | LaneForm:
     if isinstance(trainable, type):
         return ClassForm(trainable)
     if isinstance(trainable, JaxTrainable):
-        from poptrain.executors.vectorized import population_of  # JAX is imported only for those who use it
+        from poptrain.executors.vmapped import population_of  # JAX is imported only for those who use it
 
         return LaneForm(population_of(trainable))
     return LaneForm(trainable)
@@ -31,20 +37,23 @@ class FunctionForm:
     trainable: Trainable
 
     def fresh(self, hparams: Hparams, seed: int) -> Any:
-        return self.trainable.init(hparams, seed)
+        return self.trainable.init(nested(hparams), seed)
 
     def train(self, state: Any, hparams: Hparams, steps: int, seed: int) -> tuple[Any, Metrics]:
-        return _pair(self.trainable.train(state, hparams, steps, seed))
+        return _pair(self.trainable.train(state, nested(hparams), steps, seed))
 
     def distill(self, state: Any, teacher: Any, hparams: Hparams, steps: int, seed: int, progress: Any) -> tuple[Any, Metrics]:
         if self.trainable.distill is None:
             raise UsageError("this task distils from a teacher, but the trainable has no distill function.")
-        return _pair(self.trainable.distill(state, teacher, hparams, steps, seed, progress))
+        return _pair(self.trainable.distill(state, teacher, nested(hparams), steps, seed, progress))
 
     def save(self, store: Any, name: str, state: Any, task: Task, step: int) -> str:
         return store.commit(name, state, task=task.id, member=task.member, step=step)
 
     def load(self, store: Any, ref: str, hparams: Hparams, seed: int) -> Any:
+        return store.read(ref)
+
+    def opened(self, store: Any, ref: str, task: Task) -> Any:
         return store.read(ref)
 
 
@@ -55,24 +64,27 @@ class ClassForm:
     cls: type
 
     def fresh(self, hparams: Hparams, seed: int) -> Any:
-        return self.cls(hparams, seed)
+        return self.cls(nested(hparams), seed)
 
     def train(self, state: Any, hparams: Hparams, steps: int, seed: int) -> tuple[Any, Metrics]:
-        return state, state.train(hparams, steps)
+        return state, state.train(nested(hparams), steps)
 
     def distill(self, state: Any, teacher: Any, hparams: Hparams, steps: int, seed: int, progress: Any) -> tuple[Any, Metrics]:
         if not hasattr(state, "distill"):
             raise UsageError(f"this task distils from a teacher, but {self.cls.__qualname__} has no distill method.")
-        return state, state.distill(teacher, hparams, steps, progress)
+        return state, state.distill(teacher, nested(hparams), steps, progress)
 
     def save(self, store: Any, name: str, state: Any, task: Task, step: int) -> str:
         state.save(store.stage(name))
         return store.commit_staged(name, task=task.id, member=task.member, step=step)
 
     def load(self, store: Any, ref: str, hparams: Hparams, seed: int) -> Any:
-        state = self.cls(hparams, seed)
+        state = self.cls(nested(hparams), seed)
         state.load(store.path(ref))
         return state
+
+    def opened(self, store: Any, ref: str, task: Task) -> Any:
+        return self.load(store, ref, task.hparams, task.seed)
 
 
 @dataclass(frozen=True)
@@ -100,21 +112,21 @@ class LaneForm:
     def load(self, store: Any, ref: str, hparams: Hparams, seed: int) -> Any:
         return self.trainable.gather([(trees.stacked(store.read(ref)), 0)])
 
+    def opened(self, store: Any, ref: str, task: Task) -> Any:
+        lane = store.read(ref)
+        return self.trainable.restored(lane, _of_one(task.hparams)) if hasattr(self.trainable, "restored") else lane
+
 
 def columns(rows: list[Hparams], static: tuple[str, ...] = ()) -> dict[str, Any]:
     """Returns hyperparameters as a population takes them: arrays of shape (P,), static ones as the value they share."""
-    import numpy as np
-
     return {name: rows[0][name] if name in static else np.array([row[name] for row in rows]) for name in rows[0]}
 
 
 def _of_one(hparams: Hparams) -> dict[str, Any]:
-    return columns([hparams])
+    return columns([hparams], tuple(name for name, value in hparams.items() if isinstance(value, (str, type(None)))))
 
 
 def _seeds(seed: int) -> Any:
-    import numpy as np
-
     return np.array([seed], np.uint32)
 
 

@@ -13,7 +13,6 @@ from poptrain.errors import CheckpointDamaged, PoptrainError
 from poptrain.executors import segment
 from poptrain.executors.context import Context, Start
 from poptrain.executors.forms import form_of
-from poptrain.space import nested
 
 KeepError = Callable[[str, str], None]
 
@@ -80,7 +79,7 @@ class Members:
 
     def _train(self, task: Task, start: Start) -> segment.Segment:
         form, metric, step = self._form, self._metric, start.step
-        hparams: Mapping[str, Any] = nested(task.hparams)
+        hparams = task.hparams
         owner, state = self._warm.pop(task.member, (None, None))
         if task.parent is None:
             state = form.fresh(hparams, task.seed)

@@ -33,6 +33,10 @@ class Form(Protocol):
 
     def load(self, store: Any, ref: str, hparams: Hparams, seed: int) -> Any: ...
 
+    def opened(self, store: Any, ref: str, task: Task) -> Any:
+        """Returns what a checkpoint holds, for the user who asks for it."""
+        ...
+
 
 @dataclass
 class Segment:

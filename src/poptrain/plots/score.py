@@ -63,6 +63,10 @@ def _scale(axes: Axes, view: Curves) -> None:
         return
     tail = np.quantile(other, (0.05, 0.95)) if other else (kept[0], kept[0])
     low, high = min(min(kept), tail[0]), max(max(kept), tail[1])
+    if view.mode == "min" and low > 0 and high > 100 * low:  # a loss that fell by orders of magnitude
+        axes.set_yscale("log")
+        axes.set_ylim(low * (low / high) ** 0.05, high * (high / low) ** 0.05)
+        return
     pad = 0.05 * (high - low) or 0.05 * max(abs(high), 1.0)
     axes.set_ylim(low - pad, high + pad)
 
@@ -87,7 +91,7 @@ def _tally(view: Curves) -> str:
 
 
 def _named(name: str, curve: Curve | None) -> str:
-    return name if curve is None else f"{name}  {short(curve.score)}"
+    return name if curve is None else f"{name}  {short(curve.score, 5)}"
 
 
 def _array(points: tuple[tuple[int, float], ...]) -> np.ndarray:

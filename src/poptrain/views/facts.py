@@ -35,8 +35,8 @@ class Facts:
 
     _known: WeakKeyDictionary[Record, Facts] = WeakKeyDictionary()
 
-    def __init__(self, sign: int = 1):
-        self.sign = sign
+    def __init__(self, record: Record):
+        self.sign = -1 if record.run.get("mode") == "min" else 1
         self.lines = 0  # how many were read
         self.tasks: list[Task] = []
         self.results: list[Result | None] = []
@@ -55,12 +55,16 @@ class Facts:
         """Returns the facts of a record, read to its end."""
         facts = cls._known.get(record)
         if facts is None or facts.lines > len(record.lines):
-            facts = cls._known[record] = cls(-1 if record.run.get("mode") == "min" else 1)
-        for number in range(facts.lines, len(record.lines)):
-            facts.take(record.lines[number], record.times[number])
-        return facts
+            facts = cls._known[record] = cls(record)
+        return facts.read_on(record)
 
     # -- reading ------------------------------------------------------------------------------------------------------
+
+    def read_on(self, record: Record) -> Facts:
+        """Returns these facts, with the lines that the record has gained."""
+        for number in range(self.lines, min(len(record.lines), len(record.times))):
+            self.take(record.lines[number], record.times[number])
+        return self
 
     def take(self, line: Line, time: float) -> None:
         """Adds one line."""

@@ -81,7 +81,12 @@ class Status:
 
 def status(record: Record) -> Status:
     """Returns the status of a run as its record was read."""
-    facts, run = Facts.of(record), record.run
+    return status_of(record, Facts.of(record))
+
+
+def status_of(record: Record, facts: Facts) -> Status:
+    """Returns the status by facts of one's own: for a follower in another thread than the run's."""
+    run = record.run
     state, reason = _state(record)
     writer = writer_of(record) if state == "interrupted" else None
     if writer is not None or (state == "interrupted" and record.directory is None):

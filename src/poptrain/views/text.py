@@ -20,8 +20,8 @@ def clean(text: Any, limit: int | None = None) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def short(value: Any) -> str:
-    """Returns a value as a person wants to read it: four significant digits, whole numbers in full.
+def short(value: Any, digits: int = 4) -> str:
+    """Returns a value as a person wants to read it: a few significant digits, whole numbers in full.
 
     >>> short(0.000123456), short(12345), short(float("nan")), short(None), short(True)
     ('0.0001235', '12345', 'nan', '–', 'true')
@@ -31,7 +31,7 @@ def short(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:.{digits}g}"
     return clean(value, 40)
 
 

@@ -219,7 +219,8 @@ class PPO:
             program = program_for(env, members, layout, distribution, horizon, self.max_grad_norm)
             return device_training.train(program, carry, settings, steps, seeds)
         slots = recording.slots_for(rows, envs)
-        learner = learner_for(Layout(envs, envs, slots, self.chunk), distribution, spec.actions, self.max_grad_norm)
+        sizes = (spec.observation, *self.hidden, spec.actions)
+        learner = learner_for(Layout(envs, envs, slots, self.chunk), distribution, sizes, self.max_grad_norm)
         return host_training.train(env, learner, slots, envs, self.horizon, carry, settings, steps, seeds)
 
     def _account(

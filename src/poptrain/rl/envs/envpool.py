@@ -30,8 +30,8 @@ def backend(name: str) -> HostBackend:
     """Returns the backend of one of `names`."""
     with _quiet():
         pool = envpool.make_gymnasium(name, num_envs=1, seed=0)
-        limit = pool.config.get("max_episode_steps")
-        spec = describe(name, pool.observation_space, pool.action_space, int(limit) if limit else None)
+        limit, space = pool.config.get("max_episode_steps"), pool.observation_space
+        spec = describe(name, space, pool.action_space, int(limit) if limit else None)
         pool.close()
     return HostBackend(spec, lambda seeds, group, horizon: _Pool(spec, seeds, group, horizon))
 
@@ -48,7 +48,7 @@ class _Pool:
                 seed=[int(seed) for seed in seeds],
                 **limit,
             )
-        self.space = self.pool.observation_space
+            self.space = self.pool.observation_space  # kept by the pool from here on: it warns whenever it makes one
         self.pool.async_reset()
 
     def send(self, actions: np.ndarray, ids: np.ndarray) -> None:

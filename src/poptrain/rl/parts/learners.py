@@ -54,6 +54,6 @@ class Learner:
 
 
 @lru_cache(maxsize=16)
-def learner_for(layout: Layout, distribution: Distribution, outputs: int, max_grad_norm: float) -> Learner:
-    """Returns the one `Learner` of this process for these settings."""
-    return Learner(layout, distribution, outputs, max_grad_norm)
+def learner_for(layout: Layout, distribution: Distribution, sizes: tuple[int, ...], max_grad_norm: float) -> Learner:
+    """Returns the one `Learner` of this process for these settings; `sizes` are those of all layers of the policy."""
+    return Learner(layout, distribution, sizes[-1], max_grad_norm)

@@ -1,0 +1,28 @@
+"""The command line: one verb a file, and every reading verb is log -> view -> print.
+
+Exit codes: 0 done, 1 internal error, 2 usage, 3 suspended (resumable), 4 run failed, 5 another process writes the run,
+130 and 143 interrupted (resumable). Errors are one line on standard error; ``--debug`` adds the traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from poptrain.cli.app import app
+from poptrain.cli.export import export
+from poptrain.cli.lineage import lineage
+from poptrain.cli.plot import plot
+from poptrain.cli.resume import resume
+from poptrain.cli.run import run
+from poptrain.cli.schedule import schedule
+from poptrain.cli.status import status
+
+for verb in (run, resume, status, lineage, schedule, plot, export):
+    app.command(verb.__name__)(verb)
+
+__all__ = ["app", "main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit code; the arguments are those of the process unless given."""
+    return app(args=None if arguments is None else list(arguments), prog_name="poptrain", standalone_mode=False)

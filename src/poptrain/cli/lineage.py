@@ -1,0 +1,37 @@
+"""``poptrain lineage``: where the weights of a result come from."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from poptrain.cli.show import Directory, Json, TaskId, console, emit, record_of, say, table
+from poptrain.views import Lineage, short
+from poptrain.views import lineage as view
+
+
+def lineage(directory: Directory, task: TaskId = None, json: Json = False) -> None:
+    """Show the ancestors of the best result, or of a task."""
+    found = view(record_of(directory), task)
+    if json:
+        return emit(found)
+    columns = [("task", True), ("member", True), ("steps", True), ("score", True), ("came", False)]
+    names = list(found.ancestors[0].hparams)
+    rows = [
+        [a.task, a.member, f"{a.start:,}–{a.end:,}", Text(short(a.score, 6)), a.came + ("" if a.donor is None else f" from {a.donor}"),
+         *(a.hparams.get(name) for name in names)]
+        for a in found.ancestors
+    ]  # fmt: skip
+    out = console()
+    say(f"task {found.task} of member {found.member} descends from", to=out)
+    say(table([*columns, *((name, True) for name in names)], rows), "", to=out)
+    say(*summary(found), to=out)
+    return None
+
+
+def summary(found: Lineage) -> list[str]:
+    """Returns sentences about the whole forest."""
+    lines = [f"{len(found.exploits)} copies in the run; the members descend from {len(found.founders)} of the first ones."]
+    if found.common is not None and len(found.finals) > 1:
+        common = found.common
+        lines.append(f"All {len(found.finals)} members descend from task {common.task} (member {common.member}), since step {common.step:,}.")
+    return lines

@@ -1,0 +1,89 @@
+"""The live display: a sink that a thread of its own draws, so that the run never waits for the screen.
+
+On a terminal, a table at most four times a second; elsewhere a line about every ten seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live as Screen
+
+from poptrain import clock
+from poptrain.cli import show
+from poptrain.record import Record
+from poptrain.views import Status, clean, short, span
+from poptrain.views.facts import Facts
+from poptrain.views.status import status_of
+
+REFRESH = 0.4  # seconds between two looks on a terminal
+LINES = 10.0  # and elsewhere
+
+
+class Live:
+    """Shows a run while it goes on. `close` it also when the run raises; closing twice does no harm."""
+
+    def __init__(self, console: Console | None = None):
+        self.console = show.console(sys.stderr) if console is None else console
+        self._record: Record | None = None
+        self._facts: Facts | None = None  # of its own: the run's thread may look at the record too
+        self._screen: Screen | None = None
+        self._thread: threading.Thread | None = None
+        self._ended = threading.Event()
+
+    def open(self, record: Record) -> None:
+        """Begins to follow a record."""
+        self._record, self._facts = record, Facts(record)
+        if self.console.is_terminal:
+            self._screen = Screen(console=self.console, auto_refresh=False, redirect_stdout=sys.stdout.isatty())
+            self._screen.start()
+        self._thread = threading.Thread(target=self._follow, name="poptrain-live", daemon=True)
+        self._thread.start()
+
+    def write(self, record: Record, history: Any) -> None:
+        """Does nothing: the thread looks at the record when it is time to."""
+
+    def close(self) -> None:
+        """Shows the last state and ends."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+            with contextlib.suppress(Exception):
+                self._draw()
+        if self._screen is not None:
+            self._screen.stop()
+            self._screen = None
+
+    def _follow(self) -> None:
+        while not self._ended.wait(REFRESH if self._screen is not None else LINES):
+            with contextlib.suppress(Exception):  # a display never stops a run
+                self._draw()
+
+    def _draw(self) -> None:
+        view = status_of(self._record, self._facts.read_on(self._record))
+        if self._screen is None:
+            self.console.print(line(view), soft_wrap=True)
+        else:
+            rows = max(self.console.height - 14, 3)
+            self._screen.update(show.overview(view, self.console.width, rows), refresh=True)
+
+
+def line(view: Status) -> str:
+    """Returns the status of a run as one line of plain text."""
+    parts = [clock.utc()[11:19], f"generation {view.generation:,}" + (f"/{view.generations:,}" if view.generations else "")]
+    if view.best is not None:
+        parts.append(f"best {clean(view.metric)} {short(view.best.score, 6)} (member {view.best.member}, step {view.best.step:,})")
+    parts.append(f"{show.rate(view.steps_per_second or view.steps_per_second_overall)} steps/s")
+    if view.exploits:
+        newest = view.last_exploits[-1]
+        parts.append(f"{view.exploits} copies, the last {newest.member} of {newest.donor}")
+    if view.failed or view.diverged:
+        parts.append(f"{view.failed + view.diverged} failures")
+    if view.left is not None:
+        parts.append(f"about {span(view.left)} left")
+    return "  ".join(parts)

@@ -1,0 +1,37 @@
+"""``poptrain run``: start the experiment that a Python file describes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from poptrain.cli import start
+from poptrain.cli.show import Json
+from poptrain.errors import UsageError
+from poptrain.record import exists, read
+
+
+def run(
+    experiment: Annotated[Path, typer.Argument(metavar="EXPERIMENT.py", help="A file with experiment = pt.Experiment(…).", show_default=False)],
+    dir: Annotated[Path | None, typer.Option("--dir", metavar="DIR", help="Where the run is kept. [default: runs/<experiment>-<date>-<time>]")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="The seed, instead of the file's.")] = None,
+    executor: start.Executor = None,
+    steps: start.Steps = None,
+    quiet: start.Quiet = False,
+    json: Json = False,
+) -> None:
+    """Start the experiment that a Python file describes."""
+    directory = start.new_directory(experiment) if dir is None else dir
+    start.outside(experiment, directory)
+    if exists(directory):
+        raise UsageError(
+            f"{str(directory)!r} already contains a run ({read(directory).summary()}): continue it with "
+            f"`poptrain resume {directory}`, or give another --dir."
+        )
+    if directory.is_file():
+        raise UsageError(f"--dir {str(directory)!r} is a file: give a directory.")
+    options = {"steps": steps, "executor": executor}
+    loaded = start.load(experiment, options, seed)
+    start.perform(loaded, directory, start.source(experiment, directory, options), quiet, json)

@@ -1,0 +1,106 @@
+"""What `run` and `resume` share: the experiment file, the options that override it, and the run itself."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from poptrain import experiment as experiments
+from poptrain import stop as stops
+from poptrain.cli.live import Live
+from poptrain.cli.show import emit, settings, say
+from poptrain.errors import UsageError
+from poptrain.experiment import Experiment
+from poptrain.outcome import Run
+from poptrain.run import execute
+from poptrain.views import clean, short, span, status
+
+Steps = Annotated[int | None, typer.Option("--steps", metavar="N", help="Steps per member, instead of the file's `stop`.")]
+Executor = Annotated[str | None, typer.Option("--executor", metavar="NAME", help="inline, processes or vectorized, instead of the file's.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No live display.")]
+
+_TAKEN = frozenset({"poptrain", "numpy", "scipy", "jax", "typer", "rich", "safetensors", "torch", "gymnasium", "envpool"})
+
+
+def load(file: Path, options: Mapping[str, Any], seed: int | None = None) -> Experiment:
+    """Returns the experiment of a file, with the options of the command line in the place of its own.
+
+    Raises:
+        UsageError: the file or an option is wrong.
+    """
+    if file.is_dir() or (file.is_file() and file.suffix != ".py"):
+        raise UsageError(f"{str(file)!r} is no experiment: expected a Python file, for example experiment.py.")
+    if file.stem in sys.stdlib_module_names or file.stem in _TAKEN:
+        raise UsageError(f"{str(file)!r} has the name of the Python module {file.stem!r}: rename it.")
+    experiment = experiments.load(file)
+    changes: dict[str, Any] = {}
+    if seed is not None:
+        changes["seed"] = seed
+    if options.get("steps") is not None:
+        changes["stop"] = stops.steps(options["steps"])
+    if options.get("executor") is not None:
+        changes["executor"] = options["executor"]
+    return replace(experiment, **changes) if changes else experiment
+
+
+def source(file: Path, directory: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what the log keeps of the experiment file: its name seen from the run directory, its hash, the options."""
+    where = os.path.relpath(file.resolve(), directory.resolve())
+    given = {name: value for name, value in options.items() if value is not None}
+    return {"name": Path(where).as_posix(), "sha256": experiments.file_hash(file), "options": given}
+
+
+def outside(file: Path, directory: Path) -> Path:
+    """Returns the file, if it is not inside the run directory: nothing in there is ever executed.
+
+    Raises:
+        UsageError: it is.
+    """
+    if file.resolve().is_relative_to(directory.resolve()):
+        raise UsageError(
+            f"the experiment file {str(file)!r} is inside the run directory {str(directory)!r}, and nothing in there is "
+            "executed: keep the two apart."
+        )
+    return file
+
+
+def new_directory(file: Path) -> Path:
+    """Returns a directory that does not exist: ``runs/<experiment>-<date>-<time>``."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip("-.") or "run"
+    base = Path("runs") / f"{stem}-{datetime.now():%Y%m%d-%H%M%S}"
+    names = (base, *(base.with_name(f"{base.name}-{k}") for k in range(2, 1000)))
+    return next(path for path in names if not path.exists())
+
+
+def perform(experiment: Experiment, directory: Path, about: dict[str, Any], quiet: bool, json: bool) -> None:
+    """Runs an experiment to its end under the live display, and says how it went."""
+    live = Live()
+    if not quiet:
+        experiment = replace(experiment, sinks=(*experiment.sinks, live))
+    try:
+        run = execute(experiment, directory, source=about)
+    finally:
+        live.close()
+    emit(status(run.record)) if json else _report(run, directory)
+
+
+def _report(run: Run, directory: Path) -> None:
+    view = status(run.record)
+    say(f"{view.state}: {view.reason or ''} ({view.results:,} results, {view.steps:,} steps, {span(view.elapsed)})")
+    if view.best is not None:
+        best = view.best
+        say(f"best {clean(view.metric)} {short(best.score, 6)} (member {best.member}, step {best.step:,}, task {best.task}): "
+            f"{settings(best.hparams)}")  # fmt: skip
+    for text in view.warnings:
+        say(f"warning: {text}")
+    where = shlex.quote(str(directory))
+    say(f"the run is in {where}", f"next: poptrain plot {where}", f"      poptrain schedule {where}")

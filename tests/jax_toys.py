@@ -1,0 +1,44 @@
+"""The quadratic as a pure JAX pair, for the contract of the executors; a module of its own, so that workers import it by name."""
+
+from __future__ import annotations
+
+from poptrain import jax_trainable
+from poptrain._jax import jax, jnp
+from poptrain.testing.executors import LIMIT
+
+
+def init(hp, key):
+    return {"theta": jnp.float32(0.9) + 0.01 * jax.random.normal(key), "steps": jnp.int32(0)}
+
+
+def train(carry, hp, steps, key):
+    noise = jax.random.normal(key, (max(steps, 1),)) * 1e-4
+
+    def step(index, theta):
+        return theta - 2 * hp["lr"] * theta + noise[index]
+
+    theta = jax.lax.fori_loop(0, steps, step, carry["theta"])
+    return {"theta": theta, "steps": carry["steps"] + steps}, {"score": 1.2 - theta**2, "theta": theta}
+
+
+def _scored(value):
+    def faulty(carry, hp, steps, key):
+        carry, metrics = train(carry, hp, steps, key)
+        return carry, {**metrics, "score": jnp.where(hp["lr"] > LIMIT, value, metrics["score"])}
+
+    return faulty
+
+
+def missing(carry, hp, steps, key):
+    carry, metrics = train(carry, hp, steps, key)
+    return carry, {"sore": metrics["score"]}
+
+
+def array(carry, hp, steps, key):
+    carry, metrics = train(carry, hp, steps, key)
+    return carry, {"score": jnp.full(2, metrics["score"])}
+
+
+toy = jax_trainable(init, train)
+FAULTY = {"nan": jax_trainable(init, _scored(jnp.nan)), "inf": jax_trainable(init, _scored(jnp.inf))}
+MEASURING = {"missing": jax_trainable(init, missing), "array": jax_trainable(init, array)}
