@@ -138,13 +138,13 @@ class ExecutorContract:
                 before = contents(store, told[0].checkpoint)
                 together = bench.perform(children)
                 assert contents(store, told[0].checkpoint) == before
-            for child, result in zip(children, together, strict=True):
-                with self.bench(store, epoch=2 + child.id) as bench:
-                    bench.results[0] = told[0]
+            with self.bench(store, epoch=2) as bench:
+                bench.results[0] = told[0]
+                for child, result in zip(children, together, strict=True):
                     (alone,) = bench.perform([child])
-                self.equal(alone, result)
-                if self.exact:
-                    assert contents(store, alone.checkpoint) == contents(store, result.checkpoint)
+                    self.equal(alone, result)
+                    if self.exact:
+                        assert contents(store, alone.checkpoint) == contents(store, result.checkpoint)
 
     def test_first_in_first_out(self, tmp_path: Path) -> None:
         with self.bench(Store(tmp_path), self.narrow(), lanes=6) as bench:
@@ -179,7 +179,7 @@ class ExecutorContract:
             assert comparable(first) == comparable(second) and held == holds
 
     def test_closing_in_the_middle_loses_no_acknowledged_result(self, tmp_path: Path) -> None:
-        store, tasks = Store(tmp_path), [task(id, id, steps=3 + id) for id in range(6)]
+        store, tasks = Store(tmp_path), [task(id, id, steps=3 + id % 2) for id in range(6)]
         with self.bench(store, lanes=6) as bench:
             expected = bench.perform(tasks)
         with self.bench(store, epoch=2, lanes=6) as bench:

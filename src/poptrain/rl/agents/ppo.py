@@ -177,18 +177,19 @@ class PPO:
     # -- after training -----------------------------------------------------------------------------------------------
 
     def evaluate(
-        self, carry: dict[str, Any], lane: int = 0, episodes: int = 100, seed: int = 0, deterministic: bool = True
+        self, carry: dict[str, Any], lane: int | None = None, episodes: int = 100, seed: int = 0, deterministic: bool = True
     ) -> np.ndarray:
         """Returns the undiscounted returns of one member over whole episodes that it never trained on; (episodes,).
 
         Args:
-            carry, lane: a population's carry and the member in it.
+            carry, lane: a population's carry and the member in it; None: the carry of one member, as ``run.best.load()`` gives.
             seed: of the environments; training and evaluation draw theirs from disjoint ranges.
             deterministic: act by the mode of the policy; else draw.
         """
         env = make(self.env, self.backend)
         seeds = host_training.evaluation_seeds(seed, episodes)
-        own = take({name: carry[name] for name in ("params", "normaliser")}, lane)
+        own = {name: carry[name] for name in ("params", "normaliser")}
+        own = own if lane is None else take(own, lane)
         noise = None if deterministic else Noise(rng(int(seed), "evaluation noise"), env.spec, episodes)
         horizon = self.horizon or env.spec.horizon
         simulator = Stepped(env, seeds, horizon) if isinstance(env, DeviceEnv) else env.open(seeds, episodes, self.horizon)

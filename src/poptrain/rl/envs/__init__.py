@@ -42,11 +42,11 @@ def make(name: str, backend: str | None = None) -> DeviceEnv | HostBackend:
         return pool.backend(name)
     if backend == "envpool":
         if pool is None:
-            raise MissingExtra("backend 'envpool' needs EnvPool: pip install 'poptrain[rl]' (Linux on x86-64).", name="envpool")
+            raise MissingExtra("backend 'envpool' needs EnvPool: pip install 'poptrain[rl]' (Linux on x86-64).")
         raise UsageError(f"env {name!r}: EnvPool does not know it.{did_you_mean(name, pool.names())}")
     gym = _room("gymnasium")
     if gym is None:
-        raise MissingExtra(f"env {name!r} needs EnvPool or Gymnasium: pip install 'poptrain[rl]'.", name="gymnasium")
+        raise MissingExtra(f"env {name!r} needs EnvPool or Gymnasium: pip install 'poptrain[rl]'.")
     if ":" not in name and name not in gym.names():
         known = [*DEVICE, *(pool.names() if pool else ()), *gym.names()]
         raise UsageError(f"env {name!r}: neither EnvPool nor Gymnasium knows it.{did_you_mean(name, known)}")
