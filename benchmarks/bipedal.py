@@ -13,6 +13,7 @@ import importlib.util
 import tempfile
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,11 +42,10 @@ def simulator_rate(steps: int, seed: int) -> float:
 def trained(steps: int, interval: int, seed: int) -> tuple[float, float, Any]:
     """Returns (seconds, agent steps, run) of one durable run."""
     algorithm = replace(experiment.algorithm, interval=interval)
-    with tempfile.TemporaryDirectory(dir=".") as folder:
+    Path("runs").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir="runs") as folder:
         began = time.perf_counter()
-        run = pt.run(
-            algorithm, agent, stop=pt.steps(steps), executor=experiment.executor, directory=f"{folder}/run", seed=seed
-        )
+        run = pt.run(algorithm, agent, stop=pt.steps(steps), executor=experiment.executor, directory=f"{folder}/run", seed=seed)
         seconds = time.perf_counter() - began
         best = run.best.load()
         history = run.history

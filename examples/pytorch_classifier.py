@@ -13,7 +13,7 @@ import poptrain as pt
 
 torch.manual_seed(0)
 X = torch.randn(2000, 20)
-Y = (X[:, :5].prod(1) + 0.3 * torch.randn(2000) > 0).long()
+Y = (X[:, 0] * X[:, 1] + 0.3 * torch.randn(2000) > 0).long()
 
 
 class Classifier:

@@ -1,3 +1,4 @@
+# ruff: noqa: E402
 """Environments keep one contract, whoever simulates them."""
 
 from __future__ import annotations

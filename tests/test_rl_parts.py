@@ -1,3 +1,4 @@
+# ruff: noqa: E402
 """The parts of RL agents, each against a plain implementation of its definition."""
 
 from __future__ import annotations
@@ -134,7 +135,8 @@ def fresh_state(observation=3, actions=1, seed=0):
 
 
 def updated(batch, layout, **changes):
-    function = jax.jit(lambda s, b, w, h: learn(s, b, w, h, jax.random.key(0), layout=layout, distribution=GAUSSIAN, max_grad_norm=0.5))
+    static = {"layout": layout, "distribution": GAUSSIAN, "max_grad_norm": 0.5}
+    function = jax.jit(lambda *arguments: learn(*arguments, jax.random.key(0), **static))
     state, _, diagnostics = function(fresh_state(), batch, make_scratch(layout, 1), traced(**changes))
     return jax.device_get(state), np.asarray(diagnostics)
 

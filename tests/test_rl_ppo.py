@@ -1,3 +1,4 @@
+# ruff: noqa: E402
 """PPO as a population: pure, exact about batches, compiled once, and it learns."""
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from poptrain import trees
 from poptrain._jax import jax
 from poptrain.errors import UsageError
 from poptrain.rl import PPO
+from poptrain.rl.agents import ppo
+from poptrain.rl.parts import device_interval
 from poptrain.rl.parts.host_training import SEEDS, evaluation_seeds, training_seeds
 
 SMALL = {"hidden": (8,), "num_envs": 4, "epochs": 1, "train_batch_size": 256, "minibatch_size": 64}
@@ -80,37 +83,55 @@ def test_a_clone_is_a_copy_with_its_recording():
     assert metrics["updates"].tolist() == [1], "a smaller batch than what is recorded is learned from at once"
 
 
-@pytest.mark.parametrize(("env", "num_envs"), [("jax/Pendulum-v1", 64), ("CartPole-v1", 64)])
-def test_a_batch_of_200_000_makes_five_updates_in_a_million_steps(env, num_envs):
-    agent = PPO(env=env, hidden=(4,), num_envs=num_envs, epochs=1, chunk=1024)
-    hparams = {"train_batch_size": np.asarray([200_000, 60_000]), "minibatch_size": np.asarray([20_000, 20_000])}
-    seeds = np.asarray([1, 2])
-    carry = agent.init(hparams, seeds)
-    for interval in range(4):
-        carry, metrics = agent.train(carry, hparams, 250_000, seeds + 10 * interval)
-    assert metrics["updates"].tolist() == [5, 16]
+@pytest.mark.parametrize("env", ["jax/Pendulum-v1", "CartPole-v1"])
+def test_a_batch_of_200_000_makes_five_updates_in_a_million_steps(env):
+    agent = PPO(env=env, hidden=(4,), num_envs=100, epochs=1, chunk=1024)
+    hparams = {"train_batch_size": np.asarray([200_000]), "minibatch_size": np.asarray([20_000])}
+    seeds = np.asarray([1])
+    carry, updates = agent.init(hparams, seeds), []
+    for interval in range(8):
+        carry, metrics = agent.train(carry, hparams, 125_000, seeds + interval)
+        updates.append(int(metrics["updates"][0]))
+    assert updates == [0, 1, 1, 2, 3, 3, 4, 5]
 
 
 @pytest.mark.parametrize("env", ["jax/CartPole-v1", "CartPole-v1"])
 def test_no_hyperparameter_ever_recompiles(env, compilations):
-    agent, seeds = PPO(env=env, hidden=(4,), num_envs=4), np.asarray([1, 2])
+    agent, seeds = PPO(env=env, **SMALL), np.asarray([1, 2, 3])
     names = ["lr", "clip", "kl_coeff", "kl_target", "gae_lambda", "discount", "entropy_coeff", "value_coeff"]
-    hparams = {name: np.asarray([0.01, 0.02]) for name in names}
-    hparams |= {"epochs": np.asarray([1, 2]), "minibatch_size": np.asarray([16, 64]), "train_batch_size": np.asarray([64, 128])}
+    hparams = {name: np.asarray([0.01, 0.02, 0.03]) for name in names}
+    hparams |= {"epochs": np.asarray([1, 2, 2]), "minibatch_size": np.asarray([16, 64, 99])}
+    hparams |= {"train_batch_size": np.asarray([64, 128, 333])}
     carry = agent.init(hparams, seeds)
     for interval in range(2):  # the second one moves a recording
         carry, _ = agent.train(carry, hparams, 300, seeds + interval)
-    assert compilations
+    compilations.clear()
+    jax.jit(lambda x: x + 1)(1)
+    assert len(compilations) == 1, "they are counted"
     compilations.clear()
     for name in hparams:
-        value = {"train_batch_size": [200_000, 777], "minibatch_size": [500, 1], "epochs": [3, 0]}.get(name, [0.5, 0.25])
+        others = {"train_batch_size": [200_000, 777, 1], "minibatch_size": [500, 1, 2], "epochs": [3, 0, 1]}
+        value = others.get(name, [0.5, 0.25, 0.125])
         hparams = hparams | {name: np.asarray(value)}
         carry, _ = agent.train(carry, hparams, 500, seeds + len(name))
     assert not compilations
 
 
+def test_learning_all_at_once_equals_learning_in_turn(monkeypatch):
+    agent, seeds = PPO(env="jax/CartPole-v1", **SMALL), np.asarray([1, 2, 3])
+    hparams = {"train_batch_size": np.asarray([200, 300, 500])}
+    start = agent.init(hparams, seeds)
+    turn, _ = agent.train(start, hparams, 600, seeds)
+    monkeypatch.setattr(device_interval, "accelerated", lambda: True)
+    monkeypatch.setattr(ppo, "program_for", device_interval.program_for.__wrapped__)
+    once, metrics = agent.train(start, hparams, 600, seeds)
+    assert metrics["updates"].tolist() == [3, 2, 1]
+    for a, b in zip(jax.tree.leaves(turn["params"]), jax.tree.leaves(once["params"]), strict=True):
+        assert np.allclose(a, b, atol=1e-4)
+
+
 def test_a_tuned_hyperparameter_takes_effect_on_a_clone():
-    agent, seeds = PPO(env="jax/Pendulum-v1", **SMALL), np.asarray([1])
+    agent, seeds = PPO(env="Pendulum-v1", **SMALL), np.asarray([1])
     carry, _ = agent.train(agent.init({}, seeds), {}, 512, seeds)
     weights = {}
     values = {
@@ -172,7 +193,8 @@ def test_training_and_evaluation_never_share_a_seed():
 
 @pytest.mark.parametrize("env", ["jax/Pendulum-v1", "Pendulum-v1"])
 def test_it_learns_pendulum(env):
-    agent, seeds = PPO(env=env, hidden=(32, 32), lr=1e-3, train_batch_size=2048, discount=0.95, gae_lambda=0.9), np.asarray([1, 2])
+    agent = PPO(env=env, hidden=(32, 32), lr=1e-3, train_batch_size=2048, discount=0.95, gae_lambda=0.9)
+    seeds = np.asarray([1, 2])
     carry = agent.init({}, seeds)
     before = np.mean([agent.evaluate(carry, lane, 32).mean() for lane in (0, 1)])
     for interval in range(2):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ class Standing:
     task: Task
     score: float  # in the user's sign
     step: int
-    _run: Run
+    _run: Run = field(repr=False)
 
     @property
     def hparams(self) -> dict[str, Any]:

@@ -33,7 +33,10 @@ class Verbs(TyperGroup):
         with warnings.catch_warnings():
             warnings.showwarning = _warn
             try:
-                code = super().main(args or ["--help"], prog_name, standalone_mode=False, **extra) if args else self._help(prog_name, extra)
+                code = super().main(args or ["--help"], prog_name, standalone_mode=False, **extra)
+                if code == 130:  # typer's word for KeyboardInterrupt
+                    raise KeyboardInterrupt
+                code = code if args else 2  # help was not asked for
                 sys.stdout.flush()
             except BaseException as error:
                 code = explain(error, debug)
@@ -41,10 +44,6 @@ class Verbs(TyperGroup):
         if standalone_mode:
             sys.exit(code)
         return code
-
-    def _help(self, prog_name: Any, extra: dict[str, Any]) -> int:
-        super().main(["--help"], prog_name, standalone_mode=False, **extra)
-        return 2
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
@@ -61,7 +60,9 @@ app = typer.Typer(
 
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=lambda given: _version(given), help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=lambda given: _version(given), help="Print the version.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; at any place.")] = False,
 ) -> None:
     """The options of all verbs."""

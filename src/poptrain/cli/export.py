@@ -23,9 +23,18 @@ NAME = "best"
 
 def export(
     directory: Directory,
-    best: Annotated[Path | None, typer.Option("--best", metavar="OUT", help="A new directory for the best checkpoint, best.json, its schedule and the table.")] = None,
-    final: Annotated[bool, typer.Option("--final", help="With --best: the best of the members as they ended, not of the whole run.")] = False,
-    table: Annotated[Path | None, typer.Option("--table", metavar="FILE.csv", help="A new file for all tasks and results.")] = None,
+    best: Annotated[
+        Path | None,
+        typer.Option(
+            "--best", metavar="OUT", help="A new directory for the best checkpoint, best.json, its schedule and the table."
+        ),
+    ] = None,
+    final: Annotated[
+        bool, typer.Option("--final", help="With --best: the best of the members as they ended, not of the whole run.")
+    ] = False,
+    table: Annotated[
+        Path | None, typer.Option("--table", metavar="FILE.csv", help="A new file for all tasks and results.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Copy the best checkpoint, its schedule and tables out of a run."""
@@ -35,7 +44,9 @@ def export(
         raise UsageError("--final says which result --best exports: give --best OUT too.")
     record = record_of(directory)
     for path in (best, table):
-        if path is not None and (path.is_file() or path.is_symlink() or (path.is_dir() and (path == table or any(path.iterdir())))):
+        if path is not None and (
+            path.is_file() or path.is_symlink() or (path.is_dir() and (path == table or any(path.iterdir())))
+        ):
             raise UsageError(f"{str(path)!r} exists already: nothing is overwritten, give another name.")
     run = Run(record, record.history(), Store(directory))
     try:

@@ -33,5 +33,7 @@ def summary(found: Lineage) -> list[str]:
     lines = [f"{len(found.exploits)} copies in the run; the members descend from {len(found.founders)} of the first ones."]
     if found.common is not None and len(found.finals) > 1:
         common = found.common
-        lines.append(f"All {len(found.finals)} members descend from task {common.task} (member {common.member}), since step {common.step:,}.")
+        lines.append(
+            f"All {len(found.finals)} members descend from task {common.task} (member {common.member}), since step {common.step:,}."
+        )
     return lines

@@ -1,6 +1,6 @@
 """The live display: a sink that a thread of its own draws, so that the run never waits for the screen.
 
-On a terminal, a table at most four times a second; elsewhere a line about every ten seconds.
+On a terminal, a table twice a second; elsewhere a line about every ten seconds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from poptrain.views import Status, clean, short, span
 from poptrain.views.facts import Facts
 from poptrain.views.status import status_of
 
-REFRESH = 0.4  # seconds between two looks on a terminal
+REFRESH = 0.5  # seconds between two looks on a terminal
 LINES = 10.0  # and elsewhere
 
 
@@ -69,7 +69,7 @@ class Live:
         if self._screen is None:
             self.console.print(line(view), soft_wrap=True)
         else:
-            rows = max(self.console.height - 14, 3)
+            rows = show.rows(self.console)
             self._screen.update(show.overview(view, self.console.width, rows), refresh=True)
 
 
@@ -77,7 +77,9 @@ def line(view: Status) -> str:
     """Returns the status of a run as one line of plain text."""
     parts = [clock.utc()[11:19], f"generation {view.generation:,}" + (f"/{view.generations:,}" if view.generations else "")]
     if view.best is not None:
-        parts.append(f"best {clean(view.metric)} {short(view.best.score, 6)} (member {view.best.member}, step {view.best.step:,})")
+        parts.append(
+            f"best {clean(view.metric)} {short(view.best.score, 6)} (member {view.best.member}, step {view.best.step:,})"
+        )
     parts.append(f"{show.rate(view.steps_per_second or view.steps_per_second_overall)} steps/s")
     if view.exploits:
         newest = view.last_exploits[-1]

@@ -14,7 +14,9 @@ from poptrain.views.facts import Facts
 
 def plot(
     directory: Directory,
-    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where the files go. [default: DIR-plots, beside the run]")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where the files go. [default: DIR-plots, beside the run]")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Draw score, hyperparameters and family tree as PNG."""

@@ -17,7 +17,9 @@ from poptrain.experiment import file_hash
 
 def resume(
     directory: Directory,
-    experiment: Annotated[Path | None, typer.Option("--experiment", metavar="FILE", help="The experiment file, if it is no longer where it was.")] = None,
+    experiment: Annotated[
+        Path | None, typer.Option("--experiment", metavar="FILE", help="The experiment file, if it is no longer where it was.")
+    ] = None,
     executor: start.Executor = None,
     steps: start.Steps = None,
     quiet: start.Quiet = False,

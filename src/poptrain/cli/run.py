@@ -14,8 +14,13 @@ from poptrain.record import exists, read
 
 
 def run(
-    experiment: Annotated[Path, typer.Argument(metavar="EXPERIMENT.py", help="A file with experiment = pt.Experiment(…).", show_default=False)],
-    dir: Annotated[Path | None, typer.Option("--dir", metavar="DIR", help="Where the run is kept. [default: runs/<experiment>-<date>-<time>]")] = None,
+    experiment: Annotated[
+        Path, typer.Argument(metavar="EXPERIMENT.py", help="A file with experiment = pt.Experiment(…).", show_default=False)
+    ],
+    dir: Annotated[
+        Path | None,
+        typer.Option("--dir", metavar="DIR", help="Where the run is kept. [default: runs/<experiment>-<date>-<time>]"),
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="The seed, instead of the file's.")] = None,
     executor: start.Executor = None,
     steps: start.Steps = None,

@@ -94,10 +94,16 @@ def overview(view: Status, width: int, rows: int | None = None) -> Group:
         if rows is not None and len(view.members) > rows:
             parts.append(Text(f"… and {len(view.members) - rows} more members", "dim"))
     if view.last_exploits:
-        parts += ["", Text(f"last of {view.exploits} copies", "bold"), *(copied(e) for e in reversed(view.last_exploits))]
+        newest = view.last_exploits[::-1] if rows is None else view.last_exploits[:-4:-1]
+        parts += ["", Text(f"last of {view.exploits:,} copies", "bold"), *map(copied, newest)]
     parts += ["", _pace(view)]
     parts += [Text(f"warning: {clean(text)}", "yellow") for text in view.warnings[-5:]]
     return Group(*parts)
+
+
+def rows(screen: Console) -> int:
+    """Returns how many members fit on a screen, beside the rest of the overview."""
+    return max(screen.height - 16, 3)
 
 
 def copied(exploit: Exploit) -> Text:

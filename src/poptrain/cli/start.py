@@ -17,7 +17,7 @@ import typer
 from poptrain import experiment as experiments
 from poptrain import stop as stops
 from poptrain.cli.live import Live
-from poptrain.cli.show import emit, settings, say
+from poptrain.cli.show import emit, say, settings
 from poptrain.errors import UsageError
 from poptrain.experiment import Experiment
 from poptrain.outcome import Run
@@ -25,7 +25,9 @@ from poptrain.run import execute
 from poptrain.views import clean, short, span, status
 
 Steps = Annotated[int | None, typer.Option("--steps", metavar="N", help="Steps per member, instead of the file's `stop`.")]
-Executor = Annotated[str | None, typer.Option("--executor", metavar="NAME", help="inline, processes or vectorized, instead of the file's.")]
+Executor = Annotated[
+    str | None, typer.Option("--executor", metavar="NAME", help="inline, processes or vectorized, instead of the file's.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No live display.")]
 
 _TAKEN = frozenset({"poptrain", "numpy", "scipy", "jax", "typer", "rich", "safetensors", "torch", "gymnasium", "envpool"})

@@ -8,7 +8,7 @@ import typer
 from rich.live import Live
 
 from poptrain import clock
-from poptrain.cli.show import Directory, Json, console, emit, overview, record_of, say
+from poptrain.cli.show import Directory, Json, console, emit, overview, record_of, rows, say
 from poptrain.errors import UsageError
 from poptrain.views import status as view
 
@@ -37,10 +37,9 @@ def status(
             else:
                 now = view(record)
         return None
-    rows = max(out.height - 14, 3)
-    with Live(overview(now, out.width, rows), console=out, auto_refresh=False) as screen:
+    with Live(overview(now, out.width, rows(out)), console=out, auto_refresh=False) as screen:
         while now.state == "running":
             clock.sleep(POLL)
             record.refresh()
-            screen.update(overview(now := view(record), out.width, rows), refresh=True)
+            screen.update(overview(now := view(record), out.width, rows(out)), refresh=True)
     return None

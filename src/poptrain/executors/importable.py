@@ -51,7 +51,7 @@ def check_main() -> None:
             "put what it does under `if __name__ == '__main__':`."
         )
     if process.daemon:
-        raise UsageError("executor='processes': this is a daemonic process, which may not start processes: use executor='inline'.")
+        raise UsageError("executor='processes': a daemonic process may not start processes: use executor='inline'.")
 
 
 class _Probe(pickle.Pickler):
@@ -110,7 +110,9 @@ def _unguarded() -> bool:
             tree = ast.parse(file.read())
     except (OSError, ValueError, SyntaxError, AttributeError):
         return False  # no source to be imported, or none to judge by
-    choices = [node for node in ast.walk(tree) if isinstance(node, ast.If) and node.lineno <= frame.f_lineno <= (node.end_lineno or 0)]
+    choices = [
+        node for node in ast.walk(tree) if isinstance(node, ast.If) and node.lineno <= frame.f_lineno <= (node.end_lineno or 0)
+    ]
     return not any({"__name__", "parent_process", "current_process"} & _names(node.test) for node in choices)
 
 

@@ -6,7 +6,7 @@ They talk over one private pipe. The driver sends the setup once (pickled; funct
     hello                       it lives, and waits for the setup
     ready                       it has imported the trainable, and waits for a task
     result, Result              of the task that it was given; its checkpoint is durable
-    error, exception            a `PoptrainError` that ends the run
+    error, class, text, code    a `PoptrainError` that ends the run
     traceback, name, text       to be kept among the run's errors
     store, method, args, kw     a call of the driver's store, when that is in memory; answered by (ok, value)
 
@@ -20,7 +20,6 @@ import ctypes
 import faulthandler
 import multiprocessing
 import os
-import pickle
 import signal
 import sys
 import threading
@@ -31,12 +30,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from poptrain import clock, trees
-from poptrain.core import Carry, Result, Task
+from poptrain.core import Carry, Task
 from poptrain.errors import PoptrainError, UsageError
 from poptrain.executors.context import Start
 from poptrain.executors.inline import Members
-from poptrain.fs import default as disk
-from poptrain.fs import safe_name
 
 _SPAWN = multiprocessing.get_context("spawn")
 _ENVIRONMENT = threading.Lock()
@@ -76,15 +73,19 @@ def main(connection: Connection, output: Connection | None) -> None:
 
 
 def _set_up(connection: Connection) -> Members | None:
-    setup_bytes = connection.recv_bytes()
     try:
-        setup = Setup(*pickle.loads(setup_bytes))
+        setup = connection.recv()
         store = Wire(connection) if setup.store is None else setup.store
         keep_error = lambda name, text: connection.send(("traceback", name, text))
         members = Members(setup.trainable, setup.metric, store, keep_error, setup.warm)
+    except (EOFError, ConnectionError):
+        raise
+    except PoptrainError as error:
+        connection.send(_error(error))
+        return None
     except (Exception, SystemExit) as error:
         text = f"a worker process could not import the trainable: {type(error).__name__}: {error}."
-        connection.send(("error", error if isinstance(error, PoptrainError) and _travels(error) else UsageError(text)))
+        connection.send(_error(UsageError(text)))
         return None
     connection.send(("ready",))
     return members
@@ -95,7 +96,7 @@ def _serve(connection: Connection, members: Members) -> None:
         try:
             message = ("result", members.perform(*order))
         except PoptrainError as error:
-            message = ("error", error if _travels(error) else PoptrainError(str(error)))
+            message = _error(error)
         _flush()
         connection.send(message)
 
@@ -139,16 +140,13 @@ def answer(store: Any, method: str, args: tuple, kwargs: dict[str, Any]) -> tupl
     try:
         return True, getattr(store, method)(*args, **kwargs)
     except Exception as error:
-        return False, error if _travels(error) else RuntimeError(f"{type(error).__name__}: {error}")
+        return False, error
 
 
-def _travels(error: BaseException) -> bool:
-    """True if an exception comes out of a pipe as it went in."""
-    try:
-        back = pickle.loads(pickle.dumps(error))
-    except Exception:
-        return False
-    return type(back) is type(error) and str(back) == str(error)
+def _error(error: PoptrainError) -> tuple[str, type, str, int]:
+    """Returns the message that makes the driver raise the same error: its nearest class in `poptrain.errors`, its text."""
+    kind = next(kind for kind in type(error).__mro__ if kind.__module__ == PoptrainError.__module__)
+    return "error", kind, str(error), error.exit_code
 
 
 def _die_with_the_driver() -> None:
@@ -200,7 +198,7 @@ def _flush() -> None:
 class Worker:
     """A worker process as the driver sees it. `order` is what it is busy with, `since` when that was sent."""
 
-    def __init__(self, slot: int, setup: bytes, environment: Mapping[str, str | None], captured: bool):
+    def __init__(self, slot: int, setup: Setup, environment: Mapping[str, str | None], captured: bool):
         self.slot, self._setup = slot, setup
         self.ready = False
         self.order: Any = None
@@ -222,8 +220,7 @@ class Worker:
             os.set_blocking(self.output.fileno(), False)
 
     def give_setup(self) -> None:
-        with suppress(ConnectionError):  # it died: that is noticed where all deaths are
-            self.connection.send_bytes(self._setup)
+        self.send(self._setup)
 
     def give(self, order: Any, task: Task, start: Start) -> None:
         """Sends a task to a worker that is ready and idle."""
@@ -231,7 +228,7 @@ class Worker:
         self.send((task, start))
 
     def send(self, message: Any) -> None:
-        with suppress(ConnectionError):
+        with suppress(ConnectionError):  # it died: that is noticed where all deaths are
             self.connection.send(message)
 
     def printed(self) -> bytes:
@@ -307,41 +304,3 @@ def _set_environment(values: Mapping[str, str | None]) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
-
-
-class Prints:
-    """What members print: one file a member, of at most `LIMIT` bytes; what comes after is dropped, and the file says so."""
-
-    LIMIT = 10 << 20
-
-    def __init__(self, directory: Path | None):
-        self._directory = directory
-        self._sizes: dict[str, int] = {}
-        self._last: dict[str, Any] = {}
-
-    def write(self, name: str, data: bytes, heading: str = "") -> None:
-        """Appends to the file of one member; `heading` first, if it is another one than last time."""
-        if self._directory is None or not data:
-            return
-        with suppress(OSError, PoptrainError):  # a full disk is the log's to report: output never stops a run
-            if heading and self._last.get(name) != heading:
-                self._last[name] = heading
-                data = f"-- {heading}\n".encode() + data
-            self._append(f"{name}.log", data)
-
-    def _append(self, name: str, data: bytes) -> None:
-        path = self._directory / safe_name(name)
-        if name not in self._sizes:
-            disk.make_dir(self._directory)
-            self._sizes[name] = disk.size(path) if disk.exists(path) else 0
-        size = self._sizes[name]
-        if size >= self.LIMIT:
-            return
-        if size + len(data) >= self.LIMIT:
-            data = data[: self.LIMIT - size] + f"\n-- cut here: {self.LIMIT:,} bytes are kept of each member's output\n".encode()
-        fd = disk.open_append(path, create=not disk.exists(path))
-        try:
-            disk.append(fd, data, path)
-            self._sizes[name] = size + len(data)
-        finally:
-            disk.close(fd)

@@ -1,8 +1,10 @@
 """Plots: views as figures, for files. Each takes a record and returns a matplotlib `Figure`; no window is ever opened.
 
-    figure = pt.plots.score(run.record)
-    figure.savefig("score.png")
-    pt.plots.save_all(run.record, "plots")
+>>> import poptrain as pt
+>>> from poptrain.testing import quadratic
+>>> run = pt.run(pt.pbt(pt.Space(lr=pt.LogUniform(1e-3, 1e-1)), population=3, interval=5), quadratic, stop=pt.steps(10))
+>>> score(run.record).axes[0].get_ylabel()
+'score'
 """
 
 from __future__ import annotations

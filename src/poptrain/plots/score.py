@@ -87,7 +87,9 @@ def _legend(axes: Axes, view: Curves) -> None:
 
 def _tally(view: Curves) -> str:
     copies = len({mark.task for curve in view.members for mark in curve.marks})
-    return f"{len(view.members)} member{'s'[: len(view.members) != 1]}, {copies} {'copies' if copies != 1 else 'copy'} along the way"
+    return (
+        f"{len(view.members)} member{'s'[: len(view.members) != 1]}, {copies} {'copies' if copies != 1 else 'copy'} along the way"
+    )
 
 
 def _named(name: str, curve: Curve | None) -> str:

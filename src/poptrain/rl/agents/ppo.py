@@ -125,9 +125,7 @@ class PPO:
         spec, members = env.spec, len(seeds)
         action = 1 if spec.discrete else spec.actions
         params = [
-            init_params(
-                rng(int(seed), "init"), spec.observation, self.hidden, spec.actions, 0 if spec.discrete else action
-            )
+            init_params(rng(int(seed), "init"), spec.observation, self.hidden, spec.actions, 0 if spec.discrete else action)
             for seed in seeds
         ]
         size = sum(leaf[0].size for leaf in jax.tree.leaves(stack(params[:1])))

@@ -36,7 +36,7 @@ class Program:
         self.env, self.members, self.layout, self.horizon = env, members, layout, horizon
         self.distribution = distribution
         self.learn = partial(learn, layout=layout, distribution=distribution, max_grad_norm=max_grad_norm)
-        self.together = jax.default_backend() != "cpu"
+        self.together = accelerated()
         self.empty_ring = jax.jit(self._empty_ring)
         self.put = jax.jit(self._put, donate_argnums=0)
         self.get = jax.jit(self._get)
@@ -90,9 +90,7 @@ class Program:
             world, ring, window, log, state, scratch, t = carry
             room = jnp.maximum((hparams["train_batch_size"] - window["n"]) // envs, 1).min()
             trips = jnp.minimum(room, ticks - t)
-            world, ring, window, log, state, t = jax.lax.fori_loop(
-                0, trips, tick, (world, ring, window, log, state, t)
-            )
+            world, ring, window, log, state, t = jax.lax.fori_loop(0, trips, tick, (world, ring, window, log, state, t))
             full = window["n"] + envs > hparams["train_batch_size"]
             ring = ring | {"observations": _write(ring["observations"], world["observation"], window["head"])}
             learn_full = self._learn_together if self.together else self._learn_in_turn
@@ -171,9 +169,7 @@ class Program:
             return jax.lax.cond(full[member], update, lambda carry: carry, carry)
 
         carry = (state, scratch, log)
-        return jax.lax.cond(
-            full.any(), lambda carry: jax.lax.fori_loop(0, self.members, one, carry), lambda carry: carry, carry
-        )
+        return jax.lax.cond(full.any(), lambda carry: jax.lax.fori_loop(0, self.members, one, carry), lambda carry: carry, carry)
 
     def _learn_together(self, full, state, ring, window, scratch, log, hparams, keys) -> Any:
         span = jnp.where(full, window["ticks"], 0).max()
@@ -212,6 +208,11 @@ def _note_episodes(log: dict[str, Any], over: Any, running: Any, length: Any) ->
         "sum": log["sum"] + jnp.where(over, running, 0.0).sum(1),
         "lengths": log["lengths"] + jnp.where(over, length, 0).sum(1),
     }
+
+
+def accelerated() -> bool:
+    """True where members should learn all at once rather than in turn."""
+    return jax.default_backend() != "cpu"
 
 
 @lru_cache(maxsize=16)

@@ -15,7 +15,6 @@ from poptrain.rl.parts.device_interval import FIELDS, LOG, PAGE, Program, resett
 from poptrain.rl.parts.learner import DIAGNOSTICS, LEARNED
 
 
-
 def slots_for(rows: int, num_envs: int) -> int:
     """Returns the ticks that the ring needs for `rows` transitions and the state reached, in whole pages."""
     return -(-(-(-rows // num_envs) + 1) // PAGE) * PAGE
@@ -55,9 +54,7 @@ def train(
     ticks = -(-steps // envs)
     ring, window = _load(program, carry["buffer"])
     world, state = carry["env"], {name: carry[name] for name in LEARNED}
-    state, world, ring, window, log = program.run(
-        state, world, ring, window, hparams, seeds.astype(np.uint32), np.int32(ticks)
-    )
+    state, world, ring, window, log = program.run(state, world, ring, window, hparams, seeds.astype(np.uint32), np.int32(ticks))
     state, world, window, log = jax.device_get((state, world, window, log))
     episodes = np.maximum(log["episodes"], 1)
     happened = {
@@ -102,9 +99,7 @@ def _store(program: Program, ring: Any, window: dict[str, np.ndarray]) -> dict[s
     """The buffer of a carry: arrays (P, ticks, E, …) as long as the fullest member's recording."""
     longest, slots = int(window["ticks"].max()), program.layout.slots
     begin = (int(window["head"]) - longest) % slots
-    pages = [
-        jax.device_get(program.get(ring, np.int32((begin + page * PAGE) % slots))) for page in range(-(-longest // PAGE))
-    ]
+    pages = [jax.device_get(program.get(ring, np.int32((begin + page * PAGE) % slots))) for page in range(-(-longest // PAGE))]
     buffer = {}
     for name in FIELDS:
         shape, dtype = ring[name].shape[2:], ring[name].dtype

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from poptrain.rl.envs.spec import HostBackend
-from poptrain.rl.parts.hparams import of_member
 from poptrain.rl.parts.host_interval import Seat, run_interval
+from poptrain.rl.parts.hparams import of_member
 from poptrain.rl.parts.learner import DIAGNOSTICS, LEARNED
 from poptrain.rl.parts.learners import Learner
 from poptrain.rl.parts.recording import Recording, pack, unpack

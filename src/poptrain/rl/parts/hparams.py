@@ -35,8 +35,7 @@ def resolve(agent: Any, ranges: Mapping[str, Range], hparams: Mapping[str, Any],
     for name in hparams:
         if name not in ranges:
             raise UsageError(
-                f"{type(agent).__name__} has no hyperparameter {name!r}.{did_you_mean(name, ranges)} "
-                f"It has: {', '.join(ranges)}."
+                f"{type(agent).__name__} has no hyperparameter {name!r}.{did_you_mean(name, ranges)} It has: {', '.join(ranges)}."
             )
     return {name: _column(agent, name, ranges[name], hparams, members) for name in ranges}
 
@@ -52,9 +51,7 @@ def _column(agent: Any, name: str, range: Range, hparams: Mapping[str, Any], mem
     outside = ~((values >= range.low) & (values <= range.high))
     if outside.any():
         fix = " Raise max_batch to allow more." if name == "train_batch_size" and values[outside][0] > range.high else ""
-        raise UsageError(
-            f"{name}={values[outside][0]:g} is not within [{range.low:g}, {range.high:g}].{fix}"
-        )
+        raise UsageError(f"{name}={values[outside][0]:g} is not within [{range.low:g}, {range.high:g}].{fix}")
     return values.astype(np.int32 if range.integer else np.float32)
 
 

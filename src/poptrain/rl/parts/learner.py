@@ -20,8 +20,8 @@ from poptrain.rl.parts.distributions import Distribution
 from poptrain.rl.parts.gae import RESET, TRUNCATED, advantage
 from poptrain.rl.parts.networks import forward
 from poptrain.rl.parts.normaliser import merge, normalise
-from poptrain.rl.parts.value_scale import in_units, rescale
 from poptrain.rl.parts.shuffle import draw_order, times, walk
+from poptrain.rl.parts.value_scale import in_units, rescale
 
 LEARNED = ("params", "adam", "normaliser", "value_scale", "kl_scale")  # what an update changes in a carry
 DIAGNOSTICS = ("kl", "entropy", "policy_loss", "value_loss")

@@ -34,9 +34,7 @@ class Learner:
             self._scratch.put(make_scratch(layout, outputs))
         self._threads = ThreadPoolExecutor(self._workers, thread_name_prefix="poptrain-learner")
 
-    def submit(
-        self, state: dict[str, Any], batch: Batch, hparams: Mapping[str, np.generic], seed: int, update: int
-    ) -> Future:
+    def submit(self, state: dict[str, Any], batch: Batch, hparams: Mapping[str, np.generic], seed: int, update: int) -> Future:
         """Starts one update; the future holds (state, diagnostics) as numpy. `batch` must stay untouched until then."""
         arguments = (state, batch, dict(hparams), np.uint32(seed), np.int32(update))
         if self._compiled is None:

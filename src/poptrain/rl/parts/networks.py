@@ -16,9 +16,7 @@ from poptrain._jax import jnp
 Params = dict[str, Any]
 
 
-def init_params(
-    generator: np.random.Generator, observation: int, hidden: Sequence[int], outputs: int, log_std: int
-) -> Params:
+def init_params(generator: np.random.Generator, observation: int, hidden: Sequence[int], outputs: int, log_std: int) -> Params:
     """Returns fresh parameters, orthogonal with zero biases; the policy's last layer is 100 times smaller.
 
     A small last layer makes the first policy nearly independent of the observation, which is why PPO explores well from

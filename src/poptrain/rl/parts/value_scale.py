@@ -23,7 +23,9 @@ def in_units(scale: dict[str, Any], output: Any) -> Any:
     return scale["mean"] + scale["std"] * output
 
 
-def rescale(scale: dict[str, Any], layers: list[dict[str, Any]], mean: Any, std: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def rescale(
+    scale: dict[str, Any], layers: list[dict[str, Any]], mean: Any, std: Any
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Returns the scale of returns with this mean and deviation, and the network whose values are as before it."""
     std = jnp.maximum(std, jnp.maximum(1e-2 * jnp.abs(mean), 1e-6))  # constant returns say nothing about their spread
     last = {

@@ -1,0 +1,49 @@
+"""What members print, as the driver keeps it: one file a member, of limited size."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from poptrain.errors import PoptrainError
+from poptrain.fs import default as disk
+from poptrain.fs import safe_name
+
+
+class Output:
+    """Appends what members print to their files, of at most `LIMIT` bytes each; what comes after is dropped, and the file says so."""
+
+    LIMIT = 10 << 20
+
+    def __init__(self, directory: Path | None):
+        self._directory = directory
+        self._sizes: dict[str, int] = {}
+        self._headings: dict[str, str] = {}
+
+    def write(self, name: str, data: bytes, heading: str = "") -> None:
+        """Appends to the file of one member; `heading` first, if it is another one than last time."""
+        if self._directory is None or not data:
+            return
+        if heading and self._headings.get(name) != heading:
+            self._headings[name] = heading
+            data = f"-- {heading}\n".encode() + data
+        with suppress(OSError, PoptrainError):  # a full disk is the log's to report: output never stops a run
+            self._append(f"{name}.log", data)
+
+    def _append(self, name: str, data: bytes) -> None:
+        path = self._directory / safe_name(name)
+        if name not in self._sizes:
+            disk.make_dir(self._directory)
+            self._sizes[name] = disk.size(path) if disk.exists(path) else 0
+        size = self._sizes[name]
+        if size >= self.LIMIT:
+            return
+        if size + len(data) >= self.LIMIT:
+            note = f"\n-- cut here: {self.LIMIT:,} bytes are kept of each member's output\n"
+            data = data[: self.LIMIT - size] + note.encode()
+        fd = disk.open_append(path, create=not disk.exists(path))
+        try:
+            disk.append(fd, data, path)
+            self._sizes[name] = size + len(data)
+        finally:
+            disk.close(fd)
