@@ -1,6 +1,6 @@
 """PBT tunes PPO on BipedalWalker-v3: the configuration of the PB2 blog post (Anyscale, 2020), on one machine.
 
-    poptrain run examples/bipedal_walker.py --directory runs/bipedal
+    poptrain run examples/bipedal_walker.py --dir runs/bipedal
 
 Four agents, 1,000,000 steps each; every 50,000 steps the worst quarter copies the best. The blog's own PBT reached a
 return of 220 (BipedalWalker-v2, RLlib, 30 minutes on a 2019 laptop).

@@ -36,6 +36,14 @@ ROWS = {
         lambda space: pt.pbt(space, population=8, interval=5, average=3, exploit=pt.truncation(0.4)),
         {"rank_based": False},  # a mean of scores is invariant to affine transforms only
     ),
+    "fire_pbt": (
+        lambda space: pt.fire_pbt(space, (4, 4), interval=5, evals=5, exploit=pt.truncation(0.4)),
+        {"rank_based": False},  # differences of scores are added up
+    ),
+    "fire_pbt of three": (
+        lambda space: pt.fire_pbt(space, (3, 3, 3), interval=5, evals=5, warmup=(0, 10), max_eval=10, exploit=pt.truncation(0.4)),
+        {"rank_based": False},
+    ),
 }
 
 

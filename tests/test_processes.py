@@ -239,6 +239,8 @@ def test_what_members_print_is_kept_by_member_and_capped(tmp_path, monkeypatch, 
 
 def test_members_see_their_threads_and_their_gpus(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    monkeypatch.delenv("HIP_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("ROCR_VISIBLE_DEVICES", raising=False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     with bench(toys.Watching(str(tmp_path)), MemoryStore(), threads=3, gpus_per_slot=1) as it:
         results = it.perform([task(0, 0), task(1, 1)])
@@ -257,8 +259,10 @@ def test_members_see_their_threads_and_their_gpus(tmp_path, monkeypatch):
         (0, 1, {"OMP_NUM_THREADS": "7"}, {}),
     ],
 )
-def test_the_environment_of_a_slot(gpus, slot, before, expected):
-    changes = processes.environment(pt.executors.Processes(gpus_per_slot=gpus), slot, 4, before)
+def test_the_environment_of_a_slot(gpus, slot, before, expected, monkeypatch):
+    for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    changes = processes.environment(pt.executors.Processes(slots=4, gpus_per_slot=gpus), slot, 4, before)
     threads = {name: changes.pop(name) for name in processes.THREADS if name in changes}
     assert changes == expected
     assert set(threads.values()) == {str(max(1, processes._cpus() // 4))} and set(threads) == set(processes.THREADS) - set(before)
@@ -281,6 +285,7 @@ def test_the_environment_of_a_slot(gpus, slot, before, expected):
         ({"timeout": "60"}, "timeout='60'"),
         ({"gpus_per_slot": -1}, "gpus_per_slot=-1"),
         ({"gpus_per_slot": 1.5}, "gpus_per_slot=1.5"),
+        ({"gpus_per_slot": 1}, "gpus_per_slot=1 needs slots"),
         ({"slots": 3, "gpus_per_slot": 1}, "needs 3 GPUs, but CUDA_VISIBLE_DEVICES='0,1'"),
     ],
 )

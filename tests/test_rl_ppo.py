@@ -19,6 +19,7 @@ from poptrain.rl.agents import ppo
 from poptrain.rl.parts import device_interval
 from poptrain.rl.parts.host_training import SEEDS, evaluation_seeds, training_seeds
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*fewer than the longest episode")
 SMALL = {"hidden": (8,), "num_envs": 4, "epochs": 1, "train_batch_size": 256, "minibatch_size": 64}
 ENVIRONMENTS = ["jax/Pendulum-v1", "jax/CartPole-v1", "Pendulum-v1", "CartPole-v1"]
 
@@ -166,6 +167,12 @@ def test_the_score_is_the_mean_of_the_returns_or_the_last_known():
     assert np.allclose(metrics["score"], np.mean(metrics["returns"], 1), rtol=1e-5) and (metrics["episode_length"] == 200).all()
     _, later = agent.train(carry, {}, 40, seeds)
     assert later["returns"] == [[], []] and np.array_equal(later["score"], metrics["score"])
+
+
+def test_an_interval_shorter_than_an_episode_is_said():
+    agent = PPO(env="Pendulum-v1", **SMALL)
+    with pytest.warns(UserWarning, match="longest episode of Pendulum-v1"):
+        agent.train(agent.init({}, [1]), {}, 100, [1])
 
 
 def test_a_diverged_member_scores_nan_and_disturbs_nobody():

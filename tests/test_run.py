@@ -240,7 +240,8 @@ def test_a_finished_run_returns_at_once_and_can_be_extended(tmp_path):
     first = run(tmp_path / "r", stop=pt.steps(15))
     size = (tmp_path / "r" / "log-000001.jsonl").stat().st_size
     again = run(tmp_path / "r", stop=pt.steps(15))
-    assert facts(again) == facts(first)
+    assert facts(again) == facts(first) and again.best.load()["steps"] == first.best.step
+    assert (tmp_path / "r" / "log-000001.jsonl").stat().st_size == size, "nothing is opened, nothing is written"
     longer = run(tmp_path / "r", stop=pt.steps(25))
     assert facts(longer)[: len(facts(first))] == facts(first)
     assert all(longer.member(seat).step == 25 for seat in range(4))

@@ -49,8 +49,13 @@ class Experiment:
         if self.stop is None:
             raise UsageError("stop is missing: say when the run ends, for example stop=pt.steps(100).")
         stops.check(self.stop)
-        stops.budget(self.stop, getattr(self.algorithm, "interval", None))
+        _ = self.budget  # raises if the two do not fit
         as_trainable(self.trainable)
+
+    @property
+    def budget(self) -> int | None:
+        """Steps per lineage that `stop` allows; None if only a score or the time ends the run."""
+        return stops.budget(self.stop, getattr(self.algorithm, "interval", None))
 
     @property
     def sign(self) -> int:

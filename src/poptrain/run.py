@@ -1,11 +1,8 @@
-"""``run``: the only place that knows algorithms, executors, the log and the store. The loop is `_Loop.go`."""
+"""``run``: the only place that knows algorithms, executors, the log and the store. The loop is `_Loop._loop`."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
-import platform
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,15 +11,15 @@ from poptrain import clock, executors, tracebacks
 from poptrain import stop as stops
 from poptrain.checkpoints import MemoryStore, Store
 from poptrain.core import History, Lost, Result
-from poptrain.describe import describe, differences, source_name
 from poptrain.errors import RunFailed, Suspended, UsageError
 from poptrain.executors.context import Context
 from poptrain.experiment import Experiment
-from poptrain.log import Log, MemoryLog
+from poptrain.opening import check_same, open_log
 from poptrain.outcome import Run
 from poptrain.record import exists, read
 from poptrain.signals import Interrupted, Signals
-from poptrain.trainable import as_trainable, name_of
+from poptrain.sinks import Guarded
+from poptrain.trainable import as_trainable
 
 GRACE = 30.0  # seconds that running tasks are given to deliver after a first signal
 
@@ -81,7 +78,9 @@ def execute(
 ) -> Run:
     """Returns the run of an `Experiment`: new, or continued where `directory` holds it. `source` names its file."""
     executor = executors.resolve(experiment.executor, experiment.trainable)
-    log = _open(experiment, directory, source)
+    if directory is not None and exists(directory) and (ended := _finished(experiment, directory)):
+        return ended
+    log = open_log(experiment, directory, source)
     try:
         loop = _Loop(experiment, executor, log, directory, keep)
         loop.go()
@@ -90,26 +89,35 @@ def execute(
         log.close()
 
 
+def _finished(experiment: Experiment, directory: str | Path) -> Run | None:
+    """Returns the run in `directory` if it is over, also under today's budget and stop condition; nothing is opened then."""
+    record = read(directory)
+    if not record.finished:
+        return None
+    check_same(record.run, experiment, directory)
+    history = record.history().with_budget(experiment.budget)
+    if not stops.reached(experiment.stop, history, record.elapsed) and experiment.algorithm.ask(history):
+        return None
+    return Run(record, history, Store(Path(directory)), as_trainable(experiment.trainable))
+
+
 class _Loop:
     """One sitting of a run."""
 
     def __init__(self, experiment: Experiment, executor: Any, log: Any, directory: Any, keep: Sequence[int]):
         self.experiment, self.log, self.algorithm = experiment, log, experiment.algorithm
         self.stop, self.sign = experiment.stop, experiment.sign
-        self.budget = stops.budget(experiment.stop, getattr(experiment.algorithm, "interval", None))
-        self.history: History = log.record.history().with_budget(self.budget)
+        self.history: History = log.record.history().with_budget(experiment.budget)
         self.keep = frozenset(keep)
         self.began = clock.monotonic() - log.record.elapsed
         self.store: Any = MemoryStore() if directory is None else Store(Path(directory))
         if directory is not None:
             self.store.adopt(log.record.checkpoints())
         self.executor_config, self.directory = executor, directory
-        self.sinks = [_Guarded(sink) for sink in experiment.sinks]
+        self.sinks = [Guarded(sink) for sink in experiment.sinks]
 
     def go(self) -> None:
         """Runs until nothing is asked and nothing is pending, or a stop condition holds."""
-        if self.log.record.finished and not self._extended():
-            return
         executor = self.executor_config.open(self._context())
         for sink in self.sinks:
             sink.open(self.log.record)
@@ -179,10 +187,6 @@ class _Loop:
     def _reason(self) -> str:
         return self._reached() or "every member reached its last step"
 
-    def _extended(self) -> bool:
-        """True if a finished run has something to do under today's budget or stop condition."""
-        return not self._reached() and bool(self.algorithm.ask(self.history))
-
     def _check_not_all_failed(self) -> None:
         history = self.history
         heads = [int(id) for id in history.heads() if id >= 0]
@@ -220,77 +224,3 @@ class _Loop:
             keep_error=tracebacks.keeper(self.directory),
             outputs=None if self.directory is None else Path(self.directory) / "output",
         )
-
-
-class _Guarded:
-    """A sink whose failure is a warning: it never stops training."""
-
-    def __init__(self, sink: Any):
-        self._sink, self._broken = sink, False
-
-    def open(self, record: Any) -> None:
-        self._call("open", record)
-
-    def write(self, record: Any, history: History) -> None:
-        self._call("write", record, history)
-
-    def close(self) -> None:
-        self._call("close")
-
-    def _call(self, method: str, *args: Any) -> None:
-        function = getattr(self._sink, method, None)
-        if self._broken or function is None:
-            return
-        try:
-            function(*args)
-        except Exception as error:
-            self._broken = True
-            warnings.warn(f"sink {type(self._sink).__name__} failed and is off: {type(error).__name__}: {error}", stacklevel=2)
-
-
-def _open(experiment: Experiment, directory: str | Path | None, source: dict[str, Any] | None) -> Any:
-    """Returns the log: in memory, new, or the one in `directory` if it is of this very experiment."""
-    now = fingerprint(experiment)
-    meta = {**now, "stop": describe(experiment.stop), "seats": experiment.algorithm.seats,
-            "interval": describe(getattr(experiment.algorithm, "interval", None)),
-            "budget": stops.budget(experiment.stop, getattr(experiment.algorithm, "interval", None)),
-            "code": source_name(as_trainable(experiment.trainable)), "file": source, "versions": _versions()}  # fmt: skip
-    if directory is None:
-        return MemoryLog(meta)
-    if not exists(directory):
-        return Log.create(directory, meta)
-    then = read(directory).run  # looked at without the lock: a refused call leaves no trace
-    changes = [line for key in now for line in differences(then.get(key), now[key], key)]
-    if changes:
-        raise UsageError(
-            f"{str(directory)!r} holds another run: {'; '.join(changes[:3])}{' …' if len(changes) > 3 else ''}. "
-            "Use another directory, or restore these arguments to continue it."
-        )
-    log = Log.open(directory)
-    if then.get("code") != meta["code"]:
-        log.note("warning", text=f"the code of the trainable changed: {then.get('code')} -> {meta['code']}")
-    if log.record.budget != meta["budget"]:
-        log.note("budget", budget=meta["budget"])
-    if source is not None and source != log.record.file:
-        log.note("file", **source)
-    return log
-
-
-def fingerprint(experiment: Experiment) -> dict[str, Any]:
-    """Returns what must not change between two sittings of a run."""
-    return {
-        "algorithm": describe(experiment.algorithm),
-        "trainable": name_of(as_trainable(experiment.trainable)),
-        "metric": experiment.metric,
-        "mode": experiment.mode,
-        "seed": experiment.seed,
-    }
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for package in ("poptrain", "numpy", "jax", "torch", "envpool", "gymnasium"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
-    return versions
-

@@ -111,14 +111,16 @@ def as_trainable(what: Any) -> Trainable | JaxTrainable | PopulationTrainable | 
     )
 
 
+def origin(what: Any) -> Any:
+    """Returns the user's own function, class or object inside a trainable."""
+    if isinstance(what, (Trainable, JaxTrainable)):
+        return origin(what.train)
+    return what.function if isinstance(what, _GeneratorTrain) else what
+
+
 def name_of(what: Any) -> str:
     """Returns ``module:qualname`` of a trainable, the name by which a log records it."""
-    if isinstance(what, Trainable):
-        return name_of(what.train)
-    if isinstance(what, JaxTrainable):
-        return name_of(what.train)
-    if isinstance(what, _GeneratorTrain):
-        return name_of(what.function)
+    what = origin(what)
     if not hasattr(what, "__qualname__"):
         what = type(what)
     module = what.__module__

@@ -1,7 +1,9 @@
 """The algorithms: one paper, one file, each a pure function from the history to the next tasks."""
 
+from poptrain.algorithms.fire_pbt import fire_pbt
 from poptrain.algorithms.grid_search import grid_search
+from poptrain.algorithms.pb2 import pb2
 from poptrain.algorithms.pbt import pbt
 from poptrain.algorithms.random_search import random_search
 
-__all__ = ["grid_search", "pbt", "random_search"]
+__all__ = ["fire_pbt", "grid_search", "pb2", "pbt", "random_search"]

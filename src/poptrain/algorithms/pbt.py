@@ -74,19 +74,43 @@ def pbt(
     >>> pt.pbt(pt.Space(lr=pt.LogUniform(1e-4, 1e-1)), population=4, interval=10).seats
     4
     """
-    rounds.check_space("pbt", space)
-    rounds.check_population("pbt", population, initial)
-    rounds.check_interval("pbt", interval)
-    exploit = truncation(0.2) if exploit is None else exploit
+    return make("pbt", space, population, interval=interval, sync=sync, exploit=truncation(0.2) if exploit is None else exploit,
+                explore=as_explore(explore), copy=copy, warmup=warmup, average=average, initial=initial)  # fmt: skip
+
+
+def make(
+    what: str,
+    space: Space,
+    population: int,
+    *,
+    interval: int | rounds.Seconds,
+    sync: bool,
+    exploit: Exploit,
+    explore: Explore,
+    copy: Copy = "both",
+    warmup: int = 0,
+    average: int = 1,
+    initial: Sequence[Mapping[str, Value]] = (),
+    evaluate_first: bool = False,
+) -> Pbt:
+    """Returns the algorithm `what`, which is PBT with some `explore`, after checking every argument.
+
+    Raises:
+        UsageError: an argument is out of range.
+    """
+    rounds.check_space(what, space)
+    rounds.check_population(what, population, initial)
+    rounds.check_interval(what, interval)
     if not hasattr(exploit, "donor"):
-        raise UsageError(f"pbt: exploit={exploit!r}, expected pt.truncation(fraction), pt.welch(alpha, window) or pt.tournament().")
+        raise UsageError(f"{what}: exploit={exploit!r}, expected pt.truncation(fraction), pt.welch(alpha, window) or pt.tournament().")
     if copy not in get_args(Copy):
-        raise UsageError(f"pbt: copy={copy!r}, expected 'both', 'weights' or 'hparams'.{did_you_mean(copy, get_args(Copy))}")
-    for name, value, least in (("warmup", warmup, 0), ("average", average, 1)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise UsageError(f"pbt: {name}={value!r}, expected a whole number from {least}.")
-    return Pbt(space, population, interval, bool(sync), exploit, as_explore(explore), copy, warmup, average,
-               rounds.freeze(initial, space))  # fmt: skip
+        raise UsageError(f"{what}: copy={copy!r}, expected 'both', 'weights' or 'hparams'.{did_you_mean(copy, get_args(Copy))}")
+    rounds.check_count(what, "warmup", warmup, 0)
+    rounds.check_count(what, "average", average, 1)
+    if not isinstance(evaluate_first, bool):
+        raise UsageError(f"{what}: evaluate_first={evaluate_first!r}, expected True or False.")
+    return Pbt(space, population, interval, bool(sync), exploit, explore, copy, warmup, average,
+               rounds.freeze(initial, space), evaluate_first)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -103,6 +127,7 @@ class Pbt:
     warmup: int = 0
     average: int = 1
     initial: tuple[Any, ...] = ()
+    evaluate_first: bool = False  # every member is scored before it trains, by a task of 0 steps that the first one continues
 
     @property
     def seats(self) -> int:
@@ -111,7 +136,8 @@ class Pbt:
     def ask(self, history: History) -> tuple[Task, ...]:
         """Returns the next tasks of `history`; () while waiting, and when all members are finished or failed."""
         if history.n == 0:
-            return rounds.first_round(history, self.space, self.population, self.interval, self.initial)
+            steps = 0 if self.evaluate_first else self.interval
+            return rounds.first_round(history, self.space, self.population, steps, self.initial)
         seats = rounds.turns(history, self.sync)
         return self._decide(history, seats) if seats else ()
 
@@ -127,6 +153,9 @@ class Pbt:
         for seat in seats:
             own, id, donor = heads[seat], history.n + len(plans), None
             failed = not oks[own]
+            if self._untrained(history, own):  # nothing to compare yet; who cannot be evaluated untrained begins without
+                plans.append(_Plan(seat, None if failed else own, history.task(own).hparams))
+                continue
             if failed or steps[own] >= self.warmup:
                 donor = self.exploit.donor(population, position[seat], partial(rng, history.seed, id, "exploit"))
             if donor is not None:
@@ -135,6 +164,10 @@ class Pbt:
                 plans.append(_Plan(seat, own, history.task(own).hparams))
             # else: a failed member with nobody to clone waits; someone may still deliver
         return self._tasks(history, plans)
+
+    def _untrained(self, history: History, own: int) -> bool:
+        """True for the evaluation before a member's first interval."""
+        return self.evaluate_first and history.task(own).steps == 0 and history.column("prev")[own] < 0
 
     def _copied(self, history: History, population: Population, seat: int, mine: int, donor: int, failed: bool) -> _Plan:
         """Returns the plan of a member that takes weights, hyperparameters or both from its donor."""
@@ -175,7 +208,7 @@ class _Plan(NamedTuple):
     """What one member does next, before explore."""
 
     seat: int
-    parent: int
+    parent: int | None
     hparams: Mapping[str, Value]
     cloned: bool = False
     note: Mapping[str, Value] = {}

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from poptrain.errors import PoptrainError, UsageError, did_you_mean
+from poptrain.errors import PoptrainError, Suspended, UsageError, did_you_mean
 from poptrain.views import clean
 
 HELP = """Population-based training: hyperparameters tuned while the population trains.
@@ -81,7 +81,7 @@ def explain(error: BaseException, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
     if isinstance(error, PoptrainError):
-        _tell(f"error: {error}")
+        _tell(str(error) if isinstance(error, Suspended) else f"error: {error}")
         return error.exit_code
     if isinstance(error, _SHOWN):
         context = getattr(error, "ctx", None)

@@ -16,11 +16,11 @@ def lineage(directory: Directory, task: TaskId = None, json: Json = False) -> No
         return emit(found)
     columns = [("task", True), ("member", True), ("steps", True), ("score", True), ("came", False)]
     names = list(found.ancestors[0].hparams)
-    rows = [
-        [a.task, a.member, f"{a.start:,}–{a.end:,}", Text(short(a.score, 6)), a.came + ("" if a.donor is None else f" from {a.donor}"),
-         *(a.hparams.get(name) for name in names)]
-        for a in found.ancestors
-    ]  # fmt: skip
+    rows = []
+    for a in found.ancestors:
+        came = a.came if a.donor is None else f"{a.came} from {a.donor}"
+        hparams = (a.hparams.get(name) for name in names)
+        rows.append([a.task, a.member, f"{a.start:,}–{a.end:,}", Text(short(a.score, 6)), came, *hparams])
     out = console()
     say(f"task {found.task} of member {found.member} descends from", to=out)
     say(table([*columns, *((name, True) for name in names)], rows), "", to=out)
@@ -32,8 +32,6 @@ def summary(found: Lineage) -> list[str]:
     """Returns sentences about the whole forest."""
     lines = [f"{len(found.exploits)} copies in the run; the members descend from {len(found.founders)} of the first ones."]
     if found.common is not None and len(found.finals) > 1:
-        common = found.common
-        lines.append(
-            f"All {len(found.finals)} members descend from task {common.task} (member {common.member}), since step {common.step:,}."
-        )
+        task, member, step = found.common.task, found.common.member, found.common.step
+        lines.append(f"All {len(found.finals)} members descend from task {task} (member {member}), since step {step:,}.")
     return lines

@@ -43,7 +43,7 @@ class Context:
     trainable: Any  # one of the forms of `poptrain.trainable`
     metric: str
     store: Any  # where carries are committed and read
-    result: Callable[[int], Result]  # the result of a told task: its checkpoint and step
+    result: Callable[[int], Result | None]  # the result of a told task: its checkpoint and step; None while pending
     lanes: int = 1  # the most tasks ever pending
     static: tuple[str, ...] = ()  # names of static hyperparameters
     epoch: int = 1  # of the writer: part of every checkpoint name, so that no name is used twice

@@ -11,7 +11,7 @@ from poptrain.fs import safe_name
 
 
 class Output:
-    """Appends what members print to their files, of at most `LIMIT` bytes each; what comes after is dropped, and the file says so."""
+    """Appends what members print to their files, at most `LIMIT` bytes each; what is dropped after that is noted there."""
 
     LIMIT = 10 << 20
 

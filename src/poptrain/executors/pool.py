@@ -74,7 +74,7 @@ class Pool:
         self._home: dict[int, tuple[int, Worker]] = {}  # member -> its last task, and the worker that has it warm
         self._output = Output(context.outputs)
         self._barren = 0  # workers that died without a task since the last result
-        self._lived = False  # some worker was ready once: what kills the first ones would kill all
+        self._lived = False  # some worker was ready once
         self._draining = self._closing = False
         self._bell, self._ring = connection.Pipe(duplex=False)
         self._thread = threading.Thread(target=self._run, name="poptrain-processes", daemon=True)
@@ -237,7 +237,7 @@ class Pool:
         fate, order = worker.fate(), worker.order
         if order is None:  # it was idle, or delivered at the last moment
             if not late:
-                self._count_barren(fate)
+                self._count_barren(worker, fate)
         elif late:
             where = f"member {order.task.member}, from step {order.start.step}"
             self._fail(worker, f"{where}: no result within {self._timeout:g} s (timeout); killed")
@@ -268,9 +268,11 @@ class Pool:
             self._context.keep_error(f"m{task.member:03d}-t{task.id:06d}.txt", f"{why}\n{hparams}{output}\n")
         self._deliver(worker, Result(task.id, math.nan, start.step, error=why, seconds=clock.monotonic() - worker.since))
 
-    def _count_barren(self, fate: str) -> None:
+    def _count_barren(self, worker: Worker, fate: str) -> None:
+        """Gives up when workers die before they are given a task: at once if the first ones end by themselves."""
         self._barren += 1
-        if not self._lived or self._barren > self._retries * len(self._environments):
+        by_itself = (worker.process.exitcode or 0) >= 0
+        if (by_itself and not self._lived) or self._barren > self._retries * len(self._environments):
             self.error = self.error or PoptrainError(
                 f"a worker process {fate} before it was given a task; what it printed says why. If it started the program over, "
                 "put what that does under `if __name__ == '__main__':`."

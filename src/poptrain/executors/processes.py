@@ -60,8 +60,10 @@ class Processes:
             raise UsageError(f"Processes: gpus_per_slot={gpus!r}, expected a whole number from 0, or a share such as 0.5.")
         if limit is not None and (type(limit) not in (int, float) or not 0 < limit < math.inf):
             raise UsageError(f"Processes: timeout={limit!r}, expected seconds above 0, or None for no limit.")
-        for slot in range(self.slots or 1):
-            environment(self, slot, self.slots or 1)
+        if gpus and self.slots is None:
+            raise UsageError(f"Processes: gpus_per_slot={gpus!r} needs slots: say how many workers share this machine's GPUs.")
+        for slot in range(self.slots or 0):
+            environment(self, slot, self.slots)
 
     def check(self, trainable: Any) -> None:
         """Raises a `UsageError` if worker processes cannot be started here, or cannot import the trainable."""

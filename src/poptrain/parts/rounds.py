@@ -111,6 +111,12 @@ def check_population(what: str, population: int, initial: Sequence[Mapping[str, 
         )
 
 
+def check_count(what: str, name: str, value: Any, least: int) -> None:
+    """Raises a `UsageError` unless the argument `name` is a whole number from `least`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UsageError(f"{what}: {name}={value!r}, expected a whole number from {least}.")
+
+
 def check_space(what: str, space: Any) -> None:
     """Raises a `UsageError` unless `space` is a `Space`."""
     if not isinstance(space, Space):

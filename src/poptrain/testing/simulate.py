@@ -14,11 +14,18 @@ Objective = Callable[[History, Task], float]
 
 
 def simulated(history: History, task: Task, score: float) -> Result:
-    """Returns the result of a task that scored `score`, with a checkpoint and three returns around the score."""
-    step = history.step(task.parent if task.parent is not None else task.teacher) + task.steps
+    """Returns the result of a task that scored `score`, with a checkpoint and three returns around the score.
+
+    Its evaluations, if it has several, lie on the line from its parent's score.
+    """
+    begin = history.step(task.parent if task.parent is not None else task.teacher)
+    step, evals = begin + task.steps, max(1, min(task.evals, task.steps))
+    before = history.score(task.parent) if history.ok(task.parent) else score
+    parts = [(index + 1) / evals for index in range(evals - 1)]
+    curve = [(begin + int(task.steps * part), before + part * (score - before)) for part in parts] + [(step, score)]
     spread = rng(task.seed, "returns").normal(size=3)
     returns = tuple(float(score + 0.1 * (value - spread.mean())) for value in spread)
-    return Result(task.id, score, step, ((step, score),), returns, {}, f"sim-{task.id}:0", None, 0.0)
+    return Result(task.id, score, step, tuple(curve), returns, {}, f"sim-{task.id}:0", None, 0.0)
 
 
 def play(

@@ -7,6 +7,7 @@ limits in the buffer, so a batch that spans intervals stays right; their returns
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,13 @@ def train(
     none did), the mean return so far of the ``running`` episodes, ``steps``, ``updates`` and the last update's diagnostics.
     """
     spec, members = backend.spec, len(seeds)
+    longest = horizon or spec.horizon
+    if longest and steps < longest * num_envs:
+        warnings.warn(
+            f"{steps} steps are {steps / num_envs:.0f} in each of {num_envs} environments, fewer than the longest episode of "
+            f"{spec.name} ({longest}): only those that end early count for the score. Take a longer interval or fewer num_envs.",
+            stacklevel=2,
+        )
     simulator = backend.open(training_seeds(seeds, num_envs), num_envs, horizon)
     seats = [
         Seat(

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache, partial
-from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -28,26 +27,26 @@ class Learner:
         update_member = partial(learn, layout=layout, distribution=distribution, max_grad_norm=max_grad_norm)
         self._program = jax.jit(program, donate_argnames="scratch")
         self._compiled: Any = None
-        self._workers = os.cpu_count() or 1
-        self._scratch: SimpleQueue[Scratch] = SimpleQueue()
-        for _ in range(self._workers):
-            self._scratch.put(make_scratch(layout, outputs))
-        self._threads = ThreadPoolExecutor(self._workers, thread_name_prefix="poptrain-learner")
+        self._make_scratch = partial(make_scratch, layout, outputs)
+        self._spare: list[Scratch] = []  # as many as ever learned at once
+        self._threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="poptrain-learner")
 
     def submit(self, state: dict[str, Any], batch: Batch, hparams: Mapping[str, np.generic], seed: int, update: int) -> Future:
         """Starts one update; the future holds (state, diagnostics) as numpy. `batch` must stay untouched until then."""
         arguments = (state, batch, dict(hparams), np.uint32(seed), np.int32(update))
         if self._compiled is None:
-            scratch = self._scratch.get()
-            self._compiled = self._program.lower(*arguments[:2], scratch, *arguments[2:]).compile()
-            self._scratch.put(scratch)
+            self._spare.append(self._make_scratch())
+            self._compiled = self._program.lower(*arguments[:2], self._spare[0], *arguments[2:]).compile()
         return self._threads.submit(self._run, *arguments)
 
     def _run(self, state: Any, batch: Batch, hparams: Any, seed: Any, update: Any) -> Any:
-        scratch = self._scratch.get()
+        try:
+            scratch = self._spare.pop()
+        except IndexError:
+            scratch = self._make_scratch()
         state, scratch, diagnostics = self._compiled(state, batch, scratch, hparams, seed, update)
         state, diagnostics = jax.device_get((state, diagnostics))  # waits
-        self._scratch.put(scratch)
+        self._spare.append(scratch)
         return state, diagnostics
 
 

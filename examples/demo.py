@@ -1,0 +1,53 @@
+"""The main job on real input: 4 PPO agents learn BipedalWalker-v3 for 500,000 steps each while PBT tunes them.
+
+    make demo            (or: python -m examples.demo [DIRECTORY])
+
+The same as ``poptrain run examples/bipedal_walker.py --steps 500000``, followed by a test of the best agent, the schedule that
+trained it, and the plots. An interrupted demo is continued by the same command.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import poptrain as pt
+from poptrain.cli import start
+from poptrain.plots import save_all
+from poptrain.record import exists, read
+
+STEPS, EPISODES = 500_000, 100
+FILE = Path(__file__).parent / "bipedal_walker.py"
+
+
+def main(base: Path) -> None:
+    began = time.monotonic()
+    directory = unfinished(base)
+    options = {"steps": STEPS}
+    experiment = start.load(FILE, options)
+    agent = experiment.trainable
+    print(f"4 PPO agents × {STEPS:,} steps on {agent.env}, tuned by PBT; the run is kept in {directory}", flush=True)
+    start.perform(experiment, directory, start.source(FILE, directory, options), quiet=False, json=False)
+
+    run = pt.open_run(directory, agent)
+    returns = agent.evaluate(run.best.load(), episodes=EPISODES)
+    print(f"\nbest return {returns.mean():.1f} ± {returns.std():.1f} ({EPISODES} episodes never trained on, deterministic policy)")
+    print("\nthe schedule that trained it:")
+    print(run.schedule().to_csv().rstrip())
+    print("\nplots:")
+    for path in save_all(run.record, directory.with_name(f"{directory.name}-plots")):
+        print(f"  {path}")
+    print(f"\n{time.monotonic() - began:.0f} s in all")
+
+
+def unfinished(base: Path) -> Path:
+    """Returns the first of DIRECTORY, DIRECTORY-2, … that holds no finished run."""
+    number = 1
+    while exists(path := base if number == 1 else base.with_name(f"{base.name}-{number}")) and read(path).finished:
+        number += 1
+    return path
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/demo"))

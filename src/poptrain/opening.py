@@ -1,0 +1,69 @@
+"""Opening a run's log: new, or continued if the directory holds the run of this very experiment."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import platform
+from pathlib import Path
+from typing import Any
+
+from poptrain.describe import describe, differences, source_name
+from poptrain.errors import UsageError
+from poptrain.experiment import Experiment
+from poptrain.log import Log, MemoryLog
+from poptrain.record import exists, read
+from poptrain.trainable import as_trainable, name_of, origin
+
+
+def open_log(experiment: Experiment, directory: str | Path | None, source: dict[str, Any] | None) -> Any:
+    """Returns the log: in memory, new, or the one in `directory` if it is of this very experiment."""
+    meta = {**fingerprint(experiment), "stop": describe(experiment.stop), "seats": experiment.algorithm.seats,
+            "interval": describe(getattr(experiment.algorithm, "interval", None)),
+            "budget": experiment.budget,
+            "code": source_name(origin(as_trainable(experiment.trainable))), "file": source, "versions": _versions()}  # fmt: skip
+    if directory is None:
+        return MemoryLog(meta)
+    if not exists(directory):
+        return Log.create(directory, meta)
+    then = read(directory).run  # looked at without the lock: a refused call leaves no trace
+    check_same(then, experiment, directory)
+    log = Log.open(directory)
+    if then.get("code") != meta["code"]:
+        log.note("warning", text=f"the code of the trainable changed: {then.get('code')} -> {meta['code']}")
+    if log.record.budget != meta["budget"]:
+        log.note("budget", budget=meta["budget"])
+    if source is not None and source != log.record.file:
+        log.note("file", **source)
+    return log
+
+
+def check_same(then: dict[str, Any], experiment: Experiment, directory: str | Path) -> None:
+    """Raises a `UsageError` with the differences if a directory holds the run of another experiment."""
+    now = fingerprint(experiment)
+    changes = [line for key in now for line in differences(then.get(key), now[key], key)]
+    if changes:
+        raise UsageError(
+            f"{str(directory)!r} holds another run: {'; '.join(changes[:3])}{' …' if len(changes) > 3 else ''}. "
+            "Use another directory, or restore these arguments to continue it."
+        )
+
+
+def fingerprint(experiment: Experiment) -> dict[str, Any]:
+    """Returns what must not change between two sittings of a run."""
+    return {
+        "algorithm": describe(experiment.algorithm),
+        "trainable": name_of(as_trainable(experiment.trainable)),
+        "metric": experiment.metric,
+        "mode": experiment.mode,
+        "seed": experiment.seed,
+    }
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in ("poptrain", "numpy", "jax", "torch", "envpool", "gymnasium"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions
+

@@ -1,0 +1,250 @@
+"""Covariances between training segments that drift in time, with their derivatives. PB2 (arXiv:2002.02518) and PB2-Mix
+(arXiv:2106.15883).
+
+    paper           here                 meaning
+    t               `Inputs.time`        when a segment began, in intervals; shape (n,)
+    x               `Inputs.units`       the score before, then the hyperparameters, each in [0, 1]; shape (n, d)
+    c               `Inputs.categories`  the index of each categorical's option; shape (n, m)
+    k_SE            `SquaredExponential`  exp(-½ Σ (u_i - v_i)² / l_i²), a length-scale for each group of columns
+    (1-ε)^(|Δt|/2)  `forgetting`         what is left after |Δt| intervals; ε = 0 nothing is forgotten, ε = 1 everything
+    σ_f², l, ε, λ   `theta`              unconstrained: log σ_f², log l per group, logit(2ε), logit λ
+
+Departures from the reference code: derivatives are right (checked by finite differences; the reference's length-scale
+derivative has the wrong sign), ε stays inside [0, ½] and λ inside [0, 1] by their transforms, time is counted in intervals and
+not scaled to the run, and the diagonal comes from the formula.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+MOST_FORGOTTEN = 0.5  # ε is below this: half of the correlation squared is left after one interval
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Inputs:
+    """Where the process is observed or asked: one row a segment."""
+
+    time: np.ndarray  # (n,)
+    units: np.ndarray  # (n, d)
+    categories: np.ndarray  # (n, m), int
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    def rows(self, index: np.ndarray | slice) -> Inputs:
+        """Returns some of the rows."""
+        return Inputs(self.time[index], self.units[index], self.categories[index])
+
+    def join(self, other: Inputs) -> Inputs:
+        """Returns these rows, then the others."""
+        pairs = ((self.time, other.time), (self.units, other.units), (self.categories, other.categories))
+        return Inputs(*map(np.concatenate, pairs))
+
+
+class Hyper(NamedTuple):
+    """One parameter of a kernel on its unconstrained scale: starts of the search, bounds, and a weak Gaussian prior."""
+
+    name: str
+    starts: tuple[float, float]
+    low: float
+    high: float
+    mean: float
+    sd: float
+    show: Callable[[float], float] = math.exp
+
+
+Backward = Callable[[np.ndarray], np.ndarray]  # Σ_ij W_ij ∂K_ij/∂θ for a symmetric W; shape (parameters,)
+
+
+class Kernel(Protocol):
+    """A stationary covariance whose diagonal is `variance(theta)`."""
+
+    @property
+    def hypers(self) -> tuple[Hyper, ...]: ...
+
+    def variance(self, theta: np.ndarray) -> float: ...
+
+    def matrix(self, theta: np.ndarray, a: Inputs, b: Inputs) -> np.ndarray: ...
+
+    def gram(self, theta: np.ndarray, a: Inputs, gaps: np.ndarray) -> tuple[np.ndarray, Backward]:
+        """Returns K(a, a) and its derivative; `gaps` is |Δt|, which does not change during a fit."""
+        ...
+
+    def slope(self, theta: np.ndarray, one: Inputs, b: Inputs, row: np.ndarray) -> np.ndarray:
+        """Returns ∂k(one, b)/∂units of `one`, shape (n, d), given ``row = k(one, b)``."""
+        ...
+
+
+# -- pieces -----------------------------------------------------------------------------------------------------------
+
+
+def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Returns ‖a_i - b_j‖², shape (n, m), never below 0."""
+    squares = (a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2 * (a @ b.T)
+    return np.maximum(squares, 0, out=squares)
+
+
+def gaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Returns |t_i - t_j|, shape (n, m)."""
+    return np.abs(a[:, None] - b[None, :])
+
+
+def rate(epsilon: float) -> float:
+    """Returns r with exp(-r |Δt| / 2) = (1-ε)^(|Δt|/2); at ε = 1 so large that only equal times correlate."""
+    return min(-float(np.log1p(-epsilon)), 1e6) if epsilon < 1 else 1e6
+
+
+def forgetting(epsilon: float, gap: np.ndarray) -> np.ndarray:
+    """Returns (1-ε)^(|Δt|/2), with 0⁰ = 1."""
+    return np.exp(-0.5 * rate(epsilon) * gap)
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Returns the share of equal categories, shape (n, m); 1 where there are none."""
+    if not a.shape[1]:
+        return np.ones((len(a), len(b)))
+    return (a[:, None, :] == b[None, :, :]).mean(2)
+
+
+def sigmoid(r: float) -> float:
+    return float(1 / (1 + np.exp(-r)))
+
+
+def forgotten(r: float) -> float:
+    """Returns ε of its unconstrained parameter."""
+    return MOST_FORGOTTEN * sigmoid(r)
+
+
+def _epsilon(name: str) -> Hyper:
+    return Hyper(name, (-1.386, -4.0), -9.0, 4.0, -2.5, 1.5, forgotten)  # from ε = 0.1 and 0.009; 6e-5 to 0.49
+
+
+def _log(name: str, value: float, other: float, low: float, high: float, sd: float) -> Hyper:
+    return Hyper(name, (float(np.log(value)), float(np.log(other))), float(np.log(low)), float(np.log(high)), float(np.log(value)), sd)
+
+
+# -- kernels ----------------------------------------------------------------------------------------------------------
+
+
+class TimeVarying:
+    """σ_f² k_SE (1-ε)^(|Δt|/2), and with `apart` nothing between different categories: one process for each of them.
+
+    Args:
+        groups: for each column of `units`, the length-scale it uses, counted from 0.
+        names: of the length-scales.
+        apart: rows of different categories are independent, under shared parameters.
+    """
+
+    def __init__(self, groups: tuple[int, ...], names: tuple[str, ...], apart: bool = False):
+        self.groups, self.names, self.apart = np.asarray(groups, int), names, apart
+        lengths = [_log(f"length {name}", 0.5, 1.0, 0.05, 5.0, 1.0) for name in names]
+        self.hypers = (_log("variance", 1.0, 1.0, 0.05, 20.0, 1.0), *lengths, _epsilon("forgetting"))
+
+    def variance(self, theta: np.ndarray) -> float:
+        return float(np.exp(theta[0]))
+
+    def lengths(self, theta: np.ndarray) -> np.ndarray:
+        """Returns the length-scale of every column; shape (d,)."""
+        return np.exp(theta[1:-1])[self.groups]
+
+    def matrix(self, theta: np.ndarray, a: Inputs, b: Inputs) -> np.ndarray:
+        lengths = self.lengths(theta)
+        exponent = squared_distances(a.units / lengths, b.units / lengths)
+        exponent += rate(forgotten(theta[-1])) * gaps(a.time, b.time)
+        return self._masked(self.variance(theta) * np.exp(-0.5 * exponent), a, b)
+
+    def gram(self, theta: np.ndarray, a: Inputs, gaps: np.ndarray) -> tuple[np.ndarray, Backward]:
+        lengths = self.lengths(theta)
+        scaled = a.units / lengths
+        epsilon = forgotten(theta[-1])
+        exponent = squared_distances(scaled, scaled)
+        exponent += rate(epsilon) * gaps
+        exponent *= -0.5
+        kernel = self._masked(np.multiply(np.exp(exponent, out=exponent), self.variance(theta), out=exponent), a, a)
+
+        def backward(weight: np.ndarray) -> np.ndarray:
+            weighted = weight * kernel
+            by_length = _by_length(weighted, scaled, self.groups, len(self.names))
+            # dK/dε = -K |Δt| / (2 (1-ε)),  dε/dr = ε (1 - ε/ε_max)
+            by_epsilon = -0.5 * np.vdot(weighted, gaps) / (1 - epsilon) * epsilon * (1 - epsilon / MOST_FORGOTTEN)
+            return np.concatenate([[weighted.sum()], by_length, [by_epsilon]])
+
+        return kernel, backward
+
+    def slope(self, theta: np.ndarray, one: Inputs, b: Inputs, row: np.ndarray) -> np.ndarray:
+        return row[:, None] * (b.units - one.units) / self.lengths(theta) ** 2
+
+    def _masked(self, kernel: np.ndarray, a: Inputs, b: Inputs) -> np.ndarray:
+        if self.apart and a.categories.shape[1]:
+            kernel *= overlap(a.categories, b.categories) == 1
+        return kernel
+
+
+class Mixed:
+    """σ_f² [(1-λ) ½ (k₁ + k₂) + λ k₁ k₂] (CoCaBO with unit diagonal, arXiv:2106.15883).
+
+    k₁ = k_SE (1-ε₁)^(|Δt|/2) over `units`; k₂ = overlap(c, c') (1-ε₂)^(|Δt|/2) over the categories.
+    """
+
+    def __init__(self, groups: tuple[int, ...], names: tuple[str, ...]):
+        self.groups, self.names = np.asarray(groups, int), names
+        lengths = [_log(f"length {name}", 0.5, 1.0, 0.05, 5.0, 1.0) for name in names]
+        mix = Hyper("mixing", (0.0, 0.0), -6.0, 6.0, 0.0, 1.5, sigmoid)
+        self.hypers = (_log("variance", 1.0, 1.0, 0.05, 20.0, 1.0), *lengths,
+                       _epsilon("forgetting"), _epsilon("forgetting of categories"), mix)  # fmt: skip
+
+    def variance(self, theta: np.ndarray) -> float:
+        return float(np.exp(theta[0]))
+
+    def lengths(self, theta: np.ndarray) -> np.ndarray:
+        """Returns the length-scale of every column; shape (d,)."""
+        return np.exp(theta[1:-3])[self.groups]
+
+    def matrix(self, theta: np.ndarray, a: Inputs, b: Inputs) -> np.ndarray:
+        return self._mix(theta, *self._pair(theta, a, b, gaps(a.time, b.time)))
+
+    def gram(self, theta: np.ndarray, a: Inputs, gaps: np.ndarray) -> tuple[np.ndarray, Backward]:
+        k1, k2 = self._pair(theta, a, a, gaps)
+        kernel = self._mix(theta, k1, k2)
+
+        def backward(weight: np.ndarray) -> np.ndarray:
+            variance, mix = self.variance(theta), sigmoid(theta[-1])
+            by_k1 = weight * variance * ((1 - mix) / 2 + mix * k2) * k1
+            by_k2 = weight * variance * ((1 - mix) / 2 + mix * k1) * k2
+            by_length = _by_length(by_k1, a.units / self.lengths(theta), self.groups, len(self.names))
+            by_epsilons = []
+            for r, weighted in ((theta[-3], by_k1), (theta[-2], by_k2)):
+                epsilon = forgotten(r)
+                chain = epsilon * (1 - epsilon / MOST_FORGOTTEN)
+                by_epsilons.append(-0.5 * np.vdot(weighted, gaps) / (1 - epsilon) * chain)
+            by_mix = variance * np.vdot(weight, k1 * k2 - (k1 + k2) / 2) * mix * (1 - mix)
+            return np.concatenate([[np.vdot(weight, kernel)], by_length, by_epsilons, [by_mix]])
+
+        return kernel, backward
+
+    def slope(self, theta: np.ndarray, one: Inputs, b: Inputs, row: np.ndarray) -> np.ndarray:
+        mix = sigmoid(theta[-1])
+        k1, k2 = (part[0] for part in self._pair(theta, one, b, gaps(one.time, b.time)))
+        by_k1 = self.variance(theta) * ((1 - mix) / 2 + mix * k2) * k1
+        return by_k1[:, None] * (b.units - one.units) / self.lengths(theta) ** 2
+
+    def _pair(self, theta: np.ndarray, a: Inputs, b: Inputs, gap: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        lengths = self.lengths(theta)
+        exponent = squared_distances(a.units / lengths, b.units / lengths) + rate(forgotten(theta[-3])) * gap
+        return np.exp(-0.5 * exponent), overlap(a.categories, b.categories) * forgetting(forgotten(theta[-2]), gap)
+
+    def _mix(self, theta: np.ndarray, k1: np.ndarray, k2: np.ndarray) -> np.ndarray:
+        mix = sigmoid(theta[-1])
+        return self.variance(theta) * ((1 - mix) / 2 * (k1 + k2) + mix * k1 * k2)
+
+
+def _by_length(weighted: np.ndarray, scaled: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray:
+    """Returns Σ_ij A_ij (u_i - u_j)² summed within each group, without an (n, n, d) array; A symmetric."""
+    columns = 2 * (weighted.sum(1) @ (scaled * scaled) - np.einsum("ij,ij->j", scaled, weighted @ scaled))
+    return np.bincount(groups, columns, count) if count else np.empty(0)
