@@ -54,8 +54,13 @@ class Wordy(Measuring):
 CLASSES = {"raise": Raising, "sys.exit": Exiting, "nan": Diverging, "inf": Exploding, "missing": Missing, "string": Wordy}
 
 
-def _in_functions():
-    return {"trainable": quadratic, "faulty": lambda fault: Faulty(fault, above=LIMIT), "measuring": BadMetrics}
+def _in_functions(measured=("missing", "string", "bool", "none", "array")):
+    measuring = {what: BadMetrics(what) for what in measured}
+    return {"trainable": quadratic, "faulty": lambda fault: Faulty(fault, above=LIMIT), "measuring": measuring.get}
+
+
+def _in_functions_elsewhere():
+    return _in_functions(("missing", "array"))  # each starts processes
 
 
 def _in_a_class():
@@ -77,7 +82,7 @@ ROWS = {  # the trainable, the executor, the executor one at a time, and whether
     "inline, function": (_in_functions, lambda: pt.executors.Inline(), lambda: pt.executors.Inline(), True),
     "inline, class": (_in_a_class, lambda: pt.executors.Inline(), lambda: pt.executors.Inline(), True),
     "inline, JAX": (_in_jax, lambda: pt.executors.Inline(), lambda: pt.executors.Inline(), True),
-    "processes, function": (_in_functions, _processes, lambda: _processes(1), True),
+    "processes, function": (_in_functions_elsewhere, _processes, lambda: _processes(1), True),
     "processes, class": (_in_a_class, _processes, lambda: _processes(1), True),
     "vectorized, JAX": (_in_jax, lambda: pt.executors.Vectorized(), lambda: pt.executors.Vectorized(2), False),
 }

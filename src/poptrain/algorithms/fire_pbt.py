@@ -38,7 +38,8 @@ from poptrain.core import History, Task, Value
 from poptrain.errors import UsageError
 from poptrain.parts import rounds
 from poptrain.parts.exploit import Truncation, truncation
-from poptrain.parts.explore import Explore, as_explore, perturb
+from poptrain.parts.explore import Explore, Perturb, as_explore, perturb
+from poptrain.rng import rng
 from poptrain.space import Space
 
 
@@ -80,7 +81,10 @@ def fire_pbt(
     (16, 22)
     """
     settings = _checked(space, subpopulations, evaluators, interval, max_eval, warmup, evals, exploit, p_stat, initial)
-    return FirePbt(space, **settings, explore=as_explore(explore))
+    explore = as_explore(explore)
+    if isinstance(explore, Perturb):  # factors by name are checked now, and not at the first clone
+        explore.vary(space.sample(rng(0, "check")), space, rng(0, "check"))
+    return FirePbt(space, **settings, explore=explore)
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,12 @@ class FirePbt:
     def measured(self, task: Task) -> Task:
         """Returns the task with its evaluations: `evals`, fewer if the budget cuts it short."""
         return replace(task, evals=max(1, self.evals * task.steps // self.interval))
+
+    def stops(self, p: float | None, trained: int) -> bool:
+        """Returns whether an evaluator stops that has trained so many steps; p is None if it does not overlap with its target."""
+        if p is None:
+            return trained > self.max_eval
+        return p > self.p_stat + max(0.0, 1 - trained / self.max_eval)  # section 3.2: not a hard limit
 
     def state(self, history: History) -> State:
         """Returns the curves and assignments at the end of `history`."""

@@ -115,6 +115,7 @@ class Round:
         if i == 0:
             return {seat: history.score(self.heads[seat]) for seat in members}
         busy = {at.member: seat for seat, at in self.state.busy.items() if at.member in members}
+        busy = {member: seat for member, seat in busy.items() if history.result(self.heads[seat]).error is None}
         return self._faster({member: self._curve(seat) for member, seat in sorted(busy.items())})
 
     def _faster(self, curves: Mapping[int, Curve]) -> dict[int, float]:
@@ -198,16 +199,11 @@ class Round:
             p = sign_test(mine, target)
             if p is not None and p < self.algorithm.p_stat and best_score_diff(mine, target) > 0:
                 successes.setdefault(at.target, []).append(seat)
-            elif not self._stops(p, self.history.step(self.heads[seat]) - at.since):
+            elif not self.algorithm.stops(p, self.history.step(self.heads[seat]) - at.since):
                 going[seat] = at
         for child, seats in successes.items():
             self._hand_over(child, seats)
         return {seat: at for seat, at in going.items() if not {at.member, at.target} & self.handed}
-
-    def _stops(self, p: float | None, trained: int) -> bool:
-        if p is None:  # no overlap
-            return trained > self.algorithm.max_eval
-        return p > self.algorithm.p_stat + max(0.0, 1 - trained / self.algorithm.max_eval)
 
     def _hand_over(self, child: int, seats: list[int]) -> None:
         """Gives the child the weights of the fittest of the evaluators that succeeded on it."""

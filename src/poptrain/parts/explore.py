@@ -14,6 +14,7 @@ import numpy as np
 
 from poptrain.core import History, Hparams, Value
 from poptrain.errors import UsageError
+from poptrain.parts.rounds import FrozenDict
 from poptrain.rng import rng
 from poptrain.space import Space
 
@@ -51,7 +52,7 @@ class _Alone:
 class Perturb(_Alone):
     """Each hyperparameter independently: redrawn with probability `resample`, else multiplied by one of `factors`."""
 
-    factors: tuple[float, ...]
+    factors: tuple[float, ...] | Mapping[str, tuple[float, ...]]  # for all, or by name
     resample: float
 
     def vary(self, hparams: Hparams, space: Space, generator: np.random.Generator) -> dict[str, Value]:
@@ -108,15 +109,26 @@ class Custom(_Alone):
         return varied
 
 
-def perturb(factors: Sequence[float] = (0.8, 1.2), resample: float = 0.25) -> Perturb:
-    """Returns the paper's perturbation; resampling with probability 0.25 is Ray Tune's addition and our default."""
+def perturb(factors: Sequence[float] | Mapping[str, Sequence[float]] = (0.8, 1.2), resample: float = 0.25) -> Perturb:
+    """Returns the paper's perturbation; resampling with probability 0.25 is Ray Tune's addition and our default.
+
+    Args:
+        factors: for all hyperparameters, or by name for each that is not static.
+        resample: the probability of a fresh draw from the whole range instead.
+    """
+    _check_probability("perturb", "resample", resample)
+    if isinstance(factors, Mapping):
+        return Perturb(FrozenDict({name: _factors(each) for name, each in factors.items()}), float(resample))
+    return Perturb(_factors(factors), float(resample))
+
+
+def _factors(factors: Any) -> tuple[float, ...]:
     if not isinstance(factors, Sequence) or isinstance(factors, str) or not factors:
         raise UsageError(f"perturb(factors={factors!r}): expected a sequence of factors, for example (0.8, 1.2).")
     for factor in factors:
         if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not 0 < factor < float("inf"):
             raise UsageError(f"perturb(factors={tuple(factors)}): {factor!r} is not a finite number above 0.")
-    _check_probability("perturb", "resample", resample)
-    return Perturb(tuple(float(factor) for factor in factors), float(resample))
+    return tuple(float(factor) for factor in factors)
 
 
 def additive(sd: float = 0.1) -> Additive:

@@ -152,25 +152,38 @@ class Space(Mapping[str, Parameter]):
         self,
         hparams: Hparams,
         generator: Generator,
-        factors: Sequence[float] = (0.8, 1.2),
+        factors: Sequence[float] | Mapping[str, Any] = (0.8, 1.2),
         resample: float = 0.0,
     ) -> dict[str, Value]:
         """Returns the configuration with every parameter that is not static moved, each independently.
 
         Args:
-            factors: one is drawn uniformly for each parameter.
+            factors: one is drawn uniformly for each parameter; for all, or by name for each that is not static.
             resample: the probability of a fresh draw from the whole range instead.
         """
-        factors = check_factors(factors)
+        each = self._factors(factors)
         resample = check_number("resample", resample, 1)
         new = self._clean(hparams)
         old = dict(new)
         draws = generator.random((len(self._free), 3)).tolist()
         for (name, p), (coin, pick, u) in zip(self._free, draws, strict=True):
             new[name] = (
-                p._draw(u) if coin < resample else p._perturb(old[name], factors[int(pick * len(factors))], u)
+                p._draw(u)
+                if coin < resample
+                else p._perturb(old[name], each[name][int(pick * len(each[name]))], u)
             )
         return self._finish(new, old)
+
+    def _factors(self, factors: Any) -> dict[str, tuple[float, ...]]:
+        """Returns the factors of every parameter that is not static, by name."""
+        if not isinstance(factors, Mapping):
+            return dict.fromkeys((name for name, _ in self._free), check_factors(factors))
+        flat = flatten(factors)
+        self._refuse_unknown(flat)
+        missing = [name for name, _ in self._free if name not in flat]
+        if missing:
+            raise UsageError(f"perturb: the factors lack {missing[0]!r}; give factors for {', '.join(self.names)}.")
+        return {name: check_factors(flat[name]) for name, _ in self._free}
 
     def add(self, hparams: Hparams, generator: Generator, sd: float) -> dict[str, Value]:
         """Returns the configuration plus N(0, sd) in encoded units, clipped.
