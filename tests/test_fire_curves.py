@@ -99,7 +99,8 @@ def test_what_is_not_finite_is_a_standard_deviation_below_the_rest():
 
 
 @pytest.mark.parametrize(
-    "n, k, p", [(7, 7, 0.0078125), (12, 11, 0.0032), (12, 6, 0.6128), (24, 14, 0.2706), (24, 19, 0.0033), (36, 26, 0.0057), (0, 0, 1)]
+    "n, k, p",
+    [(7, 7, 0.0078125), (12, 11, 0.0032), (12, 6, 0.6128), (24, 14, 0.2706), (24, 19, 0.0033), (36, 26, 0.0057), (0, 0, 1)],
 )  # fmt: skip
 def test_binomial_reproduces_the_table(n, k, p):
     assert binomial_p(k, n) == pytest.approx(p, abs=5e-5)

@@ -12,11 +12,12 @@ from poptrain._jax import jax, jnp
 from poptrain.rl.parts.batch import Batch, Layout
 from poptrain.rl.parts.distributions import CATEGORICAL, GAUSSIAN
 from poptrain.rl.parts.gae import GOES_ON, RESET, TERMINATED, TRUNCATED
-from poptrain.rl.parts.learner import _advantages, learn, make_scratch
+from poptrain.rl.parts.learner import learn
 from poptrain.rl.parts.networks import forward, init_params
 from poptrain.rl.parts.normaliser import init_normaliser, merge
 from poptrain.rl.parts.recording import Recording, pack, slots_for, unpack
 from poptrain.rl.parts.shuffle import PRIMES, draw_order, times, walk
+from poptrain.rl.parts.table import _advantages, make_scratch
 from poptrain.rl.parts.value_scale import in_units, init_value_scale, rescale
 
 HPARAMS = {
@@ -99,8 +100,8 @@ def episode_batch():
 
 def test_advantages_follow_the_definition_across_ends_and_resets():
     recording, batch = episode_batch()
-    layout = Layout(2, 2, len(recording.marks), 4)
-    scratch = {name: np.array(array) for name, array in make_scratch(layout, 1).items()}
+    layout = Layout(2, 2, len(recording.marks), 16, 4)
+    scratch = {name: np.array(array) for name, array in make_scratch(layout, 3, 1, 1).items()}
     scratch["value"][:14] = values = np.random.default_rng(2).normal(size=14).astype(np.float32)
     values = values.reshape(7, 2)
     discount, decay = HPARAMS["discount"], HPARAMS["discount"] * HPARAMS["gae_lambda"]
@@ -137,21 +138,21 @@ def fresh_state(observation=3, actions=1, seed=0):
 def updated(batch, layout, **changes):
     static = {"layout": layout, "distribution": GAUSSIAN, "max_grad_norm": 0.5}
     function = jax.jit(lambda *arguments: learn(*arguments, jax.random.key(0), **static))
-    state, _, diagnostics = function(fresh_state(), batch, make_scratch(layout, 1), traced(**changes))
+    state, _, diagnostics = function(fresh_state(), batch, make_scratch(layout, 3, 1, 1), traced(**changes))
     return jax.device_get(state), np.asarray(diagnostics)
 
 
 def test_the_chunk_size_does_not_change_an_update():
     recording, batch = episode_batch()
-    one, _ = updated(batch, Layout(2, 2, len(recording.marks), 2), minibatch_size=10)
-    other, _ = updated(batch, Layout(2, 2, len(recording.marks), 16), minibatch_size=10)
+    one, _ = updated(batch, Layout(2, 2, len(recording.marks), 16, 2), minibatch_size=10)
+    other, _ = updated(batch, Layout(2, 2, len(recording.marks), 16, 16), minibatch_size=10)
     for a, b in zip(jax.tree.leaves(one["params"]), jax.tree.leaves(other["params"]), strict=True):
         assert np.allclose(a, b, atol=1e-5)
 
 
 def test_a_window_that_wraps_around_shared_slots_learns_the_same():
     recording, batch = episode_batch()
-    layout = Layout(2, 2, len(recording.marks), 4)
+    layout = Layout(2, 2, len(recording.marks), 16, 4)
     plain, _ = updated(batch, layout)
     slots, members, member, first = 11, 3, 1, 7
     shared = []
@@ -161,7 +162,7 @@ def test_a_window_that_wraps_around_shared_slots_learns_the_same():
             whole[(first + tick) % slots, member] = array[2 * tick : 2 * tick + 2]
         shared.append(whole.reshape(-1, *array.shape[1:]))
     moved = Batch(*shared, None, batch.order, batch.n, batch.ticks, np.int32(first), np.int32(2 * member))
-    other, _ = updated(moved, Layout(2, 6, slots, 4))
+    other, _ = updated(moved, Layout(2, 6, slots, 16, 4))
     for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(other), strict=True):
         assert np.allclose(a, b, atol=1e-6)
 
@@ -174,7 +175,7 @@ def test_an_update_moves_towards_better_actions_and_adapts_the_penalty():
         recording.begin(generator.normal(size=(4, 3)), actions)
         recording.record(actions[:, 0], np.full(4, TERMINATED), 4)  # the reward is the action
     batch = recording.batch(np.zeros((4, 3)))
-    layout = Layout(4, 4, len(recording.marks), 32)
+    layout = Layout(4, 4, len(recording.marks), 512, 32)
     state, diagnostics = updated(batch, layout, epochs=20, minibatch_size=64, kl_coeff=0.0)
     assert float(forward(state["params"]["policy"], jnp.zeros((3, 1)))[0, 0]) > 0.1
     assert diagnostics[0] > 0.02 and state["kl_scale"] == np.float32(1.5)

@@ -19,6 +19,7 @@ from poptrain.trainable import as_trainable, name_of, origin
 def open_log(experiment: Experiment, directory: str | Path | None, source: dict[str, Any] | None) -> Any:
     """Returns the log: in memory, new, or the one in `directory` if it is of this very experiment."""
     meta = {**fingerprint(experiment), "stop": describe(experiment.stop), "seats": experiment.algorithm.seats,
+            "static": list(experiment.algorithm.space.static_names),
             "interval": describe(getattr(experiment.algorithm, "interval", None)),
             "budget": experiment.budget,
             "code": source_name(origin(as_trainable(experiment.trainable))), "file": source, "versions": _versions()}  # fmt: skip

@@ -97,7 +97,7 @@ class Run:
     def _load(self, task: Task) -> Carry:
         result = self.history.result(task.id)
         if self.trainable is not None:
-            return form_of(self.trainable).opened(self.store, result.checkpoint, task)
+            return form_of(self.trainable, self.record.run.get("static", ())).opened(self.store, result.checkpoint, task)
         if self.store.is_directory(result.checkpoint):
             return self.store.path(result.checkpoint)
         return self.store.read(result.checkpoint)

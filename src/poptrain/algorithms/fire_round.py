@@ -146,17 +146,18 @@ class Round:
         for seat in members:
             if seat not in self.turns:
                 continue
-            own, id, donor = self.heads[seat], history.n + len(self.plans), None
+            own, id, giver = self.heads[seat], history.n + len(self.plans), None
+            draw = partial(rng, history.seed, id, "exploit")
             if seat in failed or (seat in self.fitness[i] and not few):
-                draw = partial(rng, history.seed, id, "exploit")
                 donor = algorithm.exploit.donor(population, ranked.index(seat), draw)
-                giver = self._anyone(members if i else (), draw) if donor is None and seat in failed else None
-                giver = ranked[donor] if donor is not None else giver
-            if donor is not None or (seat in failed and giver is not None):
+                giver = None if donor is None else ranked[donor]
+            if giver is None and seat in failed:
+                giver = self._anyone(members if i else (), draw)
+            if giver is not None:
                 self.plans[seat] = self._clone(id, giver, self.fitness[i].get(seat), self.fitness[i].get(giver))
             elif seat not in failed:
                 self.plans[seat] = _Plan(id, own, history.task(own).hparams)
-            if donor is not None or seat in failed:
+            if giver is not None or seat in failed:
                 self.lost.add(seat)
 
     def _snapshot(self, seats: list[int], i: int) -> Population:

@@ -5,6 +5,7 @@ Hyperparameters arrive flat, as the task holds them; a user's function or class 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +18,8 @@ from poptrain.space import nested
 from poptrain.trainable import JaxTrainable, Trainable
 
 
-def form_of(trainable: Any) -> FunctionForm | ClassForm | LaneForm:
-    """Returns the form that runs `trainable` one member at a time."""
+def form_of(trainable: Any, static: Sequence[str] = ()) -> FunctionForm | ClassForm | LaneForm:
+    """Returns the form that runs `trainable` one member at a time; `static` names its static hyperparameters."""
     if isinstance(trainable, Trainable):
         return FunctionForm(trainable)
     if isinstance(trainable, type):
@@ -26,8 +27,8 @@ def form_of(trainable: Any) -> FunctionForm | ClassForm | LaneForm:
     if isinstance(trainable, JaxTrainable):
         from poptrain.executors.vmapped import population_of  # JAX is imported only for those who use it
 
-        return LaneForm(population_of(trainable))
-    return LaneForm(trainable)
+        return LaneForm(population_of(trainable), tuple(static))
+    return LaneForm(trainable, tuple(static))
 
 
 @dataclass(frozen=True)
@@ -92,18 +93,19 @@ class LaneForm:
     """One member of a population trainable: a population of one. Stored carries have no leading axis."""
 
     trainable: Any
+    static: tuple[str, ...] = ()
 
     def fresh(self, hparams: Hparams, seed: int) -> Any:
-        return self.trainable.init(_of_one(hparams), _seeds(seed))
+        return self.trainable.init(self._columns(hparams), _seeds(seed))
 
     def train(self, state: Any, hparams: Hparams, steps: int, seed: int) -> tuple[Any, Metrics]:
-        state, metrics = _pair(self.trainable.train(state, _of_one(hparams), steps, _seeds(seed)))
+        state, metrics = _pair(self.trainable.train(state, self._columns(hparams), steps, _seeds(seed)))
         return state, {key: value[0] for key, value in metrics.items()}
 
     def distill(self, state: Any, teacher: Any, hparams: Hparams, steps: int, seed: int, progress: Any) -> tuple[Any, Metrics]:
         if not hasattr(self.trainable, "distill"):
             raise UsageError("this task distils from a teacher, but the trainable has no distill method.")
-        state, metrics = self.trainable.distill(state, teacher, _of_one(hparams), steps, _seeds(seed), progress)
+        state, metrics = self.trainable.distill(state, teacher, self._columns(hparams), steps, _seeds(seed), progress)
         return state, {key: value[0] for key, value in metrics.items()}
 
     def save(self, store: Any, name: str, state: Any, task: Task, step: int) -> str:
@@ -114,16 +116,17 @@ class LaneForm:
 
     def opened(self, store: Any, ref: str, task: Task) -> Any:
         lane = store.read(ref)
-        return self.trainable.restored(lane, _of_one(task.hparams)) if hasattr(self.trainable, "restored") else lane
+        return self.trainable.restored(lane, self._columns(task.hparams)) if hasattr(self.trainable, "restored") else lane
+
+    def _columns(self, hparams: Hparams) -> dict[str, Any]:
+        """Returns a population of one's hyperparameters; what cannot be an array is passed as it is."""
+        texts = tuple(name for name, value in hparams.items() if isinstance(value, (str, type(None))))
+        return columns([hparams], (*self.static, *texts))
 
 
 def columns(rows: list[Hparams], static: tuple[str, ...] = ()) -> dict[str, Any]:
     """Returns hyperparameters as a population takes them: arrays of shape (P,), static ones as the value they share."""
     return {name: rows[0][name] if name in static else np.array([row[name] for row in rows]) for name in rows[0]}
-
-
-def _of_one(hparams: Hparams) -> dict[str, Any]:
-    return columns([hparams], tuple(name for name, value in hparams.items() if isinstance(value, (str, type(None)))))
 
 
 def _seeds(seed: int) -> Any:

@@ -13,6 +13,7 @@ from poptrain.errors import CheckpointDamaged, PoptrainError
 from poptrain.executors import segment
 from poptrain.executors.context import Context, Start
 from poptrain.executors.forms import form_of
+from poptrain.executors.segment import Form
 
 KeepError = Callable[[str, str], None]
 
@@ -31,7 +32,7 @@ class InlineExecutor:
 
     def __init__(self, context: Context):
         self._context = context
-        self._members = Members(context.trainable, context.metric, context.store, context.keep_error)
+        self._members = Members(form_of(context.trainable, context.static), context.metric, context.store, context.keep_error)
         self._queue: deque[Task] = deque()
 
     def submit(self, tasks: Sequence[Task]) -> None:
@@ -51,12 +52,13 @@ class Members:
     A clone always starts from the stored checkpoint: training it never touches its parent.
 
     Args:
+        form: of the trainable, from `form_of`.
         keep_error: takes the name and the text of a traceback.
         warm: the most states that are kept, those of the members that trained last; None keeps all.
     """
 
-    def __init__(self, trainable: Any, metric: str, store: Any, keep_error: KeepError, warm: int | None = None):
-        self._form, self._metric, self._store, self._keep_error = form_of(trainable), metric, store, keep_error
+    def __init__(self, form: Form, metric: str, store: Any, keep_error: KeepError, warm: int | None = None):
+        self._form, self._metric, self._store, self._keep_error = form, metric, store, keep_error
         self._limit = warm
         self._warm: dict[int, tuple[int, Any]] = {}  # member -> its last task and state, the newest at the end
 

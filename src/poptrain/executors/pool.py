@@ -67,7 +67,7 @@ class Pool:
         self._done, self._news = done, news
         store = context.store if isinstance(context.store, Store) else None
         warm = -(-context.lanes // len(environments))  # the members that each worker trains, if they are spread evenly
-        self._setup = Setup(context.trainable, context.metric, store, warm)
+        self._setup = Setup(context.trainable, context.metric, store, warm, context.static)
         self._workers: list[Worker] = []
         self._inbox: deque[Order] = deque()  # filled by the main thread
         self._queue: deque[Order] = deque()

@@ -33,6 +33,7 @@ from poptrain import clock, trees
 from poptrain.core import Carry, Task
 from poptrain.errors import PoptrainError, UsageError
 from poptrain.executors.context import Start
+from poptrain.executors.forms import form_of
 from poptrain.executors.inline import Members
 
 _SPAWN = multiprocessing.get_context("spawn")
@@ -47,6 +48,7 @@ class Setup(NamedTuple):
     metric: str
     store: Any  # None: the driver's own, through the pipe
     warm: int  # the most member states that it keeps
+    static: tuple[str, ...] = ()  # names of static hyperparameters
 
 
 # -- in the worker ----------------------------------------------------------------------------------------------------
@@ -77,7 +79,7 @@ def _set_up(connection: Connection) -> Members | None:
         setup = connection.recv()
         store = Wire(connection) if setup.store is None else setup.store
         keep_error = lambda name, text: connection.send(("traceback", name, text))
-        members = Members(setup.trainable, setup.metric, store, keep_error, setup.warm)
+        members = Members(form_of(setup.trainable, setup.static), setup.metric, store, keep_error, setup.warm)
     except (EOFError, ConnectionError):
         raise
     except PoptrainError as error:

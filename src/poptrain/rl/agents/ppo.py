@@ -123,9 +123,8 @@ class PPO:
         self._resolve(hparams, len(seeds))
         env, envs = make(self.env, self.backend), self.num_envs
         spec, members = env.spec, len(seeds)
-        action = 1 if spec.discrete else spec.actions
         params = [
-            init_params(rng(int(seed), "init"), spec.observation, self.hidden, spec.actions, 0 if spec.discrete else action)
+            init_params(rng(int(seed), "init"), spec.observation, self.hidden, spec.actions, 0 if spec.discrete else spec.actions)
             for seed in seeds
         ]
         size = sum(leaf[0].size for leaf in jax.tree.leaves(stack(params[:1])))
@@ -141,9 +140,9 @@ class PPO:
             "diagnostics": {name: np.full(members, np.nan, np.float32) for name in DIAGNOSTICS},
         }
         if isinstance(env, DeviceEnv):
-            buffer = device_training.empty_buffer(members, envs, spec.observation, action)
+            buffer = device_training.empty_buffer(members, envs, spec.observation, spec.recorded)
             return carry | {"buffer": buffer, "env": device_training.fresh_world(env, envs, seeds)}
-        return carry | {"buffer": recording.empty_buffer(members, envs, spec.observation, action)}
+        return carry | {"buffer": recording.empty_buffer(members, envs, spec.observation, spec.recorded)}
 
     def train(
         self, carry: dict[str, Any], hparams: Mapping[str, Any], steps: int, seeds: Any
@@ -213,13 +212,14 @@ class PPO:
         rows = max(self._capacity(hparams), int(carry["buffer"]["n"].max()))
         if isinstance(env, DeviceEnv):
             members, slots = len(seeds), device_training.slots_for(rows, envs)
-            layout = Layout(envs, envs * members, slots, self.chunk)
+            layout = Layout(envs, envs * members, slots, slots * envs, self.chunk)
             horizon = self.horizon or spec.horizon
             program = program_for(env, members, layout, distribution, horizon, self.max_grad_norm)
             return device_training.train(program, carry, settings, steps, seeds)
         slots = recording.slots_for(rows, envs)
         sizes = (spec.observation, *self.hidden, spec.actions)
-        learner = learner_for(Layout(envs, envs, slots, self.chunk), distribution, sizes, self.max_grad_norm)
+        layout = Layout(envs, envs, slots, rows + envs, self.chunk)
+        learner = learner_for(layout, distribution, sizes, spec.recorded, self.max_grad_norm)
         return host_training.train(env, learner, slots, envs, self.horizon, carry, settings, steps, seeds)
 
     def _account(

@@ -26,6 +26,11 @@ class EnvSpec:
     high: tuple[float, ...] = ()
     horizon: int | None = None  # the environment's own time limit, in steps
 
+    @property
+    def recorded(self) -> int:
+        """Numbers that one action is recorded as: its dimensions, or its index."""
+        return 1 if self.discrete else self.actions
+
 
 class Arrival(NamedTuple):
     """What some environments did; n of them, in no particular order."""

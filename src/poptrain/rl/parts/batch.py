@@ -34,6 +34,7 @@ class Layout(NamedTuple):
     num_envs: int
     stride: int  # rows of a slot: num_envs times the members that share the arrays
     slots: int
+    rows: int  # transitions of the greatest batch
     chunk: int  # rows that are processed at once
 
     @property
@@ -41,7 +42,12 @@ class Layout(NamedTuple):
         """Local rows that working memory needs: one member's slots, up to a whole number of chunks."""
         return -(-self.slots * self.num_envs // self.chunk) * self.chunk
 
-    def rows(self, batch: Batch, local: Any) -> Any:
+    @property
+    def table_rows(self) -> int:
+        """Rows of a table of all transitions, up to a whole number of chunks."""
+        return -(-self.rows // self.chunk) * self.chunk
+
+    def find(self, batch: Batch, local: Any) -> Any:
         """Returns the rows of the shared arrays of some local rows."""
         slot = (batch.first_slot + local // self.num_envs) % self.slots
         return slot * self.stride + batch.lane + local % self.num_envs
@@ -53,4 +59,4 @@ class Layout(NamedTuple):
     def real(self, batch: Batch, local: Any) -> Any:
         """Returns where local rows are transitions: 1.0, else 0.0."""
         inside = local < batch.ticks * self.num_envs
-        return jnp.where(inside & (batch.marks[self.rows(batch, local)] != RESET), 1.0, 0.0)
+        return jnp.where(inside & (batch.marks[self.find(batch, local)] != RESET), 1.0, 0.0)

@@ -16,9 +16,10 @@ from poptrain.rl.envs.spec import DeviceEnv
 from poptrain.rl.parts.batch import Batch, Layout
 from poptrain.rl.parts.distributions import Distribution
 from poptrain.rl.parts.gae import GOES_ON, TERMINATED, TRUNCATED
-from poptrain.rl.parts.learner import DIAGNOSTICS, learn, make_scratch
+from poptrain.rl.parts.learner import DIAGNOSTICS, learn
 from poptrain.rl.parts.networks import forward
 from poptrain.rl.parts.normaliser import normalise
+from poptrain.rl.parts.table import make_scratch
 from poptrain.rl.parts.value_scale import in_units
 
 PAGE = 64  # ticks that are moved into or out of the ring at once
@@ -48,7 +49,7 @@ class Program:
         lead, spec = (self.layout.slots, self.members, self.layout.num_envs), self.env.spec
         return {
             "observations": jnp.zeros((*lead, spec.observation)),
-            "actions": jnp.zeros((*lead, 1 if spec.discrete else spec.actions)),
+            "actions": jnp.zeros((*lead, spec.recorded)),
             "rewards": jnp.zeros(lead),
             "marks": jnp.zeros(lead, jnp.uint8),
             "bootstrap": jnp.zeros(lead),
@@ -71,8 +72,8 @@ class Program:
             "returns": jnp.zeros((self.members, LOG)), "episodes": zero.astype(jnp.int32), "sum": zero, "lengths": zero,
             "updates": zero.astype(jnp.int32), "diagnostics": jnp.full((self.members, len(DIAGNOSTICS)), jnp.nan),
         }  # fmt: skip
-        outputs = self.env.spec.actions
-        scratch = make_scratch(self.layout, outputs, (self.members,) if self.together else ())
+        spec, many = self.env.spec, (self.members,) if self.together else ()
+        scratch = make_scratch(self.layout, spec.observation, spec.recorded, spec.actions, many)
         envs = self.layout.num_envs
 
         def tick(_: Any, carry: Any) -> Any:

@@ -53,7 +53,7 @@ def train(
         Seat(
             spec,
             take({name: carry[name] for name in LEARNED}, i),
-            unpack(carry["buffer"], i, Recording(slots, num_envs, spec.observation, 1 if spec.discrete else spec.actions)),
+            unpack(carry["buffer"], i, Recording(slots, num_envs, spec.observation, spec.recorded)),
             of_member(hparams, i),
             int(seeds[i]),
             num_envs,

@@ -13,13 +13,14 @@ import numpy as np
 from poptrain._jax import jax
 from poptrain.rl.parts.batch import Batch, Layout
 from poptrain.rl.parts.distributions import Distribution
-from poptrain.rl.parts.learner import Scratch, learn, make_scratch
+from poptrain.rl.parts.learner import learn
+from poptrain.rl.parts.table import Scratch, make_scratch
 
 
 class Learner:
     """`learn` for one member, compiled at the first call and never again, from as many threads as there are cores."""
 
-    def __init__(self, layout: Layout, distribution: Distribution, outputs: int, max_grad_norm: float):
+    def __init__(self, layout: Layout, distribution: Distribution, sizes: tuple[int, ...], action: int, max_grad_norm: float):
         def program(state: Any, batch: Batch, scratch: Scratch, hparams: Any, seed: Any, update: Any) -> Any:
             key = jax.random.fold_in(jax.random.key(seed), update)
             return update_member(state, batch, scratch, hparams, key)
@@ -27,7 +28,7 @@ class Learner:
         update_member = partial(learn, layout=layout, distribution=distribution, max_grad_norm=max_grad_norm)
         self._program = jax.jit(program, donate_argnames="scratch")
         self._compiled: Any = None
-        self._make_scratch = partial(make_scratch, layout, outputs)
+        self._make_scratch = partial(make_scratch, layout, sizes[0], action, sizes[-1])
         self._spare: list[Scratch] = []  # as many as ever learned at once
         self._threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="poptrain-learner")
 
@@ -51,6 +52,11 @@ class Learner:
 
 
 @lru_cache(maxsize=16)
-def learner_for(layout: Layout, distribution: Distribution, sizes: tuple[int, ...], max_grad_norm: float) -> Learner:
-    """Returns the one `Learner` of this process for these settings; `sizes` are those of all layers of the policy."""
-    return Learner(layout, distribution, sizes[-1], max_grad_norm)
+def learner_for(layout: Layout, distribution: Distribution, sizes: tuple[int, ...], action: int, max_grad_norm: float) -> Learner:
+    """Returns the one `Learner` of this process for these settings.
+
+    Args:
+        sizes: of the policy's layers, from the observation to the outputs.
+        action: numbers that an action is recorded as.
+    """
+    return Learner(layout, distribution, sizes, action, max_grad_norm)
