@@ -24,7 +24,7 @@ from poptrain.cli.live import Live
 from poptrain.cli.show import overview
 from poptrain.errors import Suspended
 from poptrain.log import Log, MemoryLog
-from poptrain.record import read
+from poptrain.record import exists, read
 
 SRC = str(Path(pt.__file__).parents[1])
 
@@ -224,7 +224,7 @@ def test_a_run_from_python_needs_the_file_to_be_given(here):
 def test_an_interrupt_exits_with_130_and_resume_continues_exactly(here):
     process = subprocess_cli("run", "slow_experiment.py", "--dir", "run", cwd=here)
     deadline = time.monotonic() + 30
-    while not (Path("run/log-000001.jsonl").exists() and len(read("run").lines) > 6) and time.monotonic() < deadline:
+    while not (exists("run") and len(read("run").lines) > 6) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)

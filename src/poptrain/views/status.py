@@ -168,7 +168,7 @@ def _best(facts: Facts, id: int) -> Best:
 
 
 def _generation(facts: Facts) -> int:
-    seats = facts.seats.values()
+    seats = [seat for seat in facts.seats.values() if "role" not in facts.tasks[seat.head].tags]  # evaluators may be idle
     alive = [seat.done for seat in seats if facts.results[seat.head] is None or facts.ok(seat.head)]
     return min(alive or [seat.done for seat in seats], default=0)
 
@@ -214,7 +214,7 @@ def _limits(stop: Any) -> list[float]:
 def _name(algorithm: Any) -> str:
     """Returns the name of an algorithm from its description: a function, or a dataclass."""
     name = algorithm.get("type", "") if isinstance(algorithm, Mapping) else str(algorithm or "")
-    return {"Pbt": "pbt", "Independent": "independent members"}.get(name, name)
+    return {"Pbt": "pbt", "FirePbt": "fire_pbt", "Independent": "independent members"}.get(name, name)
 
 
 def _warnings(record: Record, facts: Facts) -> tuple[str, ...]:
