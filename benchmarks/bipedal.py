@@ -67,8 +67,10 @@ def stable_baselines_rate(steps: int) -> float:
     """Returns steps per second of one Stable-Baselines3 PPO agent with the same networks, minibatches and epochs."""
     import gymnasium
     import stable_baselines3
+    import torch
     from stable_baselines3.common.vec_env import DummyVecEnv
 
+    torch.set_num_threads(1)  # small networks: its own threads only get into each other's way
     envs = DummyVecEnv([lambda: gymnasium.make(agent.env)] * agent.num_envs)
     model = stable_baselines3.PPO(
         "MlpPolicy", envs, n_steps=256, batch_size=agent.minibatch_size, n_epochs=agent.epochs, seed=0, device="cpu",

@@ -119,7 +119,7 @@ def measure(quick: bool) -> list[dict[str, Any]]:
         figure("best constant learning rate", constant, "Q", "2.43 ± 0.005", abs(constant - 2.43) < 5e-3),
         figure("greedy schedule", myopic, "Q", "2.112 ± 0.001", abs(myopic - 2.112) < 1e-3),
     ]
-    counts = {"PBT22": 20, "FIRE22": 20, "PBT50": 4, "FIRE36": 4, "FIRE50": 4, "random search 22": 4} if quick else {}
+    counts = {"PBT22": 20, "FIRE22": 20, "PBT50": 2, "FIRE36": 2, "FIRE50": 2, "random search 22": 2} if quick else {}
     runs = {name: [trained(algorithm, seed) for seed in range(counts.get(name, 60))] for name, algorithm in methods().items()}
     for name, found in runs.items():
         figures.append(over(f"{name}: best Q, mean", [run["Q"] for run in found], "Q"))

@@ -17,6 +17,7 @@ import numpy as np
 from scipy.stats import wilcoxon
 
 import poptrain as pt
+from benchmarks import toys_fire
 from benchmarks.common import figure, main, over
 
 # -- the quadratic ----------------------------------------------------------------------------------------------------
@@ -115,6 +116,7 @@ def measure(quick: bool) -> list[dict[str, Any]]:
         p = better(found["PBT"], found["random search"])
         if label == "plain":
             figures.append(figure("plain: PBT > random search, paired by seed", p, "p", "< 0.01", p < 0.01, len(few)))
+    figures += toys_fire.measure(quick)
     return figures
 
 

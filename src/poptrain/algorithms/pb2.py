@@ -116,7 +116,7 @@ class Categories(Protocol):
 
     def draw(self, history: History, space: Space, clones: Sequence[Clone]) -> list[dict[str, Value]]: ...
 
-    def kernel(self, groups: tuple[int, ...], names: tuple[str, ...]) -> Kernel: ...
+    def kernel(self, names: tuple[str, ...]) -> Kernel: ...
 
     def pooled(self, rows: int) -> bool:
         """True if a category with so few rows of its own is to learn from the rows of all."""
@@ -130,8 +130,8 @@ class Uniformly:
     def draw(self, history: History, space: Space, clones: Sequence[Clone]) -> list[dict[str, Value]]:
         return [redrawn(history, space, clone) for clone in clones]
 
-    def kernel(self, groups: tuple[int, ...], names: tuple[str, ...]) -> Kernel:
-        return TimeVarying(groups, names)
+    def kernel(self, names: tuple[str, ...]) -> Kernel:
+        return TimeVarying(names)
 
     def pooled(self, rows: int) -> bool:
         return False
@@ -188,8 +188,8 @@ class Suggest:
 
         history, space = segments.history, segments.space
         seen, y = segments.inputs(segments.rows), segments.targets
-        groups, names = tuple(range(1 + len(columns.numeric))), ("score", *(space.names[i] for i in columns.numeric))
-        posterior = surrogate.fit(self.categories.kernel(groups, names), seen, y)
+        kernel = self.categories.kernel(("score", *(space.names[i] for i in columns.numeric)))
+        posterior = surrogate.fit(kernel, seen, y)
         beta = beta_of(self.beta, len(y))
         parents, tasks = pending(history, frozenset(clone.member for clone in clones))
         waiting = segments.at(parents, history.encoded(space)[tasks])

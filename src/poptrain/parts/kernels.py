@@ -5,9 +5,12 @@
     t               `Inputs.time`        when a segment began, in intervals; shape (n,)
     x               `Inputs.units`       the score before, then the hyperparameters, each in [0, 1]; shape (n, d)
     c               `Inputs.categories`  the index of each categorical's option; shape (n, m)
-    k_SE            `SquaredExponential`  exp(-½ Σ (u_i - v_i)² / l_i²), a length-scale for each group of columns
+    k_SE            in `TimeVarying`     exp(-½ Σ (u_i - v_i)² / l_i²)
     (1-ε)^(|Δt|/2)  `forgetting`         what is left after |Δt| intervals; ε = 0 nothing is forgotten, ε = 1 everything
-    σ_f², l, ε, λ   `theta`              unconstrained: log σ_f², log l per group, logit(2ε), logit λ
+    σ_f², l, ε, λ   `theta`              unconstrained: log σ_f², log l, log l_i/l per column, logit(2ε), logit λ
+
+Every column has a length-scale of its own, l_i = l δ_i with δ_i log-normal around 1 (sd 0.25): few rows give one common
+length, many rows tell the columns apart (docs/decisions.md has the comparison with one length and with free ones).
 
 Departures from the reference code: derivatives are right (checked by finite differences; the reference's length-scale
 derivative has the wrong sign), ε stays inside [0, ½] and λ inside [0, 1] by their transforms, time is counted in intervals and
@@ -16,7 +19,6 @@ not scaled to the run, and the diagonal comes from the formula.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -56,7 +58,6 @@ class Hyper(NamedTuple):
     high: float
     mean: float
     sd: float
-    show: Callable[[float], float] = math.exp
 
 
 Backward = Callable[[np.ndarray], np.ndarray]  # Σ_ij W_ij ∂K_ij/∂θ for a symmetric W; shape (parameters,)
@@ -69,6 +70,10 @@ class Kernel(Protocol):
     def hypers(self) -> tuple[Hyper, ...]: ...
 
     def variance(self, theta: np.ndarray) -> float: ...
+
+    def readable(self, theta: np.ndarray) -> dict[str, float]:
+        """Returns the parameters by name on the scale that people read."""
+        ...
 
     def matrix(self, theta: np.ndarray, a: Inputs, b: Inputs) -> np.ndarray: ...
 
@@ -121,12 +126,19 @@ def forgotten(r: float) -> float:
     return MOST_FORGOTTEN * sigmoid(r)
 
 
+def logarithm(name: str, value: float, other: float, low: float, high: float, sd: float) -> Hyper:
+    """Returns the logarithm of a positive parameter: two starts, bounds, and the sd of its prior around the first start."""
+    start, second, lowest, highest = np.log([value, other, low, high]).tolist()
+    return Hyper(name, (start, second), lowest, highest, start, sd)
+
+
+def _hypers(names: tuple[str, ...]) -> tuple[Hyper, ...]:
+    apart = [Hyper(name, (0.0, 0.0), -3.0, 3.0, 0.0, 0.25) for name in names]
+    return (logarithm("variance", 1.0, 1.0, 0.05, 1000.0, 2.0), logarithm("length", 0.5, 1.0, 0.05, 10.0, 1.0), *apart)
+
+
 def _epsilon(name: str) -> Hyper:
-    return Hyper(name, (-1.386, -4.0), -9.0, 4.0, -2.5, 1.5, forgotten)  # from ε = 0.1 and 0.009; 6e-5 to 0.49
-
-
-def _log(name: str, value: float, other: float, low: float, high: float, sd: float) -> Hyper:
-    return Hyper(name, (float(np.log(value)), float(np.log(other))), float(np.log(low)), float(np.log(high)), float(np.log(value)), sd)
+    return Hyper(name, (-1.386, -4.0), -9.0, 4.0, -5.0, 2.0)  # starts at ε = 0.1 and 0.009; between 6e-5 and 0.49
 
 
 # -- kernels ----------------------------------------------------------------------------------------------------------
@@ -136,22 +148,23 @@ class TimeVarying:
     """σ_f² k_SE (1-ε)^(|Δt|/2), and with `apart` nothing between different categories: one process for each of them.
 
     Args:
-        groups: for each column of `units`, the length-scale it uses, counted from 0.
-        names: of the length-scales.
+        names: of the columns of `units`.
         apart: rows of different categories are independent, under shared parameters.
     """
 
-    def __init__(self, groups: tuple[int, ...], names: tuple[str, ...], apart: bool = False):
-        self.groups, self.names, self.apart = np.asarray(groups, int), names, apart
-        lengths = [_log(f"length {name}", 0.5, 1.0, 0.05, 5.0, 1.0) for name in names]
-        self.hypers = (_log("variance", 1.0, 1.0, 0.05, 20.0, 1.0), *lengths, _epsilon("forgetting"))
+    def __init__(self, names: tuple[str, ...], apart: bool = False):
+        self.names, self.apart = names, apart
+        self.hypers = (*_hypers(names), _epsilon("forgetting"))
 
     def variance(self, theta: np.ndarray) -> float:
         return float(np.exp(theta[0]))
 
     def lengths(self, theta: np.ndarray) -> np.ndarray:
         """Returns the length-scale of every column; shape (d,)."""
-        return np.exp(theta[1:-1])[self.groups]
+        return np.exp(theta[1] + theta[2:-1])
+
+    def readable(self, theta: np.ndarray) -> dict[str, float]:
+        return {**_readable(self, theta), "forgetting": forgotten(theta[-1])}
 
     def matrix(self, theta: np.ndarray, a: Inputs, b: Inputs) -> np.ndarray:
         lengths = self.lengths(theta)
@@ -170,7 +183,7 @@ class TimeVarying:
 
         def backward(weight: np.ndarray) -> np.ndarray:
             weighted = weight * kernel
-            by_length = _by_length(weighted, scaled, self.groups, len(self.names))
+            by_length = _by_length(weighted, scaled)
             # dK/dε = -K |Δt| / (2 (1-ε)),  dε/dr = ε (1 - ε/ε_max)
             by_epsilon = -0.5 * np.vdot(weighted, gaps) / (1 - epsilon) * epsilon * (1 - epsilon / MOST_FORGOTTEN)
             return np.concatenate([[weighted.sum()], by_length, [by_epsilon]])
@@ -192,19 +205,21 @@ class Mixed:
     k₁ = k_SE (1-ε₁)^(|Δt|/2) over `units`; k₂ = overlap(c, c') (1-ε₂)^(|Δt|/2) over the categories.
     """
 
-    def __init__(self, groups: tuple[int, ...], names: tuple[str, ...]):
-        self.groups, self.names = np.asarray(groups, int), names
-        lengths = [_log(f"length {name}", 0.5, 1.0, 0.05, 5.0, 1.0) for name in names]
-        mix = Hyper("mixing", (0.0, 0.0), -6.0, 6.0, 0.0, 1.5, sigmoid)
-        self.hypers = (_log("variance", 1.0, 1.0, 0.05, 20.0, 1.0), *lengths,
-                       _epsilon("forgetting"), _epsilon("forgetting of categories"), mix)  # fmt: skip
+    def __init__(self, names: tuple[str, ...]):
+        self.names = names
+        mix = Hyper("mixing", (0.0, 0.0), -6.0, 6.0, 0.0, 1.5)
+        self.hypers = (*_hypers(names), _epsilon("forgetting"), _epsilon("forgetting of categories"), mix)
 
     def variance(self, theta: np.ndarray) -> float:
         return float(np.exp(theta[0]))
 
     def lengths(self, theta: np.ndarray) -> np.ndarray:
         """Returns the length-scale of every column; shape (d,)."""
-        return np.exp(theta[1:-3])[self.groups]
+        return np.exp(theta[1] + theta[2:-3])
+
+    def readable(self, theta: np.ndarray) -> dict[str, float]:
+        epsilons = {"forgetting": forgotten(theta[-3]), "forgetting of categories": forgotten(theta[-2])}
+        return {**_readable(self, theta), **epsilons, "mixing": sigmoid(theta[-1])}
 
     def matrix(self, theta: np.ndarray, a: Inputs, b: Inputs) -> np.ndarray:
         return self._mix(theta, *self._pair(theta, a, b, gaps(a.time, b.time)))
@@ -217,7 +232,7 @@ class Mixed:
             variance, mix = self.variance(theta), sigmoid(theta[-1])
             by_k1 = weight * variance * ((1 - mix) / 2 + mix * k2) * k1
             by_k2 = weight * variance * ((1 - mix) / 2 + mix * k1) * k2
-            by_length = _by_length(by_k1, a.units / self.lengths(theta), self.groups, len(self.names))
+            by_length = _by_length(by_k1, a.units / self.lengths(theta))
             by_epsilons = []
             for r, weighted in ((theta[-3], by_k1), (theta[-2], by_k2)):
                 epsilon = forgotten(r)
@@ -244,7 +259,12 @@ class Mixed:
         return self.variance(theta) * ((1 - mix) / 2 * (k1 + k2) + mix * k1 * k2)
 
 
-def _by_length(weighted: np.ndarray, scaled: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray:
-    """Returns Σ_ij A_ij (u_i - u_j)² summed within each group, without an (n, n, d) array; A symmetric."""
+def _by_length(weighted: np.ndarray, scaled: np.ndarray) -> np.ndarray:
+    """Returns Σ_ij A_ij (u_i - u_j)², its sum over the columns first, without an (n, n, d) array; A symmetric."""
     columns = 2 * (weighted.sum(1) @ (scaled * scaled) - np.einsum("ij,ij->j", scaled, weighted @ scaled))
-    return np.bincount(groups, columns, count) if count else np.empty(0)
+    return np.concatenate([[columns.sum()], columns])
+
+
+def _readable(kernel: TimeVarying | Mixed, theta: np.ndarray) -> dict[str, float]:
+    lengths = {f"length {name}": float(value) for name, value in zip(kernel.names, kernel.lengths(theta), strict=True)}
+    return {"variance": kernel.variance(theta), **lengths}

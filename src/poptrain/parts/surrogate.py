@@ -19,10 +19,10 @@ from scipy.linalg import LinAlgError, solve_triangular
 from scipy.linalg.lapack import dpotrf, dpotri
 from scipy.optimize import minimize
 
-from poptrain.parts.kernels import Backward, Hyper, Inputs, Kernel, gaps
+from poptrain.parts.kernels import Backward, Inputs, Kernel, gaps, logarithm
 
 JITTERS = (1e-8, 1e-6, 1e-4, 1e-2)  # in units of the diagonal, tried in this order
-NOISE = Hyper("noise", (float(np.log(0.05)), float(np.log(0.5))), float(np.log(1e-4)), float(np.log(3.0)), float(np.log(0.05)), 1.5)
+NOISE = logarithm("noise", 0.05, 0.5, 1e-4, 3.0, 1.5)
 FEW, ITERATIONS, POLISH = 128, 40, 8
 
 
@@ -44,8 +44,7 @@ class Posterior:
 
     def parameters(self) -> dict[str, float]:
         """Returns the fitted parameters by name, on the scale that people read: variances, length-scales, ε, λ."""
-        hypers = (*self.kernel.hypers, NOISE)
-        return {hyper.name: hyper.show(value) for hyper, value in zip(hypers, self.theta.tolist(), strict=True)}
+        return {**self.kernel.readable(self.theta[:-1]), "noise": self.noise}
 
     def ask(self, at: Inputs) -> tuple[np.ndarray, np.ndarray]:
         """Returns mean and standard deviation (without noise) at some inputs; shapes (m,)."""
