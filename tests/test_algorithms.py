@@ -47,6 +47,16 @@ ROWS = {
 }
 
 
+_SMALL = {"population": 4, "interval": 17, "window": 8, "exploit": pt.truncation(0.5)}  # a window of 8 keeps the fits short
+ROWS |= {
+    "pb2": (lambda space: pt.pb2(space, **_SMALL), {"rank_based": False}),  # a process is invariant to affine transforms only
+    "pb2 async": (lambda space: pt.pb2(space, sync=False, **_SMALL), {"rank_based": False, "sync": False}),
+    "pb2_mult": (lambda space: pt.pb2_mult(space, **_SMALL), {"rank_based": False}),
+    "pb2_mix": (lambda space: pt.pb2_mix(space, **_SMALL), {"rank_based": False}),
+    "pb2_mix async": (lambda space: pt.pb2_mix(space, sync=False, **_SMALL), {"rank_based": False, "sync": False}),
+}
+
+
 @pytest.mark.parametrize("row", ROWS)
 class TestLaws(AlgorithmContract):
     @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from poptrain._jax import jax
 from poptrain.errors import UsageError
 from poptrain.rl import PPO
 from poptrain.rl.agents import ppo
-from poptrain.rl.parts import device_interval
+from poptrain.rl.parts import device_interval, device_training
 from poptrain.rl.parts.host_training import SEEDS, evaluation_seeds, training_seeds
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fewer than the longest episode")
@@ -158,6 +158,12 @@ def test_a_lone_update_spans_intervals_without_losing_a_row():
     assert 750 - 600 <= fill[2] <= 750 - 596 and carry["buffer"]["marks"].shape[1] == carry["buffer"]["ticks"].max()
 
 
+def test_a_batch_smaller_than_one_tick_is_learned_from_at_every_tick():
+    agent = PPO(env="Pendulum-v1", horizon=5, **SMALL | {"train_batch_size": 1, "minibatch_size": 4})
+    carry, metrics = agent.train(agent.init({}, [1]), {}, 48, [1])
+    assert metrics["updates"].tolist() == [12] and np.isfinite(metrics["score"]).all()  # ticks of resets make no batch
+
+
 def test_the_score_is_the_mean_of_the_returns_or_the_last_known():
     agent, seeds = PPO(env="jax/Pendulum-v1", **SMALL), np.asarray([1, 2])
     carry, metrics = agent.train(agent.init({}, seeds), {}, 100, seeds)
@@ -255,3 +261,13 @@ def test_wrong_hyperparameters_are_named(hparams, message):
 def test_an_agent_can_be_pickled_and_compared():
     agent = PPO(env="jax/Pendulum-v1", hidden=[16, 16])
     assert pickle.loads(pickle.dumps(agent)) == agent and agent.population and hash(agent)
+
+
+@pytest.mark.parametrize("env", ["jax/Pendulum-v1", "jax/CartPole-v1"])
+def test_the_number_of_cores_changes_no_bit(env, monkeypatch):
+    agent, seeds = PPO(env=env, **SMALL), np.asarray([1, 2, 3, 4, 5])
+    start, carries = agent.init({}, seeds), []
+    for cores in (1, 2):
+        monkeypatch.setattr(device_training, "cores", lambda: cores)  # noqa: B023
+        carries.append(agent.train(start, {}, 600, seeds)[0])
+    assert same(*carries)

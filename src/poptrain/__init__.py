@@ -18,7 +18,7 @@ from importlib import import_module
 from typing import Any
 
 from poptrain import errors
-from poptrain.algorithms import fire_pbt, grid_search, pb2, pbt, random_search
+from poptrain.algorithms import fire_pbt, grid_search, pb2, pb2_mix, pb2_mult, pbt, random_search
 from poptrain.core import History, Lost, Result, Task, rank
 from poptrain.errors import PoptrainError, UsageError, did_you_mean
 from poptrain.experiment import Experiment
@@ -34,10 +34,11 @@ from poptrain.trainable import Trainable, jax_trainable
 __version__ = "0.1.0"
 
 __all__ = [
-    "Choice", "Complement", "Experiment", "History", "Int", "LogInt", "LogUniform", "Lost", "Ordinal", "PoptrainError", "Result",
-    "Run", "Space", "Task", "Trainable", "Uniform", "UsageError", "additive", "any_of", "errors", "executors", "fire_pbt",
-    "generations", "grid_search", "jax_trainable", "nested", "open_run", "pb2", "pbt", "perturb", "random_search", "rank",
-    "resample", "resume", "rng", "run", "score", "seconds", "steps", "tournament", "truncation", "welch",
+    "Choice", "Complement", "Experiment", "History", "Int", "LogInt", "LogUniform", "Lost", "Ordinal", "PoptrainError",
+    "Result", "Run", "Space", "Task", "Trainable", "Uniform", "UsageError", "additive", "any_of", "errors", "executors",
+    "fire_pbt", "generations", "grid_search", "jax_trainable", "nested", "open_run", "pb2", "pb2_mix", "pb2_mult", "pbt",
+    "perturb", "random_search", "rank", "resample", "resume", "rng", "run", "score", "seconds", "steps", "tournament",
+    "truncation", "welch",
 ]  # fmt: skip
 
 _MODULES = ("executors", "views", "plots", "rl", "testing")

@@ -3,7 +3,8 @@
 from poptrain.algorithms.fire_pbt import fire_pbt
 from poptrain.algorithms.grid_search import grid_search
 from poptrain.algorithms.pb2 import pb2
+from poptrain.algorithms.pb2_mix import pb2_mix, pb2_mult
 from poptrain.algorithms.pbt import pbt
 from poptrain.algorithms.random_search import random_search
 
-__all__ = ["fire_pbt", "grid_search", "pb2", "pbt", "random_search"]
+__all__ = ["fire_pbt", "grid_search", "pb2", "pb2_mix", "pb2_mult", "pbt", "random_search"]

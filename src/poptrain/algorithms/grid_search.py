@@ -29,6 +29,8 @@ def grid_search(space: Space, *, levels: int | Mapping[str, int] = 3, interval: 
     rounds.check_interval("grid_search", interval)
     for level in levels.values() if isinstance(levels, Mapping) else (levels,):
         if isinstance(level, bool) or not isinstance(level, int) or level < 1:
-            raise UsageError(f"grid_search: levels={levels!r}, expected a whole number from 1, or one for each parameter by name.")
+            raise UsageError(
+                f"grid_search: levels={levels!r}, expected a whole number from 1, or one for each parameter by name."
+            )
     points = space.grid(levels)
     return Independent(space, interval, len(points), tuple(FrozenDict(point) for point in points))

@@ -23,9 +23,9 @@ Departures from the paper: the window is the larger of the last 200 rows and the
 of a search over its length; scales of parameters are used (log types are modelled in the log); a `Choice` is redrawn uniformly,
 as in PBT, and a static parameter is an input that is not changed.
 Departures from the reference code: √β σ instead of √β σ²; the context is that of the *next* interval; members are evaluated
-before the first one, so that the first exploit has rows; noise is learned, all parameters are bounded, derivatives are right; pending
-points change the variance alone, and are the survivors and, in asynchronous runs, every open segment; whole numbers are
-rounded, not cut; nothing is random but by key, and too little or unusable data give a uniform draw with its reason in the note.
+before the first one, so that the first exploit has rows; noise is learned, all parameters are bounded, derivatives are right;
+pending points change the variance alone, and are the survivors and, in asynchronous runs, every open segment; whole numbers
+are rounded, not cut; nothing is random but by key, and too little or unusable data give a uniform draw with its reason in the note.
 """
 
 from __future__ import annotations
@@ -191,9 +191,12 @@ class Suggest:
         kernel = self.categories.kernel(("score", *(space.names[i] for i in columns.numeric)))
         posterior = surrogate.fit(kernel, seen, y)
         beta = beta_of(self.beta, len(y))
+        pool = (
+            surrogate.condition(TimeVarying(kernel.names), posterior.theta, seen, y) if self.categories.pooled(0) else posterior
+        )
         parents, tasks = pending(history, frozenset(clone.member for clone in clones))
         waiting = segments.at(parents, history.encoded(space)[tasks])
-        posterior = posterior.with_pending(waiting)
+        posterior, pool = posterior.with_pending(waiting), pool.with_pending(waiting)
         scores = np.array([history.score(clone.parent) for clone in clones])
         order = rank(scores, rng(history.seed, history.n, "order"))[::-1]
         proposals: dict[int, Proposal] = {}
@@ -202,13 +205,15 @@ class Suggest:
             hparams = finished(space, clone, {**clone.hparams, **drawn[index]})
             parent = np.array([clone.parent])
             question = _question(space, columns, segments.at(parent, space.encode(hparams)[None]), waiting)
-            chosen = maximise(posterior, question, beta, rng(history.seed, clone.id, "acquisition"))
+            like = (seen.categories == question.row.categories).all(1).sum()
+            model = pool if self.categories.pooled(int(like)) else posterior
+            chosen = maximise(model, question, beta, rng(history.seed, clone.id, "acquisition"))
             values = {space.names[i]: space[space.names[i]].decode(u) for i, u in zip(columns.free, chosen.tolist(), strict=True)}
             hparams = finished(space, clone, {**hparams, **values})
             row = segments.at(parent, space.encode(hparams)[None])
-            mean, sd = posterior.ask(row)
-            proposals[index] = hparams, self._note(segments, posterior, beta, float(mean[0]), float(sd[0]))
-            posterior, waiting = posterior.with_pending(row), waiting.join(row)
+            mean, sd = model.ask(row)
+            proposals[index] = hparams, self._note(segments, model, beta, float(mean[0]), float(sd[0]))
+            posterior, pool, waiting = posterior.with_pending(row), pool.with_pending(row), waiting.join(row)
         return [proposals[index] for index in range(len(clones))]
 
     def _note(self, segments: Segments, posterior: Any, beta: float, mean: float, sd: float) -> dict[str, Value]:

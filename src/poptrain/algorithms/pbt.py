@@ -102,7 +102,9 @@ def make(
     rounds.check_population(what, population, initial)
     rounds.check_interval(what, interval)
     if not hasattr(exploit, "donor"):
-        raise UsageError(f"{what}: exploit={exploit!r}, expected pt.truncation(fraction), pt.welch(alpha, window) or pt.tournament().")
+        raise UsageError(
+            f"{what}: exploit={exploit!r}, expected pt.truncation(fraction), pt.welch(alpha, window) or pt.tournament()."
+        )
     if copy not in get_args(Copy):
         raise UsageError(f"{what}: copy={copy!r}, expected 'both', 'weights' or 'hparams'.{did_you_mean(copy, get_args(Copy))}")
     rounds.check_count(what, "warmup", warmup, 0)
@@ -189,9 +191,7 @@ class Pbt:
     def _tasks(self, history: History, plans: list[_Plan]) -> tuple[Task, ...]:
         """Returns the plans as tasks, after all clones together were given new hyperparameters."""
         clones = [
-            Clone(history.n + index, plan.seat, plan.parent, plan.hparams)
-            for index, plan in enumerate(plans)
-            if plan.cloned
+            Clone(history.n + index, plan.seat, plan.parent, plan.hparams) for index, plan in enumerate(plans) if plan.cloned
         ]
         proposals = iter(self.explore.propose(history, self.space, clones) if clones else ())
         tasks = []

@@ -18,7 +18,7 @@ from poptrain.parts.kernels import Inputs
 if TYPE_CHECKING:
     from poptrain.parts.surrogate import Posterior
 
-CANDIDATES, NEAR, STARTS, CLIMB = 512, 64, 3, 15
+CANDIDATES, NEAR, STARTS, CLIMB = 512, 64, 3, 10
 APART = 1e-3  # L∞ between a suggestion and every pending point, in encoded units
 
 BETAS: dict[str, Callable[[int], float]] = {

@@ -81,8 +81,8 @@ class Kernel(Protocol):
         """Returns K(a, a) and its derivative; `gaps` is |Δt|, which does not change during a fit."""
         ...
 
-    def slope(self, theta: np.ndarray, one: Inputs, b: Inputs, row: np.ndarray) -> np.ndarray:
-        """Returns ∂k(one, b)/∂units of `one`, shape (n, d), given ``row = k(one, b)``."""
+    def slope(self, theta: np.ndarray, one: Inputs, b: Inputs) -> tuple[np.ndarray, np.ndarray]:
+        """Returns k(one, b) and its derivative by the units of `one`; shapes (n,), (n, d)."""
         ...
 
 
@@ -190,8 +190,12 @@ class TimeVarying:
 
         return kernel, backward
 
-    def slope(self, theta: np.ndarray, one: Inputs, b: Inputs, row: np.ndarray) -> np.ndarray:
-        return row[:, None] * (b.units - one.units) / self.lengths(theta) ** 2
+    def slope(self, theta: np.ndarray, one: Inputs, b: Inputs) -> tuple[np.ndarray, np.ndarray]:
+        lengths = self.lengths(theta)
+        apart = (b.units - one.units) / lengths
+        exponent = np.einsum("ij,ij->i", apart, apart) + rate(forgotten(theta[-1])) * np.abs(b.time - one.time)
+        row = self._masked((self.variance(theta) * np.exp(-0.5 * exponent))[None], one, b)[0]
+        return row, row[:, None] * (apart / lengths)
 
     def _masked(self, kernel: np.ndarray, a: Inputs, b: Inputs) -> np.ndarray:
         if self.apart and a.categories.shape[1]:
@@ -243,11 +247,11 @@ class Mixed:
 
         return kernel, backward
 
-    def slope(self, theta: np.ndarray, one: Inputs, b: Inputs, row: np.ndarray) -> np.ndarray:
+    def slope(self, theta: np.ndarray, one: Inputs, b: Inputs) -> tuple[np.ndarray, np.ndarray]:
         mix = sigmoid(theta[-1])
         k1, k2 = (part[0] for part in self._pair(theta, one, b, gaps(one.time, b.time)))
         by_k1 = self.variance(theta) * ((1 - mix) / 2 + mix * k2) * k1
-        return by_k1[:, None] * (b.units - one.units) / self.lengths(theta) ** 2
+        return self._mix(theta, k1, k2), by_k1[:, None] * (b.units - one.units) / self.lengths(theta) ** 2
 
     def _pair(self, theta: np.ndarray, a: Inputs, b: Inputs, gap: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         lengths = self.lengths(theta)

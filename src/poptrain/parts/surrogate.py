@@ -13,10 +13,11 @@ rows; both use exact derivatives. θ is then rounded to three digits, and so are
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.linalg import LinAlgError, solve_triangular
-from scipy.linalg.lapack import dpotrf, dpotri
+from scipy.linalg.lapack import dpotrf, dpotri, dtrtrs
 from scipy.optimize import minimize
 
 from poptrain.parts.kernels import Backward, Inputs, Kernel, gaps, logarithm
@@ -56,11 +57,10 @@ class Posterior:
 
     def slopes(self, one: Inputs) -> tuple[float, float, np.ndarray, np.ndarray]:
         """Returns mean, standard deviation and their derivatives by the units, at one input; shapes (), (), (d,), (d,)."""
-        row = self.kernel.matrix(self.theta[:-1], one, self.spread)[0]
-        slope = self.kernel.slope(self.theta[:-1], one, self.spread, row)
+        row, slope = self.kernel.slope(self.theta[:-1], one, self.spread)
         n = len(self.alpha)
-        half = solve_triangular(self.factor, row, lower=True, check_finite=False)
-        whole = solve_triangular(self.factor, half, lower=True, trans=1, check_finite=False)
+        half = dtrtrs(self.factor, row, lower=1)[0]
+        whole = dtrtrs(self.factor, half, lower=1, trans=1)[0]
         sd = float(np.sqrt(max(self.kernel.variance(self.theta[:-1]) - half @ half, 1e-12)))
         return float(row[:n] @ self.alpha), sd, self.alpha @ slope[:n], -(whole @ slope) / sd
 
@@ -85,6 +85,8 @@ def fit(kernel: Kernel, inputs: Inputs, y: np.ndarray) -> Posterior:
         LinAlgError: no jitter made the covariance positive definite.
     """
     hypers = (*kernel.hypers, NOISE)
+    if not y.any():  # nothing to learn from: the prior, whose spread fills the space
+        return condition(kernel, np.array([hyper.starts[0] for hyper in hypers]), inputs, y)
     bounds = [(hyper.low, hyper.high) for hyper in hypers]
     few = np.unique(np.linspace(0, len(y) - 1, min(FEW, len(y))).round().astype(int))
     target = _Target(kernel, inputs.rows(few), y[few])
@@ -155,7 +157,9 @@ class _Target:
         return float(value), slope
 
 
-def _minimised(target: _Target, start: np.ndarray, bounds: list[tuple[float, float]], iterations: int) -> tuple[float, np.ndarray]:
+def _minimised(
+    target: _Target, start: np.ndarray, bounds: list[tuple[float, float]], iterations: int
+) -> tuple[float, np.ndarray]:
     options = {"maxiter": iterations, "maxfun": 2 * iterations, "ftol": 1e-9, "gtol": 1e-4}
     found = minimize(target, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     return float(found.fun), np.asarray(found.x)

@@ -75,11 +75,12 @@ class Segments:
 
     @cached_property
     def scale(self) -> tuple[float, float]:
-        """Mean and standard deviation of the winsorised gains; (0, 0) if they are all equal."""
+        """Mean and standard deviation of the winsorised gains; (0, 0) if they are all equal, or too large to square."""
         clipped = winsorised(self.gains)
         size = np.abs(self.history.scores[self.rows]).max(initial=0) / max(int(self.steps.max(initial=1)), 1)
-        sd = float(clipped.std())
-        return (float(clipped.mean()), sd) if sd > 1e-12 * size else (0.0, 0.0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, sd = float(clipped.mean()), float(clipped.std())
+        return (mean, sd) if np.isfinite(mean) and 1e-12 * size < sd < np.inf else (0.0, 0.0)
 
     @cached_property
     def steps(self) -> np.ndarray:

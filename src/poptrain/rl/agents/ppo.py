@@ -26,7 +26,7 @@ K, M, N T       epochs,             passes over a batch, rows of a gradient, row
 *Departures from the paper.* Clipping and the adaptive KL penalty act together, as in RLlib (kl_coeff 0 leaves the clip alone);
 beta moves by 1.5 and 0.5 beyond 2 and 0.5 times the target. Advantages are standardised per batch, observations by a running
 filter, gradients clipped by their global norm. Policy and value network share nothing.
-*Departures from RLlib.* The value loss is not clipped. A batch is the greatest number of whole ticks (one step of all the
+*Departures from RLlib.* The value loss is not clipped, and the value network is rescaled to the returns. A batch is the greatest number of whole ticks (one step of all the
 member's environments) within train_batch_size, never more; the rows that do not fill a last minibatch are left out of
 that epoch. The observation filter stands still while a batch is collected.
 """
@@ -48,7 +48,7 @@ from poptrain.rl.parts import device_training, host_training, recording
 from poptrain.rl.parts.actor import Actor, Noise
 from poptrain.rl.parts.adam import init_adam
 from poptrain.rl.parts.batch import Layout
-from poptrain.rl.parts.device_interval import program_for
+from poptrain.rl.parts.device_interval import Program, program_for
 from poptrain.rl.parts.distributions import CATEGORICAL, GAUSSIAN
 from poptrain.rl.parts.evaluation import episode_returns
 from poptrain.rl.parts.hparams import Range, resolve
@@ -150,9 +150,9 @@ class PPO:
         """Returns the carry `steps` environment steps on, and the metrics of the way.
 
         A pure function, bit for bit. On the host exactly `steps` are trained; in JAX environments they are rounded up to
-        whole ticks. ``score`` is the mean return of the training episodes that ended; if none did, the
-        last known one; if none ever has, the mean return so far of those that run. It is NaN for a member whose parameters
-        are no longer finite. `steps` 0 trains nothing: the score is then the mean over one episode in each environment.
+        whole ticks. ``score`` is the mean return of the training episodes that ended; if none did, the last known one; if
+        none ever has, the mean return so far of those that run. It is NaN for a member whose parameters are no longer
+        finite. `steps` 0 trains nothing: the score is then the mean over one episode in each environment.
         """
         seeds = np.asarray(seeds)
         settings = self._resolve(hparams, len(seeds))
@@ -168,8 +168,7 @@ class PPO:
 
     def gather(self, lanes: Sequence[tuple[dict[str, Any], int]]) -> dict[str, Any]:
         """Returns one carry of the given lanes, each (carry, index), as copies; shorter recordings are padded."""
-        longest = max(carry["buffer"]["marks"].shape[1] for carry, _ in lanes)
-        return stack([_padded(take(carry, i), longest) for carry, i in lanes])
+        return recording.gather(lanes)
 
     # -- after training -----------------------------------------------------------------------------------------------
 
@@ -209,13 +208,15 @@ class PPO:
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         env, envs = make(self.env, self.backend), self.num_envs
         spec, distribution = env.spec, CATEGORICAL if env.spec.discrete else GAUSSIAN
-        rows = max(self._capacity(hparams), int(carry["buffer"]["n"].max()))
+        rows = max(self._capacity(hparams), int(carry["buffer"]["n"].max()) + envs)
         if isinstance(env, DeviceEnv):
-            members, slots = len(seeds), device_training.slots_for(rows, envs)
-            layout = Layout(envs, envs * members, slots, slots * envs, self.chunk)
-            horizon = self.horizon or spec.horizon
-            program = program_for(env, members, layout, distribution, horizon, self.max_grad_norm)
-            return device_training.train(program, carry, settings, steps, seeds)
+            slots, horizon = device_training.slots_for(rows, envs), self.horizon or spec.horizon
+
+            def program(members: int) -> Program:
+                layout = Layout(envs, envs * members, slots, slots * envs, self.chunk)
+                return program_for(env, members, layout, distribution, horizon, self.max_grad_norm)
+
+            return device_training.train_in_shares(program, carry, settings, steps, seeds)
         slots = recording.slots_for(rows, envs)
         sizes = (spec.observation, *self.hidden, spec.actions)
         layout = Layout(envs, envs, slots, rows + envs, self.chunk)
@@ -251,15 +252,6 @@ class PPO:
 
 def _known(new: np.ndarray, old: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(new), new, old)
-
-
-def _padded(lane: dict[str, Any], ticks: int) -> dict[str, Any]:
-    """One member's carry with its recording padded to `ticks`."""
-    buffer = {
-        name: np.pad(array, [(0, ticks - len(array))] + [(0, 0)] * (array.ndim - 1)) if array.ndim else array
-        for name, array in lane["buffer"].items()
-    }
-    return lane | {"buffer": buffer}
 
 
 _RANGES = {

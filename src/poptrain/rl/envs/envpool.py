@@ -7,7 +7,6 @@ one is made for every interval, in milliseconds, with one seed per environment, 
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Sequence
 from functools import lru_cache
@@ -18,6 +17,7 @@ import numpy as np
 
 from poptrain.rl.envs.spaces import describe, flatten
 from poptrain.rl.envs.spec import Arrival, EnvSpec, HostBackend
+from poptrain.rl.parts.cores import cores
 
 
 def names() -> list[str]:
@@ -44,7 +44,7 @@ class _Pool:
                 spec.name,
                 num_envs=len(seeds),
                 batch_size=group,
-                num_threads=min(len(seeds), _cores()),
+                num_threads=min(len(seeds), cores()),
                 seed=[int(seed) for seed in seeds],
                 **limit,
             )
@@ -61,10 +61,6 @@ class _Pool:
 
     def close(self) -> None:
         self.pool.close()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _quiet() -> warnings.catch_warnings:

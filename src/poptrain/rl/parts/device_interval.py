@@ -9,6 +9,7 @@ all at once. Episodes go on from one interval to the next: their states are part
 from __future__ import annotations
 
 from functools import lru_cache, partial
+from threading import Lock
 from typing import Any
 
 from poptrain._jax import jax, jnp
@@ -41,7 +42,14 @@ class Program:
         self.empty_ring = jax.jit(self._empty_ring)
         self.put = jax.jit(self._put, donate_argnums=0)
         self.get = jax.jit(self._get)
-        self.run = jax.jit(self._run, donate_argnames="ring")
+        self._lock, self._compiled = Lock(), None
+
+    def run(self, *arguments: Any) -> Any:
+        """Returns what `_run` does; compiled once, whichever thread comes first."""
+        with self._lock:
+            if self._compiled is None:
+                self._compiled = jax.jit(self._run, donate_argnames="ring").lower(*arguments).compile()
+        return self._compiled(*arguments)
 
     # -- the ring -----------------------------------------------------------------------------------------------------
 

@@ -1,18 +1,24 @@
 """Training with environments inside the program: a carry goes in, the program runs, a carry comes out.
 
 The ring of ticks has the capacity of the greatest batch; a carry holds what is filled. It moves in pages of one size, so
-that nothing depends on how much that is.
+that nothing depends on how much that is. On CPUs, where a program keeps one core busy, each core runs it for its share of
+the members.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from poptrain._jax import jax
+from poptrain.rl.parts import device_interval
+from poptrain.rl.parts.cores import cores
 from poptrain.rl.parts.device_interval import FIELDS, LOG, PAGE, Program, resetter
 from poptrain.rl.parts.learner import DIAGNOSTICS, LEARNED
+from poptrain.rl.parts.recording import gather
 
 
 def slots_for(rows: int, num_envs: int) -> int:
@@ -44,6 +50,33 @@ def fresh_world(env: Any, num_envs: int, seeds: np.ndarray) -> dict[str, Any]:
         "running": np.zeros(lead, np.float32),
         "length": np.zeros(lead, np.int32),
     }
+
+
+def train_in_shares(
+    program: Callable[[int], Program], carry: dict[str, Any], hparams: dict[str, np.ndarray], steps: int, seeds: np.ndarray
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns what `train` does, from one program for all members, or on CPUs one share of them on every core.
+
+    Shares are of one width, so that there is one program to compile; the last one is filled up with copies. They have at
+    least two members: a batch of one is multiplied in another order by XLA, and results should not depend on the cores.
+    """
+    members = len(seeds)
+    shares = 1 if device_interval.accelerated() else max(1, min(cores(), members // 2))
+    if shares == 1:
+        return train(program(members), carry, hparams, steps, seeds)
+    width = -(-members // shares)
+    lanes = [[min(first + i, members - 1) for i in range(width)] for first in range(0, members, width)]
+
+    def one(own: list[int]) -> tuple[dict[str, Any], dict[str, Any]]:
+        settings = {name: column[own] for name, column in hparams.items()}
+        part = gather([({name: carry[name] for name in (*LEARNED, "buffer", "env")}, i) for i in own])
+        return train(program(width), part, settings, steps, seeds[own])
+
+    with ThreadPoolExecutor(len(lanes)) as threads:
+        changed, happened = zip(*threads.map(one, lanes), strict=True)
+    where = [divmod(member, width) for member in range(members)]
+    rows = {name: [happened[share][name][i] for share, i in where] for name in happened[0]}
+    return gather([(changed[share], i) for share, i in where]), {k: v if k == "returns" else np.stack(v) for k, v in rows.items()}
 
 
 def train(

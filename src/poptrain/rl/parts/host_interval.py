@@ -80,8 +80,8 @@ class Seat:
         self.steps += transitions
 
     def full(self) -> bool:
-        """True if the batch is: no further whole tick fits, so that a batch never exceeds train_batch_size."""
-        return self.recording.n + len(self.over) > self.hparams["train_batch_size"]
+        """True if the batch is: no further whole tick fits, so that a batch exceeds train_batch_size only if one tick does."""
+        return self.recording.n > 0 and self.recording.n + len(self.over) > self.hparams["train_batch_size"]
 
     def learned(self, state: dict[str, Any], diagnostics: np.ndarray) -> None:
         """Takes over what the learner returned."""
@@ -119,7 +119,7 @@ def run_interval(seats: Sequence[Seat], simulator: Simulator, learner: Learner, 
                 seats[member].learned(*future.result())
                 ready.append(member)
         elif not flying:
-            raise RuntimeError("the simulator owes nothing and nobody learns")  # cannot happen: a seat is in one of both
+            raise RuntimeError("the simulator owes nothing and nobody learns")  # it would wait for ever
         if flying and not ready:
             arrival = simulator.recv()
             at = arrival.ids

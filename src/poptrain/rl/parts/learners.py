@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache, partial
@@ -12,6 +11,7 @@ import numpy as np
 
 from poptrain._jax import jax
 from poptrain.rl.parts.batch import Batch, Layout
+from poptrain.rl.parts.cores import cores
 from poptrain.rl.parts.distributions import Distribution
 from poptrain.rl.parts.learner import learn
 from poptrain.rl.parts.table import Scratch, make_scratch
@@ -30,7 +30,7 @@ class Learner:
         self._compiled: Any = None
         self._make_scratch = partial(make_scratch, layout, sizes[0], action, sizes[-1])
         self._spare: list[Scratch] = []  # as many as ever learned at once
-        self._threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="poptrain-learner")
+        self._threads = ThreadPoolExecutor(cores(), thread_name_prefix="poptrain-learner")
 
     def submit(self, state: dict[str, Any], batch: Batch, hparams: Mapping[str, np.generic], seed: int, update: int) -> Future:
         """Starts one update; the future holds (state, diagnostics) as numpy. `batch` must stay untouched until then."""

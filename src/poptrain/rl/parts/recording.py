@@ -7,11 +7,13 @@ boundaries, so that XLA's CPU backend reads them in place. In a carry, recording
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from poptrain.rl.parts.batch import Batch
 from poptrain.rl.parts.gae import GOES_ON, RESET, TRUNCATED
+from poptrain.rl.parts.trees import stack, take
 
 FIELDS = ("observations", "actions", "rewards", "marks")
 
@@ -107,3 +109,18 @@ def unpack(buffer: dict[str, np.ndarray], member: int, recording: Recording) -> 
 def empty_buffer(members: int, num_envs: int, observation: int, action: int) -> dict[str, np.ndarray]:
     """Returns the buffer of members that have recorded nothing."""
     return pack([Recording(0, num_envs, observation, action) for _ in range(members)])
+
+
+def gather(lanes: Sequence[tuple[dict[str, Any], int]]) -> dict[str, Any]:
+    """Returns one carry of the given lanes, each (carry with a buffer, index), as copies; shorter recordings are padded."""
+    longest = max(carry["buffer"]["marks"].shape[1] for carry, _ in lanes)
+    return stack([_padded(take(carry, i), longest) for carry, i in lanes])
+
+
+def _padded(lane: dict[str, Any], ticks: int) -> dict[str, Any]:
+    """One member's carry with its recording padded to `ticks`."""
+    buffer = {
+        name: np.pad(array, [(0, ticks - len(array))] + [(0, 0)] * (array.ndim - 1)) if array.ndim else array
+        for name, array in lane["buffer"].items()
+    }
+    return lane | {"buffer": buffer}
