@@ -12,9 +12,6 @@ from poptrain.space import Choice, Int, LogUniform, Ordinal, Space, Uniform
 from poptrain.testing import simulate
 from poptrain.testing.simulate import play, replay
 
-SEEDS = (0, 1, 2)
-ORDERS = ("together", "fifo", "shuffled")
-
 
 def every_kind() -> Space:
     """Returns a space with one parameter of every kind, one of them static."""
@@ -33,6 +30,8 @@ class AlgorithmContract:
     sync = True  # asks only when nobody is pending
     rank_based = True  # invariant to any strictly increasing transform; else to affine ones
     clones = True  # replaces members by clones of others
+    seeds: tuple[int, ...] = (0, 1, 2)  # of the plays; fewer for an algorithm whose decisions are expensive
+    orders: tuple[str, ...] = ("together", "fifo", "shuffled")  # in which results are delivered
 
     def make(self, space: Space) -> Any:
         """Returns the algorithm under test over `space`."""
@@ -42,9 +41,8 @@ class AlgorithmContract:
         return self.make(every_kind())
 
     def plays(self, objective: simulate.Objective = simulate.noisy, **options: Any) -> list[History]:
-        return [
-            play(self.algorithm(), objective, seed=seed, order=order, **options) for seed in SEEDS for order in ORDERS
-        ]
+        pairs = [(seed, order) for seed in self.seeds for order in self.orders]
+        return [play(self.algorithm(), objective, seed=seed, order=order, **options) for seed, order in pairs]
 
     def test_ask_is_pure_and_leaves_its_input_untouched(self) -> None:
         algorithm = self.algorithm()
@@ -97,7 +95,7 @@ class AlgorithmContract:
     def test_order_inside_a_generation_does_not_matter(self) -> None:
         if not self.sync:
             return
-        for seed in SEEDS:
+        for seed in self.seeds:
             together = play(self.algorithm(), simulate.noisy, seed=seed, order="together")
             for order in ("fifo", "lifo", "shuffled"):
                 other = play(self.algorithm(), simulate.noisy, seed=seed, order=order)
@@ -107,7 +105,7 @@ class AlgorithmContract:
         functions = [lambda x: 3 * x + 7]
         if self.rank_based:
             functions += [lambda x: np.exp(x / 4), lambda x: np.cbrt(x)]
-        for seed in SEEDS:
+        for seed in self.seeds:
             plain = play(self.algorithm(), simulate.noisy, seed=seed)
             for function in functions:
                 seen = play(self.algorithm(), simulate.transformed(simulate.noisy, function), seed=seed)
@@ -127,7 +125,7 @@ class AlgorithmContract:
 
     def test_errors_and_lost_checkpoints_are_survived(self) -> None:
         algorithm = self.algorithm()
-        for seed in SEEDS:
+        for seed in self.seeds:
             history = History(seed, 50)
             for number in range(2000):
                 history = history.add(algorithm.ask(history))

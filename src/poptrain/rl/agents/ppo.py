@@ -26,9 +26,10 @@ K, M, N T       epochs,             passes over a batch, rows of a gradient, row
 *Departures from the paper.* Clipping and the adaptive KL penalty act together, as in RLlib (kl_coeff 0 leaves the clip alone);
 beta moves by 1.5 and 0.5 beyond 2 and 0.5 times the target. Advantages are standardised per batch, observations by a running
 filter, gradients clipped by their global norm. Policy and value network share nothing.
-*Departures from RLlib.* The value loss is not clipped, and the value network is rescaled to the returns. A batch is the greatest number of whole ticks (one step of all the
-member's environments) within train_batch_size, never more; the rows that do not fill a last minibatch are left out of
-that epoch. The observation filter stands still while a batch is collected.
+*Departures from RLlib.* The value loss is not clipped, and the value network is rescaled to the returns (`value_scale`). A
+batch is the greatest number of whole ticks (one step of all the member's environments) within train_batch_size, but at
+least one; the rows that do not fill a last minibatch are left out of that epoch. The observation filter stands still
+while a batch is collected.
 """
 
 from __future__ import annotations
