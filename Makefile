@@ -24,7 +24,7 @@ demo: setup
 	$(BIN)/python -m examples.demo $(DEMO)
 
 test: setup
-	$(BIN)/python -m pytest -m 'not heavy'
+	$(BIN)/python -m pytest -m 'not heavy' -n 2 --dist loadfile
 
 test-all: setup-all
 	$(BIN)/python -m pytest -m heavy

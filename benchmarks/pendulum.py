@@ -2,7 +2,8 @@
 
     python -m benchmarks.pendulum [--quick] --json
 
-Compilation is excluded by a first call of every program; the runs of one and of many alternate, because clocks drift.
+On CPUs every core runs the program for its share of the members. Compilation is excluded by a first call of every program;
+the runs of one and of many alternate, because clocks drift.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from benchmarks.common import figure, main, over
 from poptrain.rl import PPO
 
-AGENT = PPO(env="jax/Pendulum-v1", hidden=(64, 64), lr=1e-3, gae_lambda=0.9, discount=0.95)
+AGENT = PPO(env="jax/Pendulum-v1", hidden=(64, 64))
 MEMBERS = 100
 
 
@@ -46,7 +47,7 @@ def measure(quick: bool) -> list[dict[str, Any]]:
         over(f"1 member, {steps:,} steps", [steps / s for s in single], "steps/s"),
         over(f"{MEMBERS} members, {steps:,} steps each, one program", [steps / s for s in many], "steps/s"),
         figure("time per member, 100 members / 1 member", ratio, "", "<= 1", ratio <= 1.0, rounds, float(ratios.std(ddof=1))),
-        over(f"return of the last interval, {MEMBERS} members", scores.tolist(), "return"),
+        over(f"mean return of all training episodes, {MEMBERS} members", scores.tolist(), "return"),
     ]
 
 

@@ -14,6 +14,8 @@ from poptrain.parts.surrogate_data import Columns, Segments, pending
 from poptrain.rng import rng, task_seed
 from poptrain.testing.simulate import constant, noisy, play
 
+pytestmark = pytest.mark.heavy  # minutes of fits: `make test-all`; the laws of every algorithm are in the everyday tests
+
 SPACE = pt.Space(x=pt.Uniform(0.0, 1.0))
 OPTIMUM = 0.7
 

@@ -169,6 +169,7 @@ def regressor(kernel, posterior, names):
     return GaussianProcessRegressor(Equal(), alpha=posterior.noise + 1e-8 * (1 + posterior.noise), optimizer=None)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("n", [3, 40, 200])
 def test_equals_scikit_learn_with_an_equal_kernel(n):
     z, at = inputs(n), inputs(50, 9)
@@ -198,6 +199,7 @@ def test_the_fit_is_as_probable_as_scikit_learns_own_with_learned_noise():
     assert np.abs(mean - theirs.predict(grid)).max() < 0.15
 
 
+@pytest.mark.heavy
 def test_a_fit_to_many_rows_is_nearly_the_best_of_a_longer_search(monkeypatch):
     z = inputs(300)
     y = values(z)
@@ -290,6 +292,7 @@ def question(width, taken=None, snap=lambda p: p, coarse=None):
     return Question(row, np.arange(1, 1 + width), coarse, snap, taken)
 
 
+@pytest.mark.heavy
 def test_the_maximum_of_a_known_quadratic_is_found():
     z = inputs(120)
     posterior = surrogate.fit(KERNELS["varying"], z, values(z, noise=0.01))
