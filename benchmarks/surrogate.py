@@ -160,7 +160,9 @@ def measure(quick: bool) -> list[dict[str, Any]]:
     round_seconds(40, 2)  # the first call imports scipy
     for rows, limit in ((200, 0.15), (300, 0.15), (1000, 1.5)):
         times = round_seconds(rows, 3 if quick else 10)
-        figures.append(over(f"round: fit and 4 suggestions, d = 4, {rows} rows", times, "s", f"<= {limit}", np.median(times) <= limit))
+        figures.append(
+            over(f"round: fit and 4 suggestions, d = 4, {rows} rows", times, "s", f"<= {limit}", np.median(times) <= limit)
+        )
         if rows == 300:
             reference = ray_round_seconds(rows) if ray and not quick else 3.3
             what = "measured" if ray and not quick else "reported, 3.3 s for one suggestion"

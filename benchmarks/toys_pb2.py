@@ -2,8 +2,8 @@
 
     python -m benchmarks.toys_pb2 [--quick] --json
 
-* `plain`, `deceptive`: the path-dependent toys of `benchmarks/toys.py`; better models are greedier, so that PB2 wins the first and
-  loses the second.
+* `plain`, `deceptive`: the path-dependent toys of `benchmarks/toys.py`; better models are greedier, so that PB2 wins the first
+  and loses the second.
 * `drifting bandit`: f_{t+1} = √(1-ε) f_t + √ε g on 64 points, one noisy look a round; regret of GP-UCB with the forgetting kernel
   at the given ε and with none.
 * `switching bandit`: four categories, two plays a round, the best changes half-way; how often it is among the plays at the end.
@@ -42,7 +42,9 @@ def toys(seeds: int, fewer: int) -> list[dict[str, Any]]:
             first, second = better(found["PB2"], found["PBT"]), better(found["PBT"], found["random search"])
             limit = max(0.05, 1.01 / 2**seeds)
             figures.append(figure("plain: PB2 > PBT, paired by seed", first, "p", f"< {limit:.3g}", first < limit, seeds))
-            figures.append(figure("plain: PBT > random search, paired by seed", second, "p", f"< {limit:.3g}", second < limit, seeds))
+            figures.append(
+                figure("plain: PBT > random search, paired by seed", second, "p", f"< {limit:.3g}", second < limit, seeds)
+            )
     return figures
 
 

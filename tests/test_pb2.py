@@ -128,7 +128,12 @@ def test_survivors_and_open_tasks_are_pending_and_clones_are_not():
 
 def test_columns_leave_out_constants_and_tell_static_and_categorical_apart():
     space = pt.Space(
-        a=pt.Uniform(0, 1), b=pt.Uniform(2, 2), c=pt.Choice("u", "v"), d=pt.Ordinal(1, 2, static=True), e=pt.Int(3, 3), f=pt.LogInt(1, 9)
+        a=pt.Uniform(0, 1),
+        b=pt.Uniform(2, 2),
+        c=pt.Choice("u", "v"),
+        d=pt.Ordinal(1, 2, static=True),
+        e=pt.Int(3, 3),
+        f=pt.LogInt(1, 9),
     )
     assert Columns.of(space) == Columns((0, 3, 5), (0, 5), (2,))
 

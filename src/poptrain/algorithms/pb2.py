@@ -25,7 +25,7 @@ as in PBT, and a static parameter is an input that is not changed.
 Departures from the reference code: √β σ instead of √β σ²; the context is that of the *next* interval; members are evaluated
 before the first one, so that the first exploit has rows; noise is learned, all parameters are bounded, derivatives are right;
 pending points change the variance alone, and are the survivors and, in asynchronous runs, every open segment; whole numbers
-are rounded, not cut; nothing is random but by key, and too little or unusable data give a uniform draw with its reason in the note.
+are rounded, not cut; nothing is random but by key; too few or unusable data give a uniform draw with its reason in the note.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ learns from the rows of all instead of copying its parent.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -103,7 +103,8 @@ def _make(what: str, kind: Any, space: Any, population: Any, interval: Any, beta
     choices = any(not p.numeric and not p.static for p in space.values())
     rest["explore"] = Suggest(length, weight, rows, kind(length) if choices else Uniformly())
     rest["exploit"] = truncation(0.25) if rest["exploit"] is None else rest["exploit"]
-    return make(what, space, population, interval=interval, **rest)
+    algorithm = make(what, space, population, interval=interval, **rest)
+    return algorithm if choices else replace(algorithm, name="pb2")
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ def make(
     if not isinstance(evaluate_first, bool):
         raise UsageError(f"{what}: evaluate_first={evaluate_first!r}, expected True or False.")
     return Pbt(space, population, interval, bool(sync), exploit, explore, copy, warmup, average,
-               rounds.freeze(initial, space), evaluate_first)  # fmt: skip
+               rounds.freeze(initial, space), evaluate_first, what)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,7 @@ class Pbt:
     average: int = 1
     initial: tuple[Any, ...] = ()
     evaluate_first: bool = False  # every member is scored before it trains, by a task of 0 steps that the first one continues
+    name: str = "pbt"  # what people called; relatives are told apart by it
 
     @property
     def seats(self) -> int:

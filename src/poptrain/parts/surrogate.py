@@ -13,7 +13,6 @@ rows; both use exact derivatives. θ is then rounded to three digits, and so are
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.linalg import LinAlgError, solve_triangular

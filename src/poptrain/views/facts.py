@@ -25,7 +25,7 @@ class Seat:
 
     def __init__(self) -> None:
         self.head = -1  # its newest task
-        self.done = self.failures = self.spent = 0  # results, failed or diverged ones, steps trained
+        self.done = self.failures = self.spent = 0  # intervals, failed or diverged results, steps trained
         self.error: str | None = None  # of its newest failure
         self.cloned: int | None = None  # the newest task that began with a copy from another member
 
@@ -101,7 +101,7 @@ class Facts:
         self.results[id] = result
         self.told[id] = self.lines
         trained = result.step - self.begin(id)
-        seat.done += 1
+        seat.done += task.steps > 0  # an evaluation before training is no interval
         seat.spent += trained
         self.steps += trained
         self.reported += 1

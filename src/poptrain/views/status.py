@@ -213,7 +213,7 @@ def _limits(stop: Any) -> list[float]:
 
 def _name(algorithm: Any) -> str:
     """Returns the name of an algorithm from its description: a function, or a dataclass."""
-    name = algorithm.get("type", "") if isinstance(algorithm, Mapping) else str(algorithm or "")
+    name = algorithm.get("name") or algorithm.get("type", "") if isinstance(algorithm, Mapping) else str(algorithm or "")
     return {"Pbt": "pbt", "FirePbt": "fire_pbt", "Independent": "independent members"}.get(name, name)
 
 
