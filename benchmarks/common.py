@@ -32,7 +32,13 @@ def over(name: str, values: Sequence[float], unit: str = "", target: str = "", h
 
 def report(benchmark: str, figures: Sequence[dict[str, Any]], seconds: float) -> dict[str, Any]:
     """Returns the object that a benchmark prints as its last line."""
-    return {"benchmark": benchmark, "machine": machine(), "versions": versions(), "seconds": round(seconds, 2), "figures": list(figures)}
+    return {
+        "benchmark": benchmark,
+        "machine": machine(),
+        "versions": versions(),
+        "seconds": round(seconds, 2),
+        "figures": list(figures),
+    }
 
 
 def main(benchmark: str, measure: Callable[[bool], Sequence[dict[str, Any]]], doc: str | None = None) -> None:

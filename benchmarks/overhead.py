@@ -123,7 +123,9 @@ def measure(quick: bool) -> list[dict[str, Any]]:
             folder, rounds = Path(name), 25 if quick else 60
             for executor in ratios:
                 before = raw_commits_per_second(folder, 300)
-                rates[executor].append(tasks_per_second(executor, rounds if executor == "inline" else 2 * rounds, folder / executor))
+                rates[executor].append(
+                    tasks_per_second(executor, rounds if executor == "inline" else 2 * rounds, folder / executor)
+                )
                 raw = statistics.mean((before, raw_commits_per_second(folder, 300)))
                 rates["raw"].append(raw)
                 ratios[executor].append(rates[executor][-1] / raw)

@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -100,7 +99,9 @@ def measure(quick: bool) -> list[dict[str, Any]]:
     seeds = range(20 if quick else 100)
     figures = []
     scores = [quadratic_pbt(seed) for seed in seeds]
-    figures.append(over("quadratic: PBT, asynchronous, ready 4, additive, weights", scores, "Q", ">= 1.16", np.mean(scores) >= 1.16))
+    figures.append(
+        over("quadratic: PBT, asynchronous, ready 4, additive, weights", scores, "Q", ">= 1.16", np.mean(scores) >= 1.16)
+    )
     grid, exact = quadratic_grid(), 0.39 - (0.9 * (1 - 2 * LR) ** STEPS) ** 2
     figures.append(figure("quadratic: grid search", grid, "Q", f"{exact:.6f} exactly", abs(grid - exact) < 1e-12))
     for name, options in {

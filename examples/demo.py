@@ -32,7 +32,9 @@ def main(base: Path) -> None:
 
     run = pt.open_run(directory, agent)
     returns = agent.evaluate(run.best.load(), episodes=EPISODES)
-    print(f"\nbest return {returns.mean():.1f} ± {returns.std():.1f} ({EPISODES} episodes never trained on, deterministic policy)")
+    print(
+        f"\nbest return {returns.mean():.1f} ± {returns.std():.1f} ({EPISODES} episodes never trained on, deterministic policy)"
+    )
     print("\nthe schedule that trained it:")
     print(run.schedule().to_csv().rstrip())
     print("\nplots:")

@@ -87,23 +87,17 @@ def decades(low, high):
 
 
 reals = st.one_of(
-    bounds(-1e12, 1e12)
-    .filter(lambda b: all(x == 0 or abs(x) >= 1e-100 for x in b))
-    .map(lambda b: Uniform(*b)),
+    bounds(-1e12, 1e12).filter(lambda b: all(x == 0 or abs(x) >= 1e-100 for x in b)).map(lambda b: Uniform(*b)),
     st.tuples(st.floats(-1e6, 1e6), decades(-18, 0))
     .filter(lambda b: b[0] == 0 or abs(b[0]) > 1e-90)
     .map(lambda b: Uniform(b[0], b[0] + b[1])),
     st.tuples(decades(-100, 100), decades(-100, 100)).map(lambda b: LogUniform(min(b), max(b))),
     st.tuples(decades(-12, 12), decades(-17, 1)).map(lambda b: LogUniform(b[0], b[0] * (1 + b[1]))),
     bounds(0, 1 - 1e-9).filter(lambda b: all(x == 0 or x >= 1e-100 for x in b)).map(lambda b: Complement(*b)),
-    st.tuples(st.floats(0.5, 0.99), decades(-17, -2)).map(
-        lambda b: Complement(b[0], min(b[0] + b[1], 0.9999))
-    ),
+    st.tuples(st.floats(0.5, 0.99), decades(-17, -2)).map(lambda b: Complement(b[0], min(b[0] + b[1], 0.9999))),
 )
 wholes = st.one_of(
-    st.tuples(st.integers(-(10**12), 10**12), st.integers(0, 10**12)).map(
-        lambda b: Int(b[0], min(sum(b), 10**12))
-    ),
+    st.tuples(st.integers(-(10**12), 10**12), st.integers(0, 10**12)).map(lambda b: Int(b[0], min(sum(b), 10**12))),
     st.tuples(st.integers(-9, 9), st.integers(0, 9)).map(lambda b: Int(b[0], b[0] + b[1])),
     st.tuples(st.integers(1, 10**12), st.integers(1, 10**12)).map(lambda b: LogInt(min(b), max(b))),
     st.tuples(st.integers(1, 9), st.integers(0, 9)).map(lambda b: LogInt(b[0], b[0] + b[1])),
@@ -151,9 +145,7 @@ def test_some_factor_always_moves_a_parameter_that_is_no_constant(p, u):
 def test_rounding_moves_a_real_by_less_than_a_millionth_of_a_millionth_of_its_scale(p, u):
     x = p.low + u * (p.high - p.low)
     if p.low <= x <= p.high:
-        assert abs(p.snap(x) - x) <= 1e-11 * max(p.high - p.low, 0) + 2 * math.ulp(
-            max(abs(p.low), abs(p.high))
-        )
+        assert abs(p.snap(x) - x) <= 1e-11 * max(p.high - p.low, 0) + 2 * math.ulp(max(abs(p.low), abs(p.high)))
 
 
 @LAW
@@ -207,9 +199,7 @@ def test_a_constant_encodes_to_the_middle_and_has_one_level(p):
         assert {p.perturb(ends(p)[0], f, rng(0)) for f in FACTORS} == {p.decode(0.3)} == {ends(p)[0]}
 
 
-@pytest.mark.parametrize(
-    "p", [Uniform(0, 1), LogUniform(1e-4, 0.1), Uniform(-1, 1), LogUniform(1e-12, 1e12)], ids=repr
-)
+@pytest.mark.parametrize("p", [Uniform(0, 1), LogUniform(1e-4, 0.1), Uniform(-1, 1), LogUniform(1e-12, 1e12)], ids=repr)
 def test_values_have_at_most_twelve_significant_digits(p):
     generator = rng(3)
     for _ in range(2000):
@@ -242,9 +232,7 @@ def test_resampling_always_equals_a_draw_from_the_whole_range(p):
     assert stats.kstest(made, "uniform").pvalue > 0.01
 
 
-@pytest.mark.parametrize(
-    "p", [Int(-2, 5), Ordinal(*range(7)), Choice(*"abcde"), Choice(True, False)], ids=repr
-)
+@pytest.mark.parametrize("p", [Int(-2, 5), Ordinal(*range(7)), Choice(*"abcde"), Choice(True, False)], ids=repr)
 @pytest.mark.parametrize("how", ["sample", "draw"])
 def test_discrete_values_are_equally_likely(p, how):
     generator = rng(5)
@@ -264,16 +252,16 @@ def test_a_log_int_is_log_uniform():
 @pytest.mark.parametrize(
     "p, allowed",
     [
-        (Int(0, 9, init=(2, 4)), {2, 3, 4}),
-        (LogInt(1, 1000, init=(2, 4)), {2, 3, 4}),
-        (Choice("a", "b", "c", init=("a", "c")), {"a", "c"}),
-        (Ordinal(1, 2, 3, init=[2]), {2}),
+        (Int(0, 9, init=(2, 4)), [2, 3, 4]),
+        (LogInt(1, 1000, init=(2, 4)), [2, 3, 4]),
+        (Choice("a", "b", "c", init=("a", "c")), ["a", "c"]),
+        (Ordinal(1, 2, 3, init=[2]), [2]),
     ],
     ids=repr,
 )
 def test_first_values_are_all_those_of_the_init_range(p, allowed):
     generator = rng(7)
-    assert {p.sample(generator) for _ in range(500)} == allowed
+    assert {p.sample(generator) for _ in range(500)} == set(allowed)
 
 
 def test_first_values_are_uniform_in_encoded_units_over_the_init_range():
@@ -335,9 +323,7 @@ def test_a_choice_is_redrawn_among_all_options():
     assert {Choice(*"abc").perturb("a", 1.2, generator) for _ in range(100)} == set("abc")
 
 
-@pytest.mark.parametrize(
-    "p", [Int(0, 1), Int(1, 100), LogInt(1, 1000), Ordinal(1, 2, 3), Uniform(0, 1)], ids=repr
-)
+@pytest.mark.parametrize("p", [Int(0, 1), Int(1, 100), LogInt(1, 1000), Ordinal(1, 2, 3), Uniform(0, 1)], ids=repr)
 def test_additive_noise_moves_every_value_however_small(p):
     space, generator = Space(x=p), rng(12)
     for value in (*ends(p), p.decode(0.5)):
@@ -442,9 +428,7 @@ def test_a_space_decodes_what_it_encodes(codes):
 def test_nested_and_dotted_names_are_the_same_space():
     dotted = Space({"a.b": Int(1, 2), "a.c": Int(1, 3), "d": Int(1, 4)})
     assert (
-        dotted
-        == Space(a={"b": Int(1, 2), "c": Int(1, 3)}, d=Int(1, 4))
-        == Space(a=Space(b=Int(1, 2), c=Int(1, 3)), d=Int(1, 4))
+        dotted == Space(a={"b": Int(1, 2), "c": Int(1, 3)}, d=Int(1, 4)) == Space(a=Space(b=Int(1, 2), c=Int(1, 3)), d=Int(1, 4))
     )
     assert dotted.nested({"a.b": 1, "a.c": 3, "d": 2}) == {"a": {"b": 1, "c": 3}, "d": 2}
     assert dotted.finish({"a": {"b": 1, "c": 3}, "d": 2}) == {"a.b": 1, "a.c": 3, "d": 2}
@@ -502,9 +486,7 @@ def test_a_repair_has_the_last_word_over_every_method_that_makes_a_configuration
 
 
 def test_a_repair_may_return_numpy_scalars_and_whole_floats():
-    space = Space(
-        n=Int(1, 9), x=Uniform(0, 0.3), repair=lambda h: {"x": np.float32(0.25), "n": np.float64(3.0)}
-    )
+    space = Space(n=Int(1, 9), x=Uniform(0, 0.3), repair=lambda h: {"x": np.float32(0.25), "n": np.float64(3.0)})
     made = space.sample(rng(0))
     assert made == {"n": 3, "x": 0.25} and [type(v) for v in made.values()] == [int, float]
     assert Space(x=Uniform(0, 0.3), repair=lambda h: {"x": 0.1 * 3}).sample(rng(0)) == {"x": 0.3}
@@ -550,9 +532,7 @@ def test_parameters_are_frozen_hashable_and_print_as_they_are_written(p):
 
 def test_numpy_scalars_and_arrays_without_dimensions_are_numbers():
     p = Uniform(np.float32(0.5), np.array(2), init=(np.float64(1), np.int8(2)))
-    assert (
-        p == Uniform(0.5, 2.0, init=(1.0, 2.0)) and [type(v) for v in (p.low, p.high, *p.init)] == [float] * 4
-    )
+    assert p == Uniform(0.5, 2.0, init=(1.0, 2.0)) and [type(v) for v in (p.low, p.high, *p.init)] == [float] * 4
     assert Int(np.int64(1), 1e6) == Int(1, 1_000_000)
     assert [type(option) for option in Choice(np.str_("a"), np.int32(1), np.bool_(False)).options] == [
         str,

@@ -112,16 +112,12 @@ def _of_result(result: Result) -> dict[str, Any]:
 # The readers take and drop fields that they do not know: a newer poptrain of the same major version may add some.
 
 
-def _task(
-    id, member, hparams, steps, seed, parent=None, evals=1, teacher=None, progress=None, tags=None, note=None, **_
-) -> Task:
+def _task(id, member, hparams, steps, seed, parent=None, evals=1, teacher=None, progress=None, tags=None, note=None, **_) -> Task:
     progress = None if progress is None else tuple(progress)
     return Task(id, member, hparams, parent, steps, seed, evals, teacher, progress, tags or {}, note or {})
 
 
-def _result(
-    task, score, step, curve=None, returns=(), metrics=None, checkpoint=None, error=None, seconds=0.0, **_
-) -> Result:
+def _result(task, score, step, curve=None, returns=(), metrics=None, checkpoint=None, error=None, seconds=0.0, **_) -> Result:
     curve = ((step, score),) if curve is None else tuple([tuple(point) for point in curve])
     return Result(task, score, step, curve, tuple(returns), metrics or {}, checkpoint, error, seconds)
 

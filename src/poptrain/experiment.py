@@ -41,7 +41,9 @@ class Experiment:
                     f"algorithm={self.algorithm!r}: expected an algorithm such as pt.pbt(space, population=8, interval=10)."
                 )
         if not isinstance(self.metric, str) or not self.metric:
-            raise UsageError(f"metric={self.metric!r}: expected the name under which train reports the score, for example 'score'.")
+            raise UsageError(
+                f"metric={self.metric!r}: expected the name under which train reports the score, for example 'score'."
+            )
         if self.mode not in ("max", "min"):
             raise UsageError(f"mode={self.mode!r}: expected 'max' or 'min'.{did_you_mean(self.mode, ('max', 'min'))}")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:

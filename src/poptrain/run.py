@@ -209,7 +209,9 @@ class _Loop:
                 for results in executor.drain(GRACE):
                     self._tell(results)
         self.log.note("suspend", reason=str(signal))
-        hint = f"continue with: poptrain resume {self.directory}" if self.directory else "nothing was kept: no directory was given"
+        hint = (
+            f"continue with: poptrain resume {self.directory}" if self.directory else "nothing was kept: no directory was given"
+        )
         raise Suspended(f"interrupted by {signal}; {hint}", exit_code=128 + signal.number) from None
 
     def _context(self) -> Context:

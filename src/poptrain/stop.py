@@ -83,9 +83,7 @@ def check(stop: Any) -> Stop:
         UsageError: it is something else.
     """
     if not isinstance(stop, Stop):
-        raise UsageError(
-            f"stop={stop!r}: expected pt.steps(n), pt.generations(n), pt.score(x), pt.seconds(s) or pt.any_of(…)."
-        )
+        raise UsageError(f"stop={stop!r}: expected pt.steps(n), pt.generations(n), pt.score(x), pt.seconds(s) or pt.any_of(…).")
     return stop
 
 

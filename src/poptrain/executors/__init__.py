@@ -38,7 +38,9 @@ def resolve(what: Any, trainable: Any = None) -> Any:
         what = {"inline": "Inline", "processes": "Processes", "vectorized": "Vectorized"}[what]
         what = (Inline if what == "Inline" else __getattr__(what))()
     if not hasattr(what, "open"):
-        raise UsageError(f"executor={what!r}: expected {', '.join(map(repr, NAMES))} or an executor such as pt.executors.Processes(slots=4).")
+        raise UsageError(
+            f"executor={what!r}: expected {', '.join(map(repr, NAMES))} or an executor such as pt.executors.Processes(slots=4)."
+        )
     if hasattr(what, "check"):
         what.check(trainable)
     return what

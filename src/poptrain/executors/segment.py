@@ -27,7 +27,9 @@ class Form(Protocol):
 
     def train(self, state: Any, hparams: Hparams, steps: int, seed: int) -> tuple[Any, Metrics]: ...
 
-    def distill(self, state: Any, teacher: Any, hparams: Hparams, steps: int, seed: int, progress: Any) -> tuple[Any, Metrics]: ...
+    def distill(
+        self, state: Any, teacher: Any, hparams: Hparams, steps: int, seed: int, progress: Any
+    ) -> tuple[Any, Metrics]: ...
 
     def save(self, store: Any, name: str, state: Any, task: Task, step: int) -> str: ...
 
@@ -98,7 +100,9 @@ def chunks(task: Task) -> list[tuple[int, int]]:
 def read(segment: Segment, metrics: Any, metric: str, steps: int, where: str) -> None:
     """Adds one chunk's metrics to the segment: the score, the curve, the returns and every other number."""
     if not isinstance(metrics, Mapping):
-        raise MetricError(f"{where}: train returned {type(metrics).__name__} as metrics, expected a mapping such as {{{metric!r}: 0.9}}.")
+        raise MetricError(
+            f"{where}: train returned {type(metrics).__name__} as metrics, expected a mapping such as {{{metric!r}: 0.9}}."
+        )
     if metric not in metrics:
         keys = ", ".join(repr(str(key)) for key in metrics) or "nothing"
         raise MetricError(f"{where}: the metrics have no {metric!r}; they hold {keys}.{did_you_mean(metric, metrics)}")
@@ -171,4 +175,3 @@ def _progress(task: Task, first: int, last: int) -> tuple[float, float] | None:
     begin, end = task.progress
     width = (end - begin) / task.steps
     return begin + width * first, begin + width * last
-

@@ -174,4 +174,3 @@ def _read(segments: list[segment.Segment], tasks: list[Task], metrics: Metrics, 
         trained.curve += ((trained.step, scores[lane]),)
         for key, column in others.items():
             trained.metrics[key] = column[lane]
-

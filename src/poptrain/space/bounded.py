@@ -50,9 +50,7 @@ class Bounded(Parameter):
             self._set(_init=(self.low, self.high))
         else:
             if not isinstance(self.init, tuple | list) or len(self.init) != 2:
-                raise UsageError(
-                    f"{owner}: init={self.init!r} is not a pair; give init=(low, high) of the first values."
-                )
+                raise UsageError(f"{owner}: init={self.init!r} is not a pair; give init=(low, high) of the first values.")
             init = low, high = tuple(self._number("init", value) for value in self.init)
             if low > high:
                 raise UsageError(f"{owner}: init must go from low to high: got init={init!r}; swap them.")
@@ -98,9 +96,7 @@ class Bounded(Parameter):
         if isinstance(value, str) and parses(value):
             return f"is a string; write it without the quotes: {value.strip()}."
         if not is_number(value):
-            return (
-                f"is not {kind} but a {type(value).__name__}; give {kind} from {self.low!r} to {self.high!r}."
-            )
+            return f"is not {kind} but a {type(value).__name__}; give {kind} from {self.low!r} to {self.high!r}."
         if math.isfinite(value) and self.low <= value <= self.high:
             return f"is not a whole number; give {math.floor(value)} or {math.ceil(value)}, or use Uniform."
         return f"is outside {self!r}; give {kind} from {self.low!r} to {self.high!r}, or widen the bounds."

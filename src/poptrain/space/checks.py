@@ -15,9 +15,7 @@ from poptrain.space.parameter import Parameter, is_number, plain, show
 def flatten(mapping: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
     """Returns nested mappings as one dict with dotted names; raises UsageError for unusable names."""
     if getattr(mapping, "repair", None) is not None:
-        raise UsageError(
-            "a Space with a repair cannot be part of another; give the repair to the outer Space."
-        )
+        raise UsageError("a Space with a repair cannot be part of another; give the repair to the outer Space.")
     flat: dict[str, Any] = {}
     for key, value in mapping.items():
         if not isinstance(key, str) or not all(key.split(".")):
@@ -52,10 +50,7 @@ def check_factors(factors: Any) -> tuple[float, ...]:
         raise UsageError(f"perturb: factors={factors!r} are no factors; give for example factors=(0.8, 1.2).")
     for factor in map(plain, factors):
         if not is_number(factor) or not 0 < factor < math.inf:
-            raise UsageError(
-                f"perturb: factors={factors!r} has {factor!r}; "
-                "give finite numbers above 0, for example (0.8, 1.2)."
-            )
+            raise UsageError(f"perturb: factors={factors!r} has {factor!r}; give finite numbers above 0, for example (0.8, 1.2).")
     return tuple(map(float, factors))
 
 
@@ -64,7 +59,5 @@ def check_number(argument: str, value: Any, most: float) -> float:
     value = plain(value)
     if not is_number(value) or not 0 <= value <= most or value == math.inf:
         span = "from 0 to 1" if most == 1 else "from 0"
-        raise UsageError(
-            f"{argument}={value!r} is not a finite number {span}; give for example {argument}=0.25."
-        )
+        raise UsageError(f"{argument}={value!r} is not a finite number {span}; give for example {argument}=0.25.")
     return float(value)

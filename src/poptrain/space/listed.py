@@ -22,18 +22,14 @@ class _Listed(Parameter):
         if not options:
             raise UsageError(f"{owner}() has no options; list them, for example {owner}(32, 64, 128).")
         if len(options) == 1 and isinstance(options[0], list | tuple | set | range | dict):
-            raise UsageError(
-                f"{owner}: got one {type(options[0]).__name__} instead of options; "
-                f"write {owner}(*{options[0]!r})."
-            )
+            raise UsageError(f"{owner}: got one {type(options[0]).__name__} instead of options; write {owner}(*{options[0]!r}).")
         options = tuple(self._option(owner, option) for option in options)
         index: dict[Value, int] = {}
         for place, option in enumerate(options):
             if option in index:
                 twin = options[index[option]]
                 raise UsageError(
-                    f"{owner}: the options {twin!r} and {option!r} are equal; "
-                    "drop one (in Python True == 1 == 1.0)."
+                    f"{owner}: the options {twin!r} and {option!r} are equal; drop one (in Python True == 1 == 1.0)."
                 )
             index[option] = place
         check_static(owner, static)
@@ -62,15 +58,10 @@ class _Listed(Parameter):
         if init is None:
             return None
         if not isinstance(init, tuple | list) or not init:
-            raise UsageError(
-                f"{owner}: init={init!r} is not a tuple of options; "
-                f"give for example init={self.options[:1]!r}."
-            )
+            raise UsageError(f"{owner}: init={init!r} is not a tuple of options; give for example init={self.options[:1]!r}.")
         for option in init:
             if not self.contains(option):
-                raise UsageError(
-                    f"{owner}: init={init!r} has {option!r}, which is no option; choose from {self._all()}."
-                )
+                raise UsageError(f"{owner}: init={init!r} has {option!r}, which is no option; choose from {self._all()}.")
         return tuple(dict.fromkeys(self.snap(option) for option in init))
 
     def _all(self) -> str:
@@ -97,11 +88,7 @@ class _Listed(Parameter):
         return True
 
     def _why_not(self, value: Any) -> str:
-        near = (
-            did_you_mean(value, (o for o in self.options if isinstance(o, str)))
-            if isinstance(value, str)
-            else ""
-        )
+        near = did_you_mean(value, (o for o in self.options if isinstance(o, str))) if isinstance(value, str) else ""
         return f"is not an option; choose from {self._all()}.{near}"
 
     def _first(self, u: float) -> Value:

@@ -69,29 +69,22 @@ class Space(Mapping[str, Parameter]):
     ):
         if mapping is not None and not isinstance(mapping, Mapping):
             raise UsageError(
-                f"Space: got {show(mapping)}; "
-                "give parameters by name, for example Space(lr=LogUniform(1e-4, 1e-1))."
+                f"Space: got {show(mapping)}; give parameters by name, for example Space(lr=LogUniform(1e-4, 1e-1))."
             )
         if repair is not None and not callable(repair):
-            raise UsageError(
-                f"Space: repair={repair!r} is not callable; give a function from hparams to hparams."
-            )
+            raise UsageError(f"Space: repair={repair!r} is not callable; give a function from hparams to hparams.")
         flat = flatten(mapping or {})
         for name, parameter in flatten(params).items():
             if name in flat:
                 raise UsageError(f"Space: the name {name!r} appears twice; give each parameter one name.")
             flat[name] = parameter
         if not flat:
-            raise UsageError(
-                "Space() has no parameters; give at least one, for example Space(lr=LogUniform(1e-4, 1e-1))."
-            )
+            raise UsageError("Space() has no parameters; give at least one, for example Space(lr=LogUniform(1e-4, 1e-1)).")
         for name, parameter in flat.items():
             check_parameter(name, parameter)
             for end in range(len(name)):
                 if name[end] == "." and name[:end] in flat:
-                    raise UsageError(
-                        f"Space: {name[:end]!r} is a parameter and holds {name!r}; rename one of them."
-                    )
+                    raise UsageError(f"Space: {name[:end]!r} is a parameter and holds {name!r}; rename one of them.")
         self._params: dict[str, Parameter] = flat
         self.repair = repair
         self.names = tuple(flat)
@@ -137,9 +130,7 @@ class Space(Mapping[str, Parameter]):
     def sample(self, generator: Generator) -> dict[str, Value]:
         """Returns a first configuration, drawn from the `init` ranges."""
         units = generator.random(len(self)).tolist()
-        return self._finish(
-            {name: p._first(u) for (name, p), u in zip(self._params.items(), units, strict=True)}
-        )
+        return self._finish({name: p._first(u) for (name, p), u in zip(self._params.items(), units, strict=True)})
 
     def complete(self, partial: Mapping[str, Any], generator: Generator) -> dict[str, Value]:
         """Returns the given values, checked and rounded, with the rest sampled (the same rest always)."""
@@ -167,11 +158,7 @@ class Space(Mapping[str, Parameter]):
         old = dict(new)
         draws = generator.random((len(self._free), 3)).tolist()
         for (name, p), (coin, pick, u) in zip(self._free, draws, strict=True):
-            new[name] = (
-                p._draw(u)
-                if coin < resample
-                else p._perturb(old[name], each[name][int(pick * len(each[name]))], u)
-            )
+            new[name] = p._draw(u) if coin < resample else p._perturb(old[name], each[name][int(pick * len(each[name]))], u)
         return self._finish(new, old)
 
     def _factors(self, factors: Any) -> dict[str, tuple[float, ...]]:
@@ -208,12 +195,8 @@ class Space(Mapping[str, Parameter]):
         """Returns the configuration of codes, shape (d,)."""
         units = np.asarray(units, float)
         if units.shape != (len(self),):
-            raise UsageError(
-                f"decode: got codes of shape {units.shape}; give one for each of the {len(self)} parameters."
-            )
-        return self._finish(
-            {name: p.decode(u) for (name, p), u in zip(self.items(), units.tolist(), strict=True)}
-        )
+            raise UsageError(f"decode: got codes of shape {units.shape}; give one for each of the {len(self)} parameters.")
+        return self._finish({name: p.decode(u) for (name, p), u in zip(self.items(), units.tolist(), strict=True)})
 
     def grid(self, levels: int | Mapping[str, int]) -> list[dict[str, Value]]:
         """Returns all combinations of the parameters' grids, the last name running fastest, each once.
@@ -229,19 +212,14 @@ class Space(Mapping[str, Parameter]):
             n = plain(given.get(name, p.levels))
             if n is None:
                 raise UsageError(
-                    f"grid: levels has no {name!r}, which has a continuum of values; "
-                    f"give levels={{{name!r}: 5, …}}."
+                    f"grid: levels has no {name!r}, which has a continuum of values; give levels={{{name!r}: 5, …}}."
                 )
             if not is_number(n) or n < 1 or n != math.floor(n):
-                raise UsageError(
-                    f"grid: levels={n!r} for {name!r} is not a whole number from 1; give for example 5."
-                )
+                raise UsageError(f"grid: levels={n!r} for {name!r} is not a whole number from 1; give for example 5.")
             columns.append((name, p, int(n)))
         size = math.prod(n if p.levels is None else min(n, p.levels) for _, p, n in columns)
         if size > MOST_POINTS:
-            raise UsageError(
-                f"grid: {size} points are more than {MOST_POINTS}; give fewer levels, or random_search."
-            )
+            raise UsageError(f"grid: {size} points are more than {MOST_POINTS}; give fewer levels, or random_search.")
         points = (dict(zip(self.names, v, strict=True)) for v in product(*(p.grid(n) for _, p, n in columns)))
         return list({tuple(point.values()): point for point in map(self._finish, points)}.values())
 
@@ -252,12 +230,7 @@ class Space(Mapping[str, Parameter]):
         try:
             return np.array([p.encode(hparams[name]) for name, p in self._params.items()])
         except (KeyError, TypeError):
-            return np.array(
-                [
-                    p.encode(value)
-                    for p, value in zip(self.values(), self._clean(hparams).values(), strict=True)
-                ]
-            )
+            return np.array([p.encode(value) for p, value in zip(self.values(), self._clean(hparams).values(), strict=True)])
 
     def nested(self, hparams: Hparams) -> dict[str, Any]:
         """Returns a copy of the configuration as a trainable sees it: nested dicts where names have dots."""
@@ -275,8 +248,7 @@ class Space(Mapping[str, Parameter]):
         """Returns the values checked and rounded, flat, in the order of the space; names may be missing."""
         if not isinstance(hparams, Mapping):
             raise UsageError(
-                f"hyperparameters {show(hparams)} are not a dict; "
-                f"give values by name, for example {self._example()}."
+                f"hyperparameters {show(hparams)} are not a dict; give values by name, for example {self._example()}."
             )
         flat = flatten(hparams)
         self._refuse_unknown(flat)
@@ -298,9 +270,7 @@ class Space(Mapping[str, Parameter]):
         for name in given:
             if name not in self._params:
                 near = did_you_mean(name, self.names)
-                raise UsageError(
-                    f"unknown hyperparameter {name!r}; the space has {', '.join(self.names)}.{near}"
-                )
+                raise UsageError(f"unknown hyperparameter {name!r}; the space has {', '.join(self.names)}.{near}")
 
     def _example(self) -> str:
         name, p = next(iter(self.items()))
@@ -314,13 +284,9 @@ class Space(Mapping[str, Parameter]):
         try:
             repaired = self.repair(nested(new))
         except Exception as error:
-            raise UsageError(
-                f"{owner} raised {type(error).__name__}: {error}; it was given {nested(new)!r}."
-            ) from error
+            raise UsageError(f"{owner} raised {type(error).__name__}: {error}; it was given {nested(new)!r}.") from error
         if not isinstance(repaired, Mapping):
-            raise UsageError(
-                f"{owner} returned {show(repaired)}; it must return the dict of all hyperparameters."
-            )
+            raise UsageError(f"{owner} returned {show(repaired)}; it must return the dict of all hyperparameters.")
         try:
             repaired = self._clean(repaired)
         except UsageError as error:

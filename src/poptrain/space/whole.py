@@ -20,14 +20,10 @@ class _Whole(Bounded):
         number = super()._number(argument, value)
         if number != math.floor(number):
             raise UsageError(
-                f"{type(self).__name__}: {argument}={show(value)} is not a whole number; "
-                "give an int or use Uniform."
+                f"{type(self).__name__}: {argument}={show(value)} is not a whole number; give an int or use Uniform."
             )
         if abs(number) > MOST:
-            raise UsageError(
-                f"{type(self).__name__}: {argument}={show(value)} is beyond ±{MOST}; "
-                "use Uniform or LogUniform."
-            )
+            raise UsageError(f"{type(self).__name__}: {argument}={show(value)} is beyond ±{MOST}; use Uniform or LogUniform.")
         return int(number)
 
     def _prepare(self) -> None:
@@ -47,9 +43,7 @@ class _Whole(Bounded):
     def _whole(self, x: float, dither: float = 0.5) -> int:
         """Returns the whole number inside the bounds for a position; half is rounded up."""
         if x != x:
-            raise UsageError(
-                f"{self!r} has no value near NaN; give a number from {self.low!r} to {self.high!r}."
-            )
+            raise UsageError(f"{self!r} has no value near NaN; give a number from {self.low!r} to {self.high!r}.")
         return min(max(math.floor(x + dither), self.low), self.high)
 
     def snap(self, value: Any) -> int:
