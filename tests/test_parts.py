@@ -59,7 +59,8 @@ def test_returns_are_gathered_up_the_lineage_and_are_the_donors_after_a_copy():
 
 @pytest.mark.parametrize(
     "size, fraction, count",
-    [(4, 0.25, 1), (8, 0.125, 1), (8, 0.25, 2), (5, 0.25, 1), (10, 0.125, 1), (20, 0.125, 2), (1, 0.25, 0), (4, 0, 0), (5, 0.5, 2), (3, 0.1, 1), (10, 0.3, 3)],
+    [(4, 0.25, 1), (8, 0.125, 1), (8, 0.25, 2), (5, 0.25, 1), (10, 0.125, 1), (20, 0.125, 2), (1, 0.25, 0),
+     (4, 0, 0), (5, 0.5, 2), (3, 0.1, 1), (10, 0.3, 3)],
 )  # fmt: skip
 def test_truncation_replaces_the_floor_at_least_one_at_most_half(size, fraction, count):
     assert truncation(fraction).count(size) == count

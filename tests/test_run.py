@@ -270,7 +270,7 @@ def test_another_experiment_in_the_same_directory_is_refused_with_the_difference
 
 
 def test_a_damaged_checkpoint_is_noticed_and_its_member_replaced(tmp_path, monkeypatch):
-    def interrupted(self, line, count=[0]):
+    def interrupted(self, line, count=[0]):  # noqa: B006 (a counter that lives as long as the patch)
         append(self, line)
         count[0] += 1
         if count[0] == 12:

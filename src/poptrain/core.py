@@ -178,7 +178,8 @@ class History:
         return np.where(self.oks, self._columns.score[: self.n], np.nan)
 
     def column(self, name: str) -> np.ndarray:
-        """Returns a read-only column, shape (n,): member, parent, teacher (-1 = none), prev, steps, issued, told, lost, step, spent."""
+        """Returns a read-only column by name, shape (n,): member, parent and teacher (-1 = none), prev, steps, issued, told,
+        lost, step, spent."""
         column = getattr(self._columns, name)[: self.n]
         column.flags.writeable = False
         return column

@@ -144,7 +144,7 @@ class _GeneratorTrain:
         metrics: Metrics = {}
         done = 0
         try:
-            for carry, metrics in generator:
+            for carry, metrics in generator:  # noqa: B007 (the last pair is what is returned)
                 done += 1
                 if done >= max(steps, 1):
                     break

@@ -36,7 +36,7 @@ class Vectorized:
         form = as_trainable(trainable)
         if not isinstance(form, JaxTrainable) and not getattr(form, "population", False):
             raise UsageError(
-                "executor='vectorized' trains pure JAX functions or populations: wrap the functions in pt.jax_trainable(init, train), "
+                "executor='vectorized' trains pure JAX functions or populations: wrap them in pt.jax_trainable(init, train), "
                 "or use executor='processes'."
             )
 
@@ -98,7 +98,8 @@ class VectorizedExecutor:
         first = tasks[0]
         refs = context.store.commit_population(
             f"g-t{first.id:06d}-{context.epoch}.1", carry, len(tasks),
-            tasks=[task.id for task in tasks], members=[task.member for task in tasks], steps=[trained.step for trained in segments],
+            tasks=[task.id for task in tasks], members=[task.member for task in tasks],
+            steps=[trained.step for trained in segments],
         )  # fmt: skip
         for lane, task in enumerate(tasks):
             self._alive[task.id], self._newest[task.member] = (carry, lane), task.id

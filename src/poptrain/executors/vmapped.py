@@ -127,7 +127,7 @@ def _split(hparams: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
             traced[name] = value.astype({"f": np.float32, "i": np.int32, "u": np.int32, "b": bool}[value.dtype.kind])
         else:
             raise UsageError(
-                f"hyperparameter {name!r} holds {value[0]!r}, which JAX cannot trace: declare it static=True, or number its options."
+                f"hyperparameter {name!r} holds {value[0]!r}, which JAX cannot trace: declare it static=True, or use numbers."
             )
     return traced, static
 

@@ -129,7 +129,7 @@ def freeze(initial: Sequence[Mapping[str, Value]], space: Space) -> tuple[Any, .
     Raises:
         UsageError: a configuration has an unknown name or a value outside the bounds.
     """
-    if isinstance(initial, Mapping) or isinstance(initial, str):
+    if isinstance(initial, (Mapping, str)):
         raise UsageError(f"initial={initial!r}: expected a list of configurations, for example initial=[{{'lr': 1e-3}}].")
     frozen = []
     for index, partial in enumerate(initial):
