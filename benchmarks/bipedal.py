@@ -9,7 +9,6 @@ because clocks of shared machines drift. Stable-Baselines3 and RLlib train one a
 
 from __future__ import annotations
 
-import importlib.util
 import tempfile
 import time
 from dataclasses import replace
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 
 import poptrain as pt
-from benchmarks.common import figure, main, over
+from benchmarks.common import figure, installed, main, over
 from examples.bipedal_walker import agent, experiment
 from poptrain.rl import PPO, make
 
@@ -132,18 +131,11 @@ def measure(quick: bool) -> list[dict[str, Any]]:
         ("stable_baselines3", "Stable-Baselines3 PPO, one agent", stable_baselines_rate),
         ("ray.rllib", "RLlib PPO, one trial", rllib_rate),
     ):
-        if _installed(package):
+        if installed(package):
             figures.append(figure(name, rate(10_000 if quick else 50_000), "steps/s"))
         else:
             print(f"{name}: skipped, {package} is not installed", flush=True)
     return figures
-
-
-def _installed(package: str) -> bool:
-    try:
-        return importlib.util.find_spec(package) is not None
-    except ModuleNotFoundError:
-        return False
 
 
 if __name__ == "__main__":

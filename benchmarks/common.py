@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -56,6 +57,14 @@ def main(benchmark: str, measure: Callable[[bool], Sequence[dict[str, Any]]], do
         print(f"{each['name']:60s} {each['value']:>12.6g}{spread} {each['unit']}  n={each['n']}{target}  {mark}", flush=True)
     if options.json:
         print(json.dumps(report(benchmark, figures, time.perf_counter() - began)), flush=True)
+
+
+def installed(package: str) -> bool:
+    """True if an optional package that a figure is compared with can be imported."""
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def machine() -> dict[str, Any]:

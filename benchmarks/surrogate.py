@@ -13,7 +13,6 @@ Ray's code runs beside it, on the same data, where Ray is installed; scikit-lear
 
 from __future__ import annotations
 
-import importlib.util
 import time
 import warnings
 from typing import Any
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 
 import poptrain as pt
-from benchmarks.common import figure, main, over
+from benchmarks.common import figure, installed, main, over
 from poptrain.algorithms.pb2 import Suggest
 from poptrain.core import History, Result, Task
 from poptrain.parts.explore import Clone
@@ -150,7 +149,7 @@ def _rows(rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 def measure(quick: bool) -> list[dict[str, Any]]:
     """Returns the figures."""
-    ray, figures = _installed("ray.tune"), []
+    ray, figures = installed("ray.tune"), []
     for noise, target in TARGETS.items():
         found = errors(noise, 60 if quick else 300)
         figures.append(over(f"suggestion error, 40 rows, noise {noise}", found, "", f"<= {target}", np.mean(found) <= target))
@@ -167,18 +166,11 @@ def measure(quick: bool) -> list[dict[str, Any]]:
             reference = ray_round_seconds(rows) if ray and not quick else 3.3
             what = "measured" if ray and not quick else "reported, 3.3 s for one suggestion"
             figures.append(figure(f"Ray Tune's round / ours, 300 rows ({what})", reference / float(np.median(times)), "x"))
-    if _installed("sklearn"):
+    if installed("sklearn"):
         for rows in (100, 300) if quick else (100, 300, 1000):
             own, theirs = min(own_fit_seconds(rows) for _ in range(3)), sklearn_fit_seconds(rows)
             figures.append(figure(f"fit alone, {rows} rows, scikit-learn / ours", theirs / own, "x", ">= 3", theirs / own >= 3))
     return figures
-
-
-def _installed(package: str) -> bool:
-    try:
-        return importlib.util.find_spec(package) is not None
-    except ModuleNotFoundError:
-        return False
 
 
 if __name__ == "__main__":

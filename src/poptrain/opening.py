@@ -12,12 +12,12 @@ from poptrain.describe import describe, differences, source_name
 from poptrain.errors import UsageError
 from poptrain.experiment import Experiment
 from poptrain.log import Log, MemoryLog
-from poptrain.record import exists, read
+from poptrain.record import exists
 from poptrain.trainable import as_trainable, name_of, origin
 
 
 def open_log(experiment: Experiment, directory: str | Path | None, source: dict[str, Any] | None) -> Any:
-    """Returns the log: in memory, new, or the one in `directory` if it is of this very experiment."""
+    """Returns the log: in memory, new, or the one in `directory`, which `check_same` has let pass."""
     meta = {**fingerprint(experiment), "stop": describe(experiment.stop), "seats": experiment.algorithm.seats,
             "static": list(experiment.algorithm.space.static_names),
             "interval": describe(getattr(experiment.algorithm, "interval", None)),
@@ -27,9 +27,8 @@ def open_log(experiment: Experiment, directory: str | Path | None, source: dict[
         return MemoryLog(meta)
     if not exists(directory):
         return Log.create(directory, meta)
-    then = read(directory).run  # looked at without the lock: a refused call leaves no trace
-    check_same(then, experiment, directory)
     log = Log.open(directory)
+    then = log.record.run
     if then.get("code") != meta["code"]:
         log.note("warning", text=f"the code of the trainable changed: {then.get('code')} -> {meta['code']}")
     if log.record.budget != meta["budget"]:

@@ -16,7 +16,7 @@ from poptrain.executors.context import Context
 from poptrain.experiment import Experiment
 from poptrain.opening import check_same, open_log
 from poptrain.outcome import Run
-from poptrain.record import exists, read
+from poptrain.record import Record, exists, read
 from poptrain.signals import Interrupted, Signals
 from poptrain.sinks import Guarded
 from poptrain.trainable import as_trainable
@@ -78,8 +78,11 @@ def execute(
 ) -> Run:
     """Returns the run of an `Experiment`: new, or continued where `directory` holds it. `source` names its file."""
     executor = executors.resolve(experiment.executor, experiment.trainable)
-    if directory is not None and exists(directory) and (ended := _finished(experiment, directory)):
-        return ended
+    if directory is not None and exists(directory):
+        record = read(directory)  # looked at without the lock: a refused call and a finished run leave no trace
+        check_same(record.run, experiment, directory)
+        if ended := _finished(experiment, directory, record):
+            return ended
     log = open_log(experiment, directory, source)
     try:
         loop = _Loop(experiment, executor, log, directory, keep)
@@ -89,12 +92,10 @@ def execute(
         log.close()
 
 
-def _finished(experiment: Experiment, directory: str | Path) -> Run | None:
+def _finished(experiment: Experiment, directory: str | Path, record: Record) -> Run | None:
     """Returns the run in `directory` if it is over, also under today's budget and stop condition; nothing is opened then."""
-    record = read(directory)
     if not record.finished:
         return None
-    check_same(record.run, experiment, directory)
     history = record.history().with_budget(experiment.budget)
     if not stops.reached(experiment.stop, history, record.elapsed) and experiment.algorithm.ask(history):
         return None
