@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := rl,plots,test
+EXTRAS := rl,plots,report,test
+EXTRAS_ALL := $(EXTRAS),optuna,torch,sb3,ray,rllib,mlflow,tensorboard
 STAMP := $(VENV)/.installed
 DEMO := runs/demo
 
@@ -17,7 +18,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 setup-all: setup
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS),torch]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS_ALL)]'
 
 # 4 PPO agents × 500,000 steps on BipedalWalker-v3, tuned by PBT: best return, learned schedule, plots.
 demo: setup
