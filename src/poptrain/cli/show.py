@@ -96,6 +96,8 @@ def overview(view: Status, width: int, rows: int | None = None) -> Group:
     if view.last_exploits:
         newest = view.last_exploits[::-1] if rows is None else view.last_exploits[:-4:-1]
         parts += ["", Text(f"last of {view.exploits:,} copies", "bold"), *map(copied, newest)]
+    if rows is None and (said := view.gauges.sentences()):
+        parts += ["", *map(Text, said)]
     parts += ["", _pace(view)]
     parts += [Text(f"warning: {clean(text)}", "yellow") for text in view.warnings[-5:]]
     return Group(*parts)

@@ -11,6 +11,7 @@
 
 from poptrain.views.curves import Curve, Curves, Mark, SeatCurve, curves
 from poptrain.views.exploits import Exploit
+from poptrain.views.gauges import Diversity, Gauges, gauges
 from poptrain.views.lineage import Ancestor, Common, Lineage, lineage
 from poptrain.views.overhead import LineTime, Overhead, overhead
 from poptrain.views.schedule import Schedule, Segment, schedule, schedules
@@ -20,7 +21,7 @@ from poptrain.views.text import clean, short, span
 from poptrain.views.writer import Writer
 
 __all__ = [
-    "Ancestor", "Best", "Common", "Curve", "Curves", "Exploit", "LineTime", "Lineage", "Mark", "Member", "Overhead",
-    "Schedule", "SeatCurve", "Segment", "Status", "Writer", "as_json", "clean", "curves", "dumps", "lineage",
-    "overhead", "schedule", "schedules", "short", "span", "status",
+    "Ancestor", "Best", "Common", "Curve", "Curves", "Diversity", "Exploit", "Gauges", "LineTime", "Lineage", "Mark",
+    "Member", "Overhead", "Schedule", "SeatCurve", "Segment", "Status", "Writer", "as_json", "clean", "curves", "dumps",
+    "gauges", "lineage", "overhead", "schedule", "schedules", "short", "span", "status",
 ]  # fmt: skip

@@ -12,6 +12,7 @@ from poptrain.core import Hparams
 from poptrain.record import Record
 from poptrain.views.exploits import Exploit, exploits_of
 from poptrain.views.facts import Facts, Seat
+from poptrain.views.gauges import Gauges, gauges_of
 from poptrain.views.text import clean, short
 from poptrain.views.writer import Writer, writer_of
 
@@ -71,6 +72,7 @@ class Status:
     lost: int
     exploits: int
     last_exploits: tuple[Exploit, ...]  # newest last
+    gauges: Gauges  # selection, greediness, diversity
     steps: int  # trained by all members together
     steps_per_second: float | None  # recently
     steps_per_second_overall: float | None
@@ -118,6 +120,7 @@ def status_of(record: Record, facts: Facts) -> Status:
         lost=len(facts.lost),
         exploits=len(facts.exploits),
         last_exploits=exploits_of(facts, record.times, facts.exploits[-LAST:]),
+        gauges=gauges_of(record, facts),
         steps=facts.steps,
         steps_per_second=recent,
         steps_per_second_overall=overall,
