@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "rng": {"errors"},
     "space": BASE,
     "clock": {"errors"},
+    "garbage": set(),
     "fs": {"errors", "clock"},
     "trees": {"errors"},
     "codec": {"core", "errors"},
@@ -36,7 +37,7 @@ MAY_IMPORT = {
     "stop": BASE | {"parts.rounds"},
     "trainable": {"core", "errors"},
     "signals": {"errors"},
-    "executors": BASE | {"clock", "trees", "trainable", "checkpoints", "executors", "_jax", "fs", "tracebacks"},
+    "executors": BASE | {"clock", "garbage", "trees", "trainable", "checkpoints", "executors", "_jax", "fs", "tracebacks"},
     "views": DISK | {"views", "describe", "statistics"},
     "plots": DISK | {"views", "plots", "statistics"},
     "sinks": DISK | {"views", "sinks"},
@@ -44,7 +45,8 @@ MAY_IMPORT = {
     "experiment": BASE | {"stop", "trainable", "executors"},
     "outcome": DISK | {"executors.forms", "views", "trainable"},
     "opening": DISK | {"describe", "experiment", "trainable"},
-    "run": DISK | {"executors", "stop", "experiment", "opening", "outcome", "signals", "sinks", "trainable", "tracebacks"},
+    "run": DISK
+    | {"garbage", "executors", "stop", "experiment", "opening", "outcome", "signals", "sinks", "trainable", "tracebacks"},
 }
 FREE = ("", "cli", "integrations", "testing", "__main__")  # they stand on top
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import poptrain as pt
 from poptrain.core import History, Lost, Result, Task, rank
-from poptrain.rng import chunk_seed, rng, task_seed
+from poptrain.rng import chunk_seed, rng, task_seed, task_seeds
 from poptrain.testing import play
 from poptrain.testing.simulate import noisy
 
@@ -140,6 +140,12 @@ def test_ties_are_broken_without_favour():
 def test_task_seeds_never_meet(seed, ids):
     seeds = [task_seed(seed, id) for id in ids]
     assert len(set(seeds)) == len(ids) and all(0 <= value < 2**32 for value in seeds)
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.integers(0, 2**63), st.integers(0, 2**33), st.integers(0, 40))
+def test_task_seeds_of_many_are_those_of_each(seed, first, count):
+    assert task_seeds(seed, first, count) == [task_seed(seed, first + index) for index in range(count)]
 
 
 def test_chunks_have_seeds_of_their_own_and_the_first_keeps_the_tasks():

@@ -43,6 +43,12 @@ def task_seed(seed: int, task: int) -> int:
     return _mix(_mix((task & _MASK) ^ first) ^ second)
 
 
+def task_seeds(seed: int, first: int, count: int) -> list[int]:
+    """Returns `task_seed` of the tasks from `first` on, all at once."""
+    keys = _task_keys(seed)
+    return _mix_all(_mix_all(np.arange(first, first + count, dtype=np.uint64) & _MASK ^ keys[0]) ^ keys[1]).tolist()
+
+
 def chunk_seed(seed: int, chunk: int) -> int:
     """Returns the seed of the chunk-th part of a task; chunk 0 keeps the task's own seed."""
     return seed if chunk == 0 else _mix(_mix(seed) ^ (0x9E3779B9 * chunk & _MASK))
@@ -60,3 +66,12 @@ def _mix(x: int) -> int:
     x ^= x >> 13
     x = x * 0xC2B2AE35 & _MASK
     return x ^ (x >> 16)
+
+
+def _mix_all(x: np.ndarray) -> np.ndarray:
+    """Returns `_mix` of each; 32-bit numbers in 64-bit words, so that a product wraps around without harm."""
+    x = x ^ x >> 16
+    x = x * 0x85EBCA6B & _MASK
+    x = x ^ x >> 13
+    x = x * 0xC2B2AE35 & _MASK
+    return x ^ x >> 16

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from poptrain import clock, executors, tracebacks
+from poptrain import clock, executors, garbage, tracebacks
 from poptrain import stop as stops
 from poptrain.checkpoints import MemoryStore, Store
 from poptrain.core import History, Lost, Result
@@ -137,15 +137,17 @@ class _Loop:
     def _loop(self, executor: Any, signals: Signals) -> None:
         executor.submit(self.history.pending())  # after a crash between log and submit
         while True:
-            if not self._reached() and (tasks := self.algorithm.ask(self.history)):  # decide
-                self._append(tasks)
-                executor.submit(tasks)
+            with garbage.paused():
+                if not self._reached() and (tasks := self.algorithm.ask(self.history)):  # decide
+                    self._append(tasks)
+                    executor.submit(tasks)
             if not len(self.history.open()):
                 break  # nothing asked, nothing running: finished
             with signals.interruptible():
                 results = executor.wait()  # act: the checkpoint is durable, then the result is logged
-            self._tell(results)
-            self.store.keep(self._needed(), self._collected)
+            with garbage.paused():
+                self._tell(results)
+                self.store.keep(self._needed(), self._collected)
         self._check_not_all_failed()
 
     def _append(self, line: Any) -> None:
@@ -161,8 +163,9 @@ class _Loop:
     def _tell(self, results: list[Result]) -> None:
         """Logs results; one that could not read its parent's checkpoint makes the parent lost, if it really is damaged."""
         for result in results:
-            parent = self.history.task(result.task).parent
-            if result.error and result.error.startswith("CheckpointDamaged") and self.history.ok(parent):
+            if not (result.error and result.error.startswith("CheckpointDamaged")):
+                continue
+            if self.history.ok(parent := self.history.task(result.task).parent):
                 ref = self.history.result(parent).checkpoint
                 if not self.store.verify(ref):
                     self._append((Lost(parent),))

@@ -274,9 +274,9 @@ class Round:
         algorithm, history = self.algorithm, self.history
         clones = [Clone(plan.id, seat, plan.parent, plan.hparams) for seat, plan in self.plans.items() if plan.cloned]
         explored = iter(algorithm.explore.propose(history, algorithm.space, clones) if clones else ())
-        tasks = []
+        plans = []
         for seat, plan in self.plans.items():
             hparams, why = next(explored) if plan.cloned else (plan.hparams, {})
-            task = rounds.segment(history, plan.id, seat, hparams, plan.parent, algorithm.interval, {**plan.note, **why})
-            tasks.append(algorithm.measured(replace(task, tags=plan.tags)))
-        return tuple(tasks)
+            plans.append(rounds.Plan(seat, plan.parent, hparams, {**plan.note, **why}))
+        tasks = zip(rounds.segments(history, plans, algorithm.interval), self.plans.values(), strict=True)
+        return tuple(algorithm.measured(replace(task, tags=plan.tags)) for task, plan in tasks)

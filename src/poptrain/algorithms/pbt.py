@@ -31,7 +31,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from poptrain.core import History, Task, Value
 from poptrain.errors import UsageError, did_you_mean
 from poptrain.parts import rounds
-from poptrain.parts.exploit import Exploit, truncation
+from poptrain.parts.exploit import Exploit, losers, truncation
 from poptrain.parts.explore import Clone, Explore, as_explore, perturb
 from poptrain.parts.population import Population
 from poptrain.rng import rng
@@ -151,35 +151,34 @@ class Pbt:
     def _decide(self, history: History, seats: list[int]) -> tuple[Task, ...]:
         population = Population.of(history, self.average)
         position = {seat: index for index, seat in enumerate(population.seats.tolist())}
-        heads, oks, steps = history.heads().tolist(), history.oks, history.column("step")
+        heads = history.heads()
+        healthy, steps, heads = history.oks[heads].tolist(), history.column("step")[heads].tolist(), heads.tolist()
+        loses = losers(self.exploit, population).tolist()
         plans: list[_Plan] = []
         for seat in seats:
-            own, id, donor = heads[seat], history.n + len(plans), None
-            failed = not oks[own]
-            if self._untrained(history, own):  # nothing to compare yet; who cannot be evaluated untrained begins without
+            own, donor = heads[seat], None
+            failed = not healthy[seat]
+            if self.evaluate_first and _untrained(history, own):  # nothing to compare; who cannot be evaluated begins without
                 plans.append(_Plan(seat, None if failed else own, history.task(own).hparams))
                 continue
-            if failed or steps[own] >= self.warmup:
-                donor = self.exploit.donor(population, position[seat], partial(rng, history.seed, id, "exploit"))
+            if (failed or steps[seat] >= self.warmup) and loses[position[seat]]:
+                draw = partial(rng, history.seed, history.n + len(plans), "exploit")
+                donor = self.exploit.donor(population, position[seat], draw)
             if donor is not None:
-                plans.append(self._copied(history, population, seat, position[seat], donor, failed))
+                plans.append(self._copied(history, population, heads, position[seat], donor, failed))
             elif not failed:
                 plans.append(_Plan(seat, own, history.task(own).hparams))
             # else: a failed member with nobody to clone waits; someone may still deliver
         return self._tasks(history, plans)
 
-    def _untrained(self, history: History, own: int) -> bool:
-        """True for the evaluation before a member's first interval."""
-        return self.evaluate_first and history.task(own).steps == 0 and history.column("prev")[own] < 0
-
-    def _copied(self, history: History, population: Population, seat: int, mine: int, donor: int, failed: bool) -> _Plan:
+    def _copied(self, history: History, population: Population, heads: list[int], mine: int, donor: int, failed: bool) -> _Plan:
         """Returns the plan of a member that takes weights, hyperparameters or both from its donor."""
-        giver = int(population.seats[donor])
-        own, given = history.head(seat), history.head(giver)
+        seat, giver = int(population.seats[mine]), int(population.seats[donor])
+        own, given = heads[seat], heads[giver]
         parent = int(population.standing[donor]) if failed or self.copy != "hparams" else own
         hparams = history.task(own if self.copy == "weights" else given).hparams
         note = {"from": giver, "own": _known(population.scores[mine]), "donor": float(population.scores[donor])}
-        return _Plan(seat, parent, self._static(history, hparams, parent), True, note)
+        return _Plan(seat, parent, self._static(history, hparams, parent), note, True)
 
     def _static(self, history: History, hparams: Mapping[str, Value], parent: int) -> Mapping[str, Value]:
         """Returns `hparams` with the static values of the weights that are trained on."""
@@ -195,24 +194,26 @@ class Pbt:
             Clone(history.n + index, plan.seat, plan.parent, plan.hparams) for index, plan in enumerate(plans) if plan.cloned
         ]
         proposals = iter(self.explore.propose(history, self.space, clones) if clones else ())
-        tasks = []
         for index, plan in enumerate(plans):
-            hparams, note = plan.hparams, plan.note
             if plan.cloned:
                 hparams, why = next(proposals)
-                note = {**note, **why}
-            tasks.append(rounds.segment(history, history.n + index, plan.seat, hparams, plan.parent, self.interval, note))
-        return tuple(tasks)
+                plans[index] = plan._replace(hparams=hparams, note={**plan.note, **why})
+        return rounds.segments(history, plans, self.interval)
 
 
 class _Plan(NamedTuple):
-    """What one member does next, before explore."""
+    """A `rounds.Plan`, and whether explore has still to vary it."""
 
     seat: int
     parent: int | None
     hparams: Mapping[str, Value]
-    cloned: bool = False
     note: Mapping[str, Value] = {}
+    cloned: bool = False
+
+
+def _untrained(history: History, own: int) -> bool:
+    """True for the evaluation before a member's first interval."""
+    return history.task(own).steps == 0 and history.column("prev")[own] < 0
 
 
 def _known(score: float) -> float | None:

@@ -54,12 +54,8 @@ class Independent:
         heads = history.heads()
         oks = history.oks
         going = [seat for seat in rounds.turns(history, sync=False) if oks[heads[seat]]]
-        return tuple(
-            rounds.segment(
-                history, history.n + index, seat, history.task(int(heads[seat])).hparams, int(heads[seat]), self.interval
-            )
-            for index, seat in enumerate(going)
-        )
+        plans = [rounds.Plan(seat, int(heads[seat]), history.task(int(heads[seat])).hparams) for seat in going]
+        return rounds.segments(history, plans, self.interval)
 
     def needed(self, history: History) -> frozenset[int]:
         """Returns the newest result of every member."""

@@ -40,7 +40,7 @@ class Form(Protocol):
         ...
 
 
-@dataclass
+@dataclass(slots=True)
 class Segment:
     """What a task left behind, before it is stored."""
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from poptrain import clock, trees
+from poptrain import clock, garbage, trees
 from poptrain.core import Carry, Metrics, Result, Task
 from poptrain.errors import CheckpointDamaged, PoptrainError, UsageError
 from poptrain.executors import segment
@@ -62,7 +62,7 @@ class VectorizedExecutor:
         groups: dict[Hashable, list[Task]] = {}
         for _ in range(min(len(self._queue), self._lanes)):
             task = self._queue.popleft()
-            static = tuple(task.hparams[name] for name in self._context.static)
+            static = tuple([task.hparams[name] for name in self._context.static])
             groups.setdefault((task.steps, task.evals, static, task.tags.get("seconds")), []).append(task)
         results = [result for tasks in groups.values() for result in self._batch(tasks)]
         self._forget()
@@ -79,7 +79,7 @@ class VectorizedExecutor:
         begins = [context.begin(task) for task in tasks]
         good, results = [], []
         for task, begin in zip(tasks, begins, strict=True):
-            if task.parent is not None and not self._readable(task):
+            if task.parent is not None and task.parent not in self._alive and not self._readable(task):
                 error = f"CheckpointDamaged: the checkpoint of task {task.parent} cannot be read"
                 results.append(Result(task.id, float("nan"), begin, error=error))
             else:
@@ -101,11 +101,12 @@ class VectorizedExecutor:
             tasks=[task.id for task in tasks], members=[task.member for task in tasks],
             steps=[trained.step for trained in segments],
         )  # fmt: skip
-        for lane, task in enumerate(tasks):
-            self._alive[task.id], self._newest[task.member] = (carry, lane), task.id
         seconds = (clock.monotonic() - began) / len(tasks)
-        triples = zip(tasks, segments, refs, strict=True)
-        return results + [trained.result(task, ref, seconds) for task, trained, ref in triples]
+        with garbage.paused():
+            for lane, task in enumerate(tasks):
+                self._alive[task.id], self._newest[task.member] = (carry, lane), task.id
+            triples = zip(tasks, segments, refs, strict=True)
+            return results + [trained.result(task, ref, seconds) for task, trained, ref in triples]
 
     def _train(self, tasks: list[Task], begins: list[int]) -> tuple[Carry, list[segment.Segment]]:
         context, population = self._context, self._population
@@ -117,7 +118,7 @@ class VectorizedExecutor:
         parts = segment.chunks(head) if limit is None else ((step, step + 1) for step in range(head.steps))
         until = clock.monotonic() + (limit or 0.0)
         for index, (first, last) in enumerate(parts):
-            seeds = np.array([chunk_seed(task.seed, index) for task in tasks], np.uint32)
+            seeds = np.array([chunk_seed(task.seed, index) if index else task.seed for task in tasks], np.uint32)
             carry, metrics = population.train(carry, hparams, last - first, seeds)
             _read(segments, tasks, metrics, metric, last - first)
             if limit is not None and clock.monotonic() >= until:

@@ -56,7 +56,7 @@ class Perturb(_Alone):
     resample: float
 
     def vary(self, hparams: Hparams, space: Space, generator: np.random.Generator) -> dict[str, Value]:
-        return space.perturb(hparams, generator, self.factors, self.resample)
+        return space.moved(hparams, generator, self.factors, self.resample)
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from poptrain.core import History, Hparams, Task, Value
 from poptrain.errors import UsageError
-from poptrain.rng import rng, task_seed
+from poptrain.rng import rng, task_seeds
 from poptrain.space import Space
 
 UNBOUNDED = 2**31 - 1  # steps of a task that is stopped by time and by nothing else
@@ -35,37 +35,49 @@ def first_round(
     history: History, space: Space, seats: int, interval: int | Seconds | None, initial: Sequence[Mapping[str, Value]] = ()
 ) -> tuple[Task, ...]:
     """Returns the first task of every seat: the `initial` configurations, then draws from the space."""
-    tasks = []
+    plans = []
     for seat in range(seats):
         generator = rng(history.seed, "initial", seat)
         hparams = space.complete(initial[seat], generator) if seat < len(initial) else space.sample(generator)
-        tasks.append(segment(history, seat, seat, hparams, None, interval))
-    return tuple(tasks)
+        plans.append(Plan(seat, None, hparams))
+    return segments(history, plans, interval)
 
 
-def segment(
-    history: History,
-    id: int,
-    seat: int,
-    hparams: Hparams,
-    parent: int | None,
-    interval: int | Seconds | None,
-    note: Mapping[str, Value] | None = None,
-) -> Task:
-    """Returns the task that trains `seat` from `parent` for one interval, cut at the budget.
+class Plan(NamedTuple):
+    """What one seat does next; `segments` gives it an id, a length and a seed."""
+
+    seat: int
+    parent: int | None
+    hparams: Hparams
+    note: Mapping[str, Value] = {}
+
+
+def segments(history: History, plans: Sequence[Plan], interval: int | Seconds | None) -> tuple[Task, ...]:
+    """Returns the next tasks of the history: each plan's seat trains from its parent for one interval, cut at the budget.
 
     The budget bounds the lineage, and also what one seat trains: an asynchronous member that clones one behind it goes back
     in steps, and two that cloned each other for ever would otherwise never end.
     """
-    left = UNBOUNDED
+    longest = interval if isinstance(interval, int) else UNBOUNDED
+    lengths = [longest] * len(plans)
     if history.budget is not None:
-        left = max(history.budget - max(history.step(parent), history.spent(history.head(seat))), 0)
-    tags: dict[str, Any] = {}
-    if isinstance(interval, Seconds):
-        tags["seconds"] = str(interval.seconds)
-    elif interval is not None:
-        left = min(left, interval)
-    return Task(id, seat, hparams, parent, left, task_seed(history.seed, id), tags=tags, note=note or {})
+        heads = history.heads().tolist()
+        begun = _at(history, "step", [-1 if plan.parent is None else plan.parent for plan in plans])
+        spent = _at(history, "spent", [heads[plan.seat] if plan.seat < len(heads) else -1 for plan in plans])
+        lengths = np.clip(history.budget - np.maximum(begun, spent), 0, longest).tolist()
+    tags = {"seconds": str(interval.seconds)} if isinstance(interval, Seconds) else {}
+    seeds = task_seeds(history.seed, history.n, len(plans))
+    return tuple(
+        Task(id, plan.seat, plan.hparams, plan.parent, steps, seed, 1, None, None, tags, plan.note)
+        for id, (plan, steps, seed) in enumerate(zip(plans, lengths, seeds, strict=True), history.n)
+    )
+
+
+def _at(history: History, name: str, ids: list[int]) -> np.ndarray:
+    """Returns a column at these tasks, 0 where there is none (-1)."""
+    if not history.n:
+        return np.zeros(len(ids), int)
+    return np.where(np.array(ids, int) >= 0, history.column(name)[ids], 0)
 
 
 def turns(history: History, sync: bool) -> list[int]:

@@ -91,6 +91,7 @@ class Space(Mapping[str, Parameter]):
         self.static_names = tuple(name for name in flat if flat[name].static)
         self._free = tuple((name, parameter) for name, parameter in flat.items() if not parameter.static)
         self._text = json.dumps(self.describe())
+        self._checked: tuple[Any, dict[str, tuple[float, ...]]] = (None, {})  # the last factors that were found good
 
     # -- a mapping -------------------------------------------------------------------------------------------
 
@@ -152,10 +153,11 @@ class Space(Mapping[str, Parameter]):
             factors: one is drawn uniformly for each parameter; for all, or by name for each that is not static.
             resample: the probability of a fresh draw from the whole range instead.
         """
-        each = self._factors(factors)
-        resample = check_number("resample", resample, 1)
-        new = self._clean(hparams)
-        old = dict(new)
+        return self.moved(self._clean(hparams), generator, factors, check_number("resample", resample, 1))
+
+    def moved(self, old: Hparams, generator: Generator, factors: Any, resample: float) -> dict[str, Value]:
+        """Returns `perturb` of a configuration that this space made, such as a task's: it is not checked again."""
+        each, new = self._factors(factors), dict(old)
         draws = generator.random((len(self._free), 3)).tolist()
         for (name, p), (coin, pick, u) in zip(self._free, draws, strict=True):
             new[name] = p._draw(u) if coin < resample else p._perturb(old[name], each[name][int(pick * len(each[name]))], u)
@@ -163,8 +165,12 @@ class Space(Mapping[str, Parameter]):
 
     def _factors(self, factors: Any) -> dict[str, tuple[float, ...]]:
         """Returns the factors of every parameter that is not static, by name."""
+        if type(factors) is tuple and factors == self._checked[0]:
+            return self._checked[1]  # a population asks with the same factors for ever
         if not isinstance(factors, Mapping):
-            return dict.fromkeys((name for name, _ in self._free), check_factors(factors))
+            each = dict.fromkeys((name for name, _ in self._free), check_factors(factors))
+            self._checked = (factors, each)
+            return each
         flat = flatten(factors)
         self._refuse_unknown(flat)
         missing = [name for name, _ in self._free if name not in flat]
@@ -250,7 +256,7 @@ class Space(Mapping[str, Parameter]):
             raise UsageError(
                 f"hyperparameters {show(hparams)} are not a dict; give values by name, for example {self._example()}."
             )
-        flat = flatten(hparams)
+        flat = hparams if hparams.keys() == self._params.keys() else flatten(hparams)
         self._refuse_unknown(flat)
         known = {}
         for name, p in self._params.items():
