@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 import poptrain as pt
+from poptrain.algorithms.replay import Piece
+from poptrain.parts.rounds import FrozenDict
 from poptrain.testing import AlgorithmContract
 
 ROWS = {
@@ -43,6 +45,23 @@ ROWS = {
     "fire_pbt of three": (
         lambda space: pt.fire_pbt(space, (3, 3, 3), interval=5, evals=5, warmup=(0, 10), max_eval=10, exploit=pt.truncation(0.4)),
         {"rank_based": False},
+    ),
+}
+
+
+def schedules(space):
+    """Three schedules over any space: one that changes twice, one that was recorded task by task, one constant."""
+    draws = [space.sample(pt.rng(0, "schedule", k)) for k in range(3)]
+    same = [{**draw, **{name: draws[0][name] for name in space.static_names}} for draw in draws]
+    tasks = [Piece(start, FrozenDict(same[k]), 5) for k, start in enumerate((0, 5, 10))]
+    return [[(0, same[0]), (7, same[1]), (13, same[2])], tasks, [(0, same[1])]]
+
+
+ROWS |= {
+    "schedule_replay": (lambda space: pt.schedule_replay(schedules(space), space=space), {"sync": False, "clones": False}),
+    "schedule_replay cut": (
+        lambda space: pt.schedule_replay(schedules(space), space=space, interval=4),
+        {"sync": False, "clones": False},
     ),
 }
 

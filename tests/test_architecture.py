@@ -45,6 +45,7 @@ MAY_IMPORT = {
     "experiment": BASE | {"stop", "trainable", "executors"},
     "outcome": DISK | {"executors.forms", "views", "trainable"},
     "opening": DISK | {"describe", "experiment", "trainable"},
+    "replay": DISK | {"algorithms", "parts", "stop", "experiment", "outcome", "run", "views"},
     "run": DISK
     | {"garbage", "executors", "stop", "experiment", "opening", "outcome", "signals", "sinks", "trainable", "tracebacks"},
 }

@@ -18,13 +18,14 @@ from importlib import import_module
 from typing import Any
 
 from poptrain import errors
-from poptrain.algorithms import fire_pbt, grid_search, pb2, pb2_mix, pb2_mult, pbt, random_search
+from poptrain.algorithms import fire_pbt, grid_search, pb2, pb2_mix, pb2_mult, pbt, random_search, schedule_replay
 from poptrain.core import History, Lost, Result, Task, rank
 from poptrain.errors import PoptrainError, UsageError, did_you_mean
 from poptrain.experiment import Experiment
 from poptrain.outcome import Run, open_run
 from poptrain.parts.exploit import tournament, truncation, welch
 from poptrain.parts.explore import additive, perturb, resample
+from poptrain.replay import replay
 from poptrain.rng import rng
 from poptrain.run import resume, run
 from poptrain.space import Choice, Complement, Int, LogInt, LogUniform, Ordinal, Space, Uniform, nested
@@ -37,8 +38,8 @@ __all__ = [
     "Choice", "Complement", "Experiment", "History", "Int", "LogInt", "LogUniform", "Lost", "Ordinal", "PoptrainError",
     "Result", "Run", "Space", "Task", "Trainable", "Uniform", "UsageError", "additive", "any_of", "errors", "executors",
     "fire_pbt", "generations", "grid_search", "jax_trainable", "nested", "open_run", "pb2", "pb2_mix", "pb2_mult", "pbt",
-    "perturb", "random_search", "rank", "resample", "resume", "rng", "run", "score", "seconds", "steps", "tournament",
-    "truncation", "welch",
+    "perturb", "random_search", "rank", "replay", "resample", "resume", "rng", "run", "schedule_replay", "score", "seconds",
+    "steps", "tournament", "truncation", "welch",
 ]  # fmt: skip
 
 _MODULES = ("executors", "views", "plots", "rl", "testing")

@@ -12,12 +12,13 @@ from poptrain.cli.app import app
 from poptrain.cli.export import export
 from poptrain.cli.lineage import lineage
 from poptrain.cli.plot import plot
+from poptrain.cli.replay import replay
 from poptrain.cli.resume import resume
 from poptrain.cli.run import run
 from poptrain.cli.schedule import schedule
 from poptrain.cli.status import status
 
-for verb in (run, resume, status, lineage, schedule, plot, export):
+for verb in (run, resume, status, lineage, schedule, replay, plot, export):
     app.command(verb.__name__)(verb)
 
 __all__ = ["app", "main"]

@@ -9,8 +9,6 @@ import typer
 
 from poptrain.cli import start
 from poptrain.cli.show import Json
-from poptrain.errors import UsageError
-from poptrain.record import exists, read
 
 
 def run(
@@ -28,15 +26,8 @@ def run(
     json: Json = False,
 ) -> None:
     """Start the experiment that a Python file describes."""
-    directory = start.new_directory(experiment) if dir is None else dir
+    directory = start.fresh(experiment, dir)
     start.outside(experiment, directory)
-    if exists(directory):
-        raise UsageError(
-            f"{str(directory)!r} already contains a run ({read(directory).summary()}): continue it with "
-            f"`poptrain resume {directory}`, or give another --dir."
-        )
-    if directory.is_file():
-        raise UsageError(f"--dir {str(directory)!r} is a file: give a directory.")
     options = {"steps": steps, "executor": executor}
     loaded = start.load(experiment, options, seed)
     start.perform(loaded, directory, start.source(experiment, directory, options), quiet, json)

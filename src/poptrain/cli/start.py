@@ -21,6 +21,7 @@ from poptrain.cli.show import emit, say, settings
 from poptrain.errors import UsageError
 from poptrain.experiment import Experiment
 from poptrain.outcome import Run
+from poptrain.record import exists, read
 from poptrain.run import execute
 from poptrain.views import clean, short, span, status
 
@@ -75,9 +76,45 @@ def outside(file: Path, directory: Path) -> Path:
     return file
 
 
-def new_directory(file: Path) -> Path:
-    """Returns a directory that does not exist: ``runs/<experiment>-<date>-<time>``."""
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip("-.") or "run"
+def recorded_file(directory: Path, recorded: Mapping[str, Any]) -> Path:
+    """Returns the experiment file that a run was started with, as its log names it.
+
+    Raises:
+        UsageError: it names none, or the file is not there any more.
+    """
+    name = recorded.get("name")
+    if not isinstance(name, str):
+        raise UsageError(
+            f"the run in {str(directory)!r} was not started from a file: continue it with the same pt.run(…) call, or give "
+            "--experiment FILE."
+        )
+    file = (directory.resolve() / name).resolve() if "\0" not in name else Path("?")
+    if file.suffix != ".py" or not file.is_file():
+        raise UsageError(f"the experiment file {str(file)!r} of the run is not there any more: give it with --experiment FILE.")
+    return file
+
+
+def fresh(file: Path, directory: Path | None, name: str = "") -> Path:
+    """Returns the directory of a new run: the one given, else ``runs/<experiment>-<date>-<time>``.
+
+    Raises:
+        UsageError: there is a run in it already, or it is a file.
+    """
+    if directory is None:
+        return new_directory(name or file.stem)
+    if exists(directory):
+        raise UsageError(
+            f"{str(directory)!r} already contains a run ({read(directory).summary()}): continue it with "
+            f"`poptrain resume {directory}`, or give another --dir."
+        )
+    if directory.is_file():
+        raise UsageError(f"--dir {str(directory)!r} is a file: give a directory.")
+    return directory
+
+
+def new_directory(name: str) -> Path:
+    """Returns a directory that does not exist: ``runs/<name>-<date>-<time>``."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "run"
     base = Path("runs") / f"{stem}-{datetime.now():%Y%m%d-%H%M%S}"
     names = (base, *(base.with_name(f"{base.name}-{k}") for k in range(2, 1000)))
     return next(path for path in names if not path.exists())
@@ -85,17 +122,23 @@ def new_directory(file: Path) -> Path:
 
 def perform(experiment: Experiment, directory: Path, about: dict[str, Any], quiet: bool, json: bool) -> None:
     """Runs an experiment to its end under the live display, and says how it went."""
+    run = watched(experiment, directory, about, quiet)
+    emit(status(run.record)) if json else report(run, directory)
+
+
+def watched(experiment: Experiment, directory: Path, about: dict[str, Any], quiet: bool) -> Run:
+    """Returns the run of an experiment, at its end, which the live display followed."""
     live = Live()
     if not quiet:
         experiment = replace(experiment, sinks=(*experiment.sinks, live))
     try:
-        run = execute(experiment, directory, source=about)
+        return execute(experiment, directory, source=about)
     finally:
         live.close()
-    emit(status(run.record)) if json else _report(run, directory)
 
 
-def _report(run: Run, directory: Path) -> None:
+def report(run: Run, directory: Path) -> None:
+    """Says how a run went, and what may be done next."""
     view = status(run.record)
     say(f"{view.state}: {view.reason or ''} ({view.results:,} results, {view.steps:,} steps, {span(view.elapsed)})")
     if view.best is not None:

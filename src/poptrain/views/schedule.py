@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from poptrain.core import Hparams
@@ -91,6 +93,29 @@ def schedules(record: Record) -> tuple[Schedule, ...]:
     """Returns the schedule of what every member ended with, by seat."""
     facts = Facts.of(record)
     return tuple(schedule_of(facts, record, id, seat) for seat, id in facts.finals().items())
+
+
+def schedule_from(path: Path) -> Schedule:
+    """Returns the schedule in a JSON file that `export` or ``schedule --json`` wrote.
+
+    Raises:
+        UsageError: the file cannot be read, or is something else.
+    """
+    try:
+        data = json.loads(path.read_text())
+        segments = tuple(Segment(**{field.name: row[field.name] for field in fields(Segment)}) for row in data["segments"])
+        found = Schedule(**{field.name: data[field.name] for field in fields(Schedule)} | {"segments": segments})
+    except OSError as error:
+        raise UsageError(f"cannot read the schedule {str(path)!r}: {error.strerror or error}.") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UsageError(
+            f"{str(path)!r} is no schedule: expected the JSON file that `poptrain schedule DIR --json` prints, or schedule.json "
+            "of `poptrain export DIR --best OUT`."
+        ) from error
+    edges = [0, *(segment.end for segment in segments)]
+    if [segment.start for segment in segments] != edges[:-1] or found.step != edges[-1] or edges != sorted(set(edges)):
+        raise UsageError(f"{str(path)!r}: its segments do not follow each other from step 0 to {found.step!r}.")
+    return found
 
 
 def schedule_of(facts: Facts, record: Record, id: int, member: int | None = None) -> Schedule:

@@ -17,6 +17,7 @@ from poptrain.views.text import clean, short
 from poptrain.views.writer import Writer, writer_of
 
 LAST = 5  # exploits that are shown
+_NAMES = {"Pbt": "pbt", "FirePbt": "fire_pbt", "Independent": "independent members", "ScheduleReplay": "schedule replay"}
 _STATES = {"open": "interrupted", "suspend": "suspended", "end": "finished", "failed": "failed"}
 
 
@@ -217,7 +218,7 @@ def _limits(stop: Any) -> list[float]:
 def _name(algorithm: Any) -> str:
     """Returns the name of an algorithm from its description: a function, or a dataclass."""
     name = algorithm.get("name") or algorithm.get("type", "") if isinstance(algorithm, Mapping) else str(algorithm or "")
-    return {"Pbt": "pbt", "FirePbt": "fire_pbt", "Independent": "independent members"}.get(name, name)
+    return _NAMES.get(name, name)
 
 
 def _warnings(record: Record, facts: Facts) -> tuple[str, ...]:
