@@ -96,34 +96,39 @@ class ScheduleReplay:
     def ask(self, history: History) -> tuple[Task, ...]:
         """Returns the next task of every seat that is idle, healthy and below the budget."""
         if history.n == 0:
-            return tuple(self._next(history, seat, None, seat) for seat in range(self.seats))
-        heads, oks = history.heads().tolist(), history.oks
-        going = [seat for seat in rounds.turns(history, sync=False) if oks[heads[seat]]]
-        return tuple(self._next(history, seat, heads[seat], history.n + index) for index, seat in enumerate(going))
+            parents: dict[int, int | None] = dict.fromkeys(range(self.seats))
+        else:
+            heads, oks = history.heads().tolist(), history.oks
+            parents = {seat: heads[seat] for seat in rounds.turns(history, sync=False) if oks[heads[seat]]}
+        nexts = [self._next(history, seat, parent) for seat, parent in parents.items()]
+        pairs = zip(parents.items(), nexts, strict=True)
+        plans = [rounds.Plan(seat, parent, piece.hparams) for (seat, parent), (_, piece, _) in pairs]
+        tasks = zip(rounds.segments(history, plans, None), nexts, strict=True)  # as long as the budget allows
+        return tuple(
+            replace(task, steps=min(task.steps, steps), evals=piece.evals, tags={"piece": index},
+                    seed=task.seed if piece.seed is None else piece.seed)
+            for task, (index, piece, steps) in tasks
+        )  # fmt: skip
 
     def needed(self, history: History) -> frozenset[int]:
         """Returns the newest result of every seat."""
         return rounds.needed(history)
 
-    def _next(self, history: History, seat: int, parent: int | None, id: int) -> Task:
-        """Returns the task behind `parent`: the next piece, or, where pieces are cut, more of the same one."""
+    def _next(self, history: History, seat: int, parent: int | None) -> tuple[int, Piece, int]:
+        """Returns what comes behind `parent`: the place of its piece, the piece, and the most steps of it."""
         row, step = self.schedules[seat], history.step(parent)
         last = -1 if parent is None else int(history.task(parent).tags["piece"])
         if last + 1 < len(row) and row[last + 1].steps is not None:
-            index, piece = last + 1, row[last + 1]
-            task = rounds.segment(history, id, seat, piece.hparams, parent, None)
-            return replace(task, steps=min(task.steps, piece.steps), evals=piece.evals, tags={"piece": index},
-                           seed=task.seed if piece.seed is None else piece.seed)  # fmt: skip
+            return last + 1, row[last + 1], row[last + 1].steps
         index = max(bisect_right(row, step, key=lambda piece: piece.start) - 1, last, 0)
-        if history.budget is None and self.interval is None and index + 1 == len(row):
-            raise UsageError("schedule_replay: the last piece has no end: give interval=…, or stop=pt.steps(n).")
-        task = rounds.segment(history, id, seat, row[index].hparams, parent, None)
-        left = task.steps
+        piece = replace(row[index], evals=1, seed=None)  # what is behind a recorded task is no part of it
         if index + 1 < len(row):
-            left = min(left, row[index + 1].start - step)
-        if self.interval is not None:
-            left = min(left, self.interval - step % self.interval)
-        return replace(task, steps=left, tags={"piece": index})
+            left = row[index + 1].start - step
+        elif history.budget is None and self.interval is None:
+            raise UsageError("schedule_replay: the last piece has no end: give interval=…, or stop=pt.steps(n).")
+        else:
+            left = rounds.UNBOUNDED
+        return index, piece, left if self.interval is None else min(left, self.interval - step % self.interval)
 
 
 def pieces(schedule: Any, what: str = "schedule") -> tuple[Piece, ...]:
