@@ -12,7 +12,12 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-HEAVY = {"README.md": "torch"}  # pages whose blocks need an optional package of `make test-all`
+HEAVY = {
+    "README.md": "torch",
+    "tracking.md": "mlflow and tensorboardX",
+    "torch.md": "torch",
+    "sb3.md": "Stable-Baselines3",
+}  # pages whose blocks need an optional package of `make test-all`
 
 
 def blocks(page: Path) -> str:

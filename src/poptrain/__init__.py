@@ -42,7 +42,7 @@ __all__ = [
     "steps", "tournament", "truncation", "welch",
 ]  # fmt: skip
 
-_MODULES = ("executors", "views", "plots", "rl", "testing")
+_MODULES = ("executors", "views", "plots", "rl", "sinks", "testing")
 
 
 def __getattr__(name: str) -> Any:

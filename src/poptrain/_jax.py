@@ -9,13 +9,9 @@ from __future__ import annotations
 
 import os
 
-from poptrain.errors import UsageError
+from poptrain.errors import MissingExtra
 
 FLAG = "--xla_cpu_enable_concurrency_optimized_scheduler"
-
-
-class MissingExtra(UsageError, ImportError):
-    """An optional package is not installed; the message names the extra that brings it."""
 
 
 def protect_from_deadlock(environment: dict[str, str] | os._Environ[str] = os.environ) -> None:

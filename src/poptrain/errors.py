@@ -21,6 +21,10 @@ class UsageError(PoptrainError, ValueError):
     exit_code = 2
 
 
+class MissingExtra(UsageError, ImportError):
+    """An optional package is not installed; the message names the extra that brings it."""
+
+
 class MetricError(UsageError):
     """A trainable returned no metrics that a score can be read from; the run stops, so that the code can be mended."""
 

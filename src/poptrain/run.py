@@ -122,17 +122,19 @@ class _Loop:
         executor = self.executor_config.open(self._context())
         for sink in self.sinks:
             sink.open(self.log.record)
-        with Signals() as signals:
-            try:
-                self._loop(executor, signals)
-            except Interrupted as signal:
-                self._suspend(executor, signals, signal)
-            finally:
-                executor.close()
-        self.store.keep(self._needed(), self._collected, flush=True)
-        self.log.note("end", reason=self._reason())
-        for sink in self.sinks:
-            sink.close()
+        try:
+            with Signals() as signals:
+                try:
+                    self._loop(executor, signals)
+                except Interrupted as signal:
+                    self._suspend(executor, signals, signal)
+                finally:
+                    executor.close()
+            self.store.keep(self._needed(), self._collected, flush=True)
+            self.log.note("end", reason=self._reason())
+        finally:
+            for sink in self.sinks:
+                sink.close()
 
     def _loop(self, executor: Any, signals: Signals) -> None:
         executor.submit(self.history.pending())  # after a crash between log and submit

@@ -1,24 +1,21 @@
-"""``poptrain export``: the best checkpoint with its schedule, and tables, for use outside."""
+"""``poptrain export``: the best checkpoint with its schedule, tables, and everything for MLflow or TensorBoard."""
 
 from __future__ import annotations
 
-import csv
-import io
-import shutil
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from poptrain import sinks
 from poptrain.checkpoints import Store
 from poptrain.cli.show import Directory, Json, emit, record_of, say
-from poptrain.errors import UsageError
-from poptrain.outcome import Run, Standing
+from poptrain.errors import PoptrainError, UsageError, did_you_mean
+from poptrain.outcome import Run
 from poptrain.record import Record
-from poptrain.views import dumps, schedule
-from poptrain.views.text import cell
-
-NAME = "best"
+from poptrain.sinks.best import table as table_text
+from poptrain.sinks.best import write_best
 
 
 def export(
@@ -35,13 +32,28 @@ def export(
     table: Annotated[
         Path | None, typer.Option("--table", metavar="FILE.csv", help="A new file for all tasks and results.")
     ] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="TRACKER", help="mlflow or tensorboard; twice makes no doubles.")
+    ] = None,
+    uri: Annotated[str | None, typer.Option("--uri", help="MLflow: the tracking server. [default: MLFLOW_TRACKING_URI]")] = None,
+    run_id: Annotated[str | None, typer.Option("--run-id", help="MLflow: an existing run to nest the members under.")] = None,
+    experiment: Annotated[str | None, typer.Option("--experiment", help="MLflow: the experiment. [default: poptrain]")] = None,
+    checkpoint: Annotated[bool, typer.Option("--checkpoint/--no-checkpoint", help="MLflow: upload the best checkpoint.")] = True,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="TensorBoard: where its files go. [default: DIR-tensorboard]")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Copy the best checkpoint, its schedule and tables out of a run."""
-    if best is None and table is None:
-        raise UsageError("nothing to export: give --best OUT, --table FILE.csv, or both.")
+    """Copy the best checkpoint, its schedule and tables out of a run, or log all of it to a tracker."""
+    if best is None and table is None and to is None:
+        raise UsageError("nothing to export: give --best OUT, --table FILE.csv, or --to mlflow or tensorboard.")
     if final and best is None:
         raise UsageError("--final says which result --best exports: give --best OUT too.")
+    mlflow = {"--uri": uri, "--run-id": run_id, "--experiment": experiment, "--no-checkpoint": None if checkpoint else True}
+    for tracker, options in {"mlflow": mlflow, "tensorboard": {"--out": out}}.items():
+        if to != tracker and (given := [name for name, value in options.items() if value is not None]):
+            raise UsageError(f"{given[0]} belongs to --to {tracker}: give that too.")
+    tracker = _tracker(to, directory, mlflow, out)
     record = record_of(directory)
     for path in (best, table):
         if path is not None and (
@@ -50,53 +62,44 @@ def export(
             raise UsageError(f"{str(path)!r} exists already: nothing is overwritten, give another name.")
     run = Run(record, record.history(), Store(directory))
     try:
-        files = _best(run, best, final) if best is not None else []
+        files = []
+        if best is not None:
+            chosen = run.final_best if final else run.best
+            files = write_best(record, run.history, chosen.task.id, best, final=final)
         if table is not None:
-            table.write_text(_table(record, run))
+            table.write_text(table_text(run.history))
             files.append(table)
     except OSError as error:
         raise UsageError(f"cannot export: {error.strerror or error}: {error.filename}.") from error
-    emit({"files": [str(path) for path in files]}) if json else say(*map(str, files))
+    told = {"files": [str(path) for path in files]}
+    if tracker is not None:
+        told["to"] = _log(tracker, record)
+    emit(told) if json else say(*told["files"], *([f"{to}: {told['to']}"] if to else []))
 
 
-def _best(run: Run, out: Path, final: bool) -> list[Path]:
-    standing = run.final_best if final else run.best
-    checkpoint = run.history.result(standing.task.id).checkpoint
-    out.mkdir(parents=True, exist_ok=True)
-    reference = _copy(run.store, checkpoint, out, standing)
-    text = schedule(run.record, standing.task.id)
-    about = {
-        "score": standing.score, "step": standing.step, "task": standing.task.id, "member": standing.task.member,
-        "hparams": standing.hparams, "metric": run.record.run.get("metric"), "mode": run.record.run.get("mode"),
-        "seed": run.record.run.get("seed"), "final": final, "run": run.record.directory.name, "checkpoint": reference,
-        "files": f"checkpoints/{NAME}",
-    }  # fmt: skip
-    written = {"best.json": dumps(about, indent=2) + "\n", "schedule.json": text.to_json() + "\n",
-               "schedule.csv": text.to_csv(), "table.csv": _table(run.record, run)}  # fmt: skip
-    for name, content in written.items():
-        (out / name).write_text(content)
-    return [*(out / name for name in written), out / "checkpoints" / NAME]
+def _tracker(to: str | None, directory: Path, mlflow: dict[str, Any], out: Path | None) -> Any:
+    if to is None:
+        return None
+    if to == "mlflow":
+        # For a person who waits, MLflow's own seven attempts of two minutes each are too patient.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        options = {"experiment": mlflow["--experiment"] or sinks.EXPERIMENT, "checkpoint": not mlflow["--no-checkpoint"]}
+        return sinks.MLflow(mlflow["--uri"], run_id=mlflow["--run-id"], **options)
+    if to == "tensorboard":
+        here = directory.resolve()
+        return sinks.TensorBoard(here.with_name(f"{here.name}-tensorboard") if out is None else out)
+    raise UsageError(f"--to {to!r}: expected mlflow or tensorboard.{did_you_mean(to, ('mlflow', 'tensorboard'))}")
 
 
-def _copy(store: Store, checkpoint: str, out: Path, standing: Standing) -> str:
-    """Copies a checkpoint, verified, and returns its reference in the store that `out` now is."""
-    target = Store(out)
-    about: dict[str, Any] = {"task": standing.task.id, "member": standing.task.member, "step": standing.step}
-    if not store.is_directory(checkpoint):
-        return target.commit(NAME, store.read(checkpoint), **about)
-    origin, staged = store.path(checkpoint), target.stage(NAME)
-    for name, size in store.fs.walk(origin).items():
-        if size >= 0:  # no links, no pipes
-            (staged / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(origin / name, staged / name, follow_symlinks=False)
-    return target.commit_staged(NAME, **about)
-
-
-def _table(record: Record, run: Run) -> str:
-    """Returns all tasks and results as CSV; floats are exact, texts that look like a formula are quoted."""
-    columns = run.history.table()
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow([cell(name) for name in columns])
-    table.writerows([cell(value) for value in row] for row in zip(*columns.values(), strict=True))
-    return text.getvalue()
+def _log(tracker: Any, record: Record) -> str:
+    """Logs a whole record to a tracker and returns where it is now."""
+    try:
+        tracker.open(record)
+        tracker.write(record)
+        tracker.close()
+    except (PoptrainError, ImportError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())
+        raise UsageError(f"cannot export to {type(tracker).__name__}: {type(error).__name__}: {text[:300]}") from error
+    return tracker.where

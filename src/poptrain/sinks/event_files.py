@@ -1,0 +1,161 @@
+"""TensorBoard: event files for each member, for each ancestry, and the HParams table, live or from the log afterwards.
+
+```
+LOGDIR/population                  best score, copies and failures over the steps of all members together
+LOGDIR/member-00 …                 what happened on a seat, over the steps trained on it: live
+LOGDIR/ancestry/member-00 … best   the ancestral curve of what each member ended with, over lineage steps: at the end
+```
+
+The files are always written from the first line of the log on: those of an earlier sitting are removed first, by a suffix
+that names the run, and a session mark tells a TensorBoard that has read them to forget them. So nothing is there twice.
+"""
+
+from __future__ import annotations
+
+import shlex
+import socket
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from poptrain import clock
+from poptrain.core import History
+from poptrain.errors import MissingExtra, UsageError
+from poptrain.record import Record
+from poptrain.sinks.points import Points, identity, snapshot
+
+SUFFIX = ".poptrain-"
+ANCESTRY = "ancestry"
+
+
+class TensorBoard:
+    """Writes a run as event files: ``pt.run(…, sinks=[pt.sinks.TensorBoard("runs/first-tensorboard")])``.
+
+    Args:
+        logdir: a directory of this run's own; it is made. Its parent is what ``tensorboard --logdir`` wants to compare runs.
+
+    Raises:
+        MissingExtra: tensorboardX is not installed.
+    """
+
+    every = 1.0  # seconds between two flushes
+    retries = True
+
+    def __init__(self, logdir: str | Path):
+        if find_spec("tensorboardX") is None:
+            raise MissingExtra("pt.sinks.TensorBoard needs tensorboardX: pip install 'poptrain[tensorboard]'")
+        self.logdir = Path(logdir)
+        self._files: dict[str, EventFile] = {}
+
+    @property
+    def where(self) -> str:
+        """The directory of the event files."""
+        return str(self.logdir)
+
+    def hint(self, record: Record) -> str:
+        """Returns the command that writes afterwards what is missing."""
+        if record.directory is None:
+            return "nothing, for it was kept in memory only: give pt.run a directory"
+        return shlex.join(["poptrain", "export", str(record.directory), "--to", "tensorboard", "--out", str(self.logdir)])
+
+    def open(self, record: Record) -> None:
+        """Removes the files of an earlier sitting.
+
+        Raises:
+            UsageError: the directory holds the files of another run.
+        """
+        self._record, self._points, self._suffix = record, Points(record), SUFFIX + identity(record)
+        self._end()
+        for path in list(self.logdir.glob("**/events.out.tfevents.*")):
+            if path.name.endswith(self._suffix):
+                path.unlink(missing_ok=True)
+            elif SUFFIX in path.name:
+                raise UsageError(f"{str(self.logdir)!r} holds the curves of another run: give each run a directory of its own.")
+
+    def write(self, record: Record, history: History | None = None) -> None:
+        """Writes what the record has gained."""
+        for point in self._points.read_on(record):
+            folder = "population" if point.member is None else f"member-{point.member:02d}"
+            self._file(folder).scalar(point.name, point.value, point.step, point.time)
+        for file in self._files.values():
+            file.flush()
+
+    def close(self) -> None:
+        """Writes the ancestral curves and the HParams table, and closes the files."""
+        record = snapshot(self._record)
+        if not all(file.path.exists() for file in self._files.values()):  # an export from elsewhere began anew
+            self.open(self._record)
+        self.write(record)
+        facts = self._points.facts
+        chosen = {f"member-{seat:02d}": id for seat, id in facts.finals().items()}
+        if facts.best is not None:
+            chosen["best"] = facts.best
+        for name, id in chosen.items():
+            file = self._file(f"{ANCESTRY}/{name}")
+            for tag, value, step, line in self._ancestral(id):
+                file.scalar(tag, value, step, record.times[line])
+            file.hparams(facts.tasks[id].hparams, self._points.metric)
+        self._end()
+
+    def _ancestral(self, id: int) -> Iterator[tuple[str, float, int, int]]:
+        """Yields tag, value, lineage step and log line along one ancestry."""
+        points, facts = self._points, self._points.facts
+        for ancestor in facts.ancestry(id):
+            task, result = facts.tasks[ancestor], facts.results[ancestor]
+            begin, line = facts.begin(ancestor), facts.told[ancestor]
+            for name, value in task.hparams.items():
+                if (number := points.option(name, value)) is not None:
+                    yield f"hparams/{name}", number, begin, line
+            yield "lineage/member", float(task.member), begin, line
+            for step, score in result.curve or ((result.step, result.score),):
+                yield points.metric, float(score), int(step), line
+
+    def _file(self, folder: str) -> EventFile:
+        if folder not in self._files:
+            self._files[folder] = EventFile(self.logdir / folder, self._suffix)
+        return self._files[folder]
+
+    def _end(self) -> None:
+        for file in self._files.values():
+            file.close()
+        self._files = {}
+
+
+class EventFile:
+    """One event file, written on the calling thread."""
+
+    def __init__(self, folder: Path, suffix: str):
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.record_writer import RecordWriter
+
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / f"events.out.tfevents.{int(clock.now())}.{socket.gethostname()}{suffix}"
+        self._writer, self._event = RecordWriter(str(self.path)), Event
+        self._put(file_version="brain.Event:2")
+        self._put(step=0, session_log=SessionLog(status=SessionLog.START))  # forget what an earlier file said
+
+    def scalar(self, tag: str, value: float, step: int, time: float) -> None:
+        """Writes one value of one series."""
+        from tensorboardX.proto.summary_pb2 import Summary
+
+        self._put(time, step=step, summary=Summary(value=[Summary.Value(tag=tag, simple_value=value)]))
+
+    def hparams(self, hparams: Any, metric: str) -> None:
+        """Writes the row of the HParams table that this file's directory is: hyperparameters, and the metric it shows."""
+        from tensorboardX.summary import hparams as summaries
+
+        for summary in summaries(dict(hparams), {metric: 0.0}):  # the value is that of the series
+            self._put(summary=summary)
+
+    def flush(self) -> None:
+        """Hands everything to the system."""
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Flushes and ends the file."""
+        self._writer.close()
+
+    def _put(self, time: float | None = None, **what: Any) -> None:
+        event = self._event(wall_time=clock.now() if time is None else time, **what)
+        self._writer.write(event.SerializeToString())

@@ -1,0 +1,303 @@
+"""MLflow: a parent run for the population and a nested run for each member, live or from the log afterwards.
+
+Nothing is logged twice. Every value is a pure function of one log line, its timestamp included, and an MLflow run carries
+the tag ``poptrain.lines``: how many lines of the log are in it. Whoever writes next, a resumed run or ``poptrain export``,
+finds the runs by the tag ``poptrain.id`` and goes on from there; if a crash came between the values and the tag, the values
+that the server holds already are left out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import posixpath
+import re
+import shlex
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from poptrain.core import History
+from poptrain.errors import MissingExtra, UsageError
+from poptrain.record import Record
+from poptrain.sinks import EXPERIMENT
+from poptrain.sinks.best import write_best
+from poptrain.sinks.guarded import PATIENCE
+from poptrain.sinks.points import Point, Points, identity, snapshot
+from poptrain.views import dumps, lineage, schedule, status
+
+BATCH = 1000  # metrics that a server takes at once
+ID, LINES, MEMBER, ARTIFACTS = "poptrain.id", "poptrain.lines", "poptrain.member", "poptrain.artifacts"
+PARENT, NAME = "mlflow.parentRunId", "mlflow.runName"  # the tags that nest and name runs
+_STATES = {"finished": "FINISHED", "failed": "FAILED", "suspended": "KILLED", "interrupted": "KILLED"}
+_TOLD = ("algorithm", "trainable", "metric", "mode", "seed", "interval")
+
+
+class MLflow:
+    """Logs a run to an MLflow server, store or file: ``pt.run(…, sinks=[pt.sinks.MLflow("http://localhost:5000")])``.
+
+    Args:
+        uri: of the tracking server; None takes MLflow's own default, ``MLFLOW_TRACKING_URI``.
+        experiment: the name of the MLflow experiment, made if there is none; with `run_id`, that run's experiment.
+        run_id: an existing run to nest the members under, left as it is otherwise; None makes a parent run.
+        name: of the parent run that is made; default: the name of the run directory.
+        checkpoint: False leaves out the best checkpoint when the run has ended.
+        patience: seconds that the run waits at its end for a slow server; a large checkpoint may want more.
+
+    Raises:
+        MissingExtra: MLflow is not installed.
+    """
+
+    every = 2.0  # seconds between two requests, so that a quick run does not flood its server
+    retries = True
+
+    def __init__(
+        self, uri: str | None = None, *, experiment: str = EXPERIMENT, run_id: str | None = None, name: str | None = None,
+        checkpoint: bool = True, patience: float = PATIENCE,
+    ):  # fmt: skip
+        if find_spec("mlflow") is None:
+            raise MissingExtra("pt.sinks.MLflow needs MLflow: pip install 'poptrain[mlflow]'")
+        self.uri, self.experiment, self.run_id, self.name, self.checkpoint = uri, experiment, run_id, name, checkpoint
+        self.patience = patience
+        self.parent: str | None = None  # the id of the parent run, once it is open
+
+    @property
+    def where(self) -> str:
+        """Which MLflow run holds the population."""
+        return f"run {self.parent} of experiment {self._experiment}"
+
+    def hint(self, record: Record) -> str:
+        """Returns the command that logs afterwards what is missing."""
+        if record.directory is None:
+            return "nothing, for it was kept in memory only: give pt.run a directory"
+        words = ["poptrain", "export", str(record.directory), "--to", "mlflow"]
+        words += ["--uri", self.uri] if self.uri else []
+        words += ["--run-id", self.run_id] if self.run_id else []
+        words += ["--experiment", self.experiment] if self.experiment != EXPERIMENT else []
+        return shlex.join(words)
+
+    def open(self, record: Record) -> None:
+        """Finds or makes the runs on the server, and how many lines of the log they hold.
+
+        Raises:
+            MlflowException: the server refuses, or cannot be reached.
+        """
+        from mlflow.tracking import MlflowClient
+
+        self._client, self._record, self._points = MlflowClient(self.uri), record, Points(record)
+        self._id = identity(record)
+        self._members: dict[int, str] = {}
+        self._lines: dict[int | None, int] = {}
+        self._first: set[int | None] = set()  # found, not made: they may hold more than their tag says
+        if self.run_id is not None:
+            parent = self._client.get_run(self.run_id)
+            experiment = parent.info.experiment_id
+        else:
+            parent, experiment = None, self._experiment_id()
+        for run in self._search(experiment):
+            parent = self._found(run, parent)
+        self._experiment, self._own = experiment, parent is None or parent.data.tags.get(ID) == self._id
+        if parent is None:
+            parent = self._create(None, self.name or (record.directory.name if record.directory else "poptrain"))
+        self.parent = parent.info.run_id
+        self._lines[None] = int(parent.data.tags.get(self._lines_tag(None), 0))
+        self._first |= {None} if self._lines[None] else set()
+        if not record.finished:
+            self._revive(parent)
+
+    def write(self, record: Record, history: History | None = None) -> None:
+        """Logs what the record has gained."""
+        points = self._points.read_on(record)
+        read = self._points.facts.lines
+        by_member: dict[int | None, list[Point]] = defaultdict(list)
+        for point in points:
+            by_member[point.member].append(point)
+        for member, own in by_member.items():
+            if member is not None and member not in self._members:
+                self._members[member] = self._create(member, f"member {member}").info.run_id
+                self._lines[member] = 0
+            if fresh := [point for point in own if point.line >= self._lines[member]]:
+                self._log(member, fresh, read)
+
+    def close(self) -> None:
+        """Logs schedule, lineage, plots and the best checkpoint of a run that has ended, and ends the MLflow runs."""
+        record = snapshot(self._record)
+        view = status(record)
+        ended = view.state in ("finished", "failed")
+        if ended and view.best is not None:
+            self._log_artifacts(record, view.best.task)
+        if view.state not in _STATES:
+            return  # another process goes on with it
+        when = int(1000 * max(record.times[-1:] + [time for _, _, time in record.events[-1:]], default=0.0))
+        failed = {member.member for member in view.members if member.state == "failed"}
+        with _quiet():
+            for member, run in self._members.items():
+                self._client.set_terminated(run, "FAILED" if member in failed else _STATES[view.state], end_time=when)
+            if self._own:
+                self._client.set_terminated(self.parent, _STATES[view.state], end_time=when)
+
+    # -- runs on the server -------------------------------------------------------------------------------------------
+
+    def _experiment_id(self) -> str:
+        from mlflow.exceptions import MlflowException
+
+        found = self._client.get_experiment_by_name(self.experiment)
+        if found is None:
+            try:
+                return self._client.create_experiment(self.experiment)
+            except MlflowException:
+                found = self._client.get_experiment_by_name(self.experiment)  # made by another process meanwhile
+                if found is None:
+                    raise
+        if found.lifecycle_stage != "active":
+            raise UsageError(f"the MLflow experiment {self.experiment!r} was deleted: restore it, or name another one.")
+        return found.experiment_id
+
+    def _search(self, experiment: str) -> list[Any]:
+        runs, token = [], None
+        while True:
+            page = self._client.search_runs([experiment], f"tags.`{ID}` = '{self._id}'", max_results=1000, page_token=token)
+            runs += page
+            token = page.token
+            if not token:
+                return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
+
+    def _found(self, run: Any, parent: Any) -> Any:
+        """Takes in a run of this population and returns the parent run, if it is known by now."""
+        tags = run.data.tags
+        if MEMBER not in tags:
+            return parent or run
+        member, above = int(tags[MEMBER]), tags.get(PARENT)
+        if parent is not None and above != parent.info.run_id:
+            if self.run_id is not None:
+                raise UsageError(f"the members of this run are nested under {above} already: give run_id={above!r}, or none.")
+            return parent
+        self._members.setdefault(member, run.info.run_id)
+        self._lines[member] = int(tags.get(LINES, 0))
+        self._first.add(member)
+        if not self._record.finished:
+            self._revive(run)
+        return parent or self._client.get_run(above)
+
+    def _revive(self, run: Any) -> None:
+        if run.info.status != "RUNNING" and (run.data.tags.get(ID) == self._id):
+            self._client.update_run(run.info.run_id, status="RUNNING")
+
+    def _create(self, member: int | None, name: str) -> Any:
+        began = next(iter(self._record.times), 0.0)
+        tags = {ID: self._id, NAME: name, "mlflow.source.name": str(self._record.run.get("trainable", "")), LINES: "0"}
+        if member is not None:
+            tags |= {PARENT: self.parent, MEMBER: str(member)}
+        run = self._client.create_run(self._experiment, start_time=int(1000 * began), tags=tags, run_name=name)
+        about = self._about() if member is None else self._initial(member)
+        self._batch(run.info.run_id, params=about)
+        return run
+
+    def _about(self) -> dict[str, Any]:
+        run = self._record.run
+        return dict(_flat({key: run[key] for key in _TOLD if run.get(key) is not None}))
+
+    def _initial(self, member: int) -> dict[str, Any]:
+        facts = self._points.facts
+        first = next(task for task in facts.tasks if task.member == member)
+        return {"member": member, **first.hparams, **{f"options.{name}": text for name, text in self._points.options.items()}}
+
+    # -- values -------------------------------------------------------------------------------------------------------
+
+    def _lines_tag(self, member: int | None) -> str:
+        return LINES if member is not None or self._own else f"{LINES}.{self._id}"  # several runs may share a parent
+
+    def _log(self, member: int | None, points: Sequence[Point], read: int) -> None:
+        from mlflow.entities import Metric
+
+        run = self.parent if member is None else self._members[member]
+        metrics = [Metric(key(point.name), point.value, int(1000 * point.time), point.step) for point in points]
+        if member in self._first:
+            held = {name: self._held(run, name) for name in {metric.key for metric in metrics}}
+            metrics = [metric for metric in metrics if _same(metric) not in held[metric.key]]
+        for start in range(0, len(metrics), BATCH):
+            self._batch(run, metrics[start : start + BATCH])
+        self._batch(run, tags={self._lines_tag(member): read})
+        self._first.discard(member)
+        self._lines[member] = read
+
+    def _held(self, run: str, name: str) -> set[tuple[int, int, str]]:
+        return {_same(metric) for metric in self._client.get_metric_history(run, name)}
+
+    def _batch(self, run: str, metrics: Sequence[Any] = (), *, params: Any = (), tags: Any = ()) -> None:
+        from mlflow.entities import Param, RunTag
+
+        given = [Param(key(name), str(value)) for name, value in dict(params).items()]
+        named = [RunTag(name, str(value)) for name, value in dict(tags).items()]
+        for start in range(0, max(len(given), 1), 100):
+            self._client.log_batch(run, metrics, given[start : start + 100], named)
+
+    # -- artifacts ----------------------------------------------------------------------------------------------------
+
+    def _log_artifacts(self, record: Record, best: int) -> None:
+        """Uploads files under names that this run alone uses, so that doing it again replaces them."""
+        tag = ARTIFACTS if self._own else f"{ARTIFACTS}.{self._id}"
+        mark = f"{len(record.lines)} lines, checkpoint {best if self.checkpoint else 'left out'}"
+        if self._client.get_run(self.parent).data.tags.get(tag) == mark:
+            return
+        with tempfile.TemporaryDirectory(prefix="poptrain-") as folder:
+            out = Path(folder)
+            (out / "run.json").write_text(dumps(record.run, indent=2))
+            (out / "lineage.json").write_text(dumps(lineage(record), indent=2))
+            (out / "schedule.json").write_text(schedule(record).to_json() + "\n")
+            (out / "schedule.csv").write_text(schedule(record).to_csv())
+            _plots(record, out / "plots")
+            if self.checkpoint and record.directory is not None:
+                write_best(record, record.history(), best, out / "best" / f"task-{best:06d}")
+            self._client.log_artifacts(self.parent, folder, None if self._own else f"poptrain-{self._id}")
+        self._batch(self.parent, tags={tag: mark})
+
+
+def key(name: str) -> str:
+    """Returns a name that MLflow takes; one that had to be changed gets a short hash of what it was.
+
+    >>> key("eval/return"), key("loss $"), key("a//b")
+    ('eval/return', 'loss _-f1f5', 'a__b-e3ef')
+    """
+    made = re.sub(r"[^\w.\- /]", "_", name)
+    if posixpath.normpath(made) != made or made.startswith(("/", "..")) or made == ".":
+        made = re.sub(r"[/.]", "_", made)
+    made = made[:240]
+    return made if made == name else f"{made}-{sha256(name.encode()).hexdigest()[:4]}"
+
+
+def _same(metric: Any) -> tuple[int, int, str]:
+    return metric.step, metric.timestamp, repr(float(metric.value))
+
+
+def _flat(value: Any, path: str = "") -> list[tuple[str, Any]]:
+    """Returns the leaves of a description by dotted names; lists stay whole."""
+    if isinstance(value, Mapping):
+        return [leaf for name, inner in value.items() for leaf in _flat(inner, f"{path}.{name}" if path else str(name))]
+    return [(path, json.dumps(value) if isinstance(value, list) else value)]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps MLflow from printing the address of every run that ends into the user's output."""
+    name = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"
+    before = os.environ.get(name)
+    os.environ[name] = "true"
+    try:
+        yield
+    finally:
+        os.environ.pop(name) if before is None else os.environ.update({name: before})
+
+
+def _plots(record: Record, out: Path) -> None:
+    """Draws the figures, where matplotlib is installed."""
+    if find_spec("matplotlib") is None:
+        return
+    from poptrain import plots
+
+    plots.save_all(record, out)

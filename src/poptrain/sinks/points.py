@@ -1,0 +1,141 @@
+"""What trackers draw: the lines of a record as points on axes that never run backwards.
+
+Trackers want steps that only grow. The steps of a lineage do not: a member that copies another one takes over the donor's
+steps, which in an asynchronous run may be fewer than its own. So a member's axis is *the steps trained on its seat*,
+whatever became of the weights, and the population's axis is the steps trained by all members together. Where a member
+stands on its lineage is drawn beside it, as ``lineage/step``.
+
+Every point is a pure function of one log line, its time included: writing a point twice is writing the same point.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from copy import copy
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from uuid import uuid4
+from weakref import WeakKeyDictionary
+
+from poptrain.core import Result, Task
+from poptrain.record import Record
+from poptrain.views.facts import Facts, space_of
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One value of one series."""
+
+    line: int  # of the record, counted from 0
+    member: int | None  # None: the population
+    name: str
+    value: float  # scores have the user's sign; may be NaN or infinite
+    step: int  # on the axis of the member or of the population
+    time: float  # seconds since 1970
+
+
+class Points:
+    """A reader of one record, with facts of its own, because it may live on another thread than the run."""
+
+    def __init__(self, record: Record):
+        self.facts = Facts(record)
+        self.metric = str(record.run.get("metric", "score"))
+        self._space = space_of(record)
+
+    def read_on(self, record: Record) -> list[Point]:
+        """Returns the points of the lines that the record has gained."""
+        points: list[Point] = []
+        for number in range(self.facts.lines, min(len(record.lines), len(record.times))):
+            line, time = record.lines[number], record.times[number]
+            for fact in line:
+                if isinstance(fact, Task):
+                    points += self._began(fact, number, time)
+                elif isinstance(fact, Result):
+                    points += self._ended(fact, number, time)
+            before = self._standing()
+            self.facts.take(line, time)
+            after = self._standing()
+            steps = self.facts.steps
+            points += [
+                Point(number, None, name, value, steps, time) for name, value in after.items() if before.get(name) != value
+            ]
+        return points
+
+    def option(self, name: str, value: Any) -> float | None:
+        """Returns a hyperparameter as a number: itself, or its place among the options if they are not all numbers."""
+        options = self._space.get(name, {}).get("options")
+        if options is not None and not all(_is_number(option) for option in options):
+            places = [place for place, option in enumerate(options) if option == value and type(option) is type(value)]
+            return float(places[0]) if places else None
+        return float(value) if _is_number(value) or isinstance(value, bool) else None
+
+    @cached_property
+    def options(self) -> dict[str, str]:
+        """What the numbers of hyperparameters without numbers mean, by name: ``0=relu 1=tanh``."""
+        listed = {name: about.get("options") for name, about in self._space.items()}
+        return {
+            name: " ".join(f"{place}={option}" for place, option in enumerate(options))
+            for name, options in listed.items()
+            if options is not None and not all(_is_number(option) for option in options)
+        }
+
+    def _axis(self, member: int) -> int:
+        return self.facts.seats[member].spent if member in self.facts.seats else 0
+
+    def _began(self, task: Task, line: int, time: float) -> list[Point]:
+        step = self._axis(task.member)
+        named = {f"hparams/{name}": self.option(name, value) for name, value in task.hparams.items()}
+        parent = None if task.parent is None else self.facts.tasks[task.parent]
+        if parent is not None and parent.member != task.member:
+            named["lineage/donor"] = float(parent.member)
+            named["lineage/step"] = float(self.facts.end(parent.id))
+        return [Point(line, task.member, name, value, step, time) for name, value in named.items() if value is not None]
+
+    def _ended(self, result: Result, line: int, time: float) -> list[Point]:
+        task = self.facts.tasks[result.task]
+        start, begin = self._axis(task.member), self.facts.begin(task.id)
+        end = start + result.step - begin
+
+        def point(name: str, value: float, step: int = end) -> Point:
+            return Point(line, task.member, name, float(value), step, time)
+
+        if result.error is not None:
+            return [point("failures", self.facts.seats[task.member].failures + 1)]
+        curve = result.curve or ((result.step, result.score),)
+        points = [point(self.metric, score, start + int(step) - begin) for step, score in curve]
+        points += [point(name, value) for name, value in result.metrics.items()]
+        return [*points, point("lineage/step", result.step), point("time/seconds", result.seconds)]
+
+    def _standing(self) -> dict[str, float]:
+        """Returns the series of the population; a point is drawn when one changes."""
+        facts = self.facts
+        now = {"population/exploits": float(len(facts.exploits)), "population/failures": float(facts.failed + facts.diverged)}
+        if facts.best is not None:
+            now[f"best/{self.metric}"] = facts.results[facts.best].score
+            now["best/member"] = float(facts.tasks[facts.best].member)
+        return now
+
+
+_in_memory: WeakKeyDictionary[Record, str] = WeakKeyDictionary()
+
+
+def identity(record: Record) -> str:
+    """Returns 16 hex digits that tell this run from all others, the same whenever and wherever its log is read."""
+    if record.directory is None:
+        return _in_memory.setdefault(record, uuid4().hex[:16])
+    opened = next((event for event in record.events if event[0] == "open"), None)
+    return hashlib.sha256(json.dumps([record.run, opened], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def snapshot(record: Record) -> Record:
+    """Returns a copy that no longer grows, for views that are made on another thread than the run's."""
+    other = copy(record)
+    other.lines, other.times, other.events = list(record.lines), list(record.times), list(record.events)
+    del other.lines[len(other.times) :]
+    return other
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
