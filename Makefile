@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 setup-all: setup
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS_ALL)]'
 
-# 4 PPO agents × 500,000 steps on BipedalWalker-v3, tuned by PBT: best return, learned schedule, plots.
+# 4 PPO agents × 500,000 steps on BipedalWalker-v3, tuned by PB2: best return, learned schedule, plots.
 demo: setup
 	$(BIN)/python -m examples.demo $(DEMO)
 

@@ -1,8 +1,8 @@
-"""The main job on real input: 4 PPO agents learn BipedalWalker-v3 for 500,000 steps each while PBT tunes them.
+"""The main job on real input: 4 PPO agents learn BipedalWalker-v3 for 500,000 steps each while PB2 tunes them.
 
     make demo            (or: python -m examples.demo [DIRECTORY])
 
-The same as ``poptrain run examples/bipedal_walker.py --steps 500000``, followed by a test of the best agent, the schedule that
+The same as ``poptrain run examples/bipedal_pb2.py --steps 500000``, followed by a test of the best agent, the schedule that
 trained it, and the plots. An interrupted demo is continued by the same command.
 """
 
@@ -18,7 +18,7 @@ from poptrain.plots import save_all
 from poptrain.record import exists, read
 
 STEPS, EPISODES = 500_000, 100
-FILE = Path(__file__).parent / "bipedal_walker.py"
+FILE = Path(__file__).parent / "bipedal_pb2.py"
 
 
 def main(base: Path) -> None:
@@ -27,7 +27,7 @@ def main(base: Path) -> None:
     options = {"steps": STEPS}
     experiment = start.load(FILE, options)
     agent = experiment.trainable
-    print(f"4 PPO agents × {STEPS:,} steps on {agent.env}, tuned by PBT; the run is kept in {directory}", flush=True)
+    print(f"4 PPO agents × {STEPS:,} steps on {agent.env}, tuned by PB2; the run is kept in {directory}", flush=True)
     start.perform(experiment, directory, start.source(FILE, directory, options), quiet=False, json=False)
 
     run = pt.open_run(directory, agent)

@@ -188,7 +188,7 @@ class Pbt:
         weights = history.task(parent).hparams
         return {**hparams, **{name: weights[name] for name in names}}
 
-    def _tasks(self, history: History, plans: list[_Plan]) -> tuple[Task, ...]:
+    def _tasks(self, history: History, plans: list[Any]) -> tuple[Task, ...]:
         """Returns the plans as tasks, after all clones together were given new hyperparameters."""
         clones = [
             Clone(history.n + index, plan.seat, plan.parent, plan.hparams) for index, plan in enumerate(plans) if plan.cloned
@@ -197,7 +197,7 @@ class Pbt:
         for index, plan in enumerate(plans):
             if plan.cloned:
                 hparams, why = next(proposals)
-                plans[index] = plan._replace(hparams=hparams, note={**plan.note, **why})
+                plans[index] = rounds.Plan(plan.seat, plan.parent, hparams, {**plan.note, **why})
         return rounds.segments(history, plans, self.interval)
 
 

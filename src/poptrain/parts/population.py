@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -29,6 +29,7 @@ class Population:
     donors: np.ndarray
     order: np.ndarray
     place: np.ndarray
+    _tops: dict[int, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def of(cls, history: History, average: int = 1) -> Population:
@@ -47,6 +48,13 @@ class Population:
         place = np.empty_like(order)
         place[order] = np.arange(len(order))
         return cls(history, seats, standing, scores, donors, order, place)
+
+    def top(self, count: int) -> np.ndarray:
+        """Returns the positions of the donors among the best `count`, from worst to best; shape (≤ count,)."""
+        if count not in self._tops:
+            best = self.order[len(self.order) - count :]
+            self._tops[count] = best[self.donors[best]]
+        return self._tops[count]
 
     def returns(self, position: int, window: int) -> np.ndarray:
         """Returns the last `window` episode returns of a seat's weights, gathered up their lineage; shape (≤ window,).
