@@ -4,7 +4,8 @@
 
 A run trains in ``runs/studies/NAME/``, where it resumes by itself after a kill; when it is finished, its figures are written to
 ``benchmarks/results/NAME/CELL-SEED.json`` and the run directory is removed. Seed 0 of every cell comes first, so that a study
-which was stopped early is balanced. ``--quick`` makes two tiny runs in a temporary place and keeps nothing.
+which was stopped early is balanced. A study of very many short runs is `compact`: one line for each in
+``benchmarks/results/NAME.jsonl``. ``--quick`` makes tiny runs in a temporary place and keeps nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ import numpy as np
 
 import poptrain as pt
 from benchmarks.common import machine, report, versions
-from poptrain.rng import rng
+from poptrain.statistics import ahead, caution, held, interval, iqm
+
+__all__ = ["Cell", "Study", "ahead", "finish", "held", "interval", "iqm", "main", "plot", "scores", "table", "told"]
 
 RESULTS = Path(__file__).parent / "results"
 Finished = dict[str, Any]
@@ -49,6 +52,8 @@ class Study:
         start: ``start(cell, seed, directory) -> Run``: trains, or resumes, one run.
         judge: ``judge(run, seed) -> dict``: the reported score of a finished run (``"reported"``) and whatever else is kept.
         figures: ``figures(found) -> figures``: found[cell name] is a list of finished runs, by seed.
+        told: ``told(run) -> dict``: what else is kept of every run.
+        compact: keep one line a run in one file, instead of one file each; for many short runs.
     """
 
     name: str
@@ -56,39 +61,68 @@ class Study:
     start: Callable[[Cell, int, Path], pt.Run]
     judge: Callable[[pt.Run, int], dict[str, Any]]
     figures: Callable[[dict[str, list[Finished]]], list[dict[str, Any]]]
+    told: Callable[[pt.Run], dict[str, Any]] | None = None
+    compact: bool = False
 
     def work(self, results: Path, scratch: Path, hours: float | None = None) -> None:
         """Makes the runs that are missing, seed by seed."""
         began = time.perf_counter()
+        done = {(kept["cell"], kept["seed"]) for kept in self.kept(results)}
         for seed in range(max(cell.seeds for cell in self.cells)):
             for cell in self.cells:
                 if hours is not None and time.perf_counter() - began > 3600 * hours:
                     return
-                target = results / f"{cell.name}-{seed}.json"
-                if seed < cell.seeds and not target.exists():
-                    self._one(cell, seed, target, scratch / f"{cell.name}-{seed}")
+                if seed < cell.seeds and (cell.name, seed) not in done:
+                    self._one(cell, seed, results, scratch / f"{cell.name}-{seed}")
 
-    def _one(self, cell: Cell, seed: int, target: Path, directory: Path) -> None:
+    def _one(self, cell: Cell, seed: int, results: Path, directory: Path) -> None:
         began = time.perf_counter()
         directory.parent.mkdir(parents=True, exist_ok=True)
         run = self.start(cell, seed, directory)
-        kept = {"study": self.name, "cell": cell.name, "seed": seed, **self.judge(run, seed), **told(run)}
-        kept |= {"seconds": round(time.perf_counter() - began, 1), "machine": machine(), "versions": versions()}
+        kept = {"study": self.name, "cell": cell.name, "seed": seed, **self.judge(run, seed), **(self.told or told)(run)}
+        kept["seconds"] = round(time.perf_counter() - began, 1)
+        self._keep(kept, results)
+        shutil.rmtree(directory, ignore_errors=True)
+        print(f"{cell.name}, seed {seed}: {kept['reported']:.4g} in {kept['seconds']:.0f} s", flush=True)
+
+    def _keep(self, kept: Finished, results: Path) -> None:
+        """Writes a finished run, whole or not at all."""
+        where = {"machine": machine(), "versions": versions()}
+        if self.compact:
+            results.parent.mkdir(parents=True, exist_ok=True)
+            path = results.with_suffix(".jsonl")
+            known = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+            places = [each for each in known if "cell" not in each]
+            with path.open("a") as file:  # a line about the machine holds for those that follow
+                file.write("".join(_line(each) for each in ([where] if places[-1:] != [where] else []) + [kept]))
+            return
+        target = results / f"{kept['cell']}-{kept['seed']}.json"
         target.parent.mkdir(parents=True, exist_ok=True)
         half = target.with_suffix(".half")
-        half.write_text(json.dumps(kept, separators=(",", ":")) + "\n")
+        half.write_text(_line(kept | where))
         os.replace(half, target)
-        shutil.rmtree(directory)
-        print(f"{cell.name}, seed {seed}: {kept['reported']:.4g} in {kept['seconds']:.0f} s", flush=True)
+
+    def kept(self, results: Path) -> list[Finished]:
+        """Returns all finished runs that are stored."""
+        if not self.compact:
+            return [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
+        path = results.with_suffix(".jsonl")
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        if lines and not lines[-1].endswith("\n"):  # torn by a crash: that run is made again
+            path.write_text("".join(lines := lines[:-1]))
+        return [kept for kept in map(json.loads, lines) if kept.get("study") == self.name]
 
     def found(self, results: Path) -> dict[str, list[Finished]]:
         """Returns the finished runs by cell, in the order of their seeds."""
         runs: dict[str, list[Finished]] = {cell.name: [] for cell in self.cells}
-        for path in sorted(results.glob("*.json")):
-            kept = json.loads(path.read_text())
+        for kept in self.kept(results):
             if kept["cell"] in runs:
                 runs[kept["cell"]].append(kept)
         return {name: sorted(each, key=lambda kept: kept["seed"]) for name, each in runs.items()}
+
+
+def _line(kept: Finished) -> str:
+    return json.dumps(kept, separators=(",", ":")) + "\n"
 
 
 def told(run: pt.Run) -> dict[str, Any]:
@@ -121,34 +155,7 @@ def _short(value: float) -> float:
     return float(f"{value:.5g}")
 
 
-# -- statistics -------------------------------------------------------------------------------------------------------
-
-
-def iqm(values: Sequence[float]) -> float:
-    """Returns the interquartile mean: the mean of the middle half, the outermost counted in part."""
-    ordered = np.sort(np.asarray(values, float))
-    n = len(ordered)
-    weight = np.clip(np.minimum(np.arange(1, n + 1), n - np.arange(n)) - n / 4, 0, 1)
-    return float(weight @ ordered / weight.sum()) if weight.sum() else float(np.mean(ordered))
-
-
-def interval(values: Sequence[float], statistic: Callable[[Any], float] = iqm, draws: int = 2000) -> tuple[float, float]:
-    """Returns the 95 % percentile-bootstrap interval of a statistic over seeds."""
-    generator = rng(0, "bootstrap", len(values))
-    found = [statistic(generator.choice(values, len(values))) for _ in range(draws)]
-    return float(np.quantile(found, 0.025)), float(np.quantile(found, 0.975))
-
-
-def ahead(a: Sequence[float], b: Sequence[float]) -> float:
-    """Returns the one-sided p-value of the Mann-Whitney test that `a` is greater than `b`; 1 with fewer than two on a side."""
-    from scipy.stats import mannwhitneyu
-
-    return float(mannwhitneyu(a, b, alternative="greater").pvalue) if min(len(a), len(b)) > 1 else 1.0
-
-
-def held(a: Sequence[float], b: Sequence[float]) -> bool | None:
-    """True if the interquartile mean of `a` is above that of `b`; None with fewer than five seeds on a side."""
-    return iqm(a) > iqm(b) if min(len(a), len(b)) >= 5 else None
+# -- tables and plots ------------------------------------------------------------------------------------------------------
 
 
 def scores(found: dict[str, list[Finished]], cell: str) -> list[float]:
@@ -164,7 +171,8 @@ def table(found: dict[str, list[Finished]]) -> str:
         if values:
             low, high = interval(values)
             lines.append(f"| {cell} | {len(values)} | {np.median(values):.4g} | {iqm(values):.4g} | {low:.4g} to {high:.4g} |")
-    return "\n".join(lines)
+    runs = min((len(each) for each in found.values() if each), default=0)
+    return "\n".join(lines + ["", caution(runs)] if runs else lines)
 
 
 def plot(found: dict[str, list[Finished]], path: Path) -> None:

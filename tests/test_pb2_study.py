@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -64,6 +65,21 @@ def test_a_killed_study_resumes_the_run_it_was_in(tmp_path):
     assert start.started == [("pb2", 1), ("pbt", 1), ("pbt", 2)]
     kept = json.loads((tmp_path / "results" / "pb2-1.json").read_text())
     assert kept["curve"][0][0] == 0 and kept["curve"][-1][0] == 20
+
+
+def test_a_compact_study_keeps_one_line_a_run_and_makes_a_torn_one_again(tmp_path):
+    start = Counted()
+    compact = replace(make(start), compact=True, told=lambda run: {"tasks": run.history.n})
+    compact.work(tmp_path / "results", tmp_path / "scratch")
+    path = tmp_path / "results.jsonl"
+    whole = compact.found(tmp_path / "results")
+    assert {name: [kept["seed"] for kept in runs] for name, runs in whole.items()} == {"pb2": [0, 1], "pbt": [0, 1, 2]}
+    assert whole["pbt"][0]["tasks"] == 16 and len(path.read_text().splitlines()) == 1 + 5, "one line about the machine"
+    path.write_text(path.read_text()[:-9])
+    compact.work(tmp_path / "results", tmp_path / "scratch")
+    assert start.started[5:] == [("pbt", 2)]
+    again = compact.found(tmp_path / "results")
+    assert [kept["reported"] for kept in again["pbt"]] == [kept["reported"] for kept in whole["pbt"]]
 
 
 def test_time_is_limited_and_a_report_runs_nothing(tmp_path, capsys):
