@@ -5,8 +5,8 @@
 * `greedy`: the noisy quadratic of `benchmarks.fire_nqm`, where a lower learning rate pays at once and costs later.
 * `pendulum`: PPO on pure-JAX Pendulum-v1, all members in one program; five hyperparameters with wide ranges.
 
-Toys are scored by the mean of ten noisy evaluations, as an agent by its episodes. The *reported* score is another one: that of the
-member which scores best at the end, free of noise on the toys, and 100 episodes of its deterministic policy on Pendulum.
+Toys are scored by the mean of ten noisy evaluations, as an agent by its episodes. The *reported* score is another one: that of
+the member with the best score at the end, free of noise on the toys, 100 episodes of its deterministic policy on Pendulum.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ RATE = 0.004
 
 
 def drift(carry: Any, hp: dict[str, float], steps: int, seed: int) -> tuple[Any, dict[str, Any]]:
-    """θ ← θ + 0.004 (1 - θ) max(1 - 8 d², -1/2) from 0, never below, where d is the distance of (log10 a + 5) / 5, b and c from their
-    optimum at θ: a falls from 0.1 to 0.001, c rises from 0.2 to 0.8, b stays at 0.6."""
+    """θ ← θ + 0.004 (1 - θ) max(1 - 8 d², -1/2), from 0 and never below. d is the distance of (log10 a + 5) / 5, b and c from
+    their optimum at θ: a falls from 0.1 to 0.001, c rises from 0.2 to 0.8, b stays at 0.6. Carry: θ."""
     theta = 0.0 if carry is None else carry
     a, b, c = (np.log10(hp["a"]) + 5) / 5 - 0.8, hp["b"] - 0.6, hp["c"] - 0.2
     fixed = 1 - 8 * float(b * b)

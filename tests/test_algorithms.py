@@ -7,7 +7,8 @@ import pytest
 import poptrain as pt
 from poptrain.algorithms.replay import Piece
 from poptrain.parts.rounds import FrozenDict
-from poptrain.testing import AlgorithmContract
+from poptrain.testing import AlgorithmContract, play
+from poptrain.testing.simulate import noisy
 
 ROWS = {
     "random_search": (lambda space: pt.random_search(space, population=6, interval=5), {"sync": False, "clones": False}),
@@ -37,6 +38,14 @@ ROWS = {
     "pbt averaged": (
         lambda space: pt.pbt(space, population=8, interval=5, average=3, exploit=pt.truncation(0.4)),
         {"rank_based": False},  # a mean of scores is invariant to affine transforms only
+    ),
+    "pbt with controls": (
+        lambda space: pt.pbt(space, population=8, interval=5, exploit=pt.truncation(0.4), controls=2),
+        {},
+    ),
+    "pbt with controls, async": (
+        lambda space: pt.pbt(space, population=8, interval=5, sync=False, exploit=pt.tournament(ties=True), controls=3),
+        {"sync": False},
     ),
     "fire_pbt": (
         lambda space: pt.fire_pbt(space, (4, 4), interval=5, evals=5, exploit=pt.truncation(0.4)),
@@ -89,3 +98,17 @@ class TestLaws(AlgorithmContract):
 
     def make(self, space):
         return self.factory(space)
+
+
+def test_what_controls_score_changes_nothing_for_the_others():
+    space = pt.Space(lr=pt.LogUniform(1e-4, 1e-1))
+    for sync in (True, False):
+        algorithm = pt.pbt(space, population=6, interval=5, sync=sync, controls=2)
+        plain = play(algorithm, noisy)
+        other = play(algorithm, lambda history, task: noisy(history, task) + (1e6 if task.member >= 4 else 0.0))
+        assert [plain.task(id) for id in range(plain.n)] == [other.task(id) for id in range(other.n)]
+
+
+def test_too_many_controls_are_refused():
+    with pytest.raises(pt.UsageError, match="leave at least 2"):
+        pt.pbt(pt.Space(lr=pt.LogUniform(1e-4, 1e-1)), population=4, interval=5, controls=3)

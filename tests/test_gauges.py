@@ -101,3 +101,13 @@ def test_persistence_is_the_rank_correlation_inside_rounds():
     free = pt.random_search(SPACE, population=20, interval=1)
     assert abs(views.gauges(recorded(play(free, luck))).persistence) < 0.15
     assert _centred_ranks(np.array([5.0, 1.0, 5.0])).tolist() == [0.5, -1.0, 0.5]
+
+
+def test_controls_are_compared_with_and_left_out_of_the_rest():
+    algorithm = pt.pbt(SPACE, population=8, interval=5, controls=2)
+    record = recorded(play(algorithm, noisy))
+    g, facts = views.gauges(record), views.facts.Facts.of(record)
+    held = {seat: facts.results[id].score for seat, id in facts.finals().items()}
+    assert g.members == 6 and g.controls == 2
+    assert g.ahead == pytest.approx(max(held[seat] for seat in range(6)) - max(held[6], held[7]))
+    assert "the best of 2 controls" in g.sentences()[-1]

@@ -17,14 +17,15 @@ Algorithm 1, for every member (θ, h, p, t), asynchronously:
 
 Departures from the paper: a diverged or failed member is replaced at once, by every strategy; values are clipped to their
 range; ties are broken by a keyed random order; nobody exploits at the budget, where no training would follow; `average`
-smooths the score over a lineage. The synchronous form (`sync=True`) ranks everybody at a barrier, from one snapshot.
+smooths the score over a lineage; `controls` members take no part, as an experiment inside the run. The synchronous form
+(`sync=True`) ranks everybody at a barrier, from one snapshot.
 Departures from the reference code: no public code of the authors exists.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -52,6 +53,7 @@ def pbt(
     warmup: int = 0,
     average: int = 1,
     initial: Sequence[Mapping[str, Value]] = (),
+    controls: int = 0,
 ) -> Pbt:
     """Returns population based training.
 
@@ -66,6 +68,8 @@ def pbt(
         warmup: steps before which nobody exploits (failed members are still replaced).
         average: how many results of a lineage the selection score is averaged over.
         initial: known-good configurations for the first members; names left out are drawn.
+        controls: so many of the members, the last ones, keep their first hyperparameters and weights of their own, are never
+            copied and, if they fail, stay failed: a small random search beside the others, on the same seeds and machine.
 
     Raises:
         UsageError: an argument is out of range.
@@ -75,7 +79,8 @@ def pbt(
     4
     """
     return make("pbt", space, population, interval=interval, sync=sync, exploit=truncation(0.2) if exploit is None else exploit,
-                explore=as_explore(explore), copy=copy, warmup=warmup, average=average, initial=initial)  # fmt: skip
+                explore=as_explore(explore), copy=copy, warmup=warmup, average=average, initial=initial,
+                controls=controls)  # fmt: skip
 
 
 def make(
@@ -92,6 +97,7 @@ def make(
     average: int = 1,
     initial: Sequence[Mapping[str, Value]] = (),
     evaluate_first: bool = False,
+    controls: int = 0,
 ) -> Pbt:
     """Returns the algorithm `what`, which is PBT with some `explore`, after checking every argument.
 
@@ -109,10 +115,13 @@ def make(
         raise UsageError(f"{what}: copy={copy!r}, expected 'both', 'weights' or 'hparams'.{did_you_mean(copy, get_args(Copy))}")
     rounds.check_count(what, "warmup", warmup, 0)
     rounds.check_count(what, "average", average, 1)
+    rounds.check_count(what, "controls", controls, 0)
+    if controls and population - controls < 2:
+        raise UsageError(f"{what}: controls={controls} of {population} members leave {population - controls}: leave at least 2.")
     if not isinstance(evaluate_first, bool):
         raise UsageError(f"{what}: evaluate_first={evaluate_first!r}, expected True or False.")
     return Pbt(space, population, interval, bool(sync), exploit, explore, copy, warmup, average,
-               rounds.freeze(initial, space), evaluate_first, what)  # fmt: skip
+               rounds.freeze(initial, space), evaluate_first, what, controls)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -131,6 +140,7 @@ class Pbt:
     initial: tuple[Any, ...] = ()
     evaluate_first: bool = False  # every member is scored before it trains, by a task of 0 steps that the first one continues
     name: str = "pbt"  # what people called; relatives are told apart by it
+    controls: int = 0  # members, the last ones, that take no part
 
     @property
     def seats(self) -> int:
@@ -140,7 +150,7 @@ class Pbt:
         """Returns the next tasks of `history`; () while waiting, and when all members are finished or failed."""
         if history.n == 0:
             steps = 0 if self.evaluate_first else self.interval
-            return rounds.first_round(history, self.space, self.population, steps, self.initial)
+            return self._marked(rounds.first_round(history, self.space, self.population, steps, self.initial))
         seats = rounds.turns(history, self.sync)
         return self._decide(history, seats) if seats else ()
 
@@ -149,7 +159,7 @@ class Pbt:
         return rounds.needed(history)
 
     def _decide(self, history: History, seats: list[int]) -> tuple[Task, ...]:
-        population = Population.of(history, self.average)
+        population = Population.of(history, self.average, self.population - self.controls)
         position = {seat: index for index, seat in enumerate(population.seats.tolist())}
         heads = history.heads()
         healthy, steps, heads = history.oks[heads].tolist(), history.column("step")[heads].tolist(), heads.tolist()
@@ -160,6 +170,10 @@ class Pbt:
             failed = not healthy[seat]
             if self.evaluate_first and _untrained(history, own):  # nothing to compare; who cannot be evaluated begins without
                 plans.append(_Plan(seat, None if failed else own, history.task(own).hparams))
+                continue
+            if seat >= self.population - self.controls:
+                if not failed:
+                    plans.append(_Plan(seat, own, history.task(own).hparams))
                 continue
             if (failed or steps[seat] >= self.warmup) and loses[position[seat]]:
                 draw = partial(rng, history.seed, history.n + len(plans), "exploit")
@@ -198,7 +212,14 @@ class Pbt:
             if plan.cloned:
                 hparams, why = next(proposals)
                 plans[index] = rounds.Plan(plan.seat, plan.parent, hparams, {**plan.note, **why})
-        return rounds.segments(history, plans, self.interval)
+        return self._marked(rounds.segments(history, plans, self.interval))
+
+    def _marked(self, tasks: tuple[Task, ...]) -> tuple[Task, ...]:
+        """Returns the tasks, those of controls with a tag for the views."""
+        if not self.controls:
+            return tasks
+        first = self.population - self.controls
+        return tuple(replace(task, tags={**task.tags, "control": 1}) if task.member >= first else task for task in tasks)
 
 
 class _Plan(NamedTuple):

@@ -32,9 +32,9 @@ class Population:
     _tops: dict[int, np.ndarray] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, history: History, average: int = 1) -> Population:
-        """Returns the snapshot of `history`."""
-        standing = history.standing()
+    def of(cls, history: History, average: int = 1, first: int | None = None) -> Population:
+        """Returns the snapshot of `history`, or of its `first` so many seats."""
+        standing = history.standing()[:first]
         seats = np.flatnonzero(standing >= 0)
         standing = standing[seats]
         if average == 1:

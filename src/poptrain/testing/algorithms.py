@@ -189,5 +189,20 @@ class AlgorithmContract:
         assert twins, "the plays had no two clones of one parent: nothing was tested"
         assert equal <= twins / 2, "independent draws coincide only now and then (two factors, few parameters)"
 
+    def test_controls_keep_what_they_began_with_and_nobody_learns_from_them(self) -> None:
+        algorithm = self.algorithm()
+        controls = getattr(algorithm, "controls", 0)
+        first = getattr(algorithm, "population", algorithm.seats) - controls
+        for history in (self.plays() + self.plays(simulate.broken(0.3))) if controls else ():
+            begun = {id: history.task(id).hparams for id in range(history.n) if history.task(id).parent is None}
+            for id in range(history.n):
+                task, root = history.task(id), history.ancestry(id)[0]
+                if task.member >= first:
+                    assert task.hparams == begun[root] and {history.task(each).member for each in history.ancestry(id)} == {
+                        task.member
+                    }
+                else:
+                    assert all(history.task(each).member < first for each in history.ancestry(id))
+
     def test_algorithm_is_a_hashable_value(self) -> None:
         assert self.algorithm() == self.algorithm() and hash(self.algorithm()) == hash(self.algorithm())
