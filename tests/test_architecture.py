@@ -63,7 +63,7 @@ OPTIONAL = {
     "stable_baselines3": ("integrations",),
     "typer": ("cli",),
     "rich": ("cli",),
-    "safetensors": ("checkpoints",),
+    "safetensors": ("checkpoints", "integrations"),
 }
 IMPURE = {"os", "pathlib", "logging", "time", "random", "threading", "io", "subprocess", "socket"}
 
