@@ -46,6 +46,8 @@ MAY_IMPORT = {
     "outcome": DISK | {"executors.forms", "views", "trainable"},
     "opening": DISK | {"describe", "experiment", "trainable"},
     "replay": DISK | {"algorithms", "parts", "stop", "experiment", "outcome", "run", "views"},
+    "recompute": DISK,
+    "verify": DISK | {"describe", "experiment", "opening", "recompute", "replay"},
     "run": DISK
     | {"garbage", "executors", "stop", "experiment", "opening", "outcome", "signals", "sinks", "trainable", "tracebacks"},
 }

@@ -31,6 +31,7 @@ from poptrain.run import resume, run
 from poptrain.space import Choice, Complement, Int, LogInt, LogUniform, Ordinal, Space, Uniform, nested
 from poptrain.stop import any_of, generations, score, seconds, steps
 from poptrain.trainable import Trainable, jax_trainable
+from poptrain.verify import verify
 
 __version__ = "0.1.0"
 
@@ -39,7 +40,7 @@ __all__ = [
     "Result", "Run", "Space", "Task", "Trainable", "Uniform", "UsageError", "additive", "any_of", "errors", "executors",
     "fire_pbt", "generations", "grid_search", "jax_trainable", "nested", "open_run", "pb2", "pb2_mix", "pb2_mult", "pbt",
     "perturb", "random_search", "rank", "replay", "resample", "resume", "rng", "run", "schedule_replay", "score", "seconds",
-    "steps", "tournament", "truncation", "welch",
+    "steps", "tournament", "truncation", "verify", "welch",
 ]  # fmt: skip
 
 _MODULES = ("executors", "views", "plots", "rl", "sinks", "testing")

@@ -207,11 +207,19 @@ class Store:
 
     def verify(self, ref: str) -> bool:
         """True if every byte of the checkpoint is as it was committed."""
+        return self.damage(ref) is None
+
+    def damage(self, ref: str) -> str | None:
+        """Returns what is wrong with a checkpoint, one sentence; None if every byte is as it was committed."""
         try:
             self._verified(ref)
-        except CheckpointDamaged:
-            return False
-        return True
+        except CheckpointDamaged as error:
+            return str(error)
+        return None
+
+    def about(self, ref: str) -> dict[str, Any]:
+        """Returns the task, the member and the step that a checkpoint was committed for, as far as it says."""
+        return _told(self._manifest(ref), Ref.parse(ref).lane)
 
     def _manifest(self, ref: str) -> dict[str, Any]:
         name, _, hash = Ref.parse(ref)
@@ -251,10 +259,8 @@ class Store:
 
     def _damaged(self, ref: str, manifest: dict[str, Any], file: str, what: str) -> CheckpointDamaged:
         name, lane, _ = Ref.parse(ref)
-        told = {key: manifest.get(key) for key in ("member", "step")}
-        if lane is not None:
-            told = {key: value[lane] if value and lane < len(value) else None for key, value in told.items()}
-        of = "".join(f", {key} {value}" for key, value in told.items() if value is not None)
+        told = _told(manifest, lane)
+        of = "".join(f", {key} {told[key]}" for key in ("member", "step") if told[key] is not None)
         return CheckpointDamaged(f"checkpoint {name}{of}: {self.root / name / file} {what}.")
 
     # -- collecting ---------------------------------------------------------------------------------------------------
@@ -322,6 +328,11 @@ class Store:
             return self.fs.walk(self.root / name).values()
         except OSError:
             return ()  # gone already, or no directory: it costs nothing to collect
+
+
+def _told(manifest: dict[str, Any], lane: int | None) -> dict[str, Any]:
+    told = {key: manifest.get(key) for key in ("task", "member", "step")}
+    return told if lane is None else {key: row[lane] if row and lane < len(row) else None for key, row in told.items()}
 
 
 class MemoryStore:

@@ -17,8 +17,9 @@ from poptrain.cli.resume import resume
 from poptrain.cli.run import run
 from poptrain.cli.schedule import schedule
 from poptrain.cli.status import status
+from poptrain.cli.verify import verify
 
-for verb in (run, resume, status, lineage, schedule, replay, plot, export):
+for verb in (run, resume, status, lineage, schedule, replay, verify, plot, export):
     app.command(verb.__name__)(verb)
 
 __all__ = ["app", "main"]

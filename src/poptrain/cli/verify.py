@@ -1,0 +1,69 @@
+"""``poptrain verify``: recompute every decision of a run from its log, and hash its checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from poptrain import verify as verified
+from poptrain.cli import start
+from poptrain.cli.show import Directory, Json, emit, say
+from poptrain.errors import LogDamaged, UsageError
+from poptrain.experiment import Experiment
+from poptrain.record import Record, exists, read
+from poptrain.replay import rebuilt
+from poptrain.verify import Check, Verification
+
+_MARKS = {"ok": "ok     ", "failed": "FAILED ", "skipped": "skipped"}
+
+
+def verify(
+    directory: Directory,
+    experiment: Annotated[
+        Path | None, typer.Option("--experiment", metavar="FILE", help="The experiment file, if it is no longer where it was.")
+    ] = None,
+    log_only: Annotated[bool, typer.Option("--log-only", help="Run no experiment file: leave the decisions unverified.")] = False,
+    json: Json = False,
+) -> None:
+    """Recompute every decision from the log; check its lines and checkpoints."""
+    if log_only and experiment is not None:
+        raise UsageError("--log-only and --experiment: give one of them.")
+    loaded, why = _experiment(directory, experiment, log_only)
+    found = verified(directory, loaded)
+    if why:
+        checks = tuple(Check(c.name, c.state, f"{c.text}: {why}") if c.state == "skipped" else c for c in found.checks)
+        found = replace(found, checks=checks)
+    emit(found) if json else _show(found)
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+def _experiment(directory: Path, file: Path | None, log_only: bool) -> tuple[Experiment | None, str]:
+    """Returns the experiment of a run, or None and why it is not at hand."""
+    if log_only:
+        return None, "--log-only"
+    try:
+        record = read(directory) if exists(directory) else Record()
+    except LogDamaged:
+        record = Record()  # the report says where; its file is found by hand
+    if rebuilt(record.run.get("algorithm")) is not None:
+        return None, ""  # a replay: its log holds all that it needs
+    recorded = record.file if isinstance(record.file, Mapping) else {}
+    if file is None:
+        try:
+            file = start.recorded_file(directory, recorded)
+        except UsageError as error:
+            return None, str(error)
+    options = recorded.get("options")
+    return start.load(start.outside(file, directory), options if isinstance(options, Mapping) else {}, record.run.get("seed")), ""
+
+
+def _show(found: Verification) -> None:
+    say(*(f"{_MARKS[check.state]}  {check.name}: {check.text}" for check in found.checks))
+    say(*(f"note: {note}" for note in found.notes))
+    done = [check.name for check in found.checks if check.state == "ok"]
+    say(f"verified: {', '.join(done) or 'nothing'}" if found.ok else "this run is not what its log says")
