@@ -89,7 +89,7 @@ def decode_facts(type: str, data: Any) -> Line | None:
 
 # What may be left out, and what it then is. (Not read from the dataclasses: the format must not change when they do.)
 _TASK = {"parent": None, "evals": 1, "teacher": None, "progress": None, "tags": {}, "note": {}}
-_RESULT = {"returns": (), "metrics": {}, "checkpoint": None, "error": None, "seconds": 0.0}
+_RESULT = {"returns": (), "metrics": {}, "checkpoint": None, "error": None, "seconds": 0.0, "saving": 0.0}
 _FIELDS = {kind: tuple(field.name for field in fields_of(kind)) for kind in (Task, Result)}
 
 
@@ -117,9 +117,11 @@ def _task(id, member, hparams, steps, seed, parent=None, evals=1, teacher=None, 
     return Task(id, member, hparams, parent, steps, seed, evals, teacher, progress, tags or {}, note or {})
 
 
-def _result(task, score, step, curve=None, returns=(), metrics=None, checkpoint=None, error=None, seconds=0.0, **_) -> Result:
+def _result(
+    task, score, step, curve=None, returns=(), metrics=None, checkpoint=None, error=None, seconds=0.0, saving=0.0, **_
+) -> Result:
     curve = ((step, score),) if curve is None else tuple([tuple(point) for point in curve])
-    return Result(task, score, step, curve, tuple(returns), metrics or {}, checkpoint, error, seconds)
+    return Result(task, score, step, curve, tuple(returns), metrics or {}, checkpoint, error, seconds, saving)
 
 
 def _plain(value: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import isfinite
+from math import isfinite, nan
 from typing import Any, TypeVar
 
 import numpy as np
@@ -39,6 +39,11 @@ class Task:
     tags: Mapping[str, int | str] = field(default_factory=dict)  # what the algorithm reads back later
     note: Mapping[str, Value] = field(default_factory=dict, compare=False)  # why; for people, never read back
 
+    @property
+    def evaluator(self) -> bool:
+        """True if it belongs to no member: it measures one, in a seat of its own (FIRE PBT)."""
+        return self.tags.get("role") == "evaluator"
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -53,6 +58,7 @@ class Result:
     checkpoint: str | None = None  # "name:hash" of the committed carry
     error: str | None = None
     seconds: float = 0.0
+    saving: float = 0.0  # of `seconds`: what it took to make the checkpoint durable
 
     @property
     def healthy(self) -> bool:
@@ -244,7 +250,7 @@ class History:
         return tuple(reversed(chain))
 
     def best(self) -> int | None:
-        """Returns the ok task with the highest score (the earliest of equals), or None."""
+        """Returns the ok task of a member with the highest score (the earliest of equals), or None."""
         best = self.fold("best", -1, _best)
         return None if best < 0 else best
 
@@ -292,11 +298,12 @@ class History:
 
 def _best(best: int, history: History, line: Line) -> int:
     if isinstance(line[0], Result):
-        top = max((result for result in line if result.healthy), key=lambda result: result.score, default=None)
+        of_members = (result for result in line if result.healthy and not history.task(result.task).evaluator)
+        top = max(of_members, key=lambda result: result.score, default=None)
         if top is not None and (best < 0 or top.score > history.score(best)):
             best = top.task
     elif isinstance(line[0], Lost) and line[0].task == best:
-        scores = history.scores
+        scores = np.array([nan if history.task(id).evaluator else x for id, x in enumerate(history.scores.tolist())])
         best = -1 if np.isnan(scores).all() else int(np.nanargmax(scores))
     return best
 

@@ -67,6 +67,7 @@ class Members:
         began = clock.monotonic()
         try:
             trained = self._train(task, start)
+            saving = clock.monotonic()
             ref = self._form.save(self._store, start.name, trained.state, task, trained.step)
         except CheckpointDamaged as error:
             return Result(task.id, float("nan"), start.step, error=f"CheckpointDamaged: {error}")
@@ -77,7 +78,8 @@ class Members:
         self._warm[task.member] = (task.id, trained.state)
         if self._limit is not None and len(self._warm) > self._limit:
             del self._warm[next(iter(self._warm))]
-        return trained.result(task, ref, clock.monotonic() - began)
+        now = clock.monotonic()
+        return trained.result(task, ref, now - began, now - saving)
 
     def _train(self, task: Task, start: Start) -> segment.Segment:
         form, metric, step = self._form, self._metric, start.step

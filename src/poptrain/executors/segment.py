@@ -51,9 +51,10 @@ class Segment:
     returns: tuple[float, ...] = ()
     metrics: dict[str, float] = field(default_factory=dict)
 
-    def result(self, task: Task, checkpoint: str | None, seconds: float) -> Result:
-        """Returns the result that the log keeps."""
-        return Result(task.id, self.score, self.step, self.curve, self.returns, self.metrics, checkpoint, None, seconds)
+    def result(self, task: Task, checkpoint: str | None, seconds: float, saving: float = 0.0) -> Result:
+        """Returns the result that the log keeps; `saving` is the part of `seconds` that the checkpoint took."""
+        saving = round(saving, 6)
+        return Result(task.id, self.score, self.step, self.curve, self.returns, self.metrics, checkpoint, None, seconds, saving)
 
 
 def train(form: Form, state: Any, task: Task, hparams: Hparams, begin: int, metric: str, teacher: Any = None) -> Segment:

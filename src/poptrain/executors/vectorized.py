@@ -95,18 +95,19 @@ class VectorizedExecutor:
             seconds = (clock.monotonic() - began) / len(tasks)
             pairs = zip(tasks, begins, strict=True)
             return results + [segment.failure(task, begin, error, context.keep_error, seconds) for task, begin in pairs]
-        first = tasks[0]
+        first, saving = tasks[0], clock.monotonic()
         refs = context.store.commit_population(
             f"g-t{first.id:06d}-{context.epoch}.1", carry, len(tasks),
             tasks=[task.id for task in tasks], members=[task.member for task in tasks],
             steps=[trained.step for trained in segments],
         )  # fmt: skip
-        seconds = (clock.monotonic() - began) / len(tasks)
+        now = clock.monotonic()
+        seconds, saving = (now - began) / len(tasks), (now - saving) / len(tasks)
         with garbage.paused():
             for lane, task in enumerate(tasks):
                 self._alive[task.id], self._newest[task.member] = (carry, lane), task.id
             triples = zip(tasks, segments, refs, strict=True)
-            return results + [trained.result(task, ref, seconds) for task, trained, ref in triples]
+            return results + [trained.result(task, ref, seconds, saving) for task, trained, ref in triples]
 
     def _train(self, tasks: list[Task], begins: list[int]) -> tuple[Carry, list[segment.Segment]]:
         context, population = self._context, self._population

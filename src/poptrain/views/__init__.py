@@ -15,13 +15,16 @@ from poptrain.views.gauges import Diversity, Gauges, gauges
 from poptrain.views.lineage import Ancestor, Common, Lineage, lineage
 from poptrain.views.overhead import LineTime, Overhead, overhead
 from poptrain.views.schedule import Schedule, Segment, schedule, schedule_from, schedules
+from poptrain.views.spread import Generation, Spread, spread
 from poptrain.views.status import Best, Member, Status, status
 from poptrain.views.strict import as_json, dumps
+from poptrain.views.suggestions import Suggestion, suggestions
 from poptrain.views.text import clean, short, span
 from poptrain.views.writer import Writer
 
 __all__ = [
-    "Ancestor", "Best", "Common", "Curve", "Curves", "Diversity", "Exploit", "Gauges", "LineTime", "Lineage", "Mark",
-    "Member", "Overhead", "Schedule", "SeatCurve", "Segment", "Status", "Writer", "as_json", "clean", "curves", "dumps",
-    "gauges", "lineage", "overhead", "schedule", "schedule_from", "schedules", "short", "span", "status",
+    "Ancestor", "Best", "Common", "Curve", "Curves", "Diversity", "Exploit", "Gauges", "Generation", "LineTime", "Lineage",
+    "Mark", "Member", "Overhead", "Schedule", "SeatCurve", "Segment", "Spread", "Status", "Suggestion", "Writer", "as_json",
+    "clean", "curves", "dumps", "gauges", "lineage", "overhead", "schedule", "schedule_from", "schedules", "short", "span",
+    "spread", "status", "suggestions",
 ]  # fmt: skip

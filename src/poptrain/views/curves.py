@@ -35,7 +35,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class SeatCurve:
-    """What happened on one seat, in the order of time: a new piece begins where other weights were taken over."""
+    """What happened on one member's seat, in the order of time: a new piece begins where other weights were taken over."""
 
     member: int
     pieces: tuple[tuple[Point, ...], ...]
@@ -70,7 +70,7 @@ def curve_of(facts: Facts, id: int, member: int | None = None) -> Curve:
     marks: list[Mark] = []
     for ancestor in facts.ancestry(id):
         task, source = facts.tasks[ancestor], facts.source(ancestor)
-        if source is not None and facts.tasks[source].member != task.member:
+        if source is not None and facts.tasks[source].member != task.member and not task.evaluator:
             result = facts.results[source]
             marks.append(Mark(result.step, result.score, ancestor, task.member, facts.tasks[source].member))
         points += _points(facts.results[ancestor])
@@ -79,9 +79,9 @@ def curve_of(facts: Facts, id: int, member: int | None = None) -> Curve:
 
 
 def _seats(facts: Facts) -> tuple[SeatCurve, ...]:
-    pieces: dict[int, list[list[Point]]] = {seat: [] for seat in sorted(facts.seats)}
+    pieces: dict[int, list[list[Point]]] = {seat: [] for seat in facts.members()}
     for task, result in zip(facts.tasks, facts.results, strict=True):
-        if result is None or result.error is not None:
+        if result is None or result.error is not None or task.evaluator:
             continue
         own, source = pieces[task.member], facts.source(task.id)
         if not own or source != facts.previous[task.id]:

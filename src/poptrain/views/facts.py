@@ -19,7 +19,7 @@ RECENT = 30.0  # seconds over which the recent speed is taken, longer while a se
 
 
 class Seat:
-    """One member, as far as the lines were read."""
+    """One member, or one evaluator, as far as the lines were read."""
 
     __slots__ = ("cloned", "done", "error", "failures", "head", "spent")
 
@@ -46,6 +46,7 @@ class Facts:
         self.lost: set[int] = set()
         self.seats: dict[int, Seat] = {}
         self.exploits: list[int] = []  # tasks that began with a copy from another member
+        self.suggested: list[int] = []  # tasks of the newest line in which a model (PB2) explained itself
         self.reported = self.failed = self.diverged = self.steps = 0
         self.best: int | None = None
         self.speed = deque([(0.0, 0, 0)])  # time, steps and results so far, of recent lines and one before
@@ -72,6 +73,7 @@ class Facts:
         if isinstance(first, Task):
             for task in line:
                 self._issue(task)
+            self.suggested = [task.id for task in line if suggested(task)] or self.suggested
         elif isinstance(first, Result):
             for result in line:
                 self._tell(result)
@@ -90,7 +92,9 @@ class Facts:
         self.issued.append(self.lines)
         self.told.append(-1)
         seat.head = task.id
-        if task.parent is not None and (self.tasks[task.parent].member != task.member or "from" in task.note):
+        if task.evaluator or task.parent is None:
+            return  # an evaluator borrows weights; nobody's place was taken
+        if self.tasks[task.parent].member != task.member or "from" in task.note:
             seat.cloned = task.id
             self.exploits.append(task.id)
 
@@ -113,7 +117,7 @@ class Facts:
             seat.failures += 1
             seat.error = f"the score was {result.score}"
             self.diverged += 1
-        elif self.best is None or self.sign * (result.score - self.results[self.best].score) > 0:
+        elif not task.evaluator and (self.best is None or self.sign * (result.score - self.results[self.best].score) > 0):
             self.best = id
 
     def _lose(self, id: int) -> None:
@@ -122,7 +126,7 @@ class Facts:
         seat.failures += 1
         seat.error = f"the checkpoint of task {id} was damaged"
         if id == self.best:
-            fine = (id for id in range(len(self.tasks)) if self.ok(id))
+            fine = (id for id, task in enumerate(self.tasks) if self.ok(id) and not task.evaluator)
             self.best = max(fine, key=lambda id: self.sign * self.results[id].score, default=None)
 
     def _pace(self, time: float) -> None:
@@ -199,9 +203,13 @@ class Facts:
             head = self.previous[head]
         return head if head >= 0 else None
 
+    def members(self) -> list[int]:
+        """Returns the seats of members; the others are evaluators'."""
+        return [seat for seat in sorted(self.seats) if not self.tasks[self.seats[seat].head].evaluator]
+
     def finals(self) -> dict[int, int]:
-        """Returns `standing` by seat, for the seats that hold something."""
-        found = {seat: self.standing(seat) for seat in sorted(self.seats)}
+        """Returns `standing` by seat, for the members that hold something."""
+        found = {seat: self.standing(seat) for seat in self.members()}
         return {seat: id for seat, id in found.items() if id is not None}
 
     def donor(self, id: int) -> int:
@@ -214,6 +222,11 @@ class Facts:
     def pending(self) -> Iterator[int]:
         """Yields the tasks that are running or queued."""
         return (seat.head for seat in self.seats.values() if self.results[seat.head] is None)
+
+
+def suggested(task: Task) -> bool:
+    """True if the note of a task says what a model expected, or why there was none."""
+    return "gain" in task.note or "fallback" in task.note
 
 
 def space_of(record: Record) -> dict[str, dict[str, Any]]:

@@ -21,7 +21,7 @@ class Ancestor:
     end: int
     score: float | None  # None: not told yet, failed or lost
     hparams: Hparams
-    came: str  # fresh, continued (its own weights), cloned (another member's) or distilled (from a teacher)
+    came: str  # fresh, continued (its own weights), cloned (another's), borrowed (by an evaluator) or distilled (from a teacher)
     donor: int | None  # the member that it copied weights or hyperparameters from
 
 
@@ -76,8 +76,8 @@ def _ancestor(facts: Facts, id: int) -> Ancestor:
     elif task.parent is None:
         came = "distilled"
     else:
-        came = "continued" if facts.tasks[source].member == task.member else "cloned"
-    copied = task.parent is not None and (came == "cloned" or "from" in task.note)
+        came = "continued" if facts.tasks[source].member == task.member else "borrowed" if task.evaluator else "cloned"
+    copied = task.parent is not None and (came in ("cloned", "borrowed") or "from" in task.note)
     return Ancestor(
         task=id,
         member=task.member,

@@ -25,17 +25,18 @@ class LineTime:
 
 @dataclass(frozen=True)
 class Overhead:
-    """All in seconds. Member time is ``wall * members``, and splits into training, queued and waiting (and a remainder:
-    members not begun yet or finished early)."""
+    """All in seconds. Member time is ``wall * members``, and splits into training, saving, queued and waiting (and a
+    remainder: members not begun yet or finished early). Evaluators train and save too; that they idle is no waiting."""
 
     wall: float  # over all sittings
     members: int
     slots: int  # the most tasks that ever trained at the same time
-    training: float  # of all members together: the seconds that results took, checkpoints included
+    training: float  # of all together: the seconds that results took, without `saving`
+    saving: float  # making checkpoints durable; 0 in logs of versions that did not measure it
     queued: float  # tasks that were decided, and not begun
     waiting: float  # members between a result and their next task: for the others of the round, or for a decision
     deciding: float  # from results to the tasks decided on them: `ask`, and making both durable
-    share: float | None  # of the slots' time that was spent training: training / (wall * slots)
+    share: float | None  # of the slots' time that was spent training and saving: (training + saving) / (wall * slots)
     tasks_per_second: float | None
     lines: tuple[LineTime, ...] = field(repr=False)
 
@@ -48,19 +49,21 @@ def overhead(record: Record) -> Overhead:
     ids = [id for id, line in enumerate(facts.told) if line >= 0]
     seconds = np.array([facts.results[id].seconds for id in ids])
     issued = np.array([facts.issued[id] for id in ids], int)
-    wall, training = record.elapsed, float(seconds.sum())
+    wall, busy = record.elapsed, float(seconds.sum())
+    saving = float(sum(facts.results[id].saving for id in ids))
     spans = times[told] - times[issued] if len(ids) else np.zeros(0)
     lines = _lines(record)
     slots = _slots(times[told] - seconds, times[told], issued, times) if len(ids) else 0
     return Overhead(
         wall=wall,
-        members=len(facts.seats),
+        members=len(facts.members()),
         slots=slots,
-        training=training,
+        training=busy - saving,
+        saving=saving,
         queued=float(np.maximum(spans - seconds, 0).sum()),
         waiting=_waiting(facts, times, _openings(record)),
         deciding=_deciding(lines),
-        share=training / (wall * slots) if wall > 0 and slots else None,
+        share=busy / (wall * slots) if wall > 0 and slots else None,
         tasks_per_second=len(ids) / wall if wall > 0 else None,
         lines=lines,
     )
@@ -81,7 +84,11 @@ def _openings(record: Record) -> np.ndarray:
 
 def _waiting(facts: Facts, times: np.ndarray, opened: np.ndarray) -> float:
     """Returns the time between a seat's results and its next tasks, without the time when the run was not open."""
-    pairs = [(facts.told[before], facts.issued[id]) for id, before in enumerate(facts.previous) if before >= 0]
+    pairs = [
+        (facts.told[before], facts.issued[id])
+        for id, before in enumerate(facts.previous)
+        if before >= 0 and not facts.tasks[id].evaluator
+    ]
     if not pairs:
         return 0.0
     told, issued = times[np.array(pairs, int)].T

@@ -13,6 +13,7 @@ from poptrain.record import Record
 from poptrain.views.exploits import Exploit, exploits_of
 from poptrain.views.facts import Facts, Seat
 from poptrain.views.gauges import Gauges, gauges_of
+from poptrain.views.suggestions import Suggestion, newest
 from poptrain.views.text import clean, short
 from poptrain.views.writer import Writer, writer_of
 
@@ -66,6 +67,7 @@ class Status:
     generations: int | None
     best: Best | None
     members: tuple[Member, ...]
+    evaluators: int  # seats that only measure members (FIRE PBT)
     tasks: int
     results: int
     failed: int
@@ -74,6 +76,7 @@ class Status:
     exploits: int
     last_exploits: tuple[Exploit, ...]  # newest last
     gauges: Gauges  # selection, greediness, diversity
+    last_suggestions: tuple[Suggestion, ...]  # of the newest round that had some: what the model (PB2) expected
     steps: int  # trained by all members together
     steps_per_second: float | None  # recently
     steps_per_second_overall: float | None
@@ -97,7 +100,7 @@ def status_of(record: Record, facts: Facts) -> Status:
     elapsed, budget = record.elapsed, record.budget
     if writer is not None:
         elapsed += max(0.0, clock.now() - _last(record))
-    members = tuple(_member(facts, seat, facts.seats[seat], budget) for seat in sorted(facts.seats))
+    members = tuple(_member(facts, seat, facts.seats[seat], budget) for seat in facts.members())
     recent, overall = _speed(record, facts), facts.steps / elapsed if elapsed > 0 and facts.steps else None
     return Status(
         directory=None if record.directory is None else str(record.directory),
@@ -114,6 +117,7 @@ def status_of(record: Record, facts: Facts) -> Status:
         generations=_generations(budget, run.get("interval")),
         best=None if facts.best is None else _best(facts, facts.best),
         members=members,
+        evaluators=len(facts.seats) - len(members),
         tasks=len(facts.tasks),
         results=facts.reported,
         failed=facts.failed,
@@ -122,6 +126,7 @@ def status_of(record: Record, facts: Facts) -> Status:
         exploits=len(facts.exploits),
         last_exploits=exploits_of(facts, record.times, facts.exploits[-LAST:]),
         gauges=gauges_of(record, facts),
+        last_suggestions=newest(facts),
         steps=facts.steps,
         steps_per_second=recent,
         steps_per_second_overall=overall,
@@ -172,7 +177,7 @@ def _best(facts: Facts, id: int) -> Best:
 
 
 def _generation(facts: Facts) -> int:
-    seats = [seat for seat in facts.seats.values() if "role" not in facts.tasks[seat.head].tags]  # evaluators may be idle
+    seats = [facts.seats[seat] for seat in facts.members()]  # evaluators may be idle
     alive = [seat.done for seat in seats if facts.results[seat.head] is None or facts.ok(seat.head)]
     return min(alive or [seat.done for seat in seats], default=0)
 
