@@ -25,6 +25,7 @@ from poptrain.cli.show import overview
 from poptrain.errors import Suspended
 from poptrain.log import Log, MemoryLog
 from poptrain.record import exists, read
+from poptrain.views import short
 
 SRC = str(Path(pt.__file__).parents[1])
 
@@ -299,7 +300,7 @@ def test_every_reading_verb_prints_one_strict_object_and_writes_nothing_into_the
     assert strict(cli("status", "run", "--json").stdout)["generation"] == 4
     assert strict(cli("lineage", "run", "--json").stdout)["ancestors"][0]["start"] == 0
     assert strict(cli("schedule", "run", "--json").stdout)["segments"][0]["start"] == 0
-    assert len(strict(cli("plot", "run", "--json").stdout)["files"]) == 3
+    assert len(strict(cli("plot", "run", "--json").stdout)["files"]) == 5
     assert strict(cli("export", "run", "--table", "t.csv", "--json").stdout)["files"] == ["t.csv"]
     for verb in ("status", "lineage", "schedule"):
         assert cli(verb, "run").exit_code == 0
@@ -313,6 +314,27 @@ def test_status_shows_members_best_and_copies(run):
     assert len([line for line in shown.splitlines() if "finished  " in line and "generation" not in line]) == len(view.members)
     newest = view.last_exploits[-1]
     assert f"member {newest.member} copied {newest.donor} at step {newest.step}" in shown
+
+
+def test_status_shows_what_the_model_expected(here):
+    text = EXPERIMENT.replace("pt.pbt(space, population=4, interval=5)", "pt.pb2(space, population=4, interval=5)")
+    Path("model_experiment.py").write_text(text)
+    assert cli("run", "model_experiment.py", "--dir", "model", "--quiet").exit_code == 0
+    newest = views.status(read("model")).last_suggestions
+    assert newest and newest[-1].gain is not None and newest[-1].observed is not None
+    shown = cli("status", "model").stdout
+    for each in newest:
+        expected = f"gain {short(each.gain)} ± {short(each.gain_sd)} expected, {short(each.observed)} came"
+        assert f"member {each.member} from step {each.step}: {expected}" in shown
+    assert strict(cli("status", "model", "--json").stdout)["last_suggestions"][-1]["gain"] == newest[-1].gain
+
+
+def test_a_suggestion_without_a_model_says_why():
+    log = MemoryLog({})
+    log.append([pt.Task(0, 0, {"lr": 0.1}, None, 10, 0, note={"fallback": "2 rows\x1b", "rows": 2})])
+    screen = io.StringIO()
+    Console(file=screen, width=150).print(overview(views.status(log.record), 150))
+    assert "member 0 from step 0: no model: 2 rows\\x1b; drawn uniformly" in screen.getvalue()
 
 
 def test_status_watch_ends_with_the_run(run):
@@ -338,9 +360,9 @@ def test_a_directory_of_runs_names_them(run):
 
 def test_plots_lie_beside_the_run_or_where_told(run):
     assert cli("plot", "run").stdout.split() == [
-        str(Path("run-plots").resolve() / f"{n}.png") for n in ("score", "hparams", "lineage")
+        str(Path("run-plots").resolve() / f"{n}.png") for n in ("score", "hparams", "lineage", "spread", "time")
     ]
-    assert cli("plot", "run", "--out", "p").exit_code == 0 and len(list(Path("p").iterdir())) == 3
+    assert cli("plot", "run", "--out", "p").exit_code == 0 and len(list(Path("p").iterdir())) == 5
     Path("file").write_text("")
     refused = cli("plot", "run", "--out", "file")
     assert refused.exit_code == 2 and "file" in refused.stderr

@@ -116,11 +116,30 @@ def test_the_family_tree_has_a_row_each_an_arrow_a_copy_and_a_cross_a_failure(fe
     assert "my \\$loss" in texts(figure)
 
 
+def test_spread_draws_the_scores_and_one_line_a_hyperparameter(few):
+    view = views.spread(few)
+    scores, hparams, founders = plots.spread(few).axes
+    (median,) = [line for line in scores.lines if line.get_label() == "median"]
+    assert list(median.get_xdata()) == [generation.step for generation in view.generations]
+    assert list(median.get_ydata()) == [generation.scores[2] for generation in view.generations]
+    drawn = [line for line in hparams.lines if not line.get_label().startswith("_")]
+    assert len(drawn) == len(view.names) == 7
+    assert list(founders.lines[0].get_ydata()) == [generation.founders for generation in view.generations]
+
+
+def test_time_draws_a_bar_a_member_whose_parts_fill_it(few):
+    axes, view = plots.time(few).axes[0], views.overhead(few)
+    bars = [patch for patch in axes.patches if patch.get_width()]
+    by_row = [sum(bar.get_width() for bar in bars if round(bar.get_y() + 0.39) == row) for row in range(len(view.by_member) + 1)]
+    assert by_row == pytest.approx([100.0] * 6)
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["0", "1", "2", "3", "4", "all"]
+
+
 def test_save_all_writes_images_without_a_warning(many, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         files = plots.save_all(many, tmp_path / "a" / "b")
-    assert [path.name for path in files] == ["score.png", "hparams.png", "lineage.png"]
+    assert [path.name for path in files] == [f"{name}.png" for name in plots.FIGURES]
     for path in files:
         assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and 10_000 < path.stat().st_size < 2_000_000
 
@@ -130,13 +149,13 @@ def test_a_run_without_any_healthy_result_can_be_drawn(tmp_path, fault):
     with pytest.raises(pt.errors.RunFailed):
         pt.run(pt.pbt(pt.Space(lr=pt.Uniform(0.1, 1.0)), population=3, interval=1), pt.testing.Faulty(fault), stop=pt.steps(5),
                directory=tmp_path / "run")  # fmt: skip
-    assert len(plots.save_all(pt.open_run(tmp_path / "run").record, tmp_path / "plots")) == 3
+    assert len(plots.save_all(pt.open_run(tmp_path / "run").record, tmp_path / "plots")) == len(plots.FIGURES)
 
 
 def test_constant_scores_and_one_member_can_be_drawn(tmp_path):
     algorithm = pt.pbt(pt.Space(lr=pt.Uniform(0.1, 1.0)), population=1, interval=1)
     run = pt.run(algorithm, lambda carry, hp, steps, seed: (0, {"score": 1}), stop=pt.steps(3))
-    assert len(plots.save_all(run.record, tmp_path)) == 3
+    assert len(plots.save_all(run.record, tmp_path)) == len(plots.FIGURES)
 
 
 def test_without_matplotlib_the_error_names_the_extra():

@@ -303,6 +303,113 @@ def test_time_between_two_sittings_is_nobodys():
     assert s.steps_per_second == pytest.approx(10 / 5, abs=1e-3)
 
 
+def test_saving_is_a_part_of_the_seconds_and_a_batch_shares_them():
+    def batch(ids, step, **more):
+        return [result(id, 1.0, step, **more) for id in ids]
+
+    o = views.overhead(record_of(STORY[0], batch((0, 1, 2), 10, seconds=3.0, saving=1.0)))  # 9 s in one program, of the 10
+    assert (o.training, o.saving, o.slots) == (pytest.approx(18.0), pytest.approx(9.0), 3)
+    assert o.queued == pytest.approx(3.0, abs=1e-2)
+    one = views.overhead(record_of(STORY[0], batch((0, 1, 2), 10, seconds=8.0, saving=1.0)))  # 24 s do not fit in: processes
+    assert (one.training, one.saving) == (pytest.approx(21.0), pytest.approx(3.0))
+
+
+def test_the_time_of_every_member_adds_up():
+    o = views.overhead(record_of(*STORY[:3]))
+    assert sum(each.training for each in o.by_member) == pytest.approx(o.training)
+    assert sum(each.queued for each in o.by_member) == pytest.approx(o.queued)
+    assert sum(each.waiting + each.deciding for each in o.by_member) == pytest.approx(o.waiting)
+    assert [each.deciding for each in o.by_member] == [pytest.approx(10, abs=1e-3)] * 3
+
+
+SPACED = {
+    "algorithm": {"type": "Pbt", "space": {"parameters": {"lr": {"type": "LogUniform", "low": 0.01, "high": 1.0}, "act": {
+        "type": "Choice", "options": ["a", "b"]}, "eps": {"type": "Complement", "low": 0.9, "high": 0.999}}}},
+}  # fmt: skip
+
+
+def test_spread_of_a_known_history():
+    hparams = [{"lr": lr, "act": act, "eps": eps} for lr, act, eps in ((0.01, "a", 0.9), (0.1, "a", 0.99), (1.0, "b", 0.999))]
+    first = [Task(id, id, values, None, 10, 0) for id, values in enumerate(hparams)]
+    second = [Task(3 + id, id, hparams[0], 2, 10, 0) for id in range(3)]
+    lines = [
+        first,
+        [result(id, float(id), 10) for id in range(3)],
+        second,
+        [result(3, 5.0, 20), failure(4, 10), result(5, 7.0, 20)],
+    ]
+    s = views.spread(record_of(*lines, **SPACED))
+    one, two = s.generations
+    assert (one.generation, one.step, one.members, one.scores, one.founders) == (1, 10, 3, (0.0, 0.5, 1.0, 1.5, 2.0), 3)
+    assert (two.generation, two.step, two.members, two.scores, two.founders) == (2, 20, 2, (5.0, 5.5, 6.0, 6.5, 7.0), 1)
+    assert one.hparams["lr"] == pytest.approx(0.5 * 12**0.5) == one.hparams["eps"]  # 0, ½, 1: each on its own scale
+    assert one.hparams["act"] == pytest.approx((2 / 3) / 0.5)  # two of three pairs differ, of uniform draws every other
+    assert two.hparams == {"lr": 0.0, "act": 0.0, "eps": 0.0}
+
+
+def test_uniform_draws_have_a_spread_of_about_one():
+    algorithm = pt.random_search(
+        pt.Space(lr=pt.LogUniform(1e-5, 1e-1), n=pt.Int(1, 99), kind=pt.Choice(*"abcd")), 200, interval=1
+    )
+    history = play(algorithm, noisy, budget=1)
+    log = MemoryLog({"algorithm": describe(algorithm)})
+    for number in range(history.lines):
+        log.append(history.line(number))
+    (generation,) = views.spread(log.record).generations
+    assert all(abs(value - 1) < 0.1 for value in generation.hparams.values()), generation.hparams
+
+
+def test_a_suggestion_says_what_was_expected_and_what_came():
+    note = {"from": 2, "own": 1.0, "donor": 3.0, "gain": 1.5, "gain_sd": 0.5, "beta": 0.2, "rows": 9, "length lr": 0.3}
+    lines = [
+        *STORY[:2],
+        [task(3, 0, 3.3, 2, note=note), task(4, 1, 2.0, 1, note={"fallback": "2 rows", "rows": 2}), task(5, 2, 3.0, 2)],
+    ]
+    record = record_of(*lines, [result(3, 5.0, 20), failure(4, 10), result(5, 4.0, 20)])
+    first, second = views.suggestions(record)
+    assert (first.task, first.member, first.step, first.gain, first.gain_sd, first.beta, first.rows) == (
+        3,
+        0,
+        10,
+        1.5,
+        0.5,
+        0.2,
+        9,
+    )
+    assert (first.observed, first.fallback, first.model) == (2.0, None, {"length lr": 0.3})
+    assert (second.gain, second.observed, second.fallback, second.rows) == (None, None, "2 rows", 2)
+    assert views.status(record).last_suggestions == (first, second)
+    assert views.suggestions(record_of(*lines, [result(3, 5.0, 20)], mode="min"))[0].observed == -2.0  # up is better
+
+
+def evaluation(id, seat, parent, lr):
+    return task(id, seat, lr, parent, tags={"role": "evaluator", "evaluates": 1, "target": 0, "since": 10})
+
+
+def test_evaluators_are_no_members_and_no_copies():
+    lines = [
+        [task(0, 0, 1.0), task(1, 1, 2.0)],
+        [result(0, 1.0, 10), result(1, 2.0, 10)],
+        [task(2, 0, 1.0, 0), task(3, 1, 2.0, 1), evaluation(4, 2, 1, 1.0)],
+        [result(2, 3.0, 20), result(3, 4.0, 20), result(4, 9.0, 20)],
+        [task(5, 0, 1.0, 4, note={"from": 2}), task(6, 1, 2.0, 3)],
+        [result(5, 8.0, 30), result(6, 5.0, 30)],
+    ]
+    record = record_of(*lines)
+    s = views.status(record)
+    assert [member.member for member in s.members] == [0, 1] and s.evaluators == 1
+    assert (s.best.task, record.history().best()) == (5, 5)  # the evaluator's 9.0 is nobody's
+    assert (s.exploits, s.last_exploits[0].donor) == (1, 2)  # taking over an evaluator's weights is one, lending is none
+    assert [a.came for a in views.lineage(record).ancestors] == ["fresh", "borrowed", "cloned"]
+    assert views.lineage(record).finals == {0: 5, 1: 6}
+    c = views.curves(record)
+    assert len(c.members) == len(c.seats) == 2 and [mark.donor for mark in c.best.marks] == [2]
+    assert c.best.points == ((10, 2.0), (20, 9.0), (30, 8.0))
+    assert [(each.member, each.evaluator) for each in views.overhead(record).by_member] == [(0, False), (1, False), (2, True)]
+    lost = record_of(*lines, Lost(5))
+    assert (views.status(lost).best.task, lost.history().best()) == (6, 6)
+
+
 # -- laws -----------------------------------------------------------------------------------------------------------------
 
 SPACE = pt.Space(lr=pt.LogUniform(1e-4, 1e-1), n=pt.Int(1, 9), kind=pt.Choice("a", "b"))
@@ -397,7 +504,7 @@ def test_following_a_record_line_by_line_gives_the_same_views(run):
 
 def test_every_view_is_strict_json(run):
     record, _ = run
-    for view in (views.status, views.curves, views.schedule, views.lineage, views.overhead):
+    for view in (views.status, views.curves, views.schedule, views.lineage, views.overhead, views.spread, views.suggestions):
         text = views.dumps(view(record))
         json.loads(text, parse_constant=lambda name: pytest.fail(f"not strict JSON: {name}"))
 

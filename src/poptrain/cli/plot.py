@@ -19,7 +19,7 @@ def plot(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Draw score, hyperparameters and family tree as PNG."""
+    """Draw score, hyperparameters, family tree, spread and time spent as PNG."""
     record = record_of(directory)
     if not Facts.of(record).reported:
         raise UsageError(f"the run in {str(directory)!r} has no results yet: there is nothing to plot.")

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from poptrain.errors import UsageError
 from poptrain.record import Record, exists, read
-from poptrain.views import Exploit, Member, Status, clean, dumps, short, span
+from poptrain.views import Exploit, Member, Status, Suggestion, clean, dumps, short, span
 
 PIPED = 200  # columns of output that no terminal limits
 
@@ -98,6 +98,9 @@ def overview(view: Status, width: int, rows: int | None = None) -> Group:
         parts += ["", Text(f"last of {view.exploits:,} copies", "bold"), *map(copied, newest)]
     if rows is None and (said := view.gauges.sentences()):
         parts += ["", *map(Text, said)]
+    if view.last_suggestions:
+        some = view.last_suggestions if rows is None else view.last_suggestions[:3]
+        parts += ["", Text("newest suggestions of the model", "bold"), *map(suggested, some)]
     parts += ["", _pace(view)]
     parts += [Text(f"warning: {clean(text)}", "yellow") for text in view.warnings[-5:]]
     return Group(*parts)
@@ -123,13 +126,26 @@ def copied(exploit: Exploit) -> Text:
     return text.append(": " + (", ".join(changes) or "nothing changed"), "dim")
 
 
+def suggested(suggestion: Suggestion) -> Text:
+    """Returns one line about what a model expected of the hyperparameters that it gave."""
+    text = Text(f"  member {suggestion.member} from step {suggestion.step:,}: ")
+    if suggestion.gain is None:
+        return text.append(f"no model: {clean(suggestion.fallback or '–', 120)}; drawn uniformly", "yellow")
+    text.append(f"gain {short(suggestion.gain)} ± {short(suggestion.gain_sd)} expected")
+    if suggestion.observed is not None:
+        text.append(f", {short(suggestion.observed)} came")
+    text.append(f"  (β {short(suggestion.beta)}, {short(suggestion.rows)} rows)", "dim")
+    return text.append(f"  {settings(suggestion.hparams)}", "cyan")
+
+
 def _headline(view: Status) -> Text:
     text = Text(clean(Path(view.directory).name) if view.directory else "in memory", "bold")
     text.append("  ").append(view.state, _STATE.get(view.state, ""))
     if view.reason:
         text.append(f" ({clean(view.reason, 120)})")
     rounds = f"{view.generation:,}" + (f" of {view.generations:,}" if view.generations else "")
-    text.append(f"  {clean(view.algorithm)}, {len(view.members)} members, generation {rounds}, {view.results:,} results")
+    seats = f"{len(view.members)} members" + (f" and {view.evaluators} evaluators" if view.evaluators else "")
+    text.append(f"  {clean(view.algorithm)}, {seats}, generation {rounds}, {view.results:,} results")
     for count, what in ((view.failed, "failed"), (view.diverged, "diverged"), (view.lost, "lost")):
         if count:
             text.append(f", {count:,} {what}", "red")

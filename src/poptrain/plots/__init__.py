@@ -20,11 +20,13 @@ except ImportError as error:
 from poptrain.plots.hparams import hparams
 from poptrain.plots.lineage import lineage
 from poptrain.plots.score import score
+from poptrain.plots.spread import spread
+from poptrain.plots.time import time
 from poptrain.record import Record
 
-FIGURES = {"score": score, "hparams": hparams, "lineage": lineage}
+FIGURES = {"score": score, "hparams": hparams, "lineage": lineage, "spread": spread, "time": time}
 
-__all__ = ["FIGURES", "hparams", "lineage", "save_all", "score"]
+__all__ = ["FIGURES", "hparams", "lineage", "save_all", "score", "spread", "time"]
 
 
 def save_all(record: Record, directory: str | Path) -> list[Path]:

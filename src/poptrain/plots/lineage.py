@@ -28,7 +28,8 @@ def lineage(record: Record) -> Figure:
     axes = style.tidy(figure.subplots())
     style.steps_axis(axes)
     axes.grid(axis="y", visible=False)
-    _rows(axes, list(seats))
+    members = set(facts.members())
+    _rows(axes, [str(seat) if seat in members else f"evaluator {seat}" for seat in seats])
     path = facts.ancestry(facts.best) if facts.best is not None else []
     note = f"{len(facts.exploits)} cop{'ies' if len(facts.exploits) != 1 else 'y'}"
     if facts.best is not None:
@@ -46,9 +47,9 @@ def lineage(record: Record) -> Figure:
     return figure
 
 
-def _rows(axes: Axes, seats: list[int]) -> None:
+def _rows(axes: Axes, seats: list[str]) -> None:
     every = max(1, -(-len(seats) // 40))
-    axes.set_yticks(range(0, len(seats), every), [str(seat) for seat in seats[::every]])
+    axes.set_yticks(range(0, len(seats), every), seats[::every])
     axes.set_ylim(len(seats) - 0.4, -0.6)
     axes.set_ylabel("member", color=style.INK)
 

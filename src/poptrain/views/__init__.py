@@ -13,7 +13,7 @@ from poptrain.views.curves import Curve, Curves, Mark, SeatCurve, curves
 from poptrain.views.exploits import Exploit
 from poptrain.views.gauges import Diversity, Gauges, gauges
 from poptrain.views.lineage import Ancestor, Common, Lineage, lineage
-from poptrain.views.overhead import LineTime, Overhead, overhead
+from poptrain.views.overhead import LineTime, MemberTime, Overhead, overhead
 from poptrain.views.schedule import Schedule, Segment, schedule, schedule_from, schedules
 from poptrain.views.spread import Generation, Spread, spread
 from poptrain.views.status import Best, Member, Status, status
@@ -24,7 +24,7 @@ from poptrain.views.writer import Writer
 
 __all__ = [
     "Ancestor", "Best", "Common", "Curve", "Curves", "Diversity", "Exploit", "Gauges", "Generation", "LineTime", "Lineage",
-    "Mark", "Member", "Overhead", "Schedule", "SeatCurve", "Segment", "Spread", "Status", "Suggestion", "Writer", "as_json",
-    "clean", "curves", "dumps", "gauges", "lineage", "overhead", "schedule", "schedule_from", "schedules", "short", "span",
-    "spread", "status", "suggestions",
+    "Mark", "Member", "MemberTime", "Overhead", "Schedule", "SeatCurve", "Segment", "Spread", "Status", "Suggestion",
+    "Writer", "as_json", "clean", "curves", "dumps", "gauges", "lineage", "overhead", "schedule", "schedule_from",
+    "schedules", "short", "span", "spread", "status", "suggestions",
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,6 +25,19 @@ class LineTime:
 
 
 @dataclass(frozen=True)
+class MemberTime:
+    """How one member, or one evaluator, spent its time; in seconds, without overlaps."""
+
+    member: int
+    training: float
+    saving: float
+    queued: float  # decided, and not begun
+    waiting: float  # for the others of the round
+    deciding: float  # for its next task, when the last result it needs is there
+    evaluator: bool
+
+
+@dataclass(frozen=True)
 class Overhead:
     """All in seconds. Member time is ``wall * members``, and splits into training, saving, queued and waiting (and a
     remainder: members not begun yet or finished early). Evaluators train and save too; that they idle is no waiting."""
@@ -38,6 +52,7 @@ class Overhead:
     deciding: float  # from results to the tasks decided on them: `ask`, and making both durable
     share: float | None  # of the slots' time that was spent training and saving: (training + saving) / (wall * slots)
     tasks_per_second: float | None
+    by_member: tuple[MemberTime, ...]
     lines: tuple[LineTime, ...] = field(repr=False)
 
 
@@ -47,12 +62,12 @@ def overhead(record: Record) -> Overhead:
     times = np.asarray(record.times, float)
     told = np.array([line for line in facts.told if line >= 0], int)
     ids = [id for id, line in enumerate(facts.told) if line >= 0]
-    seconds = np.array([facts.results[id].seconds for id in ids])
     issued = np.array([facts.issued[id] for id in ids], int)
-    wall, busy = record.elapsed, float(seconds.sum())
-    saving = float(sum(facts.results[id].saving for id in ids))
     spans = times[told] - times[issued] if len(ids) else np.zeros(0)
-    lines = _lines(record)
+    seconds, savings = _durations(facts, ids, told, spans)
+    wall, busy, saving = record.elapsed, float(seconds.sum()), float(savings.sum())
+    queued = np.maximum(spans - seconds, 0)
+    lines, gaps = _lines(record), _gaps(facts, times, _openings(record))
     slots = _slots(times[told] - seconds, times[told], issued, times) if len(ids) else 0
     return Overhead(
         wall=wall,
@@ -60,13 +75,45 @@ def overhead(record: Record) -> Overhead:
         slots=slots,
         training=busy - saving,
         saving=saving,
-        queued=float(np.maximum(spans - seconds, 0).sum()),
-        waiting=_waiting(facts, times, _openings(record)),
+        queued=float(queued.sum()),
+        waiting=float(sum(gap for id, gap in gaps if not facts.tasks[id].evaluator)),
         deciding=_deciding(lines),
         share=busy / (wall * slots) if wall > 0 and slots else None,
         tasks_per_second=len(ids) / wall if wall > 0 else None,
+        by_member=_by_member(facts, ids, seconds - savings, savings, queued, gaps, lines),
         lines=lines,
     )
+
+
+def _durations(facts: Facts, ids: list[int], told: np.ndarray, spans: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the seconds that each task took, and those of its saving.
+
+    Members that were trained in one program share its time: each result holds an equal part. All of them were busy all
+    the time, so the parts are put together again; they are known by being equal, in one line, and fitting in there.
+    """
+    results = [facts.results[id] for id in ids]
+    together = Counter((line, result.seconds) for line, result in zip(told.tolist(), results, strict=True))
+    seconds, savings = np.zeros(len(ids)), np.zeros(len(ids))
+    for index, (line, result) in enumerate(zip(told.tolist(), results, strict=True)):
+        lanes = together[line, result.seconds]
+        lanes = lanes if lanes * result.seconds <= spans[index] + _BLUR else 1
+        seconds[index], savings[index] = lanes * result.seconds, lanes * result.saving
+    return seconds, savings
+
+
+def _by_member(
+    facts: Facts, ids: list[int], training: np.ndarray, saving: np.ndarray, queued: np.ndarray,
+    gaps: list[tuple[int, float]], lines: tuple[LineTime, ...],
+) -> tuple[MemberTime, ...]:  # fmt: skip
+    parts = {seat: np.zeros(5) for seat in sorted(facts.seats)}
+    for index, id in enumerate(ids):
+        parts[facts.tasks[id].member][:3] += training[index], saving[index], queued[index]
+    for id, gap in gaps:
+        line = facts.issued[id]
+        decided = min(gap, lines[line].seconds) if line and lines[line - 1].kind == "results" else 0.0
+        parts[facts.tasks[id].member][3:] += gap - decided, decided
+    members = set(facts.members())
+    return tuple(MemberTime(seat, *map(float, row), seat not in members) for seat, row in parts.items())
 
 
 def _slots(begin: np.ndarray, end: np.ndarray, issued: np.ndarray, times: np.ndarray) -> int:
@@ -82,20 +129,24 @@ def _openings(record: Record) -> np.ndarray:
     return np.array([time for type, _, time in record.events if type == "open"], float)
 
 
-def _waiting(facts: Facts, times: np.ndarray, opened: np.ndarray) -> float:
-    """Returns the time between a seat's results and its next tasks, without the time when the run was not open."""
-    pairs = [
-        (facts.told[before], facts.issued[id])
-        for id, before in enumerate(facts.previous)
-        if before >= 0 and not facts.tasks[id].evaluator
-    ]
-    if not pairs:
-        return 0.0
-    told, issued = times[np.array(pairs, int)].T
+def _gaps(facts: Facts, times: np.ndarray, opened: np.ndarray) -> list[tuple[int, float]]:
+    """Returns the time between a seat's result and each next task, without the time when the run was not open.
+
+    An evaluator's first task on a member has none before it: it was idle, and nobody waited.
+    """
+    ids = [id for id, before in enumerate(facts.previous) if before >= 0 and not _assigned(facts, id)]
+    if not ids:
+        return []
+    told, issued = times[np.array([(facts.told[facts.previous[id]], facts.issued[id]) for id in ids], int)].T
     if len(opened):
         sitting = np.searchsorted(opened, issued, side="right") - 1
         told = np.maximum(told, opened[np.maximum(sitting, 0)])
-    return float(np.maximum(issued - told, 0).sum())
+    return list(zip(ids, np.maximum(issued - told, 0).tolist(), strict=True))
+
+
+def _assigned(facts: Facts, id: int) -> bool:
+    task, source = facts.tasks[id], facts.source(id)
+    return task.evaluator and (source is None or facts.tasks[source].member != task.member)
 
 
 def _lines(record: Record) -> tuple[LineTime, ...]:

@@ -6,16 +6,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any
 
 import numpy as np
 
 from poptrain.core import Value
 from poptrain.record import Record
 from poptrain.views.facts import Facts, space_of
+from poptrain.views.scale import Scale, scale_of
 
 _UNIFORM = 1 / sqrt(12)  # standard deviation of a uniform draw from 0 to 1
-_LOG = ("LogUniform", "LogInt")
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def spread(record: Record) -> Spread:
     groups = _generations(facts)
     names = tuple(space) or tuple(dict.fromkeys(name for ids in groups for id in ids for name in facts.tasks[id].hparams))
     founder = _founders(facts)
-    scale = {name: _scale(space.get(name) or {}, [task.hparams.get(name) for task in facts.tasks]) for name in names}
+    scales = {name: scale_of(space.get(name) or {}, (task.hparams.get(name) for task in facts.tasks)) for name in names}
     found = []
     for number, ids in enumerate(groups, 1):
         ids = [id for id in ids if facts.ok(id)]
@@ -59,7 +58,7 @@ def spread(record: Record) -> Spread:
             members=len(ids),
             scores=tuple(scores),
             founders=len({founder[id] for id in ids}),
-            hparams={name: scale[name]([facts.tasks[id].hparams.get(name) for id in ids]) for name in names},
+            hparams={name: _spread(scales[name], [facts.tasks[id].hparams.get(name) for id in ids]) for name in names},
         ))  # fmt: skip
     return Spread(str(record.run.get("metric", "score")), str(record.run.get("mode", "max")), names, tuple(found))
 
@@ -87,53 +86,16 @@ def _founders(facts: Facts) -> list[int]:
     return first
 
 
-def _scale(kind: Mapping[str, Any], values: Sequence[Value]) -> Any:
-    """Returns the function that measures the spread of one hyperparameter, on the scale that it is tuned on."""
-    options, low, high = kind.get("options"), kind.get("low"), kind.get("high")
-    numeric = all(_is_number(value) for value in values if value is not None)
-    if kind.get("type") == "Ordinal" and options:
-        place = {_key(option): index / max(len(options) - 1, 1) for index, option in enumerate(options)}
-        return lambda found: _numbers([place.get(_key(value)) for value in found])
-    if options or not numeric:
-        count = len(options or {_key(value) for value in values if value is not None})
-        return lambda found: _options(found, count)
-    if not (_is_number(low) and _is_number(high) and low < high):
-        known = [value for value in values if value is not None] or [0.0]
-        low, high = min(known), max(known)
-    if kind.get("type") in _LOG and low > 0:
-        bend = np.log
-    elif kind.get("type") == "Complement" and high < 1:
-        bend = _nines
-    else:
-        bend = np.asarray
-    begin, end = float(bend(low)), float(bend(high))
-    width = (end - begin) or 1.0
-    return lambda found: _numbers([None if value is None else float((bend(value) - begin) / width) for value in found])
-
-
-def _numbers(places: Sequence[float | None]) -> float | None:
-    known = [place for place in places if place is not None and np.isfinite(place)]
-    return float(np.std(known, ddof=1) / _UNIFORM) if len(known) > 1 else None
-
-
-def _options(values: Sequence[Value], count: int) -> float | None:
-    """Returns the chance that two members differ, over that of two uniform draws."""
-    n = len(values)
-    if n < 2:
+def _spread(scale: Scale, values: Sequence[Value]) -> float | None:
+    """Returns the standard deviation over that of a uniform draw; of options, the chance that two members differ likewise."""
+    known = [value for value in values if value is not None]
+    if len(known) < 2:
         return None
-    if count < 2:
+    if scale.kind != "options":
+        places = [place for place in map(scale.unit, known) if place is not None]
+        return float(np.std(places, ddof=1) / _UNIFORM) if len(places) > 1 else None
+    if len(scale.options) < 2:
         return 0.0
-    same = sum(k * (k - 1) for k in Counter(map(_key, values)).values()) / (n * (n - 1))
-    return (1 - same) / (1 - 1 / count)
-
-
-def _nines(value: Any) -> Any:
-    return -np.log10(np.maximum(1 - np.asarray(value, float), 1e-16))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _key(value: Value) -> tuple[str, Value]:
-    return type(value).__name__, value  # True and 1 are two options
+    counts = Counter(map(scale.place, known)).values()
+    same = sum(k * (k - 1) for k in counts) / (len(known) * (len(known) - 1))
+    return (1 - same) / (1 - 1 / len(scale.options))

@@ -1,0 +1,95 @@
+"""Scales: where the values of a hyperparameter lie between the ends of its range, on the scale that it is tuned on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import isfinite, log10
+from typing import Any
+
+from poptrain.core import Value
+
+_LOG = ("LogUniform", "LogInt")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One hyperparameter's axis. `kind` is linear, log, nines (0.9, 0.99, 0.999 … equally far apart), ordinal or options."""
+
+    kind: str
+    low: float = 0.0  # of the range; of numbers only
+    high: float = 1.0
+    options: tuple[Value, ...] = ()
+    bounded: bool = True  # False: the range was not recorded, and is that of the values
+
+    @property
+    def listed(self) -> bool:
+        """True if its values are listed, not numbers in a range."""
+        return self.kind in ("ordinal", "options")
+
+    def place(self, value: Value) -> float | None:
+        """Returns where a value lies on the axis: the number, the nines, the index of the option; None if nowhere."""
+        if self.listed:
+            return next((float(i) for i, option in enumerate(self.options) if _key(option) == _key(value)), None)
+        if not is_number(value) or not isfinite(value) or (self.kind == "log" and value <= 0):
+            return None
+        return nines(value) if self.kind == "nines" else float(value)
+
+    def unit(self, value: Value) -> float | None:
+        """Returns where a value lies between the ends of the range, from 0 to 1; None if nowhere, and for a range of one."""
+        place = self.place(value)
+        if place is None:
+            return None
+        low, high = (0.0, len(self.options) - 1.0) if self.listed else (self.place(self.low), self.place(self.high))
+        if self.kind == "log":
+            place, low, high = log10(place), log10(low), log10(high)
+        return (place - low) / (high - low) if high > low else None
+
+    def ticks(self) -> list[float]:
+        """Returns round values for an axis of nines between the bounds, more of them where they are few."""
+        low, high = self.low, self.high
+        ticks = [1 - 10.0**-n for n in range(1, 13) if low <= 1 - 10.0**-n <= high]
+        if len(ticks) < 3:
+            ticks += [1 - 0.5 * 10.0**-n for n in range(0, 13) if low <= 1 - 0.5 * 10.0**-n <= high]
+        return sorted({round(tick, 13) for tick in ticks}) if len(ticks) > 1 else [low, high]
+
+
+def scale_of(kind: Mapping[str, Any], values: Iterable[Value]) -> Scale:
+    """Returns the scale of a hyperparameter.
+
+    Args:
+        kind: its description, as `facts.space_of` has it; {} if there is none.
+        values: all that occurred, for what the description does not say.
+    """
+    seen = {_key(value): value for value in values if value is not None}
+    options, low, high = kind.get("options"), kind.get("low"), kind.get("high")
+    if options or not all(is_number(value) for value in seen.values()):
+        listed = tuple({**{_key(option): option for option in options or ()}, **seen}.values())
+        return Scale("ordinal" if kind.get("type") == "Ordinal" else "options", options=listed)
+    bounded = is_number(low) and is_number(high) and low < high
+    if not bounded:
+        known = [value for value in seen.values() if isfinite(value)] or [0.0]
+        low, high = min(known), max(known)
+    if kind.get("type") in _LOG and low > 0:
+        return Scale("log", low, high, bounded=bounded)
+    if kind.get("type") == "Complement" and high < 1:
+        return Scale("nines", low, high, bounded=bounded)
+    return Scale("linear", low, high, bounded=bounded)
+
+
+def nines(value: float) -> float:
+    """Returns how many nines a value below 1 has.
+
+    >>> round(nines(0.999), 9)
+    3.0
+    """
+    return -log10(max(1 - value, 1e-16))
+
+
+def is_number(value: Any) -> bool:
+    """True for ints and floats; a bool is an option."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _key(value: Value) -> tuple[str, Value]:
+    return type(value).__name__, value  # True and 1 are two options
