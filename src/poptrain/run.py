@@ -45,7 +45,7 @@ def run(
         metric: the key of the score in the metrics that training returns.
         mode: "max" or "min".
         stop: `steps(n)`, `generations(n)`, `score(x)`, `seconds(s)` or `any_of(…)`.
-        executor: "inline", "processes", "vectorized", or an object such as ``executors.Processes(slots=4)``.
+        executor: "inline", "processes", "vectorized", "ray", or an object such as ``executors.Processes(slots=4)``.
         directory: where the log and the checkpoints are kept; None keeps them in memory. A directory that holds this same
             run is continued, and a finished run returns at once.
         seed: of all random decisions.

@@ -27,7 +27,7 @@ from poptrain.views import clean, short, span, status
 
 Steps = Annotated[int | None, typer.Option("--steps", metavar="N", help="Steps per member, instead of the file's `stop`.")]
 Executor = Annotated[
-    str | None, typer.Option("--executor", metavar="NAME", help="inline, processes or vectorized, instead of the file's.")
+    str | None, typer.Option("--executor", metavar="NAME", help="inline, processes, vectorized or ray, instead of the file's.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No live display.")]
 

@@ -1,4 +1,4 @@
-"""Executors turn tasks into results: the same run inline, on local processes, or vectorised in one JAX program."""
+"""Executors turn tasks into results: inline, on local processes, in one JAX program, or on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from poptrain.errors import UsageError, did_you_mean
 from poptrain.executors.context import Context, Executor
 from poptrain.executors.inline import Inline
 
-NAMES = ("inline", "processes", "vectorized")
+NAMES = ("inline", "processes", "vectorized", "ray")
 
-__all__ = ["Context", "Executor", "Inline", "Processes", "Vectorized", "resolve"]
+__all__ = ["Context", "Executor", "Inline", "Processes", "Ray", "Vectorized", "resolve"]
 
 
 def __getattr__(name: str) -> Any:
@@ -23,6 +23,10 @@ def __getattr__(name: str) -> Any:
         from poptrain.executors.vectorized import Vectorized
 
         return Vectorized
+    if name == "Ray":
+        from poptrain.executors.ray import Ray
+
+        return Ray
     raise AttributeError(f"module 'poptrain.executors' has no attribute {name!r}.{did_you_mean(name, __all__)}")
 
 
@@ -35,8 +39,7 @@ def resolve(what: Any, trainable: Any = None) -> Any:
     if isinstance(what, str):
         if what not in NAMES:
             raise UsageError(f"executor={what!r}: expected one of {', '.join(map(repr, NAMES))}.{did_you_mean(what, NAMES)}")
-        what = {"inline": "Inline", "processes": "Processes", "vectorized": "Vectorized"}[what]
-        what = (Inline if what == "Inline" else __getattr__(what))()
+        what = Inline() if what == "inline" else __getattr__(what.capitalize())()
     if not hasattr(what, "open"):
         raise UsageError(
             f"executor={what!r}: expected {', '.join(map(repr, NAMES))} or an executor such as pt.executors.Processes(slots=4)."

@@ -54,6 +54,10 @@ class Context:
         """Returns the checkpoint name of one attempt at a task."""
         return f"m{task.member:03d}-t{task.id:06d}-{self.epoch}.{attempt}"
 
+    def group(self, task: Task, attempt: int = 1) -> str:
+        """Returns the checkpoint name of a population whose first task this is."""
+        return f"g-t{task.id:06d}-{self.epoch}.{attempt}"
+
     def ref(self, task: Task) -> str | None:
         """Returns the checkpoint that the task starts from."""
         return None if task.parent is None else self.result(task.parent).checkpoint

@@ -97,7 +97,7 @@ class VectorizedExecutor:
             return results + [segment.failure(task, begin, error, context.keep_error, seconds) for task, begin in pairs]
         first, saving = tasks[0], clock.monotonic()
         refs = context.store.commit_population(
-            f"g-t{first.id:06d}-{context.epoch}.1", carry, len(tasks),
+            context.group(first), carry, len(tasks),
             tasks=[task.id for task in tasks], members=[task.member for task in tasks],
             steps=[trained.step for trained in segments],
         )  # fmt: skip

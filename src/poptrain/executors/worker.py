@@ -83,11 +83,11 @@ def _set_up(connection: Connection) -> Members | None:
     except (EOFError, ConnectionError):
         raise
     except PoptrainError as error:
-        connection.send(_error(error))
+        connection.send(as_message(error))
         return None
     except (Exception, SystemExit) as error:
         text = f"a worker process could not import the trainable: {type(error).__name__}: {error}."
-        connection.send(_error(UsageError(text)))
+        connection.send(as_message(UsageError(text)))
         return None
     connection.send(("ready",))
     return members
@@ -98,7 +98,7 @@ def _serve(connection: Connection, members: Members) -> None:
         try:
             message = ("result", members.perform(*order))
         except PoptrainError as error:
-            message = _error(error)
+            message = as_message(error)
         _flush()
         connection.send(message)
 
@@ -145,7 +145,7 @@ def answer(store: Any, method: str, args: tuple, kwargs: dict[str, Any]) -> tupl
         return False, error
 
 
-def _error(error: PoptrainError) -> tuple[str, type, str, int]:
+def as_message(error: PoptrainError) -> tuple[str, type, str, int]:
     """Returns the message that makes the driver raise the same error: its nearest class in `poptrain.errors`, its text."""
     kind = next(kind for kind in type(error).__mro__ if kind.__module__ == PoptrainError.__module__)
     return "error", kind, str(error), error.exit_code

@@ -1,0 +1,101 @@
+"""The cluster as the driver sees it: joining one or starting one, its nodes, and what fits on them."""
+
+from __future__ import annotations
+
+import math
+import os
+import uuid
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray._private.state import state as _state  # the one place that tells which nodes are about to be taken away
+
+from poptrain.errors import Suspended, UsageError
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node that is alive; `leaving` if it was announced that it will be taken away."""
+
+    id: str
+    address: str
+    resources: Mapping[str, float]
+    leaving: bool = False
+
+    def room(self, demand: Mapping[str, float]) -> int:
+        """Returns how many workers this node could hold, were it empty."""
+        return min((math.floor(self.resources.get(name, 0) / value + 1e-9) for name, value in demand.items()), default=64)
+
+
+def join(address: str | None, options: Mapping[str, Any]) -> bool:
+    """Connects this process to a cluster; True if the connection, or the cluster, is ours to end.
+
+    Raises:
+        UsageError: there is no such cluster.
+    """
+    if ray.is_initialized():
+        return False
+    given = {"namespace": f"poptrain-{uuid.uuid4().hex[:12]}", "log_to_driver": False, "logging_level": "error"}
+    if address is not None:
+        given["address"] = address
+    if address == "local" or (address is None and "RAY_ADDRESS" not in os.environ):
+        given["include_dashboard"] = False  # has no meaning if a cluster is found
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ray.init(**{**given, **options})
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        said = " ".join(str(error).split())[:300]
+        raise UsageError(f"Ray: no cluster could be joined (address={address!r}): {said}") from error
+    return True
+
+
+def nodes() -> list[Node]:
+    """Returns the nodes that are alive.
+
+    Raises:
+        Suspended: the cluster does not answer.
+    """
+    try:
+        leaving = _leaving()
+        return [
+            Node(node["NodeID"], node["NodeManagerAddress"], node.get("Resources", {}), node["NodeID"] in leaving)
+            for node in ray.nodes()
+            if node["Alive"]
+        ]
+    except Exception as error:
+        raise gone(error) from error
+
+
+def _leaving() -> set[str]:
+    try:
+        return set(_state.get_draining_nodes())
+    except AttributeError:  # not told by this version of Ray: such a node is noticed when it is gone
+        return set()
+
+
+def gone(error: BaseException) -> Suspended:
+    """Returns the error of a run that has lost its cluster."""
+    said = " ".join(str(error).split())[:200]
+    return Suspended(
+        f"the Ray cluster is gone ({type(error).__name__}: {said}); `poptrain resume` goes on from the run directory, on "
+        "another cluster."
+    )
+
+
+def wanting(demand: Mapping[str, float], found: list[Node]) -> str:
+    """Returns, for people, what a worker asks for and what each node has in all."""
+    asked = _listed(demand)
+    have = "; ".join(
+        f"{node.address} has {_listed({name: node.resources.get(name, 0) for name in demand})}" for node in found[:5]
+    )
+    more = f"; and {len(found) - 5} more nodes" if len(found) > 5 else ""
+    return f"each worker asks for {asked}, and {have or 'the cluster has no node'}{more}"
+
+
+def _listed(resources: Mapping[str, float]) -> str:
+    return ", ".join(f"{value:g} {name}" for name, value in resources.items()) or "nothing"

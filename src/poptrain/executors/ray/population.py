@@ -1,0 +1,49 @@
+"""A population inside one actor: the vectorized executor, given its share of the members."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from poptrain.core import Result, Task
+from poptrain.executors.context import Context, Start
+from poptrain.executors.ray.actor import Setup
+from poptrain.executors.vectorized import VectorizedExecutor
+
+
+@dataclass(frozen=True)
+class _Told(Context):
+    """A context that knows of other tasks what came along with those to be done."""
+
+    starts: dict[int, Start] = field(default_factory=dict)
+
+    def begin(self, task: Task) -> int:
+        return self.starts[task.id].step
+
+    def ref(self, task: Task) -> str | None:
+        return self.starts[task.id].parent
+
+    def group(self, task: Task, attempt: int = 1) -> str:
+        return self.starts[task.id].name
+
+
+class Population:
+    """Trains the tasks of one call in one program, or in one for each group of equal static hyperparameters and steps."""
+
+    def __init__(self, setup: Setup, relay: Any, keep_error: Callable[[str, str], None]):
+        self._context = _Told(
+            setup.trainable, setup.metric, relay, lambda id: None, setup.lanes, setup.static, keep_error=keep_error
+        )
+        self._executor = VectorizedExecutor(self._context, setup.lanes)
+
+    def perform(self, orders: Sequence[tuple[Task, Start]]) -> Iterator[Result]:
+        starts = self._context.starts
+        starts.clear()
+        starts.update((task.id, start) for task, start in orders)
+        self._executor.submit([task for task, _ in orders])
+        done = 0
+        while done < len(orders):
+            results = self._executor.wait()
+            done += len(results)
+            yield from results

@@ -1,0 +1,48 @@
+"""The Ray executor against the laws of the house: one row a way of carrying checkpoints and a form of trainable."""
+
+from __future__ import annotations
+
+import pytest
+import test_executors as others
+
+import poptrain as pt
+from poptrain.testing import ExecutorContract
+
+pytestmark = pytest.mark.heavy
+
+ROWS = {  # the trainable, the options, those of one at a time, and whether it equals inline bit for bit
+    "shared, function": (others._in_functions_elsewhere, {"slots": 2}, {"slots": 1}, True),
+    "driver, class": (others._in_a_class, {"slots": 2, "carrier": "driver"}, {"slots": 1, "carrier": "driver"}, True),
+    "vectorized, JAX": (others._in_jax, {"slots": 2, "vectorized": True}, {"vectorized": True}, False),
+}
+
+
+@pytest.fixture(scope="module")
+def address():
+    """Returns the address of a Ray that runs on this machine as long as these tests do."""
+    ray = pytest.importorskip("ray")
+    ray.init(
+        address="local", num_cpus=4, object_store_memory=200 << 20, include_dashboard=False, log_to_driver=False,
+        logging_level="error",
+    )  # fmt: skip
+    yield ray.get_runtime_context().gcs_address
+    ray.shutdown()
+
+
+@pytest.mark.parametrize("row", ROWS)
+class TestLaws(ExecutorContract):
+    @pytest.fixture(autouse=True)
+    def _row(self, row, address):
+        form, wide, narrow, self.exact = ROWS[row]
+        self.form = form()
+        self.config = lambda: pt.executors.Ray(address=address, **wide)
+        self.narrow = lambda: pt.executors.Ray(address=address, **narrow)
+
+    def trainable(self):
+        return self.form["trainable"]
+
+    def faulty(self, fault):
+        return self.form["faulty"](fault)
+
+    def measuring(self, what):
+        return self.form["measuring"](what)
