@@ -26,8 +26,8 @@ def actor_error(text, actor=HERE, **about):
 
 
 FATES = {
-    "process died": (actor_error("Worker unexpectedly exits with a connection error code 2. End of file"), True, Kind.WORKER),
-    "unreachable": (ray.exceptions.ActorUnavailableError("rpc timed out", b"\x01" * 16), True, Kind.WORKER),
+    "process died": (actor_error("connection error code 2. (1) the OOM killer due to high memory usage"), True, Kind.WORKER),
+    "unreachable": (ray.exceptions.ActorUnavailableError("rpc timed out", b"\x01" * 16), True, Kind.UNKNOWN),
     "node died": (actor_error("The actor died because its node has died. Node Id: 7"), True, Kind.NODE),
     "node not alive": (actor_error("connection error code 2"), False, Kind.NODE),
     "preempted": (actor_error("gone", preempted=True), True, Kind.NODE),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
+import ray._private.worker
 from ray._private.state import state as _state  # the one place that tells which nodes are about to be taken away
 
 from poptrain.errors import Suspended, UsageError
@@ -51,7 +52,19 @@ def join(address: str | None, options: Mapping[str, Any]) -> bool:
     except (ConnectionError, ValueError, RuntimeError) as error:
         said = " ".join(str(error).split())[:300]
         raise UsageError(f"Ray: no cluster could be joined (address={address!r}): {said}") from error
+    _quiet(not options.get("log_to_driver"))
     return True
+
+
+def leave() -> None:
+    """Ends the connection that `join` made, and the cluster, if it was started with it."""
+    ray.shutdown()
+    _quiet(False)
+
+
+def _quiet(yes: bool) -> None:
+    """Keeps Ray from printing pages about every worker that dies; what the user must know is in the results."""
+    ray._private.worker._worker_logs_enabled = not yes
 
 
 def nodes() -> list[Node]:
@@ -78,13 +91,10 @@ def _leaving() -> set[str]:
         return set()
 
 
-def gone(error: BaseException) -> Suspended:
+def gone(why: BaseException | str) -> Suspended:
     """Returns the error of a run that has lost its cluster."""
-    said = " ".join(str(error).split())[:200]
-    return Suspended(
-        f"the Ray cluster is gone ({type(error).__name__}: {said}); `poptrain resume` goes on from the run directory, on "
-        "another cluster."
-    )
+    said = " ".join((why if isinstance(why, str) else f"{type(why).__name__}: {why}").split())[:200]
+    return Suspended(f"the Ray cluster is gone ({said}); `poptrain resume` goes on from the run directory, on another cluster.")
 
 
 def wanting(demand: Mapping[str, float], found: list[Node]) -> str:

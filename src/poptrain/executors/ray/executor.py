@@ -99,7 +99,7 @@ class RayExecutor:
             with suppress(OSError, PoptrainError):
                 self._context.store.fs.remove(self._probe[0])
         if self._joined:
-            ray.shutdown()
+            cluster.leave()
 
     def _hand_over(self) -> list[Result]:
         handed = list(self._done)
@@ -221,7 +221,9 @@ class RayExecutor:
         except ray.exceptions.RayError as error:
             self._lost(slot, error)
             return
-        if isinstance(value, Delivery):
+        if slot.asked:  # it lives, but whether it did its tasks is not known: they are done again, and it is not heard any more
+            self._lose(slot, Fate(Kind.WORKER, "could not be reached"))
+        elif isinstance(value, Delivery):
             self._deliver(slot, value)
         elif isinstance(value, tuple) and value and value[0] == "error":
             _, kind, text, code = value
@@ -294,9 +296,15 @@ class RayExecutor:
     def _lost(self, slot: Slot, error: BaseException) -> None:
         """Deals with a call that brought an error instead of a result."""
         what = fate(error, slot.id, self._crew.on_a_living_node(slot))
+        if what.kind is Kind.UNKNOWN and not slot.asked:
+            slot.ask()
+        else:
+            self._lose(slot, what)
+
+    def _lose(self, slot: Slot, what: Fate) -> None:
         orders = slot.orders
         if what.kind is Kind.CLUSTER:
-            raise cluster.gone(error)
+            raise cluster.gone(what.said)
         if what.kind is Kind.SETUP or (slot.about is None and what.kind is Kind.CODE):
             missing = "; send the code along: `ray job submit --working-dir .`" if "ModuleNotFoundError" in what.said else ""
             raise UsageError(f"Ray: a worker could not be set up: {what.said.rstrip('.')}{missing}.")

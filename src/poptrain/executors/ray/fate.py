@@ -14,7 +14,8 @@ class Kind(Enum):
 
     NODE = "node"  # with every worker on it, or taken away on notice: nobody's fault, the tasks are done elsewhere
     MEMORY = "memory"  # the node was short of memory: once more, alone on a node
-    WORKER = "worker"  # the process died, or cannot be reached: a new attempt, a few times
+    WORKER = "worker"  # the process died: a new attempt, a few times
+    UNKNOWN = "unknown"  # it cannot be reached: what became of it, and of its node, is soon known
     GIFT = "gift"  # a carry that another actor was to hand over: the worker is well, the carry is on disk
     SETUP = "setup"  # no worker can be made: the run ends
     CLUSTER = "cluster"  # the run is suspended
@@ -28,7 +29,8 @@ class Fate(NamedTuple):
     said: str
 
 
-_SHORT = re.compile(r"low on memory|out of memory|OOM|memory usage threshold", re.IGNORECASE)
+# What Ray's memory monitor says; every death comes with a guess at "the OOM killer", which tells nothing.
+_SHORT = re.compile(r"running low on memory|memory usage .{0,80}threshold|OutOfMemoryError", re.IGNORECASE)
 _NODE = re.compile(r"node has died|node .{0,80}(?:died|dead|terminated|drain)|preempt|Owner's node has crashed", re.IGNORECASE)
 
 
@@ -52,8 +54,9 @@ def fate(error: BaseException, actor: str, node_alive: bool) -> Fate:
             return Fate(Kind.MEMORY, "was ended because its node ran out of memory")
         if error.preempted or not node_alive or _NODE.search(text):
             return Fate(Kind.NODE, "was lost with its node")
-        unreachable = isinstance(error, exceptions.ActorUnavailableError)
-        return Fate(Kind.WORKER, "could not be reached" if unreachable else "ended without a word (killed, or a crash)")
+        if isinstance(error, exceptions.ActorUnavailableError):
+            return Fate(Kind.UNKNOWN, "could not be reached")
+        return Fate(Kind.WORKER, "ended without a word (killed, or a crash)")
     if isinstance(error, exceptions.OutOfMemoryError):
         return Fate(Kind.MEMORY, "was ended because its node ran out of memory")
     if isinstance(error, (exceptions.NodeDiedError, exceptions.ActorUnschedulableError)):

@@ -48,6 +48,7 @@ class Slot:
     since: float = 0.0
     about: Ready | None = None  # None: it is being started
     leaving: bool = False  # it gets no more tasks
+    asked: bool = False  # `call` is not its tasks any more, but the question whether it lives
     held: dict[int, int] = field(default_factory=dict)  # member -> its last task, whose state is in memory there
 
     @classmethod
@@ -93,6 +94,10 @@ class Slot:
     def hand(self, ref: str) -> Any:
         """Returns the future of a carry that this actor holds."""
         return self.actor.hand.remote(ref)
+
+    def ask(self) -> None:
+        """Asks the actor whether it lives; the answer, or the error that comes instead, is final."""
+        self.asked, self.call = True, self.actor.lives.remote()
 
     def end(self) -> None:
         """Kills the actor, whatever it does."""
