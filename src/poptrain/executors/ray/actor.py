@@ -66,7 +66,7 @@ class Trainer:
 
     def prepare(self, setup: Setup) -> Ready | tuple[str, type, str, int]:
         """Gets ready for tasks; returns what is wrong if it cannot."""
-        from poptrain import __version__
+        import poptrain
 
         if setup.memory_share:  # JAX would claim 0.75 of the GPU in each actor
             os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.9 * setup.memory_share:.3f}")
@@ -78,7 +78,7 @@ class Trainer:
             self._crew = _crew(setup, self._relay, lambda name, text: self._tracebacks.append((name, text)))
         except PoptrainError as error:
             return as_message(error)
-        return Ready(ray.get_runtime_context().get_node_id(), os.getpid(), __version__)
+        return Ready(ray.get_runtime_context().get_node_id(), os.getpid(), poptrain.__version__)
 
     def perform(self, orders: Sequence[tuple[Task, Start]], refs: Sequence[str] = (), *carries: Any) -> Delivery:
         """Returns what became of the tasks. `carries` are what the checkpoints `refs` hold, where that came along."""

@@ -267,11 +267,11 @@ class RayExecutor:
             self._done.append(result)
 
     def _check_version(self, about: Ready) -> None:
-        from poptrain import __version__
+        import poptrain
 
-        if about.version != __version__:
+        if about.version != poptrain.__version__:
             raise UsageError(
-                f"Ray: a worker has poptrain {about.version}, the driver {__version__}: install the same on all nodes."
+                f"Ray: a worker has poptrain {about.version}, the driver {poptrain.__version__}: install the same on all nodes."
             )
 
     # -- losses -------------------------------------------------------------------------------------------------------
