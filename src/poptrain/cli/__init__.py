@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from poptrain.cli.app import app
+from poptrain.cli.compare import compare
 from poptrain.cli.export import export
 from poptrain.cli.lineage import lineage
 from poptrain.cli.plot import plot
@@ -19,7 +20,7 @@ from poptrain.cli.schedule import schedule
 from poptrain.cli.status import status
 from poptrain.cli.verify import verify
 
-for verb in (run, resume, status, lineage, schedule, replay, verify, plot, export):
+for verb in (run, resume, status, lineage, schedule, replay, verify, compare, plot, export):
     app.command(verb.__name__)(verb)
 
 __all__ = ["app", "main"]

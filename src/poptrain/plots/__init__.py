@@ -17,6 +17,7 @@ try:
 except ImportError as error:
     raise ImportError("plots need matplotlib: pip install 'poptrain[plots]'") from error
 
+from poptrain.plots.comparison import comparison
 from poptrain.plots.hparams import hparams
 from poptrain.plots.lineage import lineage
 from poptrain.plots.score import score
@@ -26,7 +27,7 @@ from poptrain.record import Record
 
 FIGURES = {"score": score, "hparams": hparams, "lineage": lineage, "spread": spread, "time": time}
 
-__all__ = ["FIGURES", "hparams", "lineage", "save_all", "score", "spread", "time"]
+__all__ = ["FIGURES", "comparison", "hparams", "lineage", "save_all", "score", "spread", "time"]
 
 
 def save_all(record: Record, directory: str | Path) -> list[Path]:

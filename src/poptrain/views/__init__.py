@@ -9,6 +9,7 @@
 ('finished', 4, 16, 20)
 """
 
+from poptrain.views.comparison import Comparison, Method, Outcome, Pair, Point, Reported, compare
 from poptrain.views.curves import Curve, Curves, Mark, SeatCurve, curves
 from poptrain.views.exploits import Exploit
 from poptrain.views.gauges import Diversity, Gauges, gauges
@@ -23,8 +24,9 @@ from poptrain.views.text import clean, short, span
 from poptrain.views.writer import Writer
 
 __all__ = [
-    "Ancestor", "Best", "Common", "Curve", "Curves", "Diversity", "Exploit", "Gauges", "Generation", "LineTime", "Lineage",
-    "Mark", "Member", "MemberTime", "Overhead", "Schedule", "SeatCurve", "Segment", "Spread", "Status", "Suggestion",
-    "Writer", "as_json", "clean", "curves", "dumps", "gauges", "lineage", "overhead", "schedule", "schedule_from",
-    "schedules", "short", "span", "spread", "status", "suggestions",
+    "Ancestor", "Best", "Common", "Comparison", "Curve", "Curves", "Diversity", "Exploit", "Gauges", "Generation", "LineTime",
+    "Lineage", "Mark", "Member", "MemberTime", "Method", "Outcome", "Overhead", "Pair", "Point", "Reported", "Schedule",
+    "SeatCurve", "Segment", "Spread", "Status", "Suggestion", "Writer", "as_json", "clean", "compare", "curves", "dumps",
+    "gauges", "lineage", "overhead", "schedule", "schedule_from", "schedules", "short", "span", "spread", "status",
+    "suggestions",
 ]  # fmt: skip

@@ -1,0 +1,323 @@
+"""Comparison: runs grouped by method, at equal steps per member and at equal total steps, and what may be said of them.
+
+A method is an algorithm with all its settings; runs of one method differ in their seeds. What is compared is the best score that
+a run had shown by then: a member that trained as long (equal steps per member), or all members together (equal total steps),
+which is the fair view when populations differ in size or full runs follow one another.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from poptrain import statistics
+from poptrain.errors import UsageError
+from poptrain.record import Record
+from poptrain.views.facts import Facts
+from poptrain.views.text import clean, short
+
+POINTS = 50  # of a curve
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One run. Scores have the user's sign."""
+
+    directory: str | None
+    seed: int
+    finished: bool
+    score: float  # best, at equal steps per member
+    score_total: float | None  # best, at equal total steps; None: nothing was told by then
+    steps: int  # the most that a member trained
+    total: int  # trained by all members together
+    seconds: float  # of wall time
+
+
+@dataclass(frozen=True)
+class Reported:
+    """An interquartile mean over runs with its 95 % bootstrap interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a method's curve: interquartile mean and quartiles, over runs, of the best score so far."""
+
+    at: int
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Method:
+    """All runs of one algorithm with equal settings."""
+
+    name: str
+    runs: tuple[Outcome, ...]  # by seed
+    score: Reported  # at equal steps per member
+    score_total: Reported | None  # at equal total steps
+    total: float  # mean steps of all members together, at the end
+    seconds: float  # mean wall time
+    by_steps: tuple[Point, ...] = field(repr=False)
+    by_total: tuple[Point, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two methods, at equal steps per member."""
+
+    method: str
+    against: str
+    improvement: float  # probability that a run of `method` beats one of `against`
+    low: float
+    high: float
+    wins: int  # on equal seeds
+    losses: int
+    p: float  # two-sided sign test over equal seeds
+    verdict: str  # ahead, behind, not told apart
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several methods on one task."""
+
+    metric: str
+    mode: str
+    steps: int  # per member, at which they are compared
+    total: int  # of all members together, likewise
+    reference: str  # the method that the others are held against
+    methods: tuple[Method, ...]
+    pairs: tuple[Pair, ...]
+    said: tuple[str, ...]  # sentences
+    warnings: tuple[str, ...]
+
+
+def compare(records: Sequence[Record]) -> Comparison:
+    """Returns the comparison of runs of one task.
+
+    Raises:
+        UsageError: there are fewer than two runs, their metrics differ, or a run has no healthy result.
+    """
+    if len(records) < 2:
+        raise UsageError(f"compare: got {len(records)} run, expected at least 2; one run compares with nothing.")
+    traces = [_Trace(record) for record in records]
+    for what in ("metric", "mode"):
+        differ = sorted({str(record.run.get(what)) for record in records})
+        if len(differ) > 1:
+            raise UsageError(f"compare: the runs have different settings of {what} ({', '.join(differ)}); scores do not compare.")
+    sign = traces[0].sign
+    steps, total = min(trace.steps[-1][0] for trace in traces), min(trace.total[-1][0] for trace in traces)
+    steps = max(steps, max(trace.steps[0][0] for trace in traces))  # everybody has shown something by then
+    groups = _grouped(traces)
+    methods = tuple(_method(name, group, steps, total) for name, group in groups.items())
+    reference = next((name for name, group in groups.items() if _independent(group[0].algorithm)), next(iter(groups)))
+    found = {method.name: method for method in methods}
+    pairs = [_pair(found[name], found[other], sign) for name in groups for other in groups
+             if other == reference and name != reference]  # fmt: skip
+    return Comparison(
+        metric=str(records[0].run.get("metric", "score")),
+        mode="min" if sign < 0 else "max",
+        steps=steps,
+        total=total,
+        reference=reference,
+        methods=methods,
+        pairs=tuple(pairs),
+        said=(*_selection(groups, found, sign), statistics.caution(min(len(group) for group in groups.values()))),
+        warnings=tuple(_warnings(traces, steps)),
+    )
+
+
+class _Trace:
+    """One run as two step functions: the best score so far (maximised) over steps of a member and over those of all."""
+
+    def __init__(self, record: Record):
+        facts = Facts.of(record)
+        self.record, self.sign = record, facts.sign
+        self.algorithm: Mapping[str, Any] = record.run.get("algorithm") or {}
+        if facts.best is None:
+            where = "a run" if record.directory is None else f"the run in {str(record.directory)!r}"
+            raise UsageError(f"compare: {where} has no healthy result yet; leave it out.")
+        shown = list(_shown(facts))
+        self.steps = _rising((step, score) for step, _, score in shown)
+        self.total = _rising((total, score) for _, total, score in shown)
+        self.steps.append((max(facts.end(id) for id, told in enumerate(facts.results) if told is not None), self.steps[-1][1]))
+        self.total.append((facts.steps, self.total[-1][1]))
+
+    @property
+    def seed(self) -> int:
+        return int(self.record.run.get("seed", 0))
+
+
+def _shown(facts: Facts) -> Iterator[tuple[int, int, float]]:
+    """Yields (lineage step, steps of all members so far, maximised score) of every evaluation that was told."""
+    total = 0
+    for id in sorted((id for id, line in enumerate(facts.told) if line >= 0), key=lambda id: (facts.told[id], id)):
+        result, begin = facts.results[id], facts.begin(id)
+        if facts.ok(id):
+            for step, score in [*result.curve, (result.step, result.score)]:
+                if np.isfinite(score):
+                    yield int(step), total + int(step) - begin, facts.sign * score
+        total += result.step - begin
+
+
+def _rising(points: Iterator[tuple[int, float]]) -> list[tuple[int, float]]:
+    """Returns the points, in order, at which the best score so far rises."""
+    found: list[tuple[int, float]] = []
+    for at, score in sorted(points):
+        if not found or score > found[-1][1]:
+            if found and found[-1][0] == at:
+                found.pop()
+            found.append((at, score))
+    return found
+
+
+def _best(trace: list[tuple[int, float]], at: float) -> float:
+    """Returns the best score by then; NaN if there was none."""
+    index = bisect_right(trace, at, key=lambda point: point[0])
+    return trace[index - 1][1] if index else float("nan")
+
+
+# -- methods ----------------------------------------------------------------------------------------------------------
+
+
+def _grouped(traces: Sequence[_Trace]) -> dict[str, list[_Trace]]:
+    """Returns the runs by method, named by what sets them apart; the control comes first."""
+    kinds: list[tuple[Mapping[str, Any], list[_Trace]]] = []
+    for trace in traces:
+        group = next((group for algorithm, group in kinds if algorithm == trace.algorithm), None)
+        if group is None:
+            kinds.append((trace.algorithm, [trace]))
+        else:
+            group.append(trace)
+    kinds.sort(key=lambda kind: not _independent(kind[0]))
+    named: dict[str, list[_Trace]] = {}
+    for algorithm, group in kinds:
+        alike = [other for other, _ in kinds if _title(other) == _title(algorithm)]
+        differing = [key for key in algorithm if any(other.get(key) != algorithm[key] for other in alike)]
+        name = " ".join([_title(algorithm), *(f"{key}={_brief(algorithm[key])}" for key in differing if key != "type")])
+        while name in named:
+            name += "'"
+        named[name] = sorted(group, key=lambda trace: trace.seed)
+    return named
+
+
+def _title(algorithm: Mapping[str, Any]) -> str:
+    if _independent(algorithm):
+        return "grid_search" if len(algorithm.get("initial", ())) == algorithm.get("population") else "random_search"
+    return clean(str(algorithm.get("name") or algorithm.get("type") or "unknown"), 40)
+
+
+def _brief(value: Any) -> str:
+    """Returns a setting in a few characters: ``truncation(0.2)``, ``none``."""
+    if isinstance(value, Mapping) and "parameters" in value:
+        return f"{len(value['parameters'])} parameters"
+    if isinstance(value, Mapping) and "type" in value:
+        inner = [_brief(item) for key, item in value.items() if key != "type"]
+        return "none" if value["type"] == "Keep" else str(value["type"]).lower() + (f"({','.join(inner)})" if inner else "")
+    if isinstance(value, (list, tuple)):
+        return f"{len(value)} values" if len(value) > 3 else "/".join(map(_brief, value))
+    return clean(short(value), 24)
+
+
+def _independent(algorithm: Mapping[str, Any]) -> bool:
+    return algorithm.get("type") == "Independent"
+
+
+def _method(name: str, group: list[_Trace], steps: int, total: int) -> Method:
+    sign = group[0].sign
+    outcomes = tuple(_outcome(trace, steps, total) for trace in group)
+    totals = [outcome.score_total for outcome in outcomes]
+    return Method(
+        name=name,
+        runs=outcomes,
+        score=_reported([outcome.score for outcome in outcomes]),
+        score_total=None if None in totals else _reported(totals),
+        total=float(np.mean([outcome.total for outcome in outcomes])),
+        seconds=float(np.mean([outcome.seconds for outcome in outcomes])),
+        by_steps=_curve([trace.steps for trace in group], steps, sign),
+        by_total=_curve([trace.total for trace in group], total, sign),
+    )
+
+
+def _outcome(trace: _Trace, steps: int, total: int) -> Outcome:
+    at_total = _best(trace.total, total)
+    return Outcome(
+        directory=None if trace.record.directory is None else str(trace.record.directory),
+        seed=trace.seed,
+        finished=trace.record.finished,
+        score=trace.sign * _best(trace.steps, steps),
+        score_total=None if at_total != at_total else trace.sign * at_total,
+        steps=trace.steps[-1][0],
+        total=trace.total[-1][0],
+        seconds=trace.record.elapsed,
+    )
+
+
+def _reported(values: Sequence[float]) -> Reported:
+    return Reported(statistics.iqm(values), *statistics.interval(values))
+
+
+def _curve(traces: list[list[tuple[int, float]]], end: int, sign: int) -> tuple[Point, ...]:
+    begin = max(trace[0][0] for trace in traces)
+    grid = np.unique(np.linspace(min(begin, end), end, POINTS).astype(int))
+    found = []
+    for at in grid.tolist():
+        values = [sign * value for trace in traces if (value := _best(trace, at)) == value]
+        if len(values) == len(traces):
+            low, high = np.quantile(values, [0.25, 0.75])
+            found.append(Point(at, statistics.iqm(values), float(low), float(high)))
+    return tuple(found)
+
+
+# -- what may be said -------------------------------------------------------------------------------------------------
+
+
+def _pair(method: Method, against: Method, sign: int) -> Pair:
+    a, b = ([sign * outcome.score for outcome in each.runs] for each in (method, against))
+    p, low, high = statistics.improvement(a, b)
+    seeds = ({outcome.seed: sign * outcome.score for outcome in each.runs} for each in (method, against))
+    mine, theirs = seeds
+    shared = sorted(mine.keys() & theirs.keys())
+    wins, losses, even = statistics.paired([mine[seed] for seed in shared], [theirs[seed] for seed in shared])
+    return Pair(method.name, against.name, p, low, high, wins, losses, even, statistics.verdict(a, b))
+
+
+def _selection(groups: Mapping[str, list[_Trace]], found: Mapping[str, Method], sign: int) -> Iterator[str]:
+    """Yields what selection alone explains, where a method was run without exploring, and random search beside it."""
+    bases = [name for name, group in groups.items() if _title(group[0].algorithm) == "random_search"]
+    for part, group in groups.items():
+        if (group[0].algorithm.get("explore") or {}).get("type") != "Keep":
+            continue
+        rest = {key: value for key, value in group[0].algorithm.items() if key != "explore"}
+        for whole, others in groups.items():
+            other = {key: value for key, value in others[0].algorithm.items() if key != "explore"}
+            if whole == part or other != rest or not bases:
+                continue
+            scores = ([sign * outcome.score for outcome in found[name].runs] for name in (whole, part, bases[0]))
+            share, low, high = statistics.share(*scores)
+            if share == share:
+                yield (f"Selection alone ({part}) explains {100 * share:.0f} % of the gain of {whole} over {bases[0]} "
+                       f"(95 % interval {_percent(low)} to {_percent(high)}).")  # fmt: skip
+            else:
+                yield f"{whole} has no gain over {bases[0]} that selection could explain."
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.0f} %" if np.isfinite(value) else "no bound"
+
+
+def _warnings(traces: Sequence[_Trace], steps: int) -> Iterator[str]:
+    trainables = sorted({str(trace.record.run.get("trainable", "")).partition("#")[0] for trace in traces})
+    if len(trainables) > 1:
+        yield f"the runs train different things ({', '.join(clean(name, 60) for name in trainables)}): scores may not compare"
+    open = [str(trace.record.directory) for trace in traces if not trace.record.finished]
+    if open:
+        yield f"{len(open)} of the runs are not finished ({clean(open[0], 80)} …): all are compared at step {steps:,}"
