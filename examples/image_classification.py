@@ -26,7 +26,9 @@ FLIPPED = 0.2  # share of the training labels that are wrong
 CHANNELS, BLOCKS = 8, 2
 MOMENTUM, DECAY = 0.9, 1e-3
 
-space = pt.Space(lr=pt.LogUniform(1e-4, 10.0, init=(0.05, 1.5)))
+FIRST = (0.05, 1.5)  # the range of λ that everybody begins with
+
+space = pt.Space(lr=pt.LogUniform(1e-4, 10.0, init=FIRST))
 greedy = dict(interval=20, exploit=pt.truncation(0.25), explore=pt.perturb((0.5, 0.8, 1.25, 2.0), resample=0))
 
 

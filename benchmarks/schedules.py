@@ -1,0 +1,101 @@
+"""Learned learning-rate schedules against the hand-made one: Table 1 of the FIRE PBT paper in small, on noisy digits.
+
+    nohup nice python -m benchmarks.schedules &              # about an hour on 2 cores; continues where it stopped
+    python -m benchmarks.schedules --report --plot --json
+
+The network and the data of `examples/image_classification.py`, 90 epochs, a decision every 20 of 1,080 steps; five experiments of
+every method. Random search draws λ from the range that PBT and FIRE begin with and trains with the paper's hand-made schedule.
+Each experiment reports its best validation accuracy, the test accuracy of that same checkpoint, and the test accuracy of 8 fresh
+networks that are trained by the best one's schedule on training and validation images together (mean; the table's main column).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import poptrain as pt
+from benchmarks.common import figure, over
+from benchmarks.study import Cell, Study, ahead, main, scores
+from examples.image_classification import FIRST, STEPS, accuracy, by_hand, greedy, network, space
+from poptrain._jax import jax
+
+SEEDS, REPLAYS, EVALS = 5, 8, 10
+INTERVAL = greedy["interval"]
+
+
+def cells(seeds: int = SEEDS) -> list[Cell]:
+    """Returns the methods; the number is that of the workers."""
+    drawn = pt.Space(lr=pt.LogUniform(*FIRST))
+    methods = {
+        "random-50": pt.random_search(drawn, 50, interval=INTERVAL),
+        "pbt-22": pt.pbt(space, 22, **greedy),
+        "pbt-50": pt.pbt(space, 50, **greedy),
+        "fire-22": pt.fire_pbt(space, (8, 8), evals=EVALS, **greedy),
+        "fire-36": pt.fire_pbt(space, (8, 8, 8), evals=EVALS, **greedy),
+        "fire-50": pt.fire_pbt(space, (8, 8, 8, 8), evals=EVALS, **greedy),
+    }
+    return [Cell(name, algorithm, seeds) for name, algorithm in methods.items()]
+
+
+def start(cell: Cell, seed: int, directory: Path) -> pt.Run:
+    """Trains one experiment."""
+    compiled = directory.parent.parent / "compiled"  # by XLA, for all experiments
+    jax.config.update("jax_compilation_cache_dir", str(compiled.resolve()))
+    trainable = network(factor=by_hand if cell.name.startswith("random") else None)
+    return pt.run(cell.algorithm, trainable, stop=pt.steps(STEPS), executor="vectorized", directory=directory, seed=seed)
+
+
+def replayed(schedule: Any, shape: Any, seed: int, replays: int = REPLAYS) -> np.ndarray:
+    """Returns the test accuracies of fresh networks that were trained by a schedule on training and validation images."""
+    algorithm = pt.schedule_replay([schedule] * replays, interval=INTERVAL, space=space)
+    run = pt.run(algorithm, network("all", "test", shape), stop=pt.steps(schedule.step), executor="vectorized", seed=1000 + seed)
+    return np.array([run.member(seat).score for seat in range(replays)])
+
+
+def judge(run: pt.Run, seed: int) -> dict[str, Any]:
+    """Returns a row of the table for one experiment, and its compute."""
+    history, schedule = run.history, run.schedule()
+    again = replayed(schedule, by_hand if run.record.run["algorithm"]["type"] == "RandomSearch" else None, seed)
+    population = 1 + max(history.task(id).member for id in range(history.n) if not history.task(id).tags)
+    parents = ((history.task(id), history.task(id).parent) for id in range(history.n))
+    handed = [task for task, parent in parents if parent is not None and task.member < population <= history.task(parent).member]
+    return {
+        "reported": float(np.nanmean(again)),
+        "replayed_sd": float(np.nanstd(again)),
+        "validation": float(run.best.score),
+        "test": float(accuracy(run.best.load()["weights"], "test")),
+        "best_step": int(schedule.step),
+        "hand_overs": len(handed),
+        "member_steps": int(sum(history.step(id) - history.step(history.task(id).parent) for id in range(history.n))),
+        "training_seconds": round(run.record.elapsed, 1),
+    }
+
+
+def figures(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Returns the table, row by row, the compute of an experiment, and what FIRE PBT is ahead by."""
+    out = []
+    for cell, runs in found.items():
+        if runs:
+            for key, what in (("validation", "top validation"), ("test", "matching test"), ("reported", "replayed test")):
+                out.append(over(f"{cell}: {what} accuracy", [100 * run[key] for run in runs], "%"))
+            steps, seconds = (float(np.mean([run[key] for run in runs])) for key in ("member_steps", "training_seconds"))
+            out.append(figure(f"{cell}: compute of an experiment, {seconds:.0f} s", steps, "member-steps", n=len(runs)))
+            if cell.startswith("fire"):
+                out.append(over(f"{cell}: hand-overs", [run["hand_overs"] for run in runs], "per experiment"))
+    for fire, other in (("fire-22", "pbt-22"), ("fire-36", "pbt-50"), ("fire-50", "pbt-50"), ("fire-50", "random-50")):
+        a, b = scores(found, fire), scores(found, other)
+        if a and b:
+            gap, enough = 100 * (np.mean(a) - np.mean(b)), min(len(a), len(b)) >= SEEDS
+            name, greedy_one = f"{fire} - {other}: replayed test accuracy, p = {ahead(a, b):.3g}", other.startswith("pbt")
+            holds = bool(gap > 0) if enough and greedy_one else None
+            out.append(figure(name, gap, "points", "> 0" if greedy_one else "", holds, min(len(a), len(b))))
+    return out
+
+
+if __name__ == "__main__":
+    study = Study("schedules", cells(), start, judge, figures)
+    tiny = Study("schedules", [cell for cell in cells(1) if cell.name in ("fire-22",)], start, judge, figures)
+    main(study, tiny, __doc__.splitlines()[0])
