@@ -19,7 +19,7 @@ import numpy as np
 import poptrain as pt
 from benchmarks.common import figure, over
 from benchmarks.study import Cell, Study, ahead, main, scores
-from examples.image_classification import FIRST, STEPS, accuracy, by_hand, greedy, network, space
+from examples.image_classification import FIRST, STEPS, accuracy, by_hand, greedy, network, replayed, space
 from poptrain._jax import jax
 
 SEEDS, REPLAYS, EVALS = 5, 8, 10
@@ -30,7 +30,7 @@ def cells(seeds: int = SEEDS) -> list[Cell]:
     """Returns the methods; the number is that of the workers."""
     drawn = pt.Space(lr=pt.LogUniform(*FIRST))
     methods = {
-        "random-50": pt.random_search(drawn, 50, interval=INTERVAL),
+        "random-22": pt.random_search(drawn, 22, interval=INTERVAL),
         "pbt-22": pt.pbt(space, 22, **greedy),
         "pbt-50": pt.pbt(space, 50, **greedy),
         "fire-22": pt.fire_pbt(space, (8, 8), evals=EVALS, **greedy),
@@ -48,17 +48,11 @@ def start(cell: Cell, seed: int, directory: Path) -> pt.Run:
     return pt.run(cell.algorithm, trainable, stop=pt.steps(STEPS), executor="vectorized", directory=directory, seed=seed)
 
 
-def replayed(schedule: Any, shape: Any, seed: int, replays: int = REPLAYS) -> np.ndarray:
-    """Returns the test accuracies of fresh networks that were trained by a schedule on training and validation images."""
-    algorithm = pt.schedule_replay([schedule] * replays, interval=INTERVAL, space=space)
-    run = pt.run(algorithm, network("all", "test", shape), stop=pt.steps(schedule.step), executor="vectorized", seed=1000 + seed)
-    return np.array([run.member(seat).score for seat in range(replays)])
-
-
 def judge(run: pt.Run, seed: int) -> dict[str, Any]:
     """Returns a row of the table for one experiment, and its compute."""
     history, schedule = run.history, run.schedule()
-    again = replayed(schedule, by_hand if run.record.run["algorithm"]["type"] == "RandomSearch" else None, seed)
+    factor = by_hand if run.record.run["algorithm"]["type"] == "RandomSearch" else None
+    again = replayed(schedule, REPLAYS, 1000 + seed, factor)
     population = 1 + max(history.task(id).member for id in range(history.n) if not history.task(id).tags)
     parents = ((history.task(id), history.task(id).parent) for id in range(history.n))
     handed = [task for task, parent in parents if parent is not None and task.member < population <= history.task(parent).member]
@@ -85,7 +79,7 @@ def figures(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
             out.append(figure(f"{cell}: compute of an experiment, {seconds:.0f} s", steps, "member-steps", n=len(runs)))
             if cell.startswith("fire"):
                 out.append(over(f"{cell}: hand-overs", [run["hand_overs"] for run in runs], "per experiment"))
-    for fire, other in (("fire-22", "pbt-22"), ("fire-36", "pbt-50"), ("fire-50", "pbt-50"), ("fire-50", "random-50")):
+    for fire, other in (("fire-22", "pbt-22"), ("fire-36", "pbt-50"), ("fire-50", "pbt-50"), ("fire-50", "random-22")):
         a, b = scores(found, fire), scores(found, other)
         if a and b:
             gap, enough = 100 * (np.mean(a) - np.mean(b)), min(len(a), len(b)) >= SEEDS

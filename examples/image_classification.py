@@ -103,13 +103,13 @@ def fresh(key: Any) -> dict[str, Any]:
         "kernels": [jax.random.normal(each, (9, CHANNELS, CHANNELS)) * width for each in keys[1:]],
         "biases": jnp.zeros((2 * BLOCKS + 1, CHANNELS)),
         "scales": jnp.zeros(BLOCKS),
-        "head": jnp.zeros((CHANNELS, 10)),
+        "head": jnp.zeros((4 * CHANNELS, 10)),
         "offset": jnp.zeros(10),
     }
 
 
 def logits(w: dict[str, Any], x: Any) -> Any:
-    """Returns the outputs (n, 10) for images (n, 64): a stem that halves the image, residual blocks, the mean over pixels."""
+    """Returns the outputs (n, 10) for images (n, 64): a stem that halves the image, residual blocks, means over quadrants."""
     pixels = BODY.shape[0]
     x = convolved(x, w["stem"], STEM) + jnp.tile(w["biases"][-1], pixels)
     for block in range(BLOCKS):
@@ -117,7 +117,8 @@ def logits(w: dict[str, Any], x: Any) -> Any:
         for layer in (2 * block, 2 * block + 1):
             y = convolved(jax.nn.relu(y), w["kernels"][layer], BODY) + jnp.tile(w["biases"][layer], pixels)
         x = x + w["scales"][block] * y
-    return jax.nn.relu(x).reshape(len(x), pixels, CHANNELS).mean(1) @ w["head"] + w["offset"]
+    quadrants = jax.nn.relu(x).reshape(len(x), 2, 2, 2, 2, CHANNELS).mean((2, 4))
+    return quadrants.reshape(len(x), -1) @ w["head"] + w["offset"]
 
 
 # -- training ---------------------------------------------------------------------------------------------------------
@@ -178,3 +179,20 @@ experiment = pt.Experiment(
     stop=pt.steps(STEPS),
     executor="vectorized",
 )
+
+
+def replayed(schedule: pt.views.Schedule, networks: int = 8, seed: int = 0, factor: Any = None) -> np.ndarray:
+    """Returns the test accuracies of fresh networks, trained by a schedule on training and validation images together."""
+    algorithm = pt.schedule_replay([schedule] * networks, interval=greedy["interval"], space=space)
+    run = pt.run(algorithm, network("all", "test", factor), stop=pt.steps(schedule.step), executor="vectorized", seed=seed)
+    return np.array([run.member(seat).score for seat in range(networks)])
+
+
+if __name__ == "__main__":
+    run = pt.run(experiment.algorithm, experiment.trainable, stop=experiment.stop, executor="vectorized", directory="runs/digits")
+    test = float(accuracy(run.best.load()["weights"], "test"))
+    print(f"best validation accuracy {run.best.score:.1%} at step {run.best.step}; test accuracy {test:.1%}")
+    for segment in run.schedule().segments:
+        print(f"from step {segment.start:5d}: λ = {segment.hparams['lr']:.3g}")
+    again = replayed(run.schedule())
+    print(f"the schedule on all training images, {len(again)} networks: test accuracy {again.mean():.1%} ± {again.std():.1%}")
