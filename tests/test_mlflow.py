@@ -104,7 +104,8 @@ def expected(record):
     points = defaultdict(lambda: defaultdict(list))
     for point in Points(record).read_on(record):
         points[point.member][key(point.name)].append((point.step, int(1000 * point.time), repr(float(point.value))))
-    return {member: {name: sorted(series) for name, series in named.items()} for member, named in points.items()}
+    # MLflow's clock is milliseconds: what two lines say within one is one point.
+    return {member: {name: sorted(set(series)) for name, series in named.items()} for member, named in points.items()}
 
 
 def check(uri, experiment, directory):
@@ -179,6 +180,18 @@ def test_members_are_nested_under_a_run_that_exists(server, tmp_path):
     assert len(client.search_runs([experiment])) == 9
 
 
+def test_hyperparameters_may_change_where_the_peers_are_refused(server, tmp_path):
+    """Logging a mutated hyperparameter as a parameter is refused (ray-project/ray 20473, 27783); as a metric it is not."""
+    client = MlflowClient(server)
+    run(tmp_path / "r", tracker(server, experiment="changing"))
+    _, members = runs_of(server, "changing")
+    seat, member = max(members.items(), key=lambda item: len(held(server, item[1])[key("hparams/lr $")]))
+    rates = {value for _, _, value in held(server, member)[key("hparams/lr $")]}
+    assert len(rates) > 1
+    with pytest.raises(mlflow.exceptions.MlflowException, match="Changing param values is not allowed"):
+        client.log_param(member.info.run_id, key("lr $"), 0.5)
+
+
 CRASH = """
 import os, sys, time
 import poptrain as pt
@@ -203,7 +216,7 @@ pt.run(t.PBT, slow, metric="loss", mode="min", stop=pt.steps(40), directory={dir
 """
 
 
-@pytest.mark.parametrize("line", [0, 9, 20])
+@pytest.mark.parametrize("line", [0, 20])
 def test_after_a_crash_nothing_is_there_twice(line, server, tmp_path):
     directory, name = tmp_path / "r", f"crash-{line}"
     script = CRASH.format(tests=str(Path(__file__).parent), line=line, fate="os._exit(7)", directory=str(directory),

@@ -12,10 +12,8 @@ scheduler has made of it is kept as a factor. Names that fit nothing are the use
 from __future__ import annotations
 
 import functools
-import random
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from math import isclose
 from pathlib import Path
 from typing import Any
@@ -27,8 +25,7 @@ try:
 except ImportError as error:
     raise MissingExtra("poptrain.integrations.torch needs PyTorch: pip install 'poptrain[torch]'") from error
 
-import numpy as np
-
+from poptrain.integrations.torch_random import stream
 from poptrain.integrations.torch_state import is_plain, load_state, save_state
 
 __all__ = ["TorchMember", "apply_hparams", "load_state", "read_hparams", "save_state"]
@@ -114,7 +111,7 @@ def _seeded(init: Any) -> Any:
         if hasattr(self, "_random"):  # of a subclass that calls this one
             return init(self, hp, seed, *args, **options)
         self._random = None
-        with _stream(self, seed):
+        with stream(self, seed):
             init(self, hp, seed, *args, **options)
 
     return seeded
@@ -124,7 +121,7 @@ def _tuned(train: Any) -> Any:
     @functools.wraps(train)
     def tuned(self: TorchMember, hp: Mapping[str, Any], steps: int) -> Any:
         before = apply_hparams(self._optimizers(), hp, self._schedulers())
-        with _stream(self):
+        with stream(self):
             metrics = train(self, hp, steps)
         for name, value in self.effective(hp).items():
             if name in before and not _equal(value, before[name]):
@@ -132,39 +129,6 @@ def _tuned(train: Any) -> Any:
         return metrics
 
     return tuned
-
-
-@contextmanager
-def _stream(member: TorchMember, seed: int | None = None) -> Iterator[None]:
-    """Runs with the member's own random stream and puts the process's back, so that members cannot disturb each other."""
-    outside = _get_random()
-    try:
-        if seed is not None:
-            torch.manual_seed(seed)
-            np.random.seed(seed % 2**32)
-            random.seed(seed)
-        else:
-            _set_random(member._random)
-        yield
-        member._random = _get_random()
-    finally:
-        _set_random(outside)
-
-
-def _get_random() -> dict[str, Any]:
-    kind, words, *rest = np.random.get_state()
-    state = {"torch": torch.get_rng_state(), "numpy": (kind, words.copy(), *rest), "python": random.getstate()}
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        state["cuda"] = torch.cuda.get_rng_state()
-    return state
-
-
-def _set_random(state: Mapping[str, Any]) -> None:
-    torch.set_rng_state(state["torch"])
-    np.random.set_state(state["numpy"])
-    random.setstate(state["python"])
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"])
 
 
 def _has_state(value: Any) -> bool:

@@ -216,7 +216,8 @@ class MLflow:
         from mlflow.entities import Metric
 
         run = self.parent if member is None else self._members[member]
-        metrics = [Metric(key(point.name), point.value, int(1000 * point.time), point.step) for point in points]
+        named = [Metric(key(point.name), point.value, int(1000 * point.time), point.step) for point in points]
+        metrics = list({(metric.key, _same(metric)): metric for metric in named}.values())  # two lines in one millisecond
         if member in self._first:
             held = {name: self._held(run, name) for name in {metric.key for metric in metrics}}
             metrics = [metric for metric in metrics if _same(metric) not in held[metric.key]]
