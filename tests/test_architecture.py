@@ -40,6 +40,7 @@ MAY_IMPORT = {
     "executors": BASE | {"clock", "garbage", "trees", "trainable", "checkpoints", "executors", "_jax", "fs", "tracebacks"},
     "views": DISK | {"views", "describe", "statistics"},
     "plots": DISK | {"views", "plots", "statistics"},
+    "report": DISK | {"views", "report"},
     "sinks": DISK | {"views", "plots", "sinks"},
     "rl": BASE | {"rl", "_jax", "trainable", "clock", "trees"},
     "experiment": BASE | {"stop", "trainable", "executors"},
@@ -56,6 +57,7 @@ FREE = ("", "cli", "integrations", "testing", "__main__")  # they stand on top
 OPTIONAL = {
     "jax": ("_jax", "rl", "executors.vectorized"),
     "matplotlib": ("plots",),
+    "plotly": ("report",),
     "envpool": ("rl",),
     "gymnasium": ("rl",),
     "ray": ("executors.ray", "integrations"),

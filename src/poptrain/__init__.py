@@ -43,7 +43,7 @@ __all__ = [
     "steps", "tournament", "truncation", "verify", "welch",
 ]  # fmt: skip
 
-_MODULES = ("executors", "views", "plots", "rl", "sinks", "testing")
+_MODULES = ("executors", "views", "plots", "report", "rl", "sinks", "testing")
 
 
 def __getattr__(name: str) -> Any:

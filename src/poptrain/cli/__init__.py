@@ -14,13 +14,14 @@ from poptrain.cli.export import export
 from poptrain.cli.lineage import lineage
 from poptrain.cli.plot import plot
 from poptrain.cli.replay import replay
+from poptrain.cli.report import report
 from poptrain.cli.resume import resume
 from poptrain.cli.run import run
 from poptrain.cli.schedule import schedule
 from poptrain.cli.status import status
 from poptrain.cli.verify import verify
 
-for verb in (run, resume, status, lineage, schedule, replay, verify, compare, plot, export):
+for verb in (run, resume, status, lineage, schedule, replay, verify, compare, plot, report, export):
     app.command(verb.__name__)(verb)
 
 __all__ = ["app", "main"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import isfinite
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -13,6 +11,7 @@ from matplotlib.lines import Line2D
 from poptrain.plots import style
 from poptrain.record import Record
 from poptrain.views import Curve, Curves, curves, short
+from poptrain.views.curves import extent
 
 
 def score(source: Record | Curves) -> Figure:
@@ -34,7 +33,9 @@ def score(source: Record | Curves) -> Figure:
     if view.best is not None:
         axes.plot(*_finite(view.best), color=style.BEST, linewidth=2.8, solid_capstyle="round", label="best", zorder=5)
         axes.plot(*_end(view.best), "*", markersize=13, color=style.BEST, markeredgecolor="white", zorder=7)
-    _scale(axes, view)
+    low, high, log = extent(view)
+    axes.set_yscale("log" if log else "linear")
+    axes.set_ylim(low, high)
     _legend(axes, view)
     return figure
 
@@ -53,22 +54,6 @@ def _marks(axes: Axes, view: Curves) -> None:
             _, steps, scores = zip(*sorted(marks), strict=True)
             axes.scatter(steps, scores, s=size, facecolor="white", edgecolor=colour,
                          linewidth=0.7 if order == 4 else 1.5, zorder=order)  # fmt: skip
-
-
-def _scale(axes: Axes, view: Curves) -> None:
-    """Fits the y axis to the lineages, and to the dead ends except for their worst tail."""
-    kept = [y for curve in (*view.members, *([view.best] if view.best else [])) for _, y in curve.points if isfinite(y)]
-    other = [y for seat in view.seats for piece in seat.pieces for _, y in piece if isfinite(y)]
-    if not kept:
-        return
-    tail = np.quantile(other, (0.05, 0.95)) if other else (kept[0], kept[0])
-    low, high = min(min(kept), tail[0]), max(max(kept), tail[1])
-    if view.mode == "min" and low > 0 and high > 100 * low:  # a loss that fell by orders of magnitude
-        axes.set_yscale("log")
-        axes.set_ylim(low * (low / high) ** 0.05, high * (high / low) ** 0.05)
-        return
-    pad = 0.05 * (high - low) or 0.05 * max(abs(high), 1.0)
-    axes.set_ylim(low - pad, high + pad)
 
 
 def _legend(axes: Axes, view: Curves) -> None:

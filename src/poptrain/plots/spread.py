@@ -10,6 +10,7 @@ from poptrain.plots import style
 from poptrain.record import Record
 from poptrain.views import Spread
 from poptrain.views import spread as view_of
+from poptrain.views.spread import extent
 
 
 def spread(source: Record | Spread) -> Figure:
@@ -35,10 +36,9 @@ def _scores(axes: Axes, view: Spread, steps: list[int]) -> None:
     axes.fill_between(steps, lower, upper, color=style.MEMBERS[0], alpha=0.28, linewidth=0, label="middle half")
     axes.plot(steps, middle, color=style.MEMBERS[0], linewidth=1.6, label="median")
     axes.plot(steps, low if view.mode == "min" else high, color=style.BEST, linewidth=1.6, label="best of the generation")
-    # One collapsed member must not flatten the rest: the worst tenth of the generations may leave the picture.
-    edge = (min(low), np.quantile(high, 0.9)) if view.mode == "min" else (np.quantile(low, 0.1), max(high))
-    pad = 0.05 * (edge[1] - edge[0]) or 0.05 * max(abs(edge[1]), 1.0)
-    axes.set_ylim(edge[0] - pad, edge[1] + pad)
+    begin, end, log = extent(view)
+    axes.set_yscale("log" if log else "linear")
+    axes.set_ylim(begin, end)
     _legend(axes)
 
 

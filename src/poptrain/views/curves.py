@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
+
+import numpy as np
 
 from poptrain.core import Result
 from poptrain.record import Record
@@ -76,6 +79,21 @@ def curve_of(facts: Facts, id: int, member: int | None = None) -> Curve:
         points += _points(facts.results[ancestor])
     member = facts.tasks[id].member if member is None else member
     return Curve(member, id, facts.results[id].score, tuple(points), tuple(marks))
+
+
+def extent(view: Curves) -> tuple[float, float, bool]:
+    """Returns the lowest and highest score to draw, and whether on a log axis: the lineages, and the dead ends except for
+    their worst tail."""
+    kept = [y for curve in (*view.members, *([view.best] if view.best else [])) for _, y in curve.points if isfinite(y)]
+    other = [y for seat in view.seats for piece in seat.pieces for _, y in piece if isfinite(y)]
+    if not kept:
+        return 0.0, 1.0, False
+    tail = np.quantile(other, (0.05, 0.95)).tolist() if other else (kept[0], kept[0])
+    low, high = min(min(kept), tail[0]), max(max(kept), tail[1])
+    if view.mode == "min" and low > 0 and high > 100 * low:  # a loss that fell by orders of magnitude
+        return low * (low / high) ** 0.05, high * (high / low) ** 0.05, True
+    pad = 0.05 * (high - low) or 0.05 * max(abs(high), 1.0)
+    return low - pad, high + pad, False
 
 
 def _seats(facts: Facts) -> tuple[SeatCurve, ...]:

@@ -63,6 +63,24 @@ def spread(record: Record) -> Spread:
     return Spread(str(record.run.get("metric", "score")), str(record.run.get("mode", "max")), names, tuple(found))
 
 
+def extent(view: Spread) -> tuple[float, float, bool]:
+    """Returns the lowest and highest score to draw, and whether on a log axis.
+
+    One collapsed member must not flatten the rest: the worst tenth of the generations may leave the picture.
+    """
+    if not view.generations:
+        return 0.0, 1.0, False
+    low, _, _, _, high = np.array([generation.scores for generation in view.generations]).T
+    if view.mode == "min":
+        begin, end = float(low.min()), float(max(np.quantile(high, 0.9), low.max()))
+        if begin > 0 and end > 100 * begin:  # a loss that fell by orders of magnitude
+            return begin * (begin / end) ** 0.05, end * (end / begin) ** 0.05, True
+    else:
+        begin, end = float(min(np.quantile(low, 0.1), high.min())), float(high.max())
+    pad = 0.05 * (end - begin) or 0.05 * max(abs(end), 1.0)
+    return begin - pad, end + pad, False
+
+
 def _generations(facts: Facts) -> list[list[int]]:
     """Returns the told tasks by how many intervals their members had finished with them; evaluations alone do not count."""
     done: Counter[int] = Counter()

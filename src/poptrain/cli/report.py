@@ -1,0 +1,36 @@
+"""``poptrain report``: everything about a run on one HTML page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from poptrain.cli.show import Directory, Json, emit, record_of, say
+from poptrain.errors import UsageError
+from poptrain.views.facts import Facts
+
+
+def report(
+    directory: Directory,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="The page. [default: DIR.html, beside the run]")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write one self-contained HTML page with charts and tables."""
+    record = record_of(directory)
+    if not Facts.of(record).reported:
+        raise UsageError(f"the run in {str(directory)!r} has no results yet: there is nothing to report.")
+    from poptrain.report import write
+
+    here = directory.resolve()
+    path = here.with_name(f"{here.name}.html") if out is None else out
+    if path.resolve().is_relative_to(here):
+        raise UsageError(f"--out {str(path)!r} is inside the run directory, which reading never changes: give another place.")
+    try:
+        write(record, path)
+    except OSError as error:
+        raise UsageError(f"cannot write the report: {error.strerror or error}: {error.filename}; give another --out.") from error
+    emit({"files": [str(path)], "bytes": path.stat().st_size}) if json else say(str(path))
