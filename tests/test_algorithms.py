@@ -88,7 +88,21 @@ ROWS |= {
 }
 
 
-@pytest.mark.parametrize("row", ROWS)
+# Ten runs come before the first one that a sampler proposes by its model.
+SEARCH = {"sync": False, "clones": False, "seeds": (0,), "orders": ("shuffled",)}
+HEAVY = {
+    "optuna_search": (lambda space: pt.optuna_search(space, population=14), SEARCH),
+    "optuna_search, three at a time": (lambda space: pt.optuna_search(space, population=14, parallel=3, interval=10), SEARCH),
+    "optuna_search, random": (lambda space: pt.optuna_search(space, population=6, parallel=2, sampler="random"), SEARCH),
+    "optuna_search, gp": (
+        lambda space: pt.optuna_search(space, population=11, sampler="gp"),
+        {**SEARCH, "rank_based": False},
+    ),
+}
+ROWS |= HEAVY
+
+
+@pytest.mark.parametrize("row", [pytest.param(row, marks=[pytest.mark.heavy] if row in HEAVY else []) for row in ROWS])
 class TestLaws(AlgorithmContract):
     @pytest.fixture(autouse=True)
     def _row(self, row):

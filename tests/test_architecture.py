@@ -62,8 +62,9 @@ OPTIONAL = {
     "gymnasium": ("rl",),
     "ray": ("executors.ray", "integrations"),
     "mlflow": ("sinks",),
+    "optuna": ("algorithms.optuna_search",),
     "tensorboardX": ("sinks",),
-    "torch": ("integrations",),
+    "torch": ("integrations", "algorithms.optuna_search"),
     "stable_baselines3": ("integrations",),
     "typer": ("cli",),
     "rich": ("cli",),
@@ -144,7 +145,8 @@ def test_files_are_small_and_say_what_they_are(path):
 def test_importing_poptrain_is_fast_and_loads_nothing_optional():
     code = (
         "import sys, time; t = time.thread_time(); import poptrain; s = time.thread_time() - t;"  # not BLAS threads that spin
-        "loaded = {'jax','matplotlib','envpool','gymnasium','torch','ray','mlflow','scipy','typer','rich'} & set(sys.modules);"
+        "loaded = {'jax','matplotlib','envpool','gymnasium','torch','ray','mlflow','optuna','scipy','typer','rich'}"
+        " & set(sys.modules);"
         "print(s, *sorted(loaded))"
     )
     runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout for _ in range(3)]

@@ -14,6 +14,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 HEAVY = {
     "README.md": "torch",
+    "optuna_search.md": "Optuna",
     "tracking.md": "mlflow and tensorboardX",
     "torch.md": "torch",
     "sb3.md": "Stable-Baselines3",

@@ -18,7 +18,7 @@ from importlib import import_module
 from typing import Any
 
 from poptrain import errors
-from poptrain.algorithms import fire_pbt, grid_search, pb2, pb2_mix, pb2_mult, pbt, random_search, schedule_replay
+from poptrain.algorithms import fire_pbt, grid_search, optuna_search, pb2, pb2_mix, pb2_mult, pbt, random_search, schedule_replay
 from poptrain.core import History, Lost, Result, Task, rank
 from poptrain.errors import PoptrainError, UsageError, did_you_mean
 from poptrain.experiment import Experiment
@@ -38,12 +38,12 @@ __version__ = "0.1.0"
 __all__ = [
     "Choice", "Complement", "Experiment", "History", "Int", "LogInt", "LogUniform", "Lost", "Ordinal", "PoptrainError",
     "Result", "Run", "Space", "Task", "Trainable", "Uniform", "UsageError", "additive", "any_of", "errors", "executors",
-    "fire_pbt", "generations", "grid_search", "jax_trainable", "nested", "open_run", "pb2", "pb2_mix", "pb2_mult", "pbt",
-    "perturb", "random_search", "rank", "replay", "resample", "resume", "rng", "run", "schedule_replay", "score", "seconds",
-    "steps", "tournament", "truncation", "verify", "welch",
+    "fire_pbt", "generations", "grid_search", "jax_trainable", "nested", "open_run", "optuna_search", "pb2", "pb2_mix",
+    "pb2_mult", "pbt", "perturb", "random_search", "rank", "replay", "resample", "resume", "rng", "run", "schedule_replay",
+    "score", "seconds", "steps", "tournament", "truncation", "verify", "welch",
 ]  # fmt: skip
 
-_MODULES = ("executors", "views", "plots", "report", "rl", "sinks", "testing")
+_MODULES = ("executors", "views", "plots", "report", "rl", "sinks", "statistics", "testing")
 
 
 def __getattr__(name: str) -> Any:
