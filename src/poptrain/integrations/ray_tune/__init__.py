@@ -1,0 +1,19 @@
+"""Ray Tune: every poptrain algorithm as a trial scheduler, for people who keep `tune.Tuner` and their Trainables.
+
+    tune.TuneConfig(metric="score", mode="max", num_samples=8, scheduler=poptrain_scheduler(pt.pbt(space, 8, interval=5)))
+
+`PopulationBasedTraining` and `PB2` take Ray's own arguments, so that another import is all that changes.
+"""
+
+from __future__ import annotations
+
+try:
+    import ray.tune  # noqa: F401
+except ImportError as error:
+    raise ImportError("poptrain.integrations.ray_tune needs Ray Tune: pip install 'poptrain[ray]'") from error
+
+from poptrain.integrations.ray_tune.api import poptrain_scheduler
+from poptrain.integrations.ray_tune.drop_in import PB2, PopulationBasedTraining
+from poptrain.integrations.ray_tune.scheduler import PoptrainScheduler
+
+__all__ = ["PB2", "PopulationBasedTraining", "PoptrainScheduler", "poptrain_scheduler"]

@@ -1,0 +1,61 @@
+"""Ray's ``custom_explore_fn``: a function of the whole config, called after the hyperparameters were varied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from poptrain.core import History
+from poptrain.errors import UsageError
+from poptrain.integrations.ray_tune import configs
+from poptrain.integrations.ray_tune.space import keyed
+from poptrain.parts.explore import Clone, Explore, Proposal
+from poptrain.rng import rng
+from poptrain.space import Space
+
+
+@dataclass(frozen=True, eq=False)
+class Then:
+    """An explore followed by a user's function ``f(config) -> config``; what leaves the bounds is brought back."""
+
+    first: Explore
+    function: Callable[[dict[str, Any]], dict[str, Any]]
+    given: tuple[dict[str, Any], ...]  # the config of each seat, as the user wrote it
+
+    def describe(self) -> dict[str, Any]:
+        from poptrain.describe import describe
+
+        return {"type": "Then", "first": describe(self.first), "function": describe(self.function)}
+
+    def propose(self, history: History, space: Space, clones: Sequence[Clone]) -> list[Proposal]:
+        proposals = self.first.propose(history, space, clones)
+        return [
+            (self._vary(history, space, clone, hparams), note) for clone, (hparams, note) in zip(clones, proposals, strict=True)
+        ]
+
+    def _vary(self, history: History, space: Space, clone: Clone, hparams: Mapping[str, Any]) -> dict[str, Any]:
+        root = history.task(history.ancestry(clone.parent)[0]).member
+        config = configs.applied(configs.copied(self.given[root]), hparams)
+        name = getattr(self.function, "__qualname__", repr(self.function))
+        with keyed(int(rng(history.seed, clone.id, "custom_explore_fn").integers(2**53))):
+            new = self.function(configs.copied(config))
+        if not isinstance(new, Mapping):
+            raise UsageError(f"custom_explore_fn {name} returned {type(new).__name__}; it must return the config.")
+        varied = configs.given(new, space)
+        missing = [each for each in space if each not in varied]
+        if missing:
+            raise UsageError(f"custom_explore_fn {name} dropped {missing[0]!r}; it must return the whole config.")
+        other = configs.difference(configs.applied(config, hparams), configs.applied(new, hparams))
+        if other:
+            raise UsageError(
+                f"custom_explore_fn {name} changed {other!r}, which is not explored; give it a range in hyperparam_mutations."
+            )
+        return space.finish({each: _inside(space[each], value) for each, value in varied.items()})
+
+
+def _inside(parameter: Any, value: Any) -> Any:
+    try:
+        return parameter.snap(value) if parameter.numeric else value
+    except (UsageError, TypeError, ValueError):
+        return value  # `finish` says what is wrong with it

@@ -1,0 +1,139 @@
+"""The run log beside the experiment: what `Tuner.restore` brings the scheduler back from, and what ``poptrain status`` reads.
+
+It also knows which trial sits on which seat. In storage that is no local path, and no `directory` given, it is kept in memory.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.tune.experiment import Trial
+
+from poptrain.core import History, Result
+from poptrain.describe import describe
+from poptrain.errors import UsageError
+from poptrain.log import Log, MemoryLog
+from poptrain.record import exists, read
+from poptrain.stop import steps
+
+logger = logging.getLogger(__name__)
+
+_OPEN: dict[Path, Log] = {}  # of this process: a restored experiment takes the log over from the one that it continues
+
+
+class Journal:
+    """The log of one experiment and the history that it holds. Made by `begin` or `go_on`, where `find` says."""
+
+    def __init__(self, log: Any, seats: list[str]):
+        self.log, self.seats = log, seats  # seats: the trial id on each
+        self.sign = -1 if log.record.run["mode"] == "min" else 1
+        self.history: History = log.record.history()
+        self.ended = False
+
+    @classmethod
+    def begin(cls, place: Path | None, seats: list[str], meta: dict[str, Any]) -> Journal:
+        """Starts the journal of new trials; in memory where `place` is None."""
+        if place is None:
+            log: Any = MemoryLog(_with_versions(meta))
+        else:
+            log = _OPEN[place] = Log.create(place, _with_versions(meta))
+        log.note("trials", seats=seats)
+        return cls(log, seats)
+
+    @classmethod
+    def go_on(cls, place: Path, seats: list[str], meta: dict[str, Any]) -> Journal:
+        """Continues a journal; the one that this process still has open is closed."""
+        if place in _OPEN:
+            _OPEN.pop(place).close()
+        log = _OPEN[place] = Log.open(place)
+        log.note("trials", seats=seats)
+        if log.record.budget != meta["budget"]:
+            log.note("budget", budget=meta["budget"])
+        return cls(log, seats)
+
+    @property
+    def directory(self) -> Path | None:
+        """Where the log is; None in memory."""
+        return self.log.record.directory
+
+    def append(self, facts: Any) -> None:
+        """Writes facts, in the user's sign, and adds them to the history, where scores are maximised."""
+        if not facts:
+            return
+        self.log.append(facts)
+        if self.sign < 0 and isinstance(facts[0], Result):
+            facts = tuple(result.flipped() for result in facts)
+        self.history = self.history.add(facts)
+
+    def end(self, reason: str) -> None:
+        """Marks the run as finished and frees the directory."""
+        self.ended = True
+        self.log.note("end", reason=reason)
+        if self.directory is not None:
+            _OPEN.pop(self.directory, None)
+        self.log.close()
+
+
+def find(trials: Sequence[Trial], directory: str | Path | None) -> tuple[Path | None, list[str], bool]:
+    """Returns where the journal of these trials is to be, the trial id on each seat, and whether it is there already."""
+    ids = [trial.trial_id for trial in trials]
+    place = _place(trials[0], directory)
+    if place is None:
+        return None, ids, False
+    number = 1
+    while exists(candidate := place if number == 1 else place.with_name(f"{place.name}-{number}")):
+        seats = _seats(candidate)
+        if set(seats) & set(ids):
+            if len(seats) != len(ids):
+                raise UsageError(f"{candidate} holds a run of {len(seats)} trials, and {len(ids)} were restored.")
+            new = [id for id in ids if id not in seats]  # restarted by Ray under another name
+            return candidate, [seat if seat in ids else new.pop(0) for seat in seats], True
+        number += 1
+    return candidate, ids, False
+
+
+def _place(trial: Trial, directory: str | Path | None) -> Path | None:
+    if directory is not None:
+        return Path(directory).expanduser().resolve()
+    storage = trial.storage
+    if storage.storage_filesystem.type_name == "local":
+        return Path(storage.experiment_fs_path).resolve() / "poptrain"
+    logger.warning(
+        "poptrain keeps its run log in memory, because the experiment is stored in %s: give poptrain_scheduler(…, "
+        "directory=…) a local or mounted path, or Tuner.restore begins a new run.",
+        storage.storage_filesystem.type_name,
+    )
+    return None
+
+
+def _seats(place: Path) -> list[str]:
+    noted = [fields["seats"] for type, fields, _ in read(place).events if type == "trials"]
+    return noted[-1] if noted else []
+
+
+def _with_versions(meta: dict[str, Any]) -> dict[str, Any]:
+    from poptrain.opening import _versions
+
+    return {**meta, "versions": {**_versions(), "ray": ray.__version__}}
+
+
+def meta(algorithm: Any, trial: Trial, *, metric: str, mode: str, seed: int, budget: int | None) -> dict[str, Any]:
+    """Returns what the run is, as the first line of its log."""
+    return {
+        "algorithm": describe(algorithm),
+        "trainable": trial.trainable_name,
+        "metric": metric,
+        "mode": mode,
+        "seed": seed,
+        "stop": describe(None if budget is None else steps(budget)),
+        "seats": algorithm.seats,
+        "static": list(algorithm.space.static_names),
+        "interval": describe(getattr(algorithm, "interval", None)),
+        "budget": budget,
+        "code": None,
+        "file": None,
+    }
