@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
 from pathlib import Path
 
 from ray import tune
@@ -109,4 +110,7 @@ class Kill(tune.Callback):
 
     def on_trial_result(self, iteration, trials, trial, result, **info):
         if result["training_iteration"] >= int(os.environ["KILL_AT"]):
+            time.sleep(
+                2
+            )  # Ray writes its state in a thread, and not atomically: a state file torn by the kill cannot be restored
             os._exit(9)

@@ -18,6 +18,8 @@ HEAVY = {
     "tracking.md": "mlflow and tensorboardX",
     "torch.md": "torch",
     "sb3.md": "Stable-Baselines3",
+    "ray_tune.md": "Ray",
+    "rllib.md": "RLlib",
 }  # pages whose blocks need an optional package of `make test-all`
 
 

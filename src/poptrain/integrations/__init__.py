@@ -3,5 +3,7 @@
 ==========================  ===========================================================================================
 `integrations.torch`        `TorchMember`: a PyTorch loop as a member (``pip install 'poptrain[torch]'``)
 `integrations.sb3`          `sb3_member`: a Stable-Baselines3 algorithm as a member (``pip install 'poptrain[sb3]'``)
+`integrations.ray_tune`     every algorithm as a scheduler of `tune.Tuner` (``pip install 'poptrain[ray]'``)
+`integrations.rllib`        RLlib's hyperparameters applied after every load and read back (``pip install 'poptrain[rllib]'``)
 ==========================  ===========================================================================================
 """

@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from math import isclose
 from typing import Any
 
+from poptrain.errors import MissingExtra, PoptrainError
+
 try:
     from ray.rllib.callbacks.callbacks import RLlibCallback
 except ImportError as error:
-    raise ImportError("poptrain.integrations.rllib needs RLlib: pip install 'poptrain[rllib]'") from error
+    raise MissingExtra("poptrain.integrations.rllib needs RLlib: pip install 'poptrain[rllib]'") from error
 
-from poptrain.errors import PoptrainError
 
 LOSS = ("clip_param", "vf_clip_param", "vf_loss_coeff", "entropy_coeff", "grad_clip")  # read by the loss at every update
 LOOP = ("train_batch_size_per_learner", "minibatch_size", "num_epochs")  # read by the training step

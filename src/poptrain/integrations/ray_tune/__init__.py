@@ -7,10 +7,12 @@
 
 from __future__ import annotations
 
+from poptrain.errors import MissingExtra
+
 try:
     import ray.tune  # noqa: F401
 except ImportError as error:
-    raise ImportError("poptrain.integrations.ray_tune needs Ray Tune: pip install 'poptrain[ray]'") from error
+    raise MissingExtra("poptrain.integrations.ray_tune needs Ray Tune: pip install 'poptrain[ray]'") from error
 
 from poptrain.integrations.ray_tune.api import poptrain_scheduler
 from poptrain.integrations.ray_tune.drop_in import PB2, PopulationBasedTraining

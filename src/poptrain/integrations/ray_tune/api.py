@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from poptrain.errors import UsageError
 from poptrain.integrations.ray_tune.checks import with_initial
-from poptrain.integrations.ray_tune.scheduler import PoptrainScheduler
+from poptrain.integrations.ray_tune.scheduler import PoptrainScheduler, Settings
 
 
 def poptrain_scheduler(
@@ -22,6 +23,7 @@ def poptrain_scheduler(
     revive: int = 3,
     returns: str | None = None,
     require_attrs: bool = True,
+    sinks: Sequence[Any] = (),
 ) -> PoptrainScheduler:
     """Returns a scheduler for `tune.TuneConfig` that lets `algorithm` decide. ``num_samples`` is the algorithm's `seats`.
 
@@ -36,6 +38,7 @@ def poptrain_scheduler(
         revive: a trial that failed is started again from a healthy one's checkpoint; after so many failures in a row, not again.
         returns: the key of a list of episode returns in a report, for `pt.welch`.
         require_attrs: raise if a report lacks `time_attr` or the metric; False passes over such reports.
+        sinks: followers of the run log, such as ``pt.sinks.MLflow(run_id=…)``; they never stop training.
 
     Raises:
         UsageError: an argument is out of range, or, when the experiment starts, it does not fit the algorithm.
@@ -43,21 +46,13 @@ def poptrain_scheduler(
     for method in ("ask", "needed", "seats", "space"):
         if not hasattr(algorithm, method):
             raise UsageError(f"poptrain_scheduler: algorithm={algorithm!r}, expected one such as pt.pbt(space, 8, interval=5).")
-    check(mode, seed, revive)
     return PoptrainScheduler(
-        partial(_with_configs, algorithm), metric=metric, mode=mode, time_attr=time_attr, seed=seed, directory=directory,
-        resolution=1, revive=revive, returns=returns, require_attrs=require_attrs, name="poptrain_scheduler",
+        Settings(
+            partial(_with_configs, algorithm), "poptrain_scheduler", metric, mode, time_attr, seed, directory, revive,
+            require_attrs, returns=returns, sinks=tuple(sinks),
+        )
     )  # fmt: skip
 
 
 def _with_configs(algorithm: Any, trials: int, given: list[dict[str, Any]]) -> Any:
     return with_initial(algorithm, given)
-
-
-def check(mode: Any, seed: Any, revive: Any) -> None:
-    """Raises a `UsageError` unless mode, seed and revive are usable."""
-    if mode not in (None, "min", "max"):
-        raise UsageError(f"mode={mode!r}: expected 'max' or 'min'.")
-    for name, value in (("seed", seed), ("revive", revive)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise UsageError(f"{name}={value!r}: expected a whole number from 0.")

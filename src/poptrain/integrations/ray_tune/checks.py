@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 from ray.tune.search import SearchGenerator
 
-from poptrain.errors import UsageError
+from poptrain.errors import UsageError, did_you_mean
 from poptrain.integrations.ray_tune import configs
 from poptrain.parts import rounds
 
@@ -45,6 +46,33 @@ def fitting(what: str, algorithm: Any, trials: int) -> Any:
             "time_attr='time_total_s'."
         )
     return algorithm
+
+
+def complete(what: str, result: dict[str, Any], keys: Sequence[str], require: bool) -> bool:
+    """Returns whether a report has all keys; raises if it must."""
+    for key in keys:
+        if key not in result:
+            if not require:
+                return False
+            near = did_you_mean(key, list(result))
+            raise UsageError(f"{what}: a trial's report has no {key!r}; report it, or set require_attrs=False.{near}")
+    return True
+
+
+def patience(what: str, time_attr: str, step: int, due: int, interval: int) -> None:
+    """Raises when a function has passed a whole interval after its task was due without reporting a checkpoint."""
+    if step >= due + interval:
+        raise UsageError(
+            f"{what}: a trial reported no checkpoint for {2 * interval} {time_attr}; others start from it, "
+            "so call tune.report(metrics, checkpoint=…) at least once in every interval."
+        )
+
+
+def no_checkpoint(what: str, trial: Any) -> NoReturn:
+    """Raises because a trial, asked for a checkpoint, left none."""
+    raise UsageError(
+        f"{what}: trial {trial} saved no checkpoint; others start from it, so write save_checkpoint and load_checkpoint."
+    )
 
 
 def with_initial(algorithm: Any, given: list[dict[str, Any]]) -> Any:

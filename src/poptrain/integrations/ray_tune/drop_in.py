@@ -16,10 +16,9 @@ from typing import Any
 
 from poptrain.algorithms import pb2, pbt
 from poptrain.errors import UsageError
-from poptrain.integrations.ray_tune.api import check
 from poptrain.integrations.ray_tune.checks import with_initial
 from poptrain.integrations.ray_tune.explore import Then
-from poptrain.integrations.ray_tune.scheduler import PoptrainScheduler
+from poptrain.integrations.ray_tune.scheduler import PoptrainScheduler, Settings
 from poptrain.integrations.ray_tune.space import from_bounds, from_mutations
 from poptrain.parts.exploit import truncation
 from poptrain.parts.explore import perturb
@@ -34,7 +33,7 @@ class PopulationBasedTraining(PoptrainScheduler):
         hyperparam_mutations: by name, or nested: a list (an ordered set of values), a tune domain, a function without arguments
             (drawn anew at every exploration) or a poptrain parameter.
         log_config: has no effect; the run log has every config.
-        seed, directory, revive: as for `poptrain_scheduler`; the others as Ray documents them.
+        seed, directory, revive, sinks: as for `poptrain_scheduler`; the others as Ray documents them.
 
     Raises:
         UsageError: an argument is out of range.
@@ -59,11 +58,11 @@ class PopulationBasedTraining(PoptrainScheduler):
         seed: int = 0,
         directory: Any = None,
         revive: int = 3,
+        sinks: Sequence[Any] = (),
     ):
         what = "PopulationBasedTraining"
         if not hyperparam_mutations:
             raise UsageError(f"{what}: hyperparam_mutations is empty; name there what is tuned, with its range.")
-        check(mode, seed, revive)
         fine = _fine(what, perturbation_interval, burn_in_period)
         from_mutations("hyperparam_mutations", hyperparam_mutations)
         settings = dict(
@@ -71,8 +70,8 @@ class PopulationBasedTraining(PoptrainScheduler):
             sync=bool(synch), fraction=truncation(quantile_fraction).fraction,
             explore=perturb(tuple(perturbation_factors), resample=resample_probability), then=custom_explore_fn,
         )  # fmt: skip
-        super().__init__(partial(_pbt, **settings), metric=metric, mode=mode, time_attr=time_attr, seed=seed, directory=directory,
-                         resolution=fine, revive=revive, returns=None, require_attrs=require_attrs, name=what)  # fmt: skip
+        super().__init__(Settings(partial(_pbt, **settings), what, metric, mode, time_attr, seed, directory, revive,
+                                  require_attrs, resolution=fine, sinks=tuple(sinks)))  # fmt: skip
 
 
 class PB2(PoptrainScheduler):
@@ -81,7 +80,7 @@ class PB2(PoptrainScheduler):
     Args:
         hyperparam_bounds: by name, or nested: [low, high], or a tune domain that has a range, ``tune.loguniform(1e-5, 1e-1)``.
         log_config: has no effect; the run log has every config.
-        seed, directory, revive: as for `poptrain_scheduler`; the others as Ray documents them.
+        seed, directory, revive, sinks: as for `poptrain_scheduler`; the others as Ray documents them.
 
     Raises:
         UsageError: an argument is out of range.
@@ -103,16 +102,16 @@ class PB2(PoptrainScheduler):
         seed: int = 0,
         directory: Any = None,
         revive: int = 3,
+        sinks: Sequence[Any] = (),
     ):
         if not hyperparam_bounds:
             raise UsageError("PB2: hyperparam_bounds is empty; give for example {'lr': [1e-4, 1e-1]}.")
-        check(mode, seed, revive)
         fine = _fine("PB2", perturbation_interval, 0.0)
         from_bounds("hyperparam_bounds", hyperparam_bounds, [])
         settings = dict(bounds=hyperparam_bounds, interval=round(perturbation_interval * fine), sync=bool(synch),
                         fraction=truncation(quantile_fraction).fraction, then=custom_explore_fn)  # fmt: skip
-        super().__init__(partial(_pb2, **settings), metric=metric, mode=mode, time_attr=time_attr, seed=seed, directory=directory,
-                         resolution=fine, revive=revive, returns=None, require_attrs=require_attrs, name="PB2")  # fmt: skip
+        super().__init__(Settings(partial(_pb2, **settings), "PB2", metric, mode, time_attr, seed, directory, revive,
+                                  require_attrs, resolution=fine, sinks=tuple(sinks)))  # fmt: skip
 
 
 def _pbt(

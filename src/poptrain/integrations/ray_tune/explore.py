@@ -12,7 +12,8 @@ from poptrain.integrations.ray_tune import configs
 from poptrain.integrations.ray_tune.space import keyed
 from poptrain.parts.explore import Clone, Explore, Proposal
 from poptrain.rng import rng
-from poptrain.space import Space
+from poptrain.space import Ordinal, Space
+from poptrain.space.parameter import is_number, plain
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +56,10 @@ class Then:
 
 
 def _inside(parameter: Any, value: Any) -> Any:
-    try:
-        return parameter.snap(value) if parameter.numeric else value
-    except (UsageError, TypeError, ValueError):
-        return value  # `finish` says what is wrong with it
+    """Returns the nearest value of a parameter; others than numbers as they are, and `finish` says what is wrong with them."""
+    if not parameter.numeric or not is_number(value := plain(value)) or value != value:
+        return value
+    if isinstance(parameter, Ordinal):
+        numbers = [option for option in parameter.options if is_number(option)]
+        return min(numbers, key=lambda option: abs(option - value)) if numbers else value
+    return parameter.snap(value)

@@ -18,6 +18,7 @@ from poptrain.describe import describe
 from poptrain.errors import UsageError
 from poptrain.log import Log, MemoryLog
 from poptrain.record import exists, read
+from poptrain.sinks import Guarded
 from poptrain.stop import steps
 
 logger = logging.getLogger(__name__)
@@ -28,24 +29,27 @@ _OPEN: dict[Path, Log] = {}  # of this process: a restored experiment takes the 
 class Journal:
     """The log of one experiment and the history that it holds. Made by `begin` or `go_on`, where `find` says."""
 
-    def __init__(self, log: Any, seats: list[str]):
+    def __init__(self, log: Any, seats: list[str], sinks: Sequence[Any]):
         self.log, self.seats = log, seats  # seats: the trial id on each
         self.sign = -1 if log.record.run["mode"] == "min" else 1
         self.history: History = log.record.history()
         self.ended = False
+        self.sinks = [Guarded(sink) for sink in sinks]
+        for sink in self.sinks:
+            sink.open(log.record)
 
     @classmethod
-    def begin(cls, place: Path | None, seats: list[str], meta: dict[str, Any]) -> Journal:
+    def begin(cls, place: Path | None, seats: list[str], meta: dict[str, Any], sinks: Sequence[Any]) -> Journal:
         """Starts the journal of new trials; in memory where `place` is None."""
         if place is None:
             log: Any = MemoryLog(_with_versions(meta))
         else:
             log = _OPEN[place] = Log.create(place, _with_versions(meta))
         log.note("trials", seats=seats)
-        return cls(log, seats)
+        return cls(log, seats, sinks)
 
     @classmethod
-    def go_on(cls, place: Path, seats: list[str], meta: dict[str, Any]) -> Journal:
+    def go_on(cls, place: Path, seats: list[str], meta: dict[str, Any], sinks: Sequence[Any]) -> Journal:
         """Continues a journal; the one that this process still has open is closed."""
         if place in _OPEN:
             _OPEN.pop(place).close()
@@ -53,7 +57,7 @@ class Journal:
         log.note("trials", seats=seats)
         if log.record.budget != meta["budget"]:
             log.note("budget", budget=meta["budget"])
-        return cls(log, seats)
+        return cls(log, seats, sinks)
 
     @property
     def directory(self) -> Path | None:
@@ -68,11 +72,15 @@ class Journal:
         if self.sign < 0 and isinstance(facts[0], Result):
             facts = tuple(result.flipped() for result in facts)
         self.history = self.history.add(facts)
+        for sink in self.sinks:
+            sink.write(self.log.record, self.history)
 
     def end(self, reason: str) -> None:
         """Marks the run as finished and frees the directory."""
         self.ended = True
         self.log.note("end", reason=reason)
+        for sink in self.sinks:
+            sink.close()
         if self.directory is not None:
             _OPEN.pop(self.directory, None)
         self.log.close()

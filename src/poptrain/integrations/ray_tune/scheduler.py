@@ -9,6 +9,7 @@ parent. Nobody waits for a trial that failed: its task has failed, and the algor
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
 from poptrain.core import History, Result, Task
-from poptrain.errors import UsageError, did_you_mean
+from poptrain.errors import UsageError
 from poptrain.integrations.ray_tune import checks, configs, controller, journal
 from poptrain.integrations.ray_tune.checkpoints import Checkpoints
 from poptrain.integrations.ray_tune.controller import Controller
@@ -26,31 +27,45 @@ from poptrain.integrations.ray_tune.seats import Phase, Seat, failure
 _BUSY = (Phase.QUEUED, Phase.TRAINING, Phase.SAVING)
 
 
-class PoptrainScheduler(TrialScheduler):
-    """Runs a poptrain algorithm under `tune.Tuner`; made by `poptrain_scheduler`.
+@dataclass(frozen=True)
+class Settings:
+    """What a scheduler is made with; all that is pickled of it."""
 
-    `make` returns the algorithm for a number of trials and the configs that the user gave each of them.
-    """
+    make: Callable[[int, list[dict[str, Any]]], Any]  # the number of trials, the config of each -> the algorithm
+    name: str  # in messages
+    metric: str | None
+    mode: str | None
+    time_attr: str
+    seed: int
+    directory: str | Path | None
+    revive: int
+    require_attrs: bool
+    resolution: int = 1  # steps in one unit of `time_attr`
+    returns: str | None = None
+    sinks: tuple[Any, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.mode not in (None, "min", "max"):
+            raise UsageError(f"{self.name}: mode={self.mode!r}, expected 'max' or 'min'.")
+        for name, value in (("seed", self.seed), ("revive", self.revive)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise UsageError(f"{self.name}: {name}={value!r}, expected a whole number from 0.")
+
+
+class PoptrainScheduler(TrialScheduler):
+    """Runs a poptrain algorithm under `tune.Tuner`; made by `poptrain_scheduler`."""
 
     _supports_buffered_results = False
 
-    def __init__(self, make: Callable[[int, list[dict[str, Any]]], Any], *, metric: str | None, mode: str | None, time_attr: str,
-                 seed: int, directory: str | Path | None, resolution: int, revive: int, returns: str | None,
-                 require_attrs: bool, name: str):  # fmt: skip
+    def __init__(self, settings: Settings):
         super().__init__()
-        self._settings = dict(make=make, metric=metric, mode=mode, time_attr=time_attr, seed=seed, directory=directory,
-                              resolution=resolution, revive=revive, returns=returns, require_attrs=require_attrs,
-                              name=name)  # fmt: skip
+        self._settings = settings
         self._reset()
 
     def _reset(self) -> None:
-        s = self._settings
-        self._make, self._metric, self._mode, self._time_attr = s["make"], s["metric"], s["mode"], s["time_attr"]
-        self._seed, self._directory, self._resolution, self._revive = s["seed"], s["directory"], s["resolution"], s["revive"]
-        self._returns, self._require, self._name = s["returns"], s["require_attrs"], s["name"]
+        self._metric, self._mode, self._stop = self._settings.metric, self._settings.mode, None
         self._seats: list[Seat] = []
         self._of: dict[str, Seat] = {}  # by trial id
-        self._stop: Any = None
         self.algorithm: Any = None
         self._journal: Journal | None = None
         self._checkpoints = Checkpoints()
@@ -89,10 +104,12 @@ class PoptrainScheduler(TrialScheduler):
             seat = self._of[trial.trial_id]
             seat.phase = Phase.QUEUED if seat.task is not None else Phase.WAITING
             return
-        checks.search(self._name, Controller(tune_controller).search)
-        checks.goal(self._name, self._metric, self._mode)
+        checks.search(self._settings.name, Controller(tune_controller).search)
+        checks.goal(self._settings.name, self._metric, self._mode)
         if self._journal is not None:
-            raise UsageError(f"{self._name}: a trial was added to a population that already trains; set num_samples to its size.")
+            raise UsageError(
+                f"{self._settings.name}: a trial was added to a population that already trains; set num_samples to its size."
+            )
         seat = Seat(len(self._seats), trial, configs.copied(Controller(tune_controller).config_as_given(trial)))
         self._seats.append(seat)
         self._of[trial.trial_id] = seat
@@ -125,11 +142,7 @@ class PoptrainScheduler(TrialScheduler):
         if step < seat.due:
             return TrialScheduler.CONTINUE
         if controller.is_function(trial) and not result.get("should_checkpoint"):
-            if step >= seat.due + seat.task.steps:
-                raise UsageError(
-                    f"{self._name}: {trial} reported no checkpoint from {self._time_attr} {seat.due / self._resolution:g} to "
-                    f"{step / self._resolution:g}; others start from it: tune.report(metrics, checkpoint=…) every interval."
-                )
+            checks.patience(self._settings.name, self._settings.time_attr, step, seat.due, seat.task.steps)
             return TrialScheduler.CONTINUE
         ray = Controller(tune_controller)
         seat.phase, seat.before = Phase.SAVING, controller.latest(trial)
@@ -156,7 +169,7 @@ class PoptrainScheduler(TrialScheduler):
                 seat.report(*measured, result)
             newest = controller.latest(trial)
             same = newest is not None and newest.metrics.get("training_iteration") == result.get("training_iteration")
-            self._journal.append((seat.done(self._checkpoints.name(trial, newest) if same else None, self._returns),))
+            self._journal.append((seat.done(self._checkpoints.name(trial, newest) if same else None, self._settings.returns),))
         seat.leave("its trial has ended")
         self._end_if_all_gone()
 
@@ -172,7 +185,7 @@ class PoptrainScheduler(TrialScheduler):
         """Returns one line for Ray's progress display."""
         history = self.history
         copied = sum(1 for id in range(history.n) if _is_copy(history, id))
-        return f"poptrain {self._name}: {history.n} tasks, {copied} clones" + (
+        return f"poptrain {self._settings.name}: {history.n} tasks, {copied} clones" + (
             f", log in {self.directory}" if self.directory else ""
         )
 
@@ -180,15 +193,19 @@ class PoptrainScheduler(TrialScheduler):
 
     def _open(self, ray: Controller) -> None:
         """Begins the journal, or reads it again, when Ray has added all trials and started none."""
-        place, ids, there = journal.find([seat.trial for seat in self._seats], self._directory)
+        place, ids, there = journal.find([seat.trial for seat in self._seats], self._settings.directory)
         self._seats = [self._of[id] for id in ids]  # Ray restores them in another order
         for number, seat in enumerate(self._seats):
             seat.number = number
-        self.algorithm = checks.fitting(self._name, self._make(len(ids), [seat.config for seat in self._seats]), len(ids))
+        self.algorithm = checks.fitting(
+            self._settings.name, self._settings.make(len(ids), [seat.config for seat in self._seats]), len(ids)
+        )
         first = self._seats[0].trial
         ray.reuse_if_possible(first)
-        meta = journal.meta(self.algorithm, first, metric=self._metric, mode=self._mode, seed=self._seed, budget=self._budget())
-        self._journal = (Journal.go_on if there else Journal.begin)(place, ids, meta)
+        meta = journal.meta(
+            self.algorithm, first, metric=self._metric, mode=self._mode, seed=self._settings.seed, budget=self._budget()
+        )
+        self._journal = (Journal.go_on if there else Journal.begin)(place, ids, meta, self._settings.sinks)
         for seat in self._seats:
             if seat.trial.is_finished():
                 seat.leave("its trial has ended")
@@ -200,8 +217,8 @@ class PoptrainScheduler(TrialScheduler):
                 ray.park(seat.trial)  # until it has a task
 
     def _budget(self) -> int | None:
-        stop = self._stop.get(self._time_attr) if isinstance(self._stop, Mapping) else None
-        return None if stop is None else max(1, int(stop * self._resolution))
+        stop = self._stop.get(self._settings.time_attr) if isinstance(self._stop, Mapping) else None
+        return None if stop is None else max(1, int(stop * self._settings.resolution))
 
     # -- failures -----------------------------------------------------------------------------------------------------
 
@@ -209,7 +226,7 @@ class PoptrainScheduler(TrialScheduler):
         seat.failures += 1
         if seat.task is not None:
             self._journal.append((seat.failed(failure(seat.trial)),))
-        if seat.failures > self._revive:
+        if seat.failures > self._settings.revive:
             seat.leave(f"its trial failed {seat.failures} times in a row")
 
     def _bury(self) -> None:
@@ -221,14 +238,11 @@ class PoptrainScheduler(TrialScheduler):
     # -- results ------------------------------------------------------------------------------------------------------
 
     def _measured(self, result: dict[str, Any]) -> tuple[int, float] | None:
-        """Returns (step, score) of a report; None if it has neither and may lack them."""
-        for key in (self._time_attr, self._metric):
-            if key not in result:
-                if not self._require:
-                    return None
-                near = did_you_mean(key, list(result))
-                raise UsageError(f"{self._name}: a trial's report has no {key!r}; report it, or set require_attrs=False.{near}")
-        return int(result[self._time_attr] * self._resolution + 1e-9), float(result[self._metric])
+        """Returns (step, score) of a report; None if it lacks one of them and may."""
+        settings = self._settings
+        if not checks.complete(settings.name, result, (settings.time_attr, self._metric), settings.require_attrs):
+            return None
+        return int(result[settings.time_attr] * settings.resolution + 1e-9), float(result[self._metric])
 
     def _collect(self) -> None:
         """Logs the results whose checkpoints have been written."""
@@ -238,12 +252,9 @@ class PoptrainScheduler(TrialScheduler):
                 continue
             newest = controller.latest(seat.trial)
             if newest is None or newest is seat.before:
-                raise UsageError(
-                    f"{self._name}: trial {seat.trial} saved no checkpoint; others start from it, so write save_checkpoint and "
-                    "load_checkpoint, or report checkpoints."
-                )
+                checks.no_checkpoint(self._settings.name, seat.trial)
             seat.failures = 0
-            told.append(seat.done(self._checkpoints.name(seat.trial, newest), self._returns))
+            told.append(seat.done(self._checkpoints.name(seat.trial, newest), self._settings.returns))
         if told:
             self._journal.append(tuple(told))
 
@@ -269,7 +280,9 @@ class PoptrainScheduler(TrialScheduler):
         """Sets a seat to work on a task; returns the result where there is nothing to train."""
         seat, history = self._seats[task.member], self._journal.history
         if task.teacher is not None:
-            raise UsageError(f"{self._name}: a trial cannot distil from another (task {task.id}); run it with poptrain.run.")
+            raise UsageError(
+                f"{self._settings.name}: a trial cannot distil from another (task {task.id}); run it with poptrain.run."
+            )
         gone, live = seat.phase is Phase.GONE, self._held(ray, seat)
         crowded = bool(self._wanting(ray))
         unchanged = task.parent is not None and task.parent == seat.holds and task.hparams == seat.hparams
