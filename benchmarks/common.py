@@ -14,7 +14,10 @@ from typing import Any
 
 import numpy as np
 
-PACKAGES = ("poptrain", "numpy", "scipy", "jax", "jaxlib", "envpool", "gymnasium", "torch", "ray", "scikit-learn")
+PACKAGES = (
+    "poptrain", "numpy", "scipy", "jax", "jaxlib", "envpool", "gymnasium", "torch", "ray", "scikit-learn", "stable-baselines3",
+    "mlflow", "tensorboardX",
+)  # fmt: skip
 
 
 def figure(
