@@ -10,7 +10,8 @@ from poptrain.testing import quadratic
 
 
 def test_lines_are_those_that_hold_code():
-    text = '"""Two\nlines."""\n\nimport os  # one\n\n\n# a comment\ndef f():\n    """Said."""\n    return os.path.join(\n        "a",\n    )\n'
+    text = '"""Two\nlines."""\n\nimport os  # one\n\n\n# a comment\n'
+    text += 'def f():\n    """Said."""\n    return os.path.join(\n        "a",\n    )\n'
     assert code_lines(text) == 5
 
 
