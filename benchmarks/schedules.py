@@ -50,8 +50,8 @@ def start(cell: Cell, seed: int, directory: Path) -> pt.Run:
 
 def judge(run: pt.Run, seed: int) -> dict[str, Any]:
     """Returns a row of the table for one experiment, and its compute."""
-    history, schedule = run.history, run.schedule()
-    factor = by_hand if run.record.run["algorithm"]["type"] == "RandomSearch" else None
+    history, schedule = run.history, run.schedule(run.best.task.id)
+    factor = by_hand if run.record.run["algorithm"]["type"] == "Independent" else None
     again = replayed(schedule, REPLAYS, 1000 + seed, factor)
     population = 1 + max(history.task(id).member for id in range(history.n) if not history.task(id).tags)
     parents = ((history.task(id), history.task(id).parent) for id in range(history.n))

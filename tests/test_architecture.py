@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "trainable": {"core", "errors"},
     "signals": {"errors"},
     "executors": BASE | {"clock", "garbage", "trees", "trainable", "checkpoints", "executors", "_jax", "fs", "tracebacks"},
-    "views": DISK | {"views", "describe", "statistics"},
+    "views": DISK | {"views", "describe", "statistics", "parts.curves"},
     "plots": DISK | {"views", "plots", "statistics"},
     "report": DISK | {"views", "report"},
     "sinks": DISK | {"views", "plots", "sinks"},

@@ -17,17 +17,31 @@ def plot(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Where the files go. [default: DIR-plots, beside the run]")
     ] = None,
+    faster: Annotated[
+        tuple[int, int] | None,
+        typer.Option(
+            "--faster", metavar="A B", help="Draw instead which of two seats improves faster, as FIRE PBT compares them."
+        ),
+    ] = None,
+    step: Annotated[int | None, typer.Option("--step", metavar="N", help="With --faster: as it was after N steps.")] = None,
     json: Json = False,
 ) -> None:
-    """Draw score, hyperparameters, family tree, spread and time spent as PNG."""
+    """Draw score, hyperparameters, family tree, spread, time spent and sub-populations as PNG."""
     record = record_of(directory)
     if not Facts.of(record).reported:
         raise UsageError(f"the run in {str(directory)!r} has no results yet: there is nothing to plot.")
     from poptrain import plots  # matplotlib takes its time
 
+    if step is not None and faster is None:
+        raise UsageError("--step says when two seats are compared: give --faster A B, too.")
     here = directory.resolve()
+    out = here.with_name(f"{here.name}-plots") if out is None else out
     try:
-        files = plots.save_all(record, here.with_name(f"{here.name}-plots") if out is None else out)
+        if faster is not None:
+            figure = plots.faster(record, *faster, step=step)
+            files = [plots.save(figure, out / f"faster-{faster[0]}-{faster[1]}.png")]
+        else:
+            files = plots.save_all(record, out)
     except OSError as error:
         raise UsageError(f"cannot write plots: {error.strerror or error}: {error.filename}; give another --out.") from error
     emit({"files": [str(path) for path in files]}) if json else say(*map(str, files))

@@ -17,27 +17,38 @@ try:
 except ImportError as error:
     raise ImportError("plots need matplotlib: pip install 'poptrain[plots]'") from error
 
+from matplotlib.figure import Figure
+
 from poptrain.plots.comparison import comparison
+from poptrain.plots.faster import faster
 from poptrain.plots.hparams import hparams
 from poptrain.plots.lineage import lineage
+from poptrain.plots.schedules import schedules
 from poptrain.plots.score import score
 from poptrain.plots.spread import spread
+from poptrain.plots.subpopulations import subpopulations
 from poptrain.plots.time import time
 from poptrain.record import Record
+from poptrain.views.subpopulations import sizes_of
 
 FIGURES = {"score": score, "hparams": hparams, "lineage": lineage, "spread": spread, "time": time}
 
-__all__ = ["FIGURES", "comparison", "hparams", "lineage", "save_all", "score", "spread", "time"]
+__all__ = [
+    "FIGURES", "comparison", "faster", "hparams", "lineage", "save", "save_all", "schedules", "score", "spread", "subpopulations",
+    "time",
+]  # fmt: skip
 
 
 def save_all(record: Record, directory: str | Path) -> list[Path]:
     """Draws every figure into a directory as PNG and returns the paths; the directory is made."""
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name, draw in FIGURES.items():
-        paths.append(directory / f"{name}.png")
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name in a script that the font lacks
-            draw(record).savefig(paths[-1], format="png")
-    return paths
+    drawn = {**FIGURES, **({"subpopulations": subpopulations} if sizes_of(record) else {})}
+    return [save(draw(record), Path(directory) / f"{name}.png") for name, draw in drawn.items()]
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Writes a figure as PNG and returns the path; its directory is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name in a script that the font lacks
+        figure.savefig(path, format="png")
+    return path

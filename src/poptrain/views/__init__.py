@@ -12,6 +12,7 @@
 from poptrain.views.comparison import Comparison, Method, Outcome, Pair, Point, Reported, compare
 from poptrain.views.curves import Curve, Curves, Mark, SeatCurve, curves
 from poptrain.views.exploits import Exploit
+from poptrain.views.faster import Faster, Piece, faster
 from poptrain.views.gauges import Diversity, Gauges, gauges
 from poptrain.views.lineage import Ancestor, Common, Lineage, lineage
 from poptrain.views.overhead import LineTime, MemberTime, Overhead, overhead
@@ -19,14 +20,15 @@ from poptrain.views.schedule import Schedule, Segment, schedule, schedule_from, 
 from poptrain.views.spread import Generation, Spread, spread
 from poptrain.views.status import Best, Member, Status, status
 from poptrain.views.strict import as_json, dumps
+from poptrain.views.subpopulations import HandOver, Quantiles, Subpopulation, Subpopulations, subpopulations
 from poptrain.views.suggestions import Suggestion, suggestions
 from poptrain.views.text import clean, short, span
 from poptrain.views.writer import Writer
 
 __all__ = [
-    "Ancestor", "Best", "Common", "Comparison", "Curve", "Curves", "Diversity", "Exploit", "Gauges", "Generation", "LineTime",
-    "Lineage", "Mark", "Member", "MemberTime", "Method", "Outcome", "Overhead", "Pair", "Point", "Reported", "Schedule",
-    "SeatCurve", "Segment", "Spread", "Status", "Suggestion", "Writer", "as_json", "clean", "compare", "curves", "dumps",
-    "gauges", "lineage", "overhead", "schedule", "schedule_from", "schedules", "short", "span", "spread", "status",
-    "suggestions",
+    "Ancestor", "Best", "Common", "Comparison", "Curve", "Curves", "Diversity", "Exploit", "Faster", "Gauges", "Generation",
+    "HandOver", "LineTime", "Lineage", "Mark", "Member", "MemberTime", "Method", "Outcome", "Overhead", "Pair", "Piece",
+    "Point", "Quantiles", "Reported", "Schedule", "SeatCurve", "Segment", "Spread", "Status", "Subpopulation", "Subpopulations",
+    "Suggestion", "Writer", "as_json", "clean", "compare", "curves", "dumps", "faster", "gauges", "lineage", "overhead",
+    "schedule", "schedule_from", "schedules", "short", "span", "spread", "status", "subpopulations", "suggestions",
 ]  # fmt: skip
