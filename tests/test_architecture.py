@@ -48,7 +48,9 @@ MAY_IMPORT = {
     "opening": DISK | {"describe", "experiment", "trainable"},
     "replay": DISK | {"algorithms", "parts", "stop", "experiment", "outcome", "run", "views"},
     "recompute": DISK,
-    "verify": DISK | {"describe", "experiment", "opening", "recompute", "replay"},
+    "verdict": set(),
+    "verify": DISK | {"describe", "experiment", "opening", "recompute", "replay", "verdict"},
+    "preflight": DISK | {"executors", "experiment", "preflight", "trainable", "verdict"},
     "run": DISK
     | {"garbage", "executors", "stop", "experiment", "opening", "outcome", "signals", "sinks", "trainable", "tracebacks"},
 }

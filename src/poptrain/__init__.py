@@ -37,17 +37,20 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Choice", "Complement", "Experiment", "History", "Int", "LogInt", "LogUniform", "Lost", "Ordinal", "PoptrainError",
-    "Result", "Run", "Space", "Task", "Trainable", "Uniform", "UsageError", "additive", "any_of", "errors", "executors",
-    "fire_pbt", "generations", "grid_search", "jax_trainable", "nested", "open_run", "optuna_search", "pb2", "pb2_mix",
-    "pb2_mult", "pbt", "perturb", "random_search", "rank", "replay", "resample", "resume", "rng", "run", "schedule_replay",
-    "score", "seconds", "steps", "tournament", "truncation", "verify", "welch",
+    "Result", "Run", "Space", "Task", "Trainable", "Uniform", "UsageError", "additive", "any_of", "check", "errors",
+    "executors", "fire_pbt", "generations", "grid_search", "jax_trainable", "nested", "open_run", "optuna_search", "pb2",
+    "pb2_mix", "pb2_mult", "pbt", "perturb", "random_search", "rank", "replay", "resample", "resume", "rng", "run",
+    "schedule_replay", "score", "seconds", "steps", "tournament", "truncation", "verify", "welch",
 ]  # fmt: skip
 
+_LATER = {"check": "preflight"}  # names whose modules are loaded when they are first asked for
 _MODULES = ("executors", "views", "plots", "report", "rl", "sinks", "statistics", "testing")
 
 
 def __getattr__(name: str) -> Any:
     """Imports the larger parts of the package when they are first named: ``pt.executors``, ``pt.views``, ``pt.rl`` …"""
+    if name in _LATER:
+        return getattr(import_module(f"poptrain.{_LATER[name]}"), name)
     if name in _MODULES:
         return import_module(f"poptrain.{name}")
     raise AttributeError(f"module 'poptrain' has no attribute {name!r}.{did_you_mean(name, [*__all__, *_MODULES])}")

@@ -205,6 +205,10 @@ class Store:
         """True if the checkpoint holds files of a trainable class: `path`, not `read`."""
         return "carry" not in self._manifest(ref)
 
+    def hashes(self, ref: str) -> dict[str, str]:
+        """Returns the SHA-256 of every file of a checkpoint, by name."""
+        return {name: file["sha256"] for name, file in self._manifest(ref)["files"].items()}
+
     def verify(self, ref: str) -> bool:
         """True if every byte of the checkpoint is as it was committed."""
         return self.damage(ref) is None

@@ -23,15 +23,7 @@ from poptrain.recompute import Finding, Trace, Walk, walk
 from poptrain.record import segment_name
 from poptrain.replay import rebuilt
 from poptrain.space.described import described
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was verified, or could not be."""
-
-    name: str  # log, experiment, facts, decisions or checkpoints
-    state: str  # "ok", "failed" or "skipped"
-    text: str  # one sentence
+from poptrain.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -39,8 +31,8 @@ class Verification:
     """What `verify` found."""
 
     directory: str
-    ok: bool  # nothing failed; something may have been skipped
-    checks: tuple[Check, ...]
+    ok: bool  # nothing failed; something may be unclear
+    checks: tuple[Verdict, ...]  # log, experiment, facts, decisions, checkpoints
     first: Finding | None  # the first difference, in the order of the checks
     lines: int
     decisions: int  # recomputed
@@ -95,17 +87,17 @@ class _Report:
 
     def __init__(self, trace: Trace):
         self.trace = trace
-        self.checks: list[Check] = []
+        self.checks: list[Verdict] = []
         self.notes: list[str] = []
         self.first: Finding | None = None
         self.hashed = 0
 
     def add(self, name: str, failed: Finding | str | None, fine: str) -> None:
         if failed is None:
-            self.checks.append(Check(name, "ok", fine))
+            self.checks.append(Verdict(name, "ok", fine))
             return
         finding = Finding(None, "", None, name, None, None, failed) if isinstance(failed, str) else failed
-        self.checks.append(Check(name, "failed", finding.text))
+        self.checks.append(Verdict(name, "failed", finding.text))
         self.first = self.first or finding
 
     def log(self, damage: str | None) -> None:
@@ -135,7 +127,7 @@ class _Report:
     def decisions(self, found: Walk, algorithm: Any) -> None:
         if algorithm is None:
             text = "the decisions were not recomputed: that needs the experiment"
-            self.checks.append(Check("decisions", "skipped", text))
+            self.checks.append(Verdict("decisions", "unclear", text))
             return
         failed = found.difference
         if failed is not None and found.differing > 1:

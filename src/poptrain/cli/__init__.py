@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from poptrain.cli.app import app
+from poptrain.cli.check import check
 from poptrain.cli.compare import compare
 from poptrain.cli.export import export
 from poptrain.cli.lineage import lineage
@@ -21,7 +22,7 @@ from poptrain.cli.schedule import schedule
 from poptrain.cli.status import status
 from poptrain.cli.verify import verify
 
-for verb in (run, resume, status, lineage, schedule, replay, verify, compare, plot, report, export):
+for verb in (run, check, resume, status, lineage, schedule, replay, verify, compare, plot, report, export):
     app.command(verb.__name__)(verb)
 
 __all__ = ["app", "main"]

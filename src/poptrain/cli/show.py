@@ -16,6 +16,7 @@ from rich.text import Text
 
 from poptrain.errors import UsageError
 from poptrain.record import Record, exists, read
+from poptrain.verdict import Verdict
 from poptrain.views import Exploit, Member, Status, Suggestion, clean, dumps, short, span
 
 PIPED = 200  # columns of output that no terminal limits
@@ -24,6 +25,7 @@ Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The directory of
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 TaskId = Annotated[int | None, typer.Option("--task", metavar="N", help="A task other than that of the best result.")]
 
+_VERDICT = {"ok": "green", "failed": "bold red", "unclear": "yellow"}
 _STATE = {"running": "bold green", "finished": "bold green", "suspended": "bold yellow", "interrupted": "bold yellow",
           "failed": "bold red", "training": "", "waiting": "dim"}  # fmt: skip
 
@@ -64,6 +66,14 @@ def say(*lines: Any, to: Console | None = None) -> None:
     out = console() if to is None else to
     for line in lines:
         out.print(Text(clean(line)) if isinstance(line, str) else line, soft_wrap=isinstance(line, (str, Text)))
+
+
+def verdicts(found: Sequence[Verdict]) -> None:
+    """Prints verdicts, one a line."""
+    out = console()
+    for verdict in found:
+        line = Text(f"{verdict.state.upper() if verdict.state == 'failed' else verdict.state:8s}", _VERDICT[verdict.state])
+        say(line.append(f" {clean(verdict.name)}: {clean(verdict.text)}", ""), to=out)
 
 
 def settings(hparams: Mapping[str, Any]) -> str:

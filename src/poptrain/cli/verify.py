@@ -11,14 +11,12 @@ import typer
 
 from poptrain import verify as verified
 from poptrain.cli import start
-from poptrain.cli.show import Directory, Json, emit, say
+from poptrain.cli.show import Directory, Json, emit, say, verdicts
 from poptrain.errors import LogDamaged, UsageError
 from poptrain.experiment import Experiment
 from poptrain.record import Record, exists, read
 from poptrain.replay import rebuilt
-from poptrain.verify import Check, Verification
-
-_MARKS = {"ok": "ok     ", "failed": "FAILED ", "skipped": "skipped"}
+from poptrain.verify import Verification
 
 
 def verify(
@@ -35,7 +33,7 @@ def verify(
     loaded, why = _experiment(directory, experiment, log_only)
     found = verified(directory, loaded)
     if why:
-        checks = tuple(Check(c.name, c.state, f"{c.text}: {why}") if c.state == "skipped" else c for c in found.checks)
+        checks = tuple(replace(each, text=f"{each.text}: {why}") if each.state == "unclear" else each for each in found.checks)
         found = replace(found, checks=checks)
     emit(found) if json else _show(found)
     if not found.ok:
@@ -63,7 +61,7 @@ def _experiment(directory: Path, file: Path | None, log_only: bool) -> tuple[Exp
 
 
 def _show(found: Verification) -> None:
-    say(*(f"{_MARKS[check.state]}  {check.name}: {check.text}" for check in found.checks))
+    verdicts(found.checks)
     say(*(f"note: {note}" for note in found.notes))
     done = [check.name for check in found.checks if check.state == "ok"]
     say(f"verified: {', '.join(done) or 'nothing'}" if found.ok else "this run is not what its log says")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -92,22 +91,9 @@ def check_trainable(trainable: Any, hparams: Mapping[str, Any], *, steps: int = 
     """Raises an AssertionError unless save → load → continue equals to continue, for the given hyperparameters.
 
     A trainable that fails this loses something in its checkpoint (optimiser moments, a normaliser, a position in the data),
-    and every clone and every resumed member silently trains on without it.
+    and every clone and every resumed member silently trains on without it. `poptrain.check` looks at a whole experiment.
     """
-    from poptrain.checkpoints import Store
-    from poptrain.core import Task
-    from poptrain.executors.forms import form_of
-    from poptrain.trainable import as_trainable
+    from poptrain.preflight import verdict_of
 
-    form = form_of(as_trainable(trainable))
-    with tempfile.TemporaryDirectory() as folder:
-        store = Store(Path(folder))
-        task = Task(0, 0, hparams, None, steps, seed)
-        state, _ = form.train(form.fresh(hparams, seed), hparams, steps, seed)
-        ref = form.save(store, "check", state, task, steps)
-        _, straight = form.train(state, hparams, steps, seed + 1)
-        _, restored = form.train(form.load(store, ref, hparams, seed), hparams, steps, seed + 1)
-    a, b = float(straight[metric]), float(restored[metric])
-    assert a == b or (a != a and b != b), (
-        f"save → load → continue gave {metric}={b!r}, continuing gave {a!r}: the checkpoint does not hold all of the state."
-    )
+    verdict = verdict_of(trainable, hparams, steps, metric, seed)
+    assert verdict.state != "failed", verdict.text

@@ -1,0 +1,186 @@
+"""The preflight: in a minute, what would otherwise be found out after a day. See `check`."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from poptrain import clock, executors
+from poptrain.core import History, Hparams
+from poptrain.errors import UsageError
+from poptrain.experiment import Experiment
+from poptrain.preflight import estimate as estimates
+from poptrain.preflight import metric
+from poptrain.preflight.effects import Effects
+from poptrain.preflight.estimate import Estimate
+from poptrain.preflight.lab import Job, Lab, Probe
+from poptrain.preflight.roundtrip import RoundTrip
+from poptrain.rng import rng, task_seed
+from poptrain.verdict import Verdict
+
+MEMBERS = 3  # configurations that are trained
+SEGMENTS = 4  # that each is trained, one after another
+SHARE = 0.5  # of the time that the planned probes may take, by the first measurement
+
+__all__ = ["Estimate", "Preflight", "check"]
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What `check` found."""
+
+    ok: bool  # nothing failed; something may be unclear
+    checks: tuple[Verdict, ...]
+    estimate: Estimate | None  # None: nothing was trained without an error
+    steps: int  # that one probe trained
+    interval: int | None  # that a task of the algorithm trains; None: it is a length of time
+    seconds: float  # that the preflight took
+
+
+def check(experiment: Experiment, *, seconds: float = 60.0, directory: str | Path = "runs") -> Preflight:
+    """Returns what is wrong with an experiment, before it is run.
+
+    A few members are trained for a few segments, saved, loaded, cloned and trained again, with other hyperparameters one by
+    one. Nothing is kept.
+
+    Args:
+        experiment: as for ``poptrain run``; its algorithm draws the first configurations.
+        seconds: after which nothing new is begun; what could not be checked is unclear then.
+        directory: where the run would be, for the space on its disk.
+
+    Raises:
+        UsageError: the trainable does not fit the executor, or returns no score.
+
+    >>> import poptrain as pt
+    >>> space = pt.Space(lr=pt.LogUniform(1e-3, 1e-1))
+    >>> experiment = pt.Experiment(pt.pbt(space, population=4, interval=5), pt.testing.quadratic, stop=pt.steps(20))
+    >>> found = pt.check(experiment)
+    >>> found.ok, sorted({verdict.state for verdict in found.checks})
+    (True, ['ok'])
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds < float("inf"):
+        raise UsageError(f"check: seconds={seconds!r}, expected a finite number above 0.")
+    executors.resolve(experiment.executor, experiment.trainable)
+    space = experiment.algorithm.space
+    lanes = max(MEMBERS, 1 + len(space.names))
+    with tempfile.TemporaryDirectory(prefix="poptrain-check-") as folder:
+        lab = Lab(experiment.trainable, experiment.metric, Path(folder), static=space.static_names, executor=experiment.executor,
+                  lanes=lanes)  # fmt: skip
+        try:
+            return _Flight(experiment, lab, float(seconds), Path(directory)).fly()
+        finally:
+            lab.close()
+
+
+class _Flight:
+    """One preflight."""
+
+    def __init__(self, experiment: Experiment, lab: Lab, limit: float, directory: Path):
+        self.experiment, self.lab, self.limit, self.directory = experiment, lab, limit, directory
+        self.space = experiment.algorithm.space
+        self.began = clock.monotonic()
+        self.checks: list[Verdict] = []
+        self.seeds = iter(range(1 << 30))
+
+    def out_of_time(self) -> bool:
+        return clock.monotonic() - self.began >= self.limit
+
+    def fly(self) -> Preflight:
+        configurations, interval = self._first()
+        steps, per_step = self._scale(configurations[0], interval)
+        curves: list[list[Probe]] = [[] for _ in configurations]
+        for segment in range(SEGMENTS):
+            if segment and self.out_of_time():
+                break
+            jobs = [
+                Job(h, steps, self._seed(), *((curve[-1], curve[-1].task.member) if curve else ()))
+                for h, curve in zip(configurations, curves, strict=True)
+            ]
+            for curve, probe in zip(curves, self.lab.train(jobs), strict=True):
+                curve.append(probe)
+        self._metric(curves, interval is not None and steps >= interval)
+        healthy = [curve for curve in curves if curve[0].ok]
+        if healthy:
+            self._state(healthy)
+        times = [probe.seconds / steps for curve in healthy for probe in curve[1:] if probe.ok]
+        return self._landed(healthy, min(times, default=per_step), steps, interval)
+
+    def _metric(self, curves: list[list[Probe]], whole: bool) -> None:
+        about = self.experiment
+        self.checks.append(metric.finite(curves))
+        if all(not curve[0].ok for curve in curves):
+            return
+        self.checks += [metric.moving(curves, whole), metric.direction(curves, about.metric, about.mode)]
+
+    def _state(self, curves: list[list[Probe]]) -> None:
+        """Checks what a checkpoint holds and what a hyperparameter does."""
+        on = [curve for curve in curves if len(curve) > 1]
+        if self.out_of_time() or not on:
+            late = "there was no time; give it more seconds"
+            self.checks += [Verdict(name, "unclear", late) for name in ("deterministic", "save and load", "hyperparameters")]
+            return
+        trip = RoundTrip(self.lab, [curve[0] for curve in on], [curve[1] for curve in on])
+        self.checks += [trip.deterministic(), trip.saved()]
+        effects = Effects(self.lab, self.space, [curve[0] for curve in on], trip.repeats, self.out_of_time)
+        self.checks += effects.verdicts()
+
+    def _landed(self, curves: list[list[Probe]], per_step: float, steps: int, interval: int | None) -> Preflight:
+        found = None
+        if curves:
+            found = estimates.estimated(self.experiment, per_step, self.lab.bytes(curves[0][0]), self.directory)
+            self.checks.append(estimates.disk(found))
+        fine = all(verdict.state != "failed" for verdict in self.checks)
+        return Preflight(fine, tuple(self.checks), found, steps, interval, clock.monotonic() - self.began)
+
+    # -- what is trained, and for how long --------------------------------------------------------------------------------
+
+    def _first(self) -> tuple[list[Hparams], int | None]:
+        """Returns configurations as the algorithm draws its first ones, and the steps of its first task that trains."""
+        algorithm, about = self.experiment.algorithm, self.experiment
+        history = History(about.seed, about.budget, about.sign)
+        tasks = algorithm.ask(history)
+        found = [dict(task.hparams) for task in tasks[:MEMBERS]]
+        for index in range(len(found), MEMBERS):
+            found.append(self.space.sample(rng(about.seed, "check", index)))
+        interval = getattr(algorithm, "interval", None)
+        if not isinstance(interval, int) or isinstance(interval, bool):
+            timed = any("seconds" in task.tags for task in tasks)
+            interval = None if timed else max((task.steps for task in tasks), default=1)
+        return found, interval if interval is None or about.budget is None else max(min(interval, about.budget), 1)
+
+    def _scale(self, hparams: Hparams, interval: int | None) -> tuple[int, float]:
+        """Returns the steps of one probe: the interval, or as much of it as leaves time for all of them; and seconds a step."""
+        steps = 1 if interval is None else max(1, interval // 50)
+        probe = self.lab.train([Job(hparams, steps, self._seed())])[0]
+        per_step = probe.seconds / steps
+        if probe.ok:  # the first may have compiled
+            probe = self.lab.train([replace(Job(hparams, steps, self._seed()), parent=probe, member=probe.task.member)])[0]
+            per_step = min(per_step, probe.seconds / steps)
+        longest = interval or 100
+        left = max(self.limit - (clock.monotonic() - self.began), 0.0)
+        afford = int(SHARE * left / max(per_step * self._probes(), 1e-12))
+        return max(min(longest, afford), min(steps, longest)), per_step
+
+    def _probes(self) -> int:
+        """Returns how many probes are planned: the curves, the round trips, and two segments for every hyperparameter."""
+        each = 4 if isinstance(self.lab.trainable, type) else 2
+        return MEMBERS * (SEGMENTS + 3) + each * (len(self.space.names) + 1)
+
+    def _seed(self) -> int:
+        return task_seed(self.experiment.seed, next(self.seeds))
+
+
+def verdict_of(trainable: Any, hparams: Hparams, steps: int, metric_name: str, seed: int) -> Verdict:
+    """Returns whether a trainable's checkpoint holds all of its state: the round trip alone, for one configuration."""
+    with tempfile.TemporaryDirectory(prefix="poptrain-check-") as folder:
+        lab = Lab(trainable, metric_name, Path(folder))
+        try:
+            first = lab.train([Job(hparams, steps, seed)])
+            if not first[0].ok:
+                return Verdict("save and load", "failed", f"training raised an error: {first[0].result.error}")
+            straight = lab.train([Job(hparams, steps, seed + 1, first[0], first[0].task.member)])
+            return RoundTrip(lab, first, straight).saved()
+        finally:
+            lab.close()

@@ -1,0 +1,155 @@
+"""Does save → load → continue equal to continue; and if not, is the checkpoint to blame, or does training never repeat?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from math import isfinite
+
+import numpy as np
+
+from poptrain.preflight.lab import Job, Lab, Probe, equal
+from poptrain.verdict import Verdict
+
+ROUNDING = 1e-5  # relative: what the order of a sum may change
+OUTSIDE = 4.0  # so many standard deviations beyond what repetition changes is no accident
+LOADS = 4  # from one checkpoint, when training does not repeat itself
+
+
+class RoundTrip:
+    """The verdicts, and the probes that later checks compare with.
+
+    Args:
+        first: fresh members, trained for some steps by the warm executor.
+        straight: the same members, one segment further, without a load.
+    """
+
+    def __init__(self, lab: Lab, first: Sequence[Probe], straight: Sequence[Probe]):
+        self.lab = lab
+        self.first, self.straight = first, straight
+        fresh = [Job(p.task.hparams, p.task.steps, p.task.seed) for p in first]
+        self.again = lab.train(fresh, cold=True)
+        on = [replace(_job(s), parent=a, member=a.task.member) for s, a in zip(straight, self.again, strict=True)]
+        self.repeated = lab.train(on, cold=True)
+        self.loaded = lab.train(self._loads(0), cold=True)
+
+    def _loads(self, shift: int) -> list[Job]:
+        """Returns the continuation of every member from its checkpoint; `shift` changes the seed."""
+        pairs = zip(self.straight, self.first, strict=True)
+        return [replace(_job(s), parent=f, seed=(s.task.seed + shift) % 2**32) for s, f in pairs]
+
+    @property
+    def _twice(self) -> list[tuple[Probe, Probe]]:
+        """What was trained twice, from nothing, with the same seeds."""
+        return [*zip(self.first, self.again, strict=True), *zip(self.straight, self.repeated, strict=True)]
+
+    @cached_property
+    def clocks(self) -> frozenset[str]:
+        """Metrics that are another number every time, and do not count where the score repeats itself: times, speeds."""
+        pairs = [(a.result.metrics, b.result.metrics) for a, b in self._twice]
+        return frozenset(name for a, b in pairs for name in a if name in b and _relative(a[name], b[name]))
+
+    @property
+    def repeats(self) -> bool:
+        """True if the same seeds gave the same scores twice."""
+        return all(self._same(a, b) for a, b in self._twice)
+
+    def _same(self, a: Probe, b: Probe) -> bool:
+        return a.told(self.clocks) == b.told(self.clocks)
+
+    def deterministic(self) -> Verdict:
+        """Returns whether training repeats itself."""
+        if self.repeats:
+            return Verdict("deterministic", "ok", "the same seeds gave the same scores twice, bit for bit")
+        far = max(self._distance(a, b) for a, b in self._twice)
+        if far <= ROUNDING:
+            return Verdict("deterministic", "ok", f"the same seeds gave the same scores twice, to a relative {far:.1g}")
+        text = (
+            f"the same seeds gave scores that differ by a relative {far:.2g}, so that no run can be repeated exactly: draw all "
+            "randomness from the seed that the trainable is given"
+        )
+        return Verdict("deterministic", "unclear", text)
+
+    def saved(self) -> Verdict:
+        """Returns whether a loaded member goes on as one that was never away."""
+        pairs = list(zip(self.straight, self.loaded, strict=True))
+        if errors := [b.result.error for a, b in pairs if a.ok and not b.ok]:
+            return self._verdict("failed", f"a member that was loaded cannot go on: {errors[0]}")
+        if all(self._same(a, b) for a, b in pairs):
+            return self._states(pairs)
+        far = max(self._distance(a, b) for a, b in pairs)
+        if far <= ROUNDING:
+            return self._verdict("ok", f"save → load → continue equals continue to a relative {far:.1g}, not to the bit")
+        if self.repeats:
+            return self._verdict("failed", f"{self._lost(far)}.{self._hint()}")
+        return self._among_noise(far)
+
+    def _states(self, pairs: Sequence[tuple[Probe, Probe]]) -> Verdict:
+        """Returns the verdict where scores are equal: what is saved next should be equal too."""
+        for (a, b), c in zip(pairs, self.repeated, strict=True):
+            if not (a.ok and c.ok and self._same(a, c)):
+                continue
+            state = self.lab.state(a)
+            if equal(state, self.lab.state(c)) and not equal(state, self.lab.state(b)):
+                text = (
+                    "save → load → continue gives the same scores so far, but what is saved next differs: the checkpoint "
+                    "does not hold all of the state, or load does not take all of it over"
+                )
+                return self._verdict("failed", text)
+        return self._verdict("ok", "save → load → continue equals continue, bit for bit")
+
+    def _among_noise(self, far: float) -> Verdict:
+        """Returns the verdict where training does not repeat itself: do loaded members differ from each other as much?"""
+        loads = [self.loaded, *(self.lab.train(self._loads(0), cold=True) for _ in range(LOADS - 1))]
+        beyond = []
+        for index, probe in enumerate(self.straight):
+            scores = np.array([found[index].result.score for found in loads])
+            if isfinite(probe.result.score) and np.isfinite(scores).all():
+                spread = max(float(scores.std(ddof=1)), 1e-12 * abs(probe.result.score), 1e-300)
+                beyond.append(abs(probe.result.score - float(scores.mean())) / spread)
+        times = float(np.median(beyond)) if beyond else 0.0
+        if times > OUTSIDE:
+            return self._verdict("failed", f"{self._lost(far)}, {times:.0f} times what repetition changes.")
+        text = f"after a load scores differ by a relative {far:.2g}, no more than repetition changes: training is not exact"
+        return self._verdict("unclear", text)
+
+    def _verdict(self, state: str, text: str) -> Verdict:
+        return Verdict("save and load", state, text)
+
+    def _lost(self, far: float) -> str:
+        worst = max(zip(self.straight, self.loaded, strict=True), key=lambda pair: self._distance(*pair))
+        a, b = (probe.result.score for probe in worst)
+        what = f"gave {b!r}, continuing gave {a!r}" if a != b else f"changed the metrics by a relative {far:.2g}"
+        return f"save → load → continue {what}: the checkpoint does not hold all of the state"
+
+    def _hint(self) -> str:
+        """Returns what is probably missing from the checkpoint."""
+        if not isinstance(self.lab.trainable, type):
+            return " Something outside the carry changes the training: a global, or an attribute of the trainable."
+        others = self.lab.train(self._loads(1), cold=True)  # a generator that is not saved begins anew with the object's seed
+        if not all(self._same(a, b) for a, b in zip(self.loaded, others, strict=True)):
+            return " It depends on the seed that the object is made with: save and load its random generator."
+        return " It is not the random generator: look for the optimiser's moments, a step counter, a normaliser, an iterator."
+
+    def _distance(self, a: Probe, b: Probe) -> float:
+        """Returns how far apart the results of two probes are, relative to their size; 0 if they are equal."""
+        if self._same(a, b):
+            return 0.0
+        x, y = a.result, b.result
+        names = (x.metrics.keys() & y.metrics.keys()) - self.clocks
+        pairs = [(x.score, y.score), *((x.metrics[name], y.metrics[name]) for name in names)]
+        far = [_relative(*pair) for pair in pairs]
+        return max(far) or float("inf")  # another curve, or other metrics
+
+
+def _job(probe: Probe) -> Job:
+    return Job(probe.task.hparams, probe.task.steps, probe.task.seed)
+
+
+def _relative(x: float, y: float) -> float:
+    if x == y or (x != x and y != y):
+        return 0.0
+    if not (isfinite(x) and isfinite(y)):
+        return float("inf")
+    return abs(x - y) / max(abs(x), abs(y))
