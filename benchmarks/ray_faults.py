@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import poptrain as pt
 from benchmarks import ray_toys as toys
@@ -49,9 +50,11 @@ class Stage:
         small = {"object_store_memory": 100 << 20, "include_dashboard": False}
         self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small})
         self.nodes = [self.add() for _ in range(workers)]
+        self.cluster.wait_for_nodes()
 
     def add(self) -> Any:
-        return self.cluster.add_node(num_cpus=2, object_store_memory=100 << 20)
+        with mock.patch("signal.signal"):  # it may be called from a thread, where Ray cannot set its handlers
+            return self.cluster.add_node(wait=False, num_cpus=2, object_store_memory=100 << 20)
 
     @property
     def address(self) -> str:

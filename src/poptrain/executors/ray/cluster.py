@@ -6,7 +6,7 @@ import math
 import os
 import uuid
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,6 +89,19 @@ def _leaving() -> set[str]:
         return set(_state.get_draining_nodes())
     except AttributeError:  # not told by this version of Ray: such a node is noticed when it is gone
         return set()
+
+
+def interruptible(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Returns what a function of Ray returns; an interrupt that a signal handler raises inside comes out as itself.
+
+    Ray's compiled code would wrap it in a SystemError, and what waits for the interrupt would not know it.
+    """
+    try:
+        return call(*args, **options)
+    except SystemError as error:
+        if error.__cause__ is not None and not isinstance(error.__cause__, Exception):
+            raise error.__cause__ from None
+        raise
 
 
 def gone(why: BaseException | str) -> Suspended:

@@ -89,7 +89,7 @@ class Crew:
         for slot in list(self.slots):
             if slot.node is not None and slot.node not in staying:
                 slot.leaving = True
-                if slot.call is None:
+                if slot.call is None and not slot.orders:
                     self.drop(slot)
         self.grow()
         self._check_served()

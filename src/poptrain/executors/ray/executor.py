@@ -30,6 +30,7 @@ from poptrain.executors.ray.plan import at_home, plan
 from poptrain.executors.ray.slot import Order, Slot
 
 CALL_SECONDS = 0.02  # short tasks are sent several in a call that takes about this long
+DOUBT = 60.0  # seconds in which Ray finds out what became of a worker that cannot be reached
 MOVES = 10  # how often a task may lose its node before that is taken for its own doing
 
 
@@ -139,14 +140,16 @@ class RayExecutor:
         """Gives out what can be, then waits for something to happen and deals with it."""
         self._crew.look()
         self._assign()
+        for slot in self._crew.slots:
+            slot.ask()
         calls = {slot.call: slot for slot in self._crew.slots if slot.call is not None}
         if not calls:
             clock.sleep(seconds)
             return
         try:
-            ready, _ = ray.wait(list(calls), num_returns=1, timeout=seconds)
+            ready, _ = cluster.interruptible(ray.wait, list(calls), num_returns=1, timeout=seconds)
             if ready and len(calls) > 1:
-                ready, _ = ray.wait(list(calls), num_returns=len(calls), timeout=0)
+                ready, _ = cluster.interruptible(ray.wait, list(calls), num_returns=len(calls), timeout=0)
         except ray.exceptions.RayError as error:
             raise cluster.gone(error) from error
         for call in ready:
@@ -157,6 +160,7 @@ class RayExecutor:
         """Returns how long nothing need be done unless something happens."""
         now, limit = clock.monotonic(), self._config.timeout
         times = [order.after for order in self._queue if order.after > now]
+        times += [slot.ask_at for slot in self._crew.slots if slot.asked is not None and slot.call is None]
         if limit is not None:
             times += [slot.since + limit for slot in self._crew.slots if slot.orders]
         return max(0.0, min([LOOK, *(time - now for time in times)]))
@@ -217,11 +221,13 @@ class RayExecutor:
 
     def _heard(self, slot: Slot) -> None:
         try:
-            value = ray.get(slot.call)
+            value = cluster.interruptible(ray.get, slot.call)
         except ray.exceptions.RayError as error:
             self._lost(slot, error)
             return
-        if slot.asked:  # it lives, but whether it did its tasks is not known: they are done again, and it is not heard any more
+        if (
+            slot.asked is not None
+        ):  # it lives, but whether it did its tasks is not known: they are done again, and it is not heard any more
             self._lose(slot, Fate(Kind.WORKER, "could not be reached"))
         elif isinstance(value, Delivery):
             self._deliver(slot, value)
@@ -296,10 +302,9 @@ class RayExecutor:
     def _lost(self, slot: Slot, error: BaseException) -> None:
         """Deals with a call that brought an error instead of a result."""
         what = fate(error, slot.id, self._crew.on_a_living_node(slot))
-        if what.kind is Kind.UNKNOWN and not slot.asked:
-            slot.ask()
-        else:
-            self._lose(slot, what)
+        if what.kind is Kind.UNKNOWN and slot.doubt(DOUBT):
+            return
+        self._lose(slot, what)
 
     def _lose(self, slot: Slot, what: Fate) -> None:
         orders = slot.orders

@@ -48,7 +48,8 @@ class Slot:
     since: float = 0.0
     about: Ready | None = None  # None: it is being started
     leaving: bool = False  # it gets no more tasks
-    asked: bool = False  # `call` is not its tasks any more, but the question whether it lives
+    asked: float | None = None  # since when `call` is not its tasks any more, but the question whether it lives
+    ask_at: float = 0.0  # when it is asked again
     held: dict[int, int] = field(default_factory=dict)  # member -> its last task, whose state is in memory there
 
     @classmethod
@@ -73,7 +74,7 @@ class Slot:
 
     @property
     def free(self) -> bool:
-        return self.about is not None and self.call is None and not self.leaving
+        return self.about is not None and self.call is None and self.asked is None and not self.leaving
 
     def give(self, orders: Sequence[Order], carries: dict[str, Any]) -> None:
         """Sends tasks to an actor that is free, and what their checkpoints hold, where that need not be read."""
@@ -95,9 +96,17 @@ class Slot:
         """Returns the future of a carry that this actor holds."""
         return self.actor.hand.remote(ref)
 
+    def doubt(self, seconds: float) -> bool:
+        """Notes that the actor cannot be reached and is to be asked whether it lives; False after `seconds` of that."""
+        now = clock.monotonic()
+        self.asked = now if self.asked is None else self.asked
+        self.call, self.ask_at = None, now + 0.3
+        return now - self.asked < seconds
+
     def ask(self) -> None:
-        """Asks the actor whether it lives; the answer, or the error that comes instead, is final."""
-        self.asked, self.call = True, self.actor.lives.remote()
+        """Asks an actor that is in doubt whether it lives, when it is time to."""
+        if self.asked is not None and self.call is None and clock.monotonic() >= self.ask_at:
+            self.call = self.actor.lives.remote()
 
     def end(self) -> None:
         """Kills the actor, whatever it does."""
