@@ -84,6 +84,9 @@ class Trainer:
         """Returns what became of the tasks. `carries` are what the checkpoints `refs` hold, where that came along."""
         relay, results, error = self._relay, [], None
         relay.given = {ref: carry for ref, carry in zip(refs, carries, strict=True) if carry is not None}
+        for task, start in orders:  # before anybody trains on: a clone of a member that lives here is not read from disk
+            relay.take(start.parent, task.member)
+            relay.take(start.teacher, task.member)
         for task, _ in orders:
             relay.forget(task.member)
         try:

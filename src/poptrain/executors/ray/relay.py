@@ -55,10 +55,16 @@ class Shared:
 
     def handed(self, ref: str) -> Carry | None:
         """Returns the carry of a checkpoint if a member of this actor just left it behind, else None."""
-        for held, carry in self._held.values():
-            if held == ref:
-                return trees.copy(carry)
-        return None
+        carry = next((carry for held, carry in self._held.values() if held == ref), None)
+        return None if carry is None else trees.copy(carry)
+
+    def take(self, ref: str | None, member: int) -> None:
+        """Keeps a checkpoint for a task that is about to read it, if another member of this actor left it behind."""
+        held = self._held.get(member)
+        if ref is not None and ref not in self.given and (held is None or held[0] != ref):
+            carry = self.handed(ref)
+            if carry is not None:
+                self.given[ref] = carry
 
     def forget(self, member: int) -> None:
         """Is called before a member trains on: its training may change what it holds in place."""
@@ -106,6 +112,9 @@ class Parcels:
 
     def handed(self, ref: str) -> None:
         return None
+
+    def take(self, ref: str | None, member: int) -> None:
+        pass
 
     def forget(self, member: int) -> None:
         pass
