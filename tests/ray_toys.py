@@ -114,3 +114,20 @@ class Kill(tune.Callback):
                 2
             )  # Ray writes its state in a thread, and not atomically: a state file torn by the kill cannot be restored
             os._exit(9)
+
+
+class Climber:
+    """The same task as a poptrain class."""
+
+    def __init__(self, hp, seed):
+        self.x = 1.0
+
+    def train(self, hp, steps):
+        self.x, metrics = train(self.x, hp, steps, 0)
+        return metrics
+
+    def save(self, directory):
+        Path(directory, "x").write_text(repr(self.x))
+
+    def load(self, directory):
+        self.x = float(Path(directory, "x").read_text())

@@ -17,7 +17,7 @@ import ray_toys as toys  # noqa: E402
 from ray import tune  # noqa: E402
 
 import poptrain as pt  # noqa: E402
-from poptrain.integrations.ray_tune import poptrain_scheduler  # noqa: E402
+from poptrain.integrations.ray_tune import poptrain_scheduler, tune_trainable  # noqa: E402
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -205,3 +205,30 @@ def test_a_killed_experiment_is_restored_with_the_scheduler_where_it_was(kill, t
 def _lossy(carry, hp, steps, seed):
     x, metrics = toys.train(carry, hp, steps, seed)
     return x, {"loss": 1 - metrics["score"]}
+
+
+def test_one_class_serves_poptrain_and_ray_tune(tmp_path):
+    algorithm = pt.pbt(toys.SPACE, 2, interval=3, exploit=pt.truncation(0.5))
+    scheduler = poptrain_scheduler(algorithm)
+    fit(tune_trainable(toys.Climber), scheduler, tmp_path, trials=2, stop=9)
+    own = pt.run(algorithm, toys.Climber, stop=pt.steps(9))
+    assert decisions(scheduler.history) == decisions(own.history)
+
+
+def test_a_search_algorithm_and_a_limit_of_trials_are_refused_when_the_experiment_starts(tmp_path):
+    def refused(**config):
+        tune_config = tune.TuneConfig(metric="score", mode="max", num_samples=3, scheduler=scheduler(), **config)
+        run_config = tune.RunConfig(storage_path=str(tmp_path), name="refused", verbose=0)
+        with pytest.raises(Exception, match=r"remove (search_alg=RandomSearcher|it, members)"):
+            tune.Tuner(toys.Ascent, tune_config=tune_config, run_config=run_config).fit()
+
+    class RandomSearcher(tune.search.Searcher):
+        def suggest(self, trial_id):
+            return {"lr": 0.01}
+
+        def on_trial_complete(self, trial_id, result=None, error=False):
+            pass
+
+    scheduler = lambda: poptrain_scheduler(pt.pbt(toys.SPACE, 3, interval=3))  # noqa: E731
+    refused(max_concurrent_trials=2)
+    refused(search_alg=RandomSearcher())

@@ -62,7 +62,8 @@ def test_the_callback_applies_what_a_checkpoint_overwrote_and_reports_it(donor):
     child.stop()
 
 
-def test_the_example_trains_with_what_it_mutates(tmp_path):
+def test_the_example_trains_with_what_it_mutates(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where MLflow puts artifacts
     sys.path.insert(0, str(ROOT))
     from examples import rllib_ppo
 

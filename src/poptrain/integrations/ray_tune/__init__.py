@@ -16,6 +16,7 @@ except ImportError as error:
 
 from poptrain.integrations.ray_tune.api import poptrain_scheduler
 from poptrain.integrations.ray_tune.drop_in import PB2, PopulationBasedTraining
+from poptrain.integrations.ray_tune.member import tune_trainable
 from poptrain.integrations.ray_tune.scheduler import PoptrainScheduler
 
-__all__ = ["PB2", "PopulationBasedTraining", "PoptrainScheduler", "poptrain_scheduler"]
+__all__ = ["PB2", "PopulationBasedTraining", "PoptrainScheduler", "poptrain_scheduler", "tune_trainable"]

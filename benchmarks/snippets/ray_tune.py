@@ -1,0 +1,24 @@
+import torch
+from ray import tune
+
+import poptrain as pt
+from benchmarks.snippets.task import evaluate, make_model, train_one_epoch
+from poptrain.integrations.ray_tune import poptrain_scheduler, tune_trainable
+from poptrain.integrations.torch import TorchMember
+
+
+class Classifier(TorchMember):
+    def __init__(self, hp, seed):
+        self.model = make_model()
+        self.optimizer = torch.optim.SGD(self.model.parameters(), **hp)
+
+    def train(self, hp, steps):
+        train_one_epoch(self.model, self.optimizer)
+        return {"score": evaluate(self.model)}
+
+
+space = pt.Space(lr=pt.LogUniform(1e-4, 1e-1), momentum=pt.Uniform(0.8, 0.99))
+scheduler = poptrain_scheduler(pt.pbt(space, population=8, interval=5))
+config = tune.TuneConfig(metric="score", mode="max", num_samples=8, scheduler=scheduler, reuse_actors=True)
+run = tune.RunConfig(stop={"training_iteration": 20})
+tune.Tuner(tune_trainable(Classifier), tune_config=config, run_config=run).fit()
