@@ -387,25 +387,6 @@ def test_greedy_members_give_an_answer_at_any_time_and_fire_beats_pbt():
     assert np.median(best["fire"]) > np.median(best["pbt"]) + 0.1
 
 
-def test_members_and_evaluators_share_one_compiled_program():
-    jax = pytest.importorskip("jax")
-    traced = []
-
-    def train(m, hp, steps, key):
-        traced.append(m.shape)
-        curvature = jax.numpy.asarray(CURVATURE, "float32")
-        m = jax.lax.fori_loop(0, steps, lambda _, m: (1 - hp["lr"] * curvature) ** 2 * m + hp["lr"] ** 2 * 0.1 * curvature, m)
-        return m, {"score": -jax.numpy.log10(m @ curvature / 2)}
-
-    pair = pt.jax_trainable(lambda hp, key: jax.numpy.ones(4), train)
-    ended = pt.run(fire((4, 4), fraction=0.34), pair, stop=pt.generations(8), executor="vectorized", seed=2)
-    assert len(ended.history.heads()) == 11 and len(traced) <= 2, "idle evaluators cost no compilation"
-    assert ended.best.score == pytest.approx(run(fire((4, 4), fraction=0.34), 8, seed=2).best.score, rel=1e-4)
-
-
-# -- dying and going on -----------------------------------------------------------------------------------------------
-
-
 class Dies(BaseException):
     """The process is gone."""
 
