@@ -108,5 +108,5 @@ def problems(quick: bool = False) -> dict[str, Problem]:
         "drift": Problem("drift", DRIFT, drift, 1000, 50, seeds, lambda carry, seed: carry, "progress"),
         "greedy": Problem("greedy", fire_nqm.SPACE, greedy, fire_nqm.BUDGET, 300, seeds,
                           lambda carry, seed: float(fire_nqm.quality(carry)), "Q"),
-        "pendulum": Problem("pendulum", PENDULUM, policy, rounds * interval, interval, min(seeds, 5), judged, "return", True),
+        "pendulum": Problem("pendulum", PENDULUM, policy, rounds * interval, interval, seeds, judged, "return", True),
     }  # fmt: skip
