@@ -65,19 +65,21 @@ class Gauges:
         said = []
         if self.pressure:
             if self.share is not None:
-                said.append(f"Selection alone explains {100 * self.share:.0f} % of the gain in mean score "
-                            f"({short(self.selection, 3)} of {short(self.gain, 3)}); training brought the rest.")  # fmt: skip
+                part = f"{short(self.selection, 3)} of {short(self.gain, 3)}"
+                rest = "training brought the rest" if self.share <= 1 else "between the copies members lost"
+                said.append(f"Selection alone explains {100 * self.share:.0f} % of the gain in mean score ({part}); {rest}.")
             if self.explored:
-                even = " (no more than chance)" if self.explored_p is not None and self.explored_p > 0.05 else ""
+                word = "more" if 2 * self.explored_better > self.explored else "fewer"
+                chance = "no more than chance" if self.explored_p is None or self.explored_p > 0.05 else f"{word} than chance"
                 said.append(f"Explored values beat their donor's, from the same weights, in {self.explored_better:,} of "
-                            f"{self.explored:,} pairs{even}.")  # fmt: skip
+                            f"{self.explored:,} pairs ({chance}).")  # fmt: skip
             if self.persistence is not None:
                 said.append(f"{100 * self.pressure:.0f} % of the decisions replaced a member; the order of scores persists for "
                             f"an interval with rank correlation {self.persistence:.2f}.")  # fmt: skip
             said.append(self._descent())
         if self.ahead is not None:
-            way = "ahead of" if self.ahead > 0 else "behind" if self.ahead < 0 else "level with"
-            said.append(f"The best member is {short(abs(self.ahead), 3)} {way} the best of {self.controls} controls.")
+            way = "level with" if self.ahead == 0 else f"{short(abs(self.ahead), 3)} {'ahead of' if self.ahead > 0 else 'behind'}"
+            said.append(f"The best member is {way} the best of {self.controls} controls.")
         return tuple(said)
 
     def _descent(self) -> str:
