@@ -18,8 +18,9 @@ import numpy as np
 
 import poptrain as pt
 from benchmarks.common import figure, over
-from benchmarks.study import Cell, Study, ahead, main, scores
+from benchmarks.study import Cell, Study, ahead, main, plot, scores
 from examples.image_classification import FIRST, STEPS, accuracy, by_hand, greedy, network, replayed, space
+from poptrain import plots
 from poptrain._jax import jax
 
 SEEDS, REPLAYS, EVALS = 5, 8, 10
@@ -89,7 +90,30 @@ def figures(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     return out
 
 
+def draw(found: dict[str, list[dict[str, Any]]], path: Path) -> None:
+    """Draws the best score so far (bands over the experiments) and, in a second file, the schedules of the best."""
+    plot(found, path)
+    curves: dict[str, Any] = {}
+    peaks = [kept["schedule"][0][1]["lr"] for kept in found["random-22"]]  # λ of each experiment's best
+    if peaks:
+        peak = float(np.exp(np.mean(np.log(peaks))))
+        curves[f"by hand, λ = {peak:.2g}"] = lambda step: max(peak * float(by_hand(step)), 1e-4)
+    for cell, runs in found.items():
+        if runs and not cell.startswith("random"):
+            curves[cell] = [_schedule(kept) for kept in runs]
+    figure = plots.schedules(curves, "lr", STEPS, title="Schedules of the best of each experiment")
+    plots.save(figure, path.with_name("learned.png"))
+
+
+def _schedule(kept: dict[str, Any]) -> pt.views.Schedule:
+    starts = [start for start, _ in kept["schedule"]]
+    ends = [*starts[1:], kept["best_step"]]
+    pieces = zip(starts, ends, kept["schedule"], strict=True)
+    segments = tuple(pt.views.Segment(start, end, hparams, 0, 0) for start, end, (_, hparams) in pieces)
+    return pt.views.Schedule(0, 0, kept["best_step"], kept["validation"], "score", "max", segments)
+
+
 if __name__ == "__main__":
-    study = Study("schedules", cells(), start, judge, figures)
-    tiny = Study("schedules", [cell for cell in cells(1) if cell.name in ("fire-22",)], start, judge, figures)
+    study = Study("schedules", cells(), start, judge, figures, draw=draw)
+    tiny = Study("schedules", [cell for cell in cells(1) if cell.name == "fire-22"], start, judge, figures, draw=draw)
     main(study, tiny, __doc__.splitlines()[0])

@@ -53,6 +53,7 @@ class Study:
         judge: ``judge(run, seed) -> dict``: the reported score of a finished run (``"reported"``) and whatever else is kept.
         figures: ``figures(found) -> figures``: found[cell name] is a list of finished runs, by seed.
         told: ``told(run) -> dict``: what else is kept of every run.
+        draw: ``draw(found, path)``: the figure of the study; default `plot`.
         compact: keep one line a run in one file, instead of one file each; for many short runs.
     """
 
@@ -62,6 +63,7 @@ class Study:
     judge: Callable[[pt.Run, int], dict[str, Any]]
     figures: Callable[[dict[str, list[Finished]]], list[dict[str, Any]]]
     told: Callable[[pt.Run], dict[str, Any]] | None = None
+    draw: Callable[[dict[str, list[Finished]], Path], None] | None = None
     compact: bool = False
 
     def work(self, results: Path, scratch: Path, hours: float | None = None) -> None:
@@ -245,5 +247,5 @@ def finish(study: Study, results: Path, scratch: Path, options: Any) -> list[dic
         return []
     print(table(found), flush=True)
     if options.plot:
-        plot(found, results / f"{study.name}.png")
+        (study.draw or plot)(found, results / f"{study.name}.png")
     return study.figures(found)

@@ -103,13 +103,13 @@ def fresh(key: Any) -> dict[str, Any]:
         "kernels": [jax.random.normal(each, (9, CHANNELS, CHANNELS)) * width for each in keys[1:]],
         "biases": jnp.zeros((2 * BLOCKS + 1, CHANNELS)),
         "scales": jnp.zeros(BLOCKS),
-        "head": jnp.zeros((4 * CHANNELS, 10)),
+        "head": jnp.zeros((CHANNELS, 10)),
         "offset": jnp.zeros(10),
     }
 
 
 def logits(w: dict[str, Any], x: Any) -> Any:
-    """Returns the outputs (n, 10) for images (n, 64): a stem that halves the image, residual blocks, means over quadrants."""
+    """Returns the outputs (n, 10) for images (n, 64): a stem that halves the image, residual blocks, the mean over pixels."""
     pixels = BODY.shape[0]
     x = convolved(x, w["stem"], STEM) + jnp.tile(w["biases"][-1], pixels)
     for block in range(BLOCKS):
@@ -117,8 +117,7 @@ def logits(w: dict[str, Any], x: Any) -> Any:
         for layer in (2 * block, 2 * block + 1):
             y = convolved(jax.nn.relu(y), w["kernels"][layer], BODY) + jnp.tile(w["biases"][layer], pixels)
         x = x + w["scales"][block] * y
-    quadrants = jax.nn.relu(x).reshape(len(x), 2, 2, 2, 2, CHANNELS).mean((2, 4))
-    return quadrants.reshape(len(x), -1) @ w["head"] + w["offset"]
+    return jax.nn.relu(x).reshape(len(x), pixels, CHANNELS).mean(1) @ w["head"] + w["offset"]
 
 
 # -- training ---------------------------------------------------------------------------------------------------------

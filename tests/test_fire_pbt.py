@@ -387,6 +387,9 @@ def test_greedy_members_give_an_answer_at_any_time_and_fire_beats_pbt():
     assert np.median(best["fire"]) > np.median(best["pbt"]) + 0.1
 
 
+# -- dying and going on -----------------------------------------------------------------------------------------------
+
+
 class Dies(BaseException):
     """The process is gone."""
 
