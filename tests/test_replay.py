@@ -100,6 +100,17 @@ def test_schedules_beside_each_other_are_the_same_as_alone():
         assert together.member(seat).score == alone.member(0).score
 
 
+def test_a_vectorized_run_is_replayed_to_rounding():
+    from jax_toys import toy
+
+    space = pt.Space(lr=pt.LogUniform(1e-3, 1e-1))
+    pbt = pt.pbt(space, population=4, interval=5, exploit=pt.truncation(0.5))
+    run = pt.run(pbt, toy, stop=pt.steps(20), executor="vectorized")
+    for executor in ("vectorized", "inline"):
+        again = pt.replay(run, same_seeds=True, executor=executor)
+        assert [score for _, score in scores(again)] == pytest.approx([score for _, score in ancestral(run)], rel=1e-5)
+
+
 def test_a_replay_resumes_and_is_found_finished(tmp_path):
     run = pt.run(ALGORITHMS["pbt"](), noisy_sgd, metric="loss", mode="min", stop=pt.steps(40), directory=tmp_path / "run")
     whole = pt.replay(tmp_path / "run", noisy_sgd, seed=5)

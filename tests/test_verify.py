@@ -16,6 +16,10 @@ from poptrain.experiment import load
 from poptrain.run import execute, resume
 from poptrain.testing import Faulty, Quadratic, quadratic
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from benchmarks.preflight_bugs import SPACE as BUGFREE  # noqa: E402
+from benchmarks.preflight_bugs import Population  # noqa: E402
+
 SPACE = pt.Space(lr=pt.LogUniform(1e-3, 1e-1), kind=pt.Choice("a", "b", static=True))
 PBT = pt.pbt(SPACE, population=5, interval=5, exploit=pt.truncation(0.4))
 EXPERIMENT = pt.Experiment(PBT, quadratic, stop=pt.steps(30), seed=2)
@@ -65,6 +69,9 @@ TRUE = {
     "members that fail": pt.Experiment(PBT, Faulty("raise", above=0.03), stop=pt.steps(30)),
     "members that diverge": pt.Experiment(PBT, Faulty("nan", above=0.03, after=10), stop=pt.steps(30)),
     "a class": pt.Experiment(PBT, Quadratic, stop=pt.steps(30)),
+    "a vectorized population": pt.Experiment(
+        pt.pbt(BUGFREE, population=5, interval=5, sync=False), Population(), stop=pt.steps(30), executor="vectorized"
+    ),
     "fire": pt.Experiment(
         pt.fire_pbt(SPACE, (4, 4), interval=5, evals=5, exploit=pt.truncation(0.4)), quadratic, stop=pt.steps(40)
     ),

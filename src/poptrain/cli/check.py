@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from poptrain.cli import start
-from poptrain.cli.show import Json, emit, say, verdicts
+from poptrain.cli.show import Json, emit, rate, say, verdicts
 from poptrain.preflight import Preflight
 from poptrain.preflight import check as checked
 from poptrain.preflight.estimate import size
@@ -38,9 +38,9 @@ def _show(found: Preflight) -> None:
     verdicts(found.checks)
     told = found.estimate
     if told is not None:
-        rate = f"{1 / told.seconds_per_step:,.3g} steps/s of a member" if told.seconds_per_step else "no time at all"
+        speed = f"{rate(1 / told.seconds_per_step)} steps/s" if told.seconds_per_step else "steps in no time"
         whole = "it is not known when the run ends" if told.seconds is None else f"about {span(told.seconds)} in all"
-        say(f"the run: {whole} ({rate}, {told.slots} at a time), {size(told.disk)} of disk")
+        say(f"the run: {whole} ({speed} of a member, {told.slots} at a time), {size(told.disk)} of disk")
     failed, unclear = (sum(verdict.state == state for verdict in found.checks) for state in ("failed", "unclear"))
     short = found.interval is not None and found.steps < found.interval
     say(f"checked in {span(found.seconds)}, {found.steps:,} steps at a time" + (f" of {found.interval:,}" if short else ""))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, replace
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,11 @@ class _Flight:
         return clock.monotonic() - self.began >= self.limit
 
     def fly(self) -> Preflight:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of segments that are too short, which the run's will not be; the run says its own
+            return self._fly()
+
+    def _fly(self) -> Preflight:
         configurations, interval = self._first()
         steps, per_step = self._scale(configurations[0], interval)
         curves: list[list[Probe]] = [[] for _ in configurations]
@@ -152,16 +158,18 @@ class _Flight:
 
     def _scale(self, hparams: Hparams, interval: int | None) -> tuple[int, float]:
         """Returns the steps of one probe: the interval, or as much of it as leaves time for all of them; and seconds a step."""
-        steps = 1 if interval is None else max(1, interval // 50)
-        probe = self.lab.train([Job(hparams, steps, self._seed())])[0]
-        per_step = probe.seconds / steps
-        if probe.ok:  # the first may have compiled
-            probe = self.lab.train([replace(Job(hparams, steps, self._seed()), parent=probe, member=probe.task.member)])[0]
-            per_step = min(per_step, probe.seconds / steps)
         longest = interval or 100
+        steps = max(1, longest // 5000)
+        while True:
+            probe = self.lab.train([Job(hparams, steps, self._seed())])[0]
+            if probe.ok and not self.out_of_time():  # the first may have compiled
+                probe = self.lab.train([Job(hparams, steps, self._seed(), probe, probe.task.member)])[0]
+            per_step = probe.seconds / steps
+            if not probe.ok or 10 * steps > longest // 5 or 10 * probe.seconds > 0.01 * self.limit:
+                break
+            steps *= 10  # so short that it says more about the call than about the steps
         left = max(self.limit - (clock.monotonic() - self.began), 0.0)
-        afford = int(SHARE * left / max(per_step * self._probes(), 1e-12))
-        return max(min(longest, afford), min(steps, longest)), per_step
+        return max(1, min(longest, int(SHARE * left / max(per_step * self._probes(), 1e-12)))), per_step
 
     def _probes(self) -> int:
         """Returns how many probes are planned: the curves, the round trips, and two segments for every hyperparameter."""

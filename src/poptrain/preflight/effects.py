@@ -102,18 +102,20 @@ class Effects:
     def _fresh(self, names: Sequence[str]) -> set[str]:
         """Returns the names that have an effect on a fresh member: all that static ones can have."""
         heard: set[str] = set()
+        together = [[name for name in names if not self.space[name].static], *([n] for n in names if self.space[n].static)]
         for number in range(ROUNDS):
             base = self.bases[number % len(self.bases)]
-            changed = self._changed(base.task.hparams, [name for name in names if name not in heard], number)
-            if not changed or self.out_of_time():
-                break
-            jobs = [Job(h, base.task.steps, base.task.seed) for h in (base.task.hparams, *changed.values())]
-            control, *probes = self.lab.train(jobs, cold=True)
-            for name, probe in zip(changed, probes, strict=True):
-                if self._differs(name, control, probe):
-                    heard.add(name)
-                elif self.space[name].static:
-                    self.tried[name] += 1
+            for group in together:  # a static one changes the program: alone with its control, both are batches of one
+                changed = self._changed(base.task.hparams, [name for name in group if name not in heard], number)
+                if not changed or self.out_of_time():
+                    continue
+                jobs = [Job(h, base.task.steps, base.task.seed) for h in (base.task.hparams, *changed.values())]
+                control, *probes = self.lab.train(jobs, cold=True)
+                for name, probe in zip(changed, probes, strict=True):
+                    if self._differs(name, control, probe):
+                        heard.add(name)
+                    elif self.space[name].static:
+                        self.tried[name] += 1
         return heard
 
     def _warm(self, names: Sequence[str]) -> set[str]:
@@ -149,7 +151,7 @@ class Effects:
             return Verdict(what, "unclear", "has one value only")
         if name in self.states:
             return Verdict(what, "unclear", f"changes what is saved, but no score in {self.tried[name]} trainings")
-        if self.tried[name] >= (1 if parameter.static else ENOUGH):
+        if self.tried[name] >= (ROUNDS if parameter.static else ENOUGH):
             text = f"has no effect: {self.tried[name]} trainings with other values gave the very same result"
             return Verdict(what, "failed", text)
         return Verdict(what, "unclear", f"no effect was seen in {self.tried[name]} trainings; there was no time for more")

@@ -57,7 +57,7 @@ class Lab:
         self, trainable: Any, metric: str, directory: Any, *, static: Sequence[str] = (), executor: Any = "inline", lanes: int = 8
     ):  # fmt: skip
         self.trainable, self.store = as_trainable(trainable), Store(directory, durable=False)
-        self.vectorized = executors.NAMES[2] == executor or type(executor).__name__ == "Vectorized"
+        self.vectorized = executor == "vectorized" or type(executor).__name__ == "Vectorized"
         self._history = History()
         self._context = Context(self.trainable, metric, self.store, self._told, lanes, tuple(static))
         config = executors.resolve("vectorized" if self.vectorized else "inline", self.trainable)
