@@ -131,3 +131,11 @@ class Climber:
 
     def load(self, directory):
         self.x = float(Path(directory, "x").read_text())
+
+
+class Slow(Ascent):
+    """Takes 20 ms a step."""
+
+    def step(self):
+        time.sleep(0.02)
+        return super().step()
