@@ -78,7 +78,7 @@ def test_a_clone_trains_with_its_own_rate_on_its_parents_weights(tmp_path):
     clone = Member({"lr": 0.02, "momentum": 0.5}, 2)
     clone.load(tmp_path)
     assert torch.equal(clone.model[0].weight, parent.model[0].weight)
-    apply_hparams(clone._optimizers(), {"lr": 0.02, "momentum": 0.5}, clone._schedulers())
+    apply_hparams(clone.optimizers(), {"lr": 0.02, "momentum": 0.5}, clone.schedulers())
     (group,) = clone.optimizer.param_groups
     assert group["lr"] == pytest.approx(0.02 / 2) and group["momentum"] == 0.5 and clone.epoch == 4
 
@@ -89,8 +89,10 @@ def test_save_load_continue_equals_continue():
 
 def test_a_checkpoint_that_loses_something_is_caught():
     class Forgets(Member):
-        def _state(self):
-            return {name: value for name, value in super()._state().items() if name != "optimizer"}
+        def save(self, directory):
+            optimizer = self.__dict__.pop("optimizer")
+            super().save(directory)
+            self.optimizer = optimizer
 
     with pytest.raises(AssertionError, match="does not hold all of the state"):
         check_trainable(Forgets, {"lr": 0.05, "momentum": 0.9}, steps=5)
@@ -113,6 +115,49 @@ def test_workers_and_the_main_process_agree_to_the_bit():
     ]
     scores = [run.history.table()["score"] for run in runs]
     assert scores[0] == scores[1]
+
+
+def test_a_subclass_may_call_its_parents_methods():
+    class Loud(Member):
+        def __init__(self, hp, seed):
+            super().__init__(hp, seed)
+            self.calls = 0
+
+        def train(self, hp, steps):
+            self.calls += 1
+            return super().train(hp, steps)
+
+    hp = {"lr": 0.1, "momentum": 0.9}
+    quiet, loud = Member(hp, 1), Loud(hp, 1)
+    assert [quiet.train(hp, 2) for _ in range(3)] == [loud.train(hp, 2) for _ in range(3)]
+
+
+def test_objects_in_lists_and_dicts_are_found(tmp_path):
+    class Pair(TorchMember):
+        def __init__(self, hp, seed):
+            self.nets = [nn.Linear(1, 1), nn.Linear(1, 1)]
+            self.parts = {"opt": [torch.optim.Adam(net.parameters()) for net in self.nets]}
+
+        def train(self, hp, steps):
+            for net, optimizer in zip(self.nets, self.parts["opt"], strict=True):
+                optimizer.zero_grad()
+                net(torch.ones(1, 1)).sum().backward()
+                optimizer.step()
+            return {"score": float(self.nets[1].weight.detach())}
+
+    check_trainable(Pair, {"lr": 0.05})
+    member = Pair({}, 0)
+    member.train({"lr": 0.25}, 1)
+    assert member.effective({"lr": 0.25}) == {"parts.opt.0[0].lr": 0.25, "parts.opt.1[0].lr": 0.25}
+
+
+def test_an_optimiser_that_cannot_be_found_is_an_error():
+    class Hidden(Member):
+        def optimizers(self):
+            return {}
+
+    with pytest.raises(pt.UsageError, match="keep it in one, or return it from optimizers"):
+        Hidden({"lr": 0.1, "momentum": 0.9}, 0).train({"lr": 0.1, "momentum": 0.9}, 1)
 
 
 # -- names ----------------------------------------------------------------------------------------------------------------
@@ -177,6 +222,18 @@ def test_a_scheduler_goes_on_from_the_new_base(kind):
         return optimizer.param_groups[0]["lr"]
 
     assert rates(0.1, 0.4) == pytest.approx(rates(0.4, 0.4))
+
+
+def test_a_schedule_without_a_base_rate_is_refused_and_its_peak_is_tuned_by_name():
+    optimizer = torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=10)
+    with pytest.raises(pt.UsageError, match="tune max_lr instead"):
+        apply_hparams(optimizer, {"lr": 0.5}, scheduler)
+    apply_hparams(optimizer, {"max_lr": 0.5}, scheduler)
+    for _ in range(2):
+        optimizer.step()
+        scheduler.step()
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.5)
 
 
 def test_an_optimiser_that_does_not_take_a_value_is_an_error():

@@ -11,6 +11,7 @@ starts with a seeded reset instead, so that a resumed run repeats.
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,6 +55,7 @@ class SB3Member:
         with stream(self, seed):
             self.model = self.make(hp, seed % 2**31)
             self.apply(hp)
+        weakref.finalize(self.model, _close, self.model.env)  # environments may be processes
 
     def make(self, hp: Mapping[str, Any], seed: int) -> Any:
         """Returns the algorithm, such as ``PPO("MlpPolicy", "CartPole-v1", seed=seed)``; called once for each object."""
@@ -120,10 +122,6 @@ class SB3Member:
         _refill(getattr(model, "replay_buffer", None), state["replay"])
         self._random = state["random"]
 
-    def __del__(self) -> None:
-        with contextlib.suppress(Exception):  # environments may be processes
-            self.model.env.close()
-
     def _tuned(self, hp: Mapping[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in hp.items() if name not in self.own}
 
@@ -139,6 +137,11 @@ class _Returns(BaseCallback):
         ended = (info["episode"]["r"] for info in self.locals["infos"] if "episode" in info)
         self.returns += [float(value) for value in ended]
         return True
+
+
+def _close(env: Any) -> None:
+    with contextlib.suppress(Exception):
+        env.close()
 
 
 def _normalisers(model: Any) -> list[Any]:

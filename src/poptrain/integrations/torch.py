@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from math import isclose
 from pathlib import Path
 from typing import Any
@@ -65,8 +66,12 @@ class TorchMember:
 
     Around them it seeds PyTorch, numpy and `random` from `seed` and gives each member a random stream of its own; before
     ``train`` it applies `hp` to all optimisers and reads them back. ``save`` and ``load`` take every attribute that has a
-    ``state_dict``, or is made of tensors, arrays, numbers and strings; what begins with an underscore stays out.
+    ``state_dict``, or is made of tensors, arrays, numbers and strings, also inside lists and dicts; what begins with an
+    underscore stays out.
     """
+
+    _random: Any = None  # where its random stream stands
+    _busy = False  # inside `__init__` or `train`: a subclass may call its parent's
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -74,44 +79,49 @@ class TorchMember:
             if name in cls.__dict__:
                 setattr(cls, name, around(cls.__dict__[name]))
 
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Returns the optimisers by name: those among the attributes. Override it for others."""
+        return {name: item for name, item in _leaves(vars(self)) if isinstance(item, torch.optim.Optimizer)}
+
+    def schedulers(self) -> list[Any]:
+        """Returns the learning rate schedulers among the attributes."""
+        return [item for _, item in _leaves(vars(self)) if hasattr(item, "base_lrs") and hasattr(item, "optimizer")]
+
     def effective(self, hp: Mapping[str, Any]) -> dict[str, Any]:
         """Returns what the live optimisers hold for each of `hp` that they know, by full name."""
-        return read_hparams(self._optimizers(), hp, self._schedulers())
+        return read_hparams(self.optimizers(), hp, self.schedulers())
 
     def save(self, directory: Path) -> None:
         """Writes all of the state into a directory."""
-        state = {name: value.state_dict() if _has_state(value) else value for name, value in self._state().items()}
-        save_state({"attributes": state, "random": self._random}, Path(directory))
+        own = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        state = {name: value.state_dict() for name, value in _leaves(own) if _has_state(value)}
+        plain = {name: value for name, value in own.items() if is_plain(value)}
+        save_state({"objects": state, "values": plain, "random": self._random}, Path(directory))
 
     def load(self, directory: Path) -> None:
-        """Takes over what `save` wrote; hyperparameters are applied when training goes on."""
+        """Takes over what `save` wrote; hyperparameters are applied when training goes on.
+
+        Raises:
+            UsageError: the checkpoint has the state of an object that this member has not.
+        """
         saved = load_state(Path(directory))
-        for name, value in saved["attributes"].items():
-            mine = getattr(self, name, None)
-            if _has_state(mine):
-                mine.load_state_dict(value)
-            else:
-                setattr(self, name, value)
+        mine = {name: value for name, value in _leaves(vars(self)) if _has_state(value)}
+        for name, state in saved["objects"].items():
+            if name not in mine:
+                raise UsageError(
+                    f"the checkpoint holds the state of {name}, which __init__ of {type(self).__name__} did not make."
+                )
+            mine[name].load_state_dict(state)
+        vars(self).update(saved["values"])
         self._random = saved["random"]
-
-    def _state(self) -> dict[str, Any]:
-        own = {name: value for name, value in vars(self).items() if not name.startswith("_")}
-        return {name: value for name, value in own.items() if _has_state(value) or is_plain(value)}
-
-    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return {name: value for name, value in vars(self).items() if isinstance(value, torch.optim.Optimizer)}
-
-    def _schedulers(self) -> list[Any]:
-        return [value for value in vars(self).values() if hasattr(value, "base_lrs") and hasattr(value, "optimizer")]
 
 
 def _seeded(init: Any) -> Any:
     @functools.wraps(init)
     def seeded(self: TorchMember, hp: Mapping[str, Any], seed: int, *args: Any, **options: Any) -> None:
-        if hasattr(self, "_random"):  # of a subclass that calls this one
+        if self._busy:
             return init(self, hp, seed, *args, **options)
-        self._random = None
-        with stream(self, seed):
+        with _alone(self, seed):
             init(self, hp, seed, *args, **options)
 
     return seeded
@@ -120,8 +130,14 @@ def _seeded(init: Any) -> Any:
 def _tuned(train: Any) -> Any:
     @functools.wraps(train)
     def tuned(self: TorchMember, hp: Mapping[str, Any], steps: int) -> Any:
-        before = apply_hparams(self._optimizers(), hp, self._schedulers())
-        with stream(self):
+        if self._busy:
+            return train(self, hp, steps)
+        if not self.optimizers():
+            raise UsageError(
+                f"no optimiser is among the attributes of {type(self).__name__}: keep it in one, or return it from optimizers()."
+            )
+        before = apply_hparams(self.optimizers(), hp, self.schedulers())
+        with _alone(self):
             metrics = train(self, hp, steps)
         for name, value in self.effective(hp).items():
             if name in before and not _equal(value, before[name]):
@@ -129,6 +145,24 @@ def _tuned(train: Any) -> Any:
         return metrics
 
     return tuned
+
+
+@contextmanager
+def _alone(member: TorchMember, seed: int | None = None) -> Iterator[None]:
+    member._busy = True
+    try:
+        with stream(member, seed):
+            yield
+    finally:
+        member._busy = False
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields attributes by name, those inside of lists, tuples and dicts as ``name.key``."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    for key, item in inside:
+        name = f"{path}.{key}" if path else str(key)
+        yield from _leaves(item, name) if isinstance(item, (dict, list, tuple)) else [(name, item)]
 
 
 def _has_state(value: Any) -> bool:
@@ -142,6 +176,8 @@ class _Place:
     """One option of one parameter group that one hyperparameter is for."""
 
     def __init__(self, name: str, group: dict[str, Any], option: str, value: Any, scheduler: Any, index: int):
+        if option == "lr" and scheduler is not None and ("max_lr" in group or hasattr(scheduler, "max_lrs")):
+            raise UsageError(f"{name} is driven by a {type(scheduler).__name__}, which knows no base rate: tune max_lr instead.")
         self.name, self.group, self.option, self.value = name, group, option, value
         self.scheduler, self.index = scheduler if option == "lr" else None, index
 

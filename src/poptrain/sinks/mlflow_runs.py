@@ -102,11 +102,11 @@ class MLflow:
         for run in self._search(experiment):
             parent = self._found(run, parent)
         self._experiment, self._own = experiment, parent is None or parent.data.tags.get(ID) == self._id
+        self._first |= {None} if parent is not None else set()
         if parent is None:
             parent = self._create(None, self.name or (record.directory.name if record.directory else "poptrain"))
         self.parent = parent.info.run_id
         self._lines[None] = int(parent.data.tags.get(self._lines_tag(None), 0))
-        self._first |= {None} if self._lines[None] else set()
         if not record.finished:
             self._revive(parent)
 
@@ -221,9 +221,10 @@ class MLflow:
         if member in self._first:
             held = {name: self._held(run, name) for name in {metric.key for metric in metrics}}
             metrics = [metric for metric in metrics if _same(metric) not in held[metric.key]]
-        for start in range(0, len(metrics), BATCH):
-            self._batch(run, metrics[start : start + BATCH])
-        self._batch(run, tags={self._lines_tag(member): read})
+        mark = {self._lines_tag(member): read}
+        for start in range(0, max(len(metrics), 1), BATCH):
+            last = start + BATCH >= len(metrics)
+            self._batch(run, metrics[start : start + BATCH], tags=mark if last else {})
         self._first.discard(member)
         self._lines[member] = read
 
