@@ -261,6 +261,34 @@ def test_a_resumed_and_extended_run_goes_on_in_its_runs(server, tmp_path):
     assert all(member.info.status in ("FINISHED", "FAILED") for member in members.values())
 
 
+def test_a_run_that_was_made_twice_or_without_parameters_is_put_right(server, tmp_path):
+    """A lost answer makes the client ask for a run twice; a crash can come before the parameters."""
+    run(tmp_path / "r")
+    record = read(tmp_path / "r")
+
+    class Twice(pt.sinks.MLflow):
+        def _create(self, member, name):
+            super()._create(member, name) if member is None else None
+            return super()._create(member, name)
+
+        def _describe(self, run, member):
+            pass
+
+    first = Twice(server, experiment="twice")
+    first.open(record)
+    first.write(record)
+    sink = pt.sinks.MLflow(server, experiment="twice")
+    sink.open(record)
+    assert sink.parent == first.parent and sink._members == first._members
+    sink._lines = dict.fromkeys(sink._lines, 0)  # look at all of it again
+    sink.write(record)
+    client = MlflowClient(server)
+    for seat, id in sink._members.items():
+        assert client.get_run(id).data.params["member"] == str(seat)
+        assert held(server, client.get_run(id)) == expected(record)[seat]
+    assert client.get_run(sink.parent).data.params["seed"] == "3"
+
+
 def test_an_absent_server_costs_nothing_and_the_export_fills_everything_in(server, tmp_path, monkeypatch):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -30,6 +30,7 @@ from poptrain.sinks.best import write_best
 from poptrain.sinks.guarded import PATIENCE
 from poptrain.sinks.points import Point, Points, identity, snapshot
 from poptrain.views import dumps, lineage, schedule, status
+from poptrain.views.writer import writer_of
 
 BATCH = 1000  # metrics that a server takes at once
 ID, LINES, MEMBER, ARTIFACTS = "poptrain.id", "poptrain.lines", "poptrain.member", "poptrain.artifacts"
@@ -94,14 +95,8 @@ class MLflow:
         self._members: dict[int, str] = {}
         self._lines: dict[int | None, int] = {}
         self._first: set[int | None] = set()  # found, not made: they may hold more than their tag says
-        if self.run_id is not None:
-            parent = self._client.get_run(self.run_id)
-            experiment = parent.info.experiment_id
-        else:
-            parent, experiment = None, self._experiment_id()
-        for run in self._search(experiment):
-            parent = self._found(run, parent)
-        self._experiment, self._own = experiment, parent is None or parent.data.tags.get(ID) == self._id
+        parent, self._experiment = self._find()
+        self._own = parent is None or parent.data.tags.get(ID) == self._id
         self._first |= {None} if parent is not None else set()
         if parent is None:
             parent = self._create(None, self.name or (record.directory.name if record.directory else "poptrain"))
@@ -128,8 +123,8 @@ class MLflow:
         """Logs schedule, lineage, plots and the best checkpoint of a run that has ended, and ends the MLflow runs."""
         record = snapshot(self._record)
         view = status(record)
-        ended = view.state in ("finished", "failed")
-        if ended and view.best is not None:
+        stopped = view.state == "suspended" and writer_of(record) is not None  # by a signal, now: who waits wants to go
+        if view.state in _STATES and not stopped and view.best is not None:
             self._log_artifacts(record, view.best.task)
         if view.state not in _STATES:
             return  # another process goes on with it
@@ -167,22 +162,30 @@ class MLflow:
             if not token:
                 return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
 
-    def _found(self, run: Any, parent: Any) -> Any:
-        """Takes in a run of this population and returns the parent run, if it is known by now."""
-        tags = run.data.tags
-        if MEMBER not in tags:
-            return parent or run
-        member, above = int(tags[MEMBER]), tags.get(PARENT)
-        if parent is not None and above != parent.info.run_id:
-            if self.run_id is not None:
-                raise UsageError(f"the members of this run are nested under {above} already: give run_id={above!r}, or none.")
-            return parent
-        self._members.setdefault(member, run.info.run_id)
-        self._lines[member] = int(tags.get(LINES, 0))
-        self._first.add(member)
+    def _find(self) -> tuple[Any, str]:
+        """Returns the parent run, None if there is none yet, and the experiment; takes in the members' runs."""
+        given = None if self.run_id is None else self._client.get_run(self.run_id)
+        experiment = self._experiment_id() if given is None else given.info.experiment_id
+        found = self._search(experiment)
+        members = [run for run in found if MEMBER in run.data.tags]
+        above = [run.data.tags[PARENT] for run in members]  # what has members counts: creating a run may have been tried twice
+        if given is not None and any(id != self.run_id for id in above):
+            raise UsageError(f"the members of this run are nested under {above[0]} already: give run_id={above[0]!r}, or none.")
+        id = next(iter([*above, *(run.info.run_id for run in found)]), None)
+        parent = given if given is not None or id is None else self._client.get_run(id)
+        if parent is not None and parent.info.lifecycle_stage != "active":
+            raise UsageError(f"the MLflow run {parent.info.run_id} was deleted: restore it, or delete its members too.")
+        for run in members:
+            self._found(run)
+        return parent, experiment
+
+    def _found(self, run: Any) -> None:
+        member, lines = int(run.data.tags[MEMBER]), int(run.data.tags.get(LINES, 0))
+        if lines >= self._lines.get(member, 0):
+            self._members[member], self._lines[member] = run.info.run_id, lines
+            self._first.add(member)
         if not self._record.finished:
             self._revive(run)
-        return parent or self._client.get_run(above)
 
     def _revive(self, run: Any) -> None:
         if run.info.status != "RUNNING" and (run.data.tags.get(ID) == self._id):
@@ -194,9 +197,13 @@ class MLflow:
         if member is not None:
             tags |= {PARENT: self.parent, MEMBER: str(member)}
         run = self._client.create_run(self._experiment, start_time=int(1000 * began), tags=tags, run_name=name)
-        about = self._about() if member is None else self._initial(member)
-        self._batch(run.info.run_id, params=about)
+        self._describe(run.info.run_id, member)
         return run
+
+    def _describe(self, run: str, member: int | None) -> None:
+        """Logs the parameters, which are the same however often."""
+        if member is not None or self._own:
+            self._batch(run, params=self._about() if member is None else self._initial(member))
 
     def _about(self) -> dict[str, Any]:
         run = self._record.run
@@ -219,6 +226,7 @@ class MLflow:
         named = [Metric(key(point.name), point.value, int(1000 * point.time), point.step) for point in points]
         metrics = list({(metric.key, _same(metric)): metric for metric in named}.values())  # two lines in one millisecond
         if member in self._first:
+            self._describe(run, member)  # whoever made it may not have come that far
             held = {name: self._held(run, name) for name in {metric.key for metric in metrics}}
             metrics = [metric for metric in metrics if _same(metric) not in held[metric.key]]
         mark = {self._lines_tag(member): read}
