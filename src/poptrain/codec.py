@@ -58,15 +58,25 @@ def decode_line(line: bytes, crc: int) -> Entry:
         ValueError: it is no line, or does not follow a line whose checksum is `crc`.
         UsageError: it was written by a newer poptrain.
     """
+    crc = checked(line, crc)
+    entry, _ = (_DECODE_TAGGED if b'"$f"' in line else _DECODE)(line.decode("ascii"))
+    if entry["v"] > VERSION:
+        raise UsageError(f"the log was written by a newer poptrain (format {entry['v']}, not {VERSION}): upgrade.")
+    return Entry(entry["t"], entry["d"], entry["q"], entry["e"], entry["w"], crc)
+
+
+def checked(line: bytes, crc: int) -> int:
+    """Returns the CRC of a line that follows one whose checksum is `crc`.
+
+    Raises:
+        ValueError: the line does not end in that CRC.
+    """
     if line[-16:-10] != b',"c":"' or line[-2:] != b'"}':
         raise ValueError("incomplete line")
     crc = crc32(b"}", crc32(line[:-16], crc))
     if line[-10:-2] != b"%08x" % crc:
         raise ValueError("checksum mismatch")
-    entry, _ = (_DECODE_TAGGED if b'"$f"' in line else _DECODE)(line.decode("ascii"))
-    if entry["v"] > VERSION:
-        raise UsageError(f"the log was written by a newer poptrain (format {entry['v']}, not {VERSION}): upgrade.")
-    return Entry(entry["t"], entry["d"], entry["q"], entry["e"], entry["w"], crc)
+    return crc
 
 
 def encode_facts(line: Line) -> tuple[str, Any]:

@@ -157,10 +157,10 @@ class Record:
         at, why = 0, "incomplete line"
         while (end := data.find(b"\n", at)) >= 0:
             try:
-                entry = decode_line(data[at:end], self.crc)
+                entry, line = self._decoded(data[at:end])
                 if entry.seq != self.seq or entry.epoch < self.epoch:
                     raise ValueError("a line of another writer")
-                self.take(entry)
+                self.take(entry, line)
             except UsageError:
                 raise  # a newer format
             except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -174,6 +174,10 @@ class Record:
         if rest and (more or (first and int(first[1]) != self.seq) or _HEADER.search(rest, 1)):
             raise self._damaged(why)  # lines follow, or another one was here: not what a crash leaves
         self.torn = len(rest)
+
+    def _decoded(self, text: bytes) -> tuple[Entry, Line | None]:
+        """Returns what a line says, and its facts if they are at hand."""
+        return decode_line(text, self.crc), None
 
     def _damaged(self, why: str) -> LogDamaged:
         return LogDamaged(

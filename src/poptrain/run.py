@@ -19,6 +19,7 @@ from poptrain.outcome import Run
 from poptrain.record import Record, exists, read
 from poptrain.signals import Interrupted, Signals
 from poptrain.sinks import Guarded
+from poptrain.sinks.digest import Digest
 from poptrain.trainable import as_trainable
 
 GRACE = 30.0  # seconds that running tasks are given to deliver after a first signal
@@ -115,7 +116,8 @@ class _Loop:
         if directory is not None:
             self.store.adopt(log.record.checkpoints())
         self.executor_config, self.directory = executor, directory
-        self.sinks = [Guarded(sink) for sink in experiment.sinks]
+        own = () if directory is None else (Digest(),)
+        self.sinks = [Guarded(sink) for sink in (*own, *experiment.sinks)]
 
     def go(self) -> None:
         """Runs until nothing is asked and nothing is pending, or a stop condition holds."""

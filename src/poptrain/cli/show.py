@@ -37,17 +37,22 @@ def console(stream: IO[str] | None = None) -> Console:
     return Console(file=stream, markup=False, highlight=False, emoji=False, width=width)
 
 
+def check_run(directory: Path) -> None:
+    """Raises a `UsageError` that names the runs nearby if a directory holds none itself, but some of its own do."""
+    if not exists(directory) and directory.is_dir():
+        inside = sorted(path for path in directory.iterdir() if path.is_dir() and exists(path))
+        if inside:
+            some = ", ".join(map(str, inside[-3:]))
+            raise UsageError(f"no run in {str(directory)!r} itself, but in {len(inside)} of its directories: give {some}.")
+
+
 def record_of(directory: Path) -> Record:
     """Returns the record of a run, read with the garbage collector off: it only gets in the way of so many facts.
 
     Raises:
         UsageError: there is no run; the message names those nearby.
     """
-    if not exists(directory) and directory.is_dir():
-        inside = sorted(path for path in directory.iterdir() if path.is_dir() and exists(path))
-        if inside:
-            some = ", ".join(map(str, inside[-3:]))
-            raise UsageError(f"no run in {str(directory)!r} itself, but in {len(inside)} of its directories: give {some}.")
+    check_run(directory)
     gc.disable()
     try:
         return read(directory)

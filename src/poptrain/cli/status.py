@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 from rich.live import Live
 
-from poptrain import clock
-from poptrain.cli.show import Directory, Json, console, emit, overview, record_of, rows, say
+from poptrain import clock, garbage
+from poptrain.cli.show import Directory, Json, check_run, console, emit, overview, rows, say
 from poptrain.errors import UsageError
-from poptrain.views import status as view
+from poptrain.views.digest import Following
 
 POLL = 1.0
 
@@ -23,8 +23,10 @@ def status(
     """Show members, scores, hyperparameters, speed, time left."""
     if watch and json:
         raise UsageError("--watch and --json: give one of them; --json prints one object.")
-    record = record_of(directory)
-    now = view(record)
+    check_run(directory)
+    with garbage.paused():
+        run = Following(directory)
+    now = run.look()
     if json:
         return emit(now)
     out = console()
@@ -32,14 +34,12 @@ def status(
         say(overview(now, out.width), to=out)
         while watch and now.state == "running":  # into a file or pipe: again whenever something was written
             clock.sleep(POLL)
-            if record.refresh():
-                say("", overview(now := view(record), out.width), to=out)
-            else:
-                now = view(record)
+            before, now = run.record.seq, run.look()
+            if run.record.seq != before:
+                say("", overview(now, out.width), to=out)
         return None
     with Live(overview(now, out.width, rows(out)), console=out, auto_refresh=False) as screen:
         while now.state == "running":
             clock.sleep(POLL)
-            record.refresh()
-            screen.update(overview(now := view(record), out.width, rows(out)), refresh=True)
+            screen.update(overview(now := run.look(), out.width, rows(out)), refresh=True)
     return None

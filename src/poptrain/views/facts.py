@@ -131,6 +131,8 @@ class Facts:
 
     def _pace(self, time: float) -> None:
         speed = self.speed
+        if len(speed) > 2 and time - speed[-2][0] < RECENT / 1000:
+            speed.pop()  # a thousand entries are enough, however fast the lines come
         speed.append((time, self.steps, self.reported))
         while len(speed) > 2 and speed[1][0] < time - RECENT and speed[1][2] < self.reported - 2 * len(self.seats):
             speed.popleft()

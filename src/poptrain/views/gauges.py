@@ -98,13 +98,13 @@ def gauges(record: Record) -> Gauges:
 
 def gauges_of(record: Record, facts: Facts) -> Gauges:
     """Returns the gauges by facts of one's own. What was added up is remembered: looking again costs only new lines."""
-    tally = _TALLIES.get(facts)
+    tally = TALLIES.get(facts)
     if tally is None:
-        tally = _TALLIES[facts] = _Tally()
+        tally = TALLIES[facts] = Tally()
     return tally.read_on(record, facts).gauges(facts)
 
 
-class _Tally:
+class Tally:
     """The sums behind the gauges, continued line by line."""
 
     def __init__(self) -> None:
@@ -125,7 +125,7 @@ class _Tally:
         self.pairs = self.better = self.worse = 0
         self.history: list[Diversity] = []
 
-    def read_on(self, record: Record, facts: Facts) -> _Tally:
+    def read_on(self, record: Record, facts: Facts) -> Tally:
         """Returns the sums with the lines that `facts` has gained."""
         for number in range(self.lines, facts.lines):
             line = record.lines[number]
@@ -254,7 +254,7 @@ class _Tally:
         return max(others) - max(controls) if controls and others else None
 
 
-_TALLIES: WeakKeyDictionary[Facts, _Tally] = WeakKeyDictionary()
+TALLIES: WeakKeyDictionary[Facts, Tally] = WeakKeyDictionary()
 
 
 def _common(facts: Facts, seats: Iterable[int]) -> int | None:
