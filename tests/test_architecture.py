@@ -59,6 +59,7 @@ FREE = ("", "cli", "integrations", "testing", "__main__")  # they stand on top
 OPTIONAL = {
     "jax": ("_jax", "rl", "executors.vectorized"),
     "matplotlib": ("plots",),
+    "PIL": ("plots",),
     "plotly": ("report",),
     "envpool": ("rl",),
     "gymnasium": ("rl",),
@@ -162,3 +163,15 @@ def test_every_public_name_exists_and_has_a_docstring():
 
     for name in poptrain.__all__:
         assert getattr(poptrain, name).__doc__, name
+
+
+def test_names_are_loaded_when_they_are_used_and_functions_hide_their_modules():
+    code = (
+        "import sys, poptrain as pt; assert not {m for m in sys.modules if m.startswith('poptrain.')}, sys.modules\n"
+        "import poptrain.run, poptrain.rng, poptrain.verify\n"  # whoever loads the modules, in whatever order
+        "from poptrain import rng, run, verify, replay\n"
+        "assert all(callable(f) for f in (rng, run, verify, replay, pt.run, pt.rng, pt.verify, pt.replay))\n"
+        "assert set(pt.__all__) | set(pt._MODULES) <= set(dir(pt))\n"
+        "assert pt.run is sys.modules['poptrain.run'].run and pt.errors.UsageError is pt.UsageError\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -98,8 +98,7 @@ def test_every_room_that_the_package_opens_is_in_the_list():
 
 
 def test_every_verb_is_documented():
-    from poptrain.cli import app
+    from poptrain.cli.app import VERBS
 
     text = (ROOT / "docs" / "cli.md").read_text()
-    verbs = [command.name for command in app.registered_commands]
-    assert len(verbs) > 8 and not [verb for verb in verbs if f"`poptrain {verb}" not in text]
+    assert len(VERBS) > 8 and not [verb for verb in VERBS if f"`poptrain {verb}" not in text]

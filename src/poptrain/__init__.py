@@ -14,43 +14,61 @@ True
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import Any
-
-from poptrain import errors
-from poptrain.algorithms import fire_pbt, grid_search, optuna_search, pb2, pb2_mix, pb2_mult, pbt, random_search, schedule_replay
-from poptrain.core import History, Lost, Result, Task, rank
-from poptrain.errors import PoptrainError, UsageError, did_you_mean
-from poptrain.experiment import Experiment
-from poptrain.outcome import Run, open_run
-from poptrain.parts.exploit import tournament, truncation, welch
-from poptrain.parts.explore import additive, perturb, resample
-from poptrain.replay import replay
-from poptrain.rng import rng
-from poptrain.run import resume, run
-from poptrain.space import Choice, Complement, Int, LogInt, LogUniform, Ordinal, Space, Uniform, nested
-from poptrain.stop import any_of, generations, score, seconds, steps
-from poptrain.trainable import Trainable, jax_trainable
-from poptrain.verify import verify
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "Choice", "Complement", "Experiment", "History", "Int", "LogInt", "LogUniform", "Lost", "Ordinal", "PoptrainError",
-    "Result", "Run", "Space", "Task", "Trainable", "Uniform", "UsageError", "additive", "any_of", "check", "errors",
-    "executors", "fire_pbt", "generations", "grid_search", "jax_trainable", "nested", "open_run", "optuna_search", "pb2",
-    "pb2_mix", "pb2_mult", "pbt", "perturb", "random_search", "rank", "replay", "resample", "resume", "rng", "run",
-    "schedule_replay", "score", "seconds", "steps", "tournament", "truncation", "verify", "welch",
-]  # fmt: skip
-
-_LATER = {"check": "preflight"}  # names whose modules are loaded when they are first asked for
+# Where each public name is. A module is loaded when one of its names is first used, so that `import poptrain`, and with it
+# every command, takes no time for what it does not use.
+_NAMES = {
+    "algorithms": "fire_pbt grid_search optuna_search pb2 pb2_mix pb2_mult pbt random_search schedule_replay",
+    "core": "History Lost Result Task rank",
+    "errors": "PoptrainError UsageError",
+    "experiment": "Experiment",
+    "outcome": "Run open_run",
+    "parts.exploit": "tournament truncation welch",
+    "parts.explore": "additive perturb resample",
+    "preflight": "check",
+    "replay": "replay",
+    "rng": "rng",
+    "run": "resume run",
+    "space": "Choice Complement Int LogInt LogUniform Ordinal Space Uniform nested",
+    "stop": "any_of generations score seconds steps",
+    "trainable": "Trainable jax_trainable",
+    "verify": "verify",
+}
 _MODULES = ("executors", "views", "plots", "report", "rl", "sinks", "statistics", "testing")
+_HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+__all__ = sorted([*_HOME, "errors", "executors"])
+
+
+class _Package(ModuleType):
+    """The package. `run`, `rng`, `replay` and `verify` are functions, and not the modules of the same name that hold them."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        same = isinstance(value, ModuleType) and _HOME.get(name) == name  # what Python does when it has loaded a module
+        super().__setattr__(name, getattr(value, name) if same else value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the larger parts of the package when they are first named: ``pt.executors``, ``pt.views``, ``pt.rl`` …"""
-    if name in _LATER:
-        return getattr(import_module(f"poptrain.{_LATER[name]}"), name)
-    if name in _MODULES:
+    """Loads what a name stands for when it is first used: ``pt.pbt``, ``pt.views`` …"""
+    if name in _HOME:
+        module = import_module(f"poptrain.{_HOME[name]}")
+        globals()[name] = found = getattr(module, name)
+        return found
+    if name in _MODULES or name == "errors":
         return import_module(f"poptrain.{name}")
+    from poptrain.errors import did_you_mean
+
     raise AttributeError(f"module 'poptrain' has no attribute {name!r}.{did_you_mean(name, [*__all__, *_MODULES])}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})

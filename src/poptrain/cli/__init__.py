@@ -9,21 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from poptrain.cli.app import app
-from poptrain.cli.check import check
-from poptrain.cli.compare import compare
-from poptrain.cli.export import export
-from poptrain.cli.lineage import lineage
-from poptrain.cli.plot import plot
-from poptrain.cli.replay import replay
-from poptrain.cli.report import report
-from poptrain.cli.resume import resume
-from poptrain.cli.run import run
-from poptrain.cli.schedule import schedule
-from poptrain.cli.status import status
-from poptrain.cli.verify import verify
-
-for verb in (run, check, resume, status, lineage, schedule, replay, verify, compare, plot, report, export):
-    app.command(verb.__name__)(verb)
 
 __all__ = ["app", "main"]
 

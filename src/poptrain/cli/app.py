@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 import warnings
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +20,7 @@ HELP = """Population-based training: hyperparameters tuned while the population 
 Every reading verb takes --json and then prints one strict JSON object: what is missing is null, and numbers that JSON
 cannot say are "nan", "inf" and "-inf".
 """
+VERBS = ("run", "check", "resume", "status", "lineage", "schedule", "replay", "verify", "compare", "plot", "report", "export")
 _SHOWN = [cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException"][0]
 
 
@@ -44,6 +46,19 @@ class Verbs(TyperGroup):
         if standalone_mode:
             sys.exit(code)
         return code
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, name: str) -> Any:
+        """Returns a verb. Its module is loaded only now: what the other verbs need takes longer than a look at a run."""
+        if name not in VERBS:
+            return None
+        if name not in self.commands:
+            alone = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=app.info.context_settings)
+            alone.command(name)(getattr(import_module(f"poptrain.cli.{name}"), name))
+            self.commands[name] = typer.main.get_command(alone)
+        return self.commands[name]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:

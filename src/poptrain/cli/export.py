@@ -11,6 +11,7 @@ import typer
 from poptrain import sinks
 from poptrain.checkpoints import Store
 from poptrain.cli.show import Directory, Json, emit, record_of, say
+from poptrain.cli.video import write_video
 from poptrain.errors import PoptrainError, UsageError, did_you_mean
 from poptrain.outcome import Run
 from poptrain.record import Record
@@ -27,10 +28,20 @@ def export(
         ),
     ] = None,
     final: Annotated[
-        bool, typer.Option("--final", help="With --best: the best of the members as they ended, not of the whole run.")
+        bool, typer.Option("--final", help="With --best or --video: the best of the members as they ended, not of the whole run.")
     ] = False,
     table: Annotated[
         Path | None, typer.Option("--table", metavar="FILE.csv", help="A new file for all tasks and results.")
+    ] = None,
+    video: Annotated[
+        Path | None,
+        typer.Option(
+            "--video", metavar="FILE.gif", help="A new file: one episode of the best policy. Executes the experiment file."
+        ),
+    ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option("--source", metavar="FILE", help="--video: the experiment file, if it is no longer where it was."),
     ] = None,
     to: Annotated[
         str | None, typer.Option("--to", metavar="TRACKER", help="mlflow or tensorboard; twice makes no doubles.")
@@ -45,19 +56,21 @@ def export(
     json: Json = False,
 ) -> None:
     """Copy the best checkpoint, its schedule and tables out of a run, or log all of it to a tracker."""
-    if best is None and table is None and to is None:
-        raise UsageError("nothing to export: give --best OUT, --table FILE.csv, or --to mlflow or tensorboard.")
-    if final and best is None:
-        raise UsageError("--final says which result --best exports: give --best OUT too.")
+    if best is None and table is None and video is None and to is None:
+        raise UsageError("nothing to export: give --best OUT, --table FILE.csv, --video FILE.gif, or --to mlflow or tensorboard.")
+    if final and best is None and video is None:
+        raise UsageError("--final says which result --best and --video export: give one of them too.")
+    if source is not None and video is None:
+        raise UsageError("--source names the experiment file for --video: give --video FILE.gif too.")
     mlflow = {"--uri": uri, "--run-id": run_id, "--experiment": experiment, "--no-checkpoint": None if checkpoint else True}
     for tracker, options in {"mlflow": mlflow, "tensorboard": {"--out": out}}.items():
         if to != tracker and (given := [name for name, value in options.items() if value is not None]):
             raise UsageError(f"{given[0]} belongs to --to {tracker}: give that too.")
     tracker = _tracker(to, directory, mlflow, out)
     record = record_of(directory)
-    for path in (best, table):
+    for path in (best, table, video):
         if path is not None and (
-            path.is_file() or path.is_symlink() or (path.is_dir() and (path == table or any(path.iterdir())))
+            path.is_file() or path.is_symlink() or (path.is_dir() and (path != best or any(path.iterdir())))
         ):
             raise UsageError(f"{str(path)!r} exists already: nothing is overwritten, give another name.")
     run = Run(record, record.history(), Store(directory))
@@ -69,6 +82,9 @@ def export(
         if table is not None:
             table.write_text(table_text(run.history))
             files.append(table)
+        if video is not None:
+            write_video(record, run, directory, source, video, final)
+            files.append(video)
     except OSError as error:
         raise UsageError(f"cannot export: {error.strerror or error}: {error.filename}.") from error
     told = {"files": [str(path) for path in files]}

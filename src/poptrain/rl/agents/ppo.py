@@ -34,7 +34,7 @@ while a batch is collected.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -43,6 +43,7 @@ import numpy as np
 from poptrain._jax import jax
 from poptrain.errors import UsageError
 from poptrain.rl.envs import make
+from poptrain.rl.envs.pictures import pictures
 from poptrain.rl.envs.spec import DeviceEnv
 from poptrain.rl.envs.stepped import Stepped
 from poptrain.rl.parts import device_training, host_training, recording
@@ -194,6 +195,17 @@ class PPO:
             return episode_returns(Actor(env.spec, **own), simulator, episodes, noise)
         finally:
             simulator.close()
+
+    def render(self, carry: dict[str, Any], hparams: Mapping[str, Any] | None = None, seed: int = 0) -> Iterator[np.ndarray]:
+        """Yields pictures of one episode by the mode of the policy, uint8 (height, width, 3); `carry` is one member's.
+
+        Raises:
+            UsageError: the environment has no pictures.
+        """
+        spec = make(self.env, self.backend).spec
+        actor = Actor(spec, carry["params"], carry["normaliser"])
+        return pictures(self.env, lambda seen: actor.act(seen, None)[1], host_training.evaluation_seeds(seed, 1)[0],
+                        self.horizon or spec.horizon, self.backend)  # fmt: skip
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ def names() -> list[str]:
 @lru_cache(maxsize=64)
 def backend(name: str) -> HostBackend:
     """Returns the backend of one of `names`."""
-    with _quiet():
+    with quiet():
         pool = envpool.make_gymnasium(name, num_envs=1, seed=0)
         limit, space = pool.config.get("max_episode_steps"), pool.observation_space
         spec = describe(name, space, pool.action_space, int(limit) if limit else None)
@@ -39,7 +39,7 @@ def backend(name: str) -> HostBackend:
 class _Pool:
     def __init__(self, spec: EnvSpec, seeds: Sequence[int], group: int, horizon: int | None):
         limit = {"max_episode_steps": horizon} if horizon else {}
-        with _quiet():
+        with quiet():
             self.pool: Any = envpool.make_gymnasium(
                 spec.name,
                 num_envs=len(seeds),
@@ -63,6 +63,6 @@ class _Pool:
         self.pool.close()
 
 
-def _quiet() -> warnings.catch_warnings:
+def quiet() -> warnings.catch_warnings:
     """Silences what Gymnasium says about the precision of EnvPool's bounds."""
     return warnings.catch_warnings(action="ignore")
