@@ -19,7 +19,7 @@ def check(
     experiment: Annotated[
         Path, typer.Argument(metavar="EXPERIMENT.py", help="A file with experiment = pt.Experiment(…).", show_default=False)
     ],
-    seconds: Annotated[float, typer.Option("--seconds", metavar="S", help="Begin nothing new after so long.")] = 60.0,
+    seconds: Annotated[float, typer.Option("--seconds", metavar="S", help="The time it may take, about.")] = 60.0,
     dir: Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where the run would be, for the space on its disk.")] = Path(
         "runs"
     ),

@@ -48,7 +48,7 @@ def check(experiment: Experiment, *, seconds: float = 60.0, directory: str | Pat
 
     Args:
         experiment: as for ``poptrain run``; its algorithm draws the first configurations.
-        seconds: after which nothing new is begun; what could not be checked is unclear then.
+        seconds: nothing is begun that would not be done by then; what could not be checked is unclear.
         directory: where the run would be, for the space on its disk.
 
     Raises:
@@ -86,7 +86,8 @@ class _Flight:
         self.seeds = iter(range(1 << 30))
 
     def out_of_time(self) -> bool:
-        return clock.monotonic() - self.began >= self.limit
+        """True if another batch like the last one would end too late."""
+        return clock.monotonic() - self.began + self.lab.last >= self.limit
 
     def fly(self) -> Preflight:
         with warnings.catch_warnings():
@@ -135,7 +136,8 @@ class _Flight:
     def _landed(self, curves: list[list[Probe]], per_step: float, steps: int, interval: int | None) -> Preflight:
         found = None
         if curves:
-            found = estimates.estimated(self.experiment, per_step, self.lab.bytes(curves[0][0]), self.directory)
+            size = max(self.lab.bytes(probe) for curve in curves for probe in curve if probe.ok)  # a buffer may fill up
+            found = estimates.estimated(self.experiment, per_step, size, self.directory)
             self.checks.append(estimates.disk(found))
         fine = all(verdict.state != "failed" for verdict in self.checks)
         return Preflight(fine, tuple(self.checks), found, steps, interval, clock.monotonic() - self.began)

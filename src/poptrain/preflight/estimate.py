@@ -31,7 +31,7 @@ class Estimate:
 def estimated(experiment: Experiment, per_step: float, checkpoint: int, directory: Path) -> Estimate:
     """Returns the estimate for a run in `directory`, from seconds a step (of one member) and the bytes of a checkpoint."""
     algorithm, budget = experiment.algorithm, experiment.budget
-    members = getattr(algorithm, "population", algorithm.seats)
+    members = algorithm.seats  # evaluators too: at most as much as this
     interval = getattr(algorithm, "interval", None)
     slots = _slots(experiment.executor, algorithm.seats)
     tasks = None
