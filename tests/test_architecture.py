@@ -49,7 +49,7 @@ MAY_IMPORT = {
     "replay": DISK | {"algorithms", "parts", "stop", "experiment", "outcome", "run", "views"},
     "recompute": DISK,
     "verdict": set(),
-    "verify": DISK | {"describe", "experiment", "opening", "recompute", "replay", "verdict"},
+    "verify": DISK | {"describe", "experiment", "opening", "recompute", "replay", "trainable", "verdict"},
     "preflight": DISK | {"executors", "experiment", "preflight", "trainable", "verdict"},
     "run": DISK
     | {"garbage", "executors", "stop", "experiment", "opening", "outcome", "signals", "sinks", "trainable", "tracebacks"},

@@ -100,6 +100,14 @@ def test_schedules_beside_each_other_are_the_same_as_alone():
         assert together.member(seat).score == alone.member(0).score
 
 
+@pytest.mark.parametrize("name", ["pbt", "pbt async", "fire_pbt"])
+def test_the_schedule_of_a_replay_is_the_schedule(name):
+    run = pt.run(ALGORITHMS[name](), noisy_sgd, metric="loss", mode="min", stop=pt.steps(60), seed=1)
+    for again in (pt.replay(run), pt.replay(run.schedule(), noisy_sgd), pt.replay(run, interval=3)):
+        found = again.schedule(again.history.n - 1).segments
+        assert [(s.start, s.end, s.hparams) for s in found] == [(s.start, s.end, s.hparams) for s in run.schedule().segments]
+
+
 def test_a_vectorized_run_is_replayed_to_rounding():
     from jax_toys import toy
 

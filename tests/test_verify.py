@@ -255,6 +255,11 @@ def test_another_experiment_is_not_the_one_of_the_run(directory, other):
     assert verdicts(found)["experiment"] == "failed" and "was" in found.first.text
 
 
+def test_changed_code_is_noted(directory):
+    found = planted(directory, lambda entries: entries[0]["d"].update(code="poptrain.testing.trainables:quadratic#000000000000"))
+    assert found.ok and any("code of the trainable" in note for note in found.notes)
+
+
 def test_another_version_is_noted_and_a_newer_format_is_refused(directory):
     found = planted(directory, lambda entries: entries[1]["d"]["versions"].update(numpy="0.0.1"))
     assert found.ok and any("numpy 0.0.1" in note for note in found.notes)

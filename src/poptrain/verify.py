@@ -15,7 +15,7 @@ from typing import Any
 
 from poptrain.checkpoints import Ref, Store
 from poptrain.core import Result
-from poptrain.describe import differences
+from poptrain.describe import differences, source_name
 from poptrain.errors import LogDamaged, UsageError
 from poptrain.experiment import Experiment
 from poptrain.opening import fingerprint
@@ -23,6 +23,7 @@ from poptrain.recompute import Finding, Trace, Walk, walk
 from poptrain.record import segment_name
 from poptrain.replay import rebuilt
 from poptrain.space.described import described
+from poptrain.trainable import as_trainable, origin
 from poptrain.verdict import Verdict
 
 
@@ -116,6 +117,9 @@ class _Report:
         now, then = fingerprint(experiment), self.trace.run
         changes = [line for key in now for line in differences(then.get(key), now[key], key)]
         failed = f"the experiment is not the one of the run: {'; '.join(changes[:3])}{' …' if len(changes) > 3 else ''}."
+        code = source_name(origin(as_trainable(experiment.trainable)))
+        if then.get("code") not in (None, code):
+            self.notes.append(f"the code of the trainable is not what the run began with: {then['code']} -> {code}")
         self.add(
             "experiment", failed if changes else None, "algorithm, space, trainable, metric, mode and seed are those of the run"
         )

@@ -1,7 +1,8 @@
 """The command line: one verb a file, and every reading verb is log -> view -> print.
 
-Exit codes: 0 done, 1 internal error, 2 usage, 3 suspended (resumable), 4 run failed, 5 another process writes the run,
-130 and 143 interrupted (resumable). Errors are one line on standard error; ``--debug`` adds the traceback.
+Exit codes: 0 done, 1 internal error or, from `check` and `verify`, something is wrong, 2 usage, 3 suspended (resumable),
+4 run failed, 5 another process writes the run, 130 and 143 interrupted (resumable). Errors are one line on standard error;
+``--debug`` adds the traceback.
 """
 
 from __future__ import annotations
