@@ -4,7 +4,7 @@
 
 Exploration is compared on 200 chains of 10 steps from 0.9 in uniform(0, 1), and on an integer that starts at 1. The experiments
 run on a local Ray, each in a process of its own: three trials of which one reports NaN from its second round on, and a
-synchronous population whose driver is killed at iteration 8 of 20 and restored with `Tuner.restore`. An experiment that is not
+synchronous population whose driver is killed at iteration 13 of 20 and restored with `Tuner.restore`. An experiment that is not
 over after a minute and a half is taken to hang, and killed.
 """
 
@@ -157,7 +157,7 @@ def restored() -> list[dict[str, Any]]:
     done = {}
     for side in SIDES:
         with place() as directory:
-            experiment(side, "restore", directory, "begin", KILL_AT="8", TUNE_GLOBAL_CHECKPOINT_S="0")
+            experiment(side, "restore", directory, "begin", KILL_AT="13", TUNE_GLOBAL_CHECKPOINT_S="0")
             told = experiment(side, "restore", directory, "restore")
             done[side] = sum(step == 20 for step in told["done"]) if told else 0
     return both("trials of 3 that finish a synchronous run after Tuner.restore", done, "trials", "= 3", 3)

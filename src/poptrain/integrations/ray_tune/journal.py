@@ -142,6 +142,7 @@ def meta(algorithm: Any, trial: Trial, *, metric: str, mode: str, seed: int, bud
         "static": list(algorithm.space.static_names),
         "interval": describe(getattr(algorithm, "interval", None)),
         "budget": budget,
+        "keeper": "Ray",  # of the checkpoints
         "code": None,
         "file": None,
     }
