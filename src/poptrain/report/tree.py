@@ -55,7 +55,7 @@ def _segments(facts: Facts, seats: dict[int, int], width: float, metric: str) ->
         if not chosen:
             continue
         x, y = style.chain([_line(facts, seats, id) for id in chosen])
-        told = [text for id in chosen for text in (_told(facts, id, metric), _told(facts, id, metric), "")]
+        told = [text for id in chosen for text in (_told(facts, id), _told(facts, id), "")]
         yield style.line(x, y, colour, width, text=told[:-1], hovertemplate="%{text}<extra></extra>", showlegend=False)
     steps = [[k / (len(palette) - 1), colour] for k, colour in enumerate(palette)]
     bar = {"title": {"text": metric}, "thickness": 12, "outlinewidth": 0, "len": 0.9}
@@ -93,16 +93,14 @@ def _ancestry(facts: Facts, seats: dict[int, int], path: list[int]) -> Iterable[
     corners = [point for id in path for point in _line(facts, seats, id)]
     yield style.line(*zip(*corners, strict=True), style.BEST, 2.6, name="ancestry of the best", hoverinfo="skip")
     yield from _copies(facts, seats, [id for id in facts.exploits if id in set(path)], style.BEST, 2.6, "its exploits")
-    yield style.points([corners[-1][0]], [corners[-1][1]], showlegend=False, text=[_told(facts, path[-1], "best")],
+    yield style.points([corners[-1][0]], [corners[-1][1]], showlegend=False, text=[_told(facts, path[-1])],
                        hovertemplate="%{text}<extra></extra>",
                        marker=style.STAR)  # fmt: skip
 
 
-def _told(facts: Facts, id: int, metric: str) -> str:
-    task, result = facts.tasks[id], facts.results[id]
-    return (
-        f"member {task.member}, task {id}<br>steps {facts.begin(id):,} to {facts.end(id):,}<br>{metric} {short(result.score, 5)}"
-    )
+def _told(facts: Facts, id: int) -> str:
+    score = short(facts.results[id].score, 5)
+    return f"member {facts.tasks[id].member}, steps {facts.begin(id):,}–{facts.end(id):,}: {score}"
 
 
 def _why(facts: Facts, id: int) -> str:
