@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,25 +11,17 @@ from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
 
 from poptrain.views import clean
+from poptrain.views.palette import BEST, FAILED, FEW, GRID, INK, MEMBERS, NOTE, colours
 
-# Okabe & Ito's palette, without its yellow (too pale on white); the best lineage has a colour of its own.
-BEST = "#D55E00"
-MEMBERS = ("#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#6A4C93", "#1B7F79", "#8C6D31")
-FAINT, GRID, INK, NOTE = "#C9CDD3", "#E8EAED", "#24292F", "#6A737D"
-FAILED = "#7A1F1F"
-FEW = len(MEMBERS)  # up to so many members have a colour and a name each
+FAINT = "#C9CDD3"
+
+__all__ = ["BEST", "FAILED", "FAINT", "FEW", "GRID", "INK", "MEMBERS", "NOTE", "colours", "figure", "label", "scale", "steps_axis",
+           "thousands", "tidy", "title"]  # fmt: skip
 
 
 def scale() -> Colormap:
     """Returns the colours from the worst to the best score: cividis, without its palest end."""
     return ListedColormap(colormaps["cividis_r"](np.linspace(0.12, 1.0, 256)))
-
-
-def colours(members: Sequence[int]) -> dict[int, str]:
-    """Returns a colour for each member: its own if they are few, else one grey for all."""
-    if len(members) > FEW:
-        return dict.fromkeys(members, "#8A93A0")
-    return {member: MEMBERS[index % FEW] for index, member in enumerate(sorted(members))}
 
 
 def figure(width: float, height: float) -> Figure:

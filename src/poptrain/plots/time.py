@@ -7,14 +7,8 @@ from matplotlib.figure import Figure
 from poptrain.plots import style
 from poptrain.record import Record
 from poptrain.views import MemberTime, Overhead, overhead, span
+from poptrain.views.palette import TIMES
 
-PARTS = {
-    "training": "#0072B2",
-    "saving": "#E69F00",
-    "queued": "#CC79A7",
-    "waiting": "#C9CDD3",
-    "deciding": "#D55E00",
-}
 MOST = 40  # members with a bar of their own
 
 
@@ -28,7 +22,7 @@ def time(source: Record | Overhead) -> Figure:
     style.title(axes, "Time spent", _note(view, len(members)))
     rows = [*(_parts(each) for each in members), _mean(view)]
     left = [0.0] * len(rows)
-    for part, colour in PARTS.items():
+    for part, colour in TIMES.items():
         widths = [100 * row[part] for row in rows]
         axes.barh(range(len(rows)), widths, left=left, height=0.78, color=colour, label=part)
         left = [a + b for a, b in zip(left, widths, strict=True)]
@@ -40,19 +34,19 @@ def time(source: Record | Overhead) -> Figure:
     axes.set_xlim(0, max([100.0, *left]))
     axes.set_ylabel("member", color=style.INK)
     axes.set_xlabel("% of each one's time", color=style.INK)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(PARTS), frameon=False, fontsize=9)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(TIMES), frameon=False, fontsize=9)
     return figure
 
 
 def _parts(each: MemberTime) -> dict[str, float]:
     """Returns the parts of the time that is known of one member, as fractions."""
-    whole = sum(getattr(each, part) for part in PARTS) or 1.0
-    return {part: getattr(each, part) / whole for part in PARTS}
+    whole = sum(getattr(each, part) for part in TIMES) or 1.0
+    return {part: getattr(each, part) / whole for part in TIMES}
 
 
 def _mean(view: Overhead) -> dict[str, float]:
-    whole = sum(getattr(each, part) for each in view.by_member for part in PARTS) or 1.0
-    return {part: sum(getattr(each, part) for each in view.by_member) / whole for part in PARTS}
+    whole = sum(getattr(each, part) for each in view.by_member for part in TIMES) or 1.0
+    return {part: sum(getattr(each, part) for each in view.by_member) / whole for part in TIMES}
 
 
 def _note(view: Overhead, shown: int) -> str:

@@ -13,7 +13,6 @@ from poptrain.views import Gauges, overhead, span
 from poptrain.views import spread as spread_of
 from poptrain.views.spread import extent
 
-PARTS = {"training": "#0072B2", "saving": "#E69F00", "queued": "#CC79A7", "waiting": "#C9CDD3", "deciding": "#D55E00"}
 _PANELS = ([0.62, 1.0], [0.24, 0.55], [0.0, 0.16])
 _HOVER = "%{fullData.name}, step %{x}: %{y:.2f}<extra></extra>"
 
@@ -61,8 +60,8 @@ def time(record: Record) -> style.Chart:
     """Returns the chart of where the time went: one bar a member, and one for all."""
     view = overhead(record)
     names = [f"evaluator {each.member}" if each.evaluator else f"member {each.member}" for each in view.by_member] + ["all"]
-    rows = [[getattr(each, part) for part in PARTS] for each in view.by_member]
-    table = np.array([*rows, np.sum(rows, axis=0)] if rows else np.zeros((1, len(PARTS))), float)
+    rows = [[getattr(each, part) for part in style.TIMES] for each in view.by_member]
+    table = np.array([*rows, np.sum(rows, axis=0)] if rows else np.zeros((1, len(style.TIMES))), float)
     whole = table.sum(1, keepdims=True)
     shares = 100 * table / np.where(whole > 0, whole, 1)
     data = [
@@ -70,7 +69,7 @@ def time(record: Record) -> style.Chart:
          "x": style.numbers(shares[:, index].tolist()),
          "marker": {"color": colour}, "text": [span(seconds) for seconds in table[:, index].tolist()], "textposition": "none",
          "hovertemplate": f"{part}: %{{text}} (%{{x:.1f}} %)<extra></extra>"}
-        for index, (part, colour) in enumerate(PARTS.items())
+        for index, (part, colour) in enumerate(style.TIMES.items())
     ]  # fmt: skip
     return style.chart(
         data, 110 + max(22 * len(names), 70), barmode="stack", bargap=0.22,

@@ -8,13 +8,12 @@ from math import isfinite
 from typing import Any
 
 from poptrain.views import clean
+from poptrain.views.palette import BEST, FAILED, FEW, GREY, GRID, INK, MEMBERS, NOTE, TIMES, colours
 
-# Okabe & Ito's palette, without its yellow (too pale on white); the best lineage has a colour of its own.
-BEST = "#D55E00"
-MEMBERS = ("#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#6A4C93", "#1B7F79", "#8C6D31")
-FAINT, GRID, INK, NOTE, GREY = "#D3D7DC", "#E8EAED", "#24292F", "#6A737D", "#8A93A0"
-FAILED = "#7A1F1F"
-FEW = len(MEMBERS)  # up to so many members have a colour and a name each
+__all__ = ["BELOW", "BEST", "FAILED", "FAINT", "FEW", "GREY", "INK", "MEMBERS", "NOTE", "SCORES", "STAR", "TIMES", "Chart", "axis", "chain",
+           "chart", "colours", "line", "numbers", "points", "text"]  # fmt: skip
+
+FAINT = "#D3D7DC"
 # Cividis from yellow to blue, without its palest end: readable with every kind of colour vision.
 SCORES = ("#E4CF5B", "#CBBA69", "#B2A770", "#9A9475", "#848279", "#6F717A", "#5A616F", "#44506C", "#29406B", "#00306F", "#00204C")
 
@@ -28,13 +27,6 @@ Chart = dict[str, Any]  # what Plotly draws: data and layout
 def text(value: Any, limit: int = 60) -> str:
     """Returns somebody's text for Plotly, whose labels know some HTML: nothing in it is markup any more."""
     return escape(clean(value, limit), quote=False)
-
-
-def colours(members: Sequence[int]) -> dict[int, str]:
-    """Returns a colour for each member: its own if they are few, else one grey for all."""
-    if len(members) > FEW:
-        return dict.fromkeys(members, GREY)
-    return {member: MEMBERS[index] for index, member in enumerate(sorted(members))}
 
 
 def chart(data: Iterable[dict[str, Any]], height: int, **layout: Any) -> Chart:
