@@ -15,8 +15,10 @@ from poptrain.views.palette import BEST, FAILED, FEW, GRID, INK, MEMBERS, NOTE, 
 
 FAINT = "#C9CDD3"
 
-__all__ = ["BEST", "FAILED", "FAINT", "FEW", "GRID", "INK", "MEMBERS", "NOTE", "colours", "figure", "label", "scale", "steps_axis",
-           "thousands", "tidy", "title"]  # fmt: skip
+__all__ = [
+    "BEST", "FAILED", "FAINT", "FEW", "GRID", "INK", "MEMBERS", "NOTE",
+    "colours", "figure", "label", "scale", "steps_axis", "thousands", "tidy", "title",
+]  # fmt: skip
 
 
 def scale() -> Colormap:

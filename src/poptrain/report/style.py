@@ -10,8 +10,10 @@ from typing import Any
 from poptrain.views import clean
 from poptrain.views.palette import BEST, FAILED, FEW, GREY, GRID, INK, MEMBERS, NOTE, TIMES, colours
 
-__all__ = ["BELOW", "BEST", "FAILED", "FAINT", "FEW", "GREY", "INK", "MEMBERS", "NOTE", "SCORES", "STAR", "TIMES", "Chart", "axis", "chain",
-           "chart", "colours", "line", "numbers", "points", "text"]  # fmt: skip
+__all__ = [
+    "BELOW", "BEST", "FAILED", "FAINT", "FEW", "GREY", "INK", "MEMBERS", "NOTE", "SCORES", "STAR",
+    "TIMES", "Chart", "axis", "chain", "chart", "colours", "line", "numbers", "points", "text",
+]  # fmt: skip
 
 FAINT = "#D3D7DC"
 # Cividis from yellow to blue, without its palest end: readable with every kind of colour vision.
