@@ -76,12 +76,12 @@ def sentence(claim: Claim, stored: Stored) -> str:
     for problem, cells in stored.items():
         if (word := judged(claim, cells)) is not None:
             where[word].append(problem)
-    parts = [
-        (where["ahead"], "yes on {}"),
-        (where["behind"], "the contrary on {}"),
-        (where["not told apart"], "not told apart on {}"),
-    ]
-    return f"{claim.text}: " + "; ".join(text.format(" and ".join(names)) for names, text in parts if names) + "."
+    parts = zip(("yes", "the contrary", "not told apart"), where.values(), strict=True)
+    return f"{claim.text}: " + "; ".join(f"{word} on {_listed(names)}" for word, names in parts if names) + "."
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
 
 
 def crossing(stored: Stored, cell: Callable[[int], tuple[str, str]], what: str) -> str:
@@ -237,6 +237,15 @@ QUESTIONS = (
         (Claim("The schedule beats its final values", "schedule", "held"), Claim("PBT beats its final values", "pbt-20", "held"),
          Claim("PBT beats its replayed schedule", "pbt-20", "schedule"),
          Claim("The final values beat random search", "held", "first-20")),
+    ),
+    Question(
+        "sequential", "Sequential Bayesian optimisation",
+        "The choice of h depends on information gathered before; no room for parallel search; key example: Optuna.",
+        (("PBT", "pbt-20"), ("20 runs proposed by Optuna's TPE", "optuna"), CONTROL),
+        (Claim("PBT beats TPE at equal total steps", "pbt-20", "optuna"),
+         Claim("TPE beats random search", "optuna", "first-20")),
+        lambda stored: "All three train 20 times the steps of one member. On 20 machines PBT and random search take the time of "
+        "one training, TPE that of 20, one after another.",
     ),
 )  # fmt: skip
 

@@ -24,7 +24,7 @@ import numpy as np
 
 import poptrain as pt
 from benchmarks.ablation_problems import Problem, problems
-from benchmarks.common import report
+from benchmarks.common import installed, report
 from benchmarks.study import RESULTS, Cell, Finished, Study
 from poptrain import views
 
@@ -75,6 +75,8 @@ def settings(problem: Problem) -> dict[str, Setting]:
     }
     found |= {name: Setting(pbt(**options)) for name, options in varied.items()}
     found["async"] = Setting(pbt(sync=False), lanes=POPULATION // 4)
+    if installed("optuna"):
+        found["optuna"] = Setting(pt.optuna_search(problem.space, POPULATION, interval=problem.interval), lanes=1)
     found["held"] = Setting(pbt(), after=held)
     found["schedule"] = Setting(pbt(), after=scheduled)
     return found

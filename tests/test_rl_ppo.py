@@ -131,6 +131,16 @@ def test_learning_all_at_once_equals_learning_in_turn(monkeypatch):
         assert np.allclose(a, b, atol=1e-4)
 
 
+def test_agents_with_networks_of_other_sizes_train_in_one_process():
+    seeds = np.asarray([1])
+    for hidden in ((8, 8), (8,)):
+        agent = PPO(env="jax/CartPole-v1", **{**SMALL, "hidden": hidden})
+        carry, metrics = agent.train(agent.init({}, seeds), {}, 256, seeds)
+        assert [layer["w"].shape[-1] for layer in carry["params"]["policy"][:-1]] == list(hidden) and np.isfinite(
+            metrics["score"]
+        )
+
+
 def test_a_tuned_hyperparameter_takes_effect_on_a_clone():
     agent, seeds = PPO(env="Pendulum-v1", **SMALL), np.asarray([1])
     carry, _ = agent.train(agent.init({}, seeds), {}, 512, seeds)

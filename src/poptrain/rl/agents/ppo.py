@@ -227,7 +227,7 @@ class PPO:
 
             def program(members: int) -> Program:
                 layout = Layout(envs, envs * members, slots, slots * envs, self.chunk)
-                return program_for(env, members, layout, distribution, horizon, self.max_grad_norm)
+                return program_for(env, members, layout, distribution, horizon, self.max_grad_norm, self.hidden)
 
             return device_training.train_in_shares(program, carry, settings, steps, seeds)
         slots = recording.slots_for(rows, envs)

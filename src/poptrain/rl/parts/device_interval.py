@@ -226,9 +226,10 @@ def accelerated() -> bool:
 
 @lru_cache(maxsize=16)
 def program_for(
-    env: DeviceEnv, members: int, layout: Layout, distribution: Distribution, horizon: int, max_grad_norm: float
-) -> Program:
-    """Returns the one `Program` of this process for these settings."""
+    env: DeviceEnv, members: int, layout: Layout, distribution: Distribution, horizon: int, max_grad_norm: float,
+    hidden: tuple[int, ...],
+) -> Program:  # fmt: skip
+    """Returns the one `Program` of this process for these settings; networks of other sizes have one of their own."""
     return Program(env, members, layout, distribution, horizon, max_grad_norm)
 
 
