@@ -181,10 +181,10 @@ experiment = pt.Experiment(
 
 
 def replayed(schedule: pt.views.Schedule, networks: int = 8, seed: int = 0, factor: Any = None) -> np.ndarray:
-    """Returns the test accuracies of fresh networks, trained by a schedule on training and validation images together."""
+    """Returns the test accuracies of fresh networks, trained by a schedule on all but the test images; NaN: diverged."""
     algorithm = pt.schedule_replay([schedule] * networks, interval=greedy["interval"], space=space)
     run = pt.run(algorithm, network("all", "test", factor), stop=pt.steps(schedule.step), executor="vectorized", seed=seed)
-    return np.array([run.member(seat).score for seat in range(networks)])
+    return np.array([run.history.score(int(head)) for head in run.history.heads()])
 
 
 if __name__ == "__main__":
