@@ -317,6 +317,9 @@ class RayExecutor:
             slot.orders, slot.call = (), None
         else:
             self._crew.drop(slot)
+        if what.kind is Kind.MEMORY:  # Ray ends several at once: an idle neighbour may be dead, and nobody has heard of it yet
+            for neighbour in [other for other in self._crew.slots if other.free and other.node == slot.node]:
+                self._crew.drop(neighbour)
         if not orders:
             self._count_barren(what)
         elif what.kind is Kind.GIFT:
@@ -340,6 +343,7 @@ class RayExecutor:
             if order.shortages > 1:
                 self._fail(order, f"{worker}, although it was alone there")
             else:
+                order.after = clock.monotonic() + 1.0  # until the memory is given back
                 self._again([order], alone=True)
         else:
             order.deaths += 1
