@@ -196,3 +196,24 @@ def test_a_missing_tracker_is_one_sentence(monkeypatch):
     for make in (lambda: pt.sinks.MLflow(), lambda: pt.sinks.TensorBoard("x")):
         with pytest.raises(ImportError, match=r"pip install 'poptrain\["):
             make()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--to", "mlfow"], "Did you mean 'mlflow'"),
+        (["--uri", "http://x"], "--uri belongs to --to mlflow"),
+        (["--to", "tensorboard", "--run-id", "1"], "--run-id belongs to --to mlflow"),
+        (["--to", "mlflow", "--out", "x"], "--out belongs to --to tensorboard"),
+        (["--table", "t.csv", "--no-checkpoint"], "--no-checkpoint belongs to --to mlflow"),
+    ],
+    ids=["typo", "no tracker", "of the other", "and the other way", "of none"],
+)
+def test_a_wrong_export_is_one_sentence(options, words, tmp_path):
+    from typer.testing import CliRunner
+
+    from poptrain.cli import app
+
+    run(tmp_path / "r", stop=5)
+    done = CliRunner().invoke(app, ["export", str(tmp_path / "r"), *options])
+    assert done.exit_code == 2 and words in done.stderr and len(done.stderr.splitlines()) == 1

@@ -56,16 +56,16 @@ def export(
     json: Json = False,
 ) -> None:
     """Copy the best checkpoint, its schedule and tables out of a run, or log all of it to a tracker."""
+    mlflow = {"--uri": uri, "--run-id": run_id, "--experiment": experiment, "--no-checkpoint": None if checkpoint else True}
+    for tracker, options in {"mlflow": mlflow, "tensorboard": {"--out": out}}.items():
+        if to != tracker and (given := [name for name, value in options.items() if value is not None]):
+            raise UsageError(f"{given[0]} belongs to --to {tracker}: give that too.")
     if best is None and table is None and video is None and to is None:
         raise UsageError("nothing to export: give --best OUT, --table FILE.csv, --video FILE.gif, or --to mlflow or tensorboard.")
     if final and best is None and video is None:
         raise UsageError("--final says which result --best and --video export: give one of them too.")
     if source is not None and video is None:
         raise UsageError("--source names the experiment file for --video: give --video FILE.gif too.")
-    mlflow = {"--uri": uri, "--run-id": run_id, "--experiment": experiment, "--no-checkpoint": None if checkpoint else True}
-    for tracker, options in {"mlflow": mlflow, "tensorboard": {"--out": out}}.items():
-        if to != tracker and (given := [name for name, value in options.items() if value is not None]):
-            raise UsageError(f"{given[0]} belongs to --to {tracker}: give that too.")
     tracker = _tracker(to, directory, mlflow, out)
     record = record_of(directory)
     for path in (best, table, video):
