@@ -182,12 +182,14 @@ else:
 """
 
 
-def test_a_killed_experiment_is_restored_with_the_scheduler_where_it_was(tmp_path):
+@pytest.mark.parametrize("period", ["0", "1000"], ids=["fresh", "stale"])
+def test_a_killed_experiment_is_restored_with_the_scheduler_where_it_was(period, tmp_path):
+    """Also from a state of Ray's that was written when the experiment began: the run log knows better."""
     script = tmp_path / "driver.py"
     script.write_text(RESTORE)
 
     def drive(kill):
-        environment = {**os.environ, "PYTHONPATH": path(), "TUNE_GLOBAL_CHECKPOINT_S": "0", "KILL_AT": str(kill)}
+        environment = {**os.environ, "PYTHONPATH": path(), "TUNE_GLOBAL_CHECKPOINT_S": period, "KILL_AT": str(kill)}
         verb = "go on" if kill > 20 else "begin"
         return subprocess.run([sys.executable, str(script), str(tmp_path), verb], env=environment, capture_output=True,
                               text=True, timeout=200)  # fmt: skip

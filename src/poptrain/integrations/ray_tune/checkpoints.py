@@ -6,16 +6,19 @@ newest ``num_to_keep`` of each trial stay, and so does everything that a member 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Set
 from dataclasses import replace
 from typing import Any
 
+from pyarrow.fs import FileSelector
 from ray.tune.experiment import Trial
 from ray.tune.utils.util import flatten_dict, unflatten_dict
 
 from poptrain.core import History
 from poptrain.integrations.ray_tune import controller
 
+_NUMBER = re.compile(r"checkpoint_(\d+)")
 TOTALS = ("training_iteration", "time_total_s", "timesteps_total", "episodes_total")  # what Ray itself restores
 
 
@@ -32,6 +35,18 @@ class Checkpoints:
         config = manager.checkpoint_config
         self._keep.setdefault(trial.trial_id, config.num_to_keep)
         manager._checkpoint_config = replace(config, num_to_keep=None, checkpoint_at_end=True)
+
+    def number_on(self, trial: Trial) -> None:
+        """Makes a restored trial's next checkpoint a new one. Ray's state may be older than the run log: numbered from it, a
+        checkpoint would be written over one that the log knows."""
+        storage = trial.storage
+        if storage.trial_dir_name is None:
+            return
+        folder = FileSelector(storage.trial_fs_path, allow_not_found=True)
+        numbers = [_NUMBER.fullmatch(each.base_name) for each in storage.storage_filesystem.get_file_info(folder)]
+        newest = max((int(match[1]) for match in numbers if match), default=-1)
+        storage.current_checkpoint_index = max(storage.current_checkpoint_index, newest)
+        trial.invalidate_json_state()
 
     def name(self, trial: Trial, checkpoint: Any) -> str:
         """Returns the name of a checkpoint, relative to the experiment, so that the experiment may be moved."""

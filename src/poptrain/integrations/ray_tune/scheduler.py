@@ -209,6 +209,8 @@ class PoptrainScheduler(TrialScheduler):
         for seat in self._seats:
             if seat.trial.is_finished():
                 seat.leave("its trial has ended")
+            if there:
+                self._checkpoints.number_on(seat.trial)
         for task in self._journal.history.pending():  # decided in an earlier sitting
             self._give(ray, task)
         self._decide(ray)
