@@ -102,6 +102,8 @@ def latest(trial: Trial) -> _TrainingResult | None:
 def start_from(trial: Trial, checkpoint: _TrainingResult | None) -> None:
     """Sets what the trial loads when it starts: a checkpoint, or nothing for a fresh start."""
     manager = trial.run_metadata.checkpoint_manager
+    if checkpoint is not None:  # Ray writes into the metrics of what a trial was restored from
+        checkpoint = _TrainingResult(checkpoint.checkpoint, dict(checkpoint.metrics))
     manager._latest_checkpoint_result = checkpoint
     trial.run_metadata.invalidate_cache()
 

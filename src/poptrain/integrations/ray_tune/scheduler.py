@@ -234,7 +234,7 @@ class PoptrainScheduler(TrialScheduler):
     def _bury(self) -> None:
         """Fails the tasks of trials that Ray ended without a word, as it does when an actor refuses to be reused."""
         for seat in self._seats:
-            if seat.task is not None and seat.trial.is_finished() and seat.phase is not Phase.GONE:
+            if seat.task is not None and seat.trial.status == Trial.ERROR and seat.phase is not Phase.GONE:
                 self._failed(seat)
 
     # -- results ------------------------------------------------------------------------------------------------------
@@ -244,7 +244,8 @@ class PoptrainScheduler(TrialScheduler):
         settings = self._settings
         if not checks.complete(settings.name, result, (settings.time_attr, self._metric), settings.require_attrs):
             return None
-        return int(result[settings.time_attr] * settings.resolution + 1e-9), float(result[self._metric])
+        score = result[self._metric]
+        return int(result[settings.time_attr] * settings.resolution + 1e-9), float("nan" if score is None else score)
 
     def _collect(self) -> None:
         """Logs the results whose checkpoints have been written."""
