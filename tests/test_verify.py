@@ -268,6 +268,34 @@ def test_another_version_is_noted_and_a_newer_format_is_refused(directory):
     assert not pt.verify(directory, EXPERIMENT).ok  # its checksums do not fit
 
 
+def leaves(value, path=()):
+    """Yields the way to every value inside another."""
+    yield path
+    if isinstance(value, (dict, list)):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(inner, (*path, key))
+
+
+def test_whatever_is_written_into_a_log_is_a_verdict_or_a_sentence(directory):
+    sound = lines(directory)
+    places = [(index, path) for index, entry in enumerate(sound) for path in leaves(entry["d"]) if path]
+    told = 0
+    for number in range(150):
+        draw = pt.rng(0, "fuzz", number)
+        index, path = places[int(draw.integers(len(places)))]
+        entries = json.loads(json.dumps(sound))
+        inner = entries[index]["d"]
+        for key in path[:-1]:
+            inner = inner[key]
+        inner[path[-1]] = [None, -1, "x", [], {}, 10**30, True][int(draw.integers(7))]
+        write(directory, entries)
+        try:
+            told += not pt.verify(directory, EXPERIMENT).ok
+        except pt.PoptrainError:
+            told += 1
+    assert told > 75  # the rest are notes for people, times, metrics and versions, which nothing depends on
+
+
 # -- the command line -----------------------------------------------------------------------------------------------------
 
 FILE = """

@@ -6,7 +6,7 @@ be otherwise only where a run stops asking: at its stop condition, and while it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import isfinite
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from poptrain.record import Record, segment_name
 from poptrain.rng import task_seed
 from poptrain.space import Space
 
+SEATS = 1 << 20  # more members than any run has
 REACHED = "every member reached its last step"  # why `run` ends when no other condition holds
 
 
@@ -83,20 +84,28 @@ def walk(trace: Trace, algorithm: Any, space: Space | None, keyed: bool) -> Walk
             history = history.with_budget(entry.data.get("budget"))
         if not entry.type:
             first = entry.data[0]
+            if (wrong := next(filter(None, map(malformed, entry.data)), None)) is not None:
+                text = f"{entry.place}: {wrong[0]}={wrong[1]!r}, expected {wrong[2]}."
+                found.facts = found.facts or _finding(entry, None, *wrong, text)
+                return found  # nothing behind it can be read as history
             line = tuple(each.flipped() for each in entry.data) if sign < 0 and isinstance(first, Result) else entry.data
-            if algorithm is not None and before != "lost":
-                _decided(found, entry, algorithm.ask(history), line, asking)
             found.facts = found.facts or _impossible(entry, history, line, space, keyed)
-            found.tasks += len(line) if isinstance(first, Task) else 0
-            found.results += len(line) if isinstance(first, Result) else 0
+            if algorithm is not None and before != "lost":
+                asked = _asked(found, entry, algorithm, history)
+                if asked is None:
+                    algorithm = None
+                else:
+                    _decided(found, entry, asked, line, asking)
             try:
                 history = history.add(line)
-            except ValueError as error:
+            except (ValueError, IndexError) as error:
                 found.facts = found.facts or _finding(entry, None, "facts", None, None, f"{entry.place}: {error}")
-                break
+                return found
+            found.tasks += len(line) if isinstance(first, Task) else 0
+            found.results += len(line) if isinstance(first, Result) else 0
             before = "lost" if isinstance(first, Lost) else ""
         elif entry.type == "end" and entry.data.get("reason") == REACHED:
-            more = () if algorithm is None else algorithm.ask(history)
+            more = () if algorithm is None else _asked(found, entry, algorithm, history) or ()
             text = f"{entry.place}: the run ended as if {REACHED}, but the algorithm goes on with {len(more)} tasks."
             if more and found.difference is None:
                 found.difference = _finding(entry, None, "end", 0, len(more), text)
@@ -118,6 +127,49 @@ def _asking(entries: Sequence[Entry]) -> Iterator[tuple[Entry, bool]]:
         if entry.type == "open":
             later, stopped = False, True
     return zip(entries, reversed(asking), strict=True)
+
+
+def malformed(fact: Any) -> tuple[str, Any, str] | None:
+    """Returns the field of a fact that is of a wrong type, what it is and what is expected; None if the fact is sound."""
+    if isinstance(fact, Task):
+        whole, maybe = ("id", "member", "steps", "seed", "evals"), ("parent", "teacher")
+        maps, others = ("hparams", "tags", "note"), ()
+    elif isinstance(fact, Result):
+        whole, maybe, maps, others = ("task", "step"), (), ("metrics",), ("score",)
+    else:
+        whole, maybe, maps, others = ("task",), (), (), ()
+    for name in (*whole, *(name for name in maybe if getattr(fact, name) is not None)):
+        value = getattr(fact, name)
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < (SEATS if name == "member" else 2**53):
+            return name, value, "a whole number from 0"
+    for name in maps:
+        if not isinstance(getattr(fact, name), Mapping):
+            return name, getattr(fact, name), "a mapping"
+    for name in others:
+        if isinstance(value := getattr(fact, name), bool) or not isinstance(value, (int, float)):
+            return name, value, "a number"
+    if isinstance(fact, Result):
+        try:
+            numbers = [float(number) for step, score in fact.curve for number in (step, score)] + [float(x) for x in fact.returns]
+            numbers += [float(fact.score)]
+        except (TypeError, ValueError, OverflowError):
+            return "curve", fact.curve, "pairs of a step and a score, and returns that are numbers"
+        if not (fact.checkpoint is None or isinstance(fact.checkpoint, str)):
+            return "checkpoint", fact.checkpoint, "a reference"
+    return None
+
+
+def _asked(found: Walk, entry: Entry, algorithm: Any, history: History) -> tuple[Task, ...] | None:
+    """Returns what the algorithm asks; None if it cannot decide upon such a history, which is then a difference."""
+    try:
+        return algorithm.ask(history)
+    except Exception as error:
+        text = f"{entry.place}: the algorithm cannot decide upon what is before this line: {type(error).__name__}: {error}."
+        found.difference, found.differing = (
+            found.difference or _finding(entry, None, "tasks", None, None, text),
+            found.differing + 1,
+        )
+        return None
 
 
 def _decided(found: Walk, entry: Entry, asked: tuple[Task, ...], line: Line, asking: bool) -> None:

@@ -148,7 +148,7 @@ class _Report:
         gone = self._gone()
         lost = {entry.data[0].task for entry in trace.entries if entry.type == "" and hasattr(entry.data[0], "task")
                 and not isinstance(entry.data[0], Result)}  # fmt: skip
-        results = [fact for line in trace.lines for fact in line if isinstance(fact, Result) and fact.checkpoint is not None]
+        results = [fact for line in trace.lines for fact in line if isinstance(fact, Result) and isinstance(fact.checkpoint, str)]
         wrong: str | Finding | None = self._collected(found, gone)
         known: dict[str, str | None] = {}
         for result in results:
@@ -157,7 +157,7 @@ class _Report:
                 continue
             stem = f"{name}:{result.checkpoint.partition(':')[2]}"
             if stem not in known:
-                known[stem] = store.damage(result.checkpoint)
+                known[stem] = _damage(store, result.checkpoint)
                 self.hashed += 1
             why = known[stem] or _other(store, result)
             if why is not None and wrong is None and not self._collected_since(name):
@@ -168,7 +168,7 @@ class _Report:
                  f"{len(gone):,} were collected")  # fmt: skip
 
     def _gone(self) -> set[str]:
-        return {name for type, fields, _ in self.trace.events if type == "gc" for name in fields["ids"]}
+        return {name for type, fields, _ in self.trace.events if type == "gc" for name in fields.get("ids", ())}
 
     def _collected_since(self, name: str) -> bool:
         """True if the run, which may be going on, collected the checkpoint while it was being verified."""
@@ -187,6 +187,13 @@ class _Report:
                     f"the checkpoint of task {id} was collected, and it is one that a run keeps: the best, or a member's newest."
                 )
         return None
+
+
+def _damage(store: Store, ref: str) -> str | None:
+    try:
+        return store.damage(ref)
+    except UsageError as error:  # what somebody wrote is no reference, or of a newer format
+        return str(error)
 
 
 def _other(store: Store, result: Result) -> str | None:
