@@ -143,8 +143,8 @@ def pairs(stored: Stored) -> str:
     for problem, cells in stored.items():
         all, better = np.sum([kept["explored"] for kept in cells.get("pbt-20", ())] or [[0, 0]], axis=0)
         if all:
-            parts.append(f"{100 * better / all:.0f} % of {all} on {problem}")
-    return f"Explored values beat their donor's from the same weights in {'; '.join(parts)} pairs."
+            parts.append(f"{100 * better / all:.0f} % of {all} pairs on {problem}")
+    return f"Explored values beat their donor's, one interval on from the same weights, in {'; '.join(parts)}."
 
 
 def overhead(stored: Stored) -> str:
@@ -237,6 +237,7 @@ QUESTIONS = (
         (Claim("The schedule beats its final values", "schedule", "held"), Claim("PBT beats its final values", "pbt-20", "held"),
          Claim("PBT beats its replayed schedule", "pbt-20", "schedule"),
          Claim("The final values beat random search", "held", "first-20")),
+        lambda stored: "Training on the toys is deterministic: there a replay repeats PBT's score exactly.",
     ),
     Question(
         "sequential", "Sequential Bayesian optimisation",
