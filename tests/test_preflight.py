@@ -110,6 +110,21 @@ def test_a_hyperparameter_that_acts_only_beside_another_is_no_alarm():
     assert states(pt.check(experiment(train, mixed)))["hparams.beta"] == "ok"
 
 
+def test_a_hyperparameter_that_acts_once_in_an_interval_is_no_alarm_when_there_is_no_time_for_one():
+    def train(carry, hp, steps, seed):  # an update every 900 steps, as of an agent that collects a batch first
+        t, x, noise = (0, 1.0, 0.0) if carry is None else carry
+        clock.sleep(0.01 * steps)
+        for t in range(t + 1, t + steps + 1):  # noqa: B020
+            x, noise = x * (1 - hp["lr"] * (t % 900 == 0)), noise + 1e-3
+        return (t, x, noise), {"score": noise - x}
+
+    with clock.use(clock.FakeClock()):
+        about = pt.Experiment(pt.pbt(pt.Space(lr=SPACE["lr"]), population=4, interval=1000), train, stop=pt.steps(10**4))
+        short, long = pt.check(about, seconds=30), pt.check(about, seconds=3000)
+    assert short.ok and states(short)["hparams.lr"] == "unclear"
+    assert set(states(long).values()) == {"ok"}
+
+
 def test_every_kind_of_hyperparameter_is_heard_static_ones_at_the_start():
     def train(carry, hp, steps, seed):
         width, total = (hp["width"], 0.0) if carry is None else carry

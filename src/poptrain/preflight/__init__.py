@@ -14,6 +14,7 @@ from poptrain.errors import UsageError
 from poptrain.experiment import Experiment
 from poptrain.preflight import estimate as estimates
 from poptrain.preflight import metric
+from poptrain.preflight.effects import SEGMENTS as EFFECT_SEGMENTS
 from poptrain.preflight.effects import Effects
 from poptrain.preflight.estimate import Estimate
 from poptrain.preflight.lab import Job, Lab, Probe
@@ -23,7 +24,7 @@ from poptrain.verdict import Verdict
 
 MEMBERS = 3  # configurations that are trained
 SEGMENTS = 4  # that each is trained, one after another
-SHARE = 0.5  # of the time that the planned probes may take, by the first measurement
+SHARE = 0.4  # of the time that the planned probes may take, by the first measurement
 
 __all__ = ["Estimate", "Preflight", "check"]
 
@@ -85,9 +86,9 @@ class _Flight:
         self.checks: list[Verdict] = []
         self.seeds = iter(range(1 << 30))
 
-    def out_of_time(self) -> bool:
-        """True if another batch like the last one would end too late."""
-        return clock.monotonic() - self.began + self.lab.last >= self.limit
+    def out_of_time(self, jobs: int = MEMBERS) -> bool:
+        """True if so many jobs, as long as the last ones, would end too late."""
+        return clock.monotonic() - self.began + self.lab.pace * jobs >= self.limit
 
     def fly(self) -> Preflight:
         with warnings.catch_warnings():
@@ -110,7 +111,7 @@ class _Flight:
         self._metric(curves, interval is not None and steps >= interval)
         healthy = [curve for curve in curves if curve[0].ok]
         if healthy:
-            self._state(healthy)
+            self._state(healthy, interval is not None and steps * EFFECT_SEGMENTS >= interval)
         times = [probe.seconds / steps for curve in healthy for probe in curve[1:] if probe.ok]
         return self._landed(healthy, min(times, default=per_step), steps, interval)
 
@@ -121,16 +122,16 @@ class _Flight:
             return
         self.checks += [metric.moving(curves, whole), metric.direction(curves, about.metric, about.mode)]
 
-    def _state(self, curves: list[list[Probe]]) -> None:
-        """Checks what a checkpoint holds and what a hyperparameter does."""
+    def _state(self, curves: list[list[Probe]], whole: bool) -> None:
+        """Checks what a checkpoint holds and what a hyperparameter does; `whole`: in an interval's time or more."""
         on = [curve for curve in curves if len(curve) > 1]
-        if self.out_of_time() or not on:
+        if self.out_of_time(3 * MEMBERS) or not on:
             late = "there was no time; give it more seconds"
             self.checks += [Verdict(name, "unclear", late) for name in ("deterministic", "save and load", "hyperparameters")]
             return
         trip = RoundTrip(self.lab, [curve[0] for curve in on], [curve[1] for curve in on])
         self.checks += [trip.deterministic(), trip.saved()]
-        effects = Effects(self.lab, self.space, [curve[0] for curve in on], trip.repeats, self.out_of_time)
+        effects = Effects(self.lab, self.space, [curve[0] for curve in on], trip.repeats, whole, self.out_of_time)
         self.checks += effects.verdicts()
 
     def _landed(self, curves: list[list[Probe]], per_step: float, steps: int, interval: int | None) -> Preflight:
@@ -164,7 +165,7 @@ class _Flight:
         steps = max(1, longest // 5000)
         while True:
             probe = self.lab.train([Job(hparams, steps, self._seed())])[0]
-            if probe.ok and not self.out_of_time():  # the first may have compiled
+            if probe.ok and not self.out_of_time(1):  # the first may have compiled
                 probe = self.lab.train([Job(hparams, steps, self._seed(), probe, probe.task.member)])[0]
             per_step = probe.seconds / steps
             if not probe.ok or 10 * steps > longest // 5 or 10 * probe.seconds > 0.01 * self.limit:

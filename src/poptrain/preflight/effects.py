@@ -25,15 +25,20 @@ class Effects:
 
     Args:
         bases: trained members, one of each configuration, that are in the store.
-        out_of_time: asked before every batch.
+        whole: True if the segments of one training are together as long as the algorithm's interval, or longer; else an update
+            that comes once in so many steps may not have come.
+        out_of_time: asked before every batch, with its size.
     """
 
-    def __init__(self, lab: Lab, space: Space, bases: Sequence[Probe], repeats: bool, out_of_time: Callable[[], bool]):
-        self.lab, self.space, self.out_of_time, self.repeats = lab, space, out_of_time, repeats
+    def __init__(
+        self, lab: Lab, space: Space, bases: Sequence[Probe], repeats: bool, whole: bool, out_of_time: Callable[[int], bool]
+    ):
+        self.lab, self.space, self.out_of_time, self.repeats, self.whole = lab, space, out_of_time, repeats, whole
         self.bases = [base for base in bases if base.ok] or list(bases)
         self.tried = dict.fromkeys(space.names, 0)  # segments in which no effect was seen
         self.states: set[str] = set()  # names whose value changed what is saved, if nothing else
         self.heard: set[str] = set()
+        self.at_once: set[str] = set()  # those that were heard in the very first segment
 
     def verdicts(self) -> list[Verdict]:
         """Returns one verdict for each hyperparameter."""
@@ -46,7 +51,7 @@ class Effects:
             if waiting := [name for name in free if name not in self.heard]:
                 self._round(waiting, number)
         at_start = self._fresh([name for name in self.space.names if name not in self.heard])
-        deaf = self._warm([name for name in free if name in self.heard]) if isinstance(self.lab.trainable, type) else set()
+        deaf = self._warm([name for name in free if name in self.at_once]) if isinstance(self.lab.trainable, type) else set()
         return [self._verdict(name, at_start, deaf) for name in self.space.names]
 
     # -- at a copy ----------------------------------------------------------------------------------------------------
@@ -58,7 +63,7 @@ class Effects:
         changed = self._changed(base.task.hparams, names, number)
         probes: dict[str | None, Probe] = dict.fromkeys([None, *changed], base)
         for segment in range(SEGMENTS):
-            if self.out_of_time() or len(probes) < 2:
+            if self.out_of_time(len(probes)) or len(probes) < 2:
                 return
             jobs = [
                 Job(changed.get(name, base.task.hparams), steps, seed + segment, probe, probe.task.member if segment else None)
@@ -69,6 +74,8 @@ class Effects:
             for name in [name for name in probes if name]:
                 if self._differs(name, control, probes[name]):
                     self.heard.add(name)
+                    if not number and not segment:
+                        self.at_once.add(name)
                     del probes[name]
                 else:
                     self.tried[name] += 1
@@ -107,7 +114,7 @@ class Effects:
             base = self.bases[number % len(self.bases)]
             for group in together:  # a static one changes the program: alone with its control, both are batches of one
                 changed = self._changed(base.task.hparams, [name for name in group if name not in heard], number)
-                if not changed or self.out_of_time():
+                if not changed or self.out_of_time(len(changed) + 1):
                     continue
                 jobs = [Job(h, base.task.steps, base.task.seed) for h in (base.task.hparams, *changed.values())]
                 control, *probes = self.lab.train(jobs, cold=True)
@@ -122,12 +129,10 @@ class Effects:
         """Returns the names that act after a load, but not on an object that just goes on training."""
         base = self.bases[0]
         changed = self._changed(base.task.hparams, names, 0)
-        if not changed or self.out_of_time():
+        if not changed or self.out_of_time(2 * len(changed) + 2):
             return set()
         steps, seed = base.task.steps, base.task.seed
         firsts = self.lab.train([Job(base.task.hparams, steps, seed) for _ in range(len(changed) + 1)])
-        if self.out_of_time():
-            return set()
         hparams = [base.task.hparams, *changed.values()]
         jobs = [Job(h, steps, seed + 1, p, p.task.member) for h, p in zip(hparams, firsts, strict=True)]
         control, *probes = self.lab.train(jobs)
@@ -151,7 +156,11 @@ class Effects:
             return Verdict(what, "unclear", "has one value only")
         if name in self.states:
             return Verdict(what, "unclear", f"changes what is saved, but no score in {self.tried[name]} trainings")
-        if self.tried[name] >= (ROUNDS if parameter.static else ENOUGH):
+        enough = self.tried[name] >= (ROUNDS if parameter.static else ENOUGH)
+        if enough and not self.whole:
+            text = f"no effect was seen in {self.tried[name]} trainings, all shorter than the interval: give it more seconds"
+            return Verdict(what, "unclear", text)
+        if enough:
             text = f"has no effect: {self.tried[name]} trainings with other values gave the very same result"
             return Verdict(what, "failed", text)
         return Verdict(what, "unclear", f"no effect was seen in {self.tried[name]} trainings; there was no time for more")

@@ -63,7 +63,7 @@ class Lab:
         config = executors.resolve("vectorized" if self.vectorized else "inline", self.trainable)
         self._executors = {False: config.open(self._context), True: config.open(self._context)}
         self._members = 0
-        self.last = 0.0  # seconds of the newest batch
+        self.pace = 0.0  # seconds of a job in the newest batch
 
     def _told(self, id: int) -> Result | None:
         return self._history.result(id)
@@ -96,9 +96,9 @@ class Lab:
             executor.submit(tasks)
             while len(told) < len(tasks):
                 told += executor.wait()
-            self.last = clock.monotonic() - began
+            self.pace = (clock.monotonic() - began) / len(tasks)
             self._history = self._history.add(told)
-            found = {at[result.task]: Probe(self._history.task(result.task), result, self.last / len(tasks)) for result in told}
+            found = {at[result.task]: Probe(self._history.task(result.task), result, self.pace) for result in told}
         return [found.get(index, job.parent) for index, job in enumerate(jobs)]
 
     def state(self, probe: Probe) -> Any:
