@@ -244,11 +244,10 @@ class RayExecutor:
         for name, text in delivery.tracebacks:
             with suppress(OSError, PoptrainError):  # a full disk is the log's to report
                 self._context.keep_error(name, text)
-        stored: dict[str, str] = {}
         for parcel in delivery.parcels:
-            refs = relay.store(parcel, self._context.store)
-            for ref in refs if isinstance(refs, list) else [refs]:
-                stored[ref.partition(":")[0]] = ref
+            if parcel.name not in slot.stored:  # an interrupt may have struck half way; the delivery is then taken in again
+                slot.stored[parcel.name] = relay.store(parcel, self._context.store)
+        stored = {ref.partition(":")[0]: ref for refs in slot.stored.values() for ref in refs}
         tasks = {order.task.id: order.task for order in slot.orders}
         for result in delivery.results:
             if result.checkpoint is not None:

@@ -131,12 +131,14 @@ class Parcels:
         return self.given[ref]
 
 
-def store(parcel: Parcel, where: Store | MemoryStore) -> str | list[str]:
-    """Commits a parcel that has arrived; returns its reference, or a population's references."""
-    if parcel.how != "commit_staged":
-        return getattr(where, parcel.how)(parcel.name, parcel.content, **parcel.about)
+def store(parcel: Parcel, where: Store | MemoryStore) -> list[str]:
+    """Commits a parcel that has arrived; returns its reference, or those of a population's members."""
+    if parcel.how == "commit_population":
+        return where.commit_population(parcel.name, parcel.content, **parcel.about)
+    if parcel.how == "commit":
+        return [where.commit(parcel.name, parcel.content, **parcel.about)]
     unpack(parcel.content, where.stage(parcel.name))
-    return where.commit_staged(parcel.name, **parcel.about)
+    return [where.commit_staged(parcel.name, **parcel.about)]
 
 
 def fetched(ref: str, where: Store | MemoryStore) -> Any:

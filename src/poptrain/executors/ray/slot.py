@@ -50,6 +50,7 @@ class Slot:
     leaving: bool = False  # it gets no more tasks
     asked: float | None = None  # since when `call` is not its tasks any more, but the question whether it lives
     ask_at: float = 0.0  # when it is asked again
+    stored: dict[str, list[str]] = field(default_factory=dict)  # of the last call: checkpoints that came along -> references
     held: dict[int, int] = field(default_factory=dict)  # member -> its last task, whose state is in memory there
 
     @classmethod
@@ -78,7 +79,7 @@ class Slot:
 
     def give(self, orders: Sequence[Order], carries: dict[str, Any]) -> None:
         """Sends tasks to an actor that is free, and what their checkpoints hold, where that need not be read."""
-        self.orders, self.since = orders, clock.monotonic()
+        self.orders, self.since, self.stored = orders, clock.monotonic(), {}
         pairs = [(order.task, order.start) for order in orders]
         for order in orders:
             self.held.pop(order.task.member, None)
