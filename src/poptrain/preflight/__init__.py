@@ -83,12 +83,13 @@ class _Flight:
         self.experiment, self.lab, self.limit, self.directory = experiment, lab, limit, directory
         self.space = experiment.algorithm.space
         self.began = clock.monotonic()
+        self.steps = 1  # of one segment
         self.checks: list[Verdict] = []
         self.seeds = iter(range(1 << 30))
 
     def out_of_time(self, jobs: int = MEMBERS) -> bool:
-        """True if so many jobs, as long as the last ones, would end too late."""
-        return clock.monotonic() - self.began + self.lab.pace * jobs >= self.limit
+        """True if so many jobs would end too late, if nothing has to be compiled for them."""
+        return clock.monotonic() - self.began + self.lab.pace * self.steps * jobs >= self.limit
 
     def fly(self) -> Preflight:
         with warnings.catch_warnings():
@@ -97,7 +98,8 @@ class _Flight:
 
     def _fly(self) -> Preflight:
         configurations, interval = self._first()
-        steps, per_step = self._scale(configurations[0], interval)
+        self.steps, per_step = self._scale(configurations[0], interval)
+        steps = self.steps
         curves: list[list[Probe]] = [[] for _ in configurations]
         for segment in range(SEGMENTS):
             if segment and self.out_of_time():

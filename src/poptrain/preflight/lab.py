@@ -63,7 +63,7 @@ class Lab:
         config = executors.resolve("vectorized" if self.vectorized else "inline", self.trainable)
         self._executors = {False: config.open(self._context), True: config.open(self._context)}
         self._members = 0
-        self.pace = 0.0  # seconds of a job in the newest batch
+        self.pace = float("inf")  # seconds of one job and step, at best: no batch that compiles
 
     def _told(self, id: int) -> Result | None:
         return self._history.result(id)
@@ -96,9 +96,10 @@ class Lab:
             executor.submit(tasks)
             while len(told) < len(tasks):
                 told += executor.wait()
-            self.pace = (clock.monotonic() - began) / len(tasks)
+            seconds = (clock.monotonic() - began) / len(tasks)
+            self.pace = min(self.pace, seconds / max(tasks[0].steps, 1))
             self._history = self._history.add(told)
-            found = {at[result.task]: Probe(self._history.task(result.task), result, self.pace) for result in told}
+            found = {at[result.task]: Probe(self._history.task(result.task), result, seconds) for result in told}
         return [found.get(index, job.parent) for index, job in enumerate(jobs)]
 
     def state(self, probe: Probe) -> Any:

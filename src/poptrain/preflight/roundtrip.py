@@ -13,8 +13,8 @@ from poptrain.preflight.lab import Job, Lab, Probe, equal
 from poptrain.verdict import Verdict
 
 ROUNDING = 1e-5  # relative: what the order of a sum may change
-OUTSIDE = 4.0  # so many standard deviations beyond what repetition changes is no accident
-LOADS = 4  # from one checkpoint, when training does not repeat itself
+OUTSIDE = 6.0  # so many standard deviations beyond what repetition changes is no accident
+LOADS = 8  # from one checkpoint, when training does not repeat itself
 
 
 class RoundTrip:
