@@ -1,6 +1,6 @@
 """Learned learning-rate schedules against the hand-made one: Table 1 of the FIRE PBT paper in small, on noisy digits.
 
-    nohup nice python -m benchmarks.schedules &              # half an hour on 2 idle cores; continues where it stopped
+    nohup nice python -m benchmarks.schedules &              # about an hour on 2 cores; continues where it stopped
     python -m benchmarks.schedules --report --plot --json
 
 The network and the data of `examples/image_classification.py`, 90 epochs, a decision every 20 of 1,080 steps; five experiments of
