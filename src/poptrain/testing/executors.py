@@ -65,18 +65,18 @@ class ExecutorContract:
 
     def test_a_run_that_is_cut_again_and_again_ends_the_same(self, tmp_path: Path) -> None:
         expected = self.run(Inline() if self.exact else self.config(), tmp_path / "whole")
-        for line in (1, 4, 8):
+        for calls in (2, 3, 4):  # after tasks were logged, before and after they were submitted, between two generations
             try:
-                self.run(self.config(), tmp_path / "run", sinks=[Cut(line)])
+                self.run(Cut(self.config(), calls), tmp_path / "run")
             except Cutting:
                 continue
-            raise AssertionError(f"the run ended before line {line}")
+            raise AssertionError(f"the run ended before call {calls}")
         self.same(self.run(self.config(), tmp_path / "run"), expected, exact=True)
 
     def test_a_driver_that_is_killed_and_resumed_ends_the_same(self, tmp_path: Path) -> None:
         expected = self.run(Inline() if self.exact else self.config(), tmp_path / "whole")
-        self.killed(tmp_path / "run", self.config(), [Cut(4, kill=True)])  # after a line
-        self.killed(tmp_path / "run", Deadly(self.config(), waits=2), [])  # between a checkpoint and its line
+        self.killed(tmp_path / "run", Cut(self.config(), calls=4, kill=True))  # after a line
+        self.killed(tmp_path / "run", Deadly(self.config(), waits=2))  # between a checkpoint and its line
         self.same(self.run(self.config(), tmp_path / "run"), expected, exact=True)
 
     def test_failures_are_results_and_the_run_goes_on(self, tmp_path: Path) -> None:
@@ -205,15 +205,13 @@ class ExecutorContract:
 
     # -- what the laws are written with -------------------------------------------------------------------------------
 
-    def run(
-        self, config: Any, directory: Path | None = None, trainable: Any = None, *, initial: Any = (), sinks: Any = ()
-    ) -> Any:
-        return run(_algorithm(initial), trainable or self.trainable(), stop=stop.steps(15), executor=config, directory=directory,
-                   sinks=sinks)  # fmt: skip
+    def run(self, config: Any, directory: Path | None = None, trainable: Any = None, *, initial: Any = ()) -> Any:
+        trainable = trainable or self.trainable()
+        return run(_algorithm(initial), trainable, stop=stop.steps(15), executor=config, directory=directory)
 
-    def killed(self, directory: Path, config: Any, sinks: list[Any]) -> None:
+    def killed(self, directory: Path, config: Any) -> None:
         """Runs in a process that kills itself."""
-        process = multiprocessing.get_context("spawn").Process(target=_run, args=(self.trainable(), config, directory, sinks))
+        process = multiprocessing.get_context("spawn").Process(target=_run, args=(self.trainable(), config, directory))
         process.start()
         process.join(120)
         code = process.exitcode
@@ -336,16 +334,28 @@ class Cutting(BaseException):
 
 @dataclass(frozen=True)
 class Cut:
-    """A sink that ends the run, or kills its process, once a line of the log is written."""
+    """An executor that ends the run, or kills its driver, instead of answering the n-th call: the line before it is logged."""
 
-    line: int
+    config: Any
+    calls: int
     kill: bool = False
 
-    def write(self, record: Any, history: Any) -> None:
-        if history.lines >= self.line:
-            if self.kill:
-                os._exit(9)
-            raise Cutting
+    def open(self, context: Context) -> Any:
+        executor, calls = self.config.open(context), [0]
+
+        def counted(method: Any) -> Any:
+            def call(*args: Any) -> Any:
+                calls[0] += 1
+                if calls[0] < self.calls:
+                    return method(*args)
+                if self.kill:
+                    os._exit(9)
+                raise Cutting
+
+            return call
+
+        executor.submit, executor.wait = counted(executor.submit), counted(executor.wait)
+        return executor
 
 
 @dataclass(frozen=True)
@@ -375,5 +385,5 @@ def _algorithm(initial: Any = ()) -> Any:
     return pbt(space, population=4, interval=3, exploit=truncation(0.4), initial=initial)
 
 
-def _run(trainable: Any, config: Any, directory: Path, sinks: list[Any]) -> None:
-    run(_algorithm(), trainable, stop=stop.steps(15), executor=config, directory=directory, sinks=sinks)
+def _run(trainable: Any, config: Any, directory: Path) -> None:
+    run(_algorithm(), trainable, stop=stop.steps(15), executor=config, directory=directory)
