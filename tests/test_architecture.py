@@ -175,3 +175,11 @@ def test_names_are_loaded_when_they_are_used_and_functions_hide_their_modules():
         "assert pt.run is sys.modules['poptrain.run'].run and pt.errors.UsageError is pt.UsageError\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_package_itself_can_be_sent_to_another_process():
+    import pickle
+
+    import poptrain
+
+    assert pickle.loads(pickle.dumps(poptrain)) is poptrain

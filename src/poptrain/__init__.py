@@ -53,6 +53,10 @@ class _Package(ModuleType):
         same = isinstance(value, ModuleType) and _HOME.get(name) == name  # what Python does when it has loaded a module
         super().__setattr__(name, getattr(value, name) if same else value)
 
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        """Lets a script's function that names the package travel by value, as Ray sends it; the package is imported there."""
+        return import_module, (self.__name__,)
+
 
 sys.modules[__name__].__class__ = _Package
 
