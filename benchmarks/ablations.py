@@ -75,8 +75,8 @@ def settings(problem: Problem) -> dict[str, Setting]:
     }
     found |= {name: Setting(pbt(**options)) for name, options in varied.items()}
     found["async"] = Setting(pbt(sync=False), lanes=POPULATION // 4)
-    if installed("optuna"):
-        found["optuna"] = Setting(pt.optuna_search(problem.space, POPULATION, interval=problem.interval), lanes=1)
+    sequential = pt.optuna_search(problem.space, POPULATION, interval=problem.interval) if installed("optuna") else None
+    found["optuna"] = Setting(sequential, lanes=1)  # without Optuna it is read from the stored runs, not run
     found["held"] = Setting(pbt(), after=held)
     found["schedule"] = Setting(pbt(), after=scheduled)
     return found
@@ -173,6 +173,7 @@ def work(root: Path, scratch: Path, quick: bool, only: list[str] | None, hours: 
         if only and name not in only:
             continue
         planned = study(problem)
+        planned = replace(planned, cells=[cell for cell in planned.cells if cell.algorithm.algorithm is not None])
         if quick:
             keep = ("random-100", "pbt-5", "pbt-20", "selection", "held") if name != "pendulum" else ("pbt-5", "async")
             planned = replace(planned, cells=[cell for cell in planned.cells if cell.name in keep])

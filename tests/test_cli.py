@@ -502,7 +502,7 @@ WRONG_LINES = {
     "csv and json": (["schedule", "done", "--csv", "--json"], "give one of them"),
     "watch and json": (["status", "done", "--watch", "--json"], "give one of them"),
     "export nothing": (["export", "done"], "--best OUT"),
-    "final without best": (["export", "done", "--final", "--table", "t.csv"], "--best OUT"),
+    "final without best": (["export", "done", "--final", "--table", "t.csv"], "give one of them too"),
     "export over a file": (["export", "done", "--best", "notes.txt"], "exists already"),
     "export over a directory": (["export", "done", "--best", "done"], "exists already"),
     "table into a missing directory": (["export", "done", "--table", "no/t.csv"], "cannot export"),
