@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import isfinite, nan
+from math import inf, isfinite
 from typing import Any, TypeVar
 
 import numpy as np
@@ -93,8 +93,7 @@ class History:
 
     def __init__(self, seed: int = 0, budget: int | None = None, sign: int = 1):
         self.seed, self.budget, self.sign = seed, budget, sign  # sign: -1 if the user minimises; only `table` uses it
-        self.lines, self.n = 0, 0
-        self._columns = _Columns()
+        self.lines, self.n, self._columns = 0, 0, _Columns()
 
     # -- growing ------------------------------------------------------------------------------------------------------
 
@@ -175,13 +174,21 @@ class History:
     @property
     def oks(self) -> np.ndarray:
         """`ok` of every task; shape (n,), bool."""
-        c, n = self._columns, self.n
-        return (c.told[:n] < self.lines) & (c.lost[:n] >= self.lines) & ~np.isnan(c.score[:n])
+        return self.oks_of(slice(self.n))
+
+    def oks_of(self, ids: np.ndarray | slice) -> np.ndarray:
+        """Returns `ok` of these tasks alone, however long the history; shape of `ids`, bool."""
+        c = self._columns
+        return (c.told[ids] < self.lines) & (c.lost[ids] >= self.lines) & ~np.isnan(c.score[ids])
+
+    def scores_of(self, ids: np.ndarray | slice) -> np.ndarray:
+        """Returns `score` of these tasks alone; shape of `ids`, float."""
+        return np.where(self.oks_of(ids), self._columns.score[ids], np.nan)
 
     @property
     def scores(self) -> np.ndarray:
         """`score` of every task; shape (n,), float, NaN where not ok."""
-        return np.where(self.oks, self._columns.score[: self.n], np.nan)
+        return self.scores_of(slice(self.n))
 
     def column(self, name: str) -> np.ndarray:
         """Returns a read-only column by name, shape (n,): member, parent and teacher (-1 = none), prev, steps, issued, told,
@@ -298,13 +305,13 @@ class History:
 
 def _best(best: int, history: History, line: Line) -> int:
     if isinstance(line[0], Result):
-        of_members = (result for result in line if result.healthy and not history.task(result.task).evaluator)
-        top = max(of_members, key=lambda result: result.score, default=None)
-        if top is not None and (best < 0 or top.score > history.score(best)):
-            best = top.task
+        floor = history.score(best) if best >= 0 else -inf
+        for result in line:
+            if result.score > floor and result.healthy and not history.task(result.task).evaluator:
+                best, floor = result.task, result.score
     elif isinstance(line[0], Lost) and line[0].task == best:
-        scores = np.array([nan if history.task(id).evaluator else x for id, x in enumerate(history.scores.tolist())])
-        best = -1 if np.isnan(scores).all() else int(np.nanargmax(scores))
+        ids = [id for id in np.flatnonzero(history.oks).tolist() if not history.task(id).evaluator]
+        best = max(ids, key=history.score, default=-1)
     return best
 
 
@@ -381,8 +388,7 @@ class _Columns:
         source = task.parent if task.parent is not None else task.teacher
         trained = result.step - (0 if source is None else int(self.step[source]))
         self.spent[id] = (0 if before < 0 else int(self.spent[before])) + max(trained, 0)
-        if result.healthy:
-            self.score[id] = result.score
+        self.score[id] = result.score if result.healthy else np.nan
 
     def _grow(self) -> None:
         self.score = np.concatenate([self.score, np.full(len(self.score), np.nan)])

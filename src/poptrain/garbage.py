@@ -26,3 +26,20 @@ def paused() -> Iterator[None]:
     finally:
         if was:
             gc.enable()
+
+
+@contextmanager
+def settled() -> Iterator[None]:
+    """Keeps the collector from walking over what exists already; what is made inside the ``with`` block it collects as always.
+
+    With JAX or PyTorch loaded a full pass takes 80 ms, nearly all of it over modules and caches that never become garbage. If
+    somebody else has frozen objects, nothing is done: thawing would thaw theirs too.
+    """
+    if gc.get_freeze_count():
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

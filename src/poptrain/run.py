@@ -125,7 +125,7 @@ class _Loop:
         for sink in self.sinks:
             sink.open(self.log.record)
         try:
-            with Signals() as signals:
+            with garbage.settled(), Signals() as signals:
                 try:
                     self._loop(executor, signals)
                 except Interrupted as signal:

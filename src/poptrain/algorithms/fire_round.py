@@ -165,7 +165,7 @@ class Round:
         history = self.history
         heads = np.array([self.heads[seat] for seat in seats], int)
         scores = np.array([self.fitness[i].get(seat, np.nan) for seat in seats])
-        scores[~history.oks[heads]] = np.nan
+        scores[~history.oks_of(heads)] = np.nan
         donors = np.isfinite(scores)
         if history.budget is not None:
             donors &= history.column("step")[heads] < history.budget

@@ -162,7 +162,7 @@ class Pbt:
         population = Population.of(history, self.average, self.population - self.controls)
         position = {seat: index for index, seat in enumerate(population.seats.tolist())}
         heads = history.heads()
-        healthy, steps, heads = history.oks[heads].tolist(), history.column("step")[heads].tolist(), heads.tolist()
+        healthy, steps, heads = history.oks_of(heads).tolist(), history.column("step")[heads].tolist(), heads.tolist()
         loses = losers(self.exploit, population).tolist()
         plans: list[_Plan] = []
         for seat in seats:

@@ -76,17 +76,14 @@ class VectorizedExecutor:
 
     def _batch(self, tasks: list[Task]) -> list[Result]:
         context, began = self._context, clock.monotonic()
-        begins = [context.begin(task) for task in tasks]
-        good, results = [], []
-        for task, begin in zip(tasks, begins, strict=True):
-            if task.parent is not None and task.parent not in self._alive and not self._readable(task):
-                error = f"CheckpointDamaged: the checkpoint of task {task.parent} cannot be read"
-                results.append(Result(task.id, float("nan"), begin, error=error))
-            else:
-                good.append((task, begin))
-        if not good:
+        damaged = [task for task in tasks if not self._readable(task)]
+        error = "CheckpointDamaged: the checkpoint of task {} cannot be read"
+        results = [Result(t.id, float("nan"), context.begin(t), error=error.format(t.parent)) for t in damaged]
+        if damaged:
+            tasks = [task for task in tasks if task not in damaged]
+        if not tasks:
             return results
-        tasks, begins = [task for task, _ in good], [begin for _, begin in good]
+        begins = [context.begin(task) for task in tasks]
         try:
             carry, segments = self._train(tasks, begins)
         except PoptrainError:
@@ -114,14 +111,16 @@ class VectorizedExecutor:
         hparams = columns([task.hparams for task in tasks], context.static)
         carry = self._start(tasks, hparams)
         metric, head = context.metric, tasks[0]
-        segments = [segment.Segment(step=begin) for begin in begins]
+        with garbage.paused():
+            segments = [segment.Segment(step=begin) for begin in begins]
         limit = float(head.tags["seconds"]) if "seconds" in head.tags else None
         parts = segment.chunks(head) if limit is None else ((step, step + 1) for step in range(head.steps))
         until = clock.monotonic() + (limit or 0.0)
         for index, (first, last) in enumerate(parts):
             seeds = np.array([chunk_seed(task.seed, index) if index else task.seed for task in tasks], np.uint32)
             carry, metrics = population.train(carry, hparams, last - first, seeds)
-            _read(segments, tasks, metrics, metric, last - first)
+            with garbage.paused():
+                _read(segments, tasks, metrics, metric, last - first)
             if limit is not None and clock.monotonic() >= until:
                 break
         return carry, segments
@@ -146,6 +145,8 @@ class VectorizedExecutor:
         return self._alive[task.parent]
 
     def _readable(self, task: Task) -> bool:
+        if task.parent is None or task.parent in self._alive:
+            return True
         try:
             self._lane(task)
         except CheckpointDamaged:

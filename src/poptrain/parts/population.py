@@ -38,7 +38,7 @@ class Population:
         seats = np.flatnonzero(standing >= 0)
         standing = standing[seats]
         if average == 1:
-            scores = history.scores[standing]
+            scores = history.scores_of(standing)
         else:
             scores = np.array([smoothed(history, int(id), average) for id in standing])
         donors = np.isfinite(scores)

@@ -93,7 +93,7 @@ def finished(history: History, ids: np.ndarray) -> np.ndarray:
     """True for tasks whose lineage or whose seat is at the budget; a failed member has still to be replaced."""
     if history.budget is None:
         return np.zeros(len(ids), bool)
-    at_budget = history.oks[ids] & (history.column("step")[ids] >= history.budget)
+    at_budget = history.oks_of(ids) & (history.column("step")[ids] >= history.budget)
     return at_budget | (history.column("spent")[ids] >= history.budget)
 
 
@@ -101,7 +101,7 @@ def needed(history: History) -> frozenset[int]:
     """Returns the tasks whose checkpoints the seats hold: every parent that may be asked next is among them."""
     standing = history.standing()
     standing = standing[standing >= 0]
-    return frozenset(standing[history.oks[standing]].tolist())
+    return frozenset(standing[history.oks_of(standing)].tolist())
 
 
 def check_interval(what: str, interval: int | Seconds | None) -> None:
