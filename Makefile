@@ -7,7 +7,7 @@ EXTRAS_ALL := $(EXTRAS),optuna,torch,sb3,ray,rllib,mlflow,tensorboard
 STAMP := $(VENV)/.installed
 DEMO := runs/demo
 
-.PHONY: setup setup-all demo test test-all lint clean
+.PHONY: setup setup-all browser demo test test-all lint clean
 
 setup: $(STAMP)
 
@@ -27,7 +27,13 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -m 'not heavy' -n 2 --dist loadfile
 
-test-all: setup-all
+# The report is opened in a real browser. Where it cannot be installed from here, its test says what is missing.
+browser:
+	@command -v chromium chromium-browser google-chrome >/dev/null || [ "$$(id -u)" != 0 ] || \
+	  apt-get install -qq -y --no-install-recommends chromium >/dev/null || \
+	  { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; } || true
+
+test-all: setup-all browser
 	$(BIN)/python -m pytest -m heavy
 
 lint: setup
