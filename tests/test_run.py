@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import poptrain as pt
+from poptrain import clock
 from poptrain.core import Result, Task
 from poptrain.log import Log
 from poptrain.record import read
@@ -138,9 +139,14 @@ def test_time_ends_the_run():
 
 
 def test_an_interval_may_be_a_length_of_time():
-    algorithm = pt.pbt(SPACE, population=2, interval=pt.seconds(0.02))
-    ended = run(algorithm=algorithm, stop=pt.seconds(0.2))
-    assert ended.history.n >= 4 and all(ended.history.step(id) > 0 for id in range(ended.history.n))
+    def slow(carry, hp, steps, seed):
+        clock.sleep(steps / 128)
+        return quadratic(carry, hp, steps, seed)
+
+    algorithm = pt.pbt(SPACE, population=2, interval=pt.seconds(4 / 128))
+    with clock.use(clock.FakeClock()):  # one member after the other: 8 / 128 s a generation
+        history = run(None, slow, algorithm=algorithm, stop=pt.seconds(40 / 128)).history
+    assert [history.step(id) - history.step(history.task(id).parent) for id in range(history.n)] == [4] * 10
 
 
 # -- what goes wrong on the way ---------------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ TRUE = {
         quadratic,
         stop=pt.steps(20),
     ),
-    "time as interval": pt.Experiment(pt.pbt(SPACE, population=2, interval=pt.seconds(0.01)), quadratic, stop=pt.seconds(0.1)),
+    "time as interval": pt.Experiment(pt.pbt(SPACE, population=2, interval=pt.seconds(0.01)), quadratic, stop=pt.steps(2000)),
 }  # fmt: skip
 
 
