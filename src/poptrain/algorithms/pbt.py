@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 from poptrain.core import History, Task, Value
 from poptrain.errors import UsageError, did_you_mean
@@ -164,35 +164,39 @@ class Pbt:
         heads = history.heads()
         healthy, steps, heads = history.oks_of(heads).tolist(), history.column("step")[heads].tolist(), heads.tolist()
         loses = losers(self.exploit, population).tolist()
-        plans: list[_Plan] = []
+        plans: list[rounds.Plan] = []
+        cloned: list[int] = []  # positions of those that explore has still to vary
         for seat in seats:
             own, donor = heads[seat], None
             failed = not healthy[seat]
             if self.evaluate_first and _untrained(history, own):  # nothing to compare; who cannot be evaluated begins without
-                plans.append(_Plan(seat, None if failed else own, history.task(own).hparams))
+                plans.append(rounds.Plan(seat, None if failed else own, history.task(own).hparams))
                 continue
             if seat >= self.population - self.controls:
                 if not failed:
-                    plans.append(_Plan(seat, own, history.task(own).hparams))
+                    plans.append(rounds.Plan(seat, own, history.task(own).hparams))
                 continue
             if (failed or steps[seat] >= self.warmup) and loses[position[seat]]:
                 draw = partial(rng, history.seed, history.n + len(plans), "exploit")
                 donor = self.exploit.donor(population, position[seat], draw)
             if donor is not None:
+                cloned.append(len(plans))
                 plans.append(self._copied(history, population, heads, position[seat], donor, failed))
             elif not failed:
-                plans.append(_Plan(seat, own, history.task(own).hparams))
+                plans.append(rounds.Plan(seat, own, history.task(own).hparams))
             # else: a failed member with nobody to clone waits; someone may still deliver
-        return self._tasks(history, plans)
+        return self._tasks(history, plans, cloned)
 
-    def _copied(self, history: History, population: Population, heads: list[int], mine: int, donor: int, failed: bool) -> _Plan:
+    def _copied(
+        self, history: History, population: Population, heads: list[int], mine: int, donor: int, failed: bool
+    ) -> rounds.Plan:
         """Returns the plan of a member that takes weights, hyperparameters or both from its donor."""
         seat, giver = int(population.seats[mine]), int(population.seats[donor])
         own, given = heads[seat], heads[giver]
         parent = int(population.standing[donor]) if failed or self.copy != "hparams" else own
         hparams = history.task(own if self.copy == "weights" else given).hparams
         note = {"from": giver, "own": _known(population.scores[mine]), "donor": float(population.scores[donor])}
-        return _Plan(seat, parent, self._static(history, hparams, parent), note, True)
+        return rounds.Plan(seat, parent, self._static(history, hparams, parent), note)
 
     def _static(self, history: History, hparams: Mapping[str, Value], parent: int) -> Mapping[str, Value]:
         """Returns `hparams` with the static values of the weights that are trained on."""
@@ -202,16 +206,13 @@ class Pbt:
         weights = history.task(parent).hparams
         return {**hparams, **{name: weights[name] for name in names}}
 
-    def _tasks(self, history: History, plans: list[Any]) -> tuple[Task, ...]:
+    def _tasks(self, history: History, plans: list[rounds.Plan], cloned: list[int]) -> tuple[Task, ...]:
         """Returns the plans as tasks, after all clones together were given new hyperparameters."""
-        clones = [
-            Clone(history.n + index, plan.seat, plan.parent, plan.hparams) for index, plan in enumerate(plans) if plan.cloned
-        ]
-        proposals = iter(self.explore.propose(history, self.space, clones) if clones else ())
-        for index, plan in enumerate(plans):
-            if plan.cloned:
-                hparams, why = next(proposals)
-                plans[index] = rounds.Plan(plan.seat, plan.parent, hparams, {**plan.note, **why})
+        clones = [Clone(history.n + index, plans[index].seat, plans[index].parent, plans[index].hparams) for index in cloned]
+        proposals = self.explore.propose(history, self.space, clones) if clones else ()
+        for index, (hparams, why) in zip(cloned, proposals, strict=True):
+            seat, parent, _, note = plans[index]
+            plans[index] = rounds.Plan(seat, parent, hparams, {**note, **why})
         return self._marked(rounds.segments(history, plans, self.interval))
 
     def _marked(self, tasks: tuple[Task, ...]) -> tuple[Task, ...]:
@@ -220,16 +221,6 @@ class Pbt:
             return tasks
         first = self.population - self.controls
         return tuple(replace(task, tags={**task.tags, "control": 1}) if task.member >= first else task for task in tasks)
-
-
-class _Plan(NamedTuple):
-    """A `rounds.Plan`, and whether explore has still to vary it."""
-
-    seat: int
-    parent: int | None
-    hparams: Mapping[str, Value]
-    note: Mapping[str, Value] = {}
-    cloned: bool = False
 
 
 def _untrained(history: History, own: int) -> bool:

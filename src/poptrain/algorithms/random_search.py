@@ -52,8 +52,8 @@ class Independent:
         if history.n == 0:
             return rounds.first_round(history, self.space, self.population, self.interval, self.initial)
         heads = history.heads()
-        oks = history.oks
-        going = [seat for seat in rounds.turns(history, sync=False) if oks[heads[seat]]]
+        healthy = history.oks_of(heads)
+        going = [seat for seat in rounds.turns(history, sync=False) if healthy[seat]]
         plans = [rounds.Plan(seat, int(heads[seat]), history.task(int(heads[seat])).hparams) for seat in going]
         return rounds.segments(history, plans, self.interval)
 

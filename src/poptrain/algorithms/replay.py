@@ -98,8 +98,9 @@ class ScheduleReplay:
         if history.n == 0:
             parents: dict[int, int | None] = dict.fromkeys(range(self.seats))
         else:
-            heads, oks = history.heads().tolist(), history.oks
-            parents = {seat: heads[seat] for seat in rounds.turns(history, sync=False) if oks[heads[seat]]}
+            heads = history.heads()
+            healthy = history.oks_of(heads)
+            parents = {seat: int(heads[seat]) for seat in rounds.turns(history, sync=False) if healthy[seat]}
         nexts = [self._next(history, seat, parent) for seat, parent in parents.items()]
         pairs = zip(parents.items(), nexts, strict=True)
         plans = [rounds.Plan(seat, parent, piece.hparams) for (seat, parent), (_, piece, _) in pairs]

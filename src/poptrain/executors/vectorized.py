@@ -62,7 +62,7 @@ class VectorizedExecutor:
         groups: dict[Hashable, list[Task]] = {}
         for _ in range(min(len(self._queue), self._lanes)):
             task = self._queue.popleft()
-            static = tuple([task.hparams[name] for name in self._context.static])
+            static = tuple(task.hparams[name] for name in self._context.static)
             groups.setdefault((task.steps, task.evals, static, task.tags.get("seconds")), []).append(task)
         results = [result for tasks in groups.values() for result in self._batch(tasks)]
         self._forget()
@@ -109,7 +109,8 @@ class VectorizedExecutor:
     def _train(self, tasks: list[Task], begins: list[int]) -> tuple[Carry, list[segment.Segment]]:
         context, population = self._context, self._population
         hparams = columns([task.hparams for task in tasks], context.static)
-        carry = self._start(tasks, hparams)
+        seeds = np.array([task.seed for task in tasks], np.uint32)
+        carry = self._start(tasks, hparams, seeds)
         metric, head = context.metric, tasks[0]
         with garbage.paused():
             segments = [segment.Segment(step=begin) for begin in begins]
@@ -117,7 +118,8 @@ class VectorizedExecutor:
         parts = segment.chunks(head) if limit is None else ((step, step + 1) for step in range(head.steps))
         until = clock.monotonic() + (limit or 0.0)
         for index, (first, last) in enumerate(parts):
-            seeds = np.array([chunk_seed(task.seed, index) if index else task.seed for task in tasks], np.uint32)
+            if index:  # the first chunk has the tasks' own seeds
+                seeds = np.array([chunk_seed(task.seed, index) for task in tasks], np.uint32)
             carry, metrics = population.train(carry, hparams, last - first, seeds)
             with garbage.paused():
                 _read(segments, tasks, metrics, metric, last - first)
@@ -125,10 +127,9 @@ class VectorizedExecutor:
                 break
         return carry, segments
 
-    def _start(self, tasks: list[Task], hparams: dict[str, Any]) -> Carry:
+    def _start(self, tasks: list[Task], hparams: dict[str, Any], seeds: np.ndarray) -> Carry:
         """Returns the carries that the tasks start from, in their order: fresh ones, and copies of their parents'."""
         fresh = [lane for lane, task in enumerate(tasks) if task.parent is None]
-        seeds = np.array([task.seed for task in tasks], np.uint32)
         if len(fresh) == len(tasks):
             return self._population.init(hparams, seeds)
         lanes: list[Any] = [None if task.parent is None else self._lane(task) for task in tasks]

@@ -77,7 +77,7 @@ class Segments:
     def scale(self) -> tuple[float, float]:
         """Mean and standard deviation of the winsorised gains; (0, 0) if they are all equal, or too large to square."""
         clipped = winsorised(self.gains)
-        size = np.abs(self.history.scores[self.rows]).max(initial=0) / max(int(self.steps.max(initial=1)), 1)
+        size = np.abs(self.history.scores_of(self.rows)).max(initial=0) / max(int(self.steps.max(initial=1)), 1)
         with np.errstate(over="ignore", invalid="ignore"):
             mean, sd = float(clipped.mean()), float(clipped.std())
         return (mean, sd) if np.isfinite(mean) and 1e-12 * size < sd < np.inf else (0.0, 0.0)
@@ -126,9 +126,9 @@ class Segments:
     @cached_property
     def _span(self) -> tuple[float, float]:
         """The 2 % and 98 % quantiles of the scores before the segments and of those to continue from."""
-        befores = self.history.scores[self.history.column("parent")[self.rows]]
+        befores = self.history.scores_of(self.history.column("parent")[self.rows])
         heads = self.history.standing()
-        now = self.history.scores[heads[heads >= 0]]
+        now = self.history.scores_of(heads[heads >= 0])
         low, high = np.percentile(np.concatenate([befores, now[np.isfinite(now)]]), [2, 98])
         return float(low), float(high)
 
