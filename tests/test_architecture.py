@@ -14,7 +14,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 # What each room may import from the package (prefixes below poptrain.); a room is the longest prefix that matches a module.
 BASE = {"core", "rng", "space", "errors"}
-DISK = BASE | {"fs", "clock", "trees", "codec", "record", "log", "checkpoints"}
+DISK = BASE | {"fs", "clock", "trees", "codec", "record", "log", "checkpoints", "memory_store"}
 MAY_IMPORT = {
     "errors": set(),
     "core": {"errors"},
@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "record": {"core", "errors", "fs", "clock", "codec"},
     "log": {"core", "errors", "fs", "clock", "codec", "record"},
     "checkpoints": {"core", "errors", "fs", "trees"},
+    "memory_store": {"core", "errors", "fs", "trees", "checkpoints"},
     "tracebacks": {"fs", "errors"},
     "describe": {"errors"},
     "statistics": {"errors", "rng"},
@@ -37,7 +38,8 @@ MAY_IMPORT = {
     "stop": BASE | {"parts.rounds"},
     "trainable": {"core", "errors"},
     "signals": {"errors"},
-    "executors": BASE | {"clock", "garbage", "trees", "trainable", "checkpoints", "executors", "_jax", "fs", "tracebacks"},
+    "executors": BASE
+    | {"clock", "garbage", "trees", "trainable", "checkpoints", "memory_store", "executors", "_jax", "fs", "tracebacks"},
     "views": DISK | {"views", "describe", "statistics", "parts.curves"},
     "plots": DISK | {"views", "plots", "statistics"},
     "report": DISK | {"views", "report"},

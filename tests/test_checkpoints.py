@@ -18,10 +18,11 @@ from test_fs import BAD_NAMES, Crash, FaultyFS
 
 import poptrain
 from poptrain import checkpoints, trees
-from poptrain.checkpoints import MemoryStore, Ref, Store
+from poptrain.checkpoints import Ref, Store
 from poptrain.core import Result, Task
 from poptrain.errors import CheckpointDamaged, PoptrainError, Suspended, UsageError
 from poptrain.log import Log, exists
+from poptrain.memory_store import MemoryStore
 
 CARRY = {"w": np.arange(6.0).reshape(2, 3), "n": (1, [2.5, None])}
 ABOUT = {"task": 12, "member": 3, "step": 40}
@@ -445,7 +446,7 @@ def test_a_crash_at_any_operation_keeps_every_checkpoint_that_the_log_holds(tmp_
 
 def test_nothing_here_can_unpickle():
     banned = {"pickle", "cloudpickle", "dill", "marshal", "shelve"}
-    for name in ("fs", "trees", "codec", "record", "log", "checkpoints"):
+    for name in ("fs", "trees", "codec", "record", "log", "checkpoints", "memory_store"):
         tree = ast.parse((Path(poptrain.__file__).parent / f"{name}.py").read_text())
         for node in ast.walk(tree):
             if isinstance(node, (ast.Import, ast.ImportFrom)):

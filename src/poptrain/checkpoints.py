@@ -16,8 +16,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
-import weakref
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -54,7 +52,7 @@ class Ref(NamedTuple):
         return cls(safe_name(match[1]), int(match[2]) if match[2] else None, match[3])
 
 
-def _stem(ref: str) -> str:
+def stem(ref: str) -> str:
     """Returns the name in a reference, unchecked: enough to compare names, not to open files."""
     return ref.partition(":")[0].partition("/")[0]
 
@@ -271,7 +269,7 @@ class Store:
 
     def add(self, refs: Iterable[str | None]) -> None:
         """Takes in checkpoints that are in the log now: from here on they live as long as `keep` names them."""
-        self._enter({_stem(ref) for ref in refs if ref})
+        self._enter({stem(ref) for ref in refs if ref})
 
     def keep(self, refs: Iterable[str], gc: Callable[[list[str]], None], *, flush: bool = False) -> None:
         """Collects what was added and is not among `refs`: not at once, but when enough has come together.
@@ -280,7 +278,7 @@ class Store:
             gc: writes the names that go as one durable log line; it is called before anything is touched.
             flush: collect now, and orphans too. Nothing may be training then.
         """
-        kept = {_stem(ref) for ref in refs}
+        kept = {stem(ref) for ref in refs}
         self._enter(kept)
         if flush:
             self.fs.make_dir(self.root)
@@ -337,82 +335,3 @@ class Store:
 def _told(manifest: dict[str, Any], lane: int | None) -> dict[str, Any]:
     told = {key: manifest.get(key) for key in ("task", "member", "step")}
     return told if lane is None else {key: row[lane] if row and lane < len(row) else None for key, row in told.items()}
-
-
-class MemoryStore:
-    """The store of a run without a directory: carries in memory, a trainable class's files in a temporary directory."""
-
-    durable = False
-
-    def __init__(self) -> None:
-        self._carries: dict[str, Carry] = {}
-        self._live: set[str] = set()
-        self._files: Store | None = None
-
-    def commit(self, name: str, carry: Carry, *, task: int, member: int, step: int) -> str:
-        if safe_name(name) in self._carries:
-            raise PoptrainError(f"checkpoint {name} exists already: a name is used once.")
-        self._carries[name] = trees.copy(carry)
-        return f"{name}:memory"
-
-    def commit_population(
-        self, name: str, carry: Carry, lanes: int, *,
-        tasks: Sequence[int] = (), members: Sequence[int] = (), steps: Sequence[int] = (),
-    ) -> list[str]:  # fmt: skip
-        self.commit(name, carry, task=-1, member=-1, step=-1)
-        return [f"{name}/{lane}:memory" for lane in range(lanes)]
-
-    def stage(self, name: str) -> Path:
-        if self._files is None:
-            directory = Path(tempfile.mkdtemp(prefix="poptrain-")).resolve()
-            weakref.finalize(self, default.remove_tree, directory)
-            self._files = Store(directory, durable=False)
-        return self._files.stage(name)
-
-    def commit_staged(self, name: str, *, task: int, member: int, step: int) -> str:
-        return self._disk(name).commit_staged(name, task=task, member=member, step=step)
-
-    def read(self, ref: str) -> Carry:
-        lane = Ref.parse(ref).lane
-        carry = self._carry(ref)
-        return trees.copy(carry) if lane is None else trees.lane(carry, lane)
-
-    def read_population(self, ref: str) -> Carry:
-        return trees.copy(self._carry(ref))
-
-    def path(self, ref: str) -> Path:
-        return self._disk(ref).path(ref)
-
-    def is_directory(self, ref: str) -> bool:
-        return Ref.parse(ref).name not in self._carries and self._disk(ref).is_directory(ref)
-
-    def verify(self, ref: str) -> bool:
-        return Ref.parse(ref).name in self._carries or (self._files is not None and self._files.verify(ref))
-
-    def add(self, refs: Iterable[str | None]) -> None:
-        self._live |= {_stem(ref) for ref in refs if ref}
-
-    def keep(self, refs: Iterable[str], gc: Callable[[list[str]], None], *, flush: bool = False) -> None:
-        """Drops at once what was added and is not among `refs`; `gc` is not called, for there is nothing to crash."""
-        refs = list(refs)
-        kept = {_stem(ref) for ref in refs}
-        for name in self._live - kept:
-            self._carries.pop(name, None)
-        if self._files is not None:
-            self._files.add(f"{name}:files" for name in self._live - self._carries.keys())
-            self._files.keep(refs, lambda names: None, flush=flush)
-        self._live = kept
-
-    def adopt(self, refs: Iterable[str]) -> None:
-        self.add(refs)
-
-    def _carry(self, ref: str) -> Carry:
-        name = Ref.parse(ref).name
-        if name not in self._carries:
-            raise CheckpointDamaged(f"checkpoint {name} is not in memory: it was collected, or belongs to another run.")
-        return self._carries[name]
-
-    def _disk(self, name: str) -> Store:
-        if self._files is None:
-            raise CheckpointDamaged(f"checkpoint {name} is not in memory: it was collected, or belongs to another run.")
-        return self._files

@@ -9,11 +9,12 @@ from typing import Any
 
 from poptrain import clock, executors, garbage, tracebacks
 from poptrain import stop as stops
-from poptrain.checkpoints import MemoryStore, Store
+from poptrain.checkpoints import Store
 from poptrain.core import History, Lost, Result
 from poptrain.errors import RunFailed, Suspended, UsageError
 from poptrain.executors.context import Context
 from poptrain.experiment import Experiment
+from poptrain.memory_store import MemoryStore
 from poptrain.opening import check_same, open_log
 from poptrain.outcome import Run
 from poptrain.record import Record, exists, read

@@ -14,11 +14,12 @@ import numpy as np
 
 from poptrain import stop, trees
 from poptrain.algorithms import pbt
-from poptrain.checkpoints import MemoryStore, Store
+from poptrain.checkpoints import Store
 from poptrain.core import Carry, Metrics, Result, Task
 from poptrain.errors import MetricError
 from poptrain.executors import Inline
 from poptrain.executors.context import Context
+from poptrain.memory_store import MemoryStore
 from poptrain.parts.exploit import truncation
 from poptrain.rng import chunk_seed, task_seed
 from poptrain.run import run

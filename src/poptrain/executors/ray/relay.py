@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from poptrain import trees
-from poptrain.checkpoints import MemoryStore, Store
+from poptrain.checkpoints import Store
 from poptrain.core import Carry
 from poptrain.errors import CheckpointDamaged
 from poptrain.fs import default as disk
+from poptrain.memory_store import MemoryStore
 
 SENT = "sent"  # the hash in a reference, until the driver has stored the parcel and knows the real one
 
