@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.common import figure, installed
 
 SNIPPET = Path(__file__).parent / "snippets" / "ray_tune.py"
-RAY = 35  # lines that the task takes with Ray Tune alone
+MOST, RAY = 15, 35  # lines: what we want, what the task takes with Ray Tune alone
 
 
 def measure(quick: bool) -> list[dict[str, Any]]:
@@ -36,18 +36,19 @@ def tune_row() -> list[dict[str, Any]]:
     lines = code_lines(SNIPPET.read_text())
     mutations, acted = mutated(watched_tune(), ("lr", "momentum"))
     return [
-        figure("lines of user code, Ray Tune (poptrain_scheduler)", lines, "lines", f"< {RAY}, Ray Tune's own", lines < RAY),
+        figure("lines of user code, Ray Tune (tuner)", lines, "lines", f"<= {MOST}; Ray Tune alone {RAY}", lines <= MOST),
         figure("mutations that acted, Ray Tune", acted / mutations, "", "= 1", acted == mutations, mutations),
     ]
 
 
 def watched_tune() -> Any:
-    """Runs the program and returns the history of its scheduler; reports say what the live optimiser held."""
+    """Runs the program and returns the history of its run; reports say what the live optimiser held."""
     from ray.train import constants
 
-    from poptrain.integrations import ray_tune
+    import poptrain as pt
+    from poptrain.integrations.ray_tune import experiment
 
-    plain = ray_tune.tune_trainable
+    plain = experiment.tune_trainable
 
     def watched(member: type, steps: int = 1) -> type:
         class Watched(plain(member, steps)):
@@ -59,13 +60,14 @@ def watched_tune() -> Any:
         return Watched
 
     usual = constants.DEFAULT_STORAGE_PATH
-    ray_tune.tune_trainable = watched
+    experiment.tune_trainable = watched
     try:
         with tempfile.TemporaryDirectory(dir=runs()) as directory, contextlib.redirect_stdout(io.StringIO()):
             constants.DEFAULT_STORAGE_PATH = directory
-            return runpy.run_path(str(SNIPPET), run_name="__main__")["scheduler"].history
+            results = runpy.run_path(str(SNIPPET), run_name="__main__")["results"]
+            return pt.open_run(Path(results.experiment_path) / "poptrain").history
     finally:
-        ray_tune.tune_trainable, constants.DEFAULT_STORAGE_PATH = plain, usual
+        experiment.tune_trainable, constants.DEFAULT_STORAGE_PATH = plain, usual
 
 
 def rllib_row() -> list[dict[str, Any]]:

@@ -4,7 +4,8 @@ A task is one interval of one member: train, checkpoint, report, decide. Its ste
 everything else. All of Ray's contenders use one Ray on this machine; rates leave out the start of workers: they are counted from
 the moment when every member has delivered twice. Files are in memory (/dev/shm) for all, so that no disk is measured; one more
 figure has ours on the disk, every checkpoint and log line synced, which Ray Tune does not do. Ray Tune gets a CPU for each trial,
-so that none waits, and reuses its actors.
+so that none waits, and reuses its actors. Its asynchronous runs are longer, because the first trials train alone until the
+last actor stands.
 
 Driver time per decision is the time inside the scheduler's methods divided by the number of exploits that they decided, PB2
 against PB2 in the same Ray Tune.
@@ -192,7 +193,7 @@ def per_decision(name: str, generations: int, directory: Path) -> tuple[float, i
 def contenders(quick: bool) -> dict[str, Callable[[Path], float]]:
     """Returns what is measured, by name."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    few, many = (8, 40) if quick else (15, 150)
+    few, more, many = (6, 12, 40) if quick else (10, 40, 150)  # intervals of a member
     ray = lambda slots: lambda place: ours(pt.executors.Ray(slots=slots), many, place)
     tune = lambda *which, generations=few: lambda place: tuned(schedulers(*which)(), generations, place)
     found: dict[str, Callable[[Path], float]] = {
@@ -201,12 +202,12 @@ def contenders(quick: bool) -> dict[str, Callable[[Path], float]]:
         f"our Ray executor, {POPULATION} actors": ray(POPULATION),
         f"our Ray executor, {cores} actors, on disk": ray(cores),
         "Ray Tune's PBT, synchronous": tune("PBT", 1, True),
-        "Ray Tune's PBT, asynchronous": tune("PBT", 1, False),
-        "Ray Tune's PB2, synchronous": tune("PB2", 1, True, generations=5 if quick else 10),
+        "Ray Tune's PBT, asynchronous": tune("PBT", 1, False, generations=more),
+        "Ray Tune's PB2, synchronous": tune("PB2", 1, True, generations=5 if quick else few),
     }
     if importlib.util.find_spec("poptrain.integrations.ray_tune") is not None:
         found["our PBT in Ray Tune, synchronous"] = tune("our PBT", 1, True)
-        found["our PBT in Ray Tune, asynchronous"] = tune("our PBT", 1, False)
+        found["our PBT in Ray Tune, asynchronous"] = tune("our PBT", 1, False, generations=more)
     return found
 
 
@@ -226,14 +227,14 @@ def measure(quick: bool) -> list[dict[str, Any]]:
     decisions: dict[str, list[float]] = collections.defaultdict(list)
     try:
         for repeat in range(1 if quick else 3):
-            for name, contender in contenders(quick).items():
-                rates[name].append(contender((disk if name.endswith("on disk") else place) / f"{len(rates)}-{repeat}"))
+            for index, (name, contender) in enumerate(contenders(quick).items()):
+                rates[name].append(contender((disk if name.endswith("on disk") else place) / f"{index}-{repeat}"))
                 print(f"{name}: {rates[name][-1]:.1f} tasks/s", flush=True)
         for name in ("PB2", "our PB2"):
             if name == "our PB2" and importlib.util.find_spec("poptrain.integrations.ray_tune") is None:
                 continue
             for repeat in range(1 if quick else 2):
-                seconds, count = per_decision(name, 5 if quick else 12, place / f"decide{name[:3]}{repeat}")
+                seconds, count = per_decision(name, 5 if quick else 10, place / f"decide{name[:3]}{repeat}")
                 decisions[name].append(seconds)
                 print(f"{name}: {seconds:.4f} s a decision, {count} decisions", flush=True)
     finally:

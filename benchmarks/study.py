@@ -55,6 +55,7 @@ class Study:
         told: ``told(run) -> dict``: what else is kept of every run.
         draw: ``draw(found, path)``: the figure of the study; default `plot`.
         compact: keep one line a run in one file, instead of one file each; for many short runs.
+        derived: ``derived(found) -> {cell name: runs}``: further cells that need no runs of their own.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Study:
     told: Callable[[pt.Run], dict[str, Any]] | None = None
     draw: Callable[[dict[str, list[Finished]], Path], None] | None = None
     compact: bool = False
+    derived: Callable[[dict[str, list[Finished]]], dict[str, list[Finished]]] | None = None
 
     def work(self, results: Path, scratch: Path, hours: float | None = None) -> None:
         """Makes the runs that are missing, seed by seed."""
@@ -120,7 +122,8 @@ class Study:
         for kept in self.kept(results):
             if kept["cell"] in runs:
                 runs[kept["cell"]].append(kept)
-        return {name: sorted(each, key=lambda kept: kept["seed"]) for name, each in runs.items()}
+        found = {name: sorted(each, key=lambda kept: kept["seed"]) for name, each in runs.items()}
+        return found if self.derived is None else found | self.derived(found)
 
 
 def _line(kept: Finished) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import poptrain as pt
+from benchmarks import bipedal_study
 from benchmarks import study as studies
 from benchmarks.study import Cell, Study
 
@@ -108,3 +109,12 @@ def test_interquartile_mean_and_its_interval():
     assert low < 4.5 < high and studies.interval([1.0, 1.0]) == (1.0, 1.0)
     assert studies.ahead([1], [0]) == 1.0 and studies.ahead(range(10, 20), range(10)) < 0.001
     assert studies.held([1] * 4, [0] * 9) is None and studies.held([1] * 5, [0] * 5) is True
+
+
+def test_random_search_with_eight_is_two_of_its_runs_with_four_by_what_selection_sees():
+    def kept(seed, training, reported, curve):
+        return {"cell": "random-4", "seed": seed, "training": training, "reported": reported, "curve": curve, "seconds": 1.0}
+
+    four = [kept(0, 5.0, 1.0, [[10, 2.0], [20, 5.0]]), kept(1, 4.0, 9.0, [[10, 3.0], [20, 4.0]]), kept(2, 7.0, 7.0, [[10, 7.0]])]
+    (eight,) = bipedal_study.pairs({"random-4": four})["random-8"]
+    assert (eight["seed"], eight["reported"], eight["curve"]) == (0, 1.0, [[10, 3.0], [20, 5.0]])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from experiment_file import FILE
 
 import poptrain as pt
 from poptrain import clock
@@ -240,23 +241,13 @@ def test_check_trainable_is_the_round_trip_alone():
 
 # -- the command line -----------------------------------------------------------------------------------------------------------
 
-FILE = """
-import poptrain as pt
-from poptrain.testing import quadratic
-
-space = pt.Space(lr=pt.LogUniform(1e-4, 1e-1))
-experiment = pt.Experiment(pt.pbt(space, population=4, interval=5), quadratic, stop=pt.steps(20))
-"""
-
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
+def here(folder):
     Path("sound_experiment.py").write_text(FILE)
     Path("wrong_experiment.py").write_text(FILE.replace("stop=", 'mode="min", stop='))
     Path("unnamed_experiment.py").write_text(FILE.replace("stop=", 'metric="sore", stop='))
-    return tmp_path
+    return folder
 
 
 def test_the_command_says_that_nothing_is_wrong(here, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ import ray_toys as toys  # noqa: E402
 from ray import tune  # noqa: E402
 
 import poptrain as pt  # noqa: E402
-from poptrain.integrations.ray_tune import poptrain_scheduler, tune_trainable  # noqa: E402
+from poptrain.integrations.ray_tune import poptrain_scheduler, tune_trainable, tuner  # noqa: E402
 from poptrain.verify import verify  # noqa: E402
 from poptrain.views import status  # noqa: E402
 
@@ -217,6 +218,26 @@ def test_one_class_serves_poptrain_and_ray_tune(tmp_path):
     fit(tune_trainable(toys.Climber), scheduler, tmp_path, trials=2, stop=9)
     own = pt.run(algorithm, toys.Climber, stop=pt.steps(9))
     assert decisions(scheduler.history) == decisions(own.history)
+
+
+def test_one_call_is_the_whole_experiment(tmp_path):
+    algorithm = pt.fire_pbt(toys.SPACE, (2, 2), 2, interval=5, exploit=pt.truncation(0.5))
+    config = tune.RunConfig(storage_path=str(tmp_path), name="one", verbose=0)
+    results = tuner(toys.Climber, algorithm, stop=10, resources={"cpu": 0.5}, run_config=config, seed=3).fit()
+    assert len(results) == algorithm.seats == 6 and not results.errors
+    own = pt.run(algorithm, toys.Climber, stop=pt.steps(10), seed=3)
+    run = pt.open_run(Path(results.experiment_path) / "poptrain")
+    assert decisions(run.history) == decisions(own.history) and run.record.finished
+
+
+@pytest.mark.parametrize(("arguments", "says"), [
+    ({"stop": 0}, "stop=0, expected a budget such as 100, or {'training_iteration': 100}"),
+    ({"stop": 5, "run_config": tune.RunConfig(stop={"training_iteration": 9})}, "give it as stop= alone"),
+    ({"stop": 5, "time_attr": "steps", "seed": -1}, "seed=-1"),
+])  # fmt: skip
+def test_what_one_call_cannot_take_is_said_in_a_sentence(arguments, says):
+    with pytest.raises(pt.UsageError, match=re.escape(says)):
+        tuner(toys.Climber, pt.pbt(toys.SPACE, 4, interval=5), **arguments)
 
 
 def test_a_search_algorithm_and_a_limit_of_trials_are_refused_when_the_experiment_starts(tmp_path):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from experiment_file import FILE
 
 import poptrain as pt
 from poptrain.algorithms.pbt import make
@@ -231,26 +231,16 @@ def test_what_cannot_be_replayed_is_said_in_a_sentence(call, says):
 
 # -- the command line ---------------------------------------------------------------------------------------------------
 
-EXPERIMENT = """
-import poptrain as pt
-from poptrain.testing import quadratic
-
-space = pt.Space(lr=pt.LogUniform(1e-4, 1e-1))
-experiment = pt.Experiment(pt.pbt(space, population=4, interval=5), quadratic, stop=pt.steps(20))
-"""
-
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def here(folder):
     """A working directory with a run, its experiment and its exported schedule."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    Path("first_experiment.py").write_text(EXPERIMENT)
-    Path("other_experiment.py").write_text(EXPERIMENT.replace("1e-4, 1e-1", "1e-7, 1e-5"))
-    Path("renamed_experiment.py").write_text(EXPERIMENT.replace("Space(lr", "Space(rate"))
+    Path("first_experiment.py").write_text(FILE)
+    Path("other_experiment.py").write_text(FILE.replace("1e-4, 1e-1", "1e-7, 1e-5"))
+    Path("renamed_experiment.py").write_text(FILE.replace("Space(lr", "Space(rate"))
     execute(load(Path("first_experiment.py")), "run", source=start.source(Path("first_experiment.py"), Path("run"), {}))
     Path("s.json").write_text(pt.open_run("run").schedule().to_json())
-    return tmp_path
+    return folder
 
 
 def test_the_command_repeats_the_score_and_says_so(here, capsys):

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from experiment_file import FILE
 
 import poptrain as pt
 from poptrain.cli import main, start
@@ -298,23 +299,13 @@ def test_whatever_is_written_into_a_log_is_a_verdict_or_a_sentence(directory):
 
 # -- the command line -----------------------------------------------------------------------------------------------------
 
-FILE = """
-import poptrain as pt
-from poptrain.testing import quadratic
-
-space = pt.Space(lr=pt.LogUniform(1e-4, 1e-1))
-experiment = pt.Experiment(pt.pbt(space, population=4, interval=5), quadratic, stop=pt.steps(20))
-"""
-
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
+def here(folder):
     Path("verified_experiment.py").write_text(FILE)
     file = Path("verified_experiment.py")
     execute(load(file), "run", source=start.source(file, Path("run"), {}))
-    return tmp_path
+    return folder
 
 
 def test_the_command_finds_the_experiment_by_itself(here, capsys):

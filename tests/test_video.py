@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from itertools import islice
 from pathlib import Path
 
@@ -41,13 +40,6 @@ experiment = pt.Experiment(pt.pbt(space, population=3, interval=5), TRAINABLE, s
 """
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    return tmp_path
-
-
 def cli(*words):
     return CliRunner().invoke(app, [str(word) for word in words])
 
@@ -58,7 +50,7 @@ def made(name, hook, trainable):
 
 
 @pytest.mark.parametrize(("hook", "trainable"), [("train.render = render", "train"), ("", "Drawn")], ids=["function", "class"])
-def test_the_trainable_draws_the_best(here, hook, trainable):
+def test_the_trainable_draws_the_best(folder, hook, trainable):
     made(f"drawn_{trainable.lower()}_experiment", hook, trainable)
     done = cli("export", "run", "--video", "best.gif")
     assert done.exit_code == 0, done.stderr
@@ -70,7 +62,7 @@ def test_the_trainable_draws_the_best(here, hook, trainable):
     assert again.exit_code == 2 and "exists already" in again.stderr
 
 
-def test_what_cannot_be_drawn_is_said_in_one_sentence(here):
+def test_what_cannot_be_drawn_is_said_in_one_sentence(folder):
     made("plain_experiment", "", "train")
     done = cli("export", "run", "--video", "best.gif")
     assert done.exit_code == 2 and "train cannot be drawn: it has no render(carry, hparams, seed)" in done.stderr

@@ -1,9 +1,8 @@
 import torch
-from ray import tune
 
 import poptrain as pt
 from benchmarks.snippets.task import evaluate, make_model, train_one_epoch
-from poptrain.integrations.ray_tune import poptrain_scheduler, tune_trainable
+from poptrain.integrations.ray_tune import tuner
 from poptrain.integrations.torch import TorchMember
 
 
@@ -18,7 +17,4 @@ class Classifier(TorchMember):
 
 
 space = pt.Space(lr=pt.LogUniform(1e-4, 1e-1), momentum=pt.Uniform(0.8, 0.99))
-scheduler = poptrain_scheduler(pt.pbt(space, population=8, interval=5))
-config = tune.TuneConfig(metric="score", mode="max", num_samples=8, scheduler=scheduler, reuse_actors=True)
-run = tune.RunConfig(stop={"training_iteration": 20})
-tune.Tuner(tune_trainable(Classifier), tune_config=config, run_config=run).fit()
+results = tuner(Classifier, pt.pbt(space, population=8, interval=5), stop=20).fit()

@@ -1,0 +1,71 @@
+"""`tuner`: a `tune.Tuner` whose population, scheduler and trainable fit each other, in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ray import tune
+
+from poptrain.errors import UsageError
+from poptrain.integrations.ray_tune.api import poptrain_scheduler
+from poptrain.integrations.ray_tune.member import tune_trainable
+
+
+def tuner(
+    trainable: Any,
+    algorithm: Any,
+    *,
+    stop: int | float | Mapping[str, Any],
+    metric: str = "score",
+    mode: str = "max",
+    param_space: Mapping[str, Any] | None = None,
+    resources: Mapping[str, float] | None = None,
+    run_config: tune.RunConfig | None = None,
+    **scheduler: Any,
+) -> tune.Tuner:
+    """Returns the `tune.Tuner` that trains `trainable` under `algorithm`: a trial for each seat, actors reused.
+
+    The run log lies in ``poptrain/`` inside the experiment's directory, ``results.experiment_path``. For anything that has no
+    argument here, make the `tune.Tuner` yourself, with `poptrain_scheduler`.
+
+    Args:
+        trainable: one of Ray Tune's, or a class with ``train``, ``save`` and ``load``, which `tune_trainable` wraps.
+        algorithm: such as ``pt.pbt(space, population=8, interval=5)``.
+        stop: the budget of each trial, in `time_attr` (by default iterations); or what `tune.RunConfig` takes.
+        metric, mode: what to optimise.
+        param_space: all that is not tuned, and where members begin.
+        resources: of each trial, such as ``{"cpu": 2, "gpu": 0.5}``.
+        run_config: anything else about the experiment, such as its name and storage; without ``stop``.
+        scheduler: arguments of `poptrain_scheduler`.
+
+    Raises:
+        UsageError: an argument is out of range, or `run_config` has a ``stop`` of its own.
+    """
+    if isinstance(trainable, type) and not issubclass(trainable, tune.Trainable):
+        trainable = tune_trainable(trainable)
+    if run_config is not None and run_config.stop is not None:
+        raise UsageError(f"tuner: run_config.stop={run_config.stop!r}; give it as stop= alone.")
+    decides = poptrain_scheduler(algorithm, **scheduler)
+    return tune.Tuner(
+        trainable if resources is None else tune.with_resources(trainable, dict(resources)),
+        param_space=dict(param_space or {}),
+        tune_config=tune.TuneConfig(
+            metric=metric, mode=mode, num_samples=algorithm.seats, scheduler=decides, reuse_actors=_reusable(trainable)
+        ),
+        run_config=replace(run_config or tune.RunConfig(), stop=_stop(stop, scheduler.get("time_attr", "training_iteration"))),
+    )
+
+
+def _stop(stop: int | float | Mapping[str, Any], time_attr: str) -> dict[str, Any]:
+    if isinstance(stop, Mapping) and stop:
+        return dict(stop)
+    if isinstance(stop, bool) or not isinstance(stop, (int, float)) or not stop > 0:
+        raise UsageError(f"tuner: stop={stop!r}, expected a budget such as 100, or {{{time_attr!r}: 100}}.")
+    return {time_attr: stop}
+
+
+def _reusable(trainable: Any) -> bool:
+    """True if actors can take another config, which saves their start; a function never can."""
+    return isinstance(trainable, type) and trainable.reset_config is not tune.Trainable.reset_config
