@@ -22,7 +22,7 @@ import numpy as np
 
 import poptrain as pt
 from benchmarks.common import figure
-from benchmarks.study import Cell, Study, ahead, held, interval, iqm, main, scores
+from benchmarks.study import Cell, Study, averages, differences, iqm, main, scores
 from examples.bipedal_walker import agent, space
 
 WIDE = pt.Space({**space, "train_batch_size": pt.Int(5_000, 200_000)})
@@ -80,28 +80,20 @@ def _together(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
     return {**best, "cell": "random-8", "seed": a["seed"] // 2, "curve": curve, "seconds": a["seconds"] + b["seconds"]}
 
 
+CLAIMS = (
+    ("PB2 ahead of PBT at 4", "pb2-4", "pbt-4"),
+    ("PB2 ahead of PBT at 8", "pb2-8", "pbt-8"),
+    ("PB2 ahead of PBT at 4, wide range", "pb2-4-wide", "pbt-4-wide"),
+    ("PB2 ahead of random search at 4", "pb2-4", "random-4"),
+    ("PBT ahead of random search at 4", "pbt-4", "random-4"),
+    ("PB2 ahead of random search at 8", "pb2-8", "random-8"),
+    ("PBT ahead of random search at 8", "pbt-8", "random-8"),
+)
+
+
 def figures(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """Returns the interquartile means, and whether each of the blog's claims holds here."""
-    out = []
-    for cell in found:
-        values = scores(found, cell)
-        if values:
-            low, high = interval(values)
-            name = f"{cell}: return, interquartile mean, 95 % from {low:.1f} to {high:.1f}"
-            out.append(figure(name, iqm(values), "return", n=len(values), spread=float(np.std(values))))
-    for label, better, worse in (
-        ("PB2 ahead of PBT at 4", "pb2-4", "pbt-4"),
-        ("PB2 ahead of PBT at 8", "pb2-8", "pbt-8"),
-        ("PB2 ahead of PBT at 4, wide range", "pb2-4-wide", "pbt-4-wide"),
-        ("PB2 ahead of random search at 4", "pb2-4", "random-4"),
-        ("PBT ahead of random search at 4", "pbt-4", "random-4"),
-        ("PB2 ahead of random search at 8", "pb2-8", "random-8"),
-    ):
-        a, b = scores(found, better), scores(found, worse)
-        if a and b:
-            p = ahead(a, b)
-            out.append(figure(f"{label}: difference of interquartile means, p = {p:.3g}", iqm(a) - iqm(b), "return", "> 0",
-                              held(a, b), min(len(a), len(b))))  # fmt: skip
+    out = averages(found, "return", "return") + differences(found, CLAIMS, "return")
     for method in ("pb2", "pbt"):
         a, b = scores(found, f"{method}-4"), scores(found, f"{method}-4-wide")
         if a and b:

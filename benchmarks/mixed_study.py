@@ -19,7 +19,7 @@ import numpy as np
 
 import poptrain as pt
 from benchmarks.common import figure
-from benchmarks.study import Cell, Study, ahead, held, interval, iqm, main, scores
+from benchmarks.study import Cell, Study, averages, differences, iqm, main
 from poptrain.rng import rng
 
 SPACE = pt.Space(
@@ -157,22 +157,12 @@ def judge(run: pt.Run, seed: int) -> dict[str, Any]:
 
 def figures(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """Returns accuracies with their intervals, and how far Mult and Mix are ahead of random categories and of PBT."""
-    out = []
+    out = averages(found, "test accuracy", digits=4)
     for cell in found:
-        values = scores(found, cell)
-        if values:
-            low, high = interval(values)
-            name = f"{cell}: test accuracy, interquartile mean, 95 % from {low:.4f} to {high:.4f}"
-            out.append(figure(name, iqm(values), "", n=len(values), spread=float(np.std(values))))
-            entropies = [kept["test_cross_entropy"] for kept in found[cell]]
+        if entropies := [kept["test_cross_entropy"] for kept in found[cell]]:
             out.append(figure(f"{cell}: test cross entropy, interquartile mean", iqm(entropies), "nats", n=len(entropies)))
-    for better in ("pb2-mult", "pb2-mix"):
-        for worse in ("pb2-random", "pbt"):
-            a, b = scores(found, better), scores(found, worse)
-            if a and b:
-                name = f"{better} - {worse}: accuracy, p = {ahead(a, b):.3g}"
-                out.append(figure(name, iqm(a) - iqm(b), "", "> 0", held(a, b), min(len(a), len(b))))
-    return out
+    pairs = [(better, worse) for better in ("pb2-mult", "pb2-mix") for worse in ("pb2-random", "pbt")]
+    return out + differences(found, [(f"accuracy of {better} - {worse}", better, worse) for better, worse in pairs])
 
 
 if __name__ == "__main__":

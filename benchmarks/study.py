@@ -24,10 +24,13 @@ from typing import Any
 import numpy as np
 
 import poptrain as pt
-from benchmarks.common import machine, report, versions
+from benchmarks.common import figure, machine, report, versions
 from poptrain.statistics import ahead, caution, held, interval, iqm
 
-__all__ = ["Cell", "Study", "ahead", "finish", "held", "interval", "iqm", "main", "plot", "scores", "table", "told"]
+__all__ = [
+    "Cell", "Study", "ahead", "averages", "differences", "finish", "held", "interval", "iqm", "main", "plot", "scores", "table",
+    "told",
+]  # fmt: skip
 
 RESULTS = Path(__file__).parent / "results"
 Finished = dict[str, Any]
@@ -166,6 +169,28 @@ def _short(value: float) -> float:
 def scores(found: dict[str, list[Finished]], cell: str) -> list[float]:
     """Returns the reported scores of a cell."""
     return [kept["reported"] for kept in found.get(cell, ())]
+
+
+def averages(found: dict[str, list[Finished]], what: str, unit: str = "", digits: int = 1) -> list[dict[str, Any]]:
+    """Returns the interquartile mean of every cell as a figure; its name tells the interval."""
+    out = []
+    for cell in found:
+        if values := scores(found, cell):
+            low, high = interval(values)
+            name = f"{cell}: {what}, interquartile mean, 95 % from {low:.{digits}f} to {high:.{digits}f}"
+            out.append(figure(name, iqm(values), unit, n=len(values), spread=float(np.std(values))))
+    return out
+
+
+def differences(found: dict[str, list[Finished]], pairs: Sequence[tuple[str, str, str]], unit: str = "") -> list[dict[str, Any]]:
+    """Returns how far one cell is ahead of another, for each (label, ahead, behind), with the p of the rank sum test."""
+    out = []
+    for label, better, worse in pairs:
+        a, b = scores(found, better), scores(found, worse)
+        if a and b:
+            name = f"{label}: difference of interquartile means, p = {ahead(a, b):.3g}"
+            out.append(figure(name, iqm(a) - iqm(b), unit, "> 0", held(a, b), min(len(a), len(b))))
+    return out
 
 
 def table(found: dict[str, list[Finished]]) -> str:
