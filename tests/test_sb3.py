@@ -234,3 +234,11 @@ def test_members_neither_share_random_streams_nor_disturb_the_process():
         alone = Agent(HP, 1)
         assert [alone.train(HP, 64) for _ in range(2)] == [pair[0] for pair in together]
     assert (np.random.get_state()[1] == before).all()
+
+
+def test_an_agent_without_make_is_a_sentence():
+    class Unmade(SB3Member):
+        pass
+
+    with pytest.raises(pt.UsageError, match=r"Unmade has no make\(hp, seed\)"):
+        Unmade({}, 0)

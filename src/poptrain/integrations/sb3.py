@@ -59,7 +59,7 @@ class SB3Member:
 
     def make(self, hp: Mapping[str, Any], seed: int) -> Any:
         """Returns the algorithm, such as ``PPO("MlpPolicy", "CartPole-v1", seed=seed)``; called once for each object."""
-        raise NotImplementedError
+        raise UsageError(f"{type(self).__name__} has no make(hp, seed): define it, it returns the algorithm.")
 
     def score(self, returns: list[float]) -> float:
         """Returns the score of an interval from the returns of the training episodes that ended in it."""
