@@ -14,7 +14,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 # What each room may import from the package (prefixes below poptrain.); a room is the longest prefix that matches a module.
 BASE = {"core", "rng", "space", "errors"}
-DISK = BASE | {"fs", "clock", "trees", "codec", "record", "log", "checkpoints", "memory_store"}
+DISK = BASE | {"fs", "clock", "trees", "codec", "record", "log", "checkpoints", "memory_store", "url_fs", "url_store", "stores"}
 MAY_IMPORT = {
     "errors": set(),
     "core": {"errors"},
@@ -29,6 +29,9 @@ MAY_IMPORT = {
     "log": {"core", "errors", "fs", "clock", "codec", "record"},
     "checkpoints": {"core", "errors", "fs", "trees"},
     "memory_store": {"core", "errors", "fs", "trees", "checkpoints"},
+    "url_fs": {"errors", "fs"},
+    "url_store": {"errors", "fs", "url_fs", "checkpoints"},
+    "stores": {"errors", "record", "checkpoints", "memory_store", "url_fs", "url_store"},
     "tracebacks": {"fs", "errors"},
     "describe": {"errors"},
     "statistics": {"errors", "rng"},
@@ -45,7 +48,7 @@ MAY_IMPORT = {
     "report": DISK | {"views", "report"},
     "sinks": DISK | {"views", "plots", "sinks"},
     "rl": BASE | {"rl", "_jax", "trainable", "clock", "trees"},
-    "experiment": BASE | {"stop", "trainable", "executors"},
+    "experiment": BASE | {"stop", "trainable", "executors", "url_fs"},
     "outcome": DISK | {"executors.forms", "views", "trainable"},
     "opening": DISK | {"describe", "experiment", "trainable"},
     "replay": DISK | {"algorithms", "parts", "stop", "experiment", "outcome", "run", "views"},
@@ -71,6 +74,7 @@ OPTIONAL = {
     "tensorboardX": ("sinks",),
     "torch": ("integrations", "algorithms.optuna_search"),
     "stable_baselines3": ("integrations",),
+    "fsspec": ("url_fs",),
     "typer": ("cli",),
     "rich": ("cli",),
     "safetensors": ("checkpoints", "integrations"),

@@ -23,6 +23,7 @@ from poptrain.core import Result, Task
 from poptrain.errors import CheckpointDamaged, PoptrainError, Suspended, UsageError
 from poptrain.log import Log, exists
 from poptrain.memory_store import MemoryStore
+from poptrain.url_store import UrlStore
 
 CARRY = {"w": np.arange(6.0).reshape(2, 3), "n": (1, [2.5, None])}
 ABOUT = {"task": 12, "member": 3, "step": 40}
@@ -36,9 +37,14 @@ def no_waiting_for_the_disk(monkeypatch):
     monkeypatch.setattr("poptrain.log._RESERVE", 100)
 
 
-@pytest.fixture(params=["disk", "memory"])
+@pytest.fixture(params=["disk", "memory", "file://", "memory://"])
 def store(request, tmp_path):
-    return Store(tmp_path) if request.param == "disk" else MemoryStore()
+    if "://" not in request.param:
+        return Store(tmp_path) if request.param == "disk" else MemoryStore()
+    pytest.importorskip("fsspec")
+    store = UrlStore(f"{request.param}{tmp_path}/bucket", "me")
+    store.claim()
+    return store
 
 
 def same(a, b) -> bool:
@@ -117,7 +123,7 @@ REFUSED = [
 def test_what_cannot_be_stored_exactly_is_refused_by_path(store, carry, message):
     with pytest.raises(TypeError, match=message):
         store.commit("a", carry, **ABOUT)
-    assert not isinstance(store, Store) or os.listdir(store.root.parent) == []
+    assert isinstance(store, MemoryStore) or store.fs.walk(store.root.parent).keys() <= {"run.json"}
 
 
 def test_copies_and_stored_carries_share_nothing(store):
@@ -446,7 +452,7 @@ def test_a_crash_at_any_operation_keeps_every_checkpoint_that_the_log_holds(tmp_
 
 def test_nothing_here_can_unpickle():
     banned = {"pickle", "cloudpickle", "dill", "marshal", "shelve"}
-    for name in ("fs", "trees", "codec", "record", "log", "checkpoints", "memory_store"):
+    for name in ("fs", "trees", "codec", "record", "log", "checkpoints", "memory_store", "url_fs", "url_store"):
         tree = ast.parse((Path(poptrain.__file__).parent / f"{name}.py").read_text())
         for node in ast.walk(tree):
             if isinstance(node, (ast.Import, ast.ImportFrom)):

@@ -8,13 +8,14 @@ import subprocess
 import sys
 import textwrap
 import time
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 import poptrain as pt
 from poptrain.checkpoints import Store
 from poptrain.errors import CheckpointDamaged, MissingExtra
+from poptrain.fs import default
 from poptrain.record import read
 from poptrain.testing import quadratic
 from poptrain.testing.executors import Bench, ExecutorContract, comparable, task
@@ -109,7 +110,19 @@ def test_a_node_that_does_not_see_the_run_directory_says_so(monkeypatch, cluster
     monkeypatch.setattr(actor, "LAG", 0.0)
     (tmp_path / "probe").write_bytes(b"of another machine")
     with pytest.raises(pt.UsageError, match=r"does not see .*carrier='driver'"):
-        actor._check_shared(tmp_path / "probe", b"ours")
+        actor._check_shared(default, tmp_path / "probe", b"ours")
+
+
+def test_a_node_that_cannot_read_the_url_of_the_checkpoints_says_so(monkeypatch, cluster, tmp_path):
+    from poptrain.executors.ray import actor
+    from poptrain.url_fs import UrlFS
+
+    monkeypatch.setattr(actor, "LAG", 0.0)
+    (tmp_path / "probe").mkdir()  # a file that cannot be read
+    with pytest.raises(pt.UsageError, match=r"node [0-9.]+: cannot read file:///.*/probe \(IsADirectoryError"):
+        actor._check_shared(UrlFS(f"file://{tmp_path}"), PurePosixPath("probe"), b"ours")
+    with pytest.raises(pt.UsageError, match=r"node [0-9.]+ does not see file:///.*give a URL"):
+        actor._check_shared(UrlFS(f"file://{tmp_path}"), PurePosixPath("checkpoints/nothing"), b"ours")
 
 
 def test_a_signal_suspends_the_run_and_it_goes_on_to_the_same_end(cluster, tmp_path):

@@ -12,6 +12,7 @@ pytestmark = pytest.mark.heavy
 
 ROWS = {  # the trainable, the options, those of one at a time, and whether it equals inline bit for bit
     "shared, function": (others._in_functions_elsewhere, {"slots": 2}, {"slots": 1}, True),
+    "URL, class": (others._in_a_class, {"slots": 2}, {"slots": 1}, True),
     "driver, class": (others._in_a_class, {"slots": 2, "carrier": "driver"}, {"slots": 1, "carrier": "driver"}, True),
     "vectorized, JAX": (others._in_jax, {"slots": 2, "vectorized": True}, {"vectorized": True}, False),
 }
@@ -35,6 +36,9 @@ class TestLaws(ExecutorContract):
     def _row(self, row, address):
         form, wide, narrow, self.exact = ROWS[row]
         self.form = form()
+        if row.startswith("URL"):
+            pytest.importorskip("fsspec")
+            self.checkpoints = lambda directory: f"file://{directory}-bucket"
         self.config = lambda: pt.executors.Ray(address=address, **wide)
         self.narrow = lambda: pt.executors.Ray(address=address, **narrow)
 

@@ -17,6 +17,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,8 +27,8 @@ from safetensors.numpy import load, save
 
 from poptrain import trees
 from poptrain.core import Carry
-from poptrain.errors import CheckpointDamaged, PoptrainError, UsageError
-from poptrain.fs import FS, default, inside, safe_name
+from poptrain.errors import CheckpointDamaged, PoptrainError, Suspended, UsageError
+from poptrain.fs import FS, default, safe_name
 
 FORMAT = 1
 MANIFEST, ARRAYS, USER = "MANIFEST.json", "arrays.safetensors", "user"
@@ -68,7 +69,8 @@ class Store:
 
     def __init__(self, directory: Path | str, *, fs: FS = default, durable: bool = True, hash_below: int | None = None):
         self.fs, self.durable, self.hash_below = fs, durable, hash_below
-        self.root, self.trash = Path(directory).resolve() / "checkpoints", Path(directory).resolve() / "trash"
+        home = fs.home(directory)
+        self.root, self.trash = home / "checkpoints", home / "trash"
         self._live: set[str] = set()  # names that the log holds and that were not collected
         self._dead: dict[str, int] = {}  # those of them that nobody keeps, and their bytes
         self._staged: dict[str, Path] = {}
@@ -142,21 +144,29 @@ class Store:
                 self.fs.write_new(temporary / ARRAYS, data, self.durable)
             return self._finish(name, temporary, {**about, "files": files, "carry": structure})
         except BaseException:
-            self.fs.remove_tree(temporary)
+            with suppress(Suspended):  # what went wrong first is what the user is told
+                self.fs.remove_tree(temporary)
             raise
 
     def _finish(self, name: str, temporary: Path, about: dict[str, Any]) -> str:
         about = {"format": FORMAT, "name": name, **about}
         manifest = json.dumps(about, allow_nan=False, separators=(",", ":")).encode()
         self.fs.write_new(temporary / MANIFEST, manifest, self.durable)
+        self._publish(name, temporary)
+        return f"{name}:{sha256(manifest).hexdigest()[:16]}"
+
+    def _publish(self, name: str, temporary: Path) -> None:
+        """Gives what is complete its name."""
         if self.durable:
             self.fs.fsync_dir(temporary)
-        if self.fs.exists(self.root / name):
-            raise PoptrainError(f"checkpoint {name} exists already in {self.root}: a name is used once.")
+        self._check_free(name)
         self.fs.rename(temporary, self.root / name)
         if self.durable:
             self.fs.fsync_dir(self.root)
-        return f"{name}:{sha256(manifest).hexdigest()[:16]}"
+
+    def _check_free(self, name: str) -> None:
+        if self.fs.exists(self.root / name):
+            raise PoptrainError(f"checkpoint {name} exists already in {self.fs.shown(self.root)}: a name is used once.")
 
     def _temporary(self, name: str) -> Path:
         if not self._made:
@@ -197,7 +207,7 @@ class Store:
         manifest, _ = self._verified(ref)
         if "carry" in manifest:
             raise UsageError(f"checkpoint {ref} holds a carry, not files of a trainable class: use read().")
-        return inside(self.root, Ref.parse(ref).name) / USER
+        return self.fs.inside(self.root, Ref.parse(ref).name) / USER
 
     def is_directory(self, ref: str) -> bool:
         """True if the checkpoint holds files of a trainable class: `path`, not `read`."""
@@ -226,7 +236,7 @@ class Store:
     def _manifest(self, ref: str) -> dict[str, Any]:
         name, _, hash = Ref.parse(ref)
         try:
-            data = self.fs.read(inside(self.root, name) / MANIFEST)
+            data = self.fs.read(self.fs.inside(self.root, name) / MANIFEST)
         except (OSError, UsageError) as error:
             why = getattr(error, "strerror", None) or error
             raise self._damaged(ref, {}, MANIFEST, f"cannot be read ({why})") from error
@@ -263,7 +273,7 @@ class Store:
         name, lane, _ = Ref.parse(ref)
         told = _told(manifest, lane)
         of = "".join(f", {key} {told[key]}" for key in ("member", "step") if told[key] is not None)
-        return CheckpointDamaged(f"checkpoint {name}{of}: {self.root / name / file} {what}.")
+        return CheckpointDamaged(f"checkpoint {name}{of}: {self.fs.shown(self.root / name / file)} {what}.")
 
     # -- collecting ---------------------------------------------------------------------------------------------------
 

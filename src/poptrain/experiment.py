@@ -15,6 +15,7 @@ from typing import Any
 from poptrain import stop as stops
 from poptrain.errors import UsageError, did_you_mean
 from poptrain.trainable import as_trainable
+from poptrain.url_fs import checked
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Experiment:
     executor: Any = "inline"
     seed: int = 0
     sinks: Sequence[Any] = ()
+    checkpoints: str | None = None
 
     def __post_init__(self) -> None:
         for method in ("ask", "needed", "seats", "space"):
@@ -52,6 +54,8 @@ class Experiment:
             raise UsageError("stop is missing: say when the run ends, for example stop=pt.steps(100).")
         stops.check(self.stop)
         _ = self.budget  # raises if the two do not fit
+        if self.checkpoints is not None:
+            checked(self.checkpoints)
         as_trainable(self.trainable)
 
     @property

@@ -55,6 +55,20 @@ class FS:
         free, run = self.free(path), _run_of(path)
         return Suspended(f"{why}: cannot write {path} ({free:,} bytes free); {cure}, then `poptrain resume {run}`")
 
+    # -- paths --------------------------------------------------------------------------------------------------------
+
+    def home(self, directory: Path | str) -> Path:
+        """Returns the directory with all links resolved: paths below it are given to the other methods."""
+        return Path(directory).resolve()
+
+    def inside(self, root: Path, name: str) -> Path:
+        """Returns ``root / name`` if the name is safe and neither it nor `root`, a resolved path once, is a link."""
+        return inside(root, name)
+
+    def shown(self, path: Path) -> str:
+        """Returns a path as a user may look for it."""
+        return str(path)
+
     # -- files --------------------------------------------------------------------------------------------------------
 
     def write_new(self, path: Path, data: bytes, sync: bool = True) -> None:

@@ -8,6 +8,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from poptrain import stores
 from poptrain.describe import describe, differences, source_name
 from poptrain.errors import UsageError
 from poptrain.experiment import Experiment
@@ -24,9 +25,12 @@ def open_log(experiment: Experiment, directory: str | Path | None, source: dict[
             "budget": experiment.budget,
             "code": source_name(origin(as_trainable(experiment.trainable))), "file": source, "versions": _versions()}  # fmt: skip
     if directory is None:
+        if experiment.checkpoints is not None:
+            raise UsageError(f"checkpoints={experiment.checkpoints!r}: give a directory too, for the log.")
         return MemoryLog(meta)
     if not exists(directory):
-        return Log.create(directory, meta)
+        with stores.claimed(experiment.checkpoints) as place:
+            return Log.create(directory, {**meta, **place})
     log = Log.open(directory)
     then = log.record.run
     if then.get("code") != meta["code"]:
@@ -47,6 +51,7 @@ def check_same(then: dict[str, Any], experiment: Experiment, directory: str | Pa
             f"{str(directory)!r} holds another run: {'; '.join(changes[:3])}{' …' if len(changes) > 3 else ''}. "
             "Use another directory, or restore these arguments to continue it."
         )
+    stores.check_same(then, experiment.checkpoints, directory)
 
 
 def fingerprint(experiment: Experiment) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from poptrain.checkpoints import Store
+from poptrain import stores
 from poptrain.core import Carry, History, Task
 from poptrain.errors import UsageError
 from poptrain.executors.forms import form_of
@@ -115,4 +115,4 @@ def open_run(directory: str | Path, trainable: Any = None) -> Run:
 
     record = read(directory)
     form = None if trainable is None else as_trainable(trainable)
-    return Run(record, record.history(), Store(Path(directory)), form)
+    return Run(record, record.history(), stores.of(record), form)

@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from poptrain import clock, executors, garbage, tracebacks
+from poptrain import clock, executors, garbage, stores, tracebacks
 from poptrain import stop as stops
-from poptrain.checkpoints import Store
 from poptrain.core import History, Lost, Result
 from poptrain.errors import RunFailed, Suspended, UsageError
 from poptrain.executors.context import Context
 from poptrain.experiment import Experiment
-from poptrain.memory_store import MemoryStore
 from poptrain.opening import check_same, open_log
 from poptrain.outcome import Run
 from poptrain.record import Record, exists, read
@@ -38,6 +36,7 @@ def run(
     seed: int = 0,
     sinks: Sequence[Any] = (),
     keep: Sequence[int] = (),
+    checkpoints: str | None = None,
 ) -> Run:
     """Returns the finished run of an algorithm over a trainable.
 
@@ -53,14 +52,16 @@ def run(
         seed: of all random decisions.
         sinks: followers of the log; they never stop training.
         keep: task ids whose checkpoints are never collected.
+        checkpoints: where they are kept instead of in `directory`: a URL that fsspec understands and every worker reaches, such
+            as ``s3://bucket/first``; an empty place. The log remembers it.
 
     Raises:
-        UsageError: a wrong argument, or a directory that holds another run.
+        UsageError: a wrong argument, or a directory or URL that holds another run.
         RunBusy: another process writes the directory.
-        Suspended: interrupted or out of disk; the same call continues.
+        Suspended: interrupted, out of disk, or storage that fails; the same call continues.
         RunFailed: every member failed.
     """
-    experiment = Experiment(algorithm, trainable, metric, mode, stop, executor, seed, tuple(sinks))
+    experiment = Experiment(algorithm, trainable, metric, mode, stop, executor, seed, tuple(sinks), checkpoints)
     return execute(experiment, directory, keep=keep)
 
 
@@ -101,7 +102,7 @@ def _finished(experiment: Experiment, directory: str | Path, record: Record) -> 
     history = record.history().with_budget(experiment.budget)
     if not stops.reached(experiment.stop, history, record.elapsed) and experiment.algorithm.ask(history):
         return None
-    return Run(record, history, Store(Path(directory)), as_trainable(experiment.trainable))
+    return Run(record, history, stores.of(record), as_trainable(experiment.trainable))
 
 
 class _Loop:
@@ -113,7 +114,7 @@ class _Loop:
         self.history: History = log.record.history().with_budget(experiment.budget)
         self.keep = frozenset(keep)
         self.began = clock.monotonic() - log.record.elapsed
-        self.store: Any = MemoryStore() if directory is None else Store(Path(directory))
+        self.store: Any = stores.of(log.record)
         if directory is not None:
             self.store.adopt(log.record.checkpoints())
         self.executor_config, self.directory = executor, directory

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from poptrain import stores
 from poptrain.checkpoints import Ref, Store
 from poptrain.core import Result
 from poptrain.describe import differences, source_name
@@ -144,7 +145,7 @@ class _Report:
             self.checks.append(Verdict("checkpoints", "unclear", f"they are {keeper}'s, which records no hashes"))
             return
         trace = self.trace
-        store = Store(trace.directory)
+        store = stores.of(trace)
         gone = self._gone()
         lost = {entry.data[0].task for entry in trace.entries if entry.type == "" and hasattr(entry.data[0], "task")
                 and not isinstance(entry.data[0], Result)}  # fmt: skip

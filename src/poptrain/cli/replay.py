@@ -66,7 +66,7 @@ def replay(
     algorithm, stop = planned(
         source, stop=stop, fit=fit, final=final, same_seeds=same_seeds, interval=interval, space=loaded.algorithm.space
     )
-    loaded = replace(loaded, algorithm=algorithm, stop=stop)
+    loaded = replace(loaded, algorithm=algorithm, stop=stop, checkpoints=None)  # the file's are those of the run
     run = start.watched(loaded, out, start.source(experiment, out, {"executor": executor}), quiet)
     found = _compared(source, run, out)
     if json:

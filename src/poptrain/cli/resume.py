@@ -36,7 +36,7 @@ def resume(
     options |= {name: value for name, value in (("steps", steps), ("executor", executor)) if value is not None}
     loaded = start.load(file, options, record.run.get("seed"))
     if (schedule := rebuilt(record.run.get("algorithm"))) is not None:  # a replay is not what its file describes
-        loaded = replace(loaded, algorithm=schedule, stop=stops.steps(steps or record.budget))
+        loaded = replace(loaded, algorithm=schedule, stop=stops.steps(steps or record.budget), checkpoints=None)
     if recorded.get("sha256") not in (None, file_hash(file)):
         say(f"warning: {file} has changed since the run was started with it", to=console(sys.stderr))
     start.perform(loaded, directory, start.source(file, directory, options), quiet, json)

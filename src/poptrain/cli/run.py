@@ -20,6 +20,9 @@ def run(
         typer.Option("--dir", metavar="DIR", help="Where the run is kept. [default: runs/<experiment>-<date>-<time>]"),
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="The seed, instead of the file's.")] = None,
+    checkpoints: Annotated[
+        str | None, typer.Option("--checkpoints", metavar="URL", help="Where checkpoints are kept, instead of in DIR: s3://…")
+    ] = None,
     executor: start.Executor = None,
     steps: start.Steps = None,
     quiet: start.Quiet = False,
@@ -28,6 +31,6 @@ def run(
     """Start the experiment that a Python file describes."""
     directory = start.fresh(experiment, dir)
     start.outside(experiment, directory)
-    options = {"steps": steps, "executor": executor}
+    options = {"steps": steps, "executor": executor, "checkpoints": checkpoints}
     loaded = start.load(experiment, options, seed)
     start.perform(loaded, directory, start.source(experiment, directory, options), quiet, json)

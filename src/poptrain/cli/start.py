@@ -52,6 +52,8 @@ def load(file: Path, options: Mapping[str, Any], seed: int | None = None) -> Exp
         changes["stop"] = stops.steps(options["steps"])
     if options.get("executor") is not None:
         changes["executor"] = options["executor"]
+    if options.get("checkpoints") is not None:
+        changes["checkpoints"] = options["checkpoints"]
     return replace(experiment, **changes) if changes else experiment
 
 

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from poptrain import stores
 from poptrain.checkpoints import Store
 from poptrain.core import History
 from poptrain.record import Record
@@ -25,7 +26,7 @@ def write_best(record: Record, history: History, task: int, out: Path, **about: 
     """
     chosen, result = history.task(task), history.result(task)
     out.mkdir(parents=True, exist_ok=True)
-    reference = _copy(Store(record.directory), Store(out), result.checkpoint, task=task, member=chosen.member, step=result.step)
+    reference = _copy(stores.of(record), Store(out), result.checkpoint, task=task, member=chosen.member, step=result.step)
     text = schedule(record, task)
     described = {
         "score": history.sign * result.score, "step": result.step, "task": task, "member": chosen.member,
@@ -50,12 +51,12 @@ def table(history: History) -> str:
     return text.getvalue()
 
 
-def _copy(store: Store, target: Store, checkpoint: str, **about: int) -> str:
+def _copy(store: Any, target: Store, checkpoint: str, **about: int) -> str:
     """Copies a checkpoint, verified, and returns its reference in the new store."""
     if not store.is_directory(checkpoint):
         return target.commit(NAME, store.read(checkpoint), **about)
     origin, staged = store.path(checkpoint), target.stage(NAME)
-    for name, size in store.fs.walk(origin).items():
+    for name, size in target.fs.walk(origin).items():
         if size >= 0:  # no links, no pipes
             (staged / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(origin / name, staged / name, follow_symlinks=False)

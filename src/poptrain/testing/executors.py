@@ -12,15 +12,15 @@ from unittest import SkipTest
 
 import numpy as np
 
-from poptrain import stop, trees
+from poptrain import stop, stores, trees
 from poptrain.algorithms import pbt
-from poptrain.checkpoints import Store
 from poptrain.core import Carry, Metrics, Result, Task
 from poptrain.errors import MetricError
 from poptrain.executors import Inline
 from poptrain.executors.context import Context
 from poptrain.memory_store import MemoryStore
 from poptrain.parts.exploit import truncation
+from poptrain.record import Record
 from poptrain.rng import chunk_seed, task_seed
 from poptrain.run import run
 from poptrain.space import LogUniform, Space
@@ -56,6 +56,10 @@ class ExecutorContract:
     def measuring(self, what: str) -> Any | None:
         """Returns a trainable whose metrics are wrong as `BAD_METRICS` says; None: it cannot have such metrics."""
         return BadMetrics(what)
+
+    def checkpoints(self, directory: Path) -> str | None:
+        """Returns the URL at which a run in a directory keeps its checkpoints; None: in the directory."""
+        return None
 
     # -- whole runs ---------------------------------------------------------------------------------------------------
 
@@ -122,14 +126,14 @@ class ExecutorContract:
     # -- tasks --------------------------------------------------------------------------------------------------------
 
     def test_a_result_never_precedes_its_durable_checkpoint(self, tmp_path: Path) -> None:
-        with self.bench(Store(tmp_path)) as bench:
+        with self.bench(self.store(tmp_path)) as bench:
             first = [task(id, id) for id in range(4)]
             again = [task(4 + id, id, parent=id) for id in range(4)]
             for wave in (first, again):
                 bench.submit(wave)
                 while bench.pending:
                     for result in bench.wait():
-                        assert Store(tmp_path).verify(result.checkpoint)
+                        assert self.store(tmp_path).verify(result.checkpoint)
 
     def test_training_a_clone_never_touches_its_parent(self, tmp_path: Path) -> None:
         for store in self.stores(tmp_path):
@@ -148,7 +152,7 @@ class ExecutorContract:
                         assert contents(store, alone.checkpoint) == contents(store, result.checkpoint)
 
     def test_first_in_first_out(self, tmp_path: Path) -> None:
-        with self.bench(Store(tmp_path), self.narrow(), lanes=6) as bench:
+        with self.bench(self.store(tmp_path), self.narrow(), lanes=6) as bench:
             bench.submit([task(id, id) for id in range(3)])
             bench.submit([task(id, id) for id in range(3, 6)])
             order = []
@@ -171,16 +175,16 @@ class ExecutorContract:
     def test_evaluations_part_a_task_into_chunks_with_seeds_of_their_own(self, tmp_path: Path) -> None:
         whole = task(0, 0, steps=6, evals=2)
         parts = replace(whole, steps=3, evals=1), replace(task(1, 0, parent=0, steps=3), seed=chunk_seed(whole.seed, 1))
-        with self.bench(Store(tmp_path)) as bench:
+        with self.bench(self.store(tmp_path)) as bench:
             (at_once,) = bench.perform([whole])
-        with self.bench(Store(tmp_path), epoch=2) as bench:
+        with self.bench(self.store(tmp_path), epoch=2) as bench:
             (first,), (second,) = bench.perform(parts[:1]), bench.perform(parts[1:])
         assert np.allclose(
             [score for _, score in at_once.curve], [first.score, second.score], rtol=0 if self.exact else 1e-5, atol=0
         )
 
     def test_a_task_that_is_done_again_does_the_same(self, tmp_path: Path) -> None:
-        store, done = Store(tmp_path), []
+        store, done = self.store(tmp_path), []
         for epoch in (1, 2):
             with self.bench(store, epoch=epoch) as bench:
                 bench.perform([task(0, 0), task(1, 1)])
@@ -189,7 +193,7 @@ class ExecutorContract:
         assert done[0] == done[1]
 
     def test_closing_in_the_middle_loses_no_acknowledged_result(self, tmp_path: Path) -> None:
-        store, tasks = Store(tmp_path), [task(id, id, steps=3 + id % 2) for id in range(6)]
+        store, tasks = self.store(tmp_path), [task(id, id, steps=3 + id % 2) for id in range(6)]
         with self.bench(store, lanes=6) as bench:
             expected = bench.perform(tasks)
         with self.bench(store, epoch=2, lanes=6) as bench:
@@ -208,11 +212,14 @@ class ExecutorContract:
 
     def run(self, config: Any, directory: Path | None = None, trainable: Any = None, *, initial: Any = ()) -> Any:
         trainable = trainable or self.trainable()
-        return run(_algorithm(initial), trainable, stop=stop.steps(15), executor=config, directory=directory)
+        url = None if directory is None else self.checkpoints(directory)
+        return _run(trainable, config, directory, url, initial)
 
     def killed(self, directory: Path, config: Any) -> None:
         """Runs in a process that kills itself."""
-        process = multiprocessing.get_context("spawn").Process(target=_run, args=(self.trainable(), config, directory))
+        process = multiprocessing.get_context("spawn").Process(
+            target=_run, args=(self.trainable(), config, directory, self.checkpoints(directory))
+        )
         process.start()
         process.join(120)
         code = process.exitcode
@@ -222,8 +229,18 @@ class ExecutorContract:
     def bench(self, store: Any, config: Any = None, *, epoch: int = 1, lanes: int = 4) -> Bench:
         return Bench(config or self.config(), self.trainable(), store, epoch, lanes)
 
+    def store(self, directory: Path) -> Any:
+        """Returns the store of a run in a directory."""
+        record = Record(directory)
+        if (url := self.checkpoints(directory)) is not None:
+            record.run["checkpoints"] = {"url": url, "owner": "laws"}
+        store = stores.of(record)
+        if url is not None and not store.fs.exists(store.fs.home(directory)):
+            store.claim()
+        return store
+
     def stores(self, directory: Path) -> list[Any]:
-        return [Store(directory), MemoryStore()]
+        return [self.store(directory), MemoryStore()]
 
     def same(self, outcome: Any, expected: Any, exact: bool | None = None) -> None:
         """Asserts that two runs decided and observed the same, and left the same behind; every executor is exact to itself."""
@@ -386,5 +403,6 @@ def _algorithm(initial: Any = ()) -> Any:
     return pbt(space, population=4, interval=3, exploit=truncation(0.4), initial=initial)
 
 
-def _run(trainable: Any, config: Any, directory: Path) -> None:
-    run(_algorithm(), trainable, stop=stop.steps(15), executor=config, directory=directory)
+def _run(trainable: Any, config: Any, directory: Path | None, checkpoints: str | None, initial: Any = ()) -> Any:
+    algorithm = _algorithm(initial)
+    return run(algorithm, trainable, stop=stop.steps(15), executor=config, directory=directory, checkpoints=checkpoints)

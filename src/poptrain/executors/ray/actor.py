@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 import ray
@@ -19,7 +19,6 @@ from poptrain.executors.forms import form_of
 from poptrain.executors.inline import Members
 from poptrain.executors.ray.relay import Parcel, Parcels, Shared
 from poptrain.executors.worker import as_message
-from poptrain.fs import default as disk
 
 LAG = 5.0  # seconds after which a network file system shows a file that another node has just written
 
@@ -30,7 +29,7 @@ class Setup(NamedTuple):
     trainable: Any
     metric: str
     store: Store | None  # None: checkpoints travel with results
-    probe: tuple[Path, bytes] | None  # a file in the run directory, and what it holds
+    probe: tuple[PurePath, bytes] | None  # a file beside the checkpoints, and what it holds
     warm: int  # the most member states that it keeps
     static: tuple[str, ...]  # names of static hyperparameters
     lanes: int  # of a population; 0: members one after another
@@ -73,7 +72,7 @@ class Trainer:
         self._tracebacks: list[tuple[str, str]] = []
         try:
             if setup.probe is not None:
-                _check_shared(*setup.probe)
+                _check_shared(setup.store.fs, *setup.probe)
             self._relay: Any = Parcels() if setup.store is None else Shared(setup.store, setup.warm)
             self._crew = _crew(setup, self._relay, lambda name, text: self._tracebacks.append((name, text)))
         except PoptrainError as error:
@@ -121,20 +120,21 @@ def _crew(setup: Setup, relay: Any, keep_error: Callable[[str, str], None]) -> C
     return lambda orders: (members.perform(task, start) for task, start in orders)
 
 
-def _check_shared(path: Path, content: bytes) -> None:
-    """Raises a `UsageError` unless this node sees the driver's file."""
+def _check_shared(fs: Any, path: PurePath, content: bytes) -> None:
+    """Raises a `UsageError` unless this node sees the driver's file: in the run directory, or at the URL of its checkpoints."""
     until = clock.monotonic() + LAG
     while True:
         try:
-            if disk.read(path) == content:
+            if fs.read(path) == content:
                 return
         except OSError:
             pass
+        except PoptrainError as error:
+            raise UsageError(f"Ray: node {ray.util.get_node_ip_address()}: {error}") from error
         if clock.monotonic() >= until:
             break
         clock.sleep(0.2)
-    run, here = path.parent.parent, ray.util.get_node_ip_address()
     raise UsageError(
-        f"Ray: node {here} does not see {run}, where the checkpoints of this run are: keep the run on a file system that every "
-        "node mounts, or use Ray(carrier='driver')."
+        f"Ray: node {ray.util.get_node_ip_address()} does not see {fs.shown(path.parent.parent)}, where the checkpoints of this "
+        "run are: keep the run on a file system that every node mounts, give a URL (checkpoints=…), or use Ray(carrier='driver')."
     )

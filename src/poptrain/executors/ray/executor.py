@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any
 
 import ray
@@ -47,7 +47,7 @@ class RayExecutor:
         self._seconds: float | None = None  # that a task takes, lately
         self._barren = 0  # actors that died without a task since the last result
         self._draining = self._closed = False
-        self._probe: tuple[Path, bytes] | None = None  # a file that shows whether a node sees the run directory
+        self._probe: tuple[PurePath, bytes] | None = None  # a file that shows whether a node sees the checkpoints
         self._joined = cluster.join(config.address, config.options)
         try:
             self._crew = Crew(config, context.lanes, may_grow=not (self._joined and config.address == "local"))

@@ -1,0 +1,101 @@
+"""Checkpoints in a bucket: a server on this machine that speaks S3, reached through s3fs as a real one is."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import test_executors as others
+
+import poptrain as pt
+from poptrain.errors import Suspended, UsageError
+from poptrain.record import read
+from poptrain.testing import ExecutorContract, Quadratic, quadratic
+
+pytestmark = pytest.mark.heavy
+
+LAWS = ExecutorContract()
+
+
+@pytest.fixture(scope="module")
+def server():
+    """Yields a server with a bucket, as the environment of this process and of its children describes it."""
+    pytest.importorskip("s3fs")
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    settings = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": "geheim",
+        "AWS_DEFAULT_REGION": "us-east-1", "AWS_MAX_ATTEMPTS": "1",
+    }  # fmt: skip
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    import boto3
+
+    boto3.client("s3").create_bucket(Bucket="bucket")
+    yield server
+    server.stop()
+    for name, value in before.items():
+        os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+
+
+def run(url, directory, trainable=quadratic, executor="inline"):
+    space = pt.Space(lr=pt.LogUniform(1e-3, 0.3, init=(1e-3, 0.05)))
+    algorithm = pt.pbt(space, population=4, interval=3)
+    return pt.run(algorithm, trainable, stop=pt.steps(15), executor=executor, directory=directory, checkpoints=url)
+
+
+@pytest.mark.parametrize("trainable", [quadratic, Quadratic], ids=["carry", "class"])
+def test_a_run_is_the_same_in_a_bucket_and_its_log_holds_no_secret(server, tmp_path, trainable):
+    url = f"s3://bucket/{tmp_path.name}"
+    there = run(url, tmp_path / "run", trainable)
+    LAWS.same(there, run(None, tmp_path / "plain", trainable))
+    found = pt.verify(tmp_path / "run")
+    assert found.ok and found.checkpoints == 4
+    names = {ref.partition(":")[0] for ref in read(tmp_path / "run").checkpoints()}
+    assert there.store.fs.list(there.store.root) == sorted(names), "what was collected is gone from the bucket"
+    assert "geheim" not in (tmp_path / "run" / "log-000001.jsonl").read_text()
+
+
+def test_what_the_storage_refuses_is_said(server, tmp_path, monkeypatch):
+    with pytest.raises(
+        UsageError, match=r"cannot write s3://no-such-bucket/x/run.json \(FileNotFoundError: .*no run was started"
+    ):
+        run("s3://no-such-bucket/x", tmp_path / "run")
+    there = run(f"s3://bucket/{tmp_path.name}", tmp_path / "run")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    with pytest.raises(Suspended, match=r"cannot read s3://bucket/.*Connect.*poptrain resume"):
+        pt.open_run(tmp_path / "run").best.load()
+    s3fs.S3FileSystem.clear_instance_cache()
+    assert there.record.finished
+
+
+class TestLaws(ExecutorContract):
+    """Worker processes that write into the bucket; drivers that are killed and resumed."""
+
+    @pytest.fixture(autouse=True)
+    def _server(self, server):
+        self.form = others._in_a_class()
+
+    def checkpoints(self, directory):
+        return f"s3://bucket/{directory.parent.name}/{directory.name}"
+
+    def config(self):
+        return pt.executors.Processes(slots=2)
+
+    def narrow(self):
+        return pt.executors.Processes(slots=1)
+
+    def trainable(self):
+        return self.form["trainable"]
+
+    def faulty(self, fault):
+        return self.form["faulty"](fault)
+
+    def measuring(self, what):
+        return self.form["measuring"](what)
