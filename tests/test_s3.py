@@ -59,6 +59,15 @@ def test_a_run_is_the_same_in_a_bucket_and_its_log_holds_no_secret(server, tmp_p
     assert "geheim" not in (tmp_path / "run" / "log-000001.jsonl").read_text()
 
 
+def test_actors_of_ray_write_into_the_bucket_themselves(server, tmp_path):
+    pytest.importorskip("ray")
+    url = f"s3://bucket/{tmp_path.name}"
+    there = run(url, tmp_path / "run", Quadratic, executor=pt.executors.Ray(address="local", slots=2))
+    LAWS.same(there, run(None, tmp_path / "plain", Quadratic))
+    assert pt.verify(tmp_path / "run").ok
+    assert not [name for name in there.store.fs.list(there.store.root) if name.startswith(".")], "the probe was removed"
+
+
 def test_what_the_storage_refuses_is_said(server, tmp_path, monkeypatch):
     with pytest.raises(
         UsageError, match=r"cannot write s3://no-such-bucket/x/run.json \(FileNotFoundError: .*no run was started"

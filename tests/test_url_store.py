@@ -392,6 +392,19 @@ def test_a_place_that_cannot_be_used_leaves_no_run_and_no_claim(faults, tmp_path
     assert not UrlStore(url, "me").fs.exists(HOME)
 
 
+def test_the_preflight_tries_the_url_and_leaves_nothing_there(faults, tmp_path):
+    url = f"memory://{tmp_path}/bucket"
+    space = pt.Space(lr=pt.LogUniform(1e-3, 0.3, init=(1e-3, 0.05)))
+    experiment = pt.Experiment(pt.pbt(space, population=4, interval=3), quadratic, stop=pt.steps(15), checkpoints=url)
+    found = pt.check(experiment).checks[-1]
+    assert (found.name, found.state) == ("storage", "ok") and url in found.text
+    faults.plan(1, Gone("no route to host"), stays=True)
+    found = pt.check(experiment).checks[-1]
+    assert (found.name, found.state) == ("storage", "failed") and "no route to host" in found.text
+    faults.plan()
+    assert not UrlStore(url, "me").fs.exists(HOME)
+
+
 def test_memory_is_refused_for_workers(tmp_path):
     with pytest.raises(UsageError, match="no other process sees it"):
         run(f"memory://{tmp_path}/bucket", tmp_path / "run", executor=pt.executors.Processes(slots=1))

@@ -51,14 +51,23 @@ def claimed(url: str | None) -> Iterator[dict[str, Any]]:
     if url is None:
         yield {}
         return
-    place = {"url": checked(url), "owner": os.urandom(8).hex()}
-    store = UrlStore(**place)
+    store = _taken(url)
+    try:
+        yield {"checkpoints": {"url": store.fs.url, "owner": store.owner}}
+    except BaseException:
+        store.release()
+        raise
+
+
+def check_usable(url: str) -> None:
+    """Takes the place at a URL and gives it back; raises as `claimed` does, and `Suspended` if nothing can be removed there."""
+    _taken(url).release()
+
+
+def _taken(url: str) -> UrlStore:
+    store = UrlStore(url, os.urandom(8).hex())
     try:
         store.claim()
     except Suspended as error:  # there is no run yet that could be resumed
         raise UsageError(str(error).partition("; mend that")[0] + ": no run was started.") from error
-    try:
-        yield {"checkpoints": place}
-    except BaseException:
-        store.release()
-        raise
+    return store

@@ -141,7 +141,7 @@ class _Flight:
         if curves:
             size = max(self.lab.bytes(probe) for curve in curves for probe in curve if probe.ok)  # a buffer may fill up
             found = estimates.estimated(self.experiment, per_step, size, self.directory)
-            self.checks.append(estimates.disk(found))
+            self.checks.append(estimates.place(found, self.experiment.checkpoints))
         fine = all(verdict.state != "failed" for verdict in self.checks)
         return Preflight(fine, tuple(self.checks), found, steps, interval, clock.monotonic() - self.began)
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from poptrain import stores
+from poptrain.errors import PoptrainError
 from poptrain.experiment import Experiment
 from poptrain.verdict import Verdict
 
@@ -50,11 +52,17 @@ def estimated(experiment: Experiment, per_step: float, checkpoint: int, director
     )
 
 
-def disk(estimate: Estimate) -> Verdict:
-    """Returns whether the run fits on the disk."""
+def place(estimate: Estimate, url: str | None) -> Verdict:
+    """Returns whether the checkpoints have a place: enough of the disk, or a URL that can be used."""
     text = f"{size(estimate.disk)} at most ({size(estimate.checkpoint)} a checkpoint)"
     if estimate.written is not None:
         text += f", {size(estimate.written)} written in all"
+    if url is not None:
+        try:
+            stores.check_usable(url)
+        except PoptrainError as error:
+            return Verdict("storage", "failed", f"{text}. {error}")
+        return Verdict("storage", "ok", f"{text}; {url} is empty, and can be written")
     if estimate.disk > estimate.free:
         return Verdict("disk", "failed", f"{text}, and {size(estimate.free)} are free: save less, or elsewhere")
     return Verdict("disk", "ok", f"{text}; {size(estimate.free)} are free")
