@@ -212,7 +212,7 @@ class PoptrainScheduler(TrialScheduler):
             if there:
                 self._checkpoints.number_on(seat.trial)
         for task in self._journal.history.pending():  # decided in an earlier sitting
-            self._give(ray, task)
+            self._give(ray, task, crowded=True)
         self._decide(ray)
         for seat in self._seats:
             if seat.phase is Phase.WAITING:
@@ -269,7 +269,8 @@ class PoptrainScheduler(TrialScheduler):
             self._asked_at = self._journal.history.lines
             tasks = self.algorithm.ask(self._journal.history)
             self._journal.append(tasks)
-            told = [result for task in tasks if (result := self._give(ray, task)) is not None]
+            crowded = bool(self._wanting(ray))
+            told = [result for task in tasks if (result := self._give(ray, task, crowded)) is not None]
             alive = any(self._seats[self._journal.history.task(result.task).member].phase is not Phase.GONE for result in told)
             self._journal.append(tuple(told))
             if tasks and not alive:
@@ -279,15 +280,17 @@ class PoptrainScheduler(TrialScheduler):
         if not len(self._journal.history.open()):
             self._finish(ray)
 
-    def _give(self, ray: Controller, task: Task) -> Result | None:
-        """Sets a seat to work on a task; returns the result where there is nothing to train."""
+    def _give(self, ray: Controller, task: Task, crowded: bool) -> Result | None:
+        """Sets a seat to work on a task; returns the result where there is nothing to train.
+
+        If somebody waited for a slot before (`crowded`), those that are about to start again do not keep their actors.
+        """
         seat, history = self._seats[task.member], self._journal.history
         if task.teacher is not None:
             raise UsageError(
                 f"{self._settings.name}: a trial cannot distil from another (task {task.id}); run it with poptrain.run."
             )
         gone, live = seat.phase is Phase.GONE, self._held(ray, seat)
-        crowded = bool(self._wanting(ray))
         unchanged = task.parent is not None and task.parent == seat.holds and task.hparams == seat.hparams
         seat.begin(task, history.step(task.parent))
         if gone:
