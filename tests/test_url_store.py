@@ -21,6 +21,7 @@ from poptrain.core import Result, Task
 from poptrain.errors import CheckpointDamaged, MissingExtra, Suspended, UsageError
 from poptrain.log import Log
 from poptrain.record import read
+from poptrain.report.tables import details
 from poptrain.testing import ExecutorContract, Quadratic, quadratic
 from poptrain.url_fs import checked
 from poptrain.url_store import UrlStore
@@ -142,6 +143,19 @@ def test_adopting_removes_what_the_log_does_not_hold(url):
     fresh = opened(url)
     fresh.adopt(refs[1:])
     assert fresh.fs.list(fresh.root) == ["t1", "t2"] and [fresh.verify(ref) for ref in refs] == [False, True, True]
+
+
+def test_the_rest_of_a_write_that_was_cut_does_not_use_up_its_name(url):
+    store = opened(url)
+    for kind in KINDS:
+        for file in ("arrays.safetensors", "user/model.pt", "user/gone"):
+            store.fs.write_new(store.root / kind / file, b"0" * 100_000)
+        ref = commit(store, kind, kind)
+        assert store.verify(ref)
+        if kind == "files":
+            assert not (store.path(ref) / "gone").exists()
+        with pytest.raises(pt.PoptrainError, match=f"exists already in {url}/checkpoints"):
+            commit(store, kind, kind)
 
 
 def test_a_place_belongs_to_one_run(url):
@@ -319,6 +333,7 @@ def test_a_run_is_the_same_and_everything_finds_its_checkpoints(url, tmp_path, t
     assert "checkpoints" not in plain.record.run and there.record.run["checkpoints"]["url"] == url
     assert not (tmp_path / "run" / "checkpoints").exists() and (tmp_path / "plain" / "checkpoints").exists()
     LAWS.same(pt.open_run(tmp_path / "run", trainable), plain)
+    assert f"<dd>{url}</dd>" in details(there.record, pt.views.status(there.record))
     assert same(vars_of(pt.open_run(tmp_path / "run", trainable).best.load()), vars_of(plain.best.load()))
     found = pt.verify(tmp_path / "run")
     assert found.ok and found.checkpoints >= 4

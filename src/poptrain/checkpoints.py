@@ -164,8 +164,11 @@ class Store:
         if self.durable:
             self.fs.fsync_dir(self.root)
 
+    def _used(self, name: str) -> bool:
+        return self.fs.exists(self.root / name)
+
     def _check_free(self, name: str) -> None:
-        if self.fs.exists(self.root / name):
+        if self._used(name):
             raise PoptrainError(f"checkpoint {name} exists already in {self.fs.shown(self.root)}: a name is used once.")
 
     def _temporary(self, name: str) -> Path:

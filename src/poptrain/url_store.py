@@ -103,6 +103,9 @@ class UrlStore(Store):
             disk.remove_tree(source)
         return ref
 
+    def _used(self, name: str) -> bool:
+        return MANIFEST in self.fs.walk(self.root / name)  # without one it is the rest of a write that was cut
+
     def _temporary(self, name: str) -> PurePosixPath:
         self._check_free(name)
         return self.root / name

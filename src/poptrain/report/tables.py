@@ -99,6 +99,8 @@ def details(record: Record, view: Status) -> str:
     ]  # fmt: skip
     if view.evaluators:
         rows.append(("evaluators", f"{view.evaluators:,}"))
+    if isinstance(place := record.run.get("checkpoints"), Mapping):
+        rows.append(("checkpoints", escaped(place.get("url"), 300)))
     if opened:
         rows.append(("begun", f"{datetime.fromtimestamp(opened[0][1], UTC):%Y-%m-%d %H:%M} UTC"))
         versions = opened[-1][0].get("versions")
