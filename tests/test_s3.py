@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
+import threading
+import time
+from contextlib import contextmanager
 
 import pytest
 import test_executors as others
 
 import poptrain as pt
 from poptrain.errors import Suspended, UsageError
-from poptrain.record import read
+from poptrain.record import exists, read
 from poptrain.testing import ExecutorContract, Quadratic, quadratic
 
 pytestmark = pytest.mark.heavy
@@ -17,28 +19,38 @@ pytestmark = pytest.mark.heavy
 LAWS = ExecutorContract()
 
 
-@pytest.fixture(scope="module")
-def server():
-    """Yields a server with a bucket, as the environment of this process and of its children describes it."""
-    pytest.importorskip("s3fs")
+@contextmanager
+def served(set, port=0):
+    """Yields a server with a bucket, as the environment that `set` sets describes it."""
     from moto.server import ThreadedMotoServer
 
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port)
     server.start()
     host, port = server.get_host_and_port()
     settings = {
         "AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": "geheim",
         "AWS_DEFAULT_REGION": "us-east-1", "AWS_MAX_ATTEMPTS": "1",
     }  # fmt: skip
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
+    for name, value in settings.items():
+        set(name, value)
     import boto3
+    import s3fs
 
+    s3fs.S3FileSystem.clear_instance_cache()
     boto3.client("s3").create_bucket(Bucket="bucket")
-    yield server
-    server.stop()
-    for name, value in before.items():
-        os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+    try:
+        yield server
+    finally:
+        server.stop()
+        s3fs.S3FileSystem.clear_instance_cache()  # they know one server, whatever the environment says later
+
+
+@pytest.fixture(scope="module")
+def server():
+    """Yields a server that children of this process find, too."""
+    pytest.importorskip("s3fs")
+    with pytest.MonkeyPatch.context() as environment, served(environment.setenv) as server:
+        yield server
 
 
 def run(url, directory, trainable=quadratic, executor="inline"):
@@ -82,6 +94,34 @@ def test_what_the_storage_refuses_is_said(server, tmp_path, monkeypatch):
         pt.open_run(tmp_path / "run").best.load()
     s3fs.S3FileSystem.clear_instance_cache()
     assert there.record.finished
+
+
+def slow(carry, hp, steps, seed):
+    time.sleep(0.3)
+    return quadratic(carry, hp, steps, seed)
+
+
+def test_a_server_that_goes_away_in_the_middle_suspends_and_the_run_goes_on_when_it_is_back(tmp_path, monkeypatch):
+    pytest.importorskip("s3fs")
+    url, directory, workers = f"s3://bucket/{tmp_path.name}", tmp_path / "run", pt.executors.Processes(slots=2)
+    with served(monkeypatch.setenv) as first:
+        port = first.get_host_and_port()[1]
+
+        def stop():
+            while not (read(directory).lines if exists(directory) else ())[8:]:  # some of the members have trained
+                time.sleep(0.05)
+            first.stop()
+
+        thread = threading.Thread(target=stop)
+        thread.start()
+        with pytest.raises(Suspended, match=r"cannot \w+ s3://bucket/.*poptrain resume"):
+            run(url, directory, slow, workers)
+        thread.join()
+    assert 0 < len(read(directory).lines) < 40
+    with served(monkeypatch.setenv, port):  # its buckets are in the memory of this process
+        there = run(url, directory, slow, workers)
+        LAWS.same(there, run(None, tmp_path / "plain"))
+        assert pt.verify(directory).ok
 
 
 class TestLaws(ExecutorContract):
