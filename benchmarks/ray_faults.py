@@ -171,15 +171,16 @@ def e2_head_lost(place: Path) -> str:
         began = time.monotonic()
         with contextlib.suppress(subprocess.TimeoutExpired):
             driver.wait(90)
-        ended = "killed by us" if driver.poll() is None else f"ended with code {driver.returncode}"
+        waited, code = time.monotonic() - began, driver.poll()
         driver.kill()
         driver.wait()
+    assert code == 3, f"the driver ended with code {code}"
     before = told(place)
     with stage() as here:
         code = _driver(place, here.address).wait(180)
     assert code == 0, f"resuming ended with code {code}"
     same(pt.open_run(place))
-    return f"the driver {ended} after {time.monotonic() - began:.0f} s; {before} results were kept"
+    return f"the driver was suspended after {waited:.0f} s; {before} results were kept"
 
 
 def e3_out_of_memory(place: Path) -> str:

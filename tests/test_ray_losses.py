@@ -7,12 +7,15 @@ from types import SimpleNamespace
 import pytest
 
 import poptrain as pt
+from poptrain import clock
+from poptrain.errors import Suspended
 from poptrain.testing.executors import task
 
 pytestmark = pytest.mark.heavy
 
 ray = pytest.importorskip("ray")
 
+from poptrain.executors.ray import cluster  # noqa: E402
 from poptrain.executors.ray.cluster import Node, wanting  # noqa: E402
 from poptrain.executors.ray.fate import Kind, fate  # noqa: E402
 from poptrain.executors.ray.plan import plan  # noqa: E402
@@ -99,3 +102,15 @@ def test_room_counts_whole_workers_and_the_message_says_asked_and_had():
 def test_a_wrong_argument_is_named(wrong):
     with pytest.raises(pt.UsageError, match=next(iter(wrong))):
         pt.executors.Ray(**wrong)
+
+
+def test_a_head_that_does_not_answer_suspends_the_run_and_one_that_comes_back_does_not(monkeypatch):
+    found = iter([False, False, True])
+    monkeypatch.setattr(cluster, "reachable", lambda: next(found))
+    monkeypatch.setattr(cluster.ray, "nodes", list)
+    with clock.use(clock.FakeClock()) as now:
+        assert cluster.nodes() == [] and now.monotonic() == 2.0
+        monkeypatch.setattr(cluster, "reachable", lambda: False)
+        with pytest.raises(Suspended, match="has not answered for 30 s.*poptrain resume"):
+            cluster.nodes()
+        assert 30 < now.monotonic() - 2.0 < 35

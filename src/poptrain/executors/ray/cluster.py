@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import socket
 import uuid
 import warnings
 from collections.abc import Callable, Mapping
@@ -14,7 +15,12 @@ import ray
 import ray._private.worker
 from ray._private.state import state as _state  # the one place that tells which nodes are about to be taken away
 
+from poptrain import clock
 from poptrain.errors import Suspended, UsageError
+
+# Seconds without the head before the run is suspended. Ray ends a driver's process, in the middle of anything, 60 s after the
+# head was lost; a head that is made to survive restarts comes back sooner.
+HEAD = 30.0
 
 
 @dataclass(frozen=True)
@@ -67,12 +73,27 @@ def _quiet(yes: bool) -> None:
     ray._private.worker._worker_logs_enabled = not yes
 
 
+def reachable() -> bool:
+    """True if the head of the cluster takes connections. Ray's own calls would wait for it, and cannot be interrupted then."""
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=2.0).close()
+    except OSError:
+        return False
+    return True
+
+
 def nodes() -> list[Node]:
     """Returns the nodes that are alive.
 
     Raises:
         Suspended: the cluster does not answer.
     """
+    until = clock.monotonic() + HEAD
+    while not reachable():
+        if clock.monotonic() > until:
+            raise gone(f"its head has not answered for {HEAD:g} s")
+        clock.sleep(1.0)
     try:
         leaving = _leaving()
         return [
