@@ -108,6 +108,7 @@ def test_a_head_that_does_not_answer_suspends_the_run_and_one_that_comes_back_do
     found = iter([False, False, True])
     monkeypatch.setattr(cluster, "reachable", lambda: next(found))
     monkeypatch.setattr(cluster.ray, "nodes", list)
+    monkeypatch.setattr(cluster, "_leaving", set)
     with clock.use(clock.FakeClock()) as now:
         assert cluster.nodes() == [] and now.monotonic() == 2.0
         monkeypatch.setattr(cluster, "reachable", lambda: False)
