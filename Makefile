@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := rl,plots,report,test
-EXTRAS_ALL := $(EXTRAS),optuna,torch,sb3,ray,rllib,mlflow,tensorboard
+EXTRAS_ALL := $(EXTRAS),optuna,torch,sb3,ray,rllib,mlflow,tensorboard,test-s3
 STAMP := $(VENV)/.installed
 DEMO := runs/demo
 
