@@ -154,7 +154,7 @@ def test_files_are_small_and_say_what_they_are(path):
 def test_importing_poptrain_is_fast_and_loads_nothing_optional():
     code = (
         "import sys, time; t = time.thread_time(); import poptrain; s = time.thread_time() - t;"  # not BLAS threads that spin
-        "loaded = {'jax','matplotlib','envpool','gymnasium','torch','ray','mlflow','optuna','scipy','typer','rich'}"
+        "loaded = {'jax','matplotlib','envpool','gymnasium','torch','ray','mlflow','optuna','scipy','typer','rich','fsspec'}"
         " & set(sys.modules);"
         "print(s, *sorted(loaded))"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import pickle
 import sys
@@ -117,6 +118,11 @@ def test_what_was_downloaded_is_there_until_the_next_stage(url):
     assert all((path / "model.pt").is_file() for path in paths)
     store.stage("c")
     assert not any(path.exists() for path in paths) and store.path(refs[0]).exists()
+    root = store._local.root
+    store.commit_staged("c", **ABOUT)
+    assert store.path(refs[0]).is_relative_to(root)
+    staged(store, "d")
+    assert not root.parent.exists() and store.path(refs[1]).exists(), "nothing is left on the disk of a worker between tasks"
 
 
 @settings(max_examples=20, deadline=None)
@@ -335,6 +341,9 @@ def test_a_run_is_the_same_and_everything_finds_its_checkpoints(url, tmp_path, t
     LAWS.same(pt.open_run(tmp_path / "run", trainable), plain)
     assert f"<dd>{url}</dd>" in details(there.record, pt.views.status(there.record))
     assert same(vars_of(pt.open_run(tmp_path / "run", trainable).best.load()), vars_of(plain.best.load()))
+    left = pt.open_run(tmp_path / "run").best.load()
+    gc.collect()
+    assert trainable is quadratic or list(left.iterdir()), "a path is good when the run that gave it is forgotten"
     found = pt.verify(tmp_path / "run")
     assert found.ok and found.checkpoints >= 4
     from poptrain.sinks.best import write_best

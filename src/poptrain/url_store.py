@@ -40,10 +40,11 @@ class UrlStore(Store):
         super().__init__("", fs=UrlFS(url, run), hash_below=hash_below)
         self.owner = owner
         self._local: Store | None = None
+        self._emptied: Any = None  # removes its directory
         self._loaded: set[str] = set()  # names of what was downloaded
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_local": None, "_loaded": set()}
+        return {**super().__getstate__(), "_local": None, "_emptied": None, "_loaded": set()}
 
     # -- whose place it is --------------------------------------------------------------------------------------------
 
@@ -101,6 +102,9 @@ class UrlStore(Store):
                 raise
         finally:
             disk.remove_tree(source)
+            if not (local._staged or self._loaded):  # a worker that is killed later leaves nothing behind
+                self._local = None
+                self._emptied()
         return ref
 
     def _used(self, name: str) -> bool:
@@ -155,7 +159,8 @@ class UrlStore(Store):
     def _here(self) -> Store:
         if self._local is None:
             directory = Path(tempfile.mkdtemp(prefix="poptrain-")).resolve()
-            weakref.finalize(self, disk.remove_tree, directory)
+            # Not with this store but with the process: `open_run(…).best.load()` returns a path that outlives the run.
+            self._emptied = weakref.finalize(disk, disk.remove_tree, directory)
             self._local = Store(directory, durable=False, hash_below=self.hash_below)
             disk.make_dir(self._local.root)
         return self._local
