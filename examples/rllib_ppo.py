@@ -126,6 +126,8 @@ def main(argv: list[str] | None = None) -> tune.Tuner:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="small batches, two iterations between decisions")
     arguments = parser.parse_args(argv)
+    if arguments.parent_run and not arguments.mlflow:
+        parser.error("--parent-run is a run of MLflow: say where it is with --mlflow URI")
     for name, quick, full in (("members", 2, 4), ("workers", 0, 4), ("iterations", 6, 100)):
         if getattr(arguments, name) is None:
             setattr(arguments, name, quick if arguments.quick else full)
