@@ -8,7 +8,8 @@ to score it, 997 that are seen once, at the end, by the best checkpoint (the rep
 lies up to a pixel off centre, what it trains on does not: of the augmentations only one imitates that. Tuned: the optimiser
 (each with a range of good learning rates of its own), the kind and the strength of the augmentation, learning rate, weight
 decay, dropout. Four members, 30 intervals of one epoch over 20 batches of 50; PBT, PB2 with random categories, PB2-Mult and
-PB2-Mix; and PB2 with the best and with no augmentation from the start, which says how much the category matters.
+PB2-Mix; and PB2 with the best and with no augmentation from the start, which says how much the category matters. The four
+methods also in runs of 90 intervals.
 """
 
 from __future__ import annotations
@@ -142,20 +143,26 @@ def judged(weights: list[np.ndarray], part: str) -> tuple[float, float]:
 # -- the study --------------------------------------------------------------------------------------------------------
 
 
+LONG = "-long"
+
+
 def cells(seeds: int, population: int = 4) -> list[Cell]:
-    """Returns the four methods, a quarter of the members replaced in each, and PB2 with one augmentation from the start."""
+    """Returns the four methods, a quarter of the members replaced in each; PB2 with one augmentation from the start; and the four
+    methods in runs of three times as many rounds, on half of the seeds."""
     shared: dict[str, Any] = dict(population=population, interval=INTERVAL, exploit=pt.truncation(0.25))
     methods = {"pbt": pt.pbt, "pb2-random": pt.pb2, "pb2-mult": pt.pb2_mult, "pb2-mix": pt.pb2_mix}
     planned = [Cell(name, make(SPACE, **shared), seeds) for name, make in methods.items()]
     fixed = {kind: pt.Space({**SPACE, "augment": pt.Choice(kind)}) for kind in ("shift", "none")}
-    return planned + [Cell(f"pb2-{kind}", pt.pb2(space, **shared), seeds) for kind, space in fixed.items()]
+    planned += [Cell(f"pb2-{kind}", pt.pb2(space, **shared), seeds) for kind, space in fixed.items()]
+    return planned + [Cell(name + LONG, make(SPACE, **shared), seeds // 2) for name, make in methods.items()]
 
 
 def starter(intervals: int) -> Any:
     """Returns how a run of this study is trained."""
 
     def start(cell: Cell, seed: int, directory: Path) -> pt.Run:
-        return pt.run(cell.algorithm, train, stop=pt.steps(intervals * INTERVAL), directory=directory, seed=seed)
+        stop = pt.steps(intervals * INTERVAL * (3 if cell.name.endswith(LONG) else 1))
+        return pt.run(cell.algorithm, train, stop=stop, directory=directory, seed=seed)
 
     return start
 
@@ -172,7 +179,10 @@ def figures(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     for cell in found:
         if entropies := [kept["test_cross_entropy"] for kept in found[cell]]:
             out.append(figure(f"{cell}: test cross entropy, interquartile mean", iqm(entropies), "nats", n=len(entropies)))
-    pairs = [(better, worse) for better in ("pb2-mult", "pb2-mix") for worse in ("pb2-random", "pbt")]
+    pairs = [
+        (better + kind, worse + kind)
+        for kind in ("", LONG) for better in ("pb2-mult", "pb2-mix") for worse in ("pb2-random", "pbt")
+    ]  # fmt: skip
     return out + differences(found, [(f"accuracy of {better} - {worse}", better, worse) for better, worse in pairs])
 
 
