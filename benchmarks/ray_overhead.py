@@ -199,7 +199,7 @@ def per_decision(name: str, generations: int, directory: Path) -> tuple[float, i
 def contenders(quick: bool) -> dict[str, Callable[[Path], float]]:
     """Returns what is measured, by name."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    few, more, many = (6, 12, 40) if quick else (10, 40, 150)  # intervals of a member
+    few, more, many = (6, 8, 40) if quick else (10, 15, 150)  # intervals of a member
     ray = lambda slots: lambda place: ours(pt.executors.Ray(slots=slots), many, place)
     tune = lambda *which, generations=few: lambda place: tuned(schedulers(*which)(), generations, place, start=not which[-1])
     found: dict[str, Callable[[Path], float]] = {

@@ -1,0 +1,55 @@
+"""Why no method of `mixed_study` finds the good augmentation for certain: what its clones were given, on seeds of their own.
+
+    python -m benchmarks.mixed_draws --json      # about two minutes
+
+For each method, over 8 runs of 30 rounds: the share of the good augmentation among the clones' draws and among all members, in
+each third of the runs; and the learning rate that the members of the last third train with (mean of its decimal logarithm).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import poptrain as pt
+from benchmarks.common import figure, main
+from benchmarks.mixed_study import INTERVAL, cells, train
+
+GOOD, ROUNDS, FIRST_SEED = "shift", 30, 100
+METHODS = ("pbt", "pb2-random", "pb2-mult", "pb2-mix")
+
+
+def drawn(history: pt.History) -> list[tuple[int, bool, bool, float]]:
+    """Returns (third of the run, is a clone, has the good augmentation, log10 of the learning rate) of every trained segment."""
+    rows = []
+    for id in range(history.n):
+        task = history.task(id)
+        if task.parent is not None and task.steps:
+            third = min(3 * history.step(task.parent) // (ROUNDS * INTERVAL), 2)
+            clone = history.task(task.parent).member != task.member
+            rows.append((third, clone, task.hparams["augment"] == GOOD, float(np.log10(task.hparams["lr"]))))
+    return rows
+
+
+def measure(quick: bool) -> list[dict[str, Any]]:
+    """Returns the figures of every method; `quick` makes two runs of each."""
+    figures = []
+    algorithms = {cell.name: cell.algorithm for cell in cells(2)}
+    for name in METHODS:
+        rows = []
+        for seed in range(FIRST_SEED, FIRST_SEED + (2 if quick else 8)):
+            rows += drawn(pt.run(algorithms[name], train, stop=pt.steps(ROUNDS * INTERVAL), seed=seed).history)
+        third, clone, good, rate = (np.array(column) for column in zip(*rows, strict=True))
+        for index, which in enumerate(("first", "second", "last")):
+            for whose, here in (("draws", (third == index) & clone), ("members", third == index)):
+                share = float(good[here].mean())
+                figures.append(figure(f"{name}: share of the good one among {whose}, {which} third", share, n=int(here.sum())))
+        last = rate[third == 2]
+        told = f"{name}: log10 of the learning rate, last third"
+        figures.append(figure(told, float(last.mean()), n=len(last), spread=float(last.std())))
+    return figures
+
+
+if __name__ == "__main__":
+    main("mixed_draws", measure, __doc__.splitlines()[0])
