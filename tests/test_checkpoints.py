@@ -275,14 +275,11 @@ def test_large_files_may_be_trusted_by_size(tmp_path):
 # -- collecting ------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.lists(st.tuples(st.booleans(), st.sets(st.integers(0, 30))), max_size=12), st.booleans())
-def test_what_is_kept_is_never_collected(tmp_path_factory, rounds, memory):
-    store = MemoryStore() if memory else Store(tmp_path_factory.mktemp("run"), durable=False)
+def keeps_what_is_wanted(store, rounds, made):
+    """Commits what `made(number)` does in each round, keeps what is wanted, and asserts that just the rest goes."""
     refs, gone = [], set()
     for number, (flush, wanted) in enumerate(rounds):
-        new = [store.commit(f"t{number}-{k}", k, **ABOUT) for k in range(3)]
-        new += store.commit_population(f"g{number}", np.zeros((2, 1)), 2)
+        new = made(number)
         store.add(new)
         refs += new
         kept = {refs[k] for k in wanted if k < len(refs)} - gone
@@ -292,6 +289,18 @@ def test_what_is_kept_is_never_collected(tmp_path_factory, rounds, memory):
         if flush:
             names = {Ref.parse(ref).name for ref in kept}
             assert gone == {ref for ref in refs if Ref.parse(ref).name not in names}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.sets(st.integers(0, 30))), max_size=12), st.booleans())
+def test_what_is_kept_is_never_collected(tmp_path_factory, rounds, memory):
+    store = MemoryStore() if memory else Store(tmp_path_factory.mktemp("run"), durable=False)
+
+    def made(number):
+        refs = [store.commit(f"t{number}-{k}", k, **ABOUT) for k in range(3)]
+        return refs + store.commit_population(f"g{number}", np.zeros((2, 1)), 2)
+
+    keeps_what_is_wanted(store, rounds, made)
 
 
 def test_few_dead_wait_and_many_or_large_ones_go(tmp_path):

@@ -66,11 +66,9 @@ experiment = pt.Experiment(pt.pbt(space, population=5, interval=1), train, metri
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def here(folder, monkeypatch):
     """An empty working directory with experiment files."""
-    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("POPTRAIN_DEBUG", raising=False)
-    monkeypatch.setattr(sys, "path", list(sys.path))
     for name, text in (
         ("simple", EXPERIMENT),
         ("klass", CLASS),
@@ -79,7 +77,7 @@ def here(tmp_path, monkeypatch):
         ("hostile", HOSTILE_EXPERIMENT),
     ):
         Path(f"{name}_experiment.py").write_text(text)
-    return tmp_path
+    return folder
 
 
 def cli(*words):

@@ -88,12 +88,8 @@ ROWS = {  # the trainable, the executor, the executor one at a time, and whether
 }
 
 
-@pytest.mark.parametrize("row", ROWS)
-class TestLaws(ExecutorContract):
-    @pytest.fixture(autouse=True)
-    def _row(self, row):
-        form, self.config, self.narrow, self.exact = ROWS[row]
-        self.form = form()
+class Formed(ExecutorContract):
+    """The laws on one form of a trainable: `form`, as the functions above return it."""
 
     def trainable(self):
         return self.form["trainable"]
@@ -103,3 +99,11 @@ class TestLaws(ExecutorContract):
 
     def measuring(self, what):
         return self.form["measuring"](what)
+
+
+@pytest.mark.parametrize("row", ROWS)
+class TestLaws(Formed):
+    @pytest.fixture(autouse=True)
+    def _row(self, row):
+        form, self.config, self.narrow, self.exact = ROWS[row]
+        self.form = form()

@@ -6,7 +6,6 @@ import pytest
 import test_executors as others
 
 import poptrain as pt
-from poptrain.testing import ExecutorContract
 
 pytestmark = pytest.mark.heavy
 
@@ -31,7 +30,7 @@ def address():
 
 
 @pytest.mark.parametrize("row", ROWS)
-class TestLaws(ExecutorContract):
+class TestLaws(others.Formed):
     @pytest.fixture(autouse=True)
     def _row(self, row, address):
         form, wide, narrow, self.exact = ROWS[row]
@@ -41,12 +40,3 @@ class TestLaws(ExecutorContract):
             self.checkpoints = lambda directory: f"file://{directory}-bucket"
         self.config = lambda: pt.executors.Ray(address=address, **wide)
         self.narrow = lambda: pt.executors.Ray(address=address, **narrow)
-
-    def trainable(self):
-        return self.form["trainable"]
-
-    def faulty(self, fault):
-        return self.form["faulty"](fault)
-
-    def measuring(self, what):
-        return self.form["measuring"](what)

@@ -12,11 +12,11 @@ import test_executors as others
 import poptrain as pt
 from poptrain.errors import Suspended, UsageError
 from poptrain.record import exists, read
-from poptrain.testing import ExecutorContract, Quadratic, quadratic
+from poptrain.testing import Quadratic, quadratic
 
 pytestmark = pytest.mark.heavy
 
-LAWS = ExecutorContract()
+LAWS = others.Formed()
 
 
 @contextmanager
@@ -124,7 +124,7 @@ def test_a_server_that_goes_away_in_the_middle_suspends_and_the_run_goes_on_when
         assert pt.verify(directory).ok
 
 
-class TestLaws(ExecutorContract):
+class TestLaws(others.Formed):
     """Worker processes that write into the bucket; drivers that are killed and resumed."""
 
     @pytest.fixture(autouse=True)
@@ -139,12 +139,3 @@ class TestLaws(ExecutorContract):
 
     def narrow(self):
         return pt.executors.Processes(slots=1)
-
-    def trainable(self):
-        return self.form["trainable"]
-
-    def faulty(self, fault):
-        return self.form["faulty"](fault)
-
-    def measuring(self, what):
-        return self.form["measuring"](what)

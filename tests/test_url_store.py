@@ -13,7 +13,7 @@ import pytest
 import test_executors as others
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_checkpoints import ABOUT, CARRY, same, staged
+from test_checkpoints import ABOUT, CARRY, keeps_what_is_wanted, same, staged
 from test_fs import Crash
 
 import poptrain as pt
@@ -23,14 +23,14 @@ from poptrain.errors import CheckpointDamaged, MissingExtra, Suspended, UsageErr
 from poptrain.log import Log
 from poptrain.record import read
 from poptrain.report.tables import details
-from poptrain.testing import ExecutorContract, Quadratic, quadratic
+from poptrain.testing import Quadratic, quadratic
 from poptrain.url_fs import checked
 from poptrain.url_store import UrlStore
 
 fsspec = pytest.importorskip("fsspec")
 from fsspec.implementations.memory import MemoryFileSystem  # noqa: E402
 
-LAWS = ExecutorContract()
+LAWS = others.Formed()
 HOME = PurePosixPath()
 KINDS = ("carry", "population", "files")
 
@@ -129,16 +129,7 @@ def test_what_was_downloaded_is_there_until_the_next_stage(url):
 @given(st.lists(st.tuples(st.booleans(), st.sets(st.integers(0, 20))), max_size=8))
 def test_what_is_kept_is_never_collected(tmp_path_factory, rounds):
     store = opened(f"memory://{tmp_path_factory.mktemp('run')}")
-    refs, gone = [], set()
-    for number, (flush, wanted) in enumerate(rounds):
-        new = [commit(store, f"{kind}{number}", kind) for kind in KINDS]
-        store.add(new)
-        refs += new
-        kept = {refs[k] for k in wanted if k < len(refs)} - gone
-        store.keep(kept, lambda names: None, flush=flush)
-        assert all(store.verify(ref) for ref in kept)
-        gone = {ref for ref in refs if not store.verify(ref)}
-        assert not flush or gone == set(refs) - kept
+    keeps_what_is_wanted(store, rounds, lambda number: [commit(store, f"{kind}{number}", kind) for kind in KINDS])
 
 
 def test_adopting_removes_what_the_log_does_not_hold(url):
@@ -449,7 +440,7 @@ ROWS = {  # as in the laws of the executors
 
 
 @pytest.mark.parametrize("row", ["inline, function", pytest.param("processes, class", marks=pytest.mark.heavy)])
-class TestLaws(ExecutorContract):
+class TestLaws(others.Formed):
     """Runs that are cut, killed and resumed, executors that are closed in the middle, with all checkpoints at a URL."""
 
     @pytest.fixture(autouse=True)
@@ -464,15 +455,6 @@ class TestLaws(ExecutorContract):
 
     def narrow(self):
         return self.executor(1)
-
-    def trainable(self):
-        return self.form["trainable"]
-
-    def faulty(self, fault):
-        return self.form["faulty"](fault)
-
-    def measuring(self, what):
-        return self.form["measuring"](what)
 
 
 def test_the_command_line_keeps_and_finds_them(tmp_path, monkeypatch):
