@@ -14,10 +14,9 @@ import numpy as np
 
 import poptrain as pt
 from benchmarks.common import figure, main
-from benchmarks.mixed_study import INTERVAL, cells, train
+from benchmarks.mixed_study import INTERVAL, METHODS, SHARED, SPACE, train
 
 GOOD, ROUNDS, FIRST_SEED = "shift", 30, 100
-METHODS = ("pbt", "pb2-random", "pb2-mult", "pb2-mix")
 
 
 def drawn(history: pt.History) -> list[tuple[int, bool, bool, float]]:
@@ -35,11 +34,10 @@ def drawn(history: pt.History) -> list[tuple[int, bool, bool, float]]:
 def measure(quick: bool) -> list[dict[str, Any]]:
     """Returns the figures of every method; `quick` makes two runs of each."""
     figures = []
-    algorithms = {cell.name: cell.algorithm for cell in cells(2)}
-    for name in METHODS:
+    for name, make in METHODS.items():
         rows = []
         for seed in range(FIRST_SEED, FIRST_SEED + (2 if quick else 8)):
-            rows += drawn(pt.run(algorithms[name], train, stop=pt.steps(ROUNDS * INTERVAL), seed=seed).history)
+            rows += drawn(pt.run(make(SPACE, **SHARED), train, stop=pt.steps(ROUNDS * INTERVAL), seed=seed).history)
         third, clone, good, rate = (np.array(column) for column in zip(*rows, strict=True))
         for index, which in enumerate(("first", "second", "last")):
             for whose, here in (("draws", (third == index) & clone), ("members", third == index)):

@@ -51,9 +51,9 @@ def digits() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 def shifted(grid: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Returns images (n, 8, 8), each moved by -1, 0 or 1 pixels along both axes; what comes in is empty."""
-    padded = np.pad(grid, ((0, 0), (1, 1), (1, 1)))
-    rows, columns = generator.integers(0, 3, (2, len(grid)))
-    return np.array([image[r : r + 8, c : c + 8] for image, r, c in zip(padded, rows, columns, strict=True)])
+    padded, ahead = np.pad(grid, ((0, 0), (1, 1), (1, 1))), np.arange(8)
+    rows, columns = generator.integers(0, 3, (2, len(grid), 1))
+    return padded[np.arange(len(grid))[:, None, None], (rows + ahead)[:, :, None], (columns + ahead)[:, None, :]]
 
 
 def augmented(x: np.ndarray, kind: str, strength: float, generator: np.random.Generator) -> np.ndarray:
@@ -61,7 +61,7 @@ def augmented(x: np.ndarray, kind: str, strength: float, generator: np.random.Ge
     grid = x.reshape(-1, 8, 8).copy()
     struck = generator.random(len(x)) < strength
     if kind == "shift":
-        grid[struck] = shifted(grid[struck], generator) if struck.any() else grid[struck]
+        grid[struck] = shifted(grid[struck], generator)
     elif kind == "noise":
         grid += 0.4 * strength * generator.normal(size=grid.shape)
     elif kind == "flip":
@@ -143,18 +143,18 @@ def judged(weights: list[np.ndarray], part: str) -> tuple[float, float]:
 # -- the study --------------------------------------------------------------------------------------------------------
 
 
+METHODS = {"pbt": pt.pbt, "pb2-random": pt.pb2, "pb2-mult": pt.pb2_mult, "pb2-mix": pt.pb2_mix}
+SHARED: dict[str, Any] = dict(population=4, interval=INTERVAL, exploit=pt.truncation(0.25))
 LONG = "-long"
 
 
-def cells(seeds: int, population: int = 4) -> list[Cell]:
+def cells(seeds: int) -> list[Cell]:
     """Returns the four methods, a quarter of the members replaced in each; PB2 with one augmentation from the start; and the four
     methods in runs of three times as many rounds, on half of the seeds."""
-    shared: dict[str, Any] = dict(population=population, interval=INTERVAL, exploit=pt.truncation(0.25))
-    methods = {"pbt": pt.pbt, "pb2-random": pt.pb2, "pb2-mult": pt.pb2_mult, "pb2-mix": pt.pb2_mix}
-    planned = [Cell(name, make(SPACE, **shared), seeds) for name, make in methods.items()]
+    planned = [Cell(name, make(SPACE, **SHARED), seeds) for name, make in METHODS.items()]
     fixed = {kind: pt.Space({**SPACE, "augment": pt.Choice(kind)}) for kind in ("shift", "none")}
-    planned += [Cell(f"pb2-{kind}", pt.pb2(space, **shared), seeds) for kind, space in fixed.items()]
-    return planned + [Cell(name + LONG, make(SPACE, **shared), seeds // 2) for name, make in methods.items()]
+    planned += [Cell(f"pb2-{kind}", pt.pb2(space, **SHARED), seeds) for kind, space in fixed.items()]
+    return planned + [Cell(name + LONG, make(SPACE, **SHARED), seeds // 2) for name, make in METHODS.items()]
 
 
 def starter(intervals: int) -> Any:

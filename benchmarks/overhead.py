@@ -134,12 +134,13 @@ def measure(quick: bool) -> list[dict[str, Any]]:
         figures.append(_median(f"{executor}, durable", rates[executor], "tasks/s"))
         ratio = statistics.median(ratios[executor])
         figures.append(_median(f"{executor}, durable / raw commits", ratios[executor], "", f">= {least}", ratio >= least))
-    for interval, least in ((50, 300_000), (INTERVAL, 300_000)):  # at 5 steps a task, tasks are the cost, not steps
+    least = 300_000
+    for interval in (50, INTERVAL):  # at 5 steps a task, tasks are the cost, not steps
         steps = [member_steps_per_second(1024, 40 if quick else 200, interval) for _ in range(3)]
         rate = statistics.median(steps)
         figures.append(
-            figure(f"vectorized, 1024 members, interval {interval}", rate, "member steps/s", f">= {least}" if least else "",
-                   rate >= least if least else None, 3, statistics.stdev(steps))
+            figure(f"vectorized, 1024 members, interval {interval}", rate, "member steps/s", f">= {least}",
+                   rate >= least, 3, statistics.stdev(steps))
         )  # fmt: skip
     ask = ask_milliseconds(20_000 if quick else 100_000)
     figures.append(figure(f"ask, history of {'20,000' if quick else '100,000'} tasks", ask, "ms", "< 50", ask < 50))
