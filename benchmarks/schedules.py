@@ -96,7 +96,7 @@ def figures(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
             if a and b:
                 gap, n = float(np.mean(a) - np.mean(b)), min(len(a), len(b))
                 known = other.startswith("pbt") and n >= SEEDS
-                name, target = f"{fire} - {other}: {what}, p = {ahead(a, b):.3g}", "> 0" if other.startswith("pbt") else ""
+                name, target = f"{fire} - {other}: {what}, two-sided p = {apart(a, b):.3g}", "> 0" if other.startswith("pbt") else ""
                 out.append(figure(name, gap, "points", target, gap > 0 if known else None, n))
     return out
 

@@ -90,6 +90,8 @@ def load(path: str | Path) -> Experiment:
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).name == path.name]
         line = f":{frames[-1].lineno}" if frames else ""
         message = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
+        if isinstance(error, ModuleNotFoundError):
+            message += f"; is it installed in the environment of poptrain ({sys.prefix})?"
         raise UsageError(f"{path}{line}: {message}") from error
     found = names.get("experiment")
     if not isinstance(found, Experiment):

@@ -102,6 +102,9 @@ def as_trainable(what: Any) -> Trainable | JaxTrainable | PopulationTrainable | 
     if inspect.isgeneratorfunction(what):
         _check_signature(what, "carry", "hp", "seed")
         return Trainable(_no_carry, _GeneratorTrain(what))
+    if all(callable(getattr(what, name, None)) for name in ("train", "save", "load")):
+        name = type(what).__qualname__
+        raise UsageError(f"trainable: got an object of {name}, expected the class: trainable={name}; every member makes its own.")
     if callable(what):
         _check_signature(what, "carry", "hp", "steps", "seed")
         return Trainable(_no_carry, what)

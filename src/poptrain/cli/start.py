@@ -31,7 +31,8 @@ Executor = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No live display.")]
 
-_TAKEN = frozenset({"poptrain", "numpy", "scipy", "jax", "typer", "rich", "safetensors", "torch", "gymnasium", "envpool"})
+_TAKEN = frozenset({"poptrain", "numpy", "scipy", "jax", "typer", "rich", "safetensors", "torch", "gymnasium", "envpool",
+                    "optuna", "ray", "mlflow", "tensorboardX", "stable_baselines3", "sklearn", "matplotlib", "plotly", "fsspec", "s3fs"})  # fmt: skip
 
 
 def load(file: Path, options: Mapping[str, Any], seed: int | None = None) -> Experiment:
@@ -87,8 +88,8 @@ def recorded_file(directory: Path, recorded: Mapping[str, Any]) -> Path:
     name = recorded.get("name")
     if not isinstance(name, str):
         raise UsageError(
-            f"the run in {str(directory)!r} was not started from a file: continue it with the same pt.run(…) call, or give "
-            "--experiment FILE."
+            f"the run in {str(directory)!r} was not started from a file: give --experiment FILE, or continue it with the "
+            "same pt.run(…) call."
         )
     file = (directory.resolve() / name).resolve() if "\0" not in name else Path("?")
     if file.suffix != ".py" or not file.is_file():
@@ -105,8 +106,14 @@ def fresh(file: Path, directory: Path | None, name: str = "") -> Path:
     if directory is None:
         return new_directory(name or file.stem)
     if exists(directory):
+        record = read(directory)
+        if not record.has_results:
+            raise UsageError(
+                f"{str(directory)!r} contains a run in which nothing was trained yet ({record.summary()}): if it was started by "
+                f"mistake, delete the directory; else continue it with `poptrain resume {directory}`."
+            )
         raise UsageError(
-            f"{str(directory)!r} already contains a run ({read(directory).summary()}): continue it with "
+            f"{str(directory)!r} already contains a run ({record.summary()}): continue it with "
             f"`poptrain resume {directory}`, or give another --dir."
         )
     if directory.is_file():
