@@ -49,8 +49,11 @@ def check_same(record: Record, experiment: Experiment, directory: str | Path) ->
     if changes:
         raise UsageError(
             f"{str(directory)!r} holds another run: {'; '.join(changes[:3])}{' …' if len(changes) > 3 else ''}. "
-            + ("Use another directory, or restore these arguments to continue it." if record.has_results else
-               "Nothing was trained in it: delete it, use another directory, or restore these arguments.")
+            + (
+                "Use another directory, or restore these arguments to continue it."
+                if record.has_results
+                else "Nothing was trained in it: delete it, use another directory, or restore these arguments."
+            )
         )
     stores.check_same(then, experiment.checkpoints, directory)
 

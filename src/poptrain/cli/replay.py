@@ -65,7 +65,7 @@ def replay(
     stop = None if steps is None else stops.steps(steps)
     if steps is not None and fit is None and not final and source.length not in (None, steps):
         raise UsageError(
-            f"--steps {steps}: the schedule is {source.length:,} steps long: say with --fit stretch or --fit hold what becomes of it."
+            f"--steps {steps}: the schedule is {source.length:,} steps long: say with --fit stretch or --fit hold what then."
         )
     algorithm, stop = planned(
         source, stop=stop, fit=fit, final=final, same_seeds=same_seeds, interval=interval, space=loaded.algorithm.space

@@ -31,8 +31,10 @@ Executor = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No live display.")]
 
-_TAKEN = frozenset({"poptrain", "numpy", "scipy", "jax", "typer", "rich", "safetensors", "torch", "gymnasium", "envpool",
-                    "optuna", "ray", "mlflow", "tensorboardX", "stable_baselines3", "sklearn", "matplotlib", "plotly", "fsspec", "s3fs"})  # fmt: skip
+_TAKEN = frozenset({
+    "poptrain", "numpy", "scipy", "jax", "typer", "rich", "safetensors", "torch", "gymnasium", "envpool", "optuna", "ray",
+    "mlflow", "tensorboardX", "stable_baselines3", "sklearn", "matplotlib", "plotly", "fsspec", "s3fs",
+})  # fmt: skip
 
 
 def load(file: Path, options: Mapping[str, Any], seed: int | None = None) -> Experiment:
