@@ -12,7 +12,7 @@ from poptrain import stop as stops
 from poptrain.core import History, Lost, Result
 from poptrain.errors import RunFailed, Suspended, UsageError
 from poptrain.executors.context import Context
-from poptrain.experiment import Experiment
+from poptrain.experiment import Experiment, file_record, script_of
 from poptrain.opening import check_same, open_log
 from poptrain.outcome import Run
 from poptrain.record import Record, exists, read
@@ -66,7 +66,8 @@ def run(
         return execute(Experiment(algorithm, *given), directory, keep=keep)
     if given != (None, "score", "max", None, "inline", 0, (), None):
         raise UsageError("run: an Experiment says everything but directory and keep; change it with dataclasses.replace(…).")
-    return execute(algorithm, directory, keep=keep)
+    script = None if directory is None else script_of(algorithm)
+    return execute(algorithm, directory, keep=keep, source=script and file_record(script, directory, {}))
 
 
 def resume(experiment: Experiment, directory: str | Path) -> Run:

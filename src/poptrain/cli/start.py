@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import sys
@@ -58,13 +57,6 @@ def load(file: Path, options: Mapping[str, Any], seed: int | None = None) -> Exp
     if options.get("checkpoints") is not None:
         changes["checkpoints"] = options["checkpoints"]
     return replace(experiment, **changes) if changes else experiment
-
-
-def source(file: Path, directory: Path, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what the log keeps of the experiment file: its name seen from the run directory, its hash, the options."""
-    where = os.path.relpath(file.resolve(), directory.resolve())
-    given = {name: value for name, value in options.items() if value is not None}
-    return {"name": Path(where).as_posix(), "sha256": experiments.file_hash(file), "options": given}
 
 
 def outside(file: Path, directory: Path) -> Path:
