@@ -126,6 +126,18 @@ def test_survivors_and_open_tasks_are_pending_and_clones_are_not():
     assert tasks.tolist() == [4], "who is finished does not go on"
 
 
+def test_a_member_that_is_still_being_evaluated_is_pending():
+    history = History(0, 100).add([Task(m, m, {"x": 0.1 * m}, None, 0, m) for m in range(3)])
+    history = history.add([Result(0, 1.0, 0, checkpoint="c")]).add([Task(3, 0, {"x": 0.0}, 0, 10, 9)])
+    assert sorted(pending(history, frozenset())[1].tolist()) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("make", [pt.pb2, pt.pb2_mult, pt.pb2_mix])
+def test_a_population_too_small_for_a_model_is_warned_of(make):
+    with pytest.warns(UserWarning, match="population=3 gives the model 3 rows a round"):
+        make(SPACE, population=3, interval=10)
+
+
 def test_columns_leave_out_constants_and_tell_static_and_categorical_apart():
     space = pt.Space(
         a=pt.Uniform(0, 1),

@@ -30,6 +30,7 @@ are rounded, not cut; nothing is random but by key; too few or unusable data giv
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -49,6 +50,7 @@ from poptrain.rng import rng
 from poptrain.space import Space
 
 LEAST = 3  # rows below which there is no model
+FEW = 4  # members below which a warning says so
 BEFORE = "score before"  # the name of the context among the columns
 COARSE = 32  # levels up to which all are tried, instead of a gradient
 
@@ -103,6 +105,9 @@ def settings(what: str, population: Any, interval: Any, beta: Any, window: Any) 
         UsageError: an argument is out of range.
     """
     rounds.check_population(what, population)
+    if population < FEW:
+        text = f"{what}: population={population} gives the model {population} rows a round; it was made for 4 or 8 members."
+        warnings.warn(text, stacklevel=3)
     if isinstance(beta, str):
         if beta not in BETAS:
             raise UsageError(f"{what}: beta={beta!r}, expected 'pb2', 'ray' or a number from 0.{did_you_mean(beta, BETAS)}")

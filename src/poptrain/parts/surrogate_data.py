@@ -159,8 +159,8 @@ def _quantiles(values: np.ndarray) -> np.ndarray:
 def pending(history: History, replaced: frozenset[int]) -> tuple[np.ndarray, np.ndarray]:
     """Returns (parents, tasks whose hyperparameters they use) of all segments that run, or are about to go on unchanged.
 
-    A seat that is busy counts with its open task; an idle one that is neither finished nor among the `replaced` seats goes on
-    from its newest result with the same hyperparameters.
+    A seat that is busy counts with its open task, also one that is only being evaluated; an idle one that is neither finished nor
+    among the `replaced` seats goes on from its newest result with the same hyperparameters.
     """
     heads = history.heads()
     seats = np.array([seat for seat in range(len(heads)) if heads[seat] >= 0 and seat not in replaced], int)
@@ -168,7 +168,6 @@ def pending(history: History, replaced: frozenset[int]) -> tuple[np.ndarray, np.
     open = history.column("told")[heads] >= history.lines
     parents = np.where(open, history.column("parent")[heads], heads)
     healthy = np.where(parents >= 0, history.oks[parents], open)
-    running = open & (history.column("steps")[heads] > 0)
     idle = ~open & healthy & ~finished(history, heads)
-    keep = running | idle
+    keep = open | idle
     return parents[keep], heads[keep]
