@@ -103,7 +103,7 @@ def figures(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
         early = [[_by(kept, EARLY) for kept in found.get(cell, ())] for cell in (a, b)]
         if all(early):
             name = (
-                f"{a} over {b}: best training score by {EARLY:,} steps (looked at afterwards), two-sided p = {apart(*early):.3g}"
+                f"{a} over {b}: best training score by step {EARLY:,} (looked at afterwards), two-sided p = {apart(*early):.3g}"
             )
             out.append(figure(name, iqm(early[0]) - iqm(early[1]), "return", n=min(map(len, early))))
     predicted = [pair for name, runs in found.items() if name.startswith("pb2") for kept in runs for pair in kept["predictions"]]
