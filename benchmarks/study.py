@@ -25,10 +25,10 @@ import numpy as np
 
 import poptrain as pt
 from benchmarks.common import figure, machine, report, versions
-from poptrain.statistics import ahead, caution, held, interval, iqm
+from poptrain.statistics import ahead, caution, interval, iqm, verdict
 
 __all__ = [
-    "Cell", "Study", "ahead", "averages", "differences", "finish", "held", "interval", "iqm", "main", "plot", "scores", "table",
+    "Cell", "Study", "ahead", "averages", "differences", "finish", "interval", "iqm", "main", "plot", "scores", "table",
     "told",
 ]  # fmt: skip
 
@@ -183,13 +183,14 @@ def averages(found: dict[str, list[Finished]], what: str, unit: str = "", digits
 
 
 def differences(found: dict[str, list[Finished]], pairs: Sequence[tuple[str, str, str]], unit: str = "") -> list[dict[str, Any]]:
-    """Returns how far one cell is ahead of another, for each (label, ahead, behind), with the p of the rank sum test."""
+    """Returns how far one cell is ahead of another, for each (label, ahead, behind), and whether that can be told from luck."""
     out = []
     for label, better, worse in pairs:
         a, b = scores(found, better), scores(found, worse)
         if a and b:
-            name = f"{label}: difference of interquartile means, p = {ahead(a, b):.3g}"
-            out.append(figure(name, iqm(a) - iqm(b), unit, "> 0", held(a, b), min(len(a), len(b))))
+            told, few = verdict(a, b), min(len(a), len(b)) < 5
+            name = f"{label}: {told}; difference of interquartile means, one-sided p = {ahead(a, b):.3g}"
+            out.append(figure(name, iqm(a) - iqm(b), unit, "ahead", None if few else told == "ahead", min(len(a), len(b))))
     return out
 
 

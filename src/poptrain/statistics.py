@@ -120,11 +120,6 @@ def apart(a: Sequence[float], b: Sequence[float]) -> float:
     return min(2 * min(ahead(a, b), ahead(b, a)), 1.0)
 
 
-def held(a: Sequence[float], b: Sequence[float]) -> bool | None:
-    """True if the interquartile mean of `a` is above that of `b`; None with fewer than five seeds on a side."""
-    return iqm(a) > iqm(b) if min(len(a), len(b)) >= 5 else None
-
-
 def verdict(a: Sequence[float], b: Sequence[float]) -> str:
     """Returns "ahead", "behind" or "not told apart" for `a` against `b`.
 
