@@ -24,9 +24,10 @@ import poptrain as pt
 from benchmarks.common import figure
 from benchmarks.study import Cell, Study, averages, differences, iqm, main, scores
 from examples.bipedal_walker import agent, space
+from poptrain.statistics import apart
 
 WIDE = pt.Space({**space, "train_batch_size": pt.Int(5_000, 200_000)})
-STEPS, INTERVAL, EPISODES = 1_000_000, 50_000, 100
+STEPS, INTERVAL, EPISODES, EARLY = 1_000_000, 50_000, 100, 400_000
 
 
 def algorithms(ranges: pt.Space, population: int, every: int) -> dict[str, Any]:
@@ -98,11 +99,22 @@ def figures(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
         a, b = scores(found, f"{method}-4"), scores(found, f"{method}-4-wide")
         if a and b:
             out.append(figure(f"{method}: what the wide range costs", iqm(a) - iqm(b), "return", n=min(len(a), len(b))))
+    for a, b in (("pb2-4", "pbt-4"), ("pb2-8", "pbt-8"), ("pb2-4-wide", "pbt-4-wide")):
+        early = [[_by(kept, EARLY) for kept in found.get(cell, ())] for cell in (a, b)]
+        if all(early):
+            name = (
+                f"{a} over {b}: best training score by step {EARLY:,} (looked at afterwards), two-sided p = {apart(*early):.3g}"
+            )
+            out.append(figure(name, iqm(early[0]) - iqm(early[1]), "return", n=min(map(len, early))))
     predicted = [pair for name, runs in found.items() if name.startswith("pb2") for kept in runs for pair in kept["predictions"]]
     if len(predicted) > 2:
         gain, _, came = np.array(predicted).T
         out.append(figure("PB2: rank correlation of predicted and realised gains", _rank_correlation(gain, came), n=len(gain)))
     return out
+
+
+def _by(kept: dict[str, Any], step: int) -> float:
+    return max(score for at, score in kept["curve"] if at <= step)
 
 
 def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:

@@ -18,10 +18,11 @@ import numpy as np
 
 import poptrain as pt
 from benchmarks.common import figure, over
-from benchmarks.study import Cell, Study, ahead, main, plot
+from benchmarks.study import Cell, Study, main, plot
 from examples.image_classification import FIRST, STEPS, accuracy, by_hand, greedy, network, replayed, space
 from poptrain import plots
 from poptrain._jax import jax
+from poptrain.statistics import apart
 
 SEEDS, REPLAYS, EVALS = 5, 8, 10
 CHANCE = 0.1  # the accuracy of a network that diverged
@@ -96,7 +97,8 @@ def figures(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
             if a and b:
                 gap, n = float(np.mean(a) - np.mean(b)), min(len(a), len(b))
                 known = other.startswith("pbt") and n >= SEEDS
-                name, target = f"{fire} - {other}: {what}, p = {ahead(a, b):.3g}", "> 0" if other.startswith("pbt") else ""
+                name = f"{fire} - {other}: {what}, two-sided p = {apart(a, b):.3g}"
+                target = "> 0" if other.startswith("pbt") else ""
                 out.append(figure(name, gap, "points", target, gap > 0 if known else None, n))
     return out
 

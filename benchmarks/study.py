@@ -25,10 +25,10 @@ import numpy as np
 
 import poptrain as pt
 from benchmarks.common import figure, machine, report, versions
-from poptrain.statistics import ahead, caution, held, interval, iqm
+from poptrain.statistics import ahead, caution, interval, iqm, verdict
 
 __all__ = [
-    "Cell", "Study", "ahead", "averages", "differences", "finish", "held", "interval", "iqm", "main", "plot", "scores", "table",
+    "Cell", "Study", "ahead", "averages", "differences", "finish", "interval", "iqm", "main", "plot", "scores", "table",
     "told",
 ]  # fmt: skip
 
@@ -183,13 +183,14 @@ def averages(found: dict[str, list[Finished]], what: str, unit: str = "", digits
 
 
 def differences(found: dict[str, list[Finished]], pairs: Sequence[tuple[str, str, str]], unit: str = "") -> list[dict[str, Any]]:
-    """Returns how far one cell is ahead of another, for each (label, ahead, behind), with the p of the rank sum test."""
+    """Returns how far one cell is ahead of another, for each (label, ahead, behind), and whether that can be told from luck."""
     out = []
     for label, better, worse in pairs:
         a, b = scores(found, better), scores(found, worse)
         if a and b:
-            name = f"{label}: difference of interquartile means, p = {ahead(a, b):.3g}"
-            out.append(figure(name, iqm(a) - iqm(b), unit, "> 0", held(a, b), min(len(a), len(b))))
+            told, few = verdict(a, b), min(len(a), len(b)) < 5
+            name = f"{label}: {told}; difference of interquartile means, one-sided p = {ahead(a, b):.3g}"
+            out.append(figure(name, iqm(a) - iqm(b), unit, "ahead", None if few else told == "ahead", min(len(a), len(b))))
     return out
 
 
@@ -206,35 +207,64 @@ def table(found: dict[str, list[Finished]]) -> str:
 
 
 def plot(found: dict[str, list[Finished]], path: Path) -> None:
-    """Draws the learning curves (median and quartiles over seeds) and, below, the winners' schedules of each method."""
+    """Draws the learning curves and, in a second file ``…_schedules.png``, what the winners trained with."""
     import matplotlib
 
     matplotlib.use("Agg")
+    shown = {cell: runs for cell, runs in found.items() if runs}
+    _draw_curves(shown, path)
+    _draw_schedules(shown, path.with_name(f"{path.stem}_schedules.png"))
+
+
+def _draw_curves(shown: dict[str, list[Finished]], path: Path) -> None:
+    """Draws the median over seeds of the best score so far, with a band between the quartiles."""
     import matplotlib.pyplot as plt
 
-    shown = {cell: runs for cell, runs in found.items() if runs}
-    pieces = [hparams for runs in shown.values() for kept in runs for _, hparams in kept["schedule"]]
-    numbers = [name for name, value in pieces[0].items() if _number(value)] if pieces else []
-    figure, axes = plt.subplots(1 + len(numbers), 1, figsize=(8, 4 + 2 * len(numbers)), sharex=True, layout="constrained")
-    axes = np.atleast_1d(axes)
+    figure, axis = plt.subplots(figsize=(8, 4.5), layout="constrained")
     for index, (cell, runs) in enumerate(shown.items()):
-        color = f"C{index}"
         steps = np.unique([step for kept in runs for step, _ in kept["curve"]])
         curves = [np.interp(steps, *zip(*kept["curve"], strict=True)) for kept in runs]
         low, middle, high = np.quantile(curves, [0.25, 0.5, 0.75], axis=0)
-        axes[0].plot(steps, middle, color=color, label=f"{cell} ({len(runs)})")
-        axes[0].fill_between(steps, low, high, color=color, alpha=0.15, lw=0)
-        for axis, name in zip(axes[1:], numbers, strict=True):
+        axis.plot(steps, middle, color=f"C{index}", label=f"{cell} ({len(runs)})")
+        axis.fill_between(steps, low, high, color=f"C{index}", alpha=0.15, lw=0)
+    axis.set(xlabel="steps per member", ylabel="best score so far")
+    axis.legend(fontsize=7)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _draw_schedules(shown: dict[str, list[Finished]], path: Path) -> None:
+    """Draws a row for each hyperparameter that is a number and a column for each cell: a line a seed, and their median."""
+    import matplotlib.pyplot as plt
+
+    pieces = [hparams for runs in shown.values() for kept in runs for _, hparams in kept["schedule"]]
+    names = [name for name, value in (pieces[0] if pieces else {}).items() if _number(value)]
+    if not names:
+        return
+    size = (1.2 + 1.6 * len(shown), 0.8 + 1.5 * len(names))
+    figure, axes = plt.subplots(
+        len(names), len(shown), figsize=size, sharex=True, sharey="row", squeeze=False, layout="constrained"
+    )
+    for column, (cell, runs) in zip(axes.T, shown.items(), strict=True):
+        end = max(step for kept in runs for step, _ in kept["curve"])
+        at = np.linspace(0, end, 201)
+        column[0].set_title(f"{cell} ({len(runs)})", fontsize=8)
+        for axis, name in zip(column, names, strict=True):
+            lines = []
             for kept in runs:
-                if not kept["schedule"]:  # the best was never trained
-                    continue
-                starts = [start for start, _ in kept["schedule"]] + [steps[-1]]
-                values = [hparams[name] for _, hparams in kept["schedule"]]
-                axis.step(starts, [*values, values[-1]], where="post", color=color, alpha=0.5, lw=0.8)
-            axis.set_ylabel(name)
-    axes[0].set_ylabel("best score so far")
-    axes[0].legend(fontsize=7)
-    axes[-1].set_xlabel("steps per member")
+                if kept["schedule"]:  # else the best was never trained
+                    starts = [start for start, _ in kept["schedule"]]
+                    values = np.array([hparams[name] for _, hparams in kept["schedule"]])
+                    lines.append(values[np.searchsorted(starts, at, side="right") - 1])
+                    axis.plot(at, lines[-1], color="C0", alpha=0.35, lw=0.8)
+            axis.plot(at, np.median(lines, axis=0), color="C3", lw=1.5)
+            axis.tick_params(labelsize=6)
+    for axis, name in zip(axes[:, 0], names, strict=True):
+        values = [hparams[name] for hparams in pieces]
+        axis.set_ylabel(name, fontsize=8)
+        if min(values) > 0 and max(values) > 20 * min(values):
+            axis.set_yscale("log")
+    figure.supxlabel("steps per member", fontsize=8)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

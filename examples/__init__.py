@@ -1,1 +1,1 @@
-"""Experiments that run as they are: `poptrain run examples/NAME.py`."""
+"""Experiments: `poptrain run examples/NAME.py`; `demo` and `rllib_ppo` are scripts: `python -m examples.NAME`."""

@@ -34,6 +34,6 @@ experiment = pt.Experiment(
 )
 
 if __name__ == "__main__":
-    run = pt.run(experiment.algorithm, agent, stop=experiment.stop, executor=experiment.executor, directory="runs/bipedal")
+    run = pt.run(experiment, directory="runs/bipedal")
     returns = agent.evaluate(run.best.load())
     print(f"best training score {run.best.score:.1f}; 100 episodes never trained on: {returns.mean():.1f} ± {returns.std():.1f}")

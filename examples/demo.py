@@ -14,6 +14,7 @@ from pathlib import Path
 
 import poptrain as pt
 from poptrain.cli import start
+from poptrain.experiment import file_record
 from poptrain.plots import save_all
 from poptrain.record import exists, read
 
@@ -28,7 +29,7 @@ def main(base: Path) -> None:
     experiment = start.load(FILE, options)
     agent = experiment.trainable
     print(f"4 PPO agents × {STEPS:,} steps on {agent.env}, tuned by PB2; the run is kept in {directory}", flush=True)
-    start.perform(experiment, directory, start.source(FILE, directory, options), quiet=False, json=False)
+    start.perform(experiment, directory, file_record(FILE, directory, options), quiet=False, json=False)
 
     run = pt.open_run(directory, agent)
     returns = agent.evaluate(run.best.load(), episodes=EPISODES)

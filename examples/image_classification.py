@@ -188,7 +188,7 @@ def replayed(schedule: pt.views.Schedule, networks: int = 8, seed: int = 0, fact
 
 
 if __name__ == "__main__":
-    run = pt.run(experiment.algorithm, experiment.trainable, stop=experiment.stop, executor="vectorized", directory="runs/digits")
+    run = pt.run(experiment, directory="runs/digits")
     test = float(accuracy(run.best.load()["weights"], "test"))
     print(f"best validation accuracy {run.best.score:.1%} at step {run.best.step}; test accuracy {test:.1%}")
     for segment in run.schedule().segments:

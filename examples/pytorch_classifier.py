@@ -41,5 +41,5 @@ experiment = pt.Experiment(
 )
 
 if __name__ == "__main__":
-    run = pt.run(experiment.algorithm, Classifier, metric="accuracy", stop=pt.steps(10))
+    run = pt.run(experiment)
     print(f"accuracy {run.best.score:.3f} with {run.best.hparams}")

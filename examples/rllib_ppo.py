@@ -1,7 +1,7 @@
 """PPO of RLlib, tuned while it trains: the mutations, the explore function, the intervals and the stop of a common Ray set-up.
 
     python -m examples.rllib_ppo --quick                                  # CartPole, 2 members, about two minutes on 2 cores
-    python -m examples.rllib_ppo --env BipedalWalker-v3 --members 8       # the full size: 100 iterations, 120 s intervals
+    python -m examples.rllib_ppo --env BipedalWalker-v3 --members 8       # full size: 100 iterations of 120 s, 5 cores a member
     python -m examples.rllib_ppo --quick --mlflow sqlite:///mlflow.db     # one MLflow run for each member, under a parent
 
 Old names of RLlib are on the left, today's on the right: num_sgd_iter -> num_epochs, sgd_minibatch_size -> minibatch_size,

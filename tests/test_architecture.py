@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "parts": BASE | {"parts"},
     "algorithms": BASE | {"parts", "algorithms"},
     "stop": BASE | {"parts.rounds"},
-    "trainable": {"core", "errors"},
+    "trainable": {"core", "errors", "describe"},
     "signals": {"errors"},
     "executors": BASE
     | {"clock", "garbage", "trees", "trainable", "checkpoints", "memory_store", "executors", "_jax", "fs", "tracebacks"},

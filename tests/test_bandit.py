@@ -54,6 +54,13 @@ def test_certain_arms_are_always_drawn_and_more_plays_than_arms_are_possible():
         assert bandit.draw(np.ones(1), 1, rng(key)) == [0]
 
 
+@pytest.mark.parametrize("plays", [1, 2, 3, 5])
+def test_every_arm_keeps_its_floor(plays):
+    weights = np.array([1.0, 1e-12, 1e-12])
+    floor = plays * 0.2 / 3 if plays < 3 else 0.2 / 3
+    assert (bandit.probabilities(weights, plays, 0.2) >= floor - 1e-12).all()
+
+
 def test_weights_stay_positive_and_sum_to_one():
     weights = bandit.uniform(4)
     for key in range(300):

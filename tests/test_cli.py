@@ -335,6 +335,15 @@ def test_a_suggestion_without_a_model_says_why():
     assert "member 0 from step 0: no model: 2 rows\\x1b; drawn uniformly" in screen.getvalue()
 
 
+def test_categories_without_numbers_are_said_to_be_the_bandits():
+    log = MemoryLog({})
+    note = {"fallback": "no numeric hyperparameter", "rows": 9, "chance c": 0.5}
+    log.append([pt.Task(0, 0, {"c": "a"}, None, 10, 0, note=note)])
+    screen = io.StringIO()
+    Console(file=screen, width=150).print(overview(views.status(log.record), 150))
+    assert "no model: no numeric hyperparameter; drawn by the bandit" in screen.getvalue()
+
+
 def test_status_watch_ends_with_the_run(run):
     assert cli("status", "run", "--watch").stdout.count("finished (") == 1
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 import poptrain as pt
 from poptrain.algorithms.pb2 import Suggest, Uniformly
-from poptrain.algorithms.pb2_mix import Apart, Together
+from poptrain.algorithms.pb2_mix import Apart, Rounds, Together
 from poptrain.core import History, Result, Task
 from poptrain.parts.explore import Clone
 from poptrain.parts.surrogate_data import Columns, Segments, pending
 from poptrain.rng import rng, task_seed
 from poptrain.testing.simulate import constant, noisy, play
-
-pytestmark = pytest.mark.heavy  # minutes of fits: `make test-all`; the laws of every algorithm are in the everyday tests
 
 SPACE = pt.Space(x=pt.Uniform(0.0, 1.0))
 OPTIMUM = 0.7
@@ -126,6 +126,18 @@ def test_survivors_and_open_tasks_are_pending_and_clones_are_not():
     assert tasks.tolist() == [4], "who is finished does not go on"
 
 
+def test_a_member_that_is_still_being_evaluated_is_pending():
+    history = History(0, 100).add([Task(m, m, {"x": 0.1 * m}, None, 0, m) for m in range(3)])
+    history = history.add([Result(0, 1.0, 0, checkpoint="c")]).add([Task(3, 0, {"x": 0.0}, 0, 10, 9)])
+    assert sorted(pending(history, frozenset())[1].tolist()) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("make", [pt.pb2, pt.pb2_mult, pt.pb2_mix])
+def test_a_population_too_small_for_a_model_is_warned_of(make):
+    with pytest.warns(UserWarning, match="population=3 gives the model 3 rows a round"):
+        make(SPACE, population=3, interval=10)
+
+
 def test_columns_leave_out_constants_and_tell_static_and_categorical_apart():
     space = pt.Space(
         a=pt.Uniform(0, 1),
@@ -204,12 +216,35 @@ def test_a_batch_is_spread_out_and_away_from_the_survivors():
 
 def test_notes_say_why():
     task = clones(play(pt.pb2(SPACE, interval=10), climb, budget=50))[-1]
-    assert {"gain", "gain_sd", "beta", "rows", "variance", "length score", "length x", "forgetting", "noise"} <= set(task.note)
+    said = {"gain", "gain_sd", "beta", "rows", "variance", "length score before", "length x", "forgetting", "noise"}
+    assert said <= set(task.note)
     assert all(isinstance(value, (int, float)) for value in task.note.values())
     assert task.note["gain_sd"] > 0 and 0 < task.note["forgetting"] < 0.5
     mixed = pt.Space(x=pt.Uniform(0, 1), c=pt.Choice("a", "b"))
     history = play(pt.pb2_mix(mixed, interval=10), climb, budget=50)
     assert {"mixing", "forgetting of categories"} <= set(clones(history)[-1].note)
+    assert all(0 < task.note["chance c"] <= 1 for task in clones(history))
+
+
+def test_notes_of_mult_say_whose_rows_were_learned_from():
+    space = pt.Space(x=pt.Uniform(0, 1), c=pt.Choice("a", "b", "c", "d"))
+    history = play(pt.pb2_mult(space, interval=10), climb, budget=100)
+    notes = [task.note for task in clones(history) if "gain" in task.note]
+    assert all(note["learned from all"] == (note["rows of the category"] < 3) for note in notes)
+    assert {note["learned from all"] for note in notes} == {True, False}
+
+
+def test_a_hyperparameter_named_score_has_a_length_of_its_own():
+    history = play(pt.pb2(pt.Space(x=SPACE["x"], score=pt.Uniform(0, 1)), interval=10), climb, budget=50)
+    assert {"length score", "length score before", "length x"} <= set(clones(history)[-1].note)
+
+
+def test_the_note_of_equal_gains_tells_the_gain():
+    steady = lambda history, task: 0.5 + 0.1 * task.steps * (task.parent is not None) + (
+        history.score(task.parent) - 0.5 if task.parent is not None else 0.0
+    )  # fmt: skip
+    note = clones(play(pt.pb2(SPACE, interval=10), steady, budget=50))[-1].note
+    assert note["nothing to learn"] and note["gain"] == pytest.approx(1.0) and note["gain_sd"] == 0
 
 
 def test_predicted_gains_are_in_units_of_the_score():
@@ -272,6 +307,45 @@ def test_degenerate_histories_never_raise(make):
             for population in (1, 4):
                 history = play(make(space, population=population, interval=10, exploit=pt.truncation(0.5)), objective, budget=40)
                 assert not history.pending()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("size", [1e-200, 1e150, 1e307])
+def test_scores_near_the_ends_of_floats_are_learned_from(size):
+    history = play(pt.pb2(SPACE, population=8, interval=1), lambda h, t: size * climb(_unscaled(h, size, 0), t), budget=12)
+    late = [abs(task.hparams["x"] - OPTIMUM) for task in clones(history)[-8:]]
+    assert np.median(late) < 0.1
+
+
+@pytest.mark.filterwarnings("error")
+def test_scores_too_far_apart_to_subtract_never_raise():
+    history = play(pt.pb2(SPACE, interval=10), lambda h, t: 1.7e308 * (-1) ** t.id, budget=60)
+    assert not history.pending()
+
+
+@pytest.mark.parametrize("numbers", [pt.Int(0, 5), pt.Ordinal(*range(6)), pt.LogInt(1, 6)], ids=["int", "ordinal", "logint"])
+@pytest.mark.parametrize("population", [4, 8])
+def test_few_levels_are_shared(numbers, population):
+    space = pt.Space(x=numbers)
+    rising = lambda h, t: (h.score(t.parent) if t.parent is not None else 0.0) + t.steps * space["x"].encode(t.hparams["x"])
+    history = play(pt.pb2(space, population=population, interval=1), rising, budget=30)
+    top = space["x"].decode(1.0)
+    assert np.mean([task.hparams["x"] == top for task in clones(history)[population:]]) > 0.8
+
+
+@pytest.mark.parametrize("make", [pt.pb2, pt.pb2_mult, pt.pb2_mix])
+def test_a_static_category_is_an_input_of_the_model(make):
+    space = pt.Space(x=pt.Uniform(0, 1), c=pt.Choice("low", "high", static=True))
+
+    def objective(history, task):
+        before = history.score(task.parent) if task.parent is not None else 0.0
+        return before - task.steps * (task.hparams["x"] - (0.2 if task.hparams["c"] == "low" else 0.8)) ** 2
+
+    errors = []
+    for seed in range(4):
+        history = play(make(space, population=6, interval=1, exploit=pt.tournament()), objective, seed=seed, budget=20)
+        errors += [abs(t.hparams["x"] - (0.2 if t.hparams["c"] == "low" else 0.8)) for t in clones(history)[:15]]
+    assert np.median(errors) < 0.05, "0.2 if the two are mixed up"
 
 
 def test_equal_scores_fill_the_space():
@@ -351,6 +425,17 @@ def test_bandit_state_is_the_same_however_results_arrive():
     algorithm = pt.pb2_mix(space, population=4, interval=1, window=6)
     plays = [play(algorithm, by_category, budget=12, order=order) for order in ("together", "fifo", "lifo")]
     assert tasks_of(plays[0]) == tasks_of(plays[1]) == tasks_of(plays[2])
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_what_a_bandit_remembers_does_not_grow_and_is_numbers(sync):
+    space = pt.Space(c=pt.Choice("bad", "good", "worse"))
+    history = play(pt.pb2_mix(space, population=4, interval=1, sync=sync), by_category, budget=100)
+    fold = Rounds(space, ("c",), (3,), 100)
+    state = history.fold(fold, fold.start(), fold.step)
+    assert len(state.issued) <= 4 and len(state.told) <= 4
+    again = [np.array(weights) for weights in json.loads(json.dumps([weights.tolist() for weights in state.weights]))]
+    assert all((a == b).all() for a, b in zip(again, state.weights, strict=True))
 
 
 # -- arguments, runs --------------------------------------------------------------------------------------------------

@@ -13,9 +13,9 @@ from experiment_file import FILE
 import poptrain as pt
 from poptrain.algorithms.pbt import make
 from poptrain.algorithms.replay import schedule_replay
-from poptrain.cli import main, start
+from poptrain.cli import main
 from poptrain.core import Result
-from poptrain.experiment import load
+from poptrain.experiment import file_record, load
 from poptrain.run import execute
 from poptrain.space.described import described
 from poptrain.testing import Quadratic, quadratic
@@ -238,7 +238,7 @@ def here(folder):
     Path("first_experiment.py").write_text(FILE)
     Path("other_experiment.py").write_text(FILE.replace("1e-4, 1e-1", "1e-7, 1e-5"))
     Path("renamed_experiment.py").write_text(FILE.replace("Space(lr", "Space(rate"))
-    execute(load(Path("first_experiment.py")), "run", source=start.source(Path("first_experiment.py"), Path("run"), {}))
+    execute(load(Path("first_experiment.py")), "run", source=file_record(Path("first_experiment.py"), Path("run"), {}))
     Path("s.json").write_text(pt.open_run("run").schedule().to_json())
     return folder
 
@@ -273,7 +273,7 @@ def test_a_schedule_file_is_replayed_with_another_experiment(here, capsys):
         ((), "nothing to replay"),
         (("nowhere",), "no log in nowhere"),
         (("run", "--task", "99"), "has tasks 0 to 15"),
-        (("run", "--steps", "40"), "20 steps long, not 40"),
+        (("run", "--steps", "40"), "20 steps long: say with --fit stretch or --fit hold"),
         (("run", "--steps", "40", "--fit", "bend"), "expected 'stretch' or 'hold'"),
         (("run", "--interval", "0"), "whole number of steps from 1"),
         (("run", "--dir", "run"), "already contains a run"),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 import warnings
 
 import numpy as np
 import pytest
+from experiment_file import FILE
 
 import poptrain as pt
 from poptrain import clock
@@ -273,6 +276,46 @@ def test_another_experiment_in_the_same_directory_is_refused_with_the_difference
         run(tmp_path / "r", **{"algorithm": pt.pbt(SPACE, population=4, interval=5), **change})
     assert named in str(caught.value)
     assert (tmp_path / "r" / "log-000001.jsonl").read_bytes() == before
+
+
+def test_a_run_in_which_nothing_was_trained_may_be_deleted(tmp_path):
+    with pytest.raises(pt.UsageError, match="the metrics have no 'accuracy'; .* another one: metric='score'"):
+        run(tmp_path / "r", metric="accuracy")
+    with pytest.raises(pt.UsageError, match="metric was 'accuracy', is 'score'. Nothing was trained in it: delete it"):
+        run(tmp_path / "r")
+
+
+def test_an_experiment_says_everything_but_where(tmp_path):
+    experiment = pt.Experiment(pt.pbt(SPACE, population=4, interval=5), quadratic, stop=pt.steps(20), seed=3)
+    ran = pt.run(experiment, directory=tmp_path / "r")
+    assert facts(ran) == facts(pt.run(experiment.algorithm, quadratic, stop=pt.steps(20), seed=3))
+    assert ran.record.file is None, "this file exposes no experiment of that name"
+    for more in (dict(seed=1), dict(stop=pt.steps(30)), dict(mode="min"), dict(trainable=quadratic)):
+        with pytest.raises(pt.UsageError, match="an Experiment says everything but directory and keep"):
+            pt.run(experiment, **more)
+
+
+def test_a_script_that_runs_its_experiment_is_resumed_and_verified_by_the_command_line(tmp_path):
+    text = (
+        FILE
+        + """
+
+def train(carry, hp, steps, seed):
+    return quadratic(carry, hp, steps, seed)
+
+
+experiment = pt.Experiment(experiment.algorithm, train, stop=pt.steps(20))
+
+if __name__ == "__main__":
+    pt.run(experiment, directory="run")
+"""
+    )
+    (tmp_path / "script.py").write_text(text)
+    for command in (["script.py"], ["-m", "poptrain", "resume", "run", "--steps", "30"], ["-m", "poptrain", "verify", "run"]):
+        done = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0 and "warning" not in done.stdout + done.stderr, done.stdout + done.stderr
+    assert "decisions: " in done.stdout and "are equal" in done.stdout
+    assert pt.open_run(tmp_path / "run").history.budget == 30
 
 
 def test_a_damaged_checkpoint_is_noticed_and_its_member_replaced(tmp_path, monkeypatch):

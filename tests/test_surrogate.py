@@ -73,6 +73,15 @@ def test_the_covariance_is_positive_semidefinite_with_the_stated_diagonal(name):
         assert np.linalg.eigvalsh((k + k.T) / 2).min() > -1e-9 * kernel.variance(theta)
 
 
+@pytest.mark.parametrize("mixing", [-6.0, 0.0, 6.0])
+@pytest.mark.parametrize("forgotten_of", [-9.0, 4.0])
+def test_the_mixed_covariance_is_positive_semidefinite_at_its_ends(mixing, forgotten_of):
+    kernel, z = KERNELS["mixed"], inputs(60)
+    theta = np.array([0.0, -1.0, 0, 0, 0, 0, forgotten_of, -forgotten_of - 5, mixing])
+    k = kernel.matrix(theta, z, z)
+    assert np.allclose(k, k.T, atol=1e-14) and np.linalg.eigvalsh(k).min() > -1e-9
+
+
 @pytest.mark.parametrize("name", KERNELS)
 def test_derivatives_of_the_fit_match_central_differences(name):
     kernel, z = KERNELS[name], inputs(30)
@@ -81,6 +90,7 @@ def test_derivatives_of_the_fit_match_central_differences(name):
         theta = parameters(kernel, key)
         numeric = central(lambda x: target(x)[0], theta, 1e-5)
         assert np.abs(target(theta)[1] - numeric).max() <= 1e-6 * np.abs(numeric).max()
+        assert target(theta)[1] == pytest.approx(numeric, rel=1e-3, abs=1e-4), "every one of them, the small ones too"
 
 
 @pytest.mark.parametrize("name", KERNELS)
@@ -309,6 +319,21 @@ def test_choices_stay_inside_and_apart_from_what_is_taken():
         assert (chosen >= 0).all() and (chosen <= 1).all()
         assert not len(taken) or np.abs(taken - chosen).max(1).min() >= APART
         taken = np.concatenate([taken, chosen[None]])
+
+
+def test_of_few_levels_the_best_is_found():
+    from itertools import product
+
+    levels = (np.arange(4) + 0.5) / 4
+    snap = lambda points: levels[np.clip((points * 4).astype(int), 0, 3)]
+    z = Inputs(np.arange(40) * 1.0, rng(0, "coarse").random((40, 7)), np.zeros((40, 0), int))
+    z.units[:, 1:] = snap(z.units[:, 1:])
+    posterior = surrogate.fit(TimeVarying(tuple("sabcdef")), z, values(z))
+    row = Inputs(np.array([40.0]), np.full((1, 7), 0.5), np.zeros((1, 0), int))
+    question = Question(row, np.arange(1, 7), np.ones(6, bool), snap, np.zeros((0, 6)))
+    mean, sd = posterior.ask(question.filled(np.array(list(product(levels, repeat=6)))))
+    chosen = posterior.ask(question.filled(maximise(posterior, question, 0.5, rng(1, "few"))[None]))
+    assert (chosen[0] + 0.5**0.5 * chosen[1])[0] >= (mean + 0.5**0.5 * sd).max() - 0.05
 
 
 def test_choices_are_lattice_points():

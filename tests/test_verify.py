@@ -11,9 +11,9 @@ import pytest
 from experiment_file import FILE
 
 import poptrain as pt
-from poptrain.cli import main, start
+from poptrain.cli import main
 from poptrain.codec import encode_line
-from poptrain.experiment import load
+from poptrain.experiment import file_record, load
 from poptrain.run import execute, resume
 from poptrain.testing import Faulty, Quadratic, quadratic
 
@@ -304,7 +304,7 @@ def test_whatever_is_written_into_a_log_is_a_verdict_or_a_sentence(directory):
 def here(folder):
     Path("verified_experiment.py").write_text(FILE)
     file = Path("verified_experiment.py")
-    execute(load(file), "run", source=start.source(file, Path("run"), {}))
+    execute(load(file), "run", source=file_record(file, Path("run"), {}))
     return folder
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -32,7 +34,14 @@ def describe(what: Any) -> Any:
 def source_name(what: Any) -> str:
     """Returns ``module:qualname#hash``, with a short hash of the source where there is one."""
     target = what if hasattr(what, "__qualname__") else type(what)
-    return f"{target.__module__}:{target.__qualname__}#{source_hash(target)}"
+    return f"{module_of(target)}:{target.__qualname__}#{source_hash(target)}"
+
+
+def module_of(what: Any) -> str:
+    """Returns the module of a function or class; of a script its file's name, as if it were imported."""
+    if what.__module__ in ("__main__", "__mp_main__"):
+        return Path(getattr(sys.modules["__main__"], "__file__", None) or "__main__").stem
+    return what.__module__
 
 
 def source_hash(what: Any) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -90,6 +91,8 @@ def load(path: str | Path) -> Experiment:
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).name == path.name]
         line = f":{frames[-1].lineno}" if frames else ""
         message = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
+        if isinstance(error, ModuleNotFoundError):
+            message += f"; is it installed in the environment of poptrain ({sys.prefix})?"
         raise UsageError(f"{path}{line}: {message}") from error
     found = names.get("experiment")
     if not isinstance(found, Experiment):
@@ -110,6 +113,20 @@ def _import(path: Path) -> ModuleType:
         del sys.modules[path.stem]
         raise
     return module
+
+
+def file_record(file: Path, directory: str | Path, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what the log keeps of the experiment file: its name seen from the run directory, its hash, the options."""
+    where = os.path.relpath(file.resolve(), Path(directory).resolve())
+    given = {name: value for name, value in options.items() if value is not None}
+    return {"name": Path(where).as_posix(), "sha256": file_hash(file), "options": given}
+
+
+def script_of(experiment: Experiment) -> Path | None:
+    """Returns the script that is being run, if the experiment is the one that it exposes; else None."""
+    main = sys.modules.get("__main__")
+    file = Path(getattr(main, "__file__", None) or "")
+    return file if getattr(main, "experiment", None) is experiment and file.suffix == ".py" and file.is_file() else None
 
 
 def file_hash(path: Path) -> str:

@@ -13,7 +13,7 @@ from poptrain.describe import describe, differences, source_name
 from poptrain.errors import UsageError
 from poptrain.experiment import Experiment
 from poptrain.log import Log, MemoryLog
-from poptrain.record import exists
+from poptrain.record import Record, exists
 from poptrain.trainable import as_trainable, name_of, origin
 
 
@@ -42,14 +42,18 @@ def open_log(experiment: Experiment, directory: str | Path | None, source: dict[
     return log
 
 
-def check_same(then: dict[str, Any], experiment: Experiment, directory: str | Path) -> None:
+def check_same(record: Record, experiment: Experiment, directory: str | Path) -> None:
     """Raises a `UsageError` with the differences if a directory holds the run of another experiment."""
-    now = fingerprint(experiment)
+    then, now = record.run, fingerprint(experiment)
     changes = [line for key in now for line in differences(then.get(key), now[key], key)]
     if changes:
         raise UsageError(
             f"{str(directory)!r} holds another run: {'; '.join(changes[:3])}{' …' if len(changes) > 3 else ''}. "
-            "Use another directory, or restore these arguments to continue it."
+            + (
+                "Use another directory, or restore these arguments to continue it."
+                if record.has_results
+                else "Nothing was trained in it: delete it, use another directory, or restore these arguments."
+            )
         )
     stores.check_same(then, experiment.checkpoints, directory)
 

@@ -82,6 +82,11 @@ class Record:
         refs = [fact.checkpoint for line in self.lines for fact in line if isinstance(fact, Result)]
         return [ref for ref in refs if ref is not None and ref.partition(":")[0].partition("/")[0] not in gone]
 
+    @property
+    def has_results(self) -> bool:
+        """True if at least one task was told."""
+        return any(isinstance(line[0], Result) for line in self.lines)
+
     def summary(self) -> str:
         """Returns one phrase: how many tasks and results, and whether the run ended."""
         tasks = sum(len(line) for line in self.lines if isinstance(line[0], Task))

@@ -12,7 +12,7 @@ from poptrain import stop as stops
 from poptrain.core import History, Lost, Result
 from poptrain.errors import RunFailed, Suspended, UsageError
 from poptrain.executors.context import Context
-from poptrain.experiment import Experiment
+from poptrain.experiment import Experiment, file_record, script_of
 from poptrain.opening import check_same, open_log
 from poptrain.outcome import Run
 from poptrain.record import Record, exists, read
@@ -26,11 +26,11 @@ GRACE = 30.0  # seconds that running tasks are given to deliver after a first si
 
 def run(
     algorithm: Any,
-    trainable: Any,
+    trainable: Any = None,
     *,
     metric: str = "score",
     mode: str = "max",
-    stop: Any,
+    stop: Any = None,
     executor: Any = "inline",
     directory: str | Path | None = None,
     seed: int = 0,
@@ -41,7 +41,7 @@ def run(
     """Returns the finished run of an algorithm over a trainable.
 
     Args:
-        algorithm: such as `pbt(space, population=8, interval=10)`.
+        algorithm: such as `pbt(space, population=8, interval=10)`; or an `Experiment`, which says all but `directory` and `keep`.
         trainable: a function, generator function, class, `jax_trainable` or population; see `poptrain.trainable`.
         metric: the key of the score in the metrics that training returns.
         mode: "max" or "min".
@@ -61,8 +61,13 @@ def run(
         Suspended: interrupted, out of disk, or storage that fails; the same call continues.
         RunFailed: every member failed.
     """
-    experiment = Experiment(algorithm, trainable, metric, mode, stop, executor, seed, tuple(sinks), checkpoints)
-    return execute(experiment, directory, keep=keep)
+    given = (trainable, metric, mode, stop, executor, seed, tuple(sinks), checkpoints)
+    if not isinstance(algorithm, Experiment):
+        return execute(Experiment(algorithm, *given), directory, keep=keep)
+    if given != (None, "score", "max", None, "inline", 0, (), None):
+        raise UsageError("run: an Experiment says everything but directory and keep; change it with dataclasses.replace(…).")
+    script = None if directory is None else script_of(algorithm)
+    return execute(algorithm, directory, keep=keep, source=script and file_record(script, directory, {}))
 
 
 def resume(experiment: Experiment, directory: str | Path) -> Run:
@@ -83,7 +88,7 @@ def execute(
     executor = executors.resolve(experiment.executor, experiment.trainable)
     if directory is not None and exists(directory):
         record = read(directory)  # looked at without the lock: a refused call and a finished run leave no trace
-        check_same(record.run, experiment, directory)
+        check_same(record, experiment, directory)
         if ended := _finished(experiment, directory, record):
             return ended
     log = open_log(experiment, directory, source)

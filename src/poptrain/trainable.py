@@ -16,13 +16,13 @@ result, every other number a metric.
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from poptrain.core import Carry, Hparams, Metrics
+from poptrain.describe import module_of
 from poptrain.errors import UsageError
 
 
@@ -102,6 +102,9 @@ def as_trainable(what: Any) -> Trainable | JaxTrainable | PopulationTrainable | 
     if inspect.isgeneratorfunction(what):
         _check_signature(what, "carry", "hp", "seed")
         return Trainable(_no_carry, _GeneratorTrain(what))
+    if all(callable(getattr(what, name, None)) for name in ("train", "save", "load")):
+        name = type(what).__qualname__
+        raise UsageError(f"trainable: got an object of {name}, expected the class: trainable={name}; every member makes its own.")
     if callable(what):
         _check_signature(what, "carry", "hp", "steps", "seed")
         return Trainable(_no_carry, what)
@@ -123,10 +126,7 @@ def name_of(what: Any) -> str:
     what = origin(what)
     if not hasattr(what, "__qualname__"):
         what = type(what)
-    module = what.__module__
-    if module in ("__main__", "__mp_main__"):  # a script is recorded under its file's name, as if it were imported
-        module = Path(getattr(sys.modules["__main__"], "__file__", None) or "__main__").stem
-    return f"{module}:{what.__qualname__}"
+    return f"{module_of(what)}:{what.__qualname__}"
 
 
 def _no_carry(hparams: Hparams, seed: int) -> None:

@@ -30,6 +30,7 @@ are rounded, not cut; nothing is random but by key; too few or unusable data giv
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -43,13 +44,17 @@ from poptrain.parts import rounds
 from poptrain.parts.acquisition import BETAS, Question, beta_of, maximise
 from poptrain.parts.exploit import Exploit, truncation
 from poptrain.parts.explore import Clone, Proposal
-from poptrain.parts.kernels import Kernel, TimeVarying
+from poptrain.parts.kernels import Kernel, Mixed, TimeVarying
 from poptrain.parts.surrogate_data import Columns, Segments, pending
 from poptrain.rng import rng
 from poptrain.space import Space
 
 LEAST = 3  # rows below which there is no model
-COARSE = 32  # levels up to which no gradient is followed
+FEW = 4  # members below which a warning says so
+BEFORE = "score before"  # the name of the context among the columns
+COARSE = 32  # levels up to which all are tried, instead of a gradient
+
+Drawn = tuple[dict[str, Value], dict[str, Value]]  # the categories of a clone, and what its note says of them
 
 
 def pb2(
@@ -100,6 +105,9 @@ def settings(what: str, population: Any, interval: Any, beta: Any, window: Any) 
         UsageError: an argument is out of range.
     """
     rounds.check_population(what, population)
+    if population < FEW:
+        text = f"{what}: population={population} gives the model {population} rows a round; it was made for 4 or 8 members."
+        warnings.warn(text, stacklevel=3)
     if isinstance(beta, str):
         if beta not in BETAS:
             raise UsageError(f"{what}: beta={beta!r}, expected 'pb2', 'ray' or a number from 0.{did_you_mean(beta, BETAS)}")
@@ -114,9 +122,13 @@ def settings(what: str, population: Any, interval: Any, beta: Any, window: Any) 
 class Categories(Protocol):
     """How the categorical hyperparameters of a round's clones are chosen, and what the process knows of them."""
 
-    def draw(self, history: History, space: Space, clones: Sequence[Clone]) -> list[dict[str, Value]]: ...
+    def draw(self, history: History, space: Space, clones: Sequence[Clone]) -> list[Drawn]: ...
 
-    def kernel(self, names: tuple[str, ...]) -> Kernel: ...
+    def seen(self, space: Space) -> tuple[int, ...]:
+        """Returns the columns of the space that are categorical inputs of the process."""
+        ...
+
+    def kernel(self, names: tuple[str, ...], categories: int) -> Kernel: ...
 
     def pooled(self, rows: int) -> bool:
         """True if a category with so few rows of its own is to learn from the rows of all."""
@@ -125,13 +137,16 @@ class Categories(Protocol):
 
 @dataclass(frozen=True)
 class Uniformly:
-    """PB2: every `Choice` is redrawn uniformly, and the process does not see it."""
+    """PB2: every `Choice` is redrawn uniformly, and the process does not see it; a static one is an input."""
 
-    def draw(self, history: History, space: Space, clones: Sequence[Clone]) -> list[dict[str, Value]]:
-        return [redrawn(history, space, clone) for clone in clones]
+    def draw(self, history: History, space: Space, clones: Sequence[Clone]) -> list[Drawn]:
+        return [(redrawn(history, space, clone), {}) for clone in clones]
 
-    def kernel(self, names: tuple[str, ...]) -> Kernel:
-        return TimeVarying(names)
+    def seen(self, space: Space) -> tuple[int, ...]:
+        return tuple(i for i in Columns.of(space).categorical if space[space.names[i]].static)
+
+    def kernel(self, names: tuple[str, ...], categories: int) -> Kernel:
+        return Mixed(names) if categories else TimeVarying(names)
 
     def pooled(self, rows: int) -> bool:
         return False
@@ -155,7 +170,7 @@ class Suggest:
 
     def propose(self, history: History, space: Space, clones: Sequence[Clone]) -> list[Proposal]:
         """Returns hyperparameters and a note for every clone; best parent first, each sees the ones before."""
-        segments = Segments.of(history, space, self.interval, self.window)
+        segments = Segments.of(history, space, self.interval, self.window, self.categories.seen(space))
         drawn = self.categories.draw(history, space, clones)
         columns = Columns.of(space)
         why = None
@@ -170,15 +185,15 @@ class Suggest:
                 return self._modelled(segments, columns, clones, drawn)
             except LinAlgError as error:
                 why = str(error)
-        note: dict[str, Value] = {"rows": len(segments), "fallback": why}
         return [
-            (finished(space, clone, space.redraw(clone.hparams, rng(history.seed, clone.id, "explore")) | new), note)
-            for clone, new in zip(clones, drawn, strict=True)
+            (
+                finished(space, clone, space.redraw(clone.hparams, rng(history.seed, clone.id, "explore")) | new),
+                {"rows": len(segments), "fallback": why, **chances},
+            )
+            for clone, (new, chances) in zip(clones, drawn, strict=True)
         ]
 
-    def _modelled(
-        self, segments: Segments, columns: Columns, clones: Sequence[Clone], drawn: list[dict[str, Value]]
-    ) -> list[Proposal]:
+    def _modelled(self, segments: Segments, columns: Columns, clones: Sequence[Clone], drawn: list[Drawn]) -> list[Proposal]:
         """Returns the proposals of one fit.
 
         Raises:
@@ -188,32 +203,36 @@ class Suggest:
 
         history, space = segments.history, segments.space
         seen, y = segments.inputs(segments.rows), segments.targets
-        kernel = self.categories.kernel(("score", *(space.names[i] for i in columns.numeric)))
+        names = (BEFORE, *(space.names[i] for i in columns.numeric))
+        kernel = self.categories.kernel(names, seen.categories.shape[1])
         posterior = surrogate.fit(kernel, seen, y)
         beta = beta_of(self.beta, len(y))
-        pool = (
-            surrogate.condition(TimeVarying(kernel.names), posterior.theta, seen, y) if self.categories.pooled(0) else posterior
-        )
+        apart = self.categories.pooled(0)
+        pool = surrogate.condition(TimeVarying(names), posterior.theta, seen, y) if apart else None
         parents, tasks = pending(history, frozenset(clone.member for clone in clones))
         waiting = segments.at(parents, history.encoded(space)[tasks])
-        posterior, pool = posterior.with_pending(waiting), pool.with_pending(waiting)
+        posterior, pool = posterior.with_pending(waiting), pool and pool.with_pending(waiting)
         scores = np.array([history.score(clone.parent) for clone in clones])
         order = rank(scores, rng(history.seed, history.n, "order"))[::-1]
         proposals: dict[int, Proposal] = {}
         for index in order.tolist():
             clone = clones[index]
-            hparams = finished(space, clone, {**clone.hparams, **drawn[index]})
+            options, chances = drawn[index]
+            hparams = finished(space, clone, {**clone.hparams, **options})
             parent = np.array([clone.parent])
             question = _question(space, columns, segments.at(parent, space.encode(hparams)[None]), waiting)
-            like = (seen.categories == question.row.categories).all(1).sum()
-            model = pool if self.categories.pooled(int(like)) else posterior
+            like = int((seen.categories == question.row.categories).all(1).sum())
+            lent = self.categories.pooled(like)
+            model = pool if lent else posterior
             chosen = maximise(model, question, beta, rng(history.seed, clone.id, "acquisition"))
             values = {space.names[i]: space[space.names[i]].decode(u) for i, u in zip(columns.free, chosen.tolist(), strict=True)}
             hparams = finished(space, clone, {**hparams, **values})
             row = segments.at(parent, space.encode(hparams)[None])
             mean, sd = model.ask(row)
-            proposals[index] = hparams, self._note(segments, model, beta, float(mean[0]), float(sd[0]))
-            posterior, pool, waiting = posterior.with_pending(row), pool.with_pending(row), waiting.join(row)
+            note = self._note(segments, model, beta, float(mean[0]), float(sd[0]))
+            own: dict[str, Value] = {"rows of the category": like, "learned from all": lent} if apart else {}
+            proposals[index] = hparams, {**note, **own, **chances}
+            posterior, pool, waiting = posterior.with_pending(row), pool and pool.with_pending(row), waiting.join(row)
         return [proposals[index] for index in range(len(clones))]
 
     def _note(self, segments: Segments, posterior: Any, beta: float, mean: float, sd: float) -> dict[str, Value]:
@@ -221,6 +240,8 @@ class Suggest:
         center, scale = segments.scale
         steps = self.interval or float(np.median(segments.steps))
         note: dict[str, Value] = {"gain": (center + scale * mean) * steps, "gain_sd": scale * sd * steps}
+        if not scale:
+            note["nothing to learn"] = True  # all gains are equal: their spread is not known
         return {**note, "beta": beta, "rows": len(segments), **posterior.parameters()}
 
 

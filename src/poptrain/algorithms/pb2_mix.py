@@ -32,13 +32,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from poptrain.algorithms.pb2 import LEAST, Suggest, Uniformly, settings
+from poptrain.algorithms.pb2 import LEAST, Drawn, Suggest, Uniformly, settings
 from poptrain.algorithms.pbt import Pbt, make
 from poptrain.core import History, Line, Task, Value
 from poptrain.parts import bandit, rounds
 from poptrain.parts.exploit import Exploit, truncation
 from poptrain.parts.explore import Clone
 from poptrain.parts.kernels import Kernel, Mixed, TimeVarying
+from poptrain.parts.surrogate_data import Columns
 from poptrain.rng import rng
 from poptrain.space import Space
 
@@ -113,18 +114,23 @@ class _Bandit:
 
     interval: int | None
 
-    def draw(self, history: History, space: Space, clones: Sequence[Clone]) -> list[dict[str, Value]]:
-        """Returns the options of each clone."""
+    def draw(self, history: History, space: Space, clones: Sequence[Clone]) -> list[Drawn]:
+        """Returns the options of each clone, and how probable each was."""
         names = [name for name, p in space.items() if not p.numeric and not p.static]
         arms = tuple(len(space[name].options) for name in names)
         fold = Rounds(space, tuple(names), arms, self._rounds(history))
         state = fold.closed(history, history.fold(fold, fold.start(), fold.step))
-        columns = []
+        drawn: list[Drawn] = [({}, {}) for _ in clones]
         for weights, name in zip(state.weights, names, strict=True):
             chances = bandit.probabilities(weights, len(clones), bandit.gamma(len(weights), history.seats, fold.rounds))
-            drawn = bandit.draw(chances, len(clones), rng(history.seed, history.n, "bandit", name))
-            columns.append([space[name].options[arm] for arm in drawn])
-        return [dict(zip(names, options, strict=True)) for options in zip(*columns, strict=True)]
+            arms = bandit.draw(chances, len(clones), rng(history.seed, history.n, "bandit", name))
+            for arm, (options, note) in zip(arms, drawn, strict=True):
+                options[name] = space[name].options[arm]
+                note[f"chance {name}"] = float(chances[arm])
+        return drawn
+
+    def seen(self, space: Space) -> tuple[int, ...]:
+        return Columns.of(space).categorical
 
     def _rounds(self, history: History) -> int:
         return max(history.budget // self.interval, 1) if history.budget and self.interval else ROUNDS
@@ -133,7 +139,7 @@ class _Bandit:
 class Apart(_Bandit):
     """PB2-Mult: a process for each combination of categories, under shared parameters."""
 
-    def kernel(self, names: tuple[str, ...]) -> Kernel:
+    def kernel(self, names: tuple[str, ...], categories: int) -> Kernel:
         return TimeVarying(names, apart=True)
 
     def pooled(self, rows: int) -> bool:
@@ -143,8 +149,8 @@ class Apart(_Bandit):
 class Together(_Bandit):
     """PB2-Mix: one process over categories and numbers."""
 
-    def kernel(self, names: tuple[str, ...]) -> Kernel:
-        return Mixed(names)
+    def kernel(self, names: tuple[str, ...], categories: int) -> Kernel:
+        return Mixed(names) if categories else TimeVarying(names)
 
     def pooled(self, rows: int) -> bool:
         return False
@@ -189,7 +195,8 @@ class Rounds:
             if len(ids) == 1:
                 rewards = np.array([self._alone(history, ids[0])])
             weights = tuple(self._learned(history, state, index, ids, rewards) for index in range(len(self.names)))
-        left = {id: known for id, known in state.issued.items() if id not in set(state.told)}
+        told = set(state.told)
+        left = {id: known for id, known in state.issued.items() if id not in told}
         return State(weights, left, ())
 
     def _learned(self, history: History, state: State, index: int, ids: list[int], rewards: np.ndarray) -> np.ndarray:

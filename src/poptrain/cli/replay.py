@@ -13,6 +13,7 @@ from poptrain import stop as stops
 from poptrain.cli import start
 from poptrain.cli.show import Json, TaskId, emit, record_of, say
 from poptrain.errors import UsageError
+from poptrain.experiment import file_record
 from poptrain.outcome import Run
 from poptrain.replay import Source, planned, source_of
 from poptrain.views import short, status
@@ -63,11 +64,15 @@ def replay(
         start.outside(experiment, directory)
     loaded = start.load(experiment, {"executor": executor}, seed)
     stop = None if steps is None else stops.steps(steps)
+    if steps is not None and fit is None and not final and source.length not in (None, steps):
+        raise UsageError(
+            f"--steps {steps}: the schedule is {source.length:,} steps long: say with --fit stretch or --fit hold what then."
+        )
     algorithm, stop = planned(
         source, stop=stop, fit=fit, final=final, same_seeds=same_seeds, interval=interval, space=loaded.algorithm.space
     )
     loaded = replace(loaded, algorithm=algorithm, stop=stop, checkpoints=None)  # the file's are those of the run
-    run = start.watched(loaded, out, start.source(experiment, out, {"executor": executor}), quiet)
+    run = start.watched(loaded, out, file_record(experiment, out, {"executor": executor}), quiet)
     found = _compared(source, run, out)
     if json:
         return emit(found)

@@ -13,7 +13,7 @@ import typer
 from poptrain import stop as stops
 from poptrain.cli import start
 from poptrain.cli.show import Directory, Json, console, record_of, say
-from poptrain.experiment import file_hash
+from poptrain.experiment import file_hash, file_record
 from poptrain.replay import rebuilt
 
 
@@ -39,4 +39,6 @@ def resume(
         loaded = replace(loaded, algorithm=schedule, stop=stops.steps(steps or record.budget), checkpoints=None)
     if recorded.get("sha256") not in (None, file_hash(file)):
         say(f"warning: {file} has changed since the run was started with it", to=console(sys.stderr))
-    start.perform(loaded, directory, start.source(file, directory, options), quiet, json)
+    if record.finished and record.budget is not None and (steps is None or steps <= record.budget):
+        say(f"note: it was finished at step {record.budget:,}; a larger --steps trains it further", to=console(sys.stderr))
+    start.perform(loaded, directory, file_record(file, directory, options), quiet, json)

@@ -9,6 +9,7 @@ import typer
 
 from poptrain.cli import start
 from poptrain.cli.show import Json
+from poptrain.experiment import file_record
 
 
 def run(
@@ -33,4 +34,4 @@ def run(
     start.outside(experiment, directory)
     options = {"steps": steps, "executor": executor, "checkpoints": checkpoints}
     loaded = start.load(experiment, options, seed)
-    start.perform(loaded, directory, start.source(experiment, directory, options), quiet, json)
+    start.perform(loaded, directory, file_record(experiment, directory, options), quiet, json)

@@ -145,7 +145,8 @@ def suggested(suggestion: Suggestion) -> Text:
     """Returns one line about what a model expected of the hyperparameters that it gave."""
     text = Text(f"  member {suggestion.member} from step {suggestion.step:,}: ")
     if suggestion.gain is None:
-        return text.append(f"no model: {clean(suggestion.fallback or '–', 120)}; drawn uniformly", "yellow")
+        how = "by the bandit" if suggestion.by_bandit else "uniformly"
+        return text.append(f"no model: {clean(suggestion.fallback or '–', 120)}; drawn {how}", "yellow")
     text.append(f"gain {short(suggestion.gain)} ± {short(suggestion.gain_sd)} expected")
     if suggestion.observed is not None:
         text.append(f", {short(suggestion.observed)} came")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import sys
@@ -31,7 +30,10 @@ Executor = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No live display.")]
 
-_TAKEN = frozenset({"poptrain", "numpy", "scipy", "jax", "typer", "rich", "safetensors", "torch", "gymnasium", "envpool"})
+_TAKEN = frozenset({
+    "poptrain", "numpy", "scipy", "jax", "typer", "rich", "safetensors", "torch", "gymnasium", "envpool", "optuna", "ray",
+    "mlflow", "tensorboardX", "stable_baselines3", "sklearn", "matplotlib", "plotly", "fsspec", "s3fs",
+})  # fmt: skip
 
 
 def load(file: Path, options: Mapping[str, Any], seed: int | None = None) -> Experiment:
@@ -57,13 +59,6 @@ def load(file: Path, options: Mapping[str, Any], seed: int | None = None) -> Exp
     return replace(experiment, **changes) if changes else experiment
 
 
-def source(file: Path, directory: Path, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what the log keeps of the experiment file: its name seen from the run directory, its hash, the options."""
-    where = os.path.relpath(file.resolve(), directory.resolve())
-    given = {name: value for name, value in options.items() if value is not None}
-    return {"name": Path(where).as_posix(), "sha256": experiments.file_hash(file), "options": given}
-
-
 def outside(file: Path, directory: Path) -> Path:
     """Returns the file, if it is not inside the run directory: nothing in there is ever executed.
 
@@ -87,8 +82,8 @@ def recorded_file(directory: Path, recorded: Mapping[str, Any]) -> Path:
     name = recorded.get("name")
     if not isinstance(name, str):
         raise UsageError(
-            f"the run in {str(directory)!r} was not started from a file: continue it with the same pt.run(…) call, or give "
-            "--experiment FILE."
+            f"the run in {str(directory)!r} was not started from a file: give --experiment FILE, or continue it with the "
+            "same pt.run(…) call."
         )
     file = (directory.resolve() / name).resolve() if "\0" not in name else Path("?")
     if file.suffix != ".py" or not file.is_file():
@@ -105,8 +100,14 @@ def fresh(file: Path, directory: Path | None, name: str = "") -> Path:
     if directory is None:
         return new_directory(name or file.stem)
     if exists(directory):
+        record = read(directory)
+        if not record.has_results:
+            raise UsageError(
+                f"{str(directory)!r} contains a run in which nothing was trained yet ({record.summary()}): if it was started by "
+                f"mistake, delete the directory; else continue it with `poptrain resume {directory}`."
+            )
         raise UsageError(
-            f"{str(directory)!r} already contains a run ({read(directory).summary()}): continue it with "
+            f"{str(directory)!r} already contains a run ({record.summary()}): continue it with "
             f"`poptrain resume {directory}`, or give another --dir."
         )
     if directory.is_file():

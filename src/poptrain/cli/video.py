@@ -28,7 +28,7 @@ def write_video(record: Record, run: Run, directory: Path, source: Path | None, 
     if not callable(hook):
         name = getattr(origin(trainable), "__qualname__", type(origin(trainable)).__name__)
         raise UsageError(
-            f"{name} cannot be drawn: it has no render(carry, hparams, seed) that yields pictures; see docs/report.md."
+            f"{name} cannot be drawn: it has no render(carry, hparams, seed) that yields pictures; see docs/export.md."
         )
     from poptrain.plots.video import write_gif
 

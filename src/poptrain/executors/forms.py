@@ -13,7 +13,7 @@ import numpy as np
 
 from poptrain import trees
 from poptrain.core import Hparams, Metrics, Task
-from poptrain.errors import UsageError
+from poptrain.errors import MetricError, UsageError
 from poptrain.space import nested
 from poptrain.trainable import JaxTrainable, Trainable
 
@@ -135,5 +135,5 @@ def _seeds(seed: int) -> Any:
 
 def _pair(returned: Any) -> tuple[Any, Metrics]:
     if not isinstance(returned, tuple) or len(returned) != 2:
-        raise TypeError(f"train returned {type(returned).__name__}, expected the pair (carry, metrics)")
+        raise MetricError(f"train returned {type(returned).__name__}, expected the pair (carry, metrics).")
     return returned

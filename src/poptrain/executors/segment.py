@@ -106,7 +106,9 @@ def read(segment: Segment, metrics: Any, metric: str, steps: int, where: str) ->
         )
     if metric not in metrics:
         keys = ", ".join(repr(str(key)) for key in metrics) or "nothing"
-        raise MetricError(f"{where}: the metrics have no {metric!r}; they hold {keys}.{did_you_mean(metric, metrics)}")
+        other = next(iter(metrics), "score")
+        near = did_you_mean(metric, metrics) or f" Return it from train, or name another one: metric={other!r}."
+        raise MetricError(f"{where}: the metrics have no {metric!r}; they hold {keys}.{near}")
     done = number(metrics["steps"], "steps", where) if "steps" in metrics else steps
     segment.score = number(metrics[metric], metric, where)
     given = metrics.get("curve", ())

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from poptrain.parts.surrogate import Posterior
 
 CANDIDATES, NEAR, STARTS, CLIMB = 512, 64, 3, 10
+GRID = np.linspace(0, 1, 257)  # finer than any level of a coarse column, log scales included
 APART = 1e-3  # L∞ between a suggestion and every pending point, in encoded units
 
 BETAS: dict[str, Callable[[int], float]] = {
@@ -38,7 +39,7 @@ class Question:
 
     row: Inputs  # (1,)
     free: np.ndarray  # (f,) columns of the units
-    coarse: np.ndarray  # (f,) bool: few levels, no use for a gradient
+    coarse: np.ndarray  # (f,) bool: so few levels that all can be tried
     snap: Callable[[np.ndarray], np.ndarray]  # (m, f) -> (m, f): onto the lattice of values
     taken: np.ndarray  # (p, f) what pending segments and earlier suggestions use
 
@@ -62,15 +63,31 @@ def maximise(posterior: Posterior, question: Question, beta: float, generator: n
     best = points[np.argsort(-scores, kind="stable")[:STARTS]]
     if not question.coarse.all():
         best = question.snap(np.array([_climbed(posterior, question, kappa, start) for start in best]))
+    best = _swept(best, question, values)
     top = best[int(np.argmax(values(best)))]
     near = np.clip(top + generator.uniform(-0.02, 0.02, (NEAR, len(top))), 0, 1)
     extra = np.concatenate([best, question.snap(near)])
     points, scores = np.concatenate([extra, points]), np.concatenate([values(extra), scores])
     points = points[np.argsort(-scores, kind="stable")]
-    if len(question.taken):
+    if len(question.taken) and not question.coarse.all():  # few levels must be shared, and contexts differ
         distance = np.abs(points[:, None, :] - question.taken[None, :, :]).max(2).min(1)
         points = points[distance >= APART] if (distance >= APART).any() else points
     return points[0]
+
+
+def _swept(best: np.ndarray, question: Question, values: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Returns the points after each coarse column in turn went to its best level, the others held; points (m, f)."""
+    coarse = np.flatnonzero(question.coarse)
+    if not len(coarse):
+        return best
+    grid = question.snap(np.repeat(GRID[:, None], best.shape[1], 1))
+    for column in [*coarse, *coarse]:
+        levels = np.unique(grid[:, column])
+        tried = np.repeat(best[:, None], len(levels), 1)  # (m, levels, f)
+        tried[:, :, column] = levels
+        scores = values(tried.reshape(-1, best.shape[1])).reshape(len(best), -1)
+        best = tried[np.arange(len(best)), scores.argmax(1)]
+    return best
 
 
 def stratified(generator: np.random.Generator, count: int, width: int) -> np.ndarray:

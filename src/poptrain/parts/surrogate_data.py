@@ -30,7 +30,7 @@ class Columns:
 
     numeric      all with more than one value: inputs of the process
     free         those of them that may be changed
-    categorical  every `Choice`
+    categorical  every `Choice` with more than one option
     """
 
     numeric: tuple[int, ...]
@@ -43,7 +43,7 @@ class Columns:
         parameters = list(enumerate(space.values()))
         numeric = tuple(i for i, p in parameters if not isinstance(p, Choice) and p.levels != 1)
         free = tuple(i for i in numeric if not parameters[i][1].static)
-        return cls(numeric, free, tuple(i for i, p in parameters if isinstance(p, Choice)))
+        return cls(numeric, free, tuple(i for i, p in parameters if isinstance(p, Choice) and len(p.options) > 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,15 +54,16 @@ class Segments:
     space: Space
     interval: int | None  # None: intervals are lengths of time, and time is counted in segments
     rows: np.ndarray  # (n,) task ids, oldest first
+    categories: tuple[int, ...] = ()  # columns of the space that are categorical inputs
 
     @classmethod
-    def of(cls, history: History, space: Space, interval: int | None, window: int) -> Segments:
+    def of(cls, history: History, space: Space, interval: int | None, window: int, categories: tuple[int, ...] = ()) -> Segments:
         """Returns the newest `window` segments."""
         parent, step = history.column("parent"), history.column("step")
         usable = history.oks & (parent >= 0)
         ids = np.flatnonzero(usable)
         ids = ids[history.oks[parent[ids]] & (step[ids] > step[parent[ids]])]
-        return cls(history, space, interval, ids[-window:])
+        return cls(history, space, interval, ids[-window:], categories)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -71,16 +72,20 @@ class Segments:
     def gains(self) -> np.ndarray:
         """The score gained per step; shape (n,)."""
         scores = self.history.scores
-        return (scores[self.rows] - scores[self.history.column("parent")[self.rows]]) / self.steps
+        with np.errstate(over="ignore"):
+            return (scores[self.rows] - scores[self.history.column("parent")[self.rows]]) / self.steps
 
     @cached_property
     def scale(self) -> tuple[float, float]:
-        """Mean and standard deviation of the winsorised gains; (0, 0) if they are all equal, or too large to square."""
+        """Mean and standard deviation of the winsorised gains; the latter is 0 if they are all equal, up to rounding."""
         clipped = winsorised(self.gains)
         size = np.abs(self.history.scores_of(self.rows)).max(initial=0) / max(int(self.steps.max(initial=1)), 1)
-        with np.errstate(over="ignore", invalid="ignore"):
-            mean, sd = float(clipped.mean()), float(clipped.std())
-        return (mean, sd) if np.isfinite(mean) and 1e-12 * size < sd < np.inf else (0.0, 0.0)
+        if not np.isfinite(clipped).all():
+            return 0.0, 0.0
+        _, power = np.frexp(np.abs(clipped).max(initial=0))  # by a power of two: squares of huge and tiny gains stay numbers
+        shrunk = np.ldexp(clipped, -power)
+        mean, sd = float(np.ldexp(shrunk.mean(), power)), float(np.ldexp(shrunk.std(), power))
+        return mean, sd if sd > 1e-12 * size else 0.0
 
     @cached_property
     def steps(self) -> np.ndarray:
@@ -105,7 +110,7 @@ class Segments:
         columns = Columns.of(self.space)
         context = self._contexts(parents)[:, None]
         numeric = np.concatenate([context, units[:, columns.numeric]], 1).round(DIGITS + 3)
-        return Inputs(self._times(parents), numeric, units[:, columns.categorical].astype(int))
+        return Inputs(self._times(parents), numeric, units[:, self.categories].astype(int))
 
     def _times(self, parents: np.ndarray) -> np.ndarray:
         if self.interval is None:
@@ -129,27 +134,33 @@ class Segments:
         befores = self.history.scores_of(self.history.column("parent")[self.rows])
         heads = self.history.standing()
         now = self.history.scores_of(heads[heads >= 0])
-        low, high = np.percentile(np.concatenate([befores, now[np.isfinite(now)]]), [2, 98])
+        low, high = _quantiles(np.concatenate([befores, now[np.isfinite(now)]]))
         return float(low), float(high)
 
     def _contexts(self, parents: np.ndarray) -> np.ndarray:
         low, high = self._span
         scores = np.where(parents >= 0, self.history.scores[parents], low)
-        if not high - low > 1e-12 * max(abs(low), abs(high)):
+        if not 1e-12 * max(abs(low), abs(high)) < high - low < np.inf:
             return np.full(len(parents), 0.5)
         return np.clip((scores - low) / (high - low), -0.5, 1.5).round(DIGITS)
 
 
 def winsorised(values: np.ndarray) -> np.ndarray:
     """Returns the values with what lies outside their 2 % and 98 % quantiles moved there."""
-    return np.clip(values, *np.percentile(values, [2, 98])) if len(values) else values
+    return np.clip(values, *_quantiles(values)) if len(values) else values
+
+
+def _quantiles(values: np.ndarray) -> np.ndarray:
+    """Returns the 2 % and 98 % quantiles; not finite where numbers are too large to subtract."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.percentile(values, [2, 98])
 
 
 def pending(history: History, replaced: frozenset[int]) -> tuple[np.ndarray, np.ndarray]:
     """Returns (parents, tasks whose hyperparameters they use) of all segments that run, or are about to go on unchanged.
 
-    A seat that is busy counts with its open task; an idle one that is neither finished nor among the `replaced` seats goes on
-    from its newest result with the same hyperparameters.
+    A seat that is busy counts with its open task, also one that is only being evaluated; an idle one that is neither finished nor
+    among the `replaced` seats goes on from its newest result with the same hyperparameters.
     """
     heads = history.heads()
     seats = np.array([seat for seat in range(len(heads)) if heads[seat] >= 0 and seat not in replaced], int)
@@ -157,7 +168,6 @@ def pending(history: History, replaced: frozenset[int]) -> tuple[np.ndarray, np.
     open = history.column("told")[heads] >= history.lines
     parents = np.where(open, history.column("parent")[heads], heads)
     healthy = np.where(parents >= 0, history.oks[parents], open)
-    running = open & (history.column("steps")[heads] > 0)
     idle = ~open & healthy & ~finished(history, heads)
-    keep = running | idle
+    keep = open | idle
     return parents[keep], heads[keep]

@@ -272,7 +272,7 @@ def key(name: str) -> str:
     """Returns a name that MLflow takes; one that had to be changed gets a short hash of what it was.
 
     >>> key("eval/return"), key("loss $"), key("a//b")
-    ('eval/return', 'loss _-f1f5', 'a__b-e3ef')
+    ('eval/return', 'loss _-1727', 'a__b-7a9a')
     """
     made = re.sub(r"[^\w.\- /]", "_", name)
     if posixpath.normpath(made) != made or made.startswith(("/", "..")) or made == ".":

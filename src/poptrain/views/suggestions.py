@@ -26,9 +26,14 @@ class Suggestion:
     observed: float | None  # what the interval gained; None: not told yet, failed, or the parent has no score
     beta: float | None  # weight of exploration
     rows: int | None  # intervals that the model learned from
-    fallback: str | None  # why the values were drawn uniformly instead; None: the model gave them
-    model: Mapping[str, Any]  # the kernel's parameters
+    fallback: str | None  # why no model gave the numbers; None: one did
+    model: Mapping[str, Any]  # the kernel's parameters; of categories the chances, too
     hparams: Hparams
+
+    @property
+    def by_bandit(self) -> bool:
+        """True if categories were all that there was to choose, and a bandit drew them."""
+        return self.fallback == "no numeric hyperparameter" and any(name.startswith("chance ") for name in self.model)
 
 
 def suggestions(record: Record) -> tuple[Suggestion, ...]:
