@@ -108,7 +108,15 @@ def test_interquartile_mean_and_its_interval():
     low, high = studies.interval(list(range(10)))
     assert low < 4.5 < high and studies.interval([1.0, 1.0]) == (1.0, 1.0)
     assert studies.ahead([1], [0]) == 1.0 and studies.ahead(range(10, 20), range(10)) < 0.001
-    assert studies.held([1] * 4, [0] * 9) is None and studies.held([1] * 5, [0] * 5) is True
+
+
+def test_a_claim_holds_if_it_can_be_told_from_luck():
+    of = lambda values: [{"reported": value} for value in values]
+    found = {"a": of(range(10, 20)), "b": of(range(10)), "c": of(range(1, 11)), "d": of([99.0] * 4)}
+    told = studies.differences(found, [("a", "a", "b"), ("c", "c", "b"), ("b", "b", "a"), ("d", "d", "b")])
+    assert [each["holds"] for each in told] == [True, False, False, None]
+    words = [each["name"].partition(";")[0] for each in told[:3]]
+    assert words == ["a: ahead", "c: not told apart", "b: behind"]
 
 
 def test_random_search_with_eight_is_two_of_its_runs_with_four_by_what_selection_sees():
