@@ -38,4 +38,5 @@ def test_the_users_flags_stay():
 
 def test_a_missing_jax_names_the_extra():
     done = run("import sys; sys.modules['jax'] = None; import poptrain.rl")
-    assert done.returncode == 1 and "needs JAX: pip install 'poptrain[jax]', or 'poptrain[rl]' with environments" in done.stderr.splitlines()[-1]
+    assert done.returncode == 1
+    assert "needs JAX: pip install 'poptrain[jax]', or 'poptrain[rl]' with environments" in done.stderr.splitlines()[-1]

@@ -28,6 +28,7 @@ try:
     import jax.flatten_util  # not loaded by jax itself
     import jax.numpy as jnp
 except ImportError as error:
-    raise MissingExtra(f"this part of poptrain needs JAX: pip install 'poptrain[jax]', or 'poptrain[rl]' with environments ({error})") from error
+    needed = "this part of poptrain needs JAX: pip install 'poptrain[jax]', or 'poptrain[rl]' with environments"
+    raise MissingExtra(f"{needed} ({error})") from error
 
 __all__ = ["FLAG", "MissingExtra", "jax", "jnp", "protect_from_deadlock"]
