@@ -179,11 +179,12 @@ class Suggest:
         elif len(segments) < LEAST:
             why = f"{len(segments)} rows, a model needs {LEAST}"
         else:
-            from scipy.linalg import LinAlgError
+            from poptrain.parts import surrogate  # imports scipy: 0.2 s, paid at the first suggestion
 
             try:
-                return self._modelled(segments, columns, clones, drawn)
-            except LinAlgError as error:
+                with surrogate.one_thread():
+                    return self._modelled(segments, columns, clones, drawn)
+            except surrogate.LinAlgError as error:
                 why = str(error)
         return [
             (
@@ -199,7 +200,7 @@ class Suggest:
         Raises:
             LinAlgError: the covariance cannot be factored.
         """
-        from poptrain.parts import surrogate  # imports scipy: 0.2 s, paid at the first suggestion
+        from poptrain.parts import surrogate
 
         history, space = segments.history, segments.space
         seen, y = segments.inputs(segments.rows), segments.targets

@@ -12,12 +12,16 @@ rows; both use exact derivatives. θ is then rounded to three digits, and so are
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
 from scipy.linalg import LinAlgError, solve_triangular
 from scipy.linalg.lapack import dpotrf, dpotri, dtrtrs
 from scipy.optimize import minimize
+from threadpoolctl import ThreadpoolController
 
 from poptrain.parts.kernels import Backward, Inputs, Kernel, gaps, logarithm
 
@@ -75,6 +79,20 @@ class Posterior:
         factor = np.zeros((n + m, n + m), order="F")
         factor[:n, :n], factor[n:, :n], factor[n:, n:] = self.factor, side.T, cholesky(corner - side.T @ side)
         return Posterior(kernel, self.theta, self.seen, self.alpha, self.spread.join(more), factor, self.nll)
+
+
+def one_thread() -> AbstractContextManager[Any]:
+    """Returns a context in which linear algebra uses one thread of this process.
+
+    These matrices are small: a second thread brings little on an idle machine, costs ten times the time where somebody else has
+    the second core (threads spin while they wait for each other), and sums in another order.
+    """
+    return _pools().limit(limits=1, user_api="blas")
+
+
+@cache
+def _pools() -> ThreadpoolController:
+    return ThreadpoolController()  # finds the libraries that are loaded: scipy's is, by the imports above
 
 
 def fit(kernel: Kernel, inputs: Inputs, y: np.ndarray) -> Posterior:
