@@ -24,6 +24,7 @@ from benchmarks.toys_path import DECAY, READY, better, decayed, deceptive, metho
 from poptrain.parts import bandit
 from poptrain.parts.acquisition import beta_of
 from poptrain.parts.kernels import forgetting, gaps, squared_distances
+from poptrain.parts.surrogate import one_thread
 from poptrain.rng import rng
 
 # -- the path-dependent toys ------------------------------------------------------------------------------------------
@@ -158,7 +159,8 @@ def mixed_toy(seeds: int) -> list[dict[str, Any]]:
 def measure(quick: bool) -> list[dict[str, Any]]:
     """Returns the figures."""
     figures = toys(5, 2) if quick else toys(20, 20)
-    figures += drifting(3 if quick else 20, 120 if quick else 300)
+    with one_thread():
+        figures += drifting(3 if quick else 20, 120 if quick else 300)
     with_share = [switching(seed, 1.0) for seed in range(5 if quick else 20)]
     without = [switching(seed, 0.0) for seed in range(5 if quick else 20)]
     mean = float(np.mean(with_share))
