@@ -273,7 +273,7 @@ def test_a_schedule_file_is_replayed_with_another_experiment(here, capsys):
         ((), "nothing to replay"),
         (("nowhere",), "no log in nowhere"),
         (("run", "--task", "99"), "has tasks 0 to 15"),
-        (("run", "--steps", "40"), "20 steps long: say with --fit stretch or --fit hold"),
+        (("run", "--steps", "40"), "20 steps long, not 40: say with fit='stretch' or fit='hold' (--fit stretch or --fit hold)"),
         (("run", "--steps", "40", "--fit", "bend"), "expected 'stretch' or 'hold'"),
         (("run", "--interval", "0"), "whole number of steps from 1"),
         (("run", "--dir", "run"), "already contains a run"),

@@ -110,8 +110,8 @@ def planned(
     changed = length is not None and budget != length
     if changed and fit is None and not final:
         raise UsageError(
-            f"replay: the schedule is {length:,} steps long, not {budget:,}: say with fit='stretch' or fit='hold' what becomes "
-            "of it, or leave the length as it is."
+            f"replay: the schedule is {length:,} steps long, not {budget:,}: say with fit='stretch' or fit='hold' (--fit stretch "
+            "or --fit hold) what becomes of it, or leave the length as it is."
         )
     if same_seeds and (interval is not None or fit == "stretch" or row[0].seed is None):
         why = "a schedule without its run has no seeds" if row[0].seed is None else "with interval or fit='stretch' tasks differ"

@@ -64,10 +64,6 @@ def replay(
         start.outside(experiment, directory)
     loaded = start.load(experiment, {"executor": executor}, seed)
     stop = None if steps is None else stops.steps(steps)
-    if steps is not None and fit is None and not final and source.length not in (None, steps):
-        raise UsageError(
-            f"--steps {steps}: the schedule is {source.length:,} steps long: say with --fit stretch or --fit hold what then."
-        )
     algorithm, stop = planned(
         source, stop=stop, fit=fit, final=final, same_seeds=same_seeds, interval=interval, space=loaded.algorithm.space
     )
