@@ -40,12 +40,9 @@ def toys(seeds: int, fewer: int) -> list[dict[str, Any]]:
         figures += [over(f"{label}: {name}", values, "Q") for name, values in found.items()]
         if label == "plain":
             figures[-1].update(target=">= 1.1995", holds=bool(np.mean(found["PB2"]) >= 1.1995))
-            first, second = better(found["PB2"], found["PBT"]), better(found["PBT"], found["random search"])
-            limit = max(0.05, 1.01 / 2**seeds)
-            figures.append(figure("plain: PB2 > PBT, paired by seed", first, "p", f"< {limit:.3g}", first < limit, seeds))
-            figures.append(
-                figure("plain: PBT > random search, paired by seed", second, "p", f"< {limit:.3g}", second < limit, seeds)
-            )
+            for one, other, bound in (("PB2", "PBT", 0.05), ("PBT", "random search", 0.01)):
+                p, limit = better(found[one], found[other]), max(bound, 1.01 / 2**seeds)
+                figures.append(figure(f"plain: {one} > {other}, paired by seed", p, "p", f"< {limit:.3g}", p < limit, seeds))
     return figures
 
 
