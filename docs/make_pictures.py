@@ -2,8 +2,8 @@
 
     python docs/make_pictures.py [RUN]        (default: runs/pictures)
 
-The run is `examples/bipedal_pb2.py`: 4 PPO agents learn BipedalWalker-v3 for 1,000,000 steps each while PB2 tunes them. If RUN does
-not hold it yet, it is made first (3 to 6 minutes on 2 cores). The pictures:
+The run is `examples/bipedal_pb2.py`: 4 PPO agents learn BipedalWalker-v3 for 1,000,000 steps each while PB2 tunes them. If RUN
+does not contain it yet, it is made first (3 to 6 minutes on 2 cores). The pictures:
 
     walker.webp     one episode of the best agent: of `TRIED` seeds that were never trained on, the one of median length
     schedule.png    the hyperparameters that trained this agent
@@ -16,7 +16,6 @@ import sys
 from pathlib import Path
 
 import matplotlib
-import numpy as np
 from PIL import Image
 
 import poptrain as pt
@@ -35,9 +34,7 @@ def main(directory: Path) -> None:
     from bipedal_pb2 import experiment
 
     agent = experiment.trainable
-    run = pt.run(
-        experiment.algorithm, agent, stop=experiment.stop, executor=experiment.executor, seed=SEED, directory=directory
-    )
+    run = pt.run(experiment.algorithm, agent, stop=experiment.stop, executor=experiment.executor, seed=SEED, directory=directory)
     PICTURES.mkdir(exist_ok=True)
     walker(agent, run.best)
     schedule(run)
@@ -57,7 +54,13 @@ def walker(agent: pt.rl.PPO, best) -> None:
     height = round(frames[0].height * WIDTH / frames[0].width)
     small = [frame.resize((WIDTH, height), Image.LANCZOS) for frame in frames]
     small[0].save(
-        PICTURES / "walker.webp", save_all=True, append_images=small[1:], duration=1000 * EVERY // 50, loop=0, quality=55, method=6
+        PICTURES / "walker.webp",
+        save_all=True,
+        append_images=small[1:],
+        duration=1000 * EVERY // 50,
+        loop=0,
+        quality=55,
+        method=6,
     )
     print(f"{len(small)} pictures of the episode with seed {seed}; lengths of all {sorted(lengths.values())}")
 

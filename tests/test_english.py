@@ -16,16 +16,19 @@ from typing import NamedTuple
 ROOT = Path(__file__).parent.parent
 PLACES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs", "examples", "src")
 
-# What is wrong, and what to write. A match counts only where it fills the group `x`: what comes before it is the right use of the same words.
+# What is wrong, and what to write. A match counts only where it fills the group `x`; other matches are the right use of the
+# same words.
 # One blank stands for any white space, so that a phrase is also found across a line's end. Case does not matter.
 PATTERNS = {
-    r"\bthere (?:is|are|was|were) no\b|(?P<x>\b(?:is|are|was|were) no (?!longer|more|less|fewer|better|worse|different|later|earlier)\w+)": "is not a ...",
+    r"\bthere (?:is|are|was|were) no\b"
+    r"|(?P<x>\b(?:is|are|was|were) no (?!longer|more|less|fewer|better|worse|different|later|earlier)\w+)": "is not a ...",
     r"(?P<x>\b(?:nobody|somebody|whoever|whomever)\b)": "name the thing, or use the passive",
-    r"(?P<x>\b(?:members?|tasks?|seats?|workers?|runs?|process(?:es)?|checkpoints?|algorithms?|executors?|clones?|actors?) who\b)": "that",
+    r"(?P<x>\b(?:member|task|seat|worker|run|process|checkpoint|algorithm|executor|clone|actor)(?:e?s)? who\b)": "that",
     r"(?P<x>\b(?:whom|whose fault)\b)": "a plain relative clause with 'that'",
     r"(?P<x>\bso many\b)": "the number, or n",
     r"(?P<x>\bsittings?\b)": "session",
-    r"(?:\b(?:falls?|fell|falling|lags?|lagged|lagging|leaves?|left|ideas?|reasons?) behind\b)|(?P<x>\bbehind\b)": "after, below, inside",
+    r"(?:\b(?:falls?|fell|falling|lags?|lagged|lagging|leaves?|left|ideas?|reasons?) behind\b)"
+    r"|(?P<x>\bbehind\b)": "after, below, inside",
     r"(?P<x>\bbeside\b)": "next to, alongside, in addition to",
     r"(?P<x>\btold\b)": "reported, recorded, passed, distinguished",
     r"(?P<x>\bsaid\b)": "stated, set, written",
