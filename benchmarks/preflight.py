@@ -16,7 +16,7 @@ from typing import Any
 import poptrain as pt
 from benchmarks.common import figure, installed, main
 from benchmarks.preflight_bugs import BUGS, Case, cases
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 from poptrain.experiment import load
 from poptrain.preflight import Preflight
 

@@ -24,10 +24,10 @@ import poptrain as pt
 from benchmarks.common import figure, installed, main, over
 from poptrain.algorithms.pb2 import Suggest
 from poptrain.core import History, Result, Task
+from poptrain.core.rng import rng, task_seed
 from poptrain.parts.explore import Clone
 from poptrain.parts.surrogate import one_thread
 from poptrain.parts.surrogate_data import Segments
-from poptrain.rng import rng, task_seed
 
 OPTIMUM, CURVATURE = 0.7, 3.0
 TARGETS = {0.05: 0.02, 0.3: 0.12, 1.0: 0.24}

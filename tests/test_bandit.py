@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from poptrain.core.rng import rng
 from poptrain.parts import bandit
-from poptrain.rng import rng
 
 
 def test_reference_vectors_of_gamma_and_the_cap():

@@ -20,7 +20,7 @@ import poptrain
 from poptrain import checkpoints, trees
 from poptrain.checkpoints import Ref, Store
 from poptrain.core import Result, Task
-from poptrain.errors import CheckpointDamaged, PoptrainError, Suspended, UsageError
+from poptrain.core.errors import CheckpointDamaged, PoptrainError, Suspended, UsageError
 from poptrain.log import Log, exists
 from poptrain.memory_store import MemoryStore
 from poptrain.url_store import UrlStore

@@ -22,7 +22,7 @@ from poptrain.checkpoints import Store
 from poptrain.cli import app, main
 from poptrain.cli.live import Live
 from poptrain.cli.show import overview
-from poptrain.errors import Suspended
+from poptrain.core.errors import Suspended
 from poptrain.log import Log, MemoryLog
 from poptrain.record import exists, read
 from poptrain.views import short

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import poptrain as pt
 from poptrain.core import History, Lost, Result, Task, rank
-from poptrain.rng import chunk_seed, rng, task_seed, task_seeds
+from poptrain.core.rng import chunk_seed, rng, task_seed, task_seeds
 from poptrain.testing import play
 from poptrain.testing.simulate import noisy
 

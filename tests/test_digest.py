@@ -9,8 +9,8 @@ import pytest
 import poptrain as pt
 from poptrain import views
 from poptrain.core import Lost, Result
-from poptrain.describe import describe
-from poptrain.errors import LogDamaged
+from poptrain.core.errors import LogDamaged
+from poptrain.core.fingerprint import describe
 from poptrain.log import Log
 from poptrain.record import read
 from poptrain.sinks.digest import Digest

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from poptrain import clock
-from poptrain.errors import PoptrainError, Suspended, UsageError
+from poptrain.core import clock
+from poptrain.core.errors import PoptrainError, Suspended, UsageError
 from poptrain.fs import FS, default, inside, safe_name
 
 

@@ -16,10 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_fs import Crash, FaultyFS
 
-from poptrain import clock
 from poptrain.codec import decode_facts, decode_line, encode_facts, encode_line
-from poptrain.core import Lost, Result, Task
-from poptrain.errors import LogDamaged, RunBusy, Suspended, UsageError
+from poptrain.core import Lost, Result, Task, clock
+from poptrain.core.errors import LogDamaged, RunBusy, Suspended, UsageError
 from poptrain.fs import FS, default
 from poptrain.log import Log, MemoryLog, exists, read
 from poptrain.record import LINE, segment_name

@@ -9,7 +9,7 @@ import pytest
 
 import poptrain as pt
 from poptrain.core import Result
-from poptrain.rng import rng
+from poptrain.core.rng import rng
 from poptrain.testing import play
 from poptrain.testing.simulate import simulated
 

@@ -11,9 +11,9 @@ import poptrain as pt
 from poptrain.algorithms.pb2 import Suggest, Uniformly
 from poptrain.algorithms.pb2_mix import Apart, Rounds, Together
 from poptrain.core import History, Result, Task
+from poptrain.core.rng import rng, task_seed
 from poptrain.parts.explore import Clone
 from poptrain.parts.surrogate_data import Columns, Segments, pending
-from poptrain.rng import rng, task_seed
 from poptrain.testing.simulate import constant, noisy, play
 
 SPACE = pt.Space(x=pt.Uniform(0.0, 1.0))

@@ -12,8 +12,8 @@ import pytest
 from experiment_file import FILE
 
 import poptrain as pt
-from poptrain import clock
 from poptrain.cli import main
+from poptrain.core import clock
 from poptrain.experiment import load
 from poptrain.preflight import metric
 from poptrain.preflight.effects import other

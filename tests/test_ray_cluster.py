@@ -14,7 +14,7 @@ import pytest
 
 import poptrain as pt
 from poptrain.checkpoints import Store
-from poptrain.errors import CheckpointDamaged, MissingExtra
+from poptrain.core.errors import CheckpointDamaged, MissingExtra
 from poptrain.fs import default
 from poptrain.record import read
 from poptrain.testing import quadratic

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 import poptrain as pt
-from poptrain import clock
-from poptrain.errors import Suspended
+from poptrain.core import clock
+from poptrain.core.errors import Suspended
 from poptrain.testing.executors import task
 
 pytestmark = pytest.mark.heavy

@@ -16,7 +16,7 @@ import ray_toys as toys  # noqa: E402
 from ray import tune  # noqa: E402
 
 import poptrain as pt  # noqa: E402
-from poptrain.errors import UsageError  # noqa: E402
+from poptrain.core.errors import UsageError  # noqa: E402
 from poptrain.integrations.ray_tune import PB2, PopulationBasedTraining, drop_in  # noqa: E402
 from poptrain.integrations.ray_tune.space import from_bounds, from_mutations  # noqa: E402
 

@@ -12,7 +12,7 @@ pytest.importorskip("jax")
 gymnasium = pytest.importorskip("gymnasium")
 
 from poptrain._jax import jax, jnp
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 from poptrain.rl import envs
 from poptrain.rl.envs import make
 from poptrain.rl.envs.stepped import Stepped

@@ -13,7 +13,7 @@ pytest.importorskip("gymnasium")
 
 from poptrain import trees
 from poptrain._jax import jax
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 from poptrain.rl import PPO
 from poptrain.rl.agents import ppo
 from poptrain.rl.parts import device_interval, device_training

@@ -12,8 +12,7 @@ import pytest
 from experiment_file import FILE
 
 import poptrain as pt
-from poptrain import clock
-from poptrain.core import Result, Task
+from poptrain.core import Result, Task, clock
 from poptrain.log import Log
 from poptrain.record import read
 from poptrain.testing import Faulty, Quadratic, quadratic

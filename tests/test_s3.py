@@ -10,7 +10,7 @@ import pytest
 import test_executors as others
 
 import poptrain as pt
-from poptrain.errors import Suspended, UsageError
+from poptrain.core.errors import Suspended, UsageError
 from poptrain.record import exists, read
 from poptrain.testing import Quadratic, quadratic
 

@@ -9,7 +9,7 @@ import warnings
 import pytest
 
 import poptrain as pt
-from poptrain.errors import Suspended
+from poptrain.core.errors import Suspended
 from poptrain.record import read
 from poptrain.sinks.points import Points
 from poptrain.testing import Faulty, quadratic

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from poptrain.errors import UsageError
-from poptrain.rng import rng
+from poptrain.core.errors import UsageError
+from poptrain.core.rng import rng
 from poptrain.space import Choice, Complement, Int, LogInt, LogUniform, Ordinal, Space, Uniform, nested
 
 LAW = settings(derandomize=True, deadline=None, max_examples=400)

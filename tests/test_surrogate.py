@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy.linalg import LinAlgError
 
+from poptrain.core.rng import rng
 from poptrain.parts import surrogate
 from poptrain.parts.acquisition import APART, Question, beta_of, maximise, stratified
 from poptrain.parts.kernels import Inputs, Mixed, TimeVarying, forgetting, forgotten, gaps, overlap, squared_distances
 from poptrain.parts.surrogate_data import winsorised
-from poptrain.rng import rng
 
 NAMES = ("score", "a", "b", "c")
 KERNELS = {"varying": TimeVarying(NAMES), "apart": TimeVarying(NAMES, apart=True), "mixed": Mixed(NAMES)}

@@ -19,7 +19,7 @@ from test_fs import Crash
 import poptrain as pt
 from poptrain.checkpoints import Ref
 from poptrain.core import Result, Task
-from poptrain.errors import CheckpointDamaged, MissingExtra, Suspended, UsageError
+from poptrain.core.errors import CheckpointDamaged, MissingExtra, Suspended, UsageError
 from poptrain.log import Log
 from poptrain.record import read
 from poptrain.report.tables import details

@@ -11,9 +11,9 @@ from time import process_time
 import pytest
 
 import poptrain as pt
-from poptrain import clock, views
-from poptrain.core import Lost, Result, Task
-from poptrain.describe import describe
+from poptrain import views
+from poptrain.core import Lost, Result, Task, clock
+from poptrain.core.fingerprint import describe
 from poptrain.log import Log, MemoryLog
 from poptrain.record import read
 from poptrain.testing import play

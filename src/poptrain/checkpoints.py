@@ -27,7 +27,7 @@ from safetensors.numpy import load, save
 
 from poptrain import trees
 from poptrain.core import Carry
-from poptrain.errors import CheckpointDamaged, PoptrainError, Suspended, UsageError
+from poptrain.core.errors import CheckpointDamaged, PoptrainError, Suspended, UsageError
 from poptrain.fs import FS, default, safe_name
 
 FORMAT = 1

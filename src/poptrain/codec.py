@@ -21,7 +21,7 @@ from zlib import crc32
 import numpy as np
 
 from poptrain.core import Line, Lost, Result, Task
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 
 VERSION = 1
 

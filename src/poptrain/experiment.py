@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from poptrain import stop as stops
-from poptrain.errors import UsageError, did_you_mean
+from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.trainable import as_trainable
 from poptrain.url_fs import checked
 

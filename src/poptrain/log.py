@@ -19,10 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from poptrain import clock
 from poptrain.codec import Entry, decode_line, encode_facts, encode_line
-from poptrain.core import Line, Lost, Result, Task
-from poptrain.errors import RunBusy, Suspended, UsageError
+from poptrain.core import Line, Lost, Result, Task, clock
+from poptrain.core.errors import RunBusy, Suspended, UsageError
 from poptrain.fs import FS, default
 from poptrain.record import LINE, SEGMENT, Record, as_line, exists, read
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from poptrain import trees
 from poptrain.checkpoints import Ref, Store, stem
 from poptrain.core import Carry
-from poptrain.errors import CheckpointDamaged, PoptrainError
+from poptrain.core.errors import CheckpointDamaged, PoptrainError
 from poptrain.fs import default, safe_name
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from poptrain import stores
-from poptrain.describe import describe, differences, source_name
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
+from poptrain.core.fingerprint import describe, differences, source_name
 from poptrain.experiment import Experiment
 from poptrain.log import Log, MemoryLog
 from poptrain.record import Record, exists

@@ -8,7 +8,7 @@ from typing import Any
 
 from poptrain import stores
 from poptrain.core import Carry, History, Task
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 from poptrain.executors.forms import form_of
 from poptrain.record import read
 

@@ -12,8 +12,8 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from poptrain.core import History, Line, Lost, Result, Task
+from poptrain.core.rng import task_seed
 from poptrain.record import Record, segment_name
-from poptrain.rng import task_seed
 from poptrain.space import Space
 
 SEATS = 1 << 20  # more members than any run has

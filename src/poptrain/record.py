@@ -13,10 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from poptrain import clock
 from poptrain.codec import Entry, decode_facts, decode_line
-from poptrain.core import History, Line, Result, Task
-from poptrain.errors import LogDamaged, UsageError
+from poptrain.core import History, Line, Result, Task, clock
+from poptrain.core.errors import LogDamaged, UsageError
 from poptrain.fs import FS, default
 
 SEGMENT = 64 << 20  # bytes after which a new file is begun

@@ -14,7 +14,7 @@ from typing import Any
 
 from poptrain import stop as stops
 from poptrain.algorithms.replay import Piece, ScheduleReplay, guessed, merged, pieces, schedule_replay
-from poptrain.errors import UsageError, did_you_mean
+from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.experiment import Experiment
 from poptrain.outcome import Run
 from poptrain.parts.rounds import FrozenDict

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from poptrain import clock, executors, garbage, stores, tracebacks
+from poptrain import executors, stores, tracebacks
 from poptrain import stop as stops
-from poptrain.core import History, Lost, Result
-from poptrain.errors import RunFailed, Suspended, UsageError
+from poptrain.core import History, Lost, Result, clock, collector
+from poptrain.core.errors import RunFailed, Suspended, UsageError
 from poptrain.executors.context import Context
 from poptrain.experiment import Experiment, file_record, script_of
 from poptrain.opening import check_same, open_log
@@ -132,7 +132,7 @@ class _Loop:
         for sink in self.sinks:
             sink.open(self.log.record)
         try:
-            with garbage.settled(), Signals() as signals:
+            with collector.settled(), Signals() as signals:
                 try:
                     self._loop(executor, signals)
                 except Interrupted as signal:
@@ -148,7 +148,7 @@ class _Loop:
     def _loop(self, executor: Any, signals: Signals) -> None:
         executor.submit(self.history.pending())  # after a crash between log and submit
         while True:
-            with garbage.paused():
+            with collector.paused():
                 if not self._reached() and (tasks := self.algorithm.ask(self.history)):  # decide
                     self._append(tasks)
                     executor.submit(tasks)
@@ -156,7 +156,7 @@ class _Loop:
                 break  # nothing asked, nothing running: finished
             with signals.interruptible():
                 results = executor.wait()  # act: the checkpoint is durable, then the result is logged
-            with garbage.paused():
+            with collector.paused():
                 self._tell(results)
                 self.store.keep(self._needed(), self._collected)
         self._check_not_all_failed()

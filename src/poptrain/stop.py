@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from poptrain.core import History
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 from poptrain.parts.rounds import Seconds
 
 

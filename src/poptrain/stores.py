@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from poptrain.checkpoints import Store
-from poptrain.errors import Suspended, UsageError
+from poptrain.core.errors import Suspended, UsageError
 from poptrain.memory_store import MemoryStore
 from poptrain.record import Record
 from poptrain.url_fs import checked

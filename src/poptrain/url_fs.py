@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from poptrain.errors import MissingExtra, PoptrainError, Suspended, UsageError, did_you_mean
+from poptrain.core.errors import MissingExtra, PoptrainError, Suspended, UsageError, did_you_mean
 from poptrain.fs import default as disk
 from poptrain.fs import safe_name
 

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from poptrain.checkpoints import MANIFEST, USER, Ref, Store
-from poptrain.errors import CheckpointDamaged, Suspended, UsageError
+from poptrain.core.errors import CheckpointDamaged, Suspended, UsageError
 from poptrain.fs import default as disk
 from poptrain.url_fs import UrlFS
 

@@ -16,8 +16,8 @@ from typing import Any
 from poptrain import stores
 from poptrain.checkpoints import Ref, Store
 from poptrain.core import Result
-from poptrain.describe import differences, source_name
-from poptrain.errors import LogDamaged, UsageError
+from poptrain.core.errors import LogDamaged, UsageError
+from poptrain.core.fingerprint import differences, source_name
 from poptrain.experiment import Experiment
 from poptrain.opening import fingerprint
 from poptrain.recompute import Finding, Trace, Walk, walk

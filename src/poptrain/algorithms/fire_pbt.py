@@ -35,11 +35,11 @@ from typing import Any
 
 from poptrain.algorithms.fire_round import Round, State, observe
 from poptrain.core import History, Task, Value
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
+from poptrain.core.rng import rng
 from poptrain.parts import rounds
 from poptrain.parts.exploit import Truncation, truncation
 from poptrain.parts.explore import Explore, Perturb, as_explore, perturb
-from poptrain.rng import rng
 from poptrain.space import Space
 
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from poptrain.core import History, Hparams, Line, Result, Task, Value, rank
+from poptrain.core.rng import rng
 from poptrain.parts import rounds
 from poptrain.parts.curves import Curve, best_score_diff, sign_test
 from poptrain.parts.explore import Clone
 from poptrain.parts.population import Population
-from poptrain.rng import rng
 
 # -- what a history says ------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from poptrain.algorithms.random_search import Independent
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 from poptrain.parts import rounds
 from poptrain.parts.rounds import FrozenDict
 from poptrain.space import Space

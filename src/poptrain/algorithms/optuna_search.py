@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 
 from poptrain.core import History, Task, Value
-from poptrain.errors import UsageError, did_you_mean
+from poptrain.core.errors import UsageError, did_you_mean
+from poptrain.core.rng import rng
 from poptrain.parts import rounds
-from poptrain.rng import rng
 from poptrain.space import Choice, Space
 
 SAMPLERS = ("tpe", "gp", "random")

@@ -39,14 +39,14 @@ import numpy as np
 
 from poptrain.algorithms.pbt import Pbt, make
 from poptrain.core import History, Hparams, Value, rank
-from poptrain.errors import UsageError, did_you_mean
+from poptrain.core.errors import UsageError, did_you_mean
+from poptrain.core.rng import rng
 from poptrain.parts import rounds
 from poptrain.parts.acquisition import BETAS, Question, beta_of, maximise
 from poptrain.parts.exploit import Exploit, truncation
 from poptrain.parts.explore import Clone, Proposal
 from poptrain.parts.kernels import Kernel, Mixed, TimeVarying
 from poptrain.parts.surrogate_data import Columns, Segments, pending
-from poptrain.rng import rng
 from poptrain.space import Space
 
 LEAST = 3  # rows below which there is no model

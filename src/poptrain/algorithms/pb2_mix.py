@@ -35,12 +35,12 @@ import numpy as np
 from poptrain.algorithms.pb2 import LEAST, Drawn, Suggest, Uniformly, settings
 from poptrain.algorithms.pbt import Pbt, make
 from poptrain.core import History, Line, Task, Value
+from poptrain.core.rng import rng
 from poptrain.parts import bandit, rounds
 from poptrain.parts.exploit import Exploit, truncation
 from poptrain.parts.explore import Clone
 from poptrain.parts.kernels import Kernel, Mixed, TimeVarying
 from poptrain.parts.surrogate_data import Columns
-from poptrain.rng import rng
 from poptrain.space import Space
 
 ROUNDS = 50  # T where no budget in steps is known

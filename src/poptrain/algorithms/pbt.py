@@ -30,12 +30,12 @@ from functools import partial
 from typing import Any, Literal, get_args
 
 from poptrain.core import History, Task, Value
-from poptrain.errors import UsageError, did_you_mean
+from poptrain.core.errors import UsageError, did_you_mean
+from poptrain.core.rng import rng
 from poptrain.parts import rounds
 from poptrain.parts.exploit import Exploit, losers, truncation
 from poptrain.parts.explore import Clone, Explore, as_explore, perturb
 from poptrain.parts.population import Population
-from poptrain.rng import rng
 from poptrain.space import Space
 
 Copy = Literal["both", "weights", "hparams"]

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from poptrain.core import History, Hparams, Task
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 from poptrain.parts import rounds
 from poptrain.space import Choice, Int, Space, Uniform
 

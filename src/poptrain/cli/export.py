@@ -11,7 +11,7 @@ import typer
 from poptrain import sinks, stores
 from poptrain.cli.show import Directory, Json, emit, record_of, say
 from poptrain.cli.video import write_video
-from poptrain.errors import PoptrainError, UsageError, did_you_mean
+from poptrain.core.errors import PoptrainError, UsageError, did_you_mean
 from poptrain.outcome import Run
 from poptrain.record import Record
 from poptrain.sinks.best import table as table_text

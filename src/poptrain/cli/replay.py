@@ -12,7 +12,7 @@ import typer
 from poptrain import stop as stops
 from poptrain.cli import start
 from poptrain.cli.show import Json, TaskId, emit, record_of, say
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 from poptrain.experiment import file_record
 from poptrain.outcome import Run
 from poptrain.replay import Source, planned, source_of

@@ -17,7 +17,7 @@ from poptrain import experiment as experiments
 from poptrain import stop as stops
 from poptrain.cli.live import Live
 from poptrain.cli.show import emit, say, settings
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 from poptrain.experiment import Experiment
 from poptrain.outcome import Run
 from poptrain.record import exists, read

@@ -12,7 +12,7 @@ import typer
 from poptrain import verify as verified
 from poptrain.cli import start
 from poptrain.cli.show import Directory, Json, emit, say, verdicts
-from poptrain.errors import LogDamaged, UsageError
+from poptrain.core.errors import LogDamaged, UsageError
 from poptrain.experiment import Experiment
 from poptrain.record import Record, exists, read
 from poptrain.replay import rebuilt

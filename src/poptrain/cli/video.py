@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from poptrain.cli import start
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 from poptrain.outcome import Run, Standing
 from poptrain.record import Record
 from poptrain.trainable import as_trainable, origin

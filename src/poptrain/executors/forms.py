@@ -13,7 +13,7 @@ import numpy as np
 
 from poptrain import trees
 from poptrain.core import Hparams, Metrics, Task
-from poptrain.errors import MetricError, UsageError
+from poptrain.core.errors import MetricError, UsageError
 from poptrain.space import nested
 from poptrain.trainable import JaxTrainable, Trainable
 

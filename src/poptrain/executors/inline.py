@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from poptrain import clock
-from poptrain.core import Result, Task
-from poptrain.errors import CheckpointDamaged, PoptrainError
+from poptrain.core import Result, Task, clock
+from poptrain.core.errors import CheckpointDamaged, PoptrainError
 from poptrain.executors import segment
 from poptrain.executors.context import Context, Start
 from poptrain.executors.forms import form_of

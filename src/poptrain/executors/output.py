@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from poptrain.errors import PoptrainError
+from poptrain.core.errors import PoptrainError
 from poptrain.fs import default as disk
 from poptrain.fs import safe_name
 

@@ -12,10 +12,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from poptrain import clock
-from poptrain.core import Hparams, Metrics, Result, Task
-from poptrain.errors import MetricError, did_you_mean
-from poptrain.rng import chunk_seed
+from poptrain.core import Hparams, Metrics, Result, Task, clock
+from poptrain.core.errors import MetricError, did_you_mean
+from poptrain.core.rng import chunk_seed
 
 RESERVED = ("curve", "returns", "steps")
 

@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from poptrain import clock, garbage, trees
-from poptrain.core import Carry, Metrics, Result, Task
-from poptrain.errors import CheckpointDamaged, PoptrainError, UsageError
+from poptrain import trees
+from poptrain.core import Carry, Metrics, Result, Task, clock, collector
+from poptrain.core.errors import CheckpointDamaged, PoptrainError, UsageError
+from poptrain.core.rng import chunk_seed
 from poptrain.executors import segment
 from poptrain.executors.context import Context
 from poptrain.executors.forms import columns
 from poptrain.executors.vmapped import population_of
-from poptrain.rng import chunk_seed
 from poptrain.trainable import JaxTrainable, as_trainable
 
 
@@ -100,7 +100,7 @@ class VectorizedExecutor:
         )  # fmt: skip
         now = clock.monotonic()
         seconds, saving = (now - began) / len(tasks), (now - saving) / len(tasks)
-        with garbage.paused():
+        with collector.paused():
             for lane, task in enumerate(tasks):
                 self._alive[task.id], self._newest[task.member] = (carry, lane), task.id
             triples = zip(tasks, segments, refs, strict=True)
@@ -112,7 +112,7 @@ class VectorizedExecutor:
         seeds = np.array([task.seed for task in tasks], np.uint32)
         carry = self._start(tasks, hparams, seeds)
         metric, head = context.metric, tasks[0]
-        with garbage.paused():
+        with collector.paused():
             segments = [segment.Segment(step=begin) for begin in begins]
         limit = float(head.tags["seconds"]) if "seconds" in head.tags else None
         parts = segment.chunks(head) if limit is None else ((step, step + 1) for step in range(head.steps))
@@ -121,7 +121,7 @@ class VectorizedExecutor:
             if index:  # the first chunk has the tasks' own seeds
                 seeds = np.array([chunk_seed(task.seed, index) for task in tasks], np.uint32)
             carry, metrics = population.train(carry, hparams, last - first, seeds)
-            with garbage.paused():
+            with collector.paused():
                 _read(segments, tasks, metrics, metric, last - first)
             if limit is not None and clock.monotonic() >= until:
                 break

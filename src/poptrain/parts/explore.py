@@ -13,9 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from poptrain.core import History, Hparams, Value
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
+from poptrain.core.rng import rng
 from poptrain.parts.rounds import FrozenDict
-from poptrain.rng import rng
 from poptrain.space import Space
 
 

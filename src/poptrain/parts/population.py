@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from poptrain.core import History, rank
-from poptrain.rng import rng
+from poptrain.core.rng import rng
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from poptrain.core import History, Hparams, Task, Value
-from poptrain.errors import UsageError
-from poptrain.rng import rng, task_seeds
+from poptrain.core.errors import UsageError
+from poptrain.core.rng import rng, task_seeds
 from poptrain.space import Space
 
 UNBOUNDED = 2**31 - 1  # steps of a task that is stopped by time and by nothing else

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from poptrain import clock, executors
-from poptrain.core import History, Hparams
-from poptrain.errors import UsageError
+from poptrain import executors
+from poptrain.core import History, Hparams, clock
+from poptrain.core.errors import UsageError
+from poptrain.core.rng import rng, task_seed
 from poptrain.experiment import Experiment
 from poptrain.preflight import estimate as estimates
 from poptrain.preflight import metric
@@ -19,7 +20,6 @@ from poptrain.preflight.effects import Effects
 from poptrain.preflight.estimate import Estimate
 from poptrain.preflight.lab import Job, Lab, Probe
 from poptrain.preflight.roundtrip import RoundTrip
-from poptrain.rng import rng, task_seed
 from poptrain.verdict import Verdict
 
 MEMBERS = 3  # configurations that are trained

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from poptrain import stores
-from poptrain.errors import PoptrainError
+from poptrain.core.errors import PoptrainError
 from poptrain.experiment import Experiment
 from poptrain.verdict import Verdict
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from poptrain.core import History
-from poptrain.errors import MissingExtra, UsageError
+from poptrain.core.errors import MissingExtra, UsageError
 from poptrain.record import Record
 from poptrain.sinks import EXPERIMENT
 from poptrain.sinks.best import write_best

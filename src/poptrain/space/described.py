@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 from poptrain.space.listed import Choice, Ordinal
 from poptrain.space.real import Complement, LogUniform, Uniform
 from poptrain.space.space import Space

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from poptrain.core import Value
-from poptrain.errors import UsageError, did_you_mean
+from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.space.parameter import Parameter, check_static, plain
 
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, final
 
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 from poptrain.space.bounded import Bounded
 from poptrain.space.parameter import is_number, plain, show
 

@@ -15,13 +15,13 @@ import numpy as np
 from poptrain import stop, stores, trees
 from poptrain.algorithms import pbt
 from poptrain.core import Carry, Metrics, Result, Task
-from poptrain.errors import MetricError
+from poptrain.core.errors import MetricError
+from poptrain.core.rng import chunk_seed, task_seed
 from poptrain.executors import Inline
 from poptrain.executors.context import Context
 from poptrain.memory_store import MemoryStore
 from poptrain.parts.exploit import truncation
 from poptrain.record import Record
-from poptrain.rng import chunk_seed, task_seed
 from poptrain.run import run
 from poptrain.space import LogUniform, Space
 from poptrain.testing.trainables import Faulty, quadratic

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from poptrain import statistics
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 from poptrain.record import Record
 from poptrain.views.facts import Facts
 from poptrain.views.text import clean, short

@@ -12,7 +12,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from poptrain.core import Line, Result, Task
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 from poptrain.record import Record
 
 RECENT = 30.0  # seconds over which the recent speed is taken, longer while a seat has reported fewer than twice

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 from poptrain.parts import curves
 from poptrain.record import Record
 from poptrain.views.facts import Facts

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from poptrain.core import Hparams
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 from poptrain.record import Record
 from poptrain.views.facts import Facts
 from poptrain.views.strict import as_json, dumps

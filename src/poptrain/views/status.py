@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from poptrain import clock
-from poptrain.core import Hparams
+from poptrain.core import Hparams, clock
 from poptrain.record import Record
 from poptrain.views.exploits import Exploit, exploits_of
 from poptrain.views.facts import Facts, Seat

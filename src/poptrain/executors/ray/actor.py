@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 
 import ray
 
-from poptrain import clock
 from poptrain.checkpoints import Store
-from poptrain.core import Result, Task
-from poptrain.errors import PoptrainError, UsageError
+from poptrain.core import Result, Task, clock
+from poptrain.core.errors import PoptrainError, UsageError
 from poptrain.executors.context import Start
 from poptrain.executors.forms import form_of
 from poptrain.executors.inline import Members

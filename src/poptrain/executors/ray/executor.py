@@ -17,10 +17,9 @@ from typing import Any
 
 import ray
 
-from poptrain import clock
 from poptrain.checkpoints import Store
-from poptrain.core import Result, Task
-from poptrain.errors import CheckpointDamaged, PoptrainError, UsageError
+from poptrain.core import Result, Task, clock
+from poptrain.core.errors import CheckpointDamaged, PoptrainError, UsageError
 from poptrain.executors.context import Context
 from poptrain.executors.ray import cluster, relay
 from poptrain.executors.ray.actor import Delivery, Ready, Setup

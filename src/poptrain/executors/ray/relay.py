@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from poptrain import trees
 from poptrain.checkpoints import Store
 from poptrain.core import Carry
-from poptrain.errors import CheckpointDamaged
+from poptrain.core.errors import CheckpointDamaged
 from poptrain.fs import default as disk
 from poptrain.memory_store import MemoryStore
 

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from ray.tune.search import SearchGenerator
 
-from poptrain.errors import UsageError, did_you_mean
+from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.integrations.ray_tune import configs
 from poptrain.parts import rounds
 

@@ -15,7 +15,7 @@ from math import ceil
 from typing import Any
 
 from poptrain.algorithms import pb2, pbt
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 from poptrain.integrations.ray_tune.checks import with_initial
 from poptrain.integrations.ray_tune.explore import Then
 from poptrain.integrations.ray_tune.scheduler import PoptrainScheduler, Settings

@@ -14,8 +14,8 @@ import ray
 from ray.tune.experiment import Trial
 
 from poptrain.core import History, Result
-from poptrain.describe import describe
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
+from poptrain.core.fingerprint import describe
 from poptrain.log import Log, MemoryLog
 from poptrain.record import exists, read
 from poptrain.sinks import Guarded

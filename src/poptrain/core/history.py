@@ -1,85 +1,21 @@
-"""The nouns: Task, Result, Lost, and the History that they add up to.
+"""`History`: all that was decided and observed up to one line of a run.
 
-A run is an append-only sequence of *lines*. A line is a tuple of tasks that one ``ask`` decided, a tuple of results that
-were observed together, or one ``Lost`` checkpoint. `History` is that sequence up to some line, columnar, so that an
-algorithm reads it with numpy; it never changes under the reader: `add` returns a longer one that shares the columns.
+It is columnar, so that an algorithm reads it with numpy, and it never changes under the reader: `add` returns a longer
+history that shares the columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from math import inf, isfinite
+from collections.abc import Callable, Hashable, Sequence
+from math import inf
 from typing import Any, TypeVar
 
 import numpy as np
 
-Value = bool | int | float | str | None
-Hparams = Mapping[str, Value]
-Carry = Any
-Metrics = Mapping[str, Any]
+from poptrain.core.columns import Columns
+from poptrain.core.facts import Line, Lost, Result, Task
+
 State = TypeVar("State")
-
-NEVER = np.iinfo(np.int64).max
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One training segment of one member, as it was decided."""
-
-    id: int  # dense 0, 1, 2, …
-    member: int  # a seat; at most one pending task per seat
-    hparams: Hparams  # complete: what the task really trains with
-    parent: int | None  # task whose checkpoint it continues; None = fresh init
-    steps: int  # 0 = evaluate only
-    seed: int  # task_seed(run seed, id)
-    evals: int = 1  # equally spaced evaluations
-    teacher: int | None = None  # distil from this task's checkpoint while training
-    progress: tuple[float, float] | None = None  # begin and end fraction of the distillation
-    tags: Mapping[str, int | str] = field(default_factory=dict)  # what the algorithm reads back later
-    note: Mapping[str, Value] = field(default_factory=dict, compare=False)  # why; for people, never read back
-
-    @property
-    def evaluator(self) -> bool:
-        """True if it belongs to no member: it measures one, in a seat of its own (FIRE PBT)."""
-        return self.tags.get("role") == "evaluator"
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What became of a task. A failure is a value: `error` is set and the score is NaN."""
-
-    task: int
-    score: float
-    step: int  # cumulative along the lineage, in the user's steps
-    curve: Sequence[tuple[int, float]] = ()  # (step, score) per evaluation; ends in (step, score)
-    returns: Sequence[float] = ()  # episode returns or repeated evaluations
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    checkpoint: str | None = None  # "name:hash" of the committed carry
-    error: str | None = None
-    seconds: float = 0.0
-    saving: float = 0.0  # of `seconds`: what it took to make the checkpoint durable
-
-    @property
-    def healthy(self) -> bool:
-        """True if this result may become a parent, a teacher or the best."""
-        return self.error is None and self.checkpoint is not None and isfinite(self.score)
-
-    def flipped(self) -> Result:
-        """Returns the same result with the sign of every score changed (``mode="min"``)."""
-        curve = tuple((step, -score) for step, score in self.curve)
-        returns = tuple(-value for value in self.returns)
-        return replace(self, score=-self.score, curve=curve, returns=returns)
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """A committed checkpoint turned out damaged: the task counts as failed from this line on."""
-
-    task: int
-
-
-Line = tuple[Task, ...] | tuple[Result, ...] | tuple[Lost]
 
 
 class History:
@@ -93,7 +29,7 @@ class History:
 
     def __init__(self, seed: int = 0, budget: int | None = None, sign: int = 1):
         self.seed, self.budget, self.sign = seed, budget, sign  # sign: -1 if the user minimises; only `table` uses it
-        self.lines, self.n, self._columns = 0, 0, _Columns()
+        self.lines, self.n, self._columns = 0, 0, Columns()
 
     # -- growing ------------------------------------------------------------------------------------------------------
 
@@ -118,14 +54,14 @@ class History:
         other.budget = budget
         return other
 
-    def _view(self, columns: _Columns, lines: int, n: int) -> History:
+    def _view(self, columns: Columns, lines: int, n: int) -> History:
         other = History.__new__(History)
         other.seed, other.budget, other.sign = self.seed, self.budget, self.sign
         other.lines, other.n, other._columns = lines, n, columns
         return other
 
-    def _branch(self) -> _Columns:
-        columns = _Columns()
+    def _branch(self) -> Columns:
+        columns = Columns()
         for line in self._columns.facts[: self.lines]:
             columns.append(line)
         return columns
@@ -313,101 +249,6 @@ def _best(best: int, history: History, line: Line) -> int:
         ids = [id for id in np.flatnonzero(history.oks).tolist() if not history.task(id).evaluator]
         best = max(ids, key=history.score, default=-1)
     return best
-
-
-class _Columns:
-    """The storage that histories share: appended to only by the longest of them."""
-
-    _INT = ("member", "parent", "teacher", "prev", "steps", "issued", "told", "lost", "step", "spent")
-
-    def __init__(self) -> None:
-        self.tasks: list[Task] = []
-        self.results: list[Result | None] = []
-        self.facts: list[Line] = []
-        self.size_at = [0]
-        self.memo: dict[Hashable, tuple[int, Any]] = {}
-        self.units: dict[Any, tuple[int, np.ndarray]] = {}
-        self.width = 0
-        self.head = np.full(8, -1, np.int64)
-        self.score = np.full(16, np.nan)
-        for name in self._INT:
-            setattr(self, name, np.full(16, NEVER if name in ("issued", "told", "lost") else -1, np.int64))
-
-    @property
-    def lines(self) -> int:
-        return len(self.facts)
-
-    @property
-    def n(self) -> int:
-        return len(self.tasks)
-
-    def append(self, line: Line) -> None:
-        first = line[0]
-        if isinstance(first, Task):
-            for task in line:
-                self._issue(task)
-        elif isinstance(first, Result):
-            for result in line:
-                self._tell(result)
-        else:
-            if not (0 <= first.task < self.n and self.results[first.task] is not None):
-                raise ValueError(f"lost({first.task}): no result of task {first.task} was told")
-            self.lost[first.task] = min(self.lost[first.task], self.lines)
-        self.facts.append(line)
-        self.size_at.append(self.n)
-
-    def _issue(self, task: Task) -> None:
-        id, seat = task.id, task.member
-        if id != self.n or seat < 0:
-            raise ValueError(f"task {id} of member {seat}: expected the next id, {self.n}, and a seat from 0")
-        for role in (task.parent, task.teacher):
-            if role is not None and not (0 <= role < id and self.results[role] is not None):
-                raise ValueError(f"task {id}: its parent or teacher {role} was not told")
-        if id == len(self.score):
-            self._grow()
-        if seat >= len(self.head):
-            self.head = np.concatenate([self.head, np.full(max(seat + 1, len(self.head)), -1, np.int64)])
-        self.width = max(self.width, seat + 1)
-        before = int(self.head[seat])
-        if before >= 0 and self.results[before] is None:
-            raise ValueError(f"task {id}: member {seat} is still busy with task {before}")
-        self.member[id], self.prev[id], self.issued[id], self.steps[id] = seat, before, self.lines, task.steps
-        self.parent[id] = -1 if task.parent is None else task.parent
-        self.teacher[id] = -1 if task.teacher is None else task.teacher
-        self.head[seat] = id
-        self.tasks.append(task)
-        self.results.append(None)
-
-    def _tell(self, result: Result) -> None:
-        id = result.task
-        if not 0 <= id < self.n or self.results[id] is not None:
-            raise ValueError(f"result of task {id}: not pending")
-        self.results[id] = result
-        self.told[id], self.step[id] = self.lines, result.step
-        task, before = self.tasks[id], int(self.prev[id])
-        source = task.parent if task.parent is not None else task.teacher
-        trained = result.step - (0 if source is None else int(self.step[source]))
-        self.spent[id] = (0 if before < 0 else int(self.spent[before])) + max(trained, 0)
-        self.score[id] = result.score if result.healthy else np.nan
-
-    def _grow(self) -> None:
-        self.score = np.concatenate([self.score, np.full(len(self.score), np.nan)])
-        for name in self._INT:
-            old = getattr(self, name)
-            fill = NEVER if name in ("issued", "told", "lost") else -1
-            setattr(self, name, np.concatenate([old, np.full(len(old), fill, np.int64)]))
-
-    def encoded(self, space: Any, n: int) -> np.ndarray:
-        filled, units = self.units.get(space, (0, np.empty((16, len(space)))))
-        if filled < n:
-            if n > len(units):
-                units = np.concatenate([units, np.empty((max(n - len(units), len(units)), len(space)))])
-            for id in range(filled, n):
-                units[id] = space.encode(self.tasks[id].hparams)
-            self.units[space] = (n, units)
-        out = units[:n]
-        out.flags.writeable = False
-        return out
 
 
 def rank(scores: np.ndarray, generator: np.random.Generator) -> np.ndarray:
