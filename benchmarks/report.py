@@ -25,7 +25,7 @@ from benchmarks.common import figure, installed, main
 from poptrain.core import History, Result, Task
 from poptrain.core.fingerprint import describe
 from poptrain.core.rng import rng
-from poptrain.log import Log
+from poptrain.log.writer import Log
 from poptrain.sinks.digest import Digest
 from poptrain.views.digest import NAME
 

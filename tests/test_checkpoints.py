@@ -21,7 +21,7 @@ from poptrain import checkpoints, trees
 from poptrain.checkpoints import Ref, Store
 from poptrain.core import Result, Task
 from poptrain.core.errors import CheckpointDamaged, PoptrainError, Suspended, UsageError
-from poptrain.log import Log, exists
+from poptrain.log.writer import Log, exists
 from poptrain.memory_store import MemoryStore
 from poptrain.url_store import UrlStore
 
@@ -34,7 +34,7 @@ def no_waiting_for_the_disk(monkeypatch):
     """What an fsync does cannot be seen from here; that it is asked for, a `FaultyFS` sees."""
     monkeypatch.setattr(os, "fsync", lambda fd: None)
     monkeypatch.setattr(os, "fdatasync", lambda fd: None, raising=False)
-    monkeypatch.setattr("poptrain.log._RESERVE", 100)
+    monkeypatch.setattr("poptrain.log.writer._RESERVE", 100)
 
 
 @pytest.fixture(params=["disk", "memory", "file://", "memory://"])

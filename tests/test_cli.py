@@ -17,14 +17,15 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import poptrain as pt
-from poptrain import fs, views
+from poptrain import views
 from poptrain.checkpoints import Store
 from poptrain.cli import app, main
 from poptrain.cli.live import Live
 from poptrain.cli.show import overview
 from poptrain.core.errors import Suspended
-from poptrain.log import Log, MemoryLog
-from poptrain.record import exists, read
+from poptrain.log import disk
+from poptrain.log.reader import exists, read
+from poptrain.log.writer import Log, MemoryLog
 from poptrain.views import short
 
 SRC = str(Path(pt.__file__).parents[1])
@@ -591,7 +592,7 @@ def test_a_wrong_experiment_file_is_one_sentence_with_its_place(here, case):
 
 def test_a_lock_is_seen_without_being_taken(tmp_path):
     path = tmp_path / "lock"
-    fd = fs.default.lock(path)
-    assert fs.default.locked(path)
-    fs.default.close(fd)
-    assert not fs.default.locked(path)
+    fd = disk.default.lock(path)
+    assert disk.default.locked(path)
+    disk.default.close(fd)
+    assert not disk.default.locked(path)

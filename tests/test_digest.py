@@ -11,8 +11,8 @@ from poptrain import views
 from poptrain.core import Lost, Result
 from poptrain.core.errors import LogDamaged
 from poptrain.core.fingerprint import describe
-from poptrain.log import Log
-from poptrain.record import read
+from poptrain.log.reader import read
+from poptrain.log.writer import Log
 from poptrain.sinks.digest import Digest
 from poptrain.testing import play
 from poptrain.testing.simulate import broken, noisy

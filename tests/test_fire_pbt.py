@@ -8,7 +8,7 @@ import pytest
 import poptrain as pt
 from poptrain.algorithms.fire_pbt import evaluators_of
 from poptrain.core import History, Lost, Result, Task
-from poptrain.log import Log
+from poptrain.log.writer import Log
 from poptrain.testing import simulate
 from poptrain.testing.simulate import play, replay
 

@@ -7,7 +7,7 @@ import pytest
 
 import poptrain as pt
 from poptrain._jax import jax, jnp
-from poptrain.log import Log
+from poptrain.log.writer import Log
 
 CURVATURE = np.array([1.0, 0.3, 0.1, 0.03], "float32")
 SPACE = pt.Space(lr=pt.LogUniform(1e-4, 1.0, init=(1e-2, 1.0)))

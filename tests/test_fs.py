@@ -11,7 +11,7 @@ import pytest
 
 from poptrain.core import clock
 from poptrain.core.errors import PoptrainError, Suspended, UsageError
-from poptrain.fs import FS, default, inside, safe_name
+from poptrain.log.disk import FS, default, inside, safe_name
 
 
 class Crash(BaseException):

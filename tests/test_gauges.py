@@ -8,7 +8,7 @@ from test_views import failure, record_of, result, task
 
 import poptrain as pt
 from poptrain import views
-from poptrain.log import MemoryLog
+from poptrain.log.writer import MemoryLog
 from poptrain.testing import play
 from poptrain.testing.simulate import broken, noisy
 from poptrain.views.gauges import _centred_ranks

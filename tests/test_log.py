@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_fs import Crash, FaultyFS
 
-from poptrain.codec import decode_facts, decode_line, encode_facts, encode_line
 from poptrain.core import Lost, Result, Task, clock
 from poptrain.core.errors import LogDamaged, RunBusy, Suspended, UsageError
-from poptrain.fs import FS, default
-from poptrain.log import Log, MemoryLog, exists, read
-from poptrain.record import LINE, segment_name
+from poptrain.log.codec import decode_facts, decode_line, encode_facts, encode_line
+from poptrain.log.disk import FS, default
+from poptrain.log.reader import LINE, segment_name
+from poptrain.log.writer import Log, MemoryLog, exists, read
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def no_waiting_for_the_disk(monkeypatch):
     """What an fsync does cannot be seen from here; that it is asked for, a `FaultyFS` sees."""
     monkeypatch.setattr(os, "fsync", lambda fd: None)
     monkeypatch.setattr(os, "fdatasync", lambda fd: None, raising=False)
-    monkeypatch.setattr("poptrain.log._RESERVE", 100)
+    monkeypatch.setattr("poptrain.log.writer._RESERVE", 100)
 
 
 RUN = {"seed": 7, "mode": "max", "budget": 20}
@@ -389,7 +389,7 @@ def test_a_creation_cut_short_may_be_repeated(tmp_path):
 
 HOLD = """
 import sys, time
-from poptrain.log import Log
+from poptrain.log.writer import Log
 log = Log.create(sys.argv[1], {"seed": 0})
 print("held", flush=True)
 time.sleep(60)

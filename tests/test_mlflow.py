@@ -17,7 +17,7 @@ import pytest
 
 import poptrain as pt
 from poptrain.checkpoints import Store
-from poptrain.record import read
+from poptrain.log.reader import read
 from poptrain.sinks.mlflow_runs import key
 from poptrain.sinks.points import Points
 from poptrain.testing import quadratic

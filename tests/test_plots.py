@@ -12,8 +12,8 @@ pytest.importorskip("matplotlib")
 
 import poptrain as pt
 from poptrain import plots, views
+from poptrain.log.reader import Record
 from poptrain.plots import style
-from poptrain.record import Record
 
 SPACE = pt.Space(
     {"$lr_\\frac": pt.LogUniform(1e-4, 1e-1)}, momentum=pt.Uniform(0.8, 0.99), gamma=pt.Complement(0.9, 0.9999),

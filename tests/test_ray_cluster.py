@@ -15,8 +15,8 @@ import pytest
 import poptrain as pt
 from poptrain.checkpoints import Store
 from poptrain.core.errors import CheckpointDamaged, MissingExtra
-from poptrain.fs import default
-from poptrain.record import read
+from poptrain.log.disk import default
+from poptrain.log.reader import read
 from poptrain.testing import quadratic
 from poptrain.testing.executors import Bench, ExecutorContract, comparable, task
 

@@ -13,8 +13,8 @@ from experiment_file import FILE
 
 import poptrain as pt
 from poptrain.core import Result, Task, clock
-from poptrain.log import Log
-from poptrain.record import read
+from poptrain.log.reader import read
+from poptrain.log.writer import Log
 from poptrain.testing import Faulty, Quadratic, quadratic
 
 SPACE = pt.Space(lr=pt.LogUniform(1e-4, 1e-1))

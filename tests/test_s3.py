@@ -11,7 +11,7 @@ import test_executors as others
 
 import poptrain as pt
 from poptrain.core.errors import Suspended, UsageError
-from poptrain.record import exists, read
+from poptrain.log.reader import exists, read
 from poptrain.testing import Quadratic, quadratic
 
 pytestmark = pytest.mark.heavy

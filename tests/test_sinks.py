@@ -10,7 +10,7 @@ import pytest
 
 import poptrain as pt
 from poptrain.core.errors import Suspended
-from poptrain.record import read
+from poptrain.log.reader import read
 from poptrain.sinks.points import Points
 from poptrain.testing import Faulty, quadratic
 
@@ -170,7 +170,7 @@ def test_points_are_a_function_of_the_log_however_it_is_read(tmp_path):
 def test_a_members_axis_grows_where_its_lineage_goes_back():
     """Member 1 copies member 0, which has trained less: the seat goes on at 20, the lineage goes back to 10."""
     from poptrain.core import Result, Task
-    from poptrain.log import MemoryLog
+    from poptrain.log.writer import MemoryLog
 
     log = MemoryLog({})
     hparams = {"lr": 0.1}

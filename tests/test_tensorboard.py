@@ -8,7 +8,7 @@ from collections import defaultdict
 import pytest
 
 import poptrain as pt
-from poptrain.record import read
+from poptrain.log.reader import read
 from poptrain.sinks.points import Points
 from poptrain.testing import quadratic
 
@@ -130,7 +130,7 @@ def test_after_a_crash_nothing_is_there_twice(tmp_path, monkeypatch):
         def close(self):
             pass  # the process is gone
 
-    from poptrain.log import Log
+    from poptrain.log.writer import Log
 
     append, count = Log.append, 0
 

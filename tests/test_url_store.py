@@ -20,8 +20,8 @@ import poptrain as pt
 from poptrain.checkpoints import Ref
 from poptrain.core import Result, Task
 from poptrain.core.errors import CheckpointDamaged, MissingExtra, Suspended, UsageError
-from poptrain.log import Log
-from poptrain.record import read
+from poptrain.log.reader import read
+from poptrain.log.writer import Log
 from poptrain.report.tables import details
 from poptrain.testing import Quadratic, quadratic
 from poptrain.url_fs import checked

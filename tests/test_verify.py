@@ -12,8 +12,8 @@ from experiment_file import FILE
 
 import poptrain as pt
 from poptrain.cli import main
-from poptrain.codec import encode_line
 from poptrain.experiment import file_record, load
+from poptrain.log.codec import encode_line
 from poptrain.run import execute, resume
 from poptrain.testing import Faulty, Quadratic, quadratic
 

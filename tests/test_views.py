@@ -14,8 +14,8 @@ import poptrain as pt
 from poptrain import views
 from poptrain.core import Lost, Result, Task, clock
 from poptrain.core.fingerprint import describe
-from poptrain.log import Log, MemoryLog
-from poptrain.record import read
+from poptrain.log.reader import read
+from poptrain.log.writer import Log, MemoryLog
 from poptrain.testing import play
 from poptrain.testing.simulate import broken, noisy
 from poptrain.views.facts import Facts

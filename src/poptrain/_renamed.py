@@ -55,9 +55,7 @@ class Renamed(ModuleType):
 class Finder(MetaPathFinder, Loader):
     """Finds the modules of `MOVED`."""
 
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+    def find_spec(self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
         package, _, inner = fullname.partition(".")
         return ModuleSpec(fullname, self, is_package=inner == "parts") if package == "poptrain" and inner in MOVED else None
 

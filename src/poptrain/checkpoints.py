@@ -28,7 +28,7 @@ from safetensors.numpy import load, save
 from poptrain import trees
 from poptrain.core import Carry
 from poptrain.core.errors import CheckpointDamaged, PoptrainError, Suspended, UsageError
-from poptrain.fs import FS, default, safe_name
+from poptrain.log.disk import FS, default, safe_name
 
 FORMAT = 1
 MANIFEST, ARRAYS, USER = "MANIFEST.json", "arrays.safetensors", "user"

@@ -11,7 +11,7 @@ from poptrain import trees
 from poptrain.checkpoints import Ref, Store, stem
 from poptrain.core import Carry
 from poptrain.core.errors import CheckpointDamaged, PoptrainError
-from poptrain.fs import default, safe_name
+from poptrain.log.disk import default, safe_name
 
 
 class MemoryStore:

@@ -12,8 +12,8 @@ from poptrain import stores
 from poptrain.core.errors import UsageError
 from poptrain.core.fingerprint import describe, differences, source_name
 from poptrain.experiment import Experiment
-from poptrain.log import Log, MemoryLog
-from poptrain.record import Record, exists
+from poptrain.log.reader import Record, exists
+from poptrain.log.writer import Log, MemoryLog
 from poptrain.trainable import as_trainable, name_of, origin
 
 

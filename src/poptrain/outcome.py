@@ -10,7 +10,7 @@ from poptrain import stores
 from poptrain.core import Carry, History, Task
 from poptrain.core.errors import UsageError
 from poptrain.executors.forms import form_of
-from poptrain.record import read
+from poptrain.log.reader import read
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from poptrain.core import History, Line, Lost, Result, Task
 from poptrain.core.rng import task_seed
-from poptrain.record import Record, segment_name
+from poptrain.log.reader import Record, segment_name
 from poptrain.space import Space
 
 SEATS = 1 << 20  # more members than any run has

@@ -13,9 +13,9 @@ from poptrain.core import History, Lost, Result, clock, collector
 from poptrain.core.errors import RunFailed, Suspended, UsageError
 from poptrain.executors.context import Context
 from poptrain.experiment import Experiment, file_record, script_of
+from poptrain.log.reader import Record, exists, read
 from poptrain.opening import check_same, open_log
 from poptrain.outcome import Run
-from poptrain.record import Record, exists, read
 from poptrain.signals import Interrupted, Signals
 from poptrain.sinks import Guarded
 from poptrain.sinks.digest import Digest

@@ -10,8 +10,8 @@ from typing import Any
 
 from poptrain.checkpoints import Store
 from poptrain.core.errors import Suspended, UsageError
+from poptrain.log.reader import Record
 from poptrain.memory_store import MemoryStore
-from poptrain.record import Record
 from poptrain.url_fs import checked
 from poptrain.url_store import UrlStore
 

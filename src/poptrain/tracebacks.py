@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from poptrain import fs
+from poptrain.log import disk
 
 LIMIT = 200_000  # characters of one traceback that are kept
 
@@ -20,7 +20,7 @@ def _keep(directory: str | None, name: str, text: str) -> None:
     if directory is None:
         return
     folder = Path(directory) / "errors"
-    fs.default.make_dir(folder)
-    path = folder / fs.safe_name(name)
-    if not fs.default.exists(path):  # a second attempt at the same task fails the same way: the first one is kept
-        fs.default.write_new(path, text[-LIMIT:].encode())
+    disk.default.make_dir(folder)
+    path = folder / disk.safe_name(name)
+    if not disk.default.exists(path):  # a second attempt at the same task fails the same way: the first one is kept
+        disk.default.write_new(path, text[-LIMIT:].encode())

@@ -16,8 +16,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from poptrain.core.errors import MissingExtra, PoptrainError, Suspended, UsageError, did_you_mean
-from poptrain.fs import default as disk
-from poptrain.fs import safe_name
+from poptrain.log.disk import default as disk
+from poptrain.log.disk import safe_name
 
 # Storage without directories, and the package that speaks to it. Making a directory there could make a bucket.
 BUCKETS = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "abfss": "adlfs"}

@@ -20,7 +20,7 @@ from typing import Any
 
 from poptrain.checkpoints import MANIFEST, USER, Ref, Store
 from poptrain.core.errors import CheckpointDamaged, Suspended, UsageError
-from poptrain.fs import default as disk
+from poptrain.log.disk import default as disk
 from poptrain.url_fs import UrlFS
 
 OWNER = PurePosixPath("run.json")

@@ -19,9 +19,9 @@ from poptrain.core import Result
 from poptrain.core.errors import LogDamaged, UsageError
 from poptrain.core.fingerprint import differences, source_name
 from poptrain.experiment import Experiment
+from poptrain.log.reader import segment_name
 from poptrain.opening import fingerprint
 from poptrain.recompute import Finding, Trace, Walk, walk
-from poptrain.record import segment_name
 from poptrain.replay import rebuilt
 from poptrain.space.described import described
 from poptrain.trainable import as_trainable, origin

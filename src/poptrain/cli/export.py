@@ -12,8 +12,8 @@ from poptrain import sinks, stores
 from poptrain.cli.show import Directory, Json, emit, record_of, say
 from poptrain.cli.video import write_video
 from poptrain.core.errors import PoptrainError, UsageError, did_you_mean
+from poptrain.log.reader import Record
 from poptrain.outcome import Run
-from poptrain.record import Record
 from poptrain.sinks.best import table as table_text
 from poptrain.sinks.best import write_best
 

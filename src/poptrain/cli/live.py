@@ -15,7 +15,7 @@ from rich.live import Live as Screen
 
 from poptrain.cli import show
 from poptrain.core import clock
-from poptrain.record import Record
+from poptrain.log.reader import Record
 from poptrain.views import Status, clean, short, span
 from poptrain.views.facts import Facts
 from poptrain.views.status import status_of

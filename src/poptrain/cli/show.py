@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from poptrain.core.errors import UsageError
-from poptrain.record import Record, exists, read
+from poptrain.log.reader import Record, exists, read
 from poptrain.verdict import Verdict
 from poptrain.views import Exploit, Member, Status, Suggestion, clean, dumps, short, span
 

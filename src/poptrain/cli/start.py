@@ -19,8 +19,8 @@ from poptrain.cli.live import Live
 from poptrain.cli.show import emit, say, settings
 from poptrain.core.errors import UsageError
 from poptrain.experiment import Experiment
+from poptrain.log.reader import exists, read
 from poptrain.outcome import Run
-from poptrain.record import exists, read
 from poptrain.run import execute
 from poptrain.views import clean, short, span, status
 

@@ -14,7 +14,7 @@ from poptrain.cli import start
 from poptrain.cli.show import Directory, Json, emit, say, verdicts
 from poptrain.core.errors import LogDamaged, UsageError
 from poptrain.experiment import Experiment
-from poptrain.record import Record, exists, read
+from poptrain.log.reader import Record, exists, read
 from poptrain.replay import rebuilt
 from poptrain.verify import Verification
 

@@ -11,7 +11,7 @@ from typing import Any
 from poptrain import stores
 from poptrain.checkpoints import Store
 from poptrain.core import History
-from poptrain.record import Record
+from poptrain.log.reader import Record
 from poptrain.views import dumps, schedule
 from poptrain.views.text import cell
 

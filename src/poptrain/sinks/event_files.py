@@ -21,7 +21,7 @@ from typing import Any
 
 from poptrain.core import History, clock
 from poptrain.core.errors import MissingExtra, UsageError
-from poptrain.record import Record
+from poptrain.log.reader import Record
 from poptrain.sinks.points import Points, identity, snapshot
 
 SUFFIX = ".poptrain-"

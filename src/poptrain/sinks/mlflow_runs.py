@@ -24,7 +24,7 @@ from typing import Any
 
 from poptrain.core import History
 from poptrain.core.errors import MissingExtra, UsageError
-from poptrain.record import Record
+from poptrain.log.reader import Record
 from poptrain.sinks import EXPERIMENT
 from poptrain.sinks.best import write_best
 from poptrain.sinks.guarded import PATIENCE

@@ -19,9 +19,9 @@ from poptrain.core.errors import MetricError
 from poptrain.core.rng import chunk_seed, task_seed
 from poptrain.executors import Inline
 from poptrain.executors.context import Context
+from poptrain.log.reader import Record
 from poptrain.memory_store import MemoryStore
 from poptrain.parts.exploit import truncation
-from poptrain.record import Record
 from poptrain.run import run
 from poptrain.space import LogUniform, Space
 from poptrain.testing.trainables import Faulty, quadratic

@@ -16,7 +16,7 @@ import numpy as np
 
 from poptrain import statistics
 from poptrain.core.errors import UsageError
-from poptrain.record import Record
+from poptrain.log.reader import Record
 from poptrain.views.facts import Facts
 from poptrain.views.text import clean, short
 

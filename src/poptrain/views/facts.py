@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from poptrain.core import Line, Result, Task
 from poptrain.core.errors import UsageError
-from poptrain.record import Record
+from poptrain.log.reader import Record
 
 RECENT = 30.0  # seconds over which the recent speed is taken, longer while a seat has reported fewer than twice
 

@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from poptrain.core import Result, Task
-from poptrain.record import Record
+from poptrain.log.reader import Record
 from poptrain.statistics import sign_test
 from poptrain.views.facts import Facts
 from poptrain.views.text import short

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from poptrain.core import Hparams
-from poptrain.record import Record
+from poptrain.log.reader import Record
 from poptrain.views.exploits import Exploit, exploits_of
 from poptrain.views.facts import Facts
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from poptrain.core import Hparams
 from poptrain.core.errors import UsageError
-from poptrain.record import Record
+from poptrain.log.reader import Record
 from poptrain.views.facts import Facts
 from poptrain.views.strict import as_json, dumps
 from poptrain.views.text import cell

@@ -8,7 +8,7 @@ from math import ceil
 from typing import Any
 
 from poptrain.core import Hparams, clock
-from poptrain.record import Record
+from poptrain.log.reader import Record
 from poptrain.views.exploits import Exploit, exploits_of
 from poptrain.views.facts import Facts, Seat
 from poptrain.views.gauges import Gauges, gauges_of

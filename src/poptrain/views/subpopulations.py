@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from poptrain.core.errors import UsageError
-from poptrain.record import Record
+from poptrain.log.reader import Record
 from poptrain.views.facts import Facts
 from poptrain.views.schedule import Schedule, schedule_of
 

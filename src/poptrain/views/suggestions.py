@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from poptrain.core import Hparams, Task
-from poptrain.record import Record
+from poptrain.log.reader import Record
 from poptrain.views.facts import Facts, suggested
 
 _NAMED = frozenset({"from", "own", "donor", "gain", "gain_sd", "beta", "rows", "fallback"})

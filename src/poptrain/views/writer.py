@@ -7,7 +7,7 @@ import os
 import platform
 from dataclasses import dataclass
 
-from poptrain.record import Record
+from poptrain.log.reader import Record
 
 
 @dataclass(frozen=True)

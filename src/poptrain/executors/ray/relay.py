@@ -16,7 +16,7 @@ from poptrain import trees
 from poptrain.checkpoints import Store
 from poptrain.core import Carry
 from poptrain.core.errors import CheckpointDamaged
-from poptrain.fs import default as disk
+from poptrain.log.disk import default as disk
 from poptrain.memory_store import MemoryStore
 
 SENT = "sent"  # the hash in a reference, until the driver has stored the parcel and knows the real one

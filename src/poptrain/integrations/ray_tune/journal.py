@@ -16,8 +16,8 @@ from ray.tune.experiment import Trial
 from poptrain.core import History, Result
 from poptrain.core.errors import UsageError
 from poptrain.core.fingerprint import describe
-from poptrain.log import Log, MemoryLog
-from poptrain.record import exists, read
+from poptrain.log.reader import exists, read
+from poptrain.log.writer import Log, MemoryLog
 from poptrain.sinks import Guarded
 from poptrain.stop import steps
 

@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from poptrain.codec import Entry, decode_line, encode_facts, encode_line
 from poptrain.core import Line, Lost, Result, Task, clock
 from poptrain.core.errors import RunBusy, Suspended, UsageError
-from poptrain.fs import FS, default
-from poptrain.record import LINE, SEGMENT, Record, as_line, exists, read
+from poptrain.log.codec import Entry, decode_line, encode_facts, encode_line
+from poptrain.log.disk import FS, default
+from poptrain.log.reader import LINE, SEGMENT, Record, as_line, exists, read
 
 __all__ = ["Log", "MemoryLog", "Record", "exists", "read"]
 

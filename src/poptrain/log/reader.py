@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from poptrain.codec import Entry, decode_facts, decode_line
 from poptrain.core import History, Line, Result, Task, clock
 from poptrain.core.errors import LogDamaged, UsageError
-from poptrain.fs import FS, default
+from poptrain.log.codec import Entry, decode_facts, decode_line
+from poptrain.log.disk import FS, default
 
 SEGMENT = 64 << 20  # bytes after which a new file is begun
 LINE = 16 << 20  # the longest line
