@@ -17,13 +17,14 @@ from hypothesis.extra import numpy as hnp
 from test_fs import BAD_NAMES, Crash, FaultyFS
 
 import poptrain
-from poptrain import checkpoints, trees
-from poptrain.checkpoints import Ref, Store
+from poptrain.checkpoints import carry as carries
+from poptrain.checkpoints import store
+from poptrain.checkpoints.memory import MemoryStore
+from poptrain.checkpoints.store import Ref, Store
+from poptrain.checkpoints.url import UrlStore
 from poptrain.core import Result, Task
 from poptrain.core.errors import CheckpointDamaged, PoptrainError, Suspended, UsageError
 from poptrain.log.writer import Log, exists
-from poptrain.memory_store import MemoryStore
-from poptrain.url_store import UrlStore
 
 CARRY = {"w": np.arange(6.0).reshape(2, 3), "n": (1, [2.5, None])}
 ABOUT = {"task": 12, "member": 3, "step": 40}
@@ -86,7 +87,7 @@ carries = st.recursive(
 def test_a_carry_comes_back_exactly(tmp_path_factory, carry):
     store = Store(tmp_path_factory.mktemp("run"), durable=False)
     assert same(store.read(store.commit("a", carry, **ABOUT)), carry)
-    assert same(trees.copy(carry), carry)
+    assert same(carries.copy(carry), carry)
 
 
 def test_numpy_extension_types_and_jax_arrays_come_back_as_numpy(store):
@@ -129,7 +130,7 @@ def test_what_cannot_be_stored_exactly_is_refused_by_path(store, carry, message)
 def test_copies_and_stored_carries_share_nothing(store):
     carry = {"w": np.zeros(2), "l": [1]}
     ref = store.commit("a", carry, **ABOUT)
-    for tree in (carry, trees.copy(carry), store.read(ref)):
+    for tree in (carry, carries.copy(carry), store.read(ref)):
         tree["w"][:] = 9
         tree["l"].append(9)
     assert same(store.read(ref), {"w": np.zeros(2), "l": [1]})
@@ -142,10 +143,10 @@ def test_lanes_are_members_of_a_population(store):
     for lane, ref in enumerate(refs):
         one = store.read(ref)
         assert same(one, {"w": population["w"][lane], "t": np.array(population["t"][lane]), "s": "all"})
-        assert same(trees.lane(trees.stacked(one), 0), one) and one["w"].base is None
+        assert same(carries.lane(carries.stacked(one), 0), one) and one["w"].base is None
     assert same(store.read_population(refs[1]), population)
     with pytest.raises(ValueError, match=r"carry\['t'\].*no member 3"):
-        trees.lane({"t": population["t"]}, 3)
+        carries.lane({"t": population["t"]}, 3)
 
 
 # -- committing and reading ------------------------------------------------------------------------------------------
@@ -257,7 +258,7 @@ def test_a_manifest_cannot_lead_outside(tmp_path):
     os.makedirs(store.root / "a")
     text = '{"format":1,"name":"a","files":{"../../../secret":{"size":6,"sha256":"x"}}}'
     (store.root / "a" / "MANIFEST.json").write_text(text)
-    ref = f"a:{checkpoints.sha256(text.encode()).hexdigest()[:16]}"
+    ref = f"a:{store.sha256(text.encode()).hexdigest()[:16]}"
     with pytest.raises(CheckpointDamaged, match="is missing"):
         store.path(ref)
 

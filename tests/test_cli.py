@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 import poptrain as pt
 from poptrain import views
-from poptrain.checkpoints import Store
+from poptrain.checkpoints.store import Store
 from poptrain.cli import app, main
 from poptrain.cli.live import Live
 from poptrain.cli.show import overview

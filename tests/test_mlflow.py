@@ -16,7 +16,7 @@ from urllib.request import urlopen
 import pytest
 
 import poptrain as pt
-from poptrain.checkpoints import Store
+from poptrain.checkpoints.store import Store
 from poptrain.log.reader import read
 from poptrain.sinks.mlflow_runs import key
 from poptrain.sinks.points import Points

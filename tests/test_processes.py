@@ -15,10 +15,10 @@ import process_toys as toys
 import pytest
 
 import poptrain as pt
-from poptrain.checkpoints import Store
+from poptrain.checkpoints.memory import MemoryStore
+from poptrain.checkpoints.store import Store
 from poptrain.executors import output, pool, processes
 from poptrain.executors.importable import check_main
-from poptrain.memory_store import MemoryStore
 from poptrain.signals import Interrupted
 from poptrain.testing import Faulty, quadratic
 from poptrain.testing.executors import Bench, ExecutorContract, comparable, task

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 import poptrain as pt
-from poptrain.checkpoints import Store
+from poptrain.checkpoints.store import Store
 from poptrain.core.errors import CheckpointDamaged, MissingExtra
 from poptrain.log.disk import default
 from poptrain.log.reader import read
@@ -114,8 +114,8 @@ def test_a_node_that_does_not_see_the_run_directory_says_so(monkeypatch, cluster
 
 
 def test_a_node_that_cannot_read_the_url_of_the_checkpoints_says_so(monkeypatch, cluster, tmp_path):
+    from poptrain.checkpoints.url_files import UrlFS
     from poptrain.executors.ray import actor
-    from poptrain.url_fs import UrlFS
 
     monkeypatch.setattr(actor, "LAG", 0.0)
     (tmp_path / "probe").mkdir()  # a file that cannot be read

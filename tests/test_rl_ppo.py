@@ -11,8 +11,8 @@ import pytest
 pytest.importorskip("jax")
 pytest.importorskip("gymnasium")
 
-from poptrain import trees
 from poptrain._jax import jax
+from poptrain.checkpoints import carry as carries
 from poptrain.core.errors import UsageError
 from poptrain.rl import PPO
 from poptrain.rl.agents import ppo
@@ -47,7 +47,7 @@ def test_training_is_a_pure_function_and_lanes_do_not_matter(env):
     agent, seeds = PPO(env=env, **SMALL), np.asarray([11, 12, 13])
     hparams = {"lr": np.asarray([1e-3, 1e-4, 1e-2]), "train_batch_size": np.asarray([100, 300, 1000])}
     start, _ = agent.train(agent.init(hparams, seeds), hparams, 200, seeds)
-    before = trees.copy(start)
+    before = carries.copy(start)
     once, metrics = agent.train(start, hparams, 203, seeds + 10)
     again, _ = agent.train(start, hparams, 203, seeds + 10)
     assert same(start, before), "the carry that went in is untouched"
@@ -63,8 +63,8 @@ def test_training_is_a_pure_function_and_lanes_do_not_matter(env):
 def test_a_stored_carry_continues_exactly(env):
     agent, seeds = PPO(env=env, **SMALL), np.asarray([1, 2])
     carry, _ = agent.train(agent.init({}, seeds), {}, 300, seeds)
-    structure, arrays = trees.flatten(trees.lane(carry, 1))
-    restored = trees.stacked(trees.unflatten(structure, arrays))
+    structure, arrays = carries.flatten(carries.lane(carry, 1))
+    restored = carries.stacked(carries.unflatten(structure, arrays))
     lanes = agent.gather([(carry, 0), (restored, 0)])
     assert same(agent.train(carry, {}, 300, seeds)[0], agent.train(lanes, {}, 300, seeds)[0])
 

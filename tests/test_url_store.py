@@ -17,15 +17,15 @@ from test_checkpoints import ABOUT, CARRY, keeps_what_is_wanted, same, staged
 from test_fs import Crash
 
 import poptrain as pt
-from poptrain.checkpoints import Ref
+from poptrain.checkpoints.store import Ref
+from poptrain.checkpoints.url import UrlStore
+from poptrain.checkpoints.url_files import checked
 from poptrain.core import Result, Task
 from poptrain.core.errors import CheckpointDamaged, MissingExtra, Suspended, UsageError
 from poptrain.log.reader import read
 from poptrain.log.writer import Log
 from poptrain.report.tables import details
 from poptrain.testing import Quadratic, quadratic
-from poptrain.url_fs import checked
-from poptrain.url_store import UrlStore
 
 fsspec = pytest.importorskip("fsspec")
 from fsspec.implementations.memory import MemoryFileSystem  # noqa: E402
@@ -93,7 +93,7 @@ def test_a_manifest_or_a_name_in_the_bucket_cannot_lead_outside(tmp_path):
     text = b'{"format":1,"name":"a","files":{"user/../../../x":{"size":1,"sha256":"x"}}}'
     files.pipe_file(f"{base}/checkpoints/a/MANIFEST.json", text)
     files.store[f"{base}/checkpoints/a/user/../../../x"] = files.store[f"{base}/checkpoints/a/MANIFEST.json"]
-    from poptrain.checkpoints import sha256
+    from poptrain.checkpoints.store import sha256
 
     with pytest.raises(CheckpointDamaged, match="is missing"):
         store.path(f"a:{sha256(text).hexdigest()[:16]}")

@@ -14,9 +14,9 @@ from types import ModuleType
 from typing import Any
 
 from poptrain import stop as stops
+from poptrain.checkpoints.url_files import checked
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.trainable import as_trainable
-from poptrain.url_fs import checked
 
 
 @dataclass(frozen=True)

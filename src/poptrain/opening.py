@@ -8,7 +8,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from poptrain import stores
+from poptrain.checkpoints import places
 from poptrain.core.errors import UsageError
 from poptrain.core.fingerprint import describe, differences, source_name
 from poptrain.experiment import Experiment
@@ -29,7 +29,7 @@ def open_log(experiment: Experiment, directory: str | Path | None, source: dict[
             raise UsageError(f"checkpoints={experiment.checkpoints!r}: give a directory too, for the log.")
         return MemoryLog(meta)
     if not exists(directory):
-        with stores.claimed(experiment.checkpoints) as place:
+        with places.claimed(experiment.checkpoints) as place:
             return Log.create(directory, {**meta, **place})
     log = Log.open(directory)
     then = log.record.run
@@ -55,7 +55,7 @@ def check_same(record: Record, experiment: Experiment, directory: str | Path) ->
                 else "Nothing was trained in it: delete it, use another directory, or restore these arguments."
             )
         )
-    stores.check_same(then, experiment.checkpoints, directory)
+    places.check_same(then, experiment.checkpoints, directory)
 
 
 def fingerprint(experiment: Experiment) -> dict[str, Any]:

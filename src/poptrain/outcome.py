@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from poptrain import stores
+from poptrain.checkpoints import places
 from poptrain.core import Carry, History, Task
 from poptrain.core.errors import UsageError
 from poptrain.executors.forms import form_of
@@ -115,4 +115,4 @@ def open_run(directory: str | Path, trainable: Any = None) -> Run:
 
     record = read(directory)
     form = None if trainable is None else as_trainable(trainable)
-    return Run(record, record.history(), stores.of(record), form)
+    return Run(record, record.history(), places.of(record), form)

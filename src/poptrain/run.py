@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from poptrain import executors, stores, tracebacks
+from poptrain import executors, tracebacks
 from poptrain import stop as stops
+from poptrain.checkpoints import places
 from poptrain.core import History, Lost, Result, clock, collector
 from poptrain.core.errors import RunFailed, Suspended, UsageError
 from poptrain.executors.context import Context
@@ -107,7 +108,7 @@ def _finished(experiment: Experiment, directory: str | Path, record: Record) -> 
     history = record.history().with_budget(experiment.budget)
     if not stops.reached(experiment.stop, history, record.elapsed) and experiment.algorithm.ask(history):
         return None
-    return Run(record, history, stores.of(record), as_trainable(experiment.trainable))
+    return Run(record, history, places.of(record), as_trainable(experiment.trainable))
 
 
 class _Loop:
@@ -119,7 +120,7 @@ class _Loop:
         self.history: History = log.record.history().with_budget(experiment.budget)
         self.keep = frozenset(keep)
         self.began = clock.monotonic() - log.record.elapsed
-        self.store: Any = stores.of(log.record)
+        self.store: Any = places.of(log.record)
         if directory is not None:
             self.store.adopt(log.record.checkpoints())
         self.executor_config, self.directory = executor, directory

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from poptrain import stores
-from poptrain.checkpoints import Ref, Store
+from poptrain.checkpoints import places
+from poptrain.checkpoints.store import Ref, Store
 from poptrain.core import Result
 from poptrain.core.errors import LogDamaged, UsageError
 from poptrain.core.fingerprint import differences, source_name
@@ -145,7 +145,7 @@ class _Report:
             self.checks.append(Verdict("checkpoints", "unclear", f"they are {keeper}'s, which records no hashes"))
             return
         trace = self.trace
-        store = stores.of(trace)
+        store = places.of(trace)
         gone = self._gone()
         lost = {entry.data[0].task for entry in trace.entries if entry.type == "" and hasattr(entry.data[0], "task")
                 and not isinstance(entry.data[0], Result)}  # fmt: skip

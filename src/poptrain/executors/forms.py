@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from poptrain import trees
+from poptrain.checkpoints import carry as carries
 from poptrain.core import Hparams, Metrics, Task
 from poptrain.core.errors import MetricError, UsageError
 from poptrain.space import nested
@@ -109,10 +109,10 @@ class LaneForm:
         return state, {key: value[0] for key, value in metrics.items()}
 
     def save(self, store: Any, name: str, state: Any, task: Task, step: int) -> str:
-        return store.commit(name, trees.lane(state, 0), task=task.id, member=task.member, step=step)
+        return store.commit(name, carries.lane(state, 0), task=task.id, member=task.member, step=step)
 
     def load(self, store: Any, ref: str, hparams: Hparams, seed: int) -> Any:
-        return self.trainable.gather([(trees.stacked(store.read(ref)), 0)])
+        return self.trainable.gather([(carries.stacked(store.read(ref)), 0)])
 
     def opened(self, store: Any, ref: str, task: Task) -> Any:
         lane = store.read(ref)

@@ -12,7 +12,7 @@ from multiprocessing import connection
 from queue import SimpleQueue
 from typing import Any
 
-from poptrain.checkpoints import Store
+from poptrain.checkpoints.store import Store
 from poptrain.core import Result, Task, clock
 from poptrain.core.errors import PoptrainError
 from poptrain.executors.context import Context, Start

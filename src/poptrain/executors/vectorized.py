@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from poptrain import trees
+from poptrain.checkpoints import carry as carries
 from poptrain.core import Carry, Metrics, Result, Task, clock, collector
 from poptrain.core.errors import CheckpointDamaged, PoptrainError, UsageError
 from poptrain.core.rng import chunk_seed
@@ -142,7 +142,7 @@ class VectorizedExecutor:
 
     def _lane(self, task: Task) -> tuple[Carry, int]:
         if task.parent not in self._alive:
-            self._alive[task.parent] = (trees.stacked(self._context.store.read(self._context.ref(task))), 0)
+            self._alive[task.parent] = (carries.stacked(self._context.store.read(self._context.ref(task))), 0)
         return self._alive[task.parent]
 
     def _readable(self, task: Task) -> bool:

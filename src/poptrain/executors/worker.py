@@ -29,7 +29,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from poptrain import trees
+from poptrain.checkpoints import carry as carries
 from poptrain.core import Carry, Task, clock
 from poptrain.core.errors import PoptrainError, UsageError
 from poptrain.executors.context import Start
@@ -110,7 +110,7 @@ class Wire:
         self._connection = connection
 
     def commit(self, name: str, carry: Carry, **about: int) -> str:
-        return self._call("commit", name, trees.copy(carry), **about)
+        return self._call("commit", name, carries.copy(carry), **about)
 
     def stage(self, name: str) -> Path:
         return self._call("stage", name)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from poptrain import executors
-from poptrain.checkpoints import Store
+from poptrain.checkpoints.store import Store
 from poptrain.core import History, Hparams, Result, Task, clock
 from poptrain.executors.context import Context
 from poptrain.trainable import as_trainable

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import ray
 
-from poptrain.checkpoints import Store
+from poptrain.checkpoints.store import Store
 from poptrain.core import Result, Task, clock
 from poptrain.core.errors import PoptrainError, UsageError
 from poptrain.executors.context import Start

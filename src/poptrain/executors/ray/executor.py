@@ -17,7 +17,7 @@ from typing import Any
 
 import ray
 
-from poptrain.checkpoints import Store
+from poptrain.checkpoints.store import Store
 from poptrain.core import Result, Task, clock
 from poptrain.core.errors import CheckpointDamaged, PoptrainError, UsageError
 from poptrain.executors.context import Context

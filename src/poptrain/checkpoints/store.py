@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from poptrain import trees
+from poptrain.checkpoints import carry as carries
 from poptrain.core import Carry
 from poptrain.core.errors import CheckpointDamaged, PoptrainError, Suspended, UsageError
 from poptrain.log.disk import FS, default, safe_name
@@ -134,7 +134,7 @@ class Store:
 
     def _commit_carry(self, name: str, carry: Carry, about: dict[str, Any]) -> str:
         safe_name(name)
-        structure, arrays = trees.flatten(carry)
+        structure, arrays = carries.flatten(carry)
         data = save(arrays) if arrays else b""
         temporary = self._temporary(name)
         try:
@@ -193,7 +193,7 @@ class Store:
         """
         lane = Ref.parse(ref).lane
         carry = self.read_population(ref)
-        return carry if lane is None else trees.lane(carry, lane)
+        return carry if lane is None else carries.lane(carry, lane)
 
     def read_population(self, ref: str) -> Carry:
         """Returns the whole carry that a reference, of any lane, belongs to."""
@@ -201,7 +201,7 @@ class Store:
         if "carry" not in manifest:
             raise UsageError(f"checkpoint {ref} holds files of a trainable class, not a carry: use path().")
         try:
-            return trees.unflatten(manifest["carry"], load(files[ARRAYS]) if ARRAYS in files else {})
+            return carries.unflatten(manifest["carry"], load(files[ARRAYS]) if ARRAYS in files else {})
         except (SafetensorError, LookupError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise self._damaged(ref, manifest, ARRAYS, f"does not fit the manifest ({error})") from error
 

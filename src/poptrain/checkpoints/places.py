@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from poptrain.checkpoints import Store
+from poptrain.checkpoints.memory import MemoryStore
+from poptrain.checkpoints.store import Store
+from poptrain.checkpoints.url import UrlStore
+from poptrain.checkpoints.url_files import checked
 from poptrain.core.errors import Suspended, UsageError
 from poptrain.log.reader import Record
-from poptrain.memory_store import MemoryStore
-from poptrain.url_fs import checked
-from poptrain.url_store import UrlStore
 
 
 def of(record: Record) -> Store | MemoryStore:

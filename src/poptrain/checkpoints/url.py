@@ -18,10 +18,10 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from poptrain.checkpoints import MANIFEST, USER, Ref, Store
+from poptrain.checkpoints.store import MANIFEST, USER, Ref, Store
+from poptrain.checkpoints.url_files import UrlFS
 from poptrain.core.errors import CheckpointDamaged, Suspended, UsageError
 from poptrain.log.disk import default as disk
-from poptrain.url_fs import UrlFS
 
 OWNER = PurePosixPath("run.json")
 

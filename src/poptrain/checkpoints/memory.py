@@ -7,8 +7,8 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from poptrain import trees
-from poptrain.checkpoints import Ref, Store, stem
+from poptrain.checkpoints import carry as carries
+from poptrain.checkpoints.store import Ref, Store, stem
 from poptrain.core import Carry
 from poptrain.core.errors import CheckpointDamaged, PoptrainError
 from poptrain.log.disk import default, safe_name
@@ -27,7 +27,7 @@ class MemoryStore:
     def commit(self, name: str, carry: Carry, *, task: int, member: int, step: int) -> str:
         if safe_name(name) in self._carries:
             raise PoptrainError(f"checkpoint {name} exists already: a name is used once.")
-        self._carries[name] = trees.copy(carry)
+        self._carries[name] = carries.copy(carry)
         return f"{name}:memory"
 
     def commit_population(
@@ -50,10 +50,10 @@ class MemoryStore:
     def read(self, ref: str) -> Carry:
         lane = Ref.parse(ref).lane
         carry = self._carry(ref)
-        return trees.copy(carry) if lane is None else trees.lane(carry, lane)
+        return carries.copy(carry) if lane is None else carries.lane(carry, lane)
 
     def read_population(self, ref: str) -> Carry:
-        return trees.copy(self._carry(ref))
+        return carries.copy(self._carry(ref))
 
     def path(self, ref: str) -> Path:
         return self._disk(ref).path(ref)
