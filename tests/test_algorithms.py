@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import poptrain as pt
+from poptrain.algorithms.parts.turns import FrozenDict
 from poptrain.algorithms.replay import Piece
-from poptrain.parts.rounds import FrozenDict
 from poptrain.testing import AlgorithmContract, play
 from poptrain.testing.simulate import noisy
 

@@ -57,7 +57,7 @@ MAY_IMPORT = {
     "_jax": {"core.errors"},
     "parts": BASE | {"parts"},
     "algorithms": BASE | {"parts", "algorithms"},
-    "stop": BASE | {"parts.rounds"},
+    "stop": BASE | {"algorithms.parts.turns"},
     "trainable": {"core", "core.errors", "core.fingerprint"},
     "signals": {"core.errors"},
     "executors": BASE
@@ -73,7 +73,7 @@ MAY_IMPORT = {
         "log.disk",
         "tracebacks",
     },
-    "views": DISK | {"views", "core.fingerprint", "statistics", "parts.curves"},
+    "views": DISK | {"views", "core.fingerprint", "statistics", "algorithms.fire.curves"},
     "plots": DISK | {"views", "plots", "statistics"},
     "report": DISK | {"views", "report"},
     "sinks": DISK | {"views", "plots", "sinks"},

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from poptrain.algorithms import bandit
 from poptrain.core.rng import rng
-from poptrain.parts import bandit
 
 
 def test_reference_vectors_of_gamma_and_the_cap():

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from poptrain.algorithms.fire.curves import Curve, best_score_diff, binomial_p, mended, overlap, sign_test
+from poptrain.algorithms.fire.smoother import MOST, smooth
 from poptrain.core.rng import rng
-from poptrain.parts.curves import Curve, best_score_diff, binomial_p, mended, overlap, sign_test
-from poptrain.parts.smoother import MOST, smooth
 
 
 def plain(scores):

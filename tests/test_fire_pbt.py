@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import poptrain as pt
-from poptrain.algorithms.fire_pbt import evaluators_of
+from poptrain.algorithms.fire.fire_pbt import evaluators_of
 from poptrain.core import History, Lost, Result, Task
 from poptrain.log.writer import Log
 from poptrain.testing import simulate
@@ -118,7 +118,7 @@ def test_one_sub_population_and_no_evaluators_is_pbt(objective):
 
 
 def test_an_evaluator_stops_by_the_table():
-    from poptrain.parts.curves import binomial_p
+    from poptrain.algorithms.fire.curves import binomial_p
 
     algorithm = fire(interval=12, evals=12, max_eval=36)
     for trained, n, least in ((12, 12, 6), (24, 24, 14), (36, 36, 26)):
@@ -176,7 +176,7 @@ def test_the_longest_unevaluated_parents_are_evaluated_for_the_fittest_child():
 
 
 def test_the_slowest_parent_copies_the_fastest_and_fitness_adds_up_to_zero():
-    from poptrain.algorithms.fire_round import Round
+    from poptrain.algorithms.fire.round import Round
 
     history, _ = asked(QUIET, after_one_round())
     history = told(history, {2: [0.5] * 8, 8: rising(0, 0.1), 9: rising(0, 0.3), 10: rising(0, 0.2)})

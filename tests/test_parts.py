@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import poptrain as pt
+from poptrain.algorithms.parts.exploit import significantly_better, truncation, welch_p
+from poptrain.algorithms.parts.explore import Custom, additive, as_explore, perturb
+from poptrain.algorithms.parts.snapshot import Population
 from poptrain.core import History, Result, Task
 from poptrain.core.rng import rng, task_seed
-from poptrain.parts.exploit import significantly_better, truncation, welch_p
-from poptrain.parts.explore import Custom, additive, as_explore, perturb
-from poptrain.parts.population import Population
 
 A = np.array([10, 12, 11, 13, 9, 10, 11, 12, 10, 12.0])
 

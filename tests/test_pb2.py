@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import poptrain as pt
+from poptrain.algorithms.gp.rows import Columns, Segments, pending
+from poptrain.algorithms.parts.explore import Clone
 from poptrain.algorithms.pb2 import Suggest, Uniformly
 from poptrain.algorithms.pb2_mix import Apart, Rounds, Together
 from poptrain.core import History, Result, Task
 from poptrain.core.rng import rng, task_seed
-from poptrain.parts.explore import Clone
-from poptrain.parts.surrogate_data import Columns, Segments, pending
 from poptrain.testing.simulate import constant, noisy, play
 
 SPACE = pt.Space(x=pt.Uniform(0.0, 1.0))
@@ -286,8 +286,6 @@ def test_too_few_rows_give_a_uniform_draw_with_its_reason():
 
 def test_a_covariance_that_cannot_be_factored_gives_a_uniform_draw(monkeypatch):
     from scipy.linalg import LinAlgError
-
-    from poptrain.parts import surrogate
 
     def broken(*args):
         raise LinAlgError("not positive definite")

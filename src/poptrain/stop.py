@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from poptrain.algorithms.parts.turns import Seconds
 from poptrain.core import History
 from poptrain.core.errors import UsageError
-from poptrain.parts.rounds import Seconds
 
 
 @dataclass(frozen=True)

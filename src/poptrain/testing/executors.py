@@ -14,6 +14,7 @@ import numpy as np
 
 from poptrain import stop
 from poptrain.algorithms import pbt
+from poptrain.algorithms.parts.exploit import truncation
 from poptrain.checkpoints import carry as carries
 from poptrain.checkpoints import places
 from poptrain.checkpoints.memory import MemoryStore
@@ -23,7 +24,6 @@ from poptrain.core.rng import chunk_seed, task_seed
 from poptrain.executors import Inline
 from poptrain.executors.context import Context
 from poptrain.log.reader import Record
-from poptrain.parts.exploit import truncation
 from poptrain.run import run
 from poptrain.space import LogUniform, Space
 from poptrain.testing.trainables import Faulty, quadratic

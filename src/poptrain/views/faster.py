@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from poptrain.algorithms.fire import curves
 from poptrain.core.errors import UsageError
 from poptrain.log.reader import Record
-from poptrain.parts import curves
 from poptrain.views.facts import Facts
 
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from poptrain.algorithms.parts.explore import Clone, Explore, Proposal
 from poptrain.core import History
 from poptrain.core.errors import UsageError
 from poptrain.core.rng import rng
 from poptrain.integrations.ray_tune import configs
 from poptrain.integrations.ray_tune.space import keyed
-from poptrain.parts.explore import Clone, Explore, Proposal
 from poptrain.space import Ordinal, Space
 from poptrain.space.parameter import is_number, plain
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from poptrain.algorithms.fire.curves import Curve, best_score_diff, sign_test
+from poptrain.algorithms.parts import turns
+from poptrain.algorithms.parts.explore import Clone
+from poptrain.algorithms.parts.snapshot import Population
 from poptrain.core import History, Hparams, Line, Result, Task, Value, rank
 from poptrain.core.rng import rng
-from poptrain.parts import rounds
-from poptrain.parts.curves import Curve, best_score_diff, sign_test
-from poptrain.parts.explore import Clone
-from poptrain.parts.population import Population
 
 # -- what a history says ------------------------------------------------------------------------------------------------
 
@@ -277,6 +277,6 @@ class Round:
         plans = []
         for seat, plan in self.plans.items():
             hparams, why = next(explored) if plan.cloned else (plan.hparams, {})
-            plans.append(rounds.Plan(seat, plan.parent, hparams, {**plan.note, **why}))
-        tasks = zip(rounds.segments(history, plans, algorithm.interval), self.plans.values(), strict=True)
+            plans.append(turns.Plan(seat, plan.parent, hparams, {**plan.note, **why}))
+        tasks = zip(turns.segments(history, plans, algorithm.interval), self.plans.values(), strict=True)
         return tuple(algorithm.measured(replace(task, tags=plan.tags)) for task, plan in tasks)

@@ -19,7 +19,7 @@ Once a round, when all members and evaluators have trained `interval` steps with
     success             the target's next task has the evaluator's task as its parent
     T, max_eval_steps   `step - since`, `max_eval`      p_stat  `p_stat`      min_steps_before_eval_i  `warmup[i - 2]`
 
-Departures from the paper: those of `poptrain.parts.curves`; k = floor(0.25 |Φ|) parents are replaced; fitness is used once and
+Departures from the paper: those of `poptrain.algorithms.fire.curves`; k = floor(0.25 |Φ|) parents are replaced; fitness is used once and
 never kept; success is looked at before stop; of several successes on one child the fittest wins and the others are cancelled; the
 evaluation of a member that takes over weights ends; static hyperparameters travel with the weights, into an evaluator and on into
 the child; a failed member is replaced from its sub-population, or by anyone if all of that failed; a failed evaluator is idle.
@@ -33,13 +33,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from poptrain.algorithms.fire_round import Round, State, observe
+from poptrain.algorithms.fire.round import Round, State, observe
+from poptrain.algorithms.parts import turns
+from poptrain.algorithms.parts.exploit import Truncation, truncation
+from poptrain.algorithms.parts.explore import Explore, Perturb, as_explore, perturb
 from poptrain.core import History, Task, Value
 from poptrain.core.errors import UsageError
 from poptrain.core.rng import rng
-from poptrain.parts import rounds
-from poptrain.parts.exploit import Truncation, truncation
-from poptrain.parts.explore import Explore, Perturb, as_explore, perturb
 from poptrain.space import Space
 
 
@@ -120,9 +120,9 @@ class FirePbt:
     def ask(self, history: History) -> tuple[Task, ...]:
         """Returns the next tasks of `history`; () while anybody trains, and when all members are finished or failed."""
         if history.n == 0:
-            first = rounds.first_round(history, self.space, self.population, self.interval, self.initial)
+            first = turns.first_round(history, self.space, self.population, self.interval, self.initial)
             return tuple(self.measured(task) for task in first)
-        turns = rounds.turns(history, sync=True)
+        turns = turns.turns(history, sync=True)
         if not turns or turns[0] >= self.population:
             return ()
         return Round(self, history, turns).decide()
@@ -160,13 +160,13 @@ def _checked(
     Raises:
         UsageError: an argument is out of range, or the sizes are such that no parent could ever be replaced.
     """
-    rounds.check_space("fire_pbt", space)
+    turns.check_space("fire_pbt", space)
     sizes = _sizes(subpopulations)
-    rounds.check_population("fire_pbt", sum(sizes), initial)
-    rounds.check_count("fire_pbt", "interval", interval, 1)
+    turns.check_population("fire_pbt", sum(sizes), initial)
+    turns.check_count("fire_pbt", "interval", interval, 1)
     max_eval = 3 * interval if max_eval is None else max_eval
-    rounds.check_count("fire_pbt", "max_eval", max_eval, 1)
-    rounds.check_count("fire_pbt", "evals", evals, 1)
+    turns.check_count("fire_pbt", "max_eval", max_eval, 1)
+    turns.check_count("fire_pbt", "evals", evals, 1)
     if not isinstance(exploit, Truncation):
         raise UsageError(f"fire_pbt: exploit={exploit!r}, expected pt.truncation(fraction).")
     if isinstance(p_stat, bool) or not isinstance(p_stat, (int, float)) or not 0 < p_stat < 1:
@@ -180,7 +180,7 @@ def _checked(
         "evals": evals,
         "exploit": exploit,
         "p_stat": float(p_stat),
-        "initial": rounds.freeze(initial, space),
+        "initial": turns.freeze(initial, space),
     }
 
 
@@ -206,7 +206,7 @@ def _sizes(subpopulations: Any) -> tuple[int, ...]:
 def _evaluators(evaluators: Any, sizes: tuple[int, ...], exploit: Truncation) -> int:
     if evaluators is None:
         evaluators = evaluators_of(sizes)
-    rounds.check_count("fire_pbt", "evaluators", evaluators, 0)
+    turns.check_count("fire_pbt", "evaluators", evaluators, 0)
     if len(sizes) == 1 and evaluators:
         raise UsageError(
             f"fire_pbt: evaluators={evaluators} with one sub-population: there are no parents to evaluate; "
@@ -226,7 +226,7 @@ def _warmup(warmup: Any, parents: int) -> tuple[int, ...]:
     each = warmup if isinstance(warmup, (tuple, list)) else (warmup,) * parents
     each = tuple(each) or (0,) * parents
     for steps in [warmup] if not isinstance(warmup, (tuple, list)) else each:
-        rounds.check_count("fire_pbt", "warmup", steps, 0)
+        turns.check_count("fire_pbt", "warmup", steps, 0)
     if len(each) != parents:
         raise UsageError(
             f"fire_pbt: warmup={warmup!r} has {len(each)} entries for {parents} parent sub-populations; "

@@ -16,9 +16,9 @@ from functools import cached_property
 
 import numpy as np
 
+from poptrain.algorithms.gp.kernels import Inputs
+from poptrain.algorithms.parts.turns import finished
 from poptrain.core import History
-from poptrain.parts.kernels import Inputs
-from poptrain.parts.rounds import finished
 from poptrain.space import Choice, Space
 
 DIGITS = 6

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from poptrain.parts.smoother import smooth
+from poptrain.algorithms.fire.smoother import smooth
 
 PENALTIES = 11  # values of δ that are tried, both ends included
 

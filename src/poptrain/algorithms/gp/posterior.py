@@ -23,7 +23,7 @@ from scipy.linalg.lapack import dpotrf, dpotri, dtrtrs
 from scipy.optimize import minimize
 from threadpoolctl import ThreadpoolController
 
-from poptrain.parts.kernels import Backward, Inputs, Kernel, gaps, logarithm
+from poptrain.algorithms.gp.kernels import Backward, Inputs, Kernel, gaps, logarithm
 
 JITTERS = (1e-8, 1e-6, 1e-4, 1e-2)  # in units of the diagonal, tried in this order
 NOISE = logarithm("noise", 0.05, 0.5, 1e-4, 3.0, 1.5)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from poptrain.parts.kernels import Inputs
+from poptrain.algorithms.gp.kernels import Inputs
 
 if TYPE_CHECKING:
-    from poptrain.parts.surrogate import Posterior
+    from poptrain.algorithms.gp.posterior import Posterior
 
 CANDIDATES, NEAR, STARTS, CLIMB = 512, 64, 3, 10
 GRID = np.linspace(0, 1, 257)  # finer than any level of a coarse column, log scales included

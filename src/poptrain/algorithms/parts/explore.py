@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from poptrain.algorithms.parts.turns import FrozenDict
 from poptrain.core import History, Hparams, Value
 from poptrain.core.errors import UsageError
 from poptrain.core.rng import rng
-from poptrain.parts.rounds import FrozenDict
 from poptrain.space import Space
 
 
