@@ -14,7 +14,7 @@ from pathlib import Path
 
 import poptrain as pt
 from poptrain.cli import start
-from poptrain.experiment import file_record
+from poptrain.engine.experiment import file_record
 from poptrain.log.reader import exists, read
 from poptrain.plots import save_all
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from poptrain.experiment import load
-from poptrain.run import execute
+from poptrain.engine.experiment import load
+from poptrain.engine.loop import execute
 from poptrain.testing import check_trainable
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

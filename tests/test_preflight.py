@@ -14,7 +14,7 @@ from experiment_file import FILE
 import poptrain as pt
 from poptrain.cli import main
 from poptrain.core import clock
-from poptrain.experiment import load
+from poptrain.engine.experiment import load
 from poptrain.preflight import metric
 from poptrain.preflight.effects import other
 from poptrain.preflight.lab import equal

@@ -17,9 +17,9 @@ import pytest
 import poptrain as pt
 from poptrain.checkpoints.memory import MemoryStore
 from poptrain.checkpoints.store import Store
+from poptrain.engine.signals import Interrupted
 from poptrain.executors import output, pool, processes
 from poptrain.executors.importable import check_main
-from poptrain.signals import Interrupted
 from poptrain.testing import Faulty, quadratic
 from poptrain.testing.executors import Bench, ExecutorContract, comparable, task
 

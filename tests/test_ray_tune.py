@@ -18,8 +18,8 @@ import ray_toys as toys  # noqa: E402
 from ray import tune  # noqa: E402
 
 import poptrain as pt  # noqa: E402
+from poptrain.audit.verify import verify  # noqa: E402
 from poptrain.integrations.ray_tune import poptrain_scheduler, tune_trainable, tuner  # noqa: E402
-from poptrain.verify import verify  # noqa: E402
 from poptrain.views import status  # noqa: E402
 
 

@@ -15,8 +15,8 @@ from poptrain.algorithms.pbt import make
 from poptrain.algorithms.replay import schedule_replay
 from poptrain.cli import main
 from poptrain.core import Result
-from poptrain.experiment import file_record, load
-from poptrain.run import execute
+from poptrain.engine.experiment import file_record, load
+from poptrain.engine.loop import execute
 from poptrain.space.described import described
 from poptrain.testing import Quadratic, quadratic
 from poptrain.testing.algorithms import every_kind

@@ -12,9 +12,9 @@ from experiment_file import FILE
 
 import poptrain as pt
 from poptrain.cli import main
-from poptrain.experiment import file_record, load
+from poptrain.engine.experiment import file_record, load
+from poptrain.engine.loop import execute, resume
 from poptrain.log.codec import encode_line
-from poptrain.run import execute, resume
 from poptrain.testing import Faulty, Quadratic, quadratic
 
 sys.path.insert(0, str(Path(__file__).parent.parent))

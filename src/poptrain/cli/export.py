@@ -13,8 +13,8 @@ from poptrain.checkpoints import places
 from poptrain.cli.show import Directory, Json, emit, record_of, say
 from poptrain.cli.video import write_video
 from poptrain.core.errors import PoptrainError, UsageError, did_you_mean
+from poptrain.engine.result import Run
 from poptrain.log.reader import Record
-from poptrain.outcome import Run
 from poptrain.sinks.best import table as table_text
 from poptrain.sinks.best import write_best
 

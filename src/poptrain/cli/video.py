@@ -8,8 +8,8 @@ from typing import Any
 
 from poptrain.cli import start
 from poptrain.core.errors import UsageError
+from poptrain.engine.result import Run, Standing
 from poptrain.log.reader import Record
-from poptrain.outcome import Run, Standing
 from poptrain.trainable import as_trainable, origin
 
 

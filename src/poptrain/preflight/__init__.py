@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from poptrain import executors
+from poptrain.audit.verdict import Verdict
 from poptrain.core import History, Hparams, clock
 from poptrain.core.errors import UsageError
 from poptrain.core.rng import rng, task_seed
-from poptrain.experiment import Experiment
+from poptrain.engine.experiment import Experiment
 from poptrain.preflight import estimate as estimates
 from poptrain.preflight import metric
 from poptrain.preflight.effects import SEGMENTS as EFFECT_SEGMENTS
@@ -20,7 +21,6 @@ from poptrain.preflight.effects import Effects
 from poptrain.preflight.estimate import Estimate
 from poptrain.preflight.lab import Job, Lab, Probe
 from poptrain.preflight.roundtrip import RoundTrip
-from poptrain.verdict import Verdict
 
 MEMBERS = 3  # configurations that are trained
 SEGMENTS = 4  # that each is trained, one after another

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from poptrain.audit.verdict import Verdict
 from poptrain.checkpoints import places
 from poptrain.core.errors import PoptrainError
-from poptrain.experiment import Experiment
-from poptrain.verdict import Verdict
+from poptrain.engine.experiment import Experiment
 
 SLACK, SLACK_BYTES = 16, 64 << 20  # checkpoints, or bytes of them, that the store lets come together before it collects
 LINE = 450  # bytes of the log for one task and its result

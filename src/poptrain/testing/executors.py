@@ -12,7 +12,6 @@ from unittest import SkipTest
 
 import numpy as np
 
-from poptrain import stop
 from poptrain.algorithms import pbt
 from poptrain.algorithms.parts.exploit import truncation
 from poptrain.checkpoints import carry as carries
@@ -21,10 +20,11 @@ from poptrain.checkpoints.memory import MemoryStore
 from poptrain.core import Carry, Metrics, Result, Task
 from poptrain.core.errors import MetricError
 from poptrain.core.rng import chunk_seed, task_seed
+from poptrain.engine import stop
+from poptrain.engine.loop import run
 from poptrain.executors import Inline
 from poptrain.executors.context import Context
 from poptrain.log.reader import Record
-from poptrain.run import run
 from poptrain.space import LogUniform, Space
 from poptrain.testing.trainables import Faulty, quadratic
 from poptrain.trainable import as_trainable

@@ -13,9 +13,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from poptrain import stop as stops
 from poptrain.checkpoints.url_files import checked
 from poptrain.core.errors import UsageError, did_you_mean
+from poptrain.engine import stop as stops
 from poptrain.trainable import as_trainable
 
 

@@ -13,19 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from poptrain.audit.recompute import Finding, Trace, Walk, walk
+from poptrain.audit.verdict import Verdict
 from poptrain.checkpoints import places
 from poptrain.checkpoints.store import Ref, Store
 from poptrain.core import Result
 from poptrain.core.errors import LogDamaged, UsageError
 from poptrain.core.fingerprint import differences, source_name
-from poptrain.experiment import Experiment
+from poptrain.engine.experiment import Experiment
+from poptrain.engine.open_log import fingerprint
+from poptrain.engine.replay import rebuilt
 from poptrain.log.reader import segment_name
-from poptrain.opening import fingerprint
-from poptrain.recompute import Finding, Trace, Walk, walk
-from poptrain.replay import rebuilt
 from poptrain.space.described import described
 from poptrain.trainable import as_trainable, origin
-from poptrain.verdict import Verdict
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 from poptrain.checkpoints import places
 from poptrain.core.errors import UsageError
 from poptrain.core.fingerprint import describe, differences, source_name
-from poptrain.experiment import Experiment
+from poptrain.engine.experiment import Experiment
 from poptrain.log.reader import Record, exists
 from poptrain.log.writer import Log, MemoryLog
 from poptrain.trainable import as_trainable, name_of, origin

@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from poptrain import stop as stops
 from poptrain.algorithms.parts.turns import FrozenDict
 from poptrain.algorithms.replay import Piece, ScheduleReplay, guessed, merged, pieces, schedule_replay
 from poptrain.core.errors import UsageError, did_you_mean
-from poptrain.experiment import Experiment
+from poptrain.engine import stop as stops
+from poptrain.engine.experiment import Experiment
+from poptrain.engine.loop import execute
+from poptrain.engine.result import Run
 from poptrain.log.reader import Record, read
-from poptrain.outcome import Run
-from poptrain.run import execute
 from poptrain.space import Space
 from poptrain.space.described import described
 

@@ -7,17 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from poptrain import executors, tracebacks
-from poptrain import stop as stops
+from poptrain import executors
 from poptrain.checkpoints import places
 from poptrain.core import History, Lost, Result, clock, collector
 from poptrain.core.errors import RunFailed, Suspended, UsageError
+from poptrain.engine import stop as stops
+from poptrain.engine import tracebacks
+from poptrain.engine.experiment import Experiment, file_record, script_of
+from poptrain.engine.open_log import check_same, open_log
+from poptrain.engine.result import Run
+from poptrain.engine.signals import Interrupted, Signals
 from poptrain.executors.context import Context
-from poptrain.experiment import Experiment, file_record, script_of
 from poptrain.log.reader import Record, exists, read
-from poptrain.opening import check_same, open_log
-from poptrain.outcome import Run
-from poptrain.signals import Interrupted, Signals
 from poptrain.sinks import Guarded
 from poptrain.sinks.digest import Digest
 from poptrain.trainable import as_trainable
