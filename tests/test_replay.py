@@ -17,7 +17,7 @@ from poptrain.cli import main
 from poptrain.core import Result
 from poptrain.engine.experiment import file_record, load
 from poptrain.engine.loop import execute
-from poptrain.space.described import described
+from poptrain.space.from_json import described
 from poptrain.testing import Quadratic, quadratic
 from poptrain.testing.algorithms import every_kind
 

@@ -24,7 +24,7 @@ from poptrain.engine.experiment import Experiment
 from poptrain.engine.open_log import fingerprint
 from poptrain.engine.replay import rebuilt
 from poptrain.log.reader import segment_name
-from poptrain.space.described import described
+from poptrain.space.from_json import described
 from poptrain.trainable import as_trainable, origin
 
 

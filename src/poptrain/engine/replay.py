@@ -21,7 +21,7 @@ from poptrain.engine.loop import execute
 from poptrain.engine.result import Run
 from poptrain.log.reader import Record, read
 from poptrain.space import Space
-from poptrain.space.described import described
+from poptrain.space.from_json import described
 
 FITS = ("stretch", "hold")
 

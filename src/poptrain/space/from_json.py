@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from poptrain.core.errors import UsageError
-from poptrain.space.listed import Choice, Ordinal
-from poptrain.space.real import Complement, LogUniform, Uniform
+from poptrain.space.floats import Complement, LogUniform, Uniform
+from poptrain.space.integers import Int, LogInt
+from poptrain.space.options import Choice, Ordinal
 from poptrain.space.space import Space
-from poptrain.space.whole import Int, LogInt
 
 _RANGES = {kind.__name__: kind for kind in (Uniform, LogUniform, Complement, Int, LogInt)}
 _LISTS = {kind.__name__: kind for kind in (Choice, Ordinal)}
