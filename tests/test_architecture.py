@@ -79,7 +79,7 @@ MAY_IMPORT = {
     "sinks": DISK | {"views", "plots", "sinks"},
     "rl": BASE | {"rl", "_jax", "trainable", "core.clock", "checkpoints.carry"},
     "engine.experiment": BASE | {"engine.stop", "trainable", "executors", "checkpoints.url_files"},
-    "engine.result": DISK | {"executors.forms", "views", "trainable"},
+    "engine.result": DISK | {"executors.adapters", "views", "trainable"},
     "engine.open_log": DISK | {"core.fingerprint", "engine.experiment", "trainable"},
     "engine.replay": DISK | {"algorithms", "parts", "engine.stop", "engine.experiment", "engine.result", "engine.loop", "views"},
     "audit.recompute": DISK,

@@ -9,7 +9,7 @@ from typing import Any
 from poptrain.checkpoints import places
 from poptrain.core import Carry, History, Task
 from poptrain.core.errors import UsageError
-from poptrain.executors.forms import form_of
+from poptrain.executors.adapters import form_of
 from poptrain.log.reader import read
 
 

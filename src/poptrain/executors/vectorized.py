@@ -18,9 +18,9 @@ from poptrain.checkpoints import carry as carries
 from poptrain.core import Carry, Metrics, Result, Task, clock, collector
 from poptrain.core.errors import CheckpointDamaged, PoptrainError, UsageError
 from poptrain.core.rng import chunk_seed
-from poptrain.executors import segment
+from poptrain.executors import outcome
+from poptrain.executors.adapters import columns
 from poptrain.executors.context import Context
-from poptrain.executors.forms import columns
 from poptrain.executors.vmapped import population_of
 from poptrain.trainable import JaxTrainable, as_trainable
 
@@ -91,7 +91,7 @@ class VectorizedExecutor:
         except (Exception, SystemExit) as error:
             seconds = (clock.monotonic() - began) / len(tasks)
             pairs = zip(tasks, begins, strict=True)
-            return results + [segment.failure(task, begin, error, context.keep_error, seconds) for task, begin in pairs]
+            return results + [outcome.failure(task, begin, error, context.keep_error, seconds) for task, begin in pairs]
         first, saving = tasks[0], clock.monotonic()
         refs = context.store.commit_population(
             context.group(first), carry, len(tasks),
@@ -106,16 +106,16 @@ class VectorizedExecutor:
             triples = zip(tasks, segments, refs, strict=True)
             return results + [trained.result(task, ref, seconds, saving) for task, trained, ref in triples]
 
-    def _train(self, tasks: list[Task], begins: list[int]) -> tuple[Carry, list[segment.Segment]]:
+    def _train(self, tasks: list[Task], begins: list[int]) -> tuple[Carry, list[outcome.Segment]]:
         context, population = self._context, self._population
         hparams = columns([task.hparams for task in tasks], context.static)
         seeds = np.array([task.seed for task in tasks], np.uint32)
         carry = self._start(tasks, hparams, seeds)
         metric, head = context.metric, tasks[0]
         with collector.paused():
-            segments = [segment.Segment(step=begin) for begin in begins]
+            segments = [outcome.Segment(step=begin) for begin in begins]
         limit = float(head.tags["seconds"]) if "seconds" in head.tags else None
-        parts = segment.chunks(head) if limit is None else ((step, step + 1) for step in range(head.steps))
+        parts = outcome.chunks(head) if limit is None else ((step, step + 1) for step in range(head.steps))
         until = clock.monotonic() + (limit or 0.0)
         for index, (first, last) in enumerate(parts):
             if index:  # the first chunk has the tasks' own seeds
@@ -160,17 +160,17 @@ class VectorizedExecutor:
         self._alive = {task: alive for task, alive in self._alive.items() if task in wanted}
 
 
-def _read(segments: list[segment.Segment], tasks: list[Task], metrics: Metrics, metric: str, steps: int) -> None:
+def _read(segments: list[outcome.Segment], tasks: list[Task], metrics: Metrics, metric: str, steps: int) -> None:
     """Adds one chunk's metrics to every lane's segment; plain columns are converted all at once."""
     where = f"members {tasks[0].member} to {tasks[-1].member}, {steps} steps"
-    plain = {key: np.asarray(value) for key, value in metrics.items() if key not in segment.RESERVED}
+    plain = {key: np.asarray(value) for key, value in metrics.items() if key not in outcome.RESERVED}
     if metric not in plain or len(plain) < len(metrics) or any(column.ndim != 1 for column in plain.values()):
         for lane, (trained, task) in enumerate(zip(segments, tasks, strict=True)):
             row = {key: value[lane] for key, value in metrics.items()}
-            segment.read(trained, row, metric, steps, f"member {task.member}, step {trained.step + steps}")
+            outcome.read(trained, row, metric, steps, f"member {task.member}, step {trained.step + steps}")
         return
     if plain[metric].dtype.kind not in "iuf":
-        segment.number(plain[metric][0].item(), metric, where)
+        outcome.number(plain[metric][0].item(), metric, where)
     scores = plain.pop(metric).astype(float).tolist()
     others = {key: column.astype(float).tolist() for key, column in plain.items() if column.dtype.kind in "iuf"}
     for lane, trained in enumerate(segments):

@@ -32,8 +32,8 @@ from typing import Any, NamedTuple
 from poptrain.checkpoints import carry as carries
 from poptrain.core import Carry, Task, clock
 from poptrain.core.errors import PoptrainError, UsageError
+from poptrain.executors.adapters import form_of
 from poptrain.executors.context import Start
-from poptrain.executors.forms import form_of
 from poptrain.executors.inline import Members
 
 _SPAWN = multiprocessing.get_context("spawn")
