@@ -19,7 +19,7 @@ from poptrain.log.writer import Log, MemoryLog
 from poptrain.testing import play
 from poptrain.testing.simulate import broken, noisy
 from poptrain.views.facts import Facts
-from poptrain.views.text import cell
+from poptrain.views.format import cell
 
 NAN = float("nan")
 

@@ -13,7 +13,7 @@ from poptrain.checkpoints.store import Store
 from poptrain.core import History
 from poptrain.log.reader import Record
 from poptrain.views import dumps, schedule
-from poptrain.views.text import cell
+from poptrain.views.format import cell
 
 NAME = "best"
 

@@ -18,7 +18,7 @@ from poptrain import statistics
 from poptrain.core.errors import UsageError
 from poptrain.log.reader import Record
 from poptrain.views.facts import Facts
-from poptrain.views.text import clean, short
+from poptrain.views.format import clean, short
 
 POINTS = 50  # of a curve
 

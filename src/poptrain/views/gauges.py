@@ -24,7 +24,7 @@ from poptrain.core import Result, Task
 from poptrain.log.reader import Record
 from poptrain.statistics import sign_test
 from poptrain.views.facts import Facts
-from poptrain.views.text import short
+from poptrain.views.format import short
 
 PAIRS = 2_000  # newest pairs of scores from which their persistence is measured
 CONTROL = "control"  # tag of tasks whose member keeps its first hyperparameters
