@@ -17,6 +17,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from poptrain._renamed import install
+
 __version__ = "0.1.0"
 
 # Where each public name is. A module is loaded when one of its names is first used, so that `import poptrain`, and with it
@@ -44,7 +46,9 @@ _MODULES = {name: name for name in ("executors", "views", "plots", "report", "rl
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 
-__all__ = sorted([*_HOME, "errors", "executors"])
+__all__ = sorted([*_HOME, "errors", "executors", "parts"])
+
+install()  # the import paths of version 0.1
 
 
 def __getattr__(name: str) -> Any:

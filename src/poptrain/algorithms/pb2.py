@@ -179,12 +179,12 @@ class Suggest:
         elif len(segments) < LEAST:
             why = f"{len(segments)} rows, a model needs {LEAST}"
         else:
-            from poptrain.algorithms.gp import posterior  # imports scipy: 0.2 s, paid at the first suggestion
+            from poptrain.algorithms.gp import posterior as gp  # imports scipy: 0.2 s, paid at the first suggestion
 
             try:
-                with posterior.one_thread():
+                with gp.one_thread():
                     return self._modelled(segments, columns, clones, drawn)
-            except posterior.LinAlgError as error:
+            except gp.LinAlgError as error:
                 why = str(error)
         return [
             (
@@ -200,16 +200,16 @@ class Suggest:
         Raises:
             LinAlgError: the covariance cannot be factored.
         """
-        from poptrain.algorithms.gp import posterior
+        from poptrain.algorithms.gp import posterior as gp
 
         history, space = segments.history, segments.space
         seen, y = segments.inputs(segments.rows), segments.targets
         names = (BEFORE, *(space.names[i] for i in columns.numeric))
         kernel = self.categories.kernel(names, seen.categories.shape[1])
-        posterior = posterior.fit(kernel, seen, y)
+        posterior = gp.fit(kernel, seen, y)
         beta = beta_of(self.beta, len(y))
         apart = self.categories.pooled(0)
-        pool = posterior.condition(TimeVarying(names), posterior.theta, seen, y) if apart else None
+        pool = gp.condition(TimeVarying(names), posterior.theta, seen, y) if apart else None
         parents, tasks = pending(history, frozenset(clone.member for clone in clones))
         waiting = segments.at(parents, history.encoded(space)[tasks])
         posterior, pool = posterior.with_pending(waiting), pool and pool.with_pending(waiting)

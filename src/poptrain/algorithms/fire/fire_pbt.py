@@ -19,7 +19,7 @@ Once a round, when all members and evaluators have trained `interval` steps with
     success             the target's next task has the evaluator's task as its parent
     T, max_eval_steps   `step - since`, `max_eval`      p_stat  `p_stat`      min_steps_before_eval_i  `warmup[i - 2]`
 
-Departures from the paper: those of `poptrain.algorithms.fire.curves`; k = floor(0.25 |Φ|) parents are replaced; fitness is used once and
+Departures from the paper: those of `curves`; k = floor(0.25 |Φ|) parents are replaced; fitness is used once and
 never kept; success is looked at before stop; of several successes on one child the fittest wins and the others are cancelled; the
 evaluation of a member that takes over weights ends; static hyperparameters travel with the weights, into an evaluator and on into
 the child; a failed member is replaced from its sub-population, or by anyone if all of that failed; a failed evaluator is idle.
@@ -122,10 +122,10 @@ class FirePbt:
         if history.n == 0:
             first = turns.first_round(history, self.space, self.population, self.interval, self.initial)
             return tuple(self.measured(task) for task in first)
-        turns = turns.turns(history, sync=True)
-        if not turns or turns[0] >= self.population:
+        seats = turns.turns(history, sync=True)
+        if not seats or seats[0] >= self.population:
             return ()
-        return Round(self, history, turns).decide()
+        return Round(self, history, seats).decide()
 
     def needed(self, history: History) -> frozenset[int]:
         """Returns the tasks whose checkpoints may still become parents: of members, and of evaluators that are not idle."""

@@ -10,7 +10,7 @@ from poptrain.engine.experiment import load
 from poptrain.engine.loop import execute
 from poptrain.testing import check_trainable
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def test_quickstart_learns():

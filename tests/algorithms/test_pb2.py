@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import poptrain as pt
+from poptrain.algorithms.gp import posterior as gp
 from poptrain.algorithms.gp.rows import Columns, Segments, pending
 from poptrain.algorithms.parts.explore import Clone
 from poptrain.algorithms.pb2 import Suggest, Uniformly
@@ -290,7 +291,7 @@ def test_a_covariance_that_cannot_be_factored_gives_a_uniform_draw(monkeypatch):
     def broken(*args):
         raise LinAlgError("not positive definite")
 
-    monkeypatch.setattr(surrogate, "fit", broken)
+    monkeypatch.setattr(gp, "fit", broken)
     history = play(pt.pb2(SPACE, interval=10), climb, budget=50)
     assert clones(history) and all(task.note["fallback"] == "not positive definite" for task in clones(history))
 

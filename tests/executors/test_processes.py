@@ -23,7 +23,7 @@ from poptrain.executors.importable import check_main
 from poptrain.testing import Faulty, quadratic
 from poptrain.testing.executors import Bench, ExecutorContract, comparable, task
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 LAWS = ExecutorContract()
 
 

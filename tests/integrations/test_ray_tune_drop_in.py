@@ -158,7 +158,7 @@ def test_a_custom_explore_function_that_changes_what_is_not_explored_is_refused(
 
 def test_both_drop_in_schedulers_tune_a_real_experiment(tmp_path):
     ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False,
-             runtime_env={"env_vars": {"PYTHONPATH": ":".join([str(Path(__file__).parent), *sys.path])}})  # fmt: skip
+             runtime_env={"env_vars": {"PYTHONPATH": ":".join([str(Path(__file__).parents[1]), *sys.path])}})  # fmt: skip
     try:
         mutations = {"lr": tune.qloguniform(1e-3, 0.1, 1e-3)}
         timed = PopulationBasedTraining(perturbation_interval=0.06, hyperparam_mutations=mutations)

@@ -17,7 +17,7 @@ from poptrain.engine.loop import execute, resume
 from poptrain.log.codec import encode_line
 from poptrain.testing import Faulty, Quadratic, quadratic
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.preflight_bugs import SPACE as BUGFREE  # noqa: E402
 from benchmarks.preflight_bugs import Population  # noqa: E402
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-SOURCES = Path(__file__).parent.parent / "src"
+SOURCES = Path(__file__).parents[2] / "src"
 NEEDS = {"poptrain.algorithms.optuna_search": "optuna", "poptrain.integrations.ray_tune.configs": "ray"}
 
 

@@ -15,7 +15,7 @@ from ray.rllib.algorithms.ppo import PPOConfig  # noqa: E402
 import poptrain as pt  # noqa: E402
 from poptrain.integrations import rllib  # noqa: E402
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.linalg import LinAlgError
 
-from poptrain.algorithms.gp import posterior
+from poptrain.algorithms.gp import posterior as gp
 from poptrain.algorithms.gp.acquisition import APART, Question, beta_of, maximise, stratified
 from poptrain.algorithms.gp.kernels import Inputs, Mixed, TimeVarying, forgetting, forgotten, gaps, overlap, squared_distances
 from poptrain.algorithms.gp.rows import winsorised
@@ -27,7 +27,7 @@ def values(z, key=0, noise=0.1):
 
 
 def parameters(kernel, key):
-    hypers = (*kernel.hypers, posterior.NOISE)
+    hypers = (*kernel.hypers, gp.NOISE)
     moved = np.array([hyper.starts[0] for hyper in hypers]) + rng(key, "theta").normal(size=len(hypers)) * 0.5
     return np.clip(moved, [h.low for h in hypers], [h.high for h in hypers])
 
@@ -85,7 +85,7 @@ def test_the_mixed_covariance_is_positive_semidefinite_at_its_ends(mixing, forgo
 @pytest.mark.parametrize("name", KERNELS)
 def test_derivatives_of_the_fit_match_central_differences(name):
     kernel, z = KERNELS[name], inputs(30)
-    target = posterior._Target(kernel, z, values(z))
+    target = gp._Target(kernel, z, values(z))
     for key in range(5):
         theta = parameters(kernel, key)
         numeric = central(lambda x: target(x)[0], theta, 1e-5)
@@ -96,7 +96,7 @@ def test_derivatives_of_the_fit_match_central_differences(name):
 @pytest.mark.parametrize("name", KERNELS)
 def test_derivatives_of_mean_and_spread_match_central_differences(name):
     z = inputs(30)
-    posterior = posterior.fit(KERNELS[name], z, values(z)).with_pending(inputs(3, 5))
+    posterior = gp.fit(KERNELS[name], z, values(z)).with_pending(inputs(3, 5))
     for key in range(5):
         one = inputs(1, 10 + key)
         mean, sd, by_mean, by_sd = posterior.slopes(one)
@@ -133,19 +133,19 @@ def test_rows_that_differ_only_in_a_category_are_related_but_not_the_same():
 def test_renaming_categories_changes_no_prediction(name):
     z, at = inputs(25), inputs(10, 3)
     renamed = lambda w: Inputs(w.time, w.units, (w.categories + 1) % 3)
-    plain = posterior.fit(KERNELS[name], z, values(z)).ask(at)
-    other = posterior.fit(KERNELS[name], renamed(z), values(z)).ask(renamed(at))
+    plain = gp.fit(KERNELS[name], z, values(z)).ask(at)
+    other = gp.fit(KERNELS[name], renamed(z), values(z)).ask(renamed(at))
     assert np.array_equal(plain, other)
 
 
 def test_separate_processes_are_those_of_each_category_alone():
     z, at = inputs(40, kinds=2), inputs(10, 3, kinds=2)
     y, kernel, theta = values(z), TimeVarying(NAMES, apart=True), parameters(TimeVarying(NAMES), 2)
-    together = posterior.condition(kernel, theta, z, y).ask(at)
+    together = gp.condition(kernel, theta, z, y).ask(at)
     for index in range(len(at)):
         one = at.rows(slice(index, index + 1))
         like = (z.categories == one.categories).all(1)
-        alone = posterior.condition(TimeVarying(NAMES), theta, z.rows(like), y[like]).ask(one)
+        alone = gp.condition(TimeVarying(NAMES), theta, z.rows(like), y[like]).ask(one)
         assert np.allclose([together[0][index], together[1][index]], np.ravel(alone), atol=1e-6)
 
 
@@ -184,7 +184,7 @@ def regressor(kernel, posterior, names):
 def test_equals_scikit_learn_with_an_equal_kernel(n):
     z, at = inputs(n), inputs(50, 9)
     y, kernel = values(z), TimeVarying(NAMES)
-    posterior = posterior.fit(kernel, z, y)
+    posterior = gp.fit(kernel, z, y)
     reference = regressor(kernel, posterior, NAMES).fit(np.c_[z.time, z.units], y)
     mean, sd = reference.predict(np.c_[at.time, at.units], return_std=True)
     found = posterior.ask(at)
@@ -201,7 +201,7 @@ def test_the_fit_is_as_probable_as_scikit_learns_own_with_learned_noise():
     y = np.sin(6 * x[:, 0]) + 0.3 * g.normal(size=60)
     y = (y - y.mean()) / y.std()
     z = Inputs(np.zeros(60), x, np.zeros((60, 0), int))
-    ours = posterior.fit(TimeVarying(("x",)), z, y)
+    ours = gp.fit(TimeVarying(("x",)), z, y)
     theirs = GaussianProcessRegressor(ConstantKernel() * RBF(0.5) + WhiteKernel(0.1), alpha=1e-10, random_state=0).fit(x, y)
     assert ours.nll <= -theirs.log_marginal_likelihood_value_ + 0.5, "the weak priors cost next to nothing"
     grid = np.linspace(0, 1, 50)[:, None]
@@ -213,10 +213,10 @@ def test_the_fit_is_as_probable_as_scikit_learns_own_with_learned_noise():
 def test_a_fit_to_many_rows_is_nearly_the_best_of_a_longer_search(monkeypatch):
     z = inputs(300)
     y = values(z)
-    found = posterior.fit(KERNELS["varying"], z, y)
-    monkeypatch.setattr(surrogate, "FEW", 300)
-    monkeypatch.setattr(surrogate, "ITERATIONS", 100)
-    best = posterior.fit(KERNELS["varying"], z, y)
+    found = gp.fit(KERNELS["varying"], z, y)
+    monkeypatch.setattr(gp, "FEW", 300)
+    monkeypatch.setattr(gp, "ITERATIONS", 100)
+    best = gp.fit(KERNELS["varying"], z, y)
     at = inputs(200, 7)
     assert found.nll < best.nll + 5
     assert np.abs(found.ask(at)[0] - best.ask(at)[0]).max() < 0.1
@@ -225,7 +225,7 @@ def test_a_fit_to_many_rows_is_nearly_the_best_of_a_longer_search(monkeypatch):
 @pytest.mark.parametrize("name", KERNELS)
 def test_pending_points_shrink_the_spread_and_leave_the_mean(name):
     z, at = inputs(40), inputs(64, 4)
-    posterior = posterior.fit(KERNELS[name], z, values(z))
+    posterior = gp.fit(KERNELS[name], z, values(z))
     mean, sd = posterior.ask(at)
     step = posterior
     for key in range(4):
@@ -241,15 +241,15 @@ def test_pending_points_shrink_the_spread_and_leave_the_mean(name):
 def test_pending_variance_is_that_of_any_values_there():
     z, more, at = inputs(20), inputs(3, 8), inputs(30, 4)
     kernel = KERNELS["varying"]
-    posterior = posterior.fit(kernel, z, values(z))
+    posterior = gp.fit(kernel, z, values(z))
     for made_up in (0.0, 100.0):
-        padded = posterior.condition(kernel, posterior.theta, z.join(more), np.append(values(z), [made_up] * 3))
+        padded = gp.condition(kernel, posterior.theta, z.join(more), np.append(values(z), [made_up] * 3))
         assert np.allclose(padded.ask(at)[1], posterior.with_pending(more).ask(at)[1], atol=1e-6)
 
 
 def test_spread_at_a_training_point_is_limited_by_the_noise():
     z = inputs(40)
-    posterior = posterior.fit(KERNELS["mixed"], z, values(z))
+    posterior = gp.fit(KERNELS["mixed"], z, values(z))
     sd = posterior.ask(z)[1]
     assert (sd**2 <= posterior.noise + 1e-6).all() and (sd**2 <= posterior.kernel.variance(posterior.theta)).all()
 
@@ -268,15 +268,15 @@ DEGENERATE = {
 @pytest.mark.parametrize("case", DEGENERATE)
 def test_degenerate_data_never_raise(name, case):
     z, y = DEGENERATE[case]
-    mean, sd = posterior.fit(KERNELS[name], z, y).with_pending(z).ask(inputs(20, 3))
+    mean, sd = gp.fit(KERNELS[name], z, y).with_pending(z).ask(inputs(20, 3))
     assert np.isfinite(mean).all() and np.isfinite(sd).all() and (sd > 0).all()
 
 
 def test_a_covariance_that_cannot_be_factored_says_so():
     with pytest.raises(LinAlgError, match="positive definite"):
-        posterior.cholesky(np.array([[1.0, 2.0], [2.0, 1.0]]))
+        gp.cholesky(np.array([[1.0, 2.0], [2.0, 1.0]]))
     with pytest.raises(LinAlgError):
-        posterior.cholesky(np.full((2, 2), np.nan))
+        gp.cholesky(np.full((2, 2), np.nan))
 
 
 # -- the acquisition --------------------------------------------------------------------------------------------------
@@ -305,14 +305,14 @@ def question(width, taken=None, snap=lambda p: p, coarse=None):
 @pytest.mark.heavy
 def test_the_maximum_of_a_known_quadratic_is_found():
     z = inputs(120)
-    posterior = posterior.fit(KERNELS["varying"], z, values(z, noise=0.01))
+    posterior = gp.fit(KERNELS["varying"], z, values(z, noise=0.01))
     chosen = maximise(posterior, question(3), 0.05, rng(1))
     assert np.abs(chosen - 0.4).max() < 0.1
 
 
 def test_choices_stay_inside_and_apart_from_what_is_taken():
     z = inputs(40)
-    posterior = posterior.fit(KERNELS["varying"], z, values(z))
+    posterior = gp.fit(KERNELS["varying"], z, values(z))
     taken = np.zeros((0, 3))
     for key in range(6):
         chosen = maximise(posterior, question(3, taken), 0.0, rng(key))
@@ -328,7 +328,7 @@ def test_of_few_levels_the_best_is_found():
     snap = lambda points: levels[np.clip((points * 4).astype(int), 0, 3)]
     z = Inputs(np.arange(40) * 1.0, rng(0, "coarse").random((40, 7)), np.zeros((40, 0), int))
     z.units[:, 1:] = snap(z.units[:, 1:])
-    posterior = posterior.fit(TimeVarying(tuple("sabcdef")), z, values(z))
+    posterior = gp.fit(TimeVarying(tuple("sabcdef")), z, values(z))
     row = Inputs(np.array([40.0]), np.full((1, 7), 0.5), np.zeros((1, 0), int))
     question = Question(row, np.arange(1, 7), np.ones(6, bool), snap, np.zeros((0, 6)))
     mean, sd = posterior.ask(question.filled(np.array(list(product(levels, repeat=6)))))
@@ -338,7 +338,7 @@ def test_of_few_levels_the_best_is_found():
 
 def test_choices_are_lattice_points():
     z = inputs(40)
-    posterior = posterior.fit(KERNELS["varying"], z, values(z))
+    posterior = gp.fit(KERNELS["varying"], z, values(z))
     snap = lambda points: np.minimum(np.floor(points * 5), 4) / 5 + 0.1
     chosen = maximise(posterior, question(3, snap=snap, coarse=np.ones(3, bool)), 0.1, rng(0))
     assert np.allclose(chosen, snap(chosen[None])[0])

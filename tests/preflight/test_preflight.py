@@ -21,7 +21,7 @@ from poptrain.preflight.lab import equal
 from poptrain.testing import Faulty, check_trainable, quadratic
 from poptrain.testing.algorithms import every_kind
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.preflight import examples  # noqa: E402
 from benchmarks.preflight_bugs import CLASSES, FORMS, SPACE, Function, Member, case  # noqa: E402
 

@@ -22,7 +22,7 @@ from poptrain.testing.executors import Bench, ExecutorContract, comparable, task
 
 pytestmark = pytest.mark.heavy
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 LAWS = ExecutorContract()
 
 

@@ -31,7 +31,7 @@ def cluster():
 
 
 def path():
-    return ":".join([str(Path(__file__).parent), *sys.path])
+    return ":".join([str(Path(__file__).parents[1]), *sys.path])
 
 
 def fit(trainable, scheduler, tmp_path, *, trials=4, stop=15, reuse=True, config=None, cpus=1, **run):
