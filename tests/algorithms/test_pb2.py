@@ -59,13 +59,14 @@ def test_a_trainable_that_cannot_be_scored_untrained_begins_without(value):
 def test_evaluation_first_can_be_left_out():
     history = play(pt.pb2(SPACE, interval=10, evaluate_first=False), climb, budget=50)
     assert all(history.task(id).steps == 10 for id in range(history.n))
-    note = clones(history)[0].note
-    assert note["rows"] == 0 and "3" in note["fallback"], "the first interval of every member has no score before it"
+    forecast = clones(history)[0].forecast
+    assert forecast.rows == 0 and "3" in forecast.fallback, "the first interval of every member has no score before it"
 
 
 def test_the_first_exploit_already_has_a_model():
     history = play(pt.pb2(SPACE, interval=10), climb, budget=50)
-    assert clones(history)[0].note["rows"] == 4 and "gain" in clones(history)[0].note
+    forecast = clones(history)[0].forecast
+    assert forecast.rows == 4 and forecast.source == "model" and forecast.gain is not None
 
 
 # -- data -------------------------------------------------------------------------------------------------------------
@@ -179,7 +180,7 @@ def inside(history, task):
 def test_every_type_is_tuned_inside_its_bounds_on_its_lattice(make, sync):
     algorithm = make(EVERY, population=6, interval=10, sync=sync, window=16, exploit=pt.truncation(0.5))
     history = play(algorithm, inside, budget=60, order="fifo")
-    modelled = [task for task in clones(history) if "gain" in task.note]
+    modelled = [task for task in clones(history) if task.forecast.source == "model"]
     assert len(modelled) >= 4
     for task in clones(history):
         EVERY.check(task.hparams)
@@ -217,10 +218,12 @@ def test_a_batch_is_spread_out_and_away_from_the_survivors():
 
 def test_notes_say_why():
     task = clones(play(pt.pb2(SPACE, interval=10), climb, budget=50))[-1]
-    said = {"gain", "gain_sd", "beta", "rows", "variance", "length score before", "length x", "forgetting", "noise"}
+    said = {"variance", "length score before", "length x", "forgetting", "noise"}
     assert said <= set(task.note)
     assert all(isinstance(value, (int, float)) for value in task.note.values())
-    assert task.note["gain_sd"] > 0 and 0 < task.note["forgetting"] < 0.5
+    forecast = task.forecast
+    assert forecast.gain is not None and forecast.gain_sd > 0 and forecast.beta is not None and forecast.rows
+    assert 0 < task.note["forgetting"] < 0.5
     mixed = pt.Space(x=pt.Uniform(0, 1), c=pt.Choice("a", "b"))
     history = play(pt.pb2_mix(mixed, interval=10), climb, budget=50)
     assert {"mixing", "forgetting of categories"} <= set(clones(history)[-1].note)
@@ -230,7 +233,7 @@ def test_notes_say_why():
 def test_notes_of_mult_say_whose_rows_were_learned_from():
     space = pt.Space(x=pt.Uniform(0, 1), c=pt.Choice("a", "b", "c", "d"))
     history = play(pt.pb2_mult(space, interval=10), climb, budget=100)
-    notes = [task.note for task in clones(history) if "gain" in task.note]
+    notes = [task.note for task in clones(history) if task.forecast.source == "model"]
     assert all(note["learned from all"] == (note["rows of the category"] < 3) for note in notes)
     assert {note["learned from all"] for note in notes} == {True, False}
 
@@ -244,15 +247,15 @@ def test_the_note_of_equal_gains_tells_the_gain():
     steady = lambda history, task: 0.5 + 0.1 * task.steps * (task.parent is not None) + (
         history.score(task.parent) - 0.5 if task.parent is not None else 0.0
     )  # fmt: skip
-    note = clones(play(pt.pb2(SPACE, interval=10), steady, budget=50))[-1].note
-    assert note["nothing to learn"] and note["gain"] == pytest.approx(1.0) and note["gain_sd"] == 0
+    task = clones(play(pt.pb2(SPACE, interval=10), steady, budget=50))[-1]
+    assert task.note["nothing to learn"] and task.forecast.gain == pytest.approx(1.0) and task.forecast.gain_sd == 0
 
 
 def test_predicted_gains_are_in_units_of_the_score():
     history = play(pt.pb2(SPACE, population=8, interval=10), climb, budget=200)
     task = clones(history)[-1]
     gained = history.score(task.id) - history.score(task.parent)
-    assert abs(task.note["gain"] - gained) < 0.1
+    assert abs(task.forecast.gain - gained) < 0.1
 
 
 def test_suggestions_do_not_depend_on_the_scale_of_the_scores():
@@ -280,9 +283,9 @@ def test_too_few_rows_give_a_uniform_draw_with_its_reason():
     history = small()
     explore = pt.pb2(SPACE, interval=10).explore
     drawn = [explore.propose(history, SPACE, [Clone(7 + k, 2, 5, {"x": 0.4})])[0] for k in range(300)]
-    xs = np.array([hparams["x"] for hparams, _ in drawn])
+    xs = np.array([hparams["x"] for hparams, *_ in drawn])
     assert abs(xs.mean() - 0.5) < 0.06 and xs.min() < 0.05 and xs.max() > 0.95
-    assert all("2 rows" in note["fallback"] for _, note in drawn)
+    assert all("2 rows" in proposal.forecast.fallback for proposal in drawn)
 
 
 def test_a_covariance_that_cannot_be_factored_gives_a_uniform_draw(monkeypatch):
@@ -293,7 +296,7 @@ def test_a_covariance_that_cannot_be_factored_gives_a_uniform_draw(monkeypatch):
 
     monkeypatch.setattr(gp, "fit", broken)
     history = play(pt.pb2(SPACE, interval=10), climb, budget=50)
-    assert clones(history) and all(task.note["fallback"] == "not positive definite" for task in clones(history))
+    assert clones(history) and all(task.forecast.fallback == "not positive definite" for task in clones(history))
 
 
 @pytest.mark.parametrize("make", [pt.pb2, pt.pb2_mult, pt.pb2_mix])
@@ -392,7 +395,7 @@ def test_without_numbers_the_bandit_alone_finds_the_best_category(make):
     for seed in range(10):
         history = play(make(space, population=4, interval=1), by_category, seed=seed, budget=60)
         late = clones(history)[-20:]
-        assert all(task.note["fallback"] == "no numeric hyperparameter" for task in late)
+        assert all(task.forecast.fallback == "no numeric hyperparameter" for task in late)
         shares.append(np.mean([task.hparams["c"] == "good" for task in late]))
     assert np.mean(shares) > 0.6, "a uniform draw has a third"
 
@@ -487,4 +490,4 @@ def test_a_run_resumes_and_minimises(tmp_path):
     assert whole.best.score < 0.1 and parts.best.score < 0.1
     assert tasks_of(parts.history)[: 4 * 6] == tasks_of(whole.history)[: 4 * 6]
     assert whole.schedule()
-    assert any(task.note.get("gain", 0) > 0 for task in clones(whole.history)), "an improvement is a positive gain"
+    assert any((task.forecast.gain or 0) > 0 for task in clones(whole.history)), "an improvement is a positive gain"

@@ -22,6 +22,7 @@ from poptrain.checkpoints.store import Store
 from poptrain.cli import app, main
 from poptrain.cli.live import Live
 from poptrain.cli.show import overview
+from poptrain.core import Forecast
 from poptrain.core.errors import Suspended
 from poptrain.log import disk
 from poptrain.log.reader import exists, read
@@ -32,6 +33,7 @@ SRC = str(Path(pt.__file__).parents[1])
 
 EXPERIMENT = """
 import poptrain as pt
+from poptrain.core import Forecast
 from poptrain.testing import quadratic
 
 space = pt.Space(lr=pt.LogUniform(1e-4, 1e-1))
@@ -41,6 +43,7 @@ CLASS = EXPERIMENT.replace("quadratic", "Quadratic")
 SLOW = """
 import time
 import poptrain as pt
+from poptrain.core import Forecast
 from poptrain.testing import quadratic
 
 def train(carry, hp, steps, seed):
@@ -54,6 +57,7 @@ FAILING = EXPERIMENT.replace("import quadratic", "import Faulty").replace("quadr
 HOSTILE = "\\x1b[31mred[bold]<b>=1+1"
 HOSTILE_EXPERIMENT = f"""
 import poptrain as pt
+from poptrain.core import Forecast
 
 def train(carry, hp, steps, seed):
     n = 0 if carry is None else carry
@@ -330,7 +334,7 @@ def test_status_shows_what_the_model_expected(here):
 
 def test_a_suggestion_without_a_model_says_why():
     log = MemoryLog({})
-    log.append([pt.Task(0, 0, {"lr": 0.1}, None, 10, 0, note={"fallback": "2 rows\x1b", "rows": 2})])
+    log.append([pt.Task(0, 0, {"lr": 0.1}, None, 10, 0, forecast=Forecast("redraw", rows=2, fallback="2 rows\x1b"))])
     screen = io.StringIO()
     Console(file=screen, width=150).print(overview(views.status(log.record), 150))
     assert "member 0 from step 0: no model: 2 rows\\x1b; drawn uniformly" in screen.getvalue()
@@ -338,8 +342,8 @@ def test_a_suggestion_without_a_model_says_why():
 
 def test_categories_without_numbers_are_said_to_be_the_bandits():
     log = MemoryLog({})
-    note = {"fallback": "no numeric hyperparameter", "rows": 9, "chance c": 0.5}
-    log.append([pt.Task(0, 0, {"c": "a"}, None, 10, 0, note=note)])
+    forecast = Forecast("bandit", rows=9, fallback="no numeric hyperparameter")
+    log.append([pt.Task(0, 0, {"c": "a"}, None, 10, 0, note={"chance c": 0.5}, forecast=forecast)])
     screen = io.StringIO()
     Console(file=screen, width=150).print(overview(views.status(log.record), 150))
     assert "no model: no numeric hyperparameter; drawn by the bandit" in screen.getvalue()

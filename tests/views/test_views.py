@@ -12,7 +12,7 @@ import pytest
 
 import poptrain as pt
 from poptrain import views
-from poptrain.core import Lost, Result, Task, clock
+from poptrain.core import Forecast, Lost, Result, Task, clock
 from poptrain.core.fingerprint import describe
 from poptrain.log.reader import read
 from poptrain.log.writer import Log, MemoryLog
@@ -52,9 +52,9 @@ def record_of(*lines, events=(), **run):
 STORY = (
     [task(0, 0, 1.0), task(1, 1, 2.0), task(2, 2, 3.0)],
     [result(0, 1.0, 10, seconds=4.0), result(1, 2.0, 10, seconds=6.0), result(2, 3.0, 10, seconds=8.0)],
-    [task(3, 0, 3.3, 2, note={"from": 2}), task(4, 1, 2.0, 1), task(5, 2, 3.0, 2)],
+    [task(3, 0, 3.3, 2, donor=2), task(4, 1, 2.0, 1), task(5, 2, 3.0, 2)],
     [result(3, 5.0, 20), failure(4, 10), result(5, NAN, 20)],
-    [task(6, 0, 3.3, 3), task(7, 1, 2.6, 3, note={"from": 0}), task(8, 2, 3.3, 3, note={"from": 0})],
+    [task(6, 0, 3.3, 3), task(7, 1, 2.6, 3, donor=0), task(8, 2, 3.3, 3, donor=0)],
     [result(6, 4.0, 30), result(7, 9.0, 30), result(8, 6.0, 30)],
 )
 
@@ -88,7 +88,7 @@ def test_exploits_say_who_copied_whom_where_and_what_changed():
 
 
 def test_a_copy_of_hyperparameters_alone_is_an_exploit_without_weights():
-    record = record_of(*STORY[:2], [task(3, 0, 2.9, 0, note={"from": 2})])
+    record = record_of(*STORY[:2], [task(3, 0, 2.9, 0, donor=2)])
     (exploit,) = views.status(record).last_exploits
     assert (exploit.weights, exploit.donor, exploit.copied, exploit.parent) == (False, 2, {"lr": 3.0}, 0)
     (ancestor,) = views.lineage(record, 3).ancestors[1:]
@@ -360,10 +360,11 @@ def test_uniform_draws_have_a_spread_of_about_one():
 
 
 def test_a_suggestion_says_what_was_expected_and_what_came():
-    note = {"from": 2, "own": 1.0, "donor": 3.0, "gain": 1.5, "gain_sd": 0.5, "beta": 0.2, "rows": 9, "length lr": 0.3}
+    note = {"own": 1.0, "donor": 3.0, "length lr": 0.3}
+    model, redraw = Forecast("model", 1.5, 0.5, 0.2, 9), Forecast("redraw", rows=2, fallback="2 rows")
     lines = [
         *STORY[:2],
-        [task(3, 0, 3.3, 2, note=note), task(4, 1, 2.0, 1, note={"fallback": "2 rows", "rows": 2}), task(5, 2, 3.0, 2)],
+        [task(3, 0, 3.3, 2, note=note, donor=2, forecast=model), task(4, 1, 2.0, 1, forecast=redraw), task(5, 2, 3.0, 2)],
     ]
     record = record_of(*lines, [result(3, 5.0, 20), failure(4, 10), result(5, 4.0, 20)])
     first, second = views.suggestions(record)
@@ -383,7 +384,7 @@ def test_a_suggestion_says_what_was_expected_and_what_came():
 
 
 def evaluation(id, seat, parent, lr):
-    return task(id, seat, lr, parent, tags={"role": "evaluator", "evaluates": 1, "target": 0, "since": 10})
+    return task(id, seat, lr, parent, role="evaluator", tags={"evaluates": 1, "target": 0, "since": 10})
 
 
 def test_evaluators_are_no_members_and_no_copies():
@@ -392,7 +393,7 @@ def test_evaluators_are_no_members_and_no_copies():
         [result(0, 1.0, 10), result(1, 2.0, 10)],
         [task(2, 0, 1.0, 0), task(3, 1, 2.0, 1), evaluation(4, 2, 1, 1.0)],
         [result(2, 3.0, 20), result(3, 4.0, 20), result(4, 9.0, 20)],
-        [task(5, 0, 1.0, 4, note={"from": 2}), task(6, 1, 2.0, 3)],
+        [task(5, 0, 1.0, 4, donor=2), task(6, 1, 2.0, 3)],
         [result(5, 8.0, 30), result(6, 5.0, 30)],
     ]
     record = record_of(*lines)

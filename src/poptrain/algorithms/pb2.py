@@ -41,11 +41,11 @@ from poptrain.algorithms.gp.acquisition import BETAS, Question, beta_of, maximis
 from poptrain.algorithms.gp.kernels import Kernel, Mixed, TimeVarying
 from poptrain.algorithms.gp.rows import Columns, Segments, pending
 from poptrain.algorithms.parts import turns
-from poptrain.algorithms.parts.exploit import Exploit, truncation
-from poptrain.algorithms.parts.explore import Clone, Proposal
+from poptrain.algorithms.parts.exploit import truncation
 from poptrain.algorithms.pbt import Pbt, make
-from poptrain.core import History, Hparams, Value, rank
+from poptrain.core import Forecast, History, Hparams, Value, rank
 from poptrain.core.errors import UsageError, did_you_mean
+from poptrain.core.protocols import Clone, Exploit, Proposal
 from poptrain.core.rng import rng
 from poptrain.space import Space
 
@@ -187,9 +187,10 @@ class Suggest:
             except gp.LinAlgError as error:
                 why = str(error)
         return [
-            (
+            Proposal(
                 finished(space, clone, space.redraw(clone.hparams, rng(history.seed, clone.id, "explore")) | new),
-                {"rows": len(segments), "fallback": why, **chances},
+                chances,
+                Forecast("bandit" if chances and not columns.free else "redraw", rows=len(segments), fallback=why),
             )
             for clone, (new, chances) in zip(clones, drawn, strict=True)
         ]
@@ -230,20 +231,17 @@ class Suggest:
             hparams = finished(space, clone, {**hparams, **values})
             row = segments.at(parent, space.encode(hparams)[None])
             mean, sd = model.ask(row)
-            note = self._note(segments, model, beta, float(mean[0]), float(sd[0]))
             own: dict[str, Value] = {"rows of the category": like, "learned from all": lent} if apart else {}
-            proposals[index] = hparams, {**note, **own, **chances}
+            note = {**({} if segments.scale[1] else {"nothing to learn": True}), **model.parameters(), **own, **chances}
+            proposals[index] = Proposal(hparams, note, self._forecast(segments, beta, float(mean[0]), float(sd[0])))
             posterior, pool, waiting = posterior.with_pending(row), pool and pool.with_pending(row), waiting.join(row)
         return [proposals[index] for index in range(len(clones))]
 
-    def _note(self, segments: Segments, posterior: Any, beta: float, mean: float, sd: float) -> dict[str, Value]:
-        """Returns why: the predicted gain over the next interval, in units of the score (up is better), and the model."""
-        center, scale = segments.scale
+    def _forecast(self, segments: Segments, beta: float, mean: float, sd: float) -> Forecast:
+        """Returns the predicted gain over the next interval, in units of the score (up is better)."""
+        center, scale = segments.scale  # a scale of 0: all gains are equal, their spread is not known
         steps = self.interval or float(np.median(segments.steps))
-        note: dict[str, Value] = {"gain": (center + scale * mean) * steps, "gain_sd": scale * sd * steps}
-        if not scale:
-            note["nothing to learn"] = True  # all gains are equal: their spread is not known
-        return {**note, "beta": beta, "rows": len(segments), **posterior.parameters()}
+        return Forecast("model", (center + scale * mean) * steps, scale * sd * steps, beta, len(segments))
 
 
 def _question(space: Space, columns: Columns, row: Any, waiting: Any) -> Question:

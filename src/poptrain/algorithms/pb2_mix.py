@@ -36,11 +36,11 @@ from poptrain.algorithms import bandit
 from poptrain.algorithms.gp.kernels import Kernel, Mixed, TimeVarying
 from poptrain.algorithms.gp.rows import Columns
 from poptrain.algorithms.parts import turns
-from poptrain.algorithms.parts.exploit import Exploit, truncation
-from poptrain.algorithms.parts.explore import Clone
+from poptrain.algorithms.parts.exploit import truncation
 from poptrain.algorithms.pb2 import LEAST, Drawn, Suggest, Uniformly, settings
 from poptrain.algorithms.pbt import Pbt, make
 from poptrain.core import History, Line, Task, Value
+from poptrain.core.protocols import Clone, Exploit
 from poptrain.core.rng import rng
 from poptrain.space import Space
 

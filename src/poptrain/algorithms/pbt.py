@@ -30,11 +30,12 @@ from functools import partial
 from typing import Any, Literal, get_args
 
 from poptrain.algorithms.parts import turns
-from poptrain.algorithms.parts.exploit import Exploit, losers, truncation
-from poptrain.algorithms.parts.explore import Clone, Explore, as_explore, perturb
+from poptrain.algorithms.parts.exploit import check_exploit, truncation
+from poptrain.algorithms.parts.explore import as_explore, perturb
 from poptrain.algorithms.parts.snapshot import Population
 from poptrain.core import History, Task, Value
 from poptrain.core.errors import UsageError, did_you_mean
+from poptrain.core.protocols import Clone, Exploit, Explore, Proposal
 from poptrain.core.rng import rng
 from poptrain.space import Space
 
@@ -107,10 +108,7 @@ def make(
     turns.check_space(what, space)
     turns.check_population(what, population, initial)
     turns.check_interval(what, interval)
-    if not hasattr(exploit, "donor"):
-        raise UsageError(
-            f"{what}: exploit={exploit!r}, expected pt.truncation(fraction), pt.welch(alpha, window) or pt.tournament()."
-        )
+    check_exploit(what, exploit)
     if copy not in get_args(Copy):
         raise UsageError(f"{what}: copy={copy!r}, expected 'both', 'weights' or 'hparams'.{did_you_mean(copy, get_args(Copy))}")
     turns.check_count(what, "warmup", warmup, 0)
@@ -132,8 +130,8 @@ class Pbt:
     population: int
     interval: int | turns.Seconds
     sync: bool
-    exploit: Exploit
-    explore: Explore
+    exploit: Exploit[Population]
+    explore: Explore[Space]
     copy: Copy = "both"
     warmup: int = 0
     average: int = 1
@@ -163,7 +161,7 @@ class Pbt:
         position = {seat: index for index, seat in enumerate(population.seats.tolist())}
         heads = history.heads()
         healthy, steps, heads = history.oks_of(heads).tolist(), history.column("step")[heads].tolist(), heads.tolist()
-        loses = losers(self.exploit, population).tolist()
+        loses = self.exploit.losers(population).tolist()
         plans: list[turns.Plan] = []
         cloned: list[int] = []  # positions of those that explore has still to vary
         for seat in seats:
@@ -195,8 +193,8 @@ class Pbt:
         own, given = heads[seat], heads[giver]
         parent = int(population.standing[donor]) if failed or self.copy != "hparams" else own
         hparams = history.task(own if self.copy == "weights" else given).hparams
-        note = {"from": giver, "own": _known(population.scores[mine]), "donor": float(population.scores[donor])}
-        return turns.Plan(seat, parent, self._static(history, hparams, parent), note)
+        note = {"own": _known(population.scores[mine]), "donor": float(population.scores[donor])}
+        return turns.Plan(seat, parent, self._static(history, hparams, parent), note, giver)
 
     def _static(self, history: History, hparams: Mapping[str, Value], parent: int) -> Mapping[str, Value]:
         """Returns `hparams` with the static values of the weights that are trained on."""
@@ -210,17 +208,17 @@ class Pbt:
         """Returns the plans as tasks, after all clones together were given new hyperparameters."""
         clones = [Clone(history.n + index, plans[index].seat, plans[index].parent, plans[index].hparams) for index in cloned]
         proposals = self.explore.propose(history, self.space, clones) if clones else ()
-        for index, (hparams, why) in zip(cloned, proposals, strict=True):
-            seat, parent, _, note = plans[index]
-            plans[index] = turns.Plan(seat, parent, hparams, {**note, **why})
+        for index, proposal in zip(cloned, proposals, strict=True):
+            plan, (hparams, note, forecast) = plans[index], Proposal(*proposal)
+            plans[index] = plan._replace(hparams=hparams, note={**plan.note, **note}, forecast=forecast)
         return self._marked(turns.segments(history, plans, self.interval))
 
     def _marked(self, tasks: tuple[Task, ...]) -> tuple[Task, ...]:
-        """Returns the tasks, those of controls with a tag for the views."""
+        """Returns the tasks, those of controls with their role."""
         if not self.controls:
             return tasks
         first = self.population - self.controls
-        return tuple(replace(task, tags={**task.tags, "control": 1}) if task.member >= first else task for task in tasks)
+        return tuple(replace(task, role="control") if task.member >= first else task for task in tasks)
 
 
 def _untrained(history: History, own: int) -> bool:

@@ -9,12 +9,31 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
-from typing import Any
+from typing import Any, Literal
 
 Value = bool | int | float | str | None
 Hparams = Mapping[str, Value]
 Carry = Any
 Metrics = Mapping[str, Any]
+
+
+Kind = Literal["ok", "failed", "diverged", "damaged", "ended"]
+Role = Literal["", "control", "evaluator"]
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a model expected of the hyperparameters that it proposed; None where it says nothing.
+
+    Gains are in units of the score over one interval, maximised.
+    """
+
+    source: Literal["model", "redraw", "bandit"] = "model"  # who chose the numbers; "bandit": there were only categories
+    gain: float | None = None  # predicted
+    gain_sd: float | None = None  # standard deviation of the prediction
+    beta: float | None = None  # weight of exploration
+    rows: int | None = None  # intervals that the model learned from
+    fallback: str | None = None  # why no model chose
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +49,25 @@ class Task:
     evals: int = 1  # equally spaced evaluations
     teacher: int | None = None  # distil from this task's checkpoint while training
     progress: tuple[float, float] | None = None  # begin and end fraction of the distillation
-    tags: Mapping[str, int | str] = field(default_factory=dict)  # what the algorithm reads back later
+    tags: Mapping[str, int | str] = field(default_factory=dict)  # what only the algorithm reads back later
     note: Mapping[str, Value] = field(default_factory=dict, compare=False)  # why; for people, never read back
+    seconds: float | None = None  # an interval of wall-clock time: training ends after the step in which it is over
+    role: Role = ""  # "control": keeps its first hyperparameters; "evaluator": measures a member (FIRE PBT)
+    donor: int | None = None  # the seat that an exploit copied from
+    forecast: Forecast | None = field(default=None, compare=False)  # what a model expected; compared by nobody but views
 
     @property
     def evaluator(self) -> bool:
-        """True if it belongs to no member: it measures one, in a seat of its own (FIRE PBT)."""
-        return self.tags.get("role") == "evaluator"
+        """True if the task belongs to no member: it measures one, in a seat of its own (FIRE PBT)."""
+        return self.role == "evaluator"
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a task. A failure is a value: `error` is set and the score is NaN."""
+    """What became of a task. A failure is a value: `kind` says which, `error` is its text and the score is NaN.
+
+    `kind` is "failed" where only an error is given, and "diverged" where the score is not finite.
+    """
 
     task: int
     score: float
@@ -53,6 +79,11 @@ class Result:
     error: str | None = None
     seconds: float = 0.0
     saving: float = 0.0  # of `seconds`: what it took to make the checkpoint durable
+    kind: Kind = "ok"  # "damaged": its parent's checkpoint could not be read; "ended": the trial ended by itself
+
+    def __post_init__(self) -> None:
+        if self.kind == "ok" and (self.error is not None or not isfinite(self.score)):
+            object.__setattr__(self, "kind", "diverged" if self.error is None else "failed")
 
     @property
     def healthy(self) -> bool:

@@ -176,7 +176,7 @@ class _Loop:
     def _tell(self, results: list[Result]) -> None:
         """Logs results; one that could not read its parent's checkpoint makes the parent lost, if it really is damaged."""
         for result in results:
-            if not (result.error and result.error.startswith("CheckpointDamaged")):
+            if result.kind != "damaged":
                 continue
             if self.history.ok(parent := self.history.task(result.task).parent):
                 ref = self.history.result(parent).checkpoint

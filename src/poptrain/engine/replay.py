@@ -200,7 +200,7 @@ def recorded(record: Record, task: int | None = None) -> Source:
     row = []
     for ancestor in chain:
         told, begin = facts.tasks[ancestor], facts.begin(ancestor)
-        timed = "seconds" in told.tags  # it trained step by step until the time was up
+        timed = told.seconds is not None  # it trained step by step until the time was up
         steps = facts.end(ancestor) - begin if timed else told.steps
         row.append(Piece(begin, FrozenDict(told.hparams), steps, steps if timed else told.evals, told.seed))
     about = record.run.get("algorithm")

@@ -69,7 +69,7 @@ class Members:
             saving = clock.monotonic()
             ref = self._form.save(self._store, start.name, trained.state, task, trained.step)
         except CheckpointDamaged as error:
-            return Result(task.id, float("nan"), start.step, error=f"CheckpointDamaged: {error}")
+            return outcome.damaged(task, start.step, error)
         except PoptrainError:
             raise
         except (Exception, SystemExit) as error:
@@ -88,8 +88,8 @@ class Members:
             state = form.fresh(hparams, task.seed)
         elif owner != task.parent:
             state = form.load(self._store, start.parent, hparams, task.seed)
-        if "seconds" in task.tags:
-            return outcome.train_for(form, state, task, hparams, step, metric, float(task.tags["seconds"]))
+        if task.seconds is not None:
+            return outcome.train_for(form, state, task, hparams, step, metric, task.seconds)
         teacher = None
         if task.teacher is not None:
             teacher = form.load(self._store, start.teacher, hparams, task.seed)

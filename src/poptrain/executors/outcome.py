@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from poptrain.core import Hparams, Metrics, Result, Task, clock
-from poptrain.core.errors import MetricError, did_you_mean
+from poptrain.core.errors import CheckpointDamaged, MetricError, did_you_mean
 from poptrain.core.rng import chunk_seed
 
 RESERVED = ("curve", "returns", "steps")
@@ -159,6 +159,11 @@ def failure(task: Task, step: int, error: BaseException, keep: Callable[[str, st
     text = "".join(traceback.format_exception(error))
     keep(f"{name}.txt", f"member {task.member}, task {task.id}, from step {step}, {hparams}\n\n{text}")
     return Result(task.id, float("nan"), step, error=summary(error), seconds=seconds)
+
+
+def damaged(task: Task, step: int, error: CheckpointDamaged) -> Result:
+    """Returns the result of a task whose parent's or teacher's checkpoint could not be read."""
+    return Result(task.id, float("nan"), step, error=f"CheckpointDamaged: {error}", kind="damaged")
 
 
 def summary(error: BaseException, limit: int = 300) -> str:

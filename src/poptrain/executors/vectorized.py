@@ -63,7 +63,7 @@ class VectorizedExecutor:
         for _ in range(min(len(self._queue), self._lanes)):
             task = self._queue.popleft()
             static = tuple(task.hparams[name] for name in self._context.static)
-            groups.setdefault((task.steps, task.evals, static, task.tags.get("seconds")), []).append(task)
+            groups.setdefault((task.steps, task.evals, static, task.seconds), []).append(task)
         results = [result for tasks in groups.values() for result in self._batch(tasks)]
         self._forget()
         return results
@@ -76,11 +76,9 @@ class VectorizedExecutor:
 
     def _batch(self, tasks: list[Task]) -> list[Result]:
         context, began = self._context, clock.monotonic()
-        damaged = [task for task in tasks if not self._readable(task)]
-        error = "CheckpointDamaged: the checkpoint of task {} cannot be read"
-        results = [Result(t.id, float("nan"), context.begin(t), error=error.format(t.parent)) for t in damaged]
-        if damaged:
-            tasks = [task for task in tasks if task not in damaged]
+        damaged = {task.id: error for task in tasks if (error := self._unreadable(task))}
+        results = [outcome.damaged(task, context.begin(task), damaged[task.id]) for task in tasks if task.id in damaged]
+        tasks = [task for task in tasks if task.id not in damaged]
         if not tasks:
             return results
         begins = [context.begin(task) for task in tasks]
@@ -114,7 +112,7 @@ class VectorizedExecutor:
         metric, head = context.metric, tasks[0]
         with collector.paused():
             segments = [outcome.Segment(step=begin) for begin in begins]
-        limit = float(head.tags["seconds"]) if "seconds" in head.tags else None
+        limit = head.seconds
         parts = outcome.chunks(head) if limit is None else ((step, step + 1) for step in range(head.steps))
         until = clock.monotonic() + (limit or 0.0)
         for index, (first, last) in enumerate(parts):
@@ -145,14 +143,15 @@ class VectorizedExecutor:
             self._alive[task.parent] = (carries.stacked(self._context.store.read(self._context.ref(task))), 0)
         return self._alive[task.parent]
 
-    def _readable(self, task: Task) -> bool:
+    def _unreadable(self, task: Task) -> CheckpointDamaged | None:
+        """Returns what is wrong with the checkpoint that a task starts from."""
         if task.parent is None or task.parent in self._alive:
-            return True
+            return None
         try:
             self._lane(task)
-        except CheckpointDamaged:
-            return False
-        return True
+        except CheckpointDamaged as error:
+            return error
+        return None
 
     def _forget(self) -> None:
         """Drops from memory what is neither a seat's newest state nor about to be used; a clone of an older one is read."""

@@ -125,7 +125,7 @@ class Record:
     def take(self, entry: Entry, line: Line | None = None) -> None:
         """Adds one line that was checked; `line`: its facts, if they are at hand."""
         time = clock.parse_utc(entry.wall)
-        line = line or decode_facts(entry.type, entry.data)
+        line = line or decode_facts(entry.type, entry.data, entry.version)
         if line is None and entry.type == "run":
             self.run = entry.data
         self.note(entry.type, entry.data, time, line)

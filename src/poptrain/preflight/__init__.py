@@ -157,7 +157,7 @@ class _Flight:
             found.append(self.space.sample(rng(about.seed, "check", index)))
         interval = getattr(algorithm, "interval", None)
         if not isinstance(interval, int) or isinstance(interval, bool):
-            timed = any("seconds" in task.tags for task in tasks)
+            timed = any(task.seconds is not None for task in tasks)
             interval = None if timed else max((task.steps for task in tasks), default=1)
         return found, interval if interval is None or about.budget is None else max(min(interval, about.budget), 1)
 

@@ -77,7 +77,7 @@ def _ancestor(facts: Facts, id: int) -> Ancestor:
         came = "distilled"
     else:
         came = "continued" if facts.tasks[source].member == task.member else "borrowed" if task.evaluator else "cloned"
-    copied = task.parent is not None and (came in ("cloned", "borrowed") or "from" in task.note)
+    copied = task.parent is not None and (came in ("cloned", "borrowed") or task.donor is not None)
     return Ancestor(
         task=id,
         member=task.member,

@@ -14,9 +14,9 @@ import numpy as np
 
 from poptrain.algorithms.fire.curves import Curve, best_score_diff, sign_test
 from poptrain.algorithms.parts import turns
-from poptrain.algorithms.parts.explore import Clone
 from poptrain.algorithms.parts.snapshot import Population
 from poptrain.core import History, Hparams, Line, Result, Task, Value, rank
+from poptrain.core.protocols import Clone, Proposal
 from poptrain.core.rng import rng
 
 # -- what a history says ------------------------------------------------------------------------------------------------
@@ -84,7 +84,8 @@ class _Plan:
     hparams: Hparams
     cloned: bool = False
     note: Mapping[str, Value] = field(default_factory=dict)
-    tags: Mapping[str, int | str] = field(default_factory=dict)
+    tags: Mapping[str, int | str] = field(default_factory=dict)  # of an evaluator
+    donor: int | None = None
 
 
 class Round:
@@ -184,7 +185,7 @@ class Round:
     def _clone(self, id: int, giver: int, own: float | None, given: float | None) -> _Plan:
         parent = self.heads[giver]
         known = {name: float(value) for name, value in (("own", own), ("donor", given)) if value is not None and value == value}
-        return _Plan(id, parent, self.history.task(parent).hparams, True, {"from": giver, **known})
+        return _Plan(id, parent, self.history.task(parent).hparams, True, known, donor=giver)
 
     # stop and success (3.2)
 
@@ -212,7 +213,8 @@ class Round:
         best = max(seats, key=lambda seat: (pairwise[seat], self.history.score(self.heads[seat]), -seat))
         plan, given = self.plans[child], self.heads[best]
         plan.parent, plan.hparams = given, self.history.task(given).hparams  # the child's own, static ones excepted
-        plan.note = {"from": best, "evaluates": self.state.busy[best].member, "since": self.state.busy[best].since}
+        plan.donor = best
+        plan.note = {"evaluates": self.state.busy[best].member, "since": self.state.busy[best].since}
         self.handed.add(child)
 
     # assignment (section 3)
@@ -230,7 +232,7 @@ class Round:
                 parent = self.plans[at.member].parent
                 hparams = self._with_static(self.plans[at.target].hparams, parent)
             if parent is not None:
-                tags = {"role": "evaluator", "evaluates": at.member, "target": at.target, "since": at.since}
+                tags = {"evaluates": at.member, "target": at.target, "since": at.since}
                 self.plans[seat] = _Plan(history.n + len(self.plans), parent, hparams, tags=tags)
 
     def _candidates(self, taken: set[int]) -> list[tuple[int, int, int]]:
@@ -276,7 +278,9 @@ class Round:
         explored = iter(algorithm.explore.propose(history, algorithm.space, clones) if clones else ())
         plans = []
         for seat, plan in self.plans.items():
-            hparams, why = next(explored) if plan.cloned else (plan.hparams, {})
-            plans.append(turns.Plan(seat, plan.parent, hparams, {**plan.note, **why}))
+            hparams, note, forecast = Proposal(*next(explored)) if plan.cloned else Proposal(plan.hparams)
+            plans.append(turns.Plan(seat, plan.parent, hparams, {**plan.note, **note}, plan.donor, forecast))
         tasks = zip(turns.segments(history, plans, algorithm.interval), self.plans.values(), strict=True)
-        return tuple(algorithm.measured(replace(task, tags=plan.tags)) for task, plan in tasks)
+        return tuple(
+            algorithm.measured(replace(task, role="evaluator", tags=plan.tags) if plan.tags else task) for task, plan in tasks
+        )

@@ -8,41 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from poptrain.algorithms.parts.turns import FrozenDict
 from poptrain.core import History, Hparams, Value
 from poptrain.core.errors import UsageError
+from poptrain.core.protocols import Clone, Explore, Proposal
 from poptrain.core.rng import rng
 from poptrain.space import Space
-
-
-@dataclass(frozen=True, slots=True)
-class Clone:
-    """A member about to be replaced: the task it gets, whose checkpoint it starts from, and the configuration to vary."""
-
-    id: int
-    member: int
-    parent: int
-    hparams: Hparams
-
-
-Proposal = tuple[dict[str, Value], Mapping[str, Value]]  # hyperparameters, note
-
-
-class Explore(Protocol):
-    """Proposes the hyperparameters of all clones of one round."""
-
-    def propose(self, history: History, space: Space, clones: Sequence[Clone]) -> list[Proposal]: ...
 
 
 class _Alone:
     """Base of the strategies that vary each clone on its own."""
 
     def propose(self, history: History, space: Space, clones: Sequence[Clone]) -> list[Proposal]:
-        return [(self.vary(clone.hparams, space, rng(history.seed, clone.id, "explore")), {}) for clone in clones]
+        return [Proposal(self.vary(clone.hparams, space, rng(history.seed, clone.id, "explore"))) for clone in clones]
 
     def vary(self, hparams: Hparams, space: Space, generator: np.random.Generator) -> dict[str, Value]:
         raise AssertionError("abstract")
@@ -143,11 +125,11 @@ def resample() -> Resample:
     return Resample()
 
 
-def as_explore(what: Any) -> Explore:
+def as_explore(what: Any) -> Explore[Space]:
     """Returns `what` as a strategy; None keeps the configuration, a function is wrapped and checked."""
     if what is None:
         return Keep()
-    if hasattr(what, "propose"):
+    if isinstance(what, Explore) and not isinstance(what, type):
         return what
     if callable(what):
         return Custom(what)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from poptrain.core import History, Hparams, Task, Value
+from poptrain.core import Forecast, History, Hparams, Task, Value
 from poptrain.core.errors import UsageError
 from poptrain.core.rng import rng, task_seeds
 from poptrain.space import Space
@@ -50,6 +50,8 @@ class Plan(NamedTuple):
     parent: int | None
     hparams: Hparams
     note: Mapping[str, Value] = {}
+    donor: int | None = None  # the seat that it copies from
+    forecast: Forecast | None = None
 
 
 def segments(history: History, plans: Sequence[Plan], interval: int | Seconds | None) -> tuple[Task, ...]:
@@ -65,10 +67,10 @@ def segments(history: History, plans: Sequence[Plan], interval: int | Seconds | 
         begun = _at(history, "step", [-1 if plan.parent is None else plan.parent for plan in plans])
         spent = _at(history, "spent", [heads[plan.seat] if plan.seat < len(heads) else -1 for plan in plans])
         lengths = np.clip(history.budget - np.maximum(begun, spent), 0, longest).tolist()
-    tags = {"seconds": str(interval.seconds)} if isinstance(interval, Seconds) else {}
+    seconds = interval.seconds if isinstance(interval, Seconds) else None
     seeds = task_seeds(history.seed, history.n, len(plans))
     return tuple(
-        Task(id, plan.seat, plan.hparams, plan.parent, steps, seed, 1, None, None, tags, plan.note)
+        Task(id, plan.seat, plan.hparams, plan.parent, steps, seed, 1, None, None, {}, plan.note, seconds, "", *plan[4:])
         for id, (plan, steps, seed) in enumerate(zip(plans, lengths, seeds, strict=True), history.n)
     )
 

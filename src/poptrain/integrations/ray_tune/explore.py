@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from poptrain.algorithms.parts.explore import Clone, Explore, Proposal
 from poptrain.core import History
 from poptrain.core.errors import UsageError
+from poptrain.core.protocols import Clone, Explore, Proposal
 from poptrain.core.rng import rng
 from poptrain.integrations.ray_tune import configs
 from poptrain.integrations.ray_tune.space import keyed
@@ -32,7 +32,8 @@ class Then:
     def propose(self, history: History, space: Space, clones: Sequence[Clone]) -> list[Proposal]:
         proposals = self.first.propose(history, space, clones)
         return [
-            (self._vary(history, space, clone, hparams), note) for clone, (hparams, note) in zip(clones, proposals, strict=True)
+            Proposal(self._vary(history, space, clone, hparams), *why)
+            for clone, (hparams, *why) in zip(clones, proposals, strict=True)
         ]
 
     def _vary(self, history: History, space: Space, clone: Clone, hparams: Mapping[str, Any]) -> dict[str, Any]:
