@@ -265,7 +265,7 @@ def test_another_version_is_noted_and_a_newer_format_is_refused(directory):
     found = planted(directory, lambda entries: entries[1]["d"]["versions"].update(numpy="0.0.1"))
     assert found.ok and any("numpy 0.0.1" in note for note in found.notes)
     log = directory / "log-000001.jsonl"
-    log.write_bytes(log.read_bytes().replace(b'{"v":1,', b'{"v":2,'))
+    log.write_bytes(log.read_bytes().replace(b'{"v":2,', b'{"v":3,'))
     assert not pt.verify(directory, EXPERIMENT).ok  # its checksums do not fit
 
 

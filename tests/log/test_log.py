@@ -203,7 +203,7 @@ def test_a_newer_major_version_is_refused_and_unknown_types_and_fields_are_kept_
     record = read(tmp_path)
     assert record.events[-1][:2] == ("poem", {"verse": 1}) and record.lines[-1] == (task(1),)
     Log.open(tmp_path).close()
-    raw_append(tmp_path, {"v": 2})
+    raw_append(tmp_path, {"v": 3})
     for opener in (read, Log.open):
         with pytest.raises(UsageError, match="newer poptrain.*upgrade"):
             opener(tmp_path)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from poptrain.log.reader import Record
 from poptrain.plots import style
 from poptrain.views import Faster, Piece, short
-from poptrain.views import improvement as view_of
+from poptrain.views.improvement import faster as view_of
 
 COLOURS = (style.BEST, style.MEMBERS[0])
 

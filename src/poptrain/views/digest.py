@@ -27,7 +27,7 @@ from poptrain.views.gauges import TALLIES, Diversity, Tally
 from poptrain.views.status import LAST, Status, status, status_of
 
 NAME = "digest.json"
-FORMAT = 1  # raised whenever what is kept, or its meaning, changes
+FORMAT = 2  # with facts of version 2 of the log
 CHUNK = 1 << 19
 _COUNTS = ("reported", "failed", "diverged", "steps", "best")
 _SUMS = ("squares", "furthest", "selection", "decisions", "replaced", "pairs", "better", "worse")
