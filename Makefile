@@ -53,7 +53,7 @@ package: setup
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist .
 	$(BIN)/python -m twine check --strict dist/*
-	$(BIN)/python tests/smoke_wheel.py dist $(PYTHONS)
+	$(BIN)/python tests/house/smoke_wheel.py dist $(PYTHONS)
 
 clean:
 	rm -rf $(VENV) runs site build dist src/*.egg-info .pytest_cache .hypothesis .ruff_cache

@@ -19,7 +19,7 @@ import numpy as np
 
 import poptrain as pt
 from benchmarks import fire_nqm
-from poptrain.rng import rng
+from poptrain.core.rng import rng
 
 NOISE, EVALUATIONS = 0.05, 10
 

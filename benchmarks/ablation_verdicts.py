@@ -18,7 +18,7 @@ import poptrain as pt
 from benchmarks.common import figure
 from benchmarks.study import Finished
 from poptrain import statistics
-from poptrain.rng import rng
+from poptrain.core.rng import rng
 from poptrain.testing.simulate import noisy, simulated
 
 Cells = dict[str, list[Finished]]

@@ -23,7 +23,7 @@ import numpy as np
 import poptrain as pt
 from benchmarks.common import figure
 from benchmarks.study import Cell, Study, averages, differences, iqm, main
-from poptrain.rng import rng
+from poptrain.core.rng import rng
 
 SPACE = pt.Space(
     lr=pt.LogUniform(1e-4, 1.0),

@@ -16,8 +16,8 @@ from typing import Any
 import poptrain as pt
 from benchmarks.common import figure, installed, main
 from benchmarks.preflight_bugs import BUGS, Case, cases
-from poptrain.errors import UsageError
-from poptrain.experiment import load
+from poptrain.core.errors import UsageError
+from poptrain.engine.experiment import load
 from poptrain.preflight import Preflight
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

@@ -25,8 +25,8 @@ from unittest import mock
 import poptrain as pt
 from benchmarks import ray_toys as toys
 from benchmarks.common import figure, main
-from poptrain.checkpoints import Store
-from poptrain.record import read
+from poptrain.checkpoints.store import Store
+from poptrain.log.reader import read
 from poptrain.testing import quadratic
 from poptrain.testing.executors import Bench, ExecutorContract, comparable, task
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import poptrain as pt
-from poptrain.checkpoints import Store
+from poptrain.checkpoints.store import Store
 from poptrain.testing import quadratic
 
 SPACE = pt.Space(lr=pt.LogUniform(1e-3, 0.3, init=(1e-3, 0.05)))

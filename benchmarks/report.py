@@ -23,9 +23,9 @@ import numpy as np
 import poptrain as pt
 from benchmarks.common import figure, installed, main
 from poptrain.core import History, Result, Task
-from poptrain.describe import describe
-from poptrain.log import Log
-from poptrain.rng import rng
+from poptrain.core.fingerprint import describe
+from poptrain.core.rng import rng
+from poptrain.log.writer import Log
 from poptrain.sinks.digest import Digest
 from poptrain.views.digest import NAME
 

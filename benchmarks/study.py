@@ -146,15 +146,15 @@ def told(run: pt.Run) -> dict[str, Any]:
     top = np.maximum.accumulate([max(s for at, s in zip(steps, best, strict=True) if at == step) for step in order])
     notes = [(history.task(id), history.score(id)) for id in range(history.n)]
     predictions = [
-        [_short(task.note["gain"]), _short(task.note["gain_sd"]), _short(score - history.score(task.parent))]
+        [_short(task.forecast.gain), _short(task.forecast.gain_sd), _short(score - history.score(task.parent))]
         for task, score in notes
-        if "gain" in task.note and score == score
+        if task.forecast and task.forecast.gain is not None and score == score
     ]
     return {
         "curve": [[int(step), _short(score)] for step, score in zip(order, top, strict=True)],
         "schedule": [[piece.start, dict(piece.hparams)] for piece in run.schedule().segments],
         "predictions": predictions,  # predicted gain, its sd, what was gained
-        "fallbacks": sum("fallback" in task.note for task, _ in notes),
+        "fallbacks": sum(task.forecast is not None and task.forecast.fallback is not None for task, _ in notes),
         "failed": sum(not history.ok(id) for id in range(history.n)),
     }
 

@@ -22,12 +22,12 @@ import numpy as np
 
 import poptrain as pt
 from benchmarks.common import figure, installed, main, over
+from poptrain.algorithms.gp.posterior import one_thread
+from poptrain.algorithms.gp.rows import Segments
+from poptrain.algorithms.parts.explore import Clone
 from poptrain.algorithms.pb2 import Suggest
 from poptrain.core import History, Result, Task
-from poptrain.parts.explore import Clone
-from poptrain.parts.surrogate import one_thread
-from poptrain.parts.surrogate_data import Segments
-from poptrain.rng import rng, task_seed
+from poptrain.core.rng import rng, task_seed
 
 OPTIMUM, CURVATURE = 0.7, 3.0
 TARGETS = {0.05: 0.02, 0.3: 0.12, 1.0: 0.24}
@@ -133,14 +133,14 @@ def sklearn_fit_seconds(rows: int) -> float:
 
 def own_fit_seconds(rows: int) -> float:
     """Returns the time of our fit on the same rows."""
-    from poptrain.parts import surrogate
-    from poptrain.parts.kernels import Inputs, TimeVarying
+    from poptrain.algorithms.gp import posterior as gp
+    from poptrain.algorithms.gp.kernels import Inputs, TimeVarying
 
     x, y = _rows(rows)
     inputs = Inputs(x[:, 0], x[:, 1:], np.zeros((rows, 0), int))
     began = time.perf_counter()
     with one_thread():
-        surrogate.fit(TimeVarying(tuple("sabcd")), inputs, y)
+        gp.fit(TimeVarying(tuple("sabcd")), inputs, y)
     return time.perf_counter() - began
 
 

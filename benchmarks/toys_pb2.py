@@ -21,11 +21,11 @@ from scipy.stats import binomtest
 import poptrain as pt
 from benchmarks.common import figure, main, over
 from benchmarks.toys_path import DECAY, READY, better, decayed, deceptive, methods, plain
-from poptrain.parts import bandit
-from poptrain.parts.acquisition import beta_of
-from poptrain.parts.kernels import forgetting, gaps, squared_distances
-from poptrain.parts.surrogate import one_thread
-from poptrain.rng import rng
+from poptrain.algorithms import bandit
+from poptrain.algorithms.gp.acquisition import beta_of
+from poptrain.algorithms.gp.kernels import forgetting, gaps, squared_distances
+from poptrain.algorithms.gp.posterior import one_thread
+from poptrain.core.rng import rng
 
 # -- the path-dependent toys ------------------------------------------------------------------------------------------
 

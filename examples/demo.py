@@ -14,9 +14,9 @@ from pathlib import Path
 
 import poptrain as pt
 from poptrain.cli import start
-from poptrain.experiment import file_record
+from poptrain.engine.experiment import file_record
+from poptrain.log.reader import exists, read
 from poptrain.plots import save_all
-from poptrain.record import exists, read
 
 STEPS, EPISODES = 500_000, 100
 FILE = Path(__file__).parent / "bipedal_pb2.py"

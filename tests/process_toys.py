@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import poptrain as pt
-from poptrain.checkpoints import Store
+from poptrain.checkpoints.store import Store
 from poptrain.testing import Quadratic, quadratic
 from poptrain.testing.executors import LIMIT
 

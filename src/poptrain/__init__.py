@@ -14,10 +14,10 @@ True
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import Any
+
+from poptrain._renamed import install
 
 __version__ = "0.1.0"
 
@@ -26,39 +26,29 @@ __version__ = "0.1.0"
 _NAMES = {
     "algorithms": "fire_pbt grid_search optuna_search pb2 pb2_mix pb2_mult pbt random_search schedule_replay",
     "core": "History Lost Result Task rank",
-    "errors": "PoptrainError UsageError",
-    "experiment": "Experiment",
-    "outcome": "Run open_run",
-    "parts.exploit": "tournament truncation welch",
-    "parts.explore": "additive perturb resample",
+    "core.errors": "PoptrainError UsageError",
+    "engine.experiment": "Experiment",
+    "engine.result": "Run open_run",
+    "algorithms.parts.exploit": "tournament truncation welch",
+    "algorithms.parts.explore": "additive perturb resample",
     "preflight": "check",
-    "replay": "replay",
-    "rng": "rng",
-    "run": "resume run",
+    "engine.replay": "replay",
+    "core.rng": "rng",
+    "engine.loop": "resume run",
     "space": "Choice Complement Int LogInt LogUniform Ordinal Space Uniform nested",
-    "stop": "any_of generations score seconds steps",
+    "engine.stop": "any_of generations score seconds steps",
     "trainable": "Trainable jax_trainable",
-    "verify": "verify",
+    "audit.verify": "verify",
 }
-_MODULES = ("executors", "views", "plots", "report", "rl", "sinks", "statistics", "testing")
+_MODULES = {name: name for name in ("executors", "views", "plots", "report", "rl", "sinks", "statistics", "testing")} | {
+    "errors": "core.errors",
+    "parts": "algorithms.parts",
+}
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 
-__all__ = sorted([*_HOME, "errors", "executors"])
+__all__ = sorted([*_HOME, "errors", "executors", "parts"])
 
-
-class _Package(ModuleType):
-    """The package. `run`, `rng`, `replay` and `verify` are functions, and not the modules of the same name that hold them."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        same = isinstance(value, ModuleType) and _HOME.get(name) == name  # what Python does when it has loaded a module
-        super().__setattr__(name, getattr(value, name) if same else value)
-
-    def __reduce__(self) -> tuple[Any, tuple[str]]:
-        """Lets a script's function that names the package travel by value, as Ray sends it; the package is imported there."""
-        return import_module, (self.__name__,)
-
-
-sys.modules[__name__].__class__ = _Package
+install()  # the import paths of version 0.1
 
 
 def __getattr__(name: str) -> Any:
@@ -67,9 +57,9 @@ def __getattr__(name: str) -> Any:
         module = import_module(f"poptrain.{_HOME[name]}")
         globals()[name] = found = getattr(module, name)
         return found
-    if name in _MODULES or name == "errors":
-        return import_module(f"poptrain.{name}")
-    from poptrain.errors import did_you_mean
+    if name in _MODULES:
+        return import_module(f"poptrain.{_MODULES[name]}")
+    from poptrain.core.errors import did_you_mean
 
     raise AttributeError(f"module 'poptrain' has no attribute {name!r}.{did_you_mean(name, [*__all__, *_MODULES])}")
 

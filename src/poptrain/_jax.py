@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from poptrain.errors import MissingExtra
+from poptrain.core.errors import MissingExtra
 
 FLAG = "--xla_cpu_enable_concurrency_optimized_scheduler"
 

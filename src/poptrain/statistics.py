@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from poptrain.rng import rng
+from poptrain.core.rng import rng
 
 Statistic = Callable[..., Any]
 

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from poptrain.core import Carry, Hparams, Metrics
-from poptrain.describe import module_of
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
+from poptrain.core.fingerprint import module_of
 
 
 class Trainable(NamedTuple):

@@ -1,6 +1,6 @@
 """The algorithms: one paper, one file, each a pure function from the history to the next tasks."""
 
-from poptrain.algorithms.fire_pbt import fire_pbt
+from poptrain.algorithms.fire.fire_pbt import fire_pbt
 from poptrain.algorithms.grid_search import grid_search
 from poptrain.algorithms.optuna_search import optuna_search
 from poptrain.algorithms.pb2 import pb2

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from poptrain.algorithms.parts import turns
+from poptrain.algorithms.parts.turns import FrozenDict
 from poptrain.algorithms.random_search import Independent
-from poptrain.errors import UsageError
-from poptrain.parts import rounds
-from poptrain.parts.rounds import FrozenDict
+from poptrain.core.errors import UsageError
 from poptrain.space import Space
 
 
-def grid_search(space: Space, *, levels: int | Mapping[str, int] = 3, interval: int | rounds.Seconds) -> Independent:
+def grid_search(space: Space, *, levels: int | Mapping[str, int] = 3, interval: int | turns.Seconds) -> Independent:
     """Returns grid search.
 
     Args:
@@ -25,8 +25,8 @@ def grid_search(space: Space, *, levels: int | Mapping[str, int] = 3, interval: 
         levels: values per numeric parameter: one number for all, or one by name.
         interval: steps between two results of a member.
     """
-    rounds.check_space("grid_search", space)
-    rounds.check_interval("grid_search", interval)
+    turns.check_space("grid_search", space)
+    turns.check_interval("grid_search", interval)
     for level in levels.values() if isinstance(levels, Mapping) else (levels,):
         if isinstance(level, bool) or not isinstance(level, int) or level < 1:
             raise UsageError(

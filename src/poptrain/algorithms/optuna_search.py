@@ -24,10 +24,10 @@ from typing import Any
 
 import numpy as np
 
+from poptrain.algorithms.parts import turns
 from poptrain.core import History, Task, Value
-from poptrain.errors import UsageError, did_you_mean
-from poptrain.parts import rounds
-from poptrain.rng import rng
+from poptrain.core.errors import UsageError, did_you_mean
+from poptrain.core.rng import rng
 from poptrain.space import Choice, Space
 
 SAMPLERS = ("tpe", "gp", "random")
@@ -64,18 +64,18 @@ def optuna_search(
     (5, 20)
     """
     what = "optuna_search"
-    rounds.check_space(what, space)
-    rounds.check_population(what, population, initial)
-    rounds.check_count(what, "parallel", parallel, 1)
+    turns.check_space(what, space)
+    turns.check_population(what, population, initial)
+    turns.check_count(what, "parallel", parallel, 1)
     if interval is not None:
-        rounds.check_count(what, "interval", interval, 1)
+        turns.check_count(what, "interval", interval, 1)
     if not callable(sampler) and sampler not in SAMPLERS:
         raise UsageError(
             f"{what}: sampler={sampler!r}, expected 'tpe', 'gp', 'random' or a function of a seed that returns an Optuna sampler."
             f"{did_you_mean(str(sampler), SAMPLERS)}"
         )
     _optuna()
-    return OptunaSearch(space, population, sampler, parallel, interval, rounds.freeze(initial, space))
+    return OptunaSearch(space, population, sampler, parallel, interval, turns.freeze(initial, space))
 
 
 @dataclass(frozen=True)
@@ -105,13 +105,13 @@ class OptunaSearch:
         count = min(self.parallel - len(history.open()), self.population - history.n)
         if count <= 0:
             return ()
-        plans = [rounds.Plan(history.n + i, None, hparams) for i, hparams in enumerate(self._proposals(history, count))]
+        plans = [turns.Plan(history.n + i, None, hparams) for i, hparams in enumerate(self._proposals(history, count))]
         evals = 1 if self.interval is None else max(1, history.budget // self.interval)
-        return tuple(replace(task, evals=evals) for task in rounds.segments(history, plans, None))
+        return tuple(replace(task, evals=evals) for task in turns.segments(history, plans, None))
 
     def needed(self, history: History) -> frozenset[int]:
         """Returns the result of every run; none of them becomes a parent."""
-        return rounds.needed(history)
+        return turns.needed(history)
 
     def _proposals(self, history: History, count: int) -> Iterator[dict[str, Value]]:
         """Yields the hyperparameters of the next `count` runs."""

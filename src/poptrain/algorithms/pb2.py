@@ -37,16 +37,16 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from poptrain.algorithms.gp.acquisition import BETAS, Question, beta_of, maximise
+from poptrain.algorithms.gp.kernels import Kernel, Mixed, TimeVarying
+from poptrain.algorithms.gp.rows import Columns, Segments, pending
+from poptrain.algorithms.parts import turns
+from poptrain.algorithms.parts.exploit import truncation
 from poptrain.algorithms.pbt import Pbt, make
-from poptrain.core import History, Hparams, Value, rank
-from poptrain.errors import UsageError, did_you_mean
-from poptrain.parts import rounds
-from poptrain.parts.acquisition import BETAS, Question, beta_of, maximise
-from poptrain.parts.exploit import Exploit, truncation
-from poptrain.parts.explore import Clone, Proposal
-from poptrain.parts.kernels import Kernel, Mixed, TimeVarying
-from poptrain.parts.surrogate_data import Columns, Segments, pending
-from poptrain.rng import rng
+from poptrain.core import Forecast, History, Hparams, Value, rank
+from poptrain.core.errors import UsageError, did_you_mean
+from poptrain.core.protocols import Clone, Exploit, Proposal
+from poptrain.core.rng import rng
 from poptrain.space import Space
 
 LEAST = 3  # rows below which there is no model
@@ -61,7 +61,7 @@ def pb2(
     space: Space,
     population: int = 4,
     *,
-    interval: int | rounds.Seconds,
+    interval: int | turns.Seconds,
     sync: bool = True,
     exploit: Exploit | None = None,
     beta: str | float = "pb2",
@@ -104,7 +104,7 @@ def settings(what: str, population: Any, interval: Any, beta: Any, window: Any) 
     Raises:
         UsageError: an argument is out of range.
     """
-    rounds.check_population(what, population)
+    turns.check_population(what, population)
     if population < FEW:
         text = f"{what}: population={population} gives the model {population} rows a round; it was made for 4 or 8 members."
         warnings.warn(text, stacklevel=3)
@@ -114,7 +114,7 @@ def settings(what: str, population: Any, interval: Any, beta: Any, window: Any) 
     elif isinstance(beta, bool) or not isinstance(beta, (int, float)) or not 0 <= beta < float("inf"):
         raise UsageError(f"{what}: beta={beta!r}, expected 'pb2', 'ray' or a finite number from 0.")
     if window is not None:
-        rounds.check_count(what, "window", window, LEAST)
+        turns.check_count(what, "window", window, LEAST)
     rows = min(max(200, 25 * population), 1000) if window is None else window
     return interval if isinstance(interval, int) else None, beta if isinstance(beta, str) else float(beta), rows
 
@@ -179,17 +179,18 @@ class Suggest:
         elif len(segments) < LEAST:
             why = f"{len(segments)} rows, a model needs {LEAST}"
         else:
-            from poptrain.parts import surrogate  # imports scipy: 0.2 s, paid at the first suggestion
+            from poptrain.algorithms.gp import posterior as gp  # imports scipy: 0.2 s, paid at the first suggestion
 
             try:
-                with surrogate.one_thread():
+                with gp.one_thread():
                     return self._modelled(segments, columns, clones, drawn)
-            except surrogate.LinAlgError as error:
+            except gp.LinAlgError as error:
                 why = str(error)
         return [
-            (
+            Proposal(
                 finished(space, clone, space.redraw(clone.hparams, rng(history.seed, clone.id, "explore")) | new),
-                {"rows": len(segments), "fallback": why, **chances},
+                chances,
+                Forecast("bandit" if chances and not columns.free else "redraw", rows=len(segments), fallback=why),
             )
             for clone, (new, chances) in zip(clones, drawn, strict=True)
         ]
@@ -200,16 +201,16 @@ class Suggest:
         Raises:
             LinAlgError: the covariance cannot be factored.
         """
-        from poptrain.parts import surrogate
+        from poptrain.algorithms.gp import posterior as gp
 
         history, space = segments.history, segments.space
         seen, y = segments.inputs(segments.rows), segments.targets
         names = (BEFORE, *(space.names[i] for i in columns.numeric))
         kernel = self.categories.kernel(names, seen.categories.shape[1])
-        posterior = surrogate.fit(kernel, seen, y)
+        posterior = gp.fit(kernel, seen, y)
         beta = beta_of(self.beta, len(y))
         apart = self.categories.pooled(0)
-        pool = surrogate.condition(TimeVarying(names), posterior.theta, seen, y) if apart else None
+        pool = gp.condition(TimeVarying(names), posterior.theta, seen, y) if apart else None
         parents, tasks = pending(history, frozenset(clone.member for clone in clones))
         waiting = segments.at(parents, history.encoded(space)[tasks])
         posterior, pool = posterior.with_pending(waiting), pool and pool.with_pending(waiting)
@@ -230,20 +231,17 @@ class Suggest:
             hparams = finished(space, clone, {**hparams, **values})
             row = segments.at(parent, space.encode(hparams)[None])
             mean, sd = model.ask(row)
-            note = self._note(segments, model, beta, float(mean[0]), float(sd[0]))
             own: dict[str, Value] = {"rows of the category": like, "learned from all": lent} if apart else {}
-            proposals[index] = hparams, {**note, **own, **chances}
+            note = {**({} if segments.scale[1] else {"nothing to learn": True}), **model.parameters(), **own, **chances}
+            proposals[index] = Proposal(hparams, note, self._forecast(segments, beta, float(mean[0]), float(sd[0])))
             posterior, pool, waiting = posterior.with_pending(row), pool and pool.with_pending(row), waiting.join(row)
         return [proposals[index] for index in range(len(clones))]
 
-    def _note(self, segments: Segments, posterior: Any, beta: float, mean: float, sd: float) -> dict[str, Value]:
-        """Returns why: the predicted gain over the next interval, in units of the score (up is better), and the model."""
-        center, scale = segments.scale
+    def _forecast(self, segments: Segments, beta: float, mean: float, sd: float) -> Forecast:
+        """Returns the predicted gain over the next interval, in units of the score (up is better)."""
+        center, scale = segments.scale  # a scale of 0: all gains are equal, their spread is not known
         steps = self.interval or float(np.median(segments.steps))
-        note: dict[str, Value] = {"gain": (center + scale * mean) * steps, "gain_sd": scale * sd * steps}
-        if not scale:
-            note["nothing to learn"] = True  # all gains are equal: their spread is not known
-        return {**note, "beta": beta, "rows": len(segments), **posterior.parameters()}
+        return Forecast("model", (center + scale * mean) * steps, scale * sd * steps, beta, len(segments))
 
 
 def _question(space: Space, columns: Columns, row: Any, waiting: Any) -> Question:

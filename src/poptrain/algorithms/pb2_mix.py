@@ -32,15 +32,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from poptrain.algorithms import bandit
+from poptrain.algorithms.gp.kernels import Kernel, Mixed, TimeVarying
+from poptrain.algorithms.gp.rows import Columns
+from poptrain.algorithms.parts import turns
+from poptrain.algorithms.parts.exploit import truncation
 from poptrain.algorithms.pb2 import LEAST, Drawn, Suggest, Uniformly, settings
 from poptrain.algorithms.pbt import Pbt, make
 from poptrain.core import History, Line, Task, Value
-from poptrain.parts import bandit, rounds
-from poptrain.parts.exploit import Exploit, truncation
-from poptrain.parts.explore import Clone
-from poptrain.parts.kernels import Kernel, Mixed, TimeVarying
-from poptrain.parts.surrogate_data import Columns
-from poptrain.rng import rng
+from poptrain.core.protocols import Clone, Exploit
+from poptrain.core.rng import rng
 from poptrain.space import Space
 
 ROUNDS = 50  # T where no budget in steps is known
@@ -50,7 +51,7 @@ def pb2_mult(
     space: Space,
     population: int = 4,
     *,
-    interval: int | rounds.Seconds,
+    interval: int | turns.Seconds,
     sync: bool = True,
     exploit: Exploit | None = None,
     beta: str | float = "pb2",
@@ -76,7 +77,7 @@ def pb2_mix(
     space: Space,
     population: int = 4,
     *,
-    interval: int | rounds.Seconds,
+    interval: int | turns.Seconds,
     sync: bool = True,
     exploit: Exploit | None = None,
     beta: str | float = "pb2",
@@ -99,7 +100,7 @@ def pb2_mix(
 
 
 def _make(what: str, kind: Any, space: Any, population: Any, interval: Any, beta: Any, window: Any, **rest: Any) -> Pbt:
-    rounds.check_space(what, space)
+    turns.check_space(what, space)
     length, weight, rows = settings(what, population, interval, beta, window)
     choices = any(not p.numeric and not p.static for p in space.values())
     rest["explore"] = Suggest(length, weight, rows, kind(length) if choices else Uniformly())

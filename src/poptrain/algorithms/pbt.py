@@ -29,13 +29,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, get_args
 
+from poptrain.algorithms.parts import turns
+from poptrain.algorithms.parts.exploit import check_exploit, truncation
+from poptrain.algorithms.parts.explore import as_explore, perturb
+from poptrain.algorithms.parts.snapshot import Population
 from poptrain.core import History, Task, Value
-from poptrain.errors import UsageError, did_you_mean
-from poptrain.parts import rounds
-from poptrain.parts.exploit import Exploit, losers, truncation
-from poptrain.parts.explore import Clone, Explore, as_explore, perturb
-from poptrain.parts.population import Population
-from poptrain.rng import rng
+from poptrain.core.errors import UsageError, did_you_mean
+from poptrain.core.protocols import Clone, Exploit, Explore, Proposal
+from poptrain.core.rng import rng
 from poptrain.space import Space
 
 Copy = Literal["both", "weights", "hparams"]
@@ -45,7 +46,7 @@ def pbt(
     space: Space,
     population: int = 8,
     *,
-    interval: int | rounds.Seconds,
+    interval: int | turns.Seconds,
     sync: bool = True,
     exploit: Exploit | None = None,
     explore: Any = perturb(),
@@ -88,7 +89,7 @@ def make(
     space: Space,
     population: int,
     *,
-    interval: int | rounds.Seconds,
+    interval: int | turns.Seconds,
     sync: bool,
     exploit: Exploit,
     explore: Explore,
@@ -104,24 +105,21 @@ def make(
     Raises:
         UsageError: an argument is out of range.
     """
-    rounds.check_space(what, space)
-    rounds.check_population(what, population, initial)
-    rounds.check_interval(what, interval)
-    if not hasattr(exploit, "donor"):
-        raise UsageError(
-            f"{what}: exploit={exploit!r}, expected pt.truncation(fraction), pt.welch(alpha, window) or pt.tournament()."
-        )
+    turns.check_space(what, space)
+    turns.check_population(what, population, initial)
+    turns.check_interval(what, interval)
+    check_exploit(what, exploit)
     if copy not in get_args(Copy):
         raise UsageError(f"{what}: copy={copy!r}, expected 'both', 'weights' or 'hparams'.{did_you_mean(copy, get_args(Copy))}")
-    rounds.check_count(what, "warmup", warmup, 0)
-    rounds.check_count(what, "average", average, 1)
-    rounds.check_count(what, "controls", controls, 0)
+    turns.check_count(what, "warmup", warmup, 0)
+    turns.check_count(what, "average", average, 1)
+    turns.check_count(what, "controls", controls, 0)
     if controls and population - controls < 2:
         raise UsageError(f"{what}: controls={controls} of {population} members leave {population - controls}: leave at least 2.")
     if not isinstance(evaluate_first, bool):
         raise UsageError(f"{what}: evaluate_first={evaluate_first!r}, expected True or False.")
     return Pbt(space, population, interval, bool(sync), exploit, explore, copy, warmup, average,
-               rounds.freeze(initial, space), evaluate_first, what, controls)  # fmt: skip
+               turns.freeze(initial, space), evaluate_first, what, controls)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -130,10 +128,10 @@ class Pbt:
 
     space: Space
     population: int
-    interval: int | rounds.Seconds
+    interval: int | turns.Seconds
     sync: bool
-    exploit: Exploit
-    explore: Explore
+    exploit: Exploit[Population]
+    explore: Explore[Space]
     copy: Copy = "both"
     warmup: int = 0
     average: int = 1
@@ -150,31 +148,31 @@ class Pbt:
         """Returns the next tasks of `history`; () while waiting, and when all members are finished or failed."""
         if history.n == 0:
             steps = 0 if self.evaluate_first else self.interval
-            return self._marked(rounds.first_round(history, self.space, self.population, steps, self.initial))
-        seats = rounds.turns(history, self.sync)
+            return self._marked(turns.first_round(history, self.space, self.population, steps, self.initial))
+        seats = turns.turns(history, self.sync)
         return self._decide(history, seats) if seats else ()
 
     def needed(self, history: History) -> frozenset[int]:
         """Returns the tasks whose checkpoints may still become parents."""
-        return rounds.needed(history)
+        return turns.needed(history)
 
     def _decide(self, history: History, seats: list[int]) -> tuple[Task, ...]:
         population = Population.of(history, self.average, self.population - self.controls)
         position = {seat: index for index, seat in enumerate(population.seats.tolist())}
         heads = history.heads()
         healthy, steps, heads = history.oks_of(heads).tolist(), history.column("step")[heads].tolist(), heads.tolist()
-        loses = losers(self.exploit, population).tolist()
-        plans: list[rounds.Plan] = []
+        loses = self.exploit.losers(population).tolist()
+        plans: list[turns.Plan] = []
         cloned: list[int] = []  # positions of those that explore has still to vary
         for seat in seats:
             own, donor = heads[seat], None
             failed = not healthy[seat]
             if self.evaluate_first and _untrained(history, own):  # nothing to compare; who cannot be evaluated begins without
-                plans.append(rounds.Plan(seat, None if failed else own, history.task(own).hparams))
+                plans.append(turns.Plan(seat, None if failed else own, history.task(own).hparams))
                 continue
             if seat >= self.population - self.controls:
                 if not failed:
-                    plans.append(rounds.Plan(seat, own, history.task(own).hparams))
+                    plans.append(turns.Plan(seat, own, history.task(own).hparams))
                 continue
             if (failed or steps[seat] >= self.warmup) and loses[position[seat]]:
                 draw = partial(rng, history.seed, history.n + len(plans), "exploit")
@@ -183,20 +181,20 @@ class Pbt:
                 cloned.append(len(plans))
                 plans.append(self._copied(history, population, heads, position[seat], donor, failed))
             elif not failed:
-                plans.append(rounds.Plan(seat, own, history.task(own).hparams))
+                plans.append(turns.Plan(seat, own, history.task(own).hparams))
             # else: a failed member with nobody to clone waits; someone may still deliver
         return self._tasks(history, plans, cloned)
 
     def _copied(
         self, history: History, population: Population, heads: list[int], mine: int, donor: int, failed: bool
-    ) -> rounds.Plan:
+    ) -> turns.Plan:
         """Returns the plan of a member that takes weights, hyperparameters or both from its donor."""
         seat, giver = int(population.seats[mine]), int(population.seats[donor])
         own, given = heads[seat], heads[giver]
         parent = int(population.standing[donor]) if failed or self.copy != "hparams" else own
         hparams = history.task(own if self.copy == "weights" else given).hparams
-        note = {"from": giver, "own": _known(population.scores[mine]), "donor": float(population.scores[donor])}
-        return rounds.Plan(seat, parent, self._static(history, hparams, parent), note)
+        note = {"own": _known(population.scores[mine]), "donor": float(population.scores[donor])}
+        return turns.Plan(seat, parent, self._static(history, hparams, parent), note, giver)
 
     def _static(self, history: History, hparams: Mapping[str, Value], parent: int) -> Mapping[str, Value]:
         """Returns `hparams` with the static values of the weights that are trained on."""
@@ -206,21 +204,21 @@ class Pbt:
         weights = history.task(parent).hparams
         return {**hparams, **{name: weights[name] for name in names}}
 
-    def _tasks(self, history: History, plans: list[rounds.Plan], cloned: list[int]) -> tuple[Task, ...]:
+    def _tasks(self, history: History, plans: list[turns.Plan], cloned: list[int]) -> tuple[Task, ...]:
         """Returns the plans as tasks, after all clones together were given new hyperparameters."""
         clones = [Clone(history.n + index, plans[index].seat, plans[index].parent, plans[index].hparams) for index in cloned]
         proposals = self.explore.propose(history, self.space, clones) if clones else ()
-        for index, (hparams, why) in zip(cloned, proposals, strict=True):
-            seat, parent, _, note = plans[index]
-            plans[index] = rounds.Plan(seat, parent, hparams, {**note, **why})
-        return self._marked(rounds.segments(history, plans, self.interval))
+        for index, proposal in zip(cloned, proposals, strict=True):
+            plan, (hparams, note, forecast) = plans[index], Proposal(*proposal)
+            plans[index] = plan._replace(hparams=hparams, note={**plan.note, **note}, forecast=forecast)
+        return self._marked(turns.segments(history, plans, self.interval))
 
     def _marked(self, tasks: tuple[Task, ...]) -> tuple[Task, ...]:
-        """Returns the tasks, those of controls with a tag for the views."""
+        """Returns the tasks, those of controls with their role."""
         if not self.controls:
             return tasks
         first = self.population - self.controls
-        return tuple(replace(task, tags={**task.tags, "control": 1}) if task.member >= first else task for task in tasks)
+        return tuple(replace(task, role="control") if task.member >= first else task for task in tasks)
 
 
 def _untrained(history: History, own: int) -> bool:

@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from poptrain.algorithms.parts import turns
 from poptrain.core import History, Task, Value
-from poptrain.parts import rounds
 from poptrain.space import Space
 
 
 def random_search(
-    space: Space, population: int = 8, *, interval: int | rounds.Seconds, initial: Sequence[Mapping[str, Value]] = ()
+    space: Space, population: int = 8, *, interval: int | turns.Seconds, initial: Sequence[Mapping[str, Value]] = ()
 ) -> Independent:
     """Returns random search: `population` configurations drawn once, each trained to the budget in steps of `interval`.
 
@@ -28,10 +28,10 @@ def random_search(
         interval: steps between two results of a member; nothing is decided there, but curves and checkpoints are kept.
         initial: known-good configurations for the first members; names left out are drawn.
     """
-    rounds.check_space("random_search", space)
-    rounds.check_population("random_search", population, initial)
-    rounds.check_interval("random_search", interval)
-    return Independent(space, interval, population, rounds.freeze(initial, space))
+    turns.check_space("random_search", space)
+    turns.check_population("random_search", population, initial)
+    turns.check_interval("random_search", interval)
+    return Independent(space, interval, population, turns.freeze(initial, space))
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Independent:
     """Members that never meet: the first `len(initial)` configurations are given, the rest drawn."""
 
     space: Space
-    interval: int | rounds.Seconds
+    interval: int | turns.Seconds
     population: int
     initial: tuple[Any, ...] = ()
 
@@ -50,13 +50,13 @@ class Independent:
     def ask(self, history: History) -> tuple[Task, ...]:
         """Returns the next segment of every member that is idle, healthy and below the budget."""
         if history.n == 0:
-            return rounds.first_round(history, self.space, self.population, self.interval, self.initial)
+            return turns.first_round(history, self.space, self.population, self.interval, self.initial)
         heads = history.heads()
         healthy = history.oks_of(heads)
-        going = [seat for seat in rounds.turns(history, sync=False) if healthy[seat]]
-        plans = [rounds.Plan(seat, int(heads[seat]), history.task(int(heads[seat])).hparams) for seat in going]
-        return rounds.segments(history, plans, self.interval)
+        going = [seat for seat in turns.turns(history, sync=False) if healthy[seat]]
+        plans = [turns.Plan(seat, int(heads[seat]), history.task(int(heads[seat])).hparams) for seat in going]
+        return turns.segments(history, plans, self.interval)
 
     def needed(self, history: History) -> frozenset[int]:
         """Returns the newest result of every member."""
-        return rounds.needed(history)
+        return turns.needed(history)

@@ -16,9 +16,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from poptrain.algorithms.parts import turns
 from poptrain.core import History, Hparams, Task
-from poptrain.errors import UsageError
-from poptrain.parts import rounds
+from poptrain.core.errors import UsageError
 from poptrain.space import Choice, Int, Space, Uniform
 
 
@@ -53,7 +53,7 @@ def schedule_replay(schedules: Sequence[Any], *, interval: int | None = None, sp
     if isinstance(schedules, (str, Mapping)) or not isinstance(schedules, Sequence) or not len(schedules):
         raise UsageError(f"schedule_replay: schedules={schedules!r}, expected a list of at least one schedule.")
     if interval is not None:
-        rounds.check_interval("schedule_replay", interval)
+        turns.check_interval("schedule_replay", interval)
         if not isinstance(interval, int):
             raise UsageError("schedule_replay: interval must be a whole number of steps, or None for a result at every change.")
     rows = tuple(pieces(each, f"schedules[{index}]") for index, each in enumerate(schedules))
@@ -67,7 +67,7 @@ def schedule_replay(schedules: Sequence[Any], *, interval: int | None = None, sp
                 )
     if space is None:
         space = guessed(rows)
-    rounds.check_space("schedule_replay", space)
+    turns.check_space("schedule_replay", space)
     for row in rows:
         for piece in row:
             space.check(piece.hparams)
@@ -100,11 +100,11 @@ class ScheduleReplay:
         else:
             heads = history.heads()
             healthy = history.oks_of(heads)
-            parents = {seat: int(heads[seat]) for seat in rounds.turns(history, sync=False) if healthy[seat]}
+            parents = {seat: int(heads[seat]) for seat in turns.turns(history, sync=False) if healthy[seat]}
         nexts = [self._next(history, seat, parent) for seat, parent in parents.items()]
         pairs = zip(parents.items(), nexts, strict=True)
-        plans = [rounds.Plan(seat, parent, piece.hparams) for (seat, parent), (_, piece, _) in pairs]
-        tasks = zip(rounds.segments(history, plans, None), nexts, strict=True)  # as long as the budget allows
+        plans = [turns.Plan(seat, parent, piece.hparams) for (seat, parent), (_, piece, _) in pairs]
+        tasks = zip(turns.segments(history, plans, None), nexts, strict=True)  # as long as the budget allows
         return tuple(
             replace(task, steps=min(task.steps, steps), evals=piece.evals, tags={"piece": index},
                     seed=task.seed if piece.seed is None else piece.seed)
@@ -113,7 +113,7 @@ class ScheduleReplay:
 
     def needed(self, history: History) -> frozenset[int]:
         """Returns the newest result of every seat."""
-        return rounds.needed(history)
+        return turns.needed(history)
 
     def _next(self, history: History, seat: int, parent: int | None) -> tuple[int, Piece, int]:
         """Returns what comes behind `parent`: the place of its piece, the piece, and the most steps of it."""
@@ -128,7 +128,7 @@ class ScheduleReplay:
         elif history.budget is None and self.interval is None:
             raise UsageError("schedule_replay: the last piece has no end: give interval=…, or stop=pt.steps(n).")
         else:
-            left = rounds.UNBOUNDED
+            left = turns.UNBOUNDED
         return index, piece, left if self.interval is None else min(left, self.interval - step % self.interval)
 
 
@@ -158,7 +158,7 @@ def _piece(row: Any, what: str) -> Piece:
     start, hparams = (row.start, row.hparams) if hasattr(row, "hparams") else _pair(row, what)
     if isinstance(start, bool) or not isinstance(start, int) or start < 0 or not isinstance(hparams, Mapping) or not hparams:
         raise UsageError(f"{what}: got ({start!r}, {hparams!r}), expected a step from 0 and hyperparameters by name.")
-    return Piece(start, rounds.FrozenDict(hparams))
+    return Piece(start, turns.FrozenDict(hparams))
 
 
 def _pair(row: Any, what: str) -> tuple[Any, Any]:

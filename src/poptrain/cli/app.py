@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from poptrain.errors import PoptrainError, Suspended, UsageError, did_you_mean
+from poptrain.core.errors import PoptrainError, Suspended, UsageError, did_you_mean
 from poptrain.views import clean
 
 HELP = """Population-based training: hyperparameters tuned while the population trains.

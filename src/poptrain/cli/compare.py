@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from poptrain.cli.show import Json, console, emit, record_of, say, table
-from poptrain.errors import UsageError
-from poptrain.record import Record, exists
+from poptrain.core.errors import UsageError
+from poptrain.log.reader import Record, exists
 from poptrain.views import Comparison, Method, clean, short, span
 from poptrain.views import compare as view
 

@@ -8,12 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from poptrain import sinks, stores
+from poptrain import sinks
+from poptrain.checkpoints import places
 from poptrain.cli.show import Directory, Json, emit, record_of, say
 from poptrain.cli.video import write_video
-from poptrain.errors import PoptrainError, UsageError, did_you_mean
-from poptrain.outcome import Run
-from poptrain.record import Record
+from poptrain.core.errors import PoptrainError, UsageError, did_you_mean
+from poptrain.engine.result import Run
+from poptrain.log.reader import Record
 from poptrain.sinks.best import table as table_text
 from poptrain.sinks.best import write_best
 
@@ -72,7 +73,7 @@ def export(
             path.is_file() or path.is_symlink() or (path.is_dir() and (path != best or any(path.iterdir())))
         ):
             raise UsageError(f"{str(path)!r} exists already: nothing is overwritten, give another name.")
-    run = Run(record, record.history(), stores.of(record))
+    run = Run(record, record.history(), places.of(record))
     try:
         files = []
         if best is not None:

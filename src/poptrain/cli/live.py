@@ -13,9 +13,9 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live as Screen
 
-from poptrain import clock
 from poptrain.cli import show
-from poptrain.record import Record
+from poptrain.core import clock
+from poptrain.log.reader import Record
 from poptrain.views import Status, clean, short, span
 from poptrain.views.facts import Facts
 from poptrain.views.status import status_of

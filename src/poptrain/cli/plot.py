@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from poptrain.cli.show import Directory, Json, emit, record_of, say
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 from poptrain.views.facts import Facts
 
 

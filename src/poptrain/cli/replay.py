@@ -9,13 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
-from poptrain import stop as stops
 from poptrain.cli import start
 from poptrain.cli.show import Json, TaskId, emit, record_of, say
-from poptrain.errors import UsageError
-from poptrain.experiment import file_record
-from poptrain.outcome import Run
-from poptrain.replay import Source, planned, source_of
+from poptrain.core.errors import UsageError
+from poptrain.engine import stop as stops
+from poptrain.engine.experiment import file_record
+from poptrain.engine.replay import Source, planned, source_of
+from poptrain.engine.result import Run
 from poptrain.views import short, status
 
 

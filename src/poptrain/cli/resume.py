@@ -10,11 +10,11 @@ from typing import Annotated
 
 import typer
 
-from poptrain import stop as stops
 from poptrain.cli import start
 from poptrain.cli.show import Directory, Json, console, record_of, say
-from poptrain.experiment import file_hash, file_record
-from poptrain.replay import rebuilt
+from poptrain.engine import stop as stops
+from poptrain.engine.experiment import file_hash, file_record
+from poptrain.engine.replay import rebuilt
 
 
 def resume(

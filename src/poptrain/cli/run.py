@@ -9,7 +9,7 @@ import typer
 
 from poptrain.cli import start
 from poptrain.cli.show import Json
-from poptrain.experiment import file_record
+from poptrain.engine.experiment import file_record
 
 
 def run(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from poptrain.cli.show import Directory, Json, TaskId, console, record_of, say, table
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 from poptrain.views import schedule as view
 from poptrain.views import short
 

@@ -14,9 +14,9 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from poptrain.errors import UsageError
-from poptrain.record import Record, exists, read
-from poptrain.verdict import Verdict
+from poptrain.audit.verdict import Verdict
+from poptrain.core.errors import UsageError
+from poptrain.log.reader import Record, exists, read
 from poptrain.views import Exploit, Member, Status, Suggestion, clean, dumps, short, span
 
 PIPED = 200  # columns of output that no terminal limits

@@ -13,15 +13,15 @@ from typing import Annotated, Any
 
 import typer
 
-from poptrain import experiment as experiments
-from poptrain import stop as stops
 from poptrain.cli.live import Live
 from poptrain.cli.show import emit, say, settings
-from poptrain.errors import UsageError
-from poptrain.experiment import Experiment
-from poptrain.outcome import Run
-from poptrain.record import exists, read
-from poptrain.run import execute
+from poptrain.core.errors import UsageError
+from poptrain.engine import experiment as experiments
+from poptrain.engine import stop as stops
+from poptrain.engine.experiment import Experiment
+from poptrain.engine.loop import execute
+from poptrain.engine.result import Run
+from poptrain.log.reader import exists, read
 from poptrain.views import clean, short, span, status
 
 Steps = Annotated[int | None, typer.Option("--steps", metavar="N", help="Steps per member, instead of the file's `stop`.")]

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 from rich.live import Live
 
-from poptrain import clock, garbage
 from poptrain.cli.show import Directory, Json, check_run, console, emit, overview, rows, say
-from poptrain.errors import UsageError
+from poptrain.core import clock, collector
+from poptrain.core.errors import UsageError
 from poptrain.views.digest import Following
 
 POLL = 1.0
@@ -24,7 +24,7 @@ def status(
     if watch and json:
         raise UsageError("--watch and --json: give one of them; --json prints one object.")
     check_run(directory)
-    with garbage.paused():
+    with collector.paused():
         run = Following(directory)
     now = run.look()
     if json:

@@ -10,13 +10,13 @@ from typing import Annotated
 import typer
 
 from poptrain import verify as verified
+from poptrain.audit.verify import Verification
 from poptrain.cli import start
 from poptrain.cli.show import Directory, Json, emit, say, verdicts
-from poptrain.errors import LogDamaged, UsageError
-from poptrain.experiment import Experiment
-from poptrain.record import Record, exists, read
-from poptrain.replay import rebuilt
-from poptrain.verify import Verification
+from poptrain.core.errors import LogDamaged, UsageError
+from poptrain.engine.experiment import Experiment
+from poptrain.engine.replay import rebuilt
+from poptrain.log.reader import Record, exists, read
 
 
 def verify(

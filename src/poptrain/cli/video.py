@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from poptrain.cli import start
-from poptrain.errors import UsageError
-from poptrain.outcome import Run, Standing
-from poptrain.record import Record
+from poptrain.core.errors import UsageError
+from poptrain.engine.result import Run, Standing
+from poptrain.log.reader import Record
 from poptrain.trainable import as_trainable, origin
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from poptrain.errors import UsageError, did_you_mean
+from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.executors.context import Context, Executor
 from poptrain.executors.inline import Inline
 

@@ -16,7 +16,7 @@ import sys
 from types import FunctionType, ModuleType
 from typing import Any
 
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 
 _FIX = "move it to the top level of a module, or use executor='inline'"
 

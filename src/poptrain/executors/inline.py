@@ -7,13 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from poptrain import clock
-from poptrain.core import Result, Task
-from poptrain.errors import CheckpointDamaged, PoptrainError
-from poptrain.executors import segment
+from poptrain.core import Result, Task, clock
+from poptrain.core.errors import CheckpointDamaged, PoptrainError
+from poptrain.executors import outcome
+from poptrain.executors.adapters import form_of
 from poptrain.executors.context import Context, Start
-from poptrain.executors.forms import form_of
-from poptrain.executors.segment import Form
+from poptrain.executors.outcome import Form
 
 KeepError = Callable[[str, str], None]
 
@@ -70,18 +69,18 @@ class Members:
             saving = clock.monotonic()
             ref = self._form.save(self._store, start.name, trained.state, task, trained.step)
         except CheckpointDamaged as error:
-            return Result(task.id, float("nan"), start.step, error=f"CheckpointDamaged: {error}")
+            return outcome.damaged(task, start.step, error)
         except PoptrainError:
             raise
         except (Exception, SystemExit) as error:
-            return segment.failure(task, start.step, error, self._keep_error, clock.monotonic() - began)
+            return outcome.failure(task, start.step, error, self._keep_error, clock.monotonic() - began)
         self._warm[task.member] = (task.id, trained.state)
         if self._limit is not None and len(self._warm) > self._limit:
             del self._warm[next(iter(self._warm))]
         now = clock.monotonic()
         return trained.result(task, ref, now - began, now - saving)
 
-    def _train(self, task: Task, start: Start) -> segment.Segment:
+    def _train(self, task: Task, start: Start) -> outcome.Segment:
         form, metric, step = self._form, self._metric, start.step
         hparams = task.hparams
         owner, state = self._warm.pop(task.member, (None, None))
@@ -89,9 +88,9 @@ class Members:
             state = form.fresh(hparams, task.seed)
         elif owner != task.parent:
             state = form.load(self._store, start.parent, hparams, task.seed)
-        if "seconds" in task.tags:
-            return segment.train_for(form, state, task, hparams, step, metric, float(task.tags["seconds"]))
+        if task.seconds is not None:
+            return outcome.train_for(form, state, task, hparams, step, metric, task.seconds)
         teacher = None
         if task.teacher is not None:
             teacher = form.load(self._store, start.teacher, hparams, task.seed)
-        return segment.train(form, state, task, hparams, step, metric, teacher)
+        return outcome.train(form, state, task, hparams, step, metric, teacher)

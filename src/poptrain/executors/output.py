@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from poptrain.errors import PoptrainError
-from poptrain.fs import default as disk
-from poptrain.fs import safe_name
+from poptrain.core.errors import PoptrainError
+from poptrain.log.disk import default as disk
+from poptrain.log.disk import safe_name
 
 
 class Output:

@@ -12,10 +12,9 @@ from multiprocessing import connection
 from queue import SimpleQueue
 from typing import Any
 
-from poptrain import clock
-from poptrain.checkpoints import Store
-from poptrain.core import Result, Task
-from poptrain.errors import PoptrainError
+from poptrain.checkpoints.store import Store
+from poptrain.core import Result, Task, clock
+from poptrain.core.errors import PoptrainError
 from poptrain.executors.context import Context, Start
 from poptrain.executors.output import Output
 from poptrain.executors.worker import Setup, Worker, answer

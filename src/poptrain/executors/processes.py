@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from poptrain import clock
-from poptrain.core import Result, Task
-from poptrain.errors import PoptrainError, UsageError
+from poptrain.core import Result, Task, clock
+from poptrain.core.errors import PoptrainError, UsageError
 from poptrain.executors.context import Context
 from poptrain.executors.importable import check_importable, check_main
 from poptrain.executors.pool import LOOK, Order, Pool

@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from poptrain import clock, garbage, trees
-from poptrain.core import Carry, Metrics, Result, Task
-from poptrain.errors import CheckpointDamaged, PoptrainError, UsageError
-from poptrain.executors import segment
+from poptrain.checkpoints import carry as carries
+from poptrain.core import Carry, Metrics, Result, Task, clock, collector
+from poptrain.core.errors import CheckpointDamaged, PoptrainError, UsageError
+from poptrain.core.rng import chunk_seed
+from poptrain.executors import outcome
+from poptrain.executors.adapters import columns
 from poptrain.executors.context import Context
-from poptrain.executors.forms import columns
 from poptrain.executors.vmapped import population_of
-from poptrain.rng import chunk_seed
 from poptrain.trainable import JaxTrainable, as_trainable
 
 
@@ -63,7 +63,7 @@ class VectorizedExecutor:
         for _ in range(min(len(self._queue), self._lanes)):
             task = self._queue.popleft()
             static = tuple(task.hparams[name] for name in self._context.static)
-            groups.setdefault((task.steps, task.evals, static, task.tags.get("seconds")), []).append(task)
+            groups.setdefault((task.steps, task.evals, static, task.seconds), []).append(task)
         results = [result for tasks in groups.values() for result in self._batch(tasks)]
         self._forget()
         return results
@@ -76,11 +76,9 @@ class VectorizedExecutor:
 
     def _batch(self, tasks: list[Task]) -> list[Result]:
         context, began = self._context, clock.monotonic()
-        damaged = [task for task in tasks if not self._readable(task)]
-        error = "CheckpointDamaged: the checkpoint of task {} cannot be read"
-        results = [Result(t.id, float("nan"), context.begin(t), error=error.format(t.parent)) for t in damaged]
-        if damaged:
-            tasks = [task for task in tasks if task not in damaged]
+        damaged = {task.id: error for task in tasks if (error := self._unreadable(task))}
+        results = [outcome.damaged(task, context.begin(task), damaged[task.id]) for task in tasks if task.id in damaged]
+        tasks = [task for task in tasks if task.id not in damaged]
         if not tasks:
             return results
         begins = [context.begin(task) for task in tasks]
@@ -91,7 +89,7 @@ class VectorizedExecutor:
         except (Exception, SystemExit) as error:
             seconds = (clock.monotonic() - began) / len(tasks)
             pairs = zip(tasks, begins, strict=True)
-            return results + [segment.failure(task, begin, error, context.keep_error, seconds) for task, begin in pairs]
+            return results + [outcome.failure(task, begin, error, context.keep_error, seconds) for task, begin in pairs]
         first, saving = tasks[0], clock.monotonic()
         refs = context.store.commit_population(
             context.group(first), carry, len(tasks),
@@ -100,28 +98,28 @@ class VectorizedExecutor:
         )  # fmt: skip
         now = clock.monotonic()
         seconds, saving = (now - began) / len(tasks), (now - saving) / len(tasks)
-        with garbage.paused():
+        with collector.paused():
             for lane, task in enumerate(tasks):
                 self._alive[task.id], self._newest[task.member] = (carry, lane), task.id
             triples = zip(tasks, segments, refs, strict=True)
             return results + [trained.result(task, ref, seconds, saving) for task, trained, ref in triples]
 
-    def _train(self, tasks: list[Task], begins: list[int]) -> tuple[Carry, list[segment.Segment]]:
+    def _train(self, tasks: list[Task], begins: list[int]) -> tuple[Carry, list[outcome.Segment]]:
         context, population = self._context, self._population
         hparams = columns([task.hparams for task in tasks], context.static)
         seeds = np.array([task.seed for task in tasks], np.uint32)
         carry = self._start(tasks, hparams, seeds)
         metric, head = context.metric, tasks[0]
-        with garbage.paused():
-            segments = [segment.Segment(step=begin) for begin in begins]
-        limit = float(head.tags["seconds"]) if "seconds" in head.tags else None
-        parts = segment.chunks(head) if limit is None else ((step, step + 1) for step in range(head.steps))
+        with collector.paused():
+            segments = [outcome.Segment(step=begin) for begin in begins]
+        limit = head.seconds
+        parts = outcome.chunks(head) if limit is None else ((step, step + 1) for step in range(head.steps))
         until = clock.monotonic() + (limit or 0.0)
         for index, (first, last) in enumerate(parts):
             if index:  # the first chunk has the tasks' own seeds
                 seeds = np.array([chunk_seed(task.seed, index) for task in tasks], np.uint32)
             carry, metrics = population.train(carry, hparams, last - first, seeds)
-            with garbage.paused():
+            with collector.paused():
                 _read(segments, tasks, metrics, metric, last - first)
             if limit is not None and clock.monotonic() >= until:
                 break
@@ -142,17 +140,18 @@ class VectorizedExecutor:
 
     def _lane(self, task: Task) -> tuple[Carry, int]:
         if task.parent not in self._alive:
-            self._alive[task.parent] = (trees.stacked(self._context.store.read(self._context.ref(task))), 0)
+            self._alive[task.parent] = (carries.stacked(self._context.store.read(self._context.ref(task))), 0)
         return self._alive[task.parent]
 
-    def _readable(self, task: Task) -> bool:
+    def _unreadable(self, task: Task) -> CheckpointDamaged | None:
+        """Returns what is wrong with the checkpoint that a task starts from."""
         if task.parent is None or task.parent in self._alive:
-            return True
+            return None
         try:
             self._lane(task)
-        except CheckpointDamaged:
-            return False
-        return True
+        except CheckpointDamaged as error:
+            return error
+        return None
 
     def _forget(self) -> None:
         """Drops from memory what is neither a seat's newest state nor about to be used; a clone of an older one is read."""
@@ -160,17 +159,17 @@ class VectorizedExecutor:
         self._alive = {task: alive for task, alive in self._alive.items() if task in wanted}
 
 
-def _read(segments: list[segment.Segment], tasks: list[Task], metrics: Metrics, metric: str, steps: int) -> None:
+def _read(segments: list[outcome.Segment], tasks: list[Task], metrics: Metrics, metric: str, steps: int) -> None:
     """Adds one chunk's metrics to every lane's segment; plain columns are converted all at once."""
     where = f"members {tasks[0].member} to {tasks[-1].member}, {steps} steps"
-    plain = {key: np.asarray(value) for key, value in metrics.items() if key not in segment.RESERVED}
+    plain = {key: np.asarray(value) for key, value in metrics.items() if key not in outcome.RESERVED}
     if metric not in plain or len(plain) < len(metrics) or any(column.ndim != 1 for column in plain.values()):
         for lane, (trained, task) in enumerate(zip(segments, tasks, strict=True)):
             row = {key: value[lane] for key, value in metrics.items()}
-            segment.read(trained, row, metric, steps, f"member {task.member}, step {trained.step + steps}")
+            outcome.read(trained, row, metric, steps, f"member {task.member}, step {trained.step + steps}")
         return
     if plain[metric].dtype.kind not in "iuf":
-        segment.number(plain[metric][0].item(), metric, where)
+        outcome.number(plain[metric][0].item(), metric, where)
     scores = plain.pop(metric).astype(float).tolist()
     others = {key: column.astype(float).tolist() for key, column in plain.items() if column.dtype.kind in "iuf"}
     for lane, trained in enumerate(segments):

@@ -10,7 +10,7 @@ import numpy as np
 
 from poptrain._jax import jax
 from poptrain.core import Carry, Metrics
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 from poptrain.space import nested
 from poptrain.trainable import JaxTrainable
 

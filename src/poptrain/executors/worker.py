@@ -29,11 +29,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from poptrain import clock, trees
-from poptrain.core import Carry, Task
-from poptrain.errors import PoptrainError, UsageError
+from poptrain.checkpoints import carry as carries
+from poptrain.core import Carry, Task, clock
+from poptrain.core.errors import PoptrainError, UsageError
+from poptrain.executors.adapters import form_of
 from poptrain.executors.context import Start
-from poptrain.executors.forms import form_of
 from poptrain.executors.inline import Members
 
 _SPAWN = multiprocessing.get_context("spawn")
@@ -110,7 +110,7 @@ class Wire:
         self._connection = connection
 
     def commit(self, name: str, carry: Carry, **about: int) -> str:
-        return self._call("commit", name, trees.copy(carry), **about)
+        return self._call("commit", name, carries.copy(carry), **about)
 
     def stage(self, name: str) -> Path:
         return self._call("stage", name)
@@ -146,7 +146,7 @@ def answer(store: Any, method: str, args: tuple, kwargs: dict[str, Any]) -> tupl
 
 
 def as_message(error: PoptrainError) -> tuple[str, type, str, int]:
-    """Returns the message that makes the driver raise the same error: its nearest class in `poptrain.errors`, its text."""
+    """Returns the message that makes the driver raise the same error: its nearest class in `poptrain.core.errors`, its text."""
     kind = next(kind for kind in type(error).__mro__ if kind.__module__ == PoptrainError.__module__)
     return "error", kind, str(error), error.exit_code
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from math import isclose
 from typing import Any
 
-from poptrain.errors import MissingExtra, PoptrainError
+from poptrain.core.errors import MissingExtra, PoptrainError
 
 try:
     from ray.rllib.callbacks.callbacks import RLlibCallback

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from poptrain.errors import MissingExtra, UsageError
+from poptrain.core.errors import MissingExtra, UsageError
 
 try:
     import stable_baselines3  # noqa: F401

@@ -14,7 +14,7 @@ import torch
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.utils import FloatSchedule
 
-from poptrain.errors import UsageError, did_you_mean
+from poptrain.core.errors import UsageError, did_you_mean
 
 ALIASES = {"lr": "learning_rate"}
 SCHEDULES = ("clip_range", "clip_range_vf")

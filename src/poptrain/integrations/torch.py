@@ -19,7 +19,7 @@ from math import isclose
 from pathlib import Path
 from typing import Any
 
-from poptrain.errors import MissingExtra, UsageError
+from poptrain.core.errors import MissingExtra, UsageError
 
 try:
     import torch

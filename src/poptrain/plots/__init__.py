@@ -19,6 +19,7 @@ except ImportError as error:
 
 from matplotlib.figure import Figure
 
+from poptrain.log.reader import Record
 from poptrain.plots.comparison import comparison
 from poptrain.plots.faster import faster
 from poptrain.plots.hparams import hparams
@@ -28,7 +29,6 @@ from poptrain.plots.score import score
 from poptrain.plots.spread import spread
 from poptrain.plots.subpopulations import subpopulations
 from poptrain.plots.time import time
-from poptrain.record import Record
 from poptrain.views.subpopulations import sizes_of
 
 FIGURES = {"score": score, "hparams": hparams, "lineage": lineage, "spread": spread, "time": time}

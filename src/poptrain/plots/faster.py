@@ -5,10 +5,10 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from poptrain.log.reader import Record
 from poptrain.plots import style
-from poptrain.record import Record
 from poptrain.views import Faster, Piece, short
-from poptrain.views import faster as view_of
+from poptrain.views.improvement import faster as view_of
 
 COLOURS = (style.BEST, style.MEMBERS[0])
 

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from poptrain.log.reader import Record
 from poptrain.plots import style
-from poptrain.record import Record
 from poptrain.views import Schedule, schedule, schedules, short
 from poptrain.views.facts import Facts, space_of
 from poptrain.views.scale import Scale, nines, scale_of

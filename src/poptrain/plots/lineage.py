@@ -12,8 +12,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from poptrain.log.reader import Record
 from poptrain.plots import style
-from poptrain.record import Record
 from poptrain.views.facts import Facts
 
 _ARROWS = 400  # copies drawn with heads; more are drawn as lines

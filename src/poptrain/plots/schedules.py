@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 from poptrain.plots import style
 
 POINTS = 400  # of a schedule that is a function

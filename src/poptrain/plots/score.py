@@ -8,8 +8,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from poptrain.log.reader import Record
 from poptrain.plots import style
-from poptrain.record import Record
 from poptrain.views import Curve, Curves, curves, short
 from poptrain.views.curves import extent
 

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from poptrain.log.reader import Record
 from poptrain.plots import style
-from poptrain.record import Record
 from poptrain.views import Spread
 from poptrain.views import spread as view_of
 from poptrain.views.spread import extent

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
+from poptrain.log.reader import Record
 from poptrain.plots import style
-from poptrain.record import Record
 from poptrain.views import MemberTime, Overhead, overhead, span
 from poptrain.views.palette import TIMES
 

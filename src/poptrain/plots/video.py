@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 
 WIDTH, FRAMES, FPS, COLOURS = 360, 400, 25, 64  # pixels, at most so many frames, frames a second
 

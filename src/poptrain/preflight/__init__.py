@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from poptrain import clock, executors
-from poptrain.core import History, Hparams
-from poptrain.errors import UsageError
-from poptrain.experiment import Experiment
+from poptrain import executors
+from poptrain.audit.verdict import Verdict
+from poptrain.core import History, Hparams, clock
+from poptrain.core.errors import UsageError
+from poptrain.core.rng import rng, task_seed
+from poptrain.engine.experiment import Experiment
 from poptrain.preflight import estimate as estimates
 from poptrain.preflight import metric
 from poptrain.preflight.effects import SEGMENTS as EFFECT_SEGMENTS
@@ -19,8 +21,6 @@ from poptrain.preflight.effects import Effects
 from poptrain.preflight.estimate import Estimate
 from poptrain.preflight.lab import Job, Lab, Probe
 from poptrain.preflight.roundtrip import RoundTrip
-from poptrain.rng import rng, task_seed
-from poptrain.verdict import Verdict
 
 MEMBERS = 3  # configurations that are trained
 SEGMENTS = 4  # that each is trained, one after another
@@ -157,7 +157,7 @@ class _Flight:
             found.append(self.space.sample(rng(about.seed, "check", index)))
         interval = getattr(algorithm, "interval", None)
         if not isinstance(interval, int) or isinstance(interval, bool):
-            timed = any("seconds" in task.tags for task in tasks)
+            timed = any(task.seconds is not None for task in tasks)
             interval = None if timed else max((task.steps for task in tasks), default=1)
         return found, interval if interval is None or about.budget is None else max(min(interval, about.budget), 1)
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from poptrain.audit.verdict import Verdict
 from poptrain.core import Hparams, Result, Value
 from poptrain.preflight.lab import Job, Lab, Probe, equal
 from poptrain.space import Space
-from poptrain.verdict import Verdict
 
 ROUNDS = 3  # configurations that are tried, each with another value
 SEGMENTS = 2  # that each of them is trained

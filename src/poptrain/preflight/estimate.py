@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from poptrain import stores
-from poptrain.errors import PoptrainError
-from poptrain.experiment import Experiment
-from poptrain.verdict import Verdict
+from poptrain.audit.verdict import Verdict
+from poptrain.checkpoints import places
+from poptrain.core.errors import PoptrainError
+from poptrain.engine.experiment import Experiment
 
 SLACK, SLACK_BYTES = 16, 64 << 20  # checkpoints, or bytes of them, that the store lets come together before it collects
 LINE = 450  # bytes of the log for one task and its result
@@ -59,7 +59,7 @@ def place(estimate: Estimate, url: str | None) -> Verdict:
         text += f", {size(estimate.written)} written in all"
     if url is not None:
         try:
-            stores.check_usable(url)
+            places.check_usable(url)
         except PoptrainError as error:
             return Verdict("storage", "failed", f"{text}. {error}")
         return Verdict("storage", "ok", f"{text}; {url} is empty, and can be written")

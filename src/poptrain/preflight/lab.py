@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from poptrain import clock, executors
-from poptrain.checkpoints import Store
-from poptrain.core import History, Hparams, Result, Task
+from poptrain import executors
+from poptrain.checkpoints.store import Store
+from poptrain.core import History, Hparams, Result, Task, clock
 from poptrain.executors.context import Context
 from poptrain.trainable import as_trainable
 

@@ -9,8 +9,8 @@ from math import isfinite
 
 import numpy as np
 
+from poptrain.audit.verdict import Verdict
 from poptrain.preflight.lab import Probe
-from poptrain.verdict import Verdict
 
 _LOSS = {"loss", "losses", "error", "err", "mse", "rmse", "mae", "nll", "regret", "perplexity", "ppl", "cost", "kl", "distance",
          "deviation", "wer", "cer", "fid"}  # fmt: skip

@@ -9,8 +9,8 @@ from math import isfinite
 
 import numpy as np
 
+from poptrain.audit.verdict import Verdict
 from poptrain.preflight.lab import Job, Lab, Probe, equal
-from poptrain.verdict import Verdict
 
 ROUNDING = 1e-5  # relative: what the order of a sum may change
 OUTSIDE = 6.0  # so many standard deviations beyond what repetition changes is no accident

@@ -15,7 +15,7 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
-from poptrain.record import Record
+from poptrain.log.reader import Record
 from poptrain.report import style
 from poptrain.report.model import suggestions as suggestions_chart
 from poptrain.report.population import spread, time

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from poptrain.record import Record
+from poptrain.log.reader import Record
 from poptrain.report import style
 from poptrain.views import Gauges, overhead, span
 from poptrain.views import spread as spread_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import ceil, log10
 from typing import Any
 
-from poptrain.record import Record
+from poptrain.log.reader import Record
 from poptrain.report import style
 from poptrain.views import Schedule, schedule, schedules, short
 from poptrain.views.facts import Facts, space_of

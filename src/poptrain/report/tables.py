@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
-from poptrain.record import Record
+from poptrain.log.reader import Record
 from poptrain.views import Status, Suggestion, clean, short, span
 from poptrain.views.exploits import Exploit, exploits_of
 from poptrain.views.facts import Facts, space_of

@@ -14,7 +14,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from poptrain.errors import did_you_mean
+from poptrain.core.errors import did_you_mean
 from poptrain.sinks.guarded import Guarded
 
 EXPERIMENT = "poptrain"  # of MLflow, unless another is named

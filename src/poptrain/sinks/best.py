@@ -8,12 +8,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from poptrain import stores
-from poptrain.checkpoints import Store
+from poptrain.checkpoints import places
+from poptrain.checkpoints.store import Store
 from poptrain.core import History
-from poptrain.record import Record
+from poptrain.log.reader import Record
 from poptrain.views import dumps, schedule
-from poptrain.views.text import cell
+from poptrain.views.format import cell
 
 NAME = "best"
 
@@ -26,7 +26,7 @@ def write_best(record: Record, history: History, task: int, out: Path, **about: 
     """
     chosen, result = history.task(task), history.result(task)
     out.mkdir(parents=True, exist_ok=True)
-    reference = _copy(stores.of(record), Store(out), result.checkpoint, task=task, member=chosen.member, step=result.step)
+    reference = _copy(places.of(record), Store(out), result.checkpoint, task=task, member=chosen.member, step=result.step)
     text = schedule(record, task)
     described = {
         "score": history.sign * result.score, "step": result.step, "task": task, "member": chosen.member,

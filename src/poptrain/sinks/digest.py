@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from zlib import crc32
 
-from poptrain import clock
-from poptrain.codec import Entry, checked, decode_line
-from poptrain.core import History, Line
-from poptrain.record import Record
+from poptrain.core import History, Line, clock
+from poptrain.log.codec import Entry, checked, decode_line
+from poptrain.log.reader import Record
 from poptrain.views.digest import NAME, encoded
 from poptrain.views.facts import Facts
 from poptrain.views.gauges import gauges_of

@@ -19,10 +19,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from poptrain import clock
-from poptrain.core import History
-from poptrain.errors import MissingExtra, UsageError
-from poptrain.record import Record
+from poptrain.core import History, clock
+from poptrain.core.errors import MissingExtra, UsageError
+from poptrain.log.reader import Record
 from poptrain.sinks.points import Points, identity, snapshot
 
 SUFFIX = ".poptrain-"

@@ -23,14 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from poptrain.core import History
-from poptrain.errors import MissingExtra, UsageError
-from poptrain.record import Record
+from poptrain.core.errors import MissingExtra, UsageError
+from poptrain.log.reader import Record
 from poptrain.sinks import EXPERIMENT
 from poptrain.sinks.best import write_best
 from poptrain.sinks.guarded import PATIENCE
 from poptrain.sinks.points import Point, Points, identity, snapshot
 from poptrain.views import dumps, lineage, schedule, status
-from poptrain.views.writer import writer_of
+from poptrain.views.lock_holder import writer_of
 
 BATCH = 1000  # metrics that a server takes at once
 ID, LINES, MEMBER, ARTIFACTS = "poptrain.id", "poptrain.lines", "poptrain.member", "poptrain.artifacts"

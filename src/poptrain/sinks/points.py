@@ -20,7 +20,7 @@ from uuid import uuid4
 from weakref import WeakKeyDictionary
 
 from poptrain.core import Result, Task
-from poptrain.record import Record
+from poptrain.log.reader import Record
 from poptrain.views.facts import Facts, space_of
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from poptrain.core import Value
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 from poptrain.space.parameter import Parameter, check_static, is_number, parses, plain, show
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 from poptrain.space.parameter import Parameter, is_number, plain, show
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from numpy.random import Generator
 
 from poptrain.core import Value
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 
 _PLAIN = frozenset({bool, int, float, str, type(None)})
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.random import Generator
 
 from poptrain.core import Hparams, Value
-from poptrain.errors import UsageError, did_you_mean
+from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.space.checks import check_factors, check_number, check_parameter, flatten
 from poptrain.space.parameter import Parameter, is_number, plain, show
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from poptrain.core import History, Lost, Result, Task
-from poptrain.rng import rng, task_seed
+from poptrain.core.rng import rng, task_seed
 from poptrain.space import Choice, Int, LogUniform, Ordinal, Space, Uniform
 from poptrain.testing import simulate
 from poptrain.testing.simulate import play, replay

@@ -12,17 +12,19 @@ from unittest import SkipTest
 
 import numpy as np
 
-from poptrain import stop, stores, trees
 from poptrain.algorithms import pbt
+from poptrain.algorithms.parts.exploit import truncation
+from poptrain.checkpoints import carry as carries
+from poptrain.checkpoints import places
+from poptrain.checkpoints.memory import MemoryStore
 from poptrain.core import Carry, Metrics, Result, Task
-from poptrain.errors import MetricError
+from poptrain.core.errors import MetricError
+from poptrain.core.rng import chunk_seed, task_seed
+from poptrain.engine import stop
+from poptrain.engine.loop import run
 from poptrain.executors import Inline
 from poptrain.executors.context import Context
-from poptrain.memory_store import MemoryStore
-from poptrain.parts.exploit import truncation
-from poptrain.record import Record
-from poptrain.rng import chunk_seed, task_seed
-from poptrain.run import run
+from poptrain.log.reader import Record
 from poptrain.space import LogUniform, Space
 from poptrain.testing.trainables import Faulty, quadratic
 from poptrain.trainable import as_trainable
@@ -234,7 +236,7 @@ class ExecutorContract:
         record = Record(directory)
         if (url := self.checkpoints(directory)) is not None:
             record.run["checkpoints"] = {"url": url, "owner": "laws"}
-        store = stores.of(record)
+        store = places.of(record)
         if url is not None and not store.fs.exists(store.fs.home(directory)):
             store.claim()
         return store
@@ -330,7 +332,7 @@ def contents(store: Any, ref: str | None) -> Any:
     if store.is_directory(ref):
         root = store.path(ref)
         return {str(file.relative_to(root)): file.read_bytes() for file in sorted(root.rglob("*")) if file.is_file()}
-    structure, arrays = trees.flatten(store.read(ref))
+    structure, arrays = carries.flatten(store.read(ref))
     return repr(structure), {name: (array.dtype.str, array.shape, array.tobytes()) for name, array in arrays.items()}
 
 

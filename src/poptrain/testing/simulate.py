@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from poptrain.core import History, Line, Result, Task
-from poptrain.rng import rng
+from poptrain.core.rng import rng
 
 Objective = Callable[[History, Task], float]
 

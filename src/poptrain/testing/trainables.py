@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from poptrain.core import Carry, Metrics
-from poptrain.rng import rng
+from poptrain.core.rng import rng
 
 
 def quadratic(carry: Carry, hp: Mapping[str, Any], steps: int, seed: int) -> tuple[Carry, Metrics]:

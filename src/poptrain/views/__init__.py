@@ -9,21 +9,21 @@
 ('finished', 4, 16, 20)
 """
 
+from poptrain.views.as_json import as_json, dumps
 from poptrain.views.comparison import Comparison, Method, Outcome, Pair, Point, Reported, compare
 from poptrain.views.curves import Curve, Curves, Mark, SeatCurve, curves
 from poptrain.views.exploits import Exploit
-from poptrain.views.faster import Faster, Piece, faster
+from poptrain.views.format import clean, short, span
 from poptrain.views.gauges import Diversity, Gauges, gauges
+from poptrain.views.improvement import Faster, Piece, faster
 from poptrain.views.lineage import Ancestor, Common, Lineage, lineage
+from poptrain.views.lock_holder import Writer
 from poptrain.views.overhead import LineTime, MemberTime, Overhead, overhead
 from poptrain.views.schedule import Schedule, Segment, schedule, schedule_from, schedules
 from poptrain.views.spread import Generation, Spread, spread
 from poptrain.views.status import Best, Member, Status, status
-from poptrain.views.strict import as_json, dumps
 from poptrain.views.subpopulations import HandOver, Quantiles, Subpopulation, Subpopulations, subpopulations
 from poptrain.views.suggestions import Suggestion, suggestions
-from poptrain.views.text import clean, short, span
-from poptrain.views.writer import Writer
 
 __all__ = [
     "Ancestor", "Best", "Common", "Comparison", "Curve", "Curves", "Diversity", "Exploit", "Faster", "Gauges", "Generation",

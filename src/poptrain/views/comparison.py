@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from poptrain import statistics
-from poptrain.errors import UsageError
-from poptrain.record import Record
+from poptrain.core.errors import UsageError
+from poptrain.log.reader import Record
 from poptrain.views.facts import Facts
-from poptrain.views.text import clean, short
+from poptrain.views.format import clean, short
 
 POINTS = 50  # of a curve
 

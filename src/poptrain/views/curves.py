@@ -8,7 +8,7 @@ from math import isfinite
 import numpy as np
 
 from poptrain.core import Result
-from poptrain.record import Record
+from poptrain.log.reader import Record
 from poptrain.views.facts import Facts
 
 Point = tuple[int, float]

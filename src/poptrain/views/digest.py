@@ -19,15 +19,15 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from poptrain.codec import decode_facts, decode_line, encode_facts, encode_line
-from poptrain.fs import FS, default
-from poptrain.record import Record, read, segment_name
+from poptrain.log.codec import decode_facts, decode_line, encode_facts, encode_line
+from poptrain.log.disk import FS, default
+from poptrain.log.reader import Record, read, segment_name
 from poptrain.views.facts import Facts, Seat
 from poptrain.views.gauges import TALLIES, Diversity, Tally
 from poptrain.views.status import LAST, Status, status, status_of
 
 NAME = "digest.json"
-FORMAT = 1  # raised whenever what is kept, or its meaning, changes
+FORMAT = 2  # with facts of version 2 of the log
 CHUNK = 1 << 19
 _COUNTS = ("reported", "failed", "diverged", "steps", "best")
 _SUMS = ("squares", "furthest", "selection", "decisions", "replaced", "pairs", "better", "worse")

@@ -12,8 +12,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from poptrain.core import Line, Result, Task
-from poptrain.errors import UsageError
-from poptrain.record import Record
+from poptrain.core.errors import UsageError
+from poptrain.log.reader import Record
 
 RECENT = 30.0  # seconds over which the recent speed is taken, longer while a seat has reported fewer than twice
 
@@ -94,7 +94,7 @@ class Facts:
         seat.head = task.id
         if task.evaluator or task.parent is None:
             return  # an evaluator borrows weights; nobody's place was taken
-        if self.tasks[task.parent].member != task.member or "from" in task.note:
+        if self.tasks[task.parent].member != task.member or task.donor is not None:
             seat.cloned = task.id
             self.exploits.append(task.id)
 
@@ -184,7 +184,7 @@ class Facts:
         if result is not None and result.error is None:
             return result.step
         task = self.tasks[id]
-        return self.begin(id) + (0 if "seconds" in task.tags else task.steps)
+        return self.begin(id) + (task.steps if task.seconds is None else 0)
 
     def ancestry(self, id: int) -> list[int]:
         """Returns the tasks from the root to `id`."""
@@ -218,8 +218,7 @@ class Facts:
         """Returns the member that an exploit copied from."""
         task = self.tasks[id]
         member = self.tasks[task.parent].member
-        told = task.note.get("from")
-        return told if member == task.member and isinstance(told, int) else member
+        return task.donor if member == task.member and task.donor is not None else member
 
     def pending(self) -> Iterator[int]:
         """Yields the tasks that are running or queued."""
@@ -227,8 +226,8 @@ class Facts:
 
 
 def suggested(task: Task) -> bool:
-    """True if the note of a task says what a model expected, or why there was none."""
-    return "gain" in task.note or "fallback" in task.note
+    """True if a model proposed the hyperparameters of a task, or should have."""
+    return task.forecast is not None
 
 
 def space_of(record: Record) -> dict[str, dict[str, Any]]:

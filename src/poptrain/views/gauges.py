@@ -21,13 +21,12 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from poptrain.core import Result, Task
-from poptrain.record import Record
+from poptrain.log.reader import Record
 from poptrain.statistics import sign_test
 from poptrain.views.facts import Facts
-from poptrain.views.text import short
+from poptrain.views.format import short
 
 PAIRS = 2_000  # newest pairs of scores from which their persistence is measured
-CONTROL = "control"  # tag of tasks whose member keeps its first hyperparameters
 
 
 @dataclass(frozen=True)
@@ -144,11 +143,10 @@ class Tally:
         source = parent if parent is not None else task.teacher
         root = task.id if source is None else self.founder[source]
         self.founder.append(root)
-        if task.tags:
-            if CONTROL in task.tags:
-                self.controls.add(task.member)
-            if CONTROL in task.tags or "role" in task.tags:  # the weights of an evaluator are none of its own
-                return
+        if task.role == "control":
+            self.controls.add(task.member)
+        if task.role:  # the weights of an evaluator are none of its own
+            return
         if parent is not None and parent == previous:
             self.decisions += task.steps > 0
             self.own[parent] = task.id
@@ -185,7 +183,7 @@ class Tally:
     def _tell(self, facts: Facts, result: Result) -> None:
         task, score = facts.tasks[result.task], result.score
         seat, parent = task.member, task.parent
-        if result.error is not None or not isfinite(score) or seat in self.controls or "role" in task.tags:
+        if result.error is not None or not isfinite(score) or seat in self.controls or task.evaluator:
             return
         if seat not in self.first:
             self.first[seat] = score
@@ -247,7 +245,7 @@ class Tally:
         )
 
     def _ahead(self, facts: Facts) -> float | None:
-        held = {seat: facts.standing(seat) for seat in facts.seats if "role" not in facts.tasks[facts.seats[seat].head].tags}
+        held = {seat: facts.standing(seat) for seat in facts.seats if not facts.tasks[facts.seats[seat].head].evaluator}
         scores = {seat: facts.sign * facts.results[id].score for seat, id in held.items() if id is not None}
         controls = [score for seat, score in scores.items() if seat in self.controls]
         others = [score for seat, score in scores.items() if seat not in self.controls]

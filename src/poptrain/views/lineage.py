@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from poptrain.core import Hparams
-from poptrain.record import Record
+from poptrain.log.reader import Record
 from poptrain.views.exploits import Exploit, exploits_of
 from poptrain.views.facts import Facts
 
@@ -77,7 +77,7 @@ def _ancestor(facts: Facts, id: int) -> Ancestor:
         came = "distilled"
     else:
         came = "continued" if facts.tasks[source].member == task.member else "borrowed" if task.evaluator else "cloned"
-    copied = task.parent is not None and (came in ("cloned", "borrowed") or "from" in task.note)
+    copied = task.parent is not None and (came in ("cloned", "borrowed") or task.donor is not None)
     return Ancestor(
         task=id,
         member=task.member,

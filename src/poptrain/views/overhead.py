@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from poptrain.core import Result, Task
-from poptrain.record import Record
+from poptrain.log.reader import Record
 from poptrain.views.facts import Facts
 
 _BLUR = 0.002  # seconds: the log's clock ticks in milliseconds, so two tasks in a row may seem to overlap

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from poptrain.core import Hparams
-from poptrain.errors import UsageError
-from poptrain.record import Record
+from poptrain.core.errors import UsageError
+from poptrain.log.reader import Record
+from poptrain.views.as_json import as_json, dumps
 from poptrain.views.facts import Facts
-from poptrain.views.strict import as_json, dumps
-from poptrain.views.text import cell
+from poptrain.views.format import cell
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from math import sqrt
 import numpy as np
 
 from poptrain.core import Value
-from poptrain.record import Record
+from poptrain.log.reader import Record
 from poptrain.views.facts import Facts, space_of
 from poptrain.views.scale import Scale, scale_of
 

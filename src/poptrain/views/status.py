@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from poptrain import clock
-from poptrain.core import Hparams
-from poptrain.record import Record
+from poptrain.core import Hparams, clock
+from poptrain.log.reader import Record
 from poptrain.views.exploits import Exploit, exploits_of
 from poptrain.views.facts import Facts, Seat
+from poptrain.views.format import clean, short
 from poptrain.views.gauges import Gauges, gauges_of
+from poptrain.views.lock_holder import Writer, writer_of
 from poptrain.views.suggestions import Suggestion, newest
-from poptrain.views.text import clean, short
-from poptrain.views.writer import Writer, writer_of
 
 LAST = 5  # exploits that are shown
 _NAMES = {"Pbt": "pbt", "FirePbt": "fire_pbt", "Independent": "independent members", "ScheduleReplay": "schedule replay"}

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from poptrain.errors import UsageError
-from poptrain.record import Record
+from poptrain.core.errors import UsageError
+from poptrain.log.reader import Record
 from poptrain.views.facts import Facts
 from poptrain.views.schedule import Schedule, schedule_of
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from poptrain.core import Hparams, Task
-from poptrain.record import Record
+from poptrain.core import Forecast, Hparams, Task
+from poptrain.log.reader import Record
 from poptrain.views.facts import Facts, suggested
 
-_NAMED = frozenset({"from", "own", "donor", "gain", "gain_sd", "beta", "rows", "fallback"})
+_SCORES = frozenset({"own", "donor"})  # of the exploit that came before
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Suggestion:
     observed: float | None  # what the interval gained; None: not told yet, failed, or the parent has no score
     beta: float | None  # weight of exploration
     rows: int | None  # intervals that the model learned from
+    source: str  # "model", "redraw" or "bandit": what chose
     fallback: str | None  # why no model gave the numbers; None: one did
     model: Mapping[str, Any]  # the kernel's parameters; of categories the chances, too
     hparams: Hparams
@@ -33,7 +34,7 @@ class Suggestion:
     @property
     def by_bandit(self) -> bool:
         """True if categories were all that there was to choose, and a bandit drew them."""
-        return self.fallback == "no numeric hyperparameter" and any(name.startswith("chance ") for name in self.model)
+        return self.source == "bandit"
 
 
 def suggestions(record: Record) -> tuple[Suggestion, ...]:
@@ -48,18 +49,19 @@ def newest(facts: Facts) -> tuple[Suggestion, ...]:
 
 
 def _suggestion(facts: Facts, task: Task) -> Suggestion:
-    note = task.note
+    forecast = task.forecast or Forecast()
     return Suggestion(
         task=task.id,
         member=task.member,
         step=facts.begin(task.id),
-        gain=_number(note.get("gain")),
-        gain_sd=_number(note.get("gain_sd")),
+        gain=forecast.gain,
+        gain_sd=forecast.gain_sd,
         observed=_observed(facts, task),
-        beta=_number(note.get("beta")),
-        rows=note.get("rows"),
-        fallback=None if note.get("fallback") is None else str(note["fallback"]),
-        model={name: value for name, value in note.items() if name not in _NAMED},
+        beta=forecast.beta,
+        rows=forecast.rows,
+        source=forecast.source,
+        fallback=forecast.fallback,
+        model={name: value for name, value in task.note.items() if name not in _SCORES},
         hparams=dict(task.hparams),
     )
 
@@ -68,7 +70,3 @@ def _observed(facts: Facts, task: Task) -> float | None:
     if task.parent is None or not facts.ok(task.id) or not facts.ok(task.parent):
         return None
     return facts.sign * (facts.results[task.id].score - facts.results[task.parent].score)
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from poptrain.errors import MissingExtra, UsageError, did_you_mean
+from poptrain.core.errors import MissingExtra, UsageError, did_you_mean
 from poptrain.executors.context import Context
 
 CARRIERS = ("shared", "driver")

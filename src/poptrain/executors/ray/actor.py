@@ -10,12 +10,11 @@ from typing import Any, NamedTuple
 
 import ray
 
-from poptrain import clock
-from poptrain.checkpoints import Store
-from poptrain.core import Result, Task
-from poptrain.errors import PoptrainError, UsageError
+from poptrain.checkpoints.store import Store
+from poptrain.core import Result, Task, clock
+from poptrain.core.errors import PoptrainError, UsageError
+from poptrain.executors.adapters import form_of
 from poptrain.executors.context import Start
-from poptrain.executors.forms import form_of
 from poptrain.executors.inline import Members
 from poptrain.executors.ray.relay import Parcel, Parcels, Shared
 from poptrain.executors.worker import as_message

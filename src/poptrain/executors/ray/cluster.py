@@ -15,8 +15,8 @@ import ray
 import ray._private.worker
 from ray._private.state import state as _state  # the one place that tells which nodes are about to be taken away
 
-from poptrain import clock
-from poptrain.errors import Suspended, UsageError
+from poptrain.core import clock
+from poptrain.core.errors import Suspended, UsageError
 
 # Seconds without the head before the run is suspended. Ray ends a driver's process, in the middle of anything, 60 s after the
 # head was lost; a head that is made to survive restarts comes back sooner.

@@ -6,8 +6,8 @@ import warnings
 from contextlib import suppress
 from typing import Any
 
-from poptrain import clock
-from poptrain.errors import Suspended, UsageError
+from poptrain.core import clock
+from poptrain.core.errors import Suspended, UsageError
 from poptrain.executors.ray import cluster
 from poptrain.executors.ray.slot import Slot
 

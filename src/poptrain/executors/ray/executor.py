@@ -17,10 +17,10 @@ from typing import Any
 
 import ray
 
-from poptrain import clock
-from poptrain.checkpoints import Store
-from poptrain.core import Result, Task
-from poptrain.errors import CheckpointDamaged, PoptrainError, UsageError
+from poptrain.checkpoints.store import Store
+from poptrain.core import Result, Task, clock
+from poptrain.core.errors import CheckpointDamaged, PoptrainError, UsageError
+from poptrain.executors import outcome
 from poptrain.executors.context import Context
 from poptrain.executors.ray import cluster, relay
 from poptrain.executors.ray.actor import Delivery, Ready, Setup
@@ -207,7 +207,7 @@ class RayExecutor:
                         carries[ref] = relay.fetched(ref, self._context.store)
                     except CheckpointDamaged as error:
                         self._queue.remove(order)
-                        self._answer(Result(task.id, math.nan, start.step, error=f"CheckpointDamaged: {error}"))
+                        self._answer(outcome.damaged(task, start.step, error))
                         break
                 elif order.gifts and (holder := self._holder(id, idle)) and holder.node != slot.node:
                     carries[ref] = holder.hand(ref)

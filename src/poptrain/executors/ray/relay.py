@@ -12,12 +12,12 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from poptrain import trees
-from poptrain.checkpoints import Store
+from poptrain.checkpoints import carry as carries
+from poptrain.checkpoints.memory import MemoryStore
+from poptrain.checkpoints.store import Store
 from poptrain.core import Carry
-from poptrain.errors import CheckpointDamaged
-from poptrain.fs import default as disk
-from poptrain.memory_store import MemoryStore
+from poptrain.core.errors import CheckpointDamaged
+from poptrain.log.disk import default as disk
 
 SENT = "sent"  # the hash in a reference, until the driver has stored the parcel and knows the real one
 
@@ -52,12 +52,12 @@ class Shared:
 
     def read(self, ref: str) -> Carry:
         carry = self.given.get(ref)
-        return self._store.read(ref) if carry is None else trees.copy(carry)
+        return self._store.read(ref) if carry is None else carries.copy(carry)
 
     def handed(self, ref: str) -> Carry | None:
         """Returns the carry of a checkpoint if a member of this actor just left it behind, else None."""
         carry = next((carry for held, carry in self._held.values() if held == ref), None)
-        return None if carry is None else trees.copy(carry)
+        return None if carry is None else carries.copy(carry)
 
     def take(self, ref: str | None, member: int) -> None:
         """Keeps a checkpoint for a task that is about to read it, if another member of this actor left it behind."""
@@ -85,11 +85,11 @@ class Parcels:
         self._files: Store | None = None
 
     def commit(self, name: str, carry: Carry, **about: Any) -> str:
-        self.parcels.append(Parcel("commit", name, trees.copy(carry), about))
+        self.parcels.append(Parcel("commit", name, carries.copy(carry), about))
         return f"{name}:{SENT}"
 
     def commit_population(self, name: str, carry: Carry, lanes: int, **about: Any) -> list[str]:
-        self.parcels.append(Parcel("commit_population", name, trees.copy(carry), {"lanes": lanes, **about}))
+        self.parcels.append(Parcel("commit_population", name, carries.copy(carry), {"lanes": lanes, **about}))
         return [f"{name}/{lane}:{SENT}" for lane in range(lanes)]
 
     def stage(self, name: str) -> Path:
@@ -104,7 +104,7 @@ class Parcels:
         return f"{name}:{SENT}"
 
     def read(self, ref: str) -> Carry:
-        return trees.copy(self._received(ref))
+        return carries.copy(self._received(ref))
 
     def path(self, ref: str) -> Path:
         path = self.stage(ref.partition(":")[0])

@@ -10,8 +10,7 @@ from typing import Any
 
 import ray
 
-from poptrain import clock
-from poptrain.core import Task
+from poptrain.core import Task, clock
 from poptrain.executors.context import Context, Start
 from poptrain.executors.ray.actor import Ready, Trainer
 

@@ -9,7 +9,7 @@ is all that changes.
 
 from __future__ import annotations
 
-from poptrain.errors import MissingExtra
+from poptrain.core.errors import MissingExtra
 
 try:
     import ray.tune  # noqa: F401

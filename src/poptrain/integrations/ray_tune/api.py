@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 from poptrain.integrations.ray_tune.checks import with_initial
 from poptrain.integrations.ray_tune.scheduler import PoptrainScheduler, Settings
 

@@ -8,9 +8,9 @@ from typing import Any, NoReturn
 
 from ray.tune.search import SearchGenerator
 
-from poptrain.errors import UsageError, did_you_mean
+from poptrain.algorithms.parts import turns
+from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.integrations.ray_tune import configs
-from poptrain.parts import rounds
 
 
 def search(what: str, algorithm: Any) -> None:
@@ -40,7 +40,7 @@ def fitting(what: str, algorithm: Any, trials: int) -> Any:
             f"set tune.TuneConfig(num_samples={algorithm.seats})."
         )
     interval = getattr(algorithm, "interval", None)
-    if isinstance(interval, rounds.Seconds):
+    if isinstance(interval, turns.Seconds):
         raise UsageError(
             f"{what}: interval=pt.seconds({interval.seconds:g}); give interval={int(interval.seconds) or 1} and "
             "time_attr='time_total_s'."
@@ -92,4 +92,4 @@ def with_initial(algorithm: Any, given: list[dict[str, Any]]) -> Any:
         )
     own = [*algorithm.initial, *[{}] * (len(found) - len(algorithm.initial))]
     initial = [{**mine, **values} for mine, values in zip(own, found, strict=True)]
-    return replace(algorithm, initial=rounds.freeze(initial, algorithm.space))
+    return replace(algorithm, initial=turns.freeze(initial, algorithm.space))

@@ -15,13 +15,13 @@ from math import ceil
 from typing import Any
 
 from poptrain.algorithms import pb2, pbt
-from poptrain.errors import UsageError
+from poptrain.algorithms.parts.exploit import truncation
+from poptrain.algorithms.parts.explore import perturb
+from poptrain.core.errors import UsageError
 from poptrain.integrations.ray_tune.checks import with_initial
 from poptrain.integrations.ray_tune.explore import Then
 from poptrain.integrations.ray_tune.scheduler import PoptrainScheduler, Settings
 from poptrain.integrations.ray_tune.space import from_bounds, from_mutations
-from poptrain.parts.exploit import truncation
-from poptrain.parts.explore import perturb
 
 FINE = 1000  # steps in one unit of `time_attr`, where an interval is no whole number of units
 

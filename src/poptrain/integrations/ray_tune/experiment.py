@@ -8,7 +8,7 @@ from typing import Any
 
 from ray import tune
 
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 from poptrain.integrations.ray_tune.api import poptrain_scheduler
 from poptrain.integrations.ray_tune.member import tune_trainable
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from poptrain.core import History
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
+from poptrain.core.protocols import Clone, Explore, Proposal
+from poptrain.core.rng import rng
 from poptrain.integrations.ray_tune import configs
 from poptrain.integrations.ray_tune.space import keyed
-from poptrain.parts.explore import Clone, Explore, Proposal
-from poptrain.rng import rng
 from poptrain.space import Ordinal, Space
 from poptrain.space.parameter import is_number, plain
 
@@ -25,14 +25,15 @@ class Then:
     given: tuple[dict[str, Any], ...]  # the config of each seat, as the user wrote it
 
     def describe(self) -> dict[str, Any]:
-        from poptrain.describe import describe
+        from poptrain.core.fingerprint import describe
 
         return {"type": "Then", "first": describe(self.first), "function": describe(self.function)}
 
     def propose(self, history: History, space: Space, clones: Sequence[Clone]) -> list[Proposal]:
         proposals = self.first.propose(history, space, clones)
         return [
-            (self._vary(history, space, clone, hparams), note) for clone, (hparams, note) in zip(clones, proposals, strict=True)
+            Proposal(self._vary(history, space, clone, hparams), *why)
+            for clone, (hparams, *why) in zip(clones, proposals, strict=True)
         ]
 
     def _vary(self, history: History, space: Space, clone: Clone, hparams: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,12 +14,12 @@ import ray
 from ray.tune.experiment import Trial
 
 from poptrain.core import History, Result
-from poptrain.describe import describe
-from poptrain.errors import UsageError
-from poptrain.log import Log, MemoryLog
-from poptrain.record import exists, read
+from poptrain.core.errors import UsageError
+from poptrain.core.fingerprint import describe
+from poptrain.engine.stop import steps
+from poptrain.log.reader import exists, read
+from poptrain.log.writer import Log, MemoryLog
 from poptrain.sinks import Guarded
-from poptrain.stop import steps
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ def _seats(place: Path) -> list[str]:
 
 
 def _with_versions(meta: dict[str, Any]) -> dict[str, Any]:
-    from poptrain.opening import _versions
+    from poptrain.engine.open_log import _versions
 
     return {**meta, "versions": {**_versions(), "ray": ray.__version__}}
 

@@ -7,7 +7,7 @@ from zlib import crc32
 
 from ray import tune
 
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 
 
 def tune_trainable(member: type, steps: int = 1) -> type[tune.Trainable]:

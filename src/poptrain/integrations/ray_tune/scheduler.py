@@ -17,7 +17,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
 from poptrain.core import History, Result, Task
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 from poptrain.integrations.ray_tune import checks, configs, controller, journal
 from poptrain.integrations.ray_tune.checkpoints import Checkpoints
 from poptrain.integrations.ray_tune.controller import Controller

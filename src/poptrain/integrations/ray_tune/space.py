@@ -12,8 +12,8 @@ import numpy as np
 from ray.tune.search import sample
 
 from poptrain.core import Value
-from poptrain.describe import source_name
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
+from poptrain.core.fingerprint import source_name
 from poptrain.space import Choice, Int, LogInt, LogUniform, Ordinal, Space, Uniform
 from poptrain.space.parameter import Parameter, is_number, plain, show
 

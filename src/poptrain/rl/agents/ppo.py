@@ -41,7 +41,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from poptrain._jax import jax
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
+from poptrain.core.rng import rng
 from poptrain.rl.envs import make
 from poptrain.rl.envs.pictures import pictures
 from poptrain.rl.envs.spec import DeviceEnv
@@ -61,7 +62,6 @@ from poptrain.rl.parts.normaliser import init_normaliser
 from poptrain.rl.parts.shuffle import MAX_CHUNK, MAX_ROWS
 from poptrain.rl.parts.trees import all_finite, stack, take
 from poptrain.rl.parts.value_scale import init_value_scale
-from poptrain.rng import rng
 
 
 @dataclass(frozen=True)

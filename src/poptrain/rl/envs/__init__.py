@@ -9,7 +9,7 @@ import sys
 from importlib import import_module
 from types import ModuleType
 
-from poptrain.errors import MissingExtra, UsageError, did_you_mean
+from poptrain.core.errors import MissingExtra, UsageError, did_you_mean
 from poptrain.rl.envs.spec import DeviceEnv, HostBackend
 
 DEVICE = {

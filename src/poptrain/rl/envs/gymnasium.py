@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 from poptrain.rl.envs.spaces import describe, flatten
 from poptrain.rl.envs.spec import Arrival, EnvSpec, HostBackend
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 from poptrain.rl.envs import DEVICE
 from poptrain.rl.envs.spaces import flatten
 

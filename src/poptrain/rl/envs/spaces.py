@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from poptrain.errors import UsageError
+from poptrain.core.errors import UsageError
 from poptrain.rl.envs.spec import EnvSpec
 
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from poptrain.core.rng import rng
 from poptrain.rl.envs.spec import EnvSpec, Simulator
 from poptrain.rl.parts.actor import Actor, Noise
 from poptrain.rl.parts.gae import GOES_ON, RESET, TERMINATED, TRUNCATED
 from poptrain.rl.parts.learners import Learner
 from poptrain.rl.parts.recording import Recording
-from poptrain.rng import rng
 
 
 class Seat:

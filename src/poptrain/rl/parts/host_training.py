@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from poptrain.core.rng import rng
 from poptrain.rl.envs.spec import HostBackend
 from poptrain.rl.parts.host_interval import Seat, run_interval
 from poptrain.rl.parts.hparams import of_member
@@ -19,7 +20,6 @@ from poptrain.rl.parts.learner import DIAGNOSTICS, LEARNED
 from poptrain.rl.parts.learners import Learner
 from poptrain.rl.parts.recording import Recording, pack, unpack
 from poptrain.rl.parts.trees import stack, take
-from poptrain.rng import rng
 
 SEEDS = 1 << 30  # environments train on seeds below, and are evaluated on seeds from here to 2 * SEEDS
 

@@ -1,0 +1,74 @@
+"""Import paths of version 0.1 that have moved: ``from poptrain.rng import rng`` still works, with a warning.
+
+`import poptrain` installs the finder below behind Python's own, so it is asked only for modules that do not exist.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+MOVED = {
+    "clock": "core.clock",
+    "describe": "core.fingerprint",
+    "errors": "core.errors",
+    "experiment": "engine.experiment",
+    "memory_store": "checkpoints.memory",
+    "outcome": "engine.result",
+    "parts": "algorithms.parts",
+    "parts.exploit": "algorithms.parts.exploit",
+    "parts.explore": "algorithms.parts.explore",
+    "parts.population": "algorithms.parts.snapshot",
+    "parts.rounds": "algorithms.parts.turns",
+    "record": "log.reader",
+    "replay": "engine.replay",
+    "rng": "core.rng",
+    "run": "engine.loop",
+    "stop": "engine.stop",
+    "trees": "checkpoints.carry",
+    "url_store": "checkpoints.url",
+    "verify": "audit.verify",
+}
+
+
+class Renamed(ModuleType):
+    """A module under its old name. Importing it binds the name on the package, where `run`, `rng`, `replay` and `verify` are
+    functions: so the module can be called in their place."""
+
+    def __init__(self, name: str, target: ModuleType):
+        super().__init__(name, target.__doc__)
+        self._target = target
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._target, name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return getattr(self._target, self.__name__.rpartition(".")[2])(*args, **kwargs)
+
+
+class Finder(MetaPathFinder, Loader):
+    """Finds the modules of `MOVED`."""
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        package, _, inner = fullname.partition(".")
+        return ModuleSpec(fullname, self, is_package=inner == "parts") if package == "poptrain" and inner in MOVED else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        new = f"poptrain.{MOVED[spec.name.removeprefix('poptrain.')]}"
+        warnings.warn(f"{spec.name} has moved: import {new} instead.", DeprecationWarning, stacklevel=2)
+        return Renamed(spec.name, import_module(new))
+
+    def exec_module(self, module: ModuleType) -> None:
+        """The module was executed under its new name."""
+
+
+def install() -> None:
+    """Adds the finder behind all others, once."""
+    if not any(isinstance(finder, Finder) for finder in sys.meta_path):
+        sys.meta_path.append(Finder())

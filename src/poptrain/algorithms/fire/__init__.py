@@ -1,0 +1,1 @@
+"""FIRE PBT: one paper, one folder. Begin with `fire_pbt`."""

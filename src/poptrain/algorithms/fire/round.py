@@ -1,0 +1,286 @@
+"""One round of FIRE PBT, `fire_pbt`: what a history says about curves and evaluators, and what every seat does next.
+
+The order within a round: fitness, PBT in every sub-population, evaluators (cancelled, success, stop), assignment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from poptrain.algorithms.fire.curves import Curve, best_score_diff, sign_test
+from poptrain.algorithms.parts import turns
+from poptrain.algorithms.parts.snapshot import Population
+from poptrain.core import History, Hparams, Line, Result, Task, Value, rank
+from poptrain.core.protocols import Clone, Proposal
+from poptrain.core.rng import rng
+
+# -- what a history says ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What an evaluator does: it trains the weights that `member` had at step `since` as its `target` trains."""
+
+    member: int
+    target: int
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Derived from the lines, and never changed in place."""
+
+    curves: Mapping[int, tuple[float, ...]] = field(default_factory=dict)  # by seat, since its weights were copied
+    busy: Mapping[int, Evaluation] = field(default_factory=dict)  # by evaluator's seat
+    touched: Mapping[int, int] = field(default_factory=dict)  # by member: the line at which it last lost or was assigned
+
+
+def observe(population: int, state: State, history: History, line: Line) -> State:
+    """Returns the state one line later; the order of the results within a round does not matter."""
+    if isinstance(line[0], Task):
+        return _decided(population, state, history, line)
+    if isinstance(line[0], Result):
+        curves = dict(state.curves)
+        for result in line:
+            points = tuple(score for _, score in result.curve) or (() if result.error else (result.score,))
+            seat = history.task(result.task).member
+            curves[seat] = curves.get(seat, ()) + points
+        return State(curves, state.busy, state.touched)
+    return state
+
+
+def _decided(population: int, state: State, history: History, line: tuple[Task, ...]) -> State:
+    curves, touched, busy = dict(state.curves), dict(state.touched), {}
+    for task in line:
+        seat, parent = task.member, task.parent
+        source = None if parent is None else history.task(parent).member
+        if seat >= population:
+            tags = task.tags
+            busy[seat] = Evaluation(tags["evaluates"], tags["target"], tags["since"])
+            if tags["since"] == history.step(parent):  # just assigned: y_1 is the score of the weights that it copied
+                curves[seat] = (history.score(parent),)
+                touched[tags["evaluates"]] = history.lines
+        elif source is not None and source != seat:
+            handed = source in state.busy  # by a successful evaluator, whose curve goes on as the child's
+            curves[seat] = state.curves[source] if handed else (history.score(parent),)
+            touched[seat] = history.lines
+    return State(curves, busy, touched)
+
+
+# -- one round ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What one seat does next, before explore."""
+
+    id: int
+    parent: int
+    hparams: Hparams
+    cloned: bool = False
+    note: Mapping[str, Value] = field(default_factory=dict)
+    tags: Mapping[str, int | str] = field(default_factory=dict)  # of an evaluator
+    donor: int | None = None
+
+
+class Round:
+    """The decisions between two rounds; it lives as long as one `ask`. Seats fill `plans` in their order."""
+
+    def __init__(self, algorithm: Any, history: History, turns: list[int]):
+        self.algorithm, self.history, self.state = algorithm, history, algorithm.state(history)
+        self.turns = frozenset(turns)  # idle, and failed or with steps left
+        self.heads = history.heads().tolist()
+        self.curves: dict[int, Curve] = {}
+        self.plans: dict[int, _Plan] = {}
+        self.lost: set[int] = set()  # members that were replaced in this round, or failed
+        self.handed: set[int] = set()  # children that take over an evaluator's weights
+
+    def decide(self) -> tuple[Task, ...]:
+        levels = range(len(self.algorithm.subpopulations))
+        self.fitness = [self._fitness(i) for i in levels]
+        for i in levels:
+            self._evolve(i)
+        self._assign(self._check())
+        return self._tasks()
+
+    # fitness
+
+    def _fitness(self, i: int) -> dict[int, float]:
+        """Returns the fitness of the members of P_{i+1} that have one: the score, or the sum over pairs of 3.1.2."""
+        members, history = self.algorithm.members(i), self.history
+        if i == 0:
+            return {seat: history.score(self.heads[seat]) for seat in members}
+        busy = {at.member: seat for seat, at in self.state.busy.items() if at.member in members}
+        busy = {member: seat for member, seat in busy.items() if history.result(self.heads[seat]).error is None}
+        return self._faster({member: self._curve(seat) for member, seat in sorted(busy.items())})
+
+    def _faster(self, curves: Mapping[int, Curve]) -> dict[int, float]:
+        """Returns by how much each curve improves faster than all others together (3.1.2); the values add up to 0."""
+        total = dict.fromkeys(curves, 0.0)
+        for j in curves:
+            for k in curves:
+                if j < k:
+                    difference = best_score_diff(curves[j], curves[k])
+                    total[j] += difference
+                    total[k] -= difference
+        return total
+
+    def _curve(self, seat: int) -> Curve:
+        if seat not in self.curves:
+            self.curves[seat] = Curve.of(self.state.curves[seat])
+        return self.curves[seat]
+
+    # PBT within a sub-population (section 2)
+
+    def _evolve(self, i: int) -> None:
+        history, algorithm = self.history, self.algorithm
+        members = algorithm.members(i)
+        failed = {seat for seat in members if not history.ok(self.heads[seat])}
+        ranked = [seat for seat in members if seat in self.fitness[i] or seat in failed]
+        population = self._snapshot(ranked, i)
+        few = i > 0 and algorithm.exploit.fraction * len(ranked) < 1 - 1e-9  # k = floor(0.25 |Φ|) = 0
+        for seat in members:
+            if seat not in self.turns:
+                continue
+            own, id, giver = self.heads[seat], history.n + len(self.plans), None
+            draw = partial(rng, history.seed, id, "exploit")
+            if seat in failed or (seat in self.fitness[i] and not few):
+                donor = algorithm.exploit.donor(population, ranked.index(seat), draw)
+                giver = None if donor is None else ranked[donor]
+            if giver is None and seat in failed:
+                giver = self._anyone(members if i else (), draw)
+            if giver is not None:
+                self.plans[seat] = self._clone(id, giver, self.fitness[i].get(seat), self.fitness[i].get(giver))
+            elif seat not in failed:
+                self.plans[seat] = _Plan(id, own, history.task(own).hparams)
+            if giver is not None or seat in failed:
+                self.lost.add(seat)
+
+    def _snapshot(self, seats: list[int], i: int) -> Population:
+        """Returns the seats as exploit sees them, scored by their fitness; a failed one ranks last."""
+        history = self.history
+        heads = np.array([self.heads[seat] for seat in seats], int)
+        scores = np.array([self.fitness[i].get(seat, np.nan) for seat in seats])
+        scores[~history.oks_of(heads)] = np.nan
+        donors = np.isfinite(scores)
+        if history.budget is not None:
+            donors &= history.column("step")[heads] < history.budget
+        order = rank(scores, rng(history.seed, history.n, "ties", *([i] if i else [])))
+        return Population(history, np.array(seats), heads, scores, donors, order, np.argsort(order))
+
+    def _anyone(self, members: Sequence[int], draw: Any) -> int | None:
+        """Returns a healthy seat to clone where no ranked one is left: of the same sub-population, of any, or an evaluator."""
+        everyone = range(self.algorithm.population)
+        for seats in (members, everyone, sorted(self.state.busy)):
+            fine = [seat for seat in seats if seat in self.turns and self.history.ok(self.heads[seat])]
+            if fine:
+                return fine[int(draw().integers(len(fine)))]
+        return None
+
+    def _clone(self, id: int, giver: int, own: float | None, given: float | None) -> _Plan:
+        parent = self.heads[giver]
+        known = {name: float(value) for name, value in (("own", own), ("donor", given)) if value is not None and value == value}
+        return _Plan(id, parent, self.history.task(parent).hparams, True, known, donor=giver)
+
+    # stop and success (3.2)
+
+    def _check(self) -> dict[int, Evaluation]:
+        """Hands over the weights of successful evaluators; returns what the others go on with."""
+        going: dict[int, Evaluation] = {}
+        successes: dict[int, list[int]] = {}
+        for seat, at in sorted(self.state.busy.items()):
+            fine = self.history.ok(self.heads[seat]) and seat in self.turns and at.target in self.plans
+            if not fine or {at.member, at.target} & self.lost:
+                continue
+            mine, target = self._curve(seat), self._curve(at.target)
+            p = sign_test(mine, target)
+            if p is not None and p < self.algorithm.p_stat and best_score_diff(mine, target) > 0:
+                successes.setdefault(at.target, []).append(seat)
+            elif not self.algorithm.stops(p, self.history.step(self.heads[seat]) - at.since):
+                going[seat] = at
+        for child, seats in successes.items():
+            self._hand_over(child, seats)
+        return {seat: at for seat, at in going.items() if not {at.member, at.target} & self.handed}
+
+    def _hand_over(self, child: int, seats: list[int]) -> None:
+        """Gives the child the weights of the fittest of the evaluators that succeeded on it."""
+        pairwise = self._faster({seat: self._curve(seat) for seat in seats})
+        best = max(seats, key=lambda seat: (pairwise[seat], self.history.score(self.heads[seat]), -seat))
+        plan, given = self.plans[child], self.heads[best]
+        plan.parent, plan.hparams = given, self.history.task(given).hparams  # the child's own, static ones excepted
+        plan.donor = best
+        plan.note = {"evaluates": self.state.busy[best].member, "since": self.state.busy[best].since}
+        self.handed.add(child)
+
+    # assignment (section 3)
+
+    def _assign(self, going: dict[int, Evaluation]) -> None:
+        """Plans the evaluators that go on, and gives the idle ones a parent each, the longest unevaluated first."""
+        history, algorithm = self.history, self.algorithm
+        taken = {at.member for at in going.values()}
+        waiting = iter([self._evaluation(seat, i) for _, seat, i in self._candidates(taken)])
+        for seat in range(algorithm.population, algorithm.seats):
+            at, parent = going.get(seat), None
+            if at is not None:
+                parent, hparams = self.heads[seat], history.task(self.heads[seat]).hparams
+            elif (at := next(waiting, None)) is not None:
+                parent = self.plans[at.member].parent
+                hparams = self._with_static(self.plans[at.target].hparams, parent)
+            if parent is not None:
+                tags = {"evaluates": at.member, "target": at.target, "since": at.since}
+                self.plans[seat] = _Plan(history.n + len(self.plans), parent, hparams, tags=tags)
+
+    def _candidates(self, taken: set[int]) -> list[tuple[int, int, int]]:
+        """Returns (touched, seat, i) of the parents that may be evaluated and have a target, oldest first."""
+        found = []
+        for i in range(1, len(self.algorithm.subpopulations)):
+            if self._target(i - 1) is None:
+                continue
+            for seat in self.algorithm.members(i):
+                if seat in taken or seat not in self.plans or self._begin(seat) < self.algorithm.warmup[i - 1]:
+                    continue
+                new = seat in self.lost or seat in self.handed
+                found.append((self.history.lines if new else self.state.touched.get(seat, -1), seat, i))
+        return sorted(found)
+
+    def _evaluation(self, seat: int, i: int) -> Evaluation:
+        return Evaluation(seat, self._target(i - 1), self._begin(seat))
+
+    def _begin(self, seat: int) -> int:
+        return self.history.step(self.plans[seat].parent)
+
+    def _target(self, i: int) -> int | None:
+        """Returns the fittest member of a child sub-population, or the one of the highest score; nobody just replaced."""
+        free = [seat for seat in self.algorithm.members(i) if seat in self.plans and seat not in self.lost]
+        fit = [seat for seat in free if seat in self.fitness[i] and seat not in self.handed] if i else []
+        if fit:
+            return max(fit, key=lambda seat: (self.fitness[i][seat], -seat))
+        return max(free, key=lambda seat: (self.history.score(self.plans[seat].parent), -seat), default=None)
+
+    def _with_static(self, hparams: Hparams, parent: int) -> Hparams:
+        """Returns `hparams` with the static values of the weights that are trained on, repaired."""
+        names, weights = self.algorithm.space.static_names, self.history.task(parent).hparams
+        if all(hparams[name] == weights[name] for name in names):
+            return hparams
+        return self.algorithm.space.finish({**hparams, **{name: weights[name] for name in names}})
+
+    # tasks
+
+    def _tasks(self) -> tuple[Task, ...]:
+        """Returns the plans as tasks, after all clones together were given new hyperparameters."""
+        algorithm, history = self.algorithm, self.history
+        clones = [Clone(plan.id, seat, plan.parent, plan.hparams) for seat, plan in self.plans.items() if plan.cloned]
+        explored = iter(algorithm.explore.propose(history, algorithm.space, clones) if clones else ())
+        plans = []
+        for seat, plan in self.plans.items():
+            hparams, note, forecast = Proposal(*next(explored)) if plan.cloned else Proposal(plan.hparams)
+            plans.append(turns.Plan(seat, plan.parent, hparams, {**plan.note, **note}, plan.donor, forecast))
+        tasks = zip(turns.segments(history, plans, algorithm.interval), self.plans.values(), strict=True)
+        return tuple(
+            algorithm.measured(replace(task, role="evaluator", tags=plan.tags) if plan.tags else task) for task, plan in tasks
+        )

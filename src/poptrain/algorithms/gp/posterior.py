@@ -1,0 +1,182 @@
+"""A Gaussian process over training segments: fitted once a round, asked for mean and spread, extended by pending points.
+
+    L L' = K + (σ_n² + jitter) I,   α = K⁻¹ y,   μ(z) = k(z, Z) α,   σ²(z) = k(z, z) - ‖L⁻¹ k(Z, z)‖²
+    fit: minimise ½ y'α + Σ log L_ii + ½ n log 2π - log prior(θ) over the kernel's θ and log σ_n²
+
+Pending points (GP-BUCB) change only the variance: their inputs extend L, their values, which nobody knows, are never used.
+
+The parameters are fitted from two starts on at most 128 rows spread over the window, and the better one is polished on all
+rows; both use exact derivatives. θ is then rounded to three digits, and so are the data before it comes here
+(`surrogate_data`), so that neither an affine transform of the scores nor another machine's arithmetic changes a decision.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from scipy.linalg import LinAlgError, solve_triangular
+from scipy.linalg.lapack import dpotrf, dpotri, dtrtrs
+from scipy.optimize import minimize
+from threadpoolctl import ThreadpoolController
+
+from poptrain.algorithms.gp.kernels import Backward, Inputs, Kernel, gaps, logarithm
+
+JITTERS = (1e-8, 1e-6, 1e-4, 1e-2)  # in units of the diagonal, tried in this order
+NOISE = logarithm("noise", 0.05, 0.5, 1e-4, 3.0, 1.5)
+FEW, ITERATIONS, POLISH = 128, 40, 8
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """A process conditioned on observations (`mean`) and on pending inputs too (`sd`)."""
+
+    kernel: Kernel
+    theta: np.ndarray  # of the kernel, then log σ_n²
+    seen: Inputs  # the observations
+    alpha: np.ndarray  # (n,) K⁻¹ y
+    spread: Inputs  # the observations, then the pending inputs
+    factor: np.ndarray  # (n + pending, n + pending) lower triangle
+    nll: float  # negative log marginal likelihood with the prior, per fit
+
+    @property
+    def noise(self) -> float:
+        return float(np.exp(self.theta[-1]))
+
+    def parameters(self) -> dict[str, float]:
+        """Returns the fitted parameters by name, on the scale that people read: variances, length-scales, ε, λ."""
+        return {**self.kernel.readable(self.theta[:-1]), "noise": self.noise}
+
+    def ask(self, at: Inputs) -> tuple[np.ndarray, np.ndarray]:
+        """Returns mean and standard deviation (without noise) at some inputs; shapes (m,)."""
+        cross = self.kernel.matrix(self.theta[:-1], self.spread, at)
+        mean = self.alpha @ cross[: len(self.alpha)]
+        half = solve_triangular(self.factor, cross, lower=True, check_finite=False, overwrite_b=False)
+        variance = self.kernel.variance(self.theta[:-1]) - np.einsum("ij,ij->j", half, half)
+        return mean, np.sqrt(np.maximum(variance, 1e-12))
+
+    def slopes(self, one: Inputs) -> tuple[float, float, np.ndarray, np.ndarray]:
+        """Returns mean, standard deviation and their derivatives by the units, at one input; shapes (), (), (d,), (d,)."""
+        row, slope = self.kernel.slope(self.theta[:-1], one, self.spread)
+        n = len(self.alpha)
+        half = dtrtrs(self.factor, row, lower=1)[0]
+        whole = dtrtrs(self.factor, half, lower=1, trans=1)[0]
+        sd = float(np.sqrt(max(self.kernel.variance(self.theta[:-1]) - half @ half, 1e-12)))
+        return float(row[:n] @ self.alpha), sd, self.alpha @ slope[:n], -(whole @ slope) / sd
+
+    def with_pending(self, more: Inputs) -> Posterior:
+        """Returns the same mean with the spread that is left once `more` will have been observed."""
+        if not len(more):
+            return self
+        kernel, theta = self.kernel, self.theta[:-1]
+        side = solve_triangular(self.factor, kernel.matrix(theta, self.spread, more), lower=True, check_finite=False)
+        corner = kernel.matrix(theta, more, more)
+        corner[np.diag_indices(len(more))] += self.noise
+        n, m = len(self.factor), len(more)
+        factor = np.zeros((n + m, n + m), order="F")
+        factor[:n, :n], factor[n:, :n], factor[n:, n:] = self.factor, side.T, cholesky(corner - side.T @ side)
+        return Posterior(kernel, self.theta, self.seen, self.alpha, self.spread.join(more), factor, self.nll)
+
+
+def one_thread() -> AbstractContextManager[Any]:
+    """Returns a context in which linear algebra uses one thread of this process.
+
+    These matrices are small: a second thread brings little on an idle machine, costs ten times the time where somebody else has
+    the second core (threads spin while they wait for each other), and sums in another order.
+    """
+    return _pools().limit(limits=1, user_api="blas")
+
+
+@cache
+def _pools() -> ThreadpoolController:
+    return ThreadpoolController()  # finds the libraries that are loaded: scipy's is, by the imports above
+
+
+def fit(kernel: Kernel, inputs: Inputs, y: np.ndarray) -> Posterior:
+    """Returns the process with the most probable parameters, conditioned on ``y`` (standardised, shape (n,)) at `inputs`.
+
+    Raises:
+        LinAlgError: no jitter made the covariance positive definite.
+    """
+    hypers = (*kernel.hypers, NOISE)
+    if not y.any():  # nothing to learn from: the prior, whose spread fills the space
+        return condition(kernel, np.array([hyper.starts[0] for hyper in hypers]), inputs, y)
+    bounds = [(hyper.low, hyper.high) for hyper in hypers]
+    few = np.unique(np.linspace(0, len(y) - 1, min(FEW, len(y))).round().astype(int))
+    target = _Target(kernel, inputs.rows(few), y[few])
+    found = [_minimised(target, np.array([hyper.starts[start] for hyper in hypers]), bounds, ITERATIONS) for start in (0, 1)]
+    theta = min(found, key=lambda pair: pair[0])[1]
+    if len(few) < len(y):
+        theta = _minimised(_Target(kernel, inputs, y), theta, bounds, POLISH)[1]
+    return condition(kernel, theta.round(3), inputs, y)
+
+
+def condition(kernel: Kernel, theta: np.ndarray, inputs: Inputs, y: np.ndarray) -> Posterior:
+    """Returns the process under given parameters (the kernel's, then log σ_n²)."""
+    covariance = kernel.matrix(theta[:-1], inputs, inputs)
+    covariance[np.diag_indices(len(y))] += np.exp(theta[-1])
+    factor = cholesky(covariance)
+    half = solve_triangular(factor, y, lower=True, check_finite=False)
+    alpha = solve_triangular(factor, half, lower=True, trans=1, check_finite=False)
+    nll = 0.5 * half @ half + np.log(np.diag(factor)).sum() + 0.5 * len(y) * np.log(2 * np.pi)
+    return Posterior(kernel, theta, inputs, alpha, inputs, factor, float(nll))
+
+
+def cholesky(covariance: np.ndarray) -> np.ndarray:
+    """Returns the lower factor, after adding as little to the diagonal as makes it positive definite.
+
+    Raises:
+        LinAlgError: a hundredth of the diagonal was not enough, or the matrix is not finite.
+    """
+    scale = float(np.diag(covariance).mean()) if len(covariance) else 1.0
+    for jitter in JITTERS:
+        padded = covariance.copy(order="F")
+        padded[np.diag_indices(len(padded))] += jitter * scale
+        factor, info = dpotrf(padded, lower=1, clean=1, overwrite_a=1)
+        if info == 0 and np.isfinite(factor[-1:, -1:]).all():
+            return factor
+    raise LinAlgError("the covariance is not positive definite, even with a hundredth of its diagonal added")
+
+
+class _Target:
+    """Negative log posterior of the parameters, with its derivative."""
+
+    def __init__(self, kernel: Kernel, inputs: Inputs, y: np.ndarray):
+        self.kernel, self.inputs, self.y = kernel, inputs, y
+        self.gaps = gaps(inputs.time, inputs.time)
+        hypers = (*kernel.hypers, NOISE)
+        self.mean, self.sd = np.array([hyper.mean for hyper in hypers]), np.array([hyper.sd for hyper in hypers])
+        self.diagonal = np.diag_indices(len(y))
+
+    def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        y, n = self.y, len(self.y)
+        backward: Backward
+        covariance, backward = self.kernel.gram(theta[:-1], self.inputs, self.gaps)
+        noise = float(np.exp(theta[-1]))
+        padded = covariance.copy(order="F")
+        padded[self.diagonal] += noise + 1e-8 * covariance[0, 0]
+        factor, info = dpotrf(padded, lower=1, clean=1, overwrite_a=1)
+        if info:
+            return 1e25, np.zeros_like(theta)
+        log_determinant = np.log(factor[self.diagonal]).sum()
+        inverse, info = dpotri(factor, lower=1, overwrite_c=1)
+        inverse = inverse + np.tril(inverse, -1).T
+        alpha = inverse @ y
+        weight = np.multiply.outer(alpha, alpha)
+        weight -= inverse
+        weight *= -0.5  # ∂nll/∂K
+        away = (theta - self.mean) / self.sd
+        value = 0.5 * y @ alpha + log_determinant + 0.5 * n * np.log(2 * np.pi) + 0.5 * away @ away
+        slope = np.append(backward(weight), noise * np.trace(weight)) + away / self.sd
+        return float(value), slope
+
+
+def _minimised(
+    target: _Target, start: np.ndarray, bounds: list[tuple[float, float]], iterations: int
+) -> tuple[float, np.ndarray]:
+    options = {"maxiter": iterations, "maxfun": 2 * iterations, "ftol": 1e-9, "gtol": 1e-4}
+    found = minimize(target, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    return float(found.fun), np.asarray(found.x)

@@ -1,0 +1,93 @@
+"""The store of a run without a directory: nothing outlives the process, and nothing else is different."""
+
+from __future__ import annotations
+
+import tempfile
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from poptrain.checkpoints import carry as carries
+from poptrain.checkpoints.store import Ref, Store, stem
+from poptrain.core import Carry
+from poptrain.core.errors import CheckpointDamaged, PoptrainError
+from poptrain.log.disk import default, safe_name
+
+
+class MemoryStore:
+    """Keeps carries in memory, and a trainable class's files in a temporary directory. `Store` says what the methods do."""
+
+    durable = False
+
+    def __init__(self) -> None:
+        self._carries: dict[str, Carry] = {}
+        self._live: set[str] = set()
+        self._files: Store | None = None
+
+    def commit(self, name: str, carry: Carry, *, task: int, member: int, step: int) -> str:
+        if safe_name(name) in self._carries:
+            raise PoptrainError(f"checkpoint {name} exists already: a name is used once.")
+        self._carries[name] = carries.copy(carry)
+        return f"{name}:memory"
+
+    def commit_population(
+        self, name: str, carry: Carry, lanes: int, *,
+        tasks: Sequence[int] = (), members: Sequence[int] = (), steps: Sequence[int] = (),
+    ) -> list[str]:  # fmt: skip
+        self.commit(name, carry, task=-1, member=-1, step=-1)
+        return [f"{name}/{lane}:memory" for lane in range(lanes)]
+
+    def stage(self, name: str) -> Path:
+        if self._files is None:
+            directory = Path(tempfile.mkdtemp(prefix="poptrain-")).resolve()
+            weakref.finalize(self, default.remove_tree, directory)
+            self._files = Store(directory, durable=False)
+        return self._files.stage(name)
+
+    def commit_staged(self, name: str, *, task: int, member: int, step: int) -> str:
+        return self._disk(name).commit_staged(name, task=task, member=member, step=step)
+
+    def read(self, ref: str) -> Carry:
+        lane = Ref.parse(ref).lane
+        carry = self._carry(ref)
+        return carries.copy(carry) if lane is None else carries.lane(carry, lane)
+
+    def read_population(self, ref: str) -> Carry:
+        return carries.copy(self._carry(ref))
+
+    def path(self, ref: str) -> Path:
+        return self._disk(ref).path(ref)
+
+    def is_directory(self, ref: str) -> bool:
+        return Ref.parse(ref).name not in self._carries and self._disk(ref).is_directory(ref)
+
+    def verify(self, ref: str) -> bool:
+        return Ref.parse(ref).name in self._carries or (self._files is not None and self._files.verify(ref))
+
+    def add(self, refs: Iterable[str | None]) -> None:
+        self._live |= {stem(ref) for ref in refs if ref}
+
+    def keep(self, refs: Iterable[str], gc: Callable[[list[str]], None], *, flush: bool = False) -> None:
+        """Drops at once what was added and is not among `refs`; `gc` is not called, for there is nothing to crash."""
+        refs = list(refs)
+        kept = {stem(ref) for ref in refs}
+        for name in self._live - kept:
+            self._carries.pop(name, None)
+        if self._files is not None:
+            self._files.add(f"{name}:files" for name in self._live - self._carries.keys())
+            self._files.keep(refs, lambda names: None, flush=flush)
+        self._live = kept
+
+    def adopt(self, refs: Iterable[str]) -> None:
+        self.add(refs)
+
+    def _carry(self, ref: str) -> Carry:
+        name = Ref.parse(ref).name
+        if name not in self._carries:
+            raise CheckpointDamaged(f"checkpoint {name} is not in memory: it was collected, or belongs to another run.")
+        return self._carries[name]
+
+    def _disk(self, name: str) -> Store:
+        if self._files is None:
+            raise CheckpointDamaged(f"checkpoint {name} is not in memory: it was collected, or belongs to another run.")
+        return self._files

@@ -1,0 +1,107 @@
+"""The facts of a run: Task, Result and Lost.
+
+A run is an append-only sequence of *lines*. A line is a tuple of tasks that one ``ask`` decided, a tuple of results that
+were observed together, or one ``Lost`` checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import isfinite
+from typing import Any, Literal
+
+Value = bool | int | float | str | None
+Hparams = Mapping[str, Value]
+Carry = Any
+Metrics = Mapping[str, Any]
+
+
+Kind = Literal["ok", "failed", "diverged", "damaged", "ended"]
+Role = Literal["", "control", "evaluator"]
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a model expected of the hyperparameters that it proposed; None where it says nothing.
+
+    Gains are in units of the score over one interval, maximised.
+    """
+
+    source: Literal["model", "redraw", "bandit"] = "model"  # who chose the numbers; "bandit": there were only categories
+    gain: float | None = None  # predicted
+    gain_sd: float | None = None  # standard deviation of the prediction
+    beta: float | None = None  # weight of exploration
+    rows: int | None = None  # intervals that the model learned from
+    fallback: str | None = None  # why no model chose
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One training segment of one member, as it was decided."""
+
+    id: int  # dense 0, 1, 2, …
+    member: int  # a seat; at most one pending task per seat
+    hparams: Hparams  # complete: what the task really trains with
+    parent: int | None  # task whose checkpoint it continues; None = fresh init
+    steps: int  # 0 = evaluate only
+    seed: int  # task_seed(run seed, id)
+    evals: int = 1  # equally spaced evaluations
+    teacher: int | None = None  # distil from this task's checkpoint while training
+    progress: tuple[float, float] | None = None  # begin and end fraction of the distillation
+    tags: Mapping[str, int | str] = field(default_factory=dict)  # what only the algorithm reads back later
+    note: Mapping[str, Value] = field(default_factory=dict, compare=False)  # why; for people, never read back
+    seconds: float | None = None  # an interval of wall-clock time: training ends after the step in which it is over
+    role: Role = ""  # "control": keeps its first hyperparameters; "evaluator": measures a member (FIRE PBT)
+    donor: int | None = None  # the seat that an exploit copied from
+    forecast: Forecast | None = field(default=None, compare=False)  # what a model expected; compared by nobody but views
+
+    @property
+    def evaluator(self) -> bool:
+        """True if the task belongs to no member: it measures one, in a seat of its own (FIRE PBT)."""
+        return self.role == "evaluator"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a task. A failure is a value: `kind` says which, `error` is its text and the score is NaN.
+
+    `kind` is "failed" where only an error is given, and "diverged" where the score is not finite.
+    """
+
+    task: int
+    score: float
+    step: int  # cumulative along the lineage, in the user's steps
+    curve: Sequence[tuple[int, float]] = ()  # (step, score) per evaluation; ends in (step, score)
+    returns: Sequence[float] = ()  # episode returns or repeated evaluations
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    checkpoint: str | None = None  # "name:hash" of the committed carry
+    error: str | None = None
+    seconds: float = 0.0
+    saving: float = 0.0  # of `seconds`: what it took to make the checkpoint durable
+    kind: Kind = "ok"  # "damaged": its parent's checkpoint could not be read; "ended": the trial ended by itself
+
+    def __post_init__(self) -> None:
+        if self.kind == "ok" and (self.error is not None or not isfinite(self.score)):
+            object.__setattr__(self, "kind", "diverged" if self.error is None else "failed")
+
+    @property
+    def healthy(self) -> bool:
+        """True if this result may become a parent, a teacher or the best."""
+        return self.error is None and self.checkpoint is not None and isfinite(self.score)
+
+    def flipped(self) -> Result:
+        """Returns the same result with the sign of every score changed (``mode="min"``)."""
+        curve = tuple((step, -score) for step, score in self.curve)
+        returns = tuple(-value for value in self.returns)
+        return replace(self, score=-self.score, curve=curve, returns=returns)
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A committed checkpoint turned out damaged: the task counts as failed from this line on."""
+
+    task: int
+
+
+Line = tuple[Task, ...] | tuple[Result, ...] | tuple[Lost]

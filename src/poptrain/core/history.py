@@ -1,0 +1,261 @@
+"""`History`: all that was decided and observed up to one line of a run.
+
+It is columnar, so that an algorithm reads it with numpy, and it never changes under the reader: `add` returns a longer
+history that shares the columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from math import inf
+from typing import Any, TypeVar
+
+import numpy as np
+
+from poptrain.core.columns import Columns
+from poptrain.core.facts import Line, Lost, Result, Task
+
+State = TypeVar("State")
+
+
+class History:
+    """All that was decided and observed up to one line.
+
+    Columns are indexed by task id; ``told``, ``issued`` and ``lost`` hold line numbers (`NEVER` if it did not happen), so
+    a prefix is a length and a comparison. Scores are maximised: the sign of ``mode="min"`` was flipped before.
+    """
+
+    __slots__ = ("_columns", "budget", "lines", "n", "seed", "sign")
+
+    def __init__(self, seed: int = 0, budget: int | None = None, sign: int = 1):
+        self.seed, self.budget, self.sign = seed, budget, sign  # sign: -1 if the user minimises; only `table` uses it
+        self.lines, self.n, self._columns = 0, 0, Columns()
+
+    # -- growing ------------------------------------------------------------------------------------------------------
+
+    def add(self, line: Sequence[Task] | Sequence[Result] | Sequence[Lost] | Lost) -> History:
+        """Returns the history one line longer; adding to an old prefix branches and leaves the longer one alone."""
+        line = (line,) if isinstance(line, Lost) else tuple(line)
+        if not line:
+            return self
+        columns = self._columns if self._columns.lines == self.lines else self._branch()
+        columns.append(line)
+        return self._view(columns, columns.lines, columns.n)
+
+    def at(self, lines: int) -> History:
+        """Returns the prefix of the first `lines` lines."""
+        if not 0 <= lines <= self.lines:
+            raise IndexError(f"a history of {self.lines} lines has no prefix of {lines} lines")
+        return self._view(self._columns, lines, self._columns.size_at[lines])
+
+    def with_budget(self, budget: int | None) -> History:
+        """Returns the same history under another budget (steps per lineage)."""
+        other = self._view(self._columns, self.lines, self.n)
+        other.budget = budget
+        return other
+
+    def _view(self, columns: Columns, lines: int, n: int) -> History:
+        other = History.__new__(History)
+        other.seed, other.budget, other.sign = self.seed, self.budget, self.sign
+        other.lines, other.n, other._columns = lines, n, columns
+        return other
+
+    def _branch(self) -> Columns:
+        columns = Columns()
+        for line in self._columns.facts[: self.lines]:
+            columns.append(line)
+        return columns
+
+    # -- tasks and results --------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return self.n
+
+    def line(self, number: int) -> Line:
+        """Returns the facts of one line, counted from 0."""
+        if not 0 <= number < self.lines:
+            raise IndexError(f"line {number} of a history of {self.lines} lines")
+        return self._columns.facts[number]
+
+    def task(self, id: int) -> Task:
+        """Returns the task with this id."""
+        if not 0 <= id < self.n:
+            raise IndexError(f"task {id} of a history of {self.n} tasks")
+        return self._columns.tasks[id]
+
+    def result(self, id: int) -> Result | None:
+        """Returns the result of a task, or None while it is pending."""
+        self.task(id)
+        return self._columns.results[id] if self._columns.told[id] < self.lines else None
+
+    def ok(self, id: int | None) -> bool:
+        """True if the task was told, has a finite score and a checkpoint, and did not fail or get lost."""
+        if id is None or not 0 <= id < self.n:
+            return False
+        c = self._columns
+        return bool(c.told[id] < self.lines <= c.lost[id] and c.score[id] == c.score[id])
+
+    def score(self, id: int) -> float:
+        """Returns the score of a task; NaN while pending, and for every task that is not `ok`."""
+        return float(self._columns.score[id]) if self.ok(id) else float("nan")
+
+    def step(self, id: int | None) -> int:
+        """Returns the lineage steps behind a told task's checkpoint; 0 for None."""
+        return 0 if id is None or id < 0 else int(self._columns.step[id])
+
+    def spent(self, id: int | None) -> int:
+        """Returns the steps that a told task's seat has trained so far, whatever lineage they were for; 0 for None."""
+        return 0 if id is None or id < 0 else int(self._columns.spent[id])
+
+    @property
+    def oks(self) -> np.ndarray:
+        """`ok` of every task; shape (n,), bool."""
+        return self.oks_of(slice(self.n))
+
+    def oks_of(self, ids: np.ndarray | slice) -> np.ndarray:
+        """Returns `ok` of these tasks alone, however long the history; shape of `ids`, bool."""
+        c = self._columns
+        return (c.told[ids] < self.lines) & (c.lost[ids] >= self.lines) & ~np.isnan(c.score[ids])
+
+    def scores_of(self, ids: np.ndarray | slice) -> np.ndarray:
+        """Returns `score` of these tasks alone; shape of `ids`, float."""
+        return np.where(self.oks_of(ids), self._columns.score[ids], np.nan)
+
+    @property
+    def scores(self) -> np.ndarray:
+        """`score` of every task; shape (n,), float, NaN where not ok."""
+        return self.scores_of(slice(self.n))
+
+    def column(self, name: str) -> np.ndarray:
+        """Returns a read-only column by name, shape (n,): member, parent and teacher (-1 = none), prev, steps, issued, told,
+        lost, step, spent."""
+        column = getattr(self._columns, name)[: self.n]
+        column.flags.writeable = False
+        return column
+
+    def encoded(self, space: Any) -> np.ndarray:
+        """Returns every task's hyperparameters in the unit cube of `space`; shape (n, d)."""
+        return self._columns.encoded(space, self.n)
+
+    # -- seats --------------------------------------------------------------------------------------------------------
+
+    @property
+    def seats(self) -> int:
+        """The number of seats that have had a task."""
+        return int((self.heads() >= 0).sum())
+
+    def heads(self) -> np.ndarray:
+        """Returns the newest task of every seat, pending or told; shape (seats,), -1 where the seat is unused."""
+        c = self._columns
+        heads = c.head[: c.width].copy()
+        if self.lines < c.lines:
+            while (late := (heads >= 0) & (c.issued[heads] >= self.lines)).any():
+                heads[late] = c.prev[heads[late]]
+        return heads
+
+    def head(self, seat: int) -> int:
+        """Returns the newest task of one seat, or -1."""
+        c = self._columns
+        id = int(c.head[seat]) if seat < c.width else -1
+        while id >= 0 and c.issued[id] >= self.lines:
+            id = int(c.prev[id])
+        return id
+
+    def open(self) -> np.ndarray:
+        """Returns the ids of the pending tasks, oldest first; shape (k,)."""
+        heads = self.heads()
+        heads = heads[heads >= 0]
+        return np.sort(heads[self._columns.told[heads] >= self.lines])
+
+    def pending(self) -> tuple[Task, ...]:
+        """Returns the pending tasks, oldest first."""
+        return tuple(self._columns.tasks[id] for id in self.open())
+
+    def standing(self) -> np.ndarray:
+        """Returns the told task whose checkpoint each seat holds: its newest result, or the parent of its pending task.
+
+        That is the published entry of the PBT paper: right after an exploit a member is worth what its parent was.
+        Shape (seats,); -1 where a seat holds nothing yet.
+        """
+        heads = self.heads()
+        if not len(heads):
+            return heads
+        open = (heads >= 0) & (self._columns.told[heads] >= self.lines)
+        return np.where(open, self._columns.parent[heads], heads)
+
+    # -- lineage ------------------------------------------------------------------------------------------------------
+
+    def ancestry(self, id: int) -> tuple[int, ...]:
+        """Returns the tasks from the root to `id`, along the parents."""
+        chain = [id]
+        while (parent := self._columns.tasks[chain[-1]].parent) is not None:
+            chain.append(parent)
+        return tuple(reversed(chain))
+
+    def best(self) -> int | None:
+        """Returns the ok task of a member with the highest score (the earliest of equals), or None."""
+        best = self.fold("best", -1, _best)
+        return None if best < 0 else best
+
+    def fold(self, key: Hashable, initial: State, step: Callable[[State, History, Line], State]) -> State:
+        """Returns `step` folded over all lines: ``step(state, history up to and with the line, line)``.
+
+        The newest state under `key` is remembered, so a longer history costs only its new lines. States must not be
+        changed in place; the memory may be dropped at any time without changing a result.
+        """
+        c = self._columns
+        at, state = c.memo.get(key, (0, initial))
+        if at > self.lines:
+            at, state = 0, initial
+        for number in range(at, self.lines):
+            state = step(state, self.at(number + 1), c.facts[number])
+        if key not in c.memo or c.memo[key][0] < self.lines:
+            c.memo[key] = (self.lines, state)
+        return state
+
+    def forget(self) -> None:
+        """Drops all remembered fold states."""
+        self._columns.memo.clear()
+
+    def table(self) -> dict[str, list[Any]]:
+        """Returns the history as columns for a data frame: one row a task, hyperparameters under their own names.
+
+        Scores have the user's sign.
+        """
+        tasks = [self._columns.tasks[id] for id in range(self.n)]
+        results = [self.result(task.id) for task in tasks]
+        table: dict[str, list[Any]] = {
+            "task": [task.id for task in tasks],
+            "member": [task.member for task in tasks],
+            "parent": [task.parent for task in tasks],
+            "steps": [task.steps for task in tasks],
+            "step": [result and result.step for result in results],
+            "score": [result and self.sign * result.score for result in results],
+            "error": [result and result.error for result in results],
+            "seconds": [result and result.seconds for result in results],
+        }
+        for name in tasks[0].hparams if tasks else ():
+            table[f"hparams.{name}" if name in table else name] = [task.hparams[name] for task in tasks]
+        return table
+
+
+def _best(best: int, history: History, line: Line) -> int:
+    if isinstance(line[0], Result):
+        floor = history.score(best) if best >= 0 else -inf
+        for result in line:
+            if result.score > floor and result.healthy and not history.task(result.task).evaluator:
+                best, floor = result.task, result.score
+    elif isinstance(line[0], Lost) and line[0].task == best:
+        ids = [id for id in np.flatnonzero(history.oks).tolist() if not history.task(id).evaluator]
+        best = max(ids, key=history.score, default=-1)
+    return best
+
+
+def rank(scores: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Returns indices from worst to best; non-finite scores first, ties in an order drawn from `generator`.
+
+    Only the order of the scores matters, so the result is invariant to strictly increasing transforms. Shape (n,).
+    """
+    scores = np.asarray(scores, float)
+    key = np.where(np.isfinite(scores), scores, -np.inf)
+    return np.lexsort((generator.permutation(len(scores)), key))

@@ -1,0 +1,134 @@
+"""An experiment: everything that `run` needs, as one value that a Python file exposes to the command line."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from poptrain.checkpoints.url_files import checked
+from poptrain.core.errors import UsageError, did_you_mean
+from poptrain.engine import stop as stops
+from poptrain.trainable import as_trainable
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The arguments of `run`, named. A file that the command line runs exposes one as ``experiment``.
+
+    Raises:
+        UsageError: an argument is wrong; nothing is started.
+    """
+
+    algorithm: Any
+    trainable: Any
+    metric: str = "score"
+    mode: str = "max"
+    stop: Any = None
+    executor: Any = "inline"
+    seed: int = 0
+    sinks: Sequence[Any] = ()
+    checkpoints: str | None = None
+
+    def __post_init__(self) -> None:
+        for method in ("ask", "needed", "seats", "space"):
+            if not hasattr(self.algorithm, method):
+                raise UsageError(
+                    f"algorithm={self.algorithm!r}: expected an algorithm such as pt.pbt(space, population=8, interval=10)."
+                )
+        if not isinstance(self.metric, str) or not self.metric:
+            raise UsageError(
+                f"metric={self.metric!r}: expected the name under which train reports the score, for example 'score'."
+            )
+        if self.mode not in ("max", "min"):
+            raise UsageError(f"mode={self.mode!r}: expected 'max' or 'min'.{did_you_mean(self.mode, ('max', 'min'))}")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise UsageError(f"seed={self.seed!r}: expected a whole number from 0.")
+        if self.stop is None:
+            raise UsageError("stop is missing: say when the run ends, for example stop=pt.steps(100).")
+        stops.check(self.stop)
+        _ = self.budget  # raises if the two do not fit
+        if self.checkpoints is not None:
+            checked(self.checkpoints)
+        as_trainable(self.trainable)
+
+    @property
+    def budget(self) -> int | None:
+        """Steps per lineage that `stop` allows; None if only a score or the time ends the run."""
+        return stops.budget(self.stop, getattr(self.algorithm, "interval", None))
+
+    @property
+    def sign(self) -> int:
+        """1 if scores are maximised, -1 if the user minimises."""
+        return -1 if self.mode == "min" else 1
+
+
+def load(path: str | Path) -> Experiment:
+    """Returns the ``experiment`` that a Python file exposes. Running the file is running the user's own code.
+
+    Raises:
+        UsageError: no such file, an error inside it (with file and line), or no `Experiment` in it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        near = did_you_mean(path.name, [other.name for other in path.parent.glob("*.py")]) if path.parent.is_dir() else ""
+        raise UsageError(f"no experiment file {str(path)!r}.{near}")
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)  # the file may import its neighbours, and workers import it by its name
+    try:
+        names = vars(_import(path))
+    except SyntaxError as error:
+        raise UsageError(f"{error.filename or path}:{error.lineno}: {error.msg}.") from error
+    except (Exception, SystemExit) as error:
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).name == path.name]
+        line = f":{frames[-1].lineno}" if frames else ""
+        message = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
+        if isinstance(error, ModuleNotFoundError):
+            message += f"; is it installed in the environment of poptrain ({sys.prefix})?"
+        raise UsageError(f"{path}{line}: {message}") from error
+    found = names.get("experiment")
+    if not isinstance(found, Experiment):
+        near = did_you_mean("experiment", [name for name, value in names.items() if isinstance(value, Experiment)])
+        got = "has no `experiment`" if found is None else f"has an `experiment` that is {type(found).__name__}"
+        raise UsageError(f"{path}: {got}; expected experiment = pt.Experiment(algorithm=…, trainable=…, stop=…).{near}")
+    return found
+
+
+def _import(path: Path) -> ModuleType:
+    """Returns the file as a module under its own name, so that worker processes can import what it defines."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[path.stem]
+        raise
+    return module
+
+
+def file_record(file: Path, directory: str | Path, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what the log keeps of the experiment file: its name seen from the run directory, its hash, the options."""
+    where = os.path.relpath(file.resolve(), Path(directory).resolve())
+    given = {name: value for name, value in options.items() if value is not None}
+    return {"name": Path(where).as_posix(), "sha256": file_hash(file), "options": given}
+
+
+def script_of(experiment: Experiment) -> Path | None:
+    """Returns the script that is being run, if the experiment is the one that it exposes; else None."""
+    main = sys.modules.get("__main__")
+    file = Path(getattr(main, "__file__", None) or "")
+    return file if getattr(main, "experiment", None) is experiment and file.suffix == ".py" and file.is_file() else None
+
+
+def file_hash(path: Path) -> str:
+    """Returns the SHA-256 of a file, hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

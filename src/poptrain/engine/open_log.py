@@ -1,0 +1,77 @@
+"""Opening a run's log: new, or continued if the directory holds the run of this very experiment."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import platform
+from pathlib import Path
+from typing import Any
+
+from poptrain.checkpoints import places
+from poptrain.core.errors import UsageError
+from poptrain.core.fingerprint import describe, differences, source_name
+from poptrain.engine.experiment import Experiment
+from poptrain.log.reader import Record, exists
+from poptrain.log.writer import Log, MemoryLog
+from poptrain.trainable import as_trainable, name_of, origin
+
+
+def open_log(experiment: Experiment, directory: str | Path | None, source: dict[str, Any] | None) -> Any:
+    """Returns the log: in memory, new, or the one in `directory`, which `check_same` has let pass."""
+    meta = {**fingerprint(experiment), "stop": describe(experiment.stop), "seats": experiment.algorithm.seats,
+            "static": list(experiment.algorithm.space.static_names),
+            "interval": describe(getattr(experiment.algorithm, "interval", None)),
+            "budget": experiment.budget,
+            "code": source_name(origin(as_trainable(experiment.trainable))), "file": source, "versions": _versions()}  # fmt: skip
+    if directory is None:
+        if experiment.checkpoints is not None:
+            raise UsageError(f"checkpoints={experiment.checkpoints!r}: give a directory too, for the log.")
+        return MemoryLog(meta)
+    if not exists(directory):
+        with places.claimed(experiment.checkpoints) as place:
+            return Log.create(directory, {**meta, **place})
+    log = Log.open(directory)
+    then = log.record.run
+    if then.get("code") != meta["code"]:
+        log.note("warning", text=f"the code of the trainable changed: {then.get('code')} -> {meta['code']}")
+    if log.record.budget != meta["budget"]:
+        log.note("budget", budget=meta["budget"])
+    if source is not None and source != log.record.file:
+        log.note("file", **source)
+    return log
+
+
+def check_same(record: Record, experiment: Experiment, directory: str | Path) -> None:
+    """Raises a `UsageError` with the differences if a directory holds the run of another experiment."""
+    then, now = record.run, fingerprint(experiment)
+    changes = [line for key in now for line in differences(then.get(key), now[key], key)]
+    if changes:
+        raise UsageError(
+            f"{str(directory)!r} holds another run: {'; '.join(changes[:3])}{' …' if len(changes) > 3 else ''}. "
+            + (
+                "Use another directory, or restore these arguments to continue it."
+                if record.has_results
+                else "Nothing was trained in it: delete it, use another directory, or restore these arguments."
+            )
+        )
+    places.check_same(then, experiment.checkpoints, directory)
+
+
+def fingerprint(experiment: Experiment) -> dict[str, Any]:
+    """Returns what must not change between two sittings of a run."""
+    return {
+        "algorithm": describe(experiment.algorithm),
+        "trainable": name_of(as_trainable(experiment.trainable)),
+        "metric": experiment.metric,
+        "mode": experiment.mode,
+        "seed": experiment.seed,
+    }
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in ("poptrain", "numpy", "jax", "torch", "envpool", "gymnasium"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions

@@ -1,0 +1,118 @@
+"""A run as its user sees it: the best, every member, the schedule and the lineage, read from the log and the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from poptrain.checkpoints import places
+from poptrain.core import Carry, History, Task
+from poptrain.core.errors import UsageError
+from poptrain.executors.adapters import form_of
+from poptrain.log.reader import read
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One told task, with what it scored and what it left behind."""
+
+    task: Task
+    score: float  # in the user's sign
+    step: int
+    _run: Run = field(repr=False)
+
+    @property
+    def hparams(self) -> dict[str, Any]:
+        """The hyperparameters of its last segment."""
+        return dict(self.task.hparams)
+
+    def load(self) -> Carry:
+        """Returns the stored carry; for a trainable class, an object of it that has loaded its files.
+
+        Raises:
+            CheckpointDamaged: the files differ from what the log recorded, or were collected.
+        """
+        return self._run._load(self.task)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run, finished or not. Scores have the user's sign; `history` maximises."""
+
+    record: Any
+    history: History
+    store: Any
+    trainable: Any = None
+
+    @property
+    def best(self) -> Standing:
+        """The result with the best score of the whole run.
+
+        Raises:
+            UsageError: no result was finite.
+        """
+        return self._standing(self._some(self.history.best()))
+
+    @property
+    def final_best(self) -> Standing:
+        """The best among the members as they ended: what the population knew at last, not its luckiest moment."""
+        ids = [int(id) for id in self.history.standing() if self.history.ok(int(id))]
+        return self._standing(self._some(max(ids, key=self.history.score, default=None)))
+
+    def member(self, seat: int) -> Standing:
+        """Returns the newest healthy result on one seat.
+
+        Raises:
+            UsageError: there is no such member, or it never had a healthy result.
+        """
+        id = self.history.head(seat) if seat >= 0 else -1
+        if id < 0:
+            raise UsageError(f"member({seat}): this run has members 0 to {self.history.seats - 1}.")
+        while id >= 0 and not self.history.ok(id):
+            id = int(self.history.column("prev")[id])
+        return self._standing(self._some(id if id >= 0 else None))
+
+    def schedule(self, task: int | None = None) -> Any:
+        """Returns the hyperparameters over steps that led to a task (default: the best), as `views.schedule` does."""
+        from poptrain.views import schedule
+
+        return schedule(self.record, task)
+
+    def lineage(self, task: int | None = None) -> Any:
+        """Returns the ancestors of a task (default: the best), as `views.lineage` does."""
+        from poptrain.views import lineage
+
+        return lineage(self.record, task)
+
+    def _some(self, id: int | None) -> int:
+        if id is None:
+            raise UsageError("this run has no healthy result yet: no score was finite.")
+        return id
+
+    def _standing(self, id: int) -> Standing:
+        sign = self.history.sign
+        return Standing(self.history.task(id), sign * self.history.score(id), self.history.step(id), self)
+
+    def _load(self, task: Task) -> Carry:
+        result = self.history.result(task.id)
+        if self.trainable is not None:
+            return form_of(self.trainable, self.record.run.get("static", ())).opened(self.store, result.checkpoint, task)
+        if self.store.is_directory(result.checkpoint):
+            return self.store.path(result.checkpoint)
+        return self.store.read(result.checkpoint)
+
+
+def open_run(directory: str | Path, trainable: Any = None) -> Run:
+    """Returns the run in a directory as it is now, for reading: nothing is locked, written or executed.
+
+    Without the `trainable`, a checkpoint of a trainable class loads as the path of its files.
+
+    Raises:
+        UsageError: the directory holds no run.
+    """
+    from poptrain.trainable import as_trainable
+
+    record = read(directory)
+    form = None if trainable is None else as_trainable(trainable)
+    return Run(record, record.history(), places.of(record), form)

@@ -1,0 +1,290 @@
+"""The disk, and the only module that touches a run directory.
+
+Three rules live here so that nobody above has to remember them: files and directories are made with mode 0600 and 0700
+and never through a symbolic link; every operation that changes the disk first passes `FS._op`, where a fault plan plugs
+in; and an error that means "this disk takes no more" becomes `Suspended`, one sentence that says how to go on.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from poptrain.core.errors import Suspended, UsageError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
+_SUSPENDS = {
+    getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EROFS", "EIO", "EACCES", "EPERM", "ESTALE", "EMFILE", "ENFILE")
+}
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_SAFE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # non-blocking: opening a planted FIFO must not hang
+
+
+class FS:
+    """The real disk. Subclass it and override `_op` to inject faults."""
+
+    def _op(self, name: str, path: Path) -> None:
+        """Is called before each operation that changes the disk; raise OSError here to make it fail."""
+
+    def _write(self, fd: int, data: bytes | memoryview) -> int:
+        """Is the one place where bytes leave for the disk; override it for short writes."""
+        return os.write(fd, data)
+
+    @contextmanager
+    def _changing(self, name: str, path: Path) -> Iterator[None]:
+        try:
+            self._op(name, path)
+            yield
+        except OSError as error:
+            if error.errno not in _SUSPENDS:
+                raise
+            raise self.suspended(error, path) from error
+
+    def suspended(self, error: OSError, path: Path) -> Suspended:
+        """Returns the error that ends a run which cannot write any more, but can be resumed."""
+        full = error.errno in _FULL
+        why, cure = ("disk full", "free some space") if full else (os.strerror(error.errno), "mend that")
+        free, run = self.free(path), _run_of(path)
+        return Suspended(f"{why}: cannot write {path} ({free:,} bytes free); {cure}, then `poptrain resume {run}`")
+
+    # -- paths --------------------------------------------------------------------------------------------------------
+
+    def home(self, directory: Path | str) -> Path:
+        """Returns the directory with all links resolved: paths below it are given to the other methods."""
+        return Path(directory).resolve()
+
+    def inside(self, root: Path, name: str) -> Path:
+        """Returns ``root / name`` if the name is safe and neither it nor `root`, a resolved path once, is a link."""
+        return inside(root, name)
+
+    def shown(self, path: Path) -> str:
+        """Returns a path as a user may look for it."""
+        return str(path)
+
+    # -- files --------------------------------------------------------------------------------------------------------
+
+    def write_new(self, path: Path, data: bytes, sync: bool = True) -> None:
+        """Writes a file that must not exist yet, and makes its contents (not its name) durable."""
+        with self._changing("write_new", path):
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFE, 0o600)
+            try:
+                view = memoryview(data)
+                while view:
+                    view = view[self._write(fd, view) :]
+                if sync:
+                    with self._changing("fsync", path):
+                        os.fsync(fd)
+            finally:
+                os.close(fd)
+
+    def open_append(self, path: Path, create: bool = False) -> int:
+        """Returns a descriptor that only appends; `create` demands that the file is new."""
+        with self._changing("open_append", path):
+            flags = os.O_CREAT | os.O_EXCL if create else 0
+            return _regular(os.open(path, os.O_WRONLY | os.O_APPEND | flags | _SAFE, 0o600), path)
+
+    def append(self, fd: int, data: bytes, path: Path) -> int:
+        """Appends with one write and returns how many bytes the disk took, which may be fewer."""
+        with self._changing("append", path):
+            return self._write(fd, data)
+
+    def sync(self, fd: int, path: Path) -> None:
+        """Makes the contents of an open file durable."""
+        with self._changing("sync", path):
+            getattr(os, "fdatasync", os.fsync)(fd)
+
+    def truncate(self, fd: int, size: int, path: Path) -> None:
+        """Cuts an open file to its first `size` bytes."""
+        with self._changing("truncate", path):
+            os.ftruncate(fd, size)
+
+    def close(self, fd: int) -> None:
+        """Closes a descriptor."""
+        os.close(fd)
+
+    def fsync(self, path: Path) -> None:
+        """Makes a file that somebody else wrote durable."""
+        with self._changing("fsync", path):
+            fd = _regular(os.open(path, os.O_RDONLY | _SAFE), path)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+
+    def read(self, path: Path, start: int = 0, limit: int = -1) -> bytes:
+        """Returns the bytes of a regular file from `start`; follows no link, waits on no pipe."""
+        try:
+            fd = _regular(os.open(path, os.O_RDONLY | _SAFE), path)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise _not_regular(path) from None
+            raise
+        with open(fd, "rb", buffering=0) as file:
+            file.seek(start)
+            return file.read(limit)
+
+    def digest(self, path: Path) -> str:
+        """Returns the SHA-256 of a regular file, whatever its size."""
+        with open(_regular(os.open(path, os.O_RDONLY | _SAFE), path), "rb", buffering=0) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def size(self, file: Path | int) -> int:
+        """Returns the size of a file, by path (a link is not followed) or descriptor."""
+        return os.fstat(file).st_size if isinstance(file, int) else os.lstat(file).st_size
+
+    def exists(self, path: Path) -> bool:
+        """True if there is anything by this name, a dangling link included."""
+        return os.path.lexists(path)
+
+    def remove(self, path: Path) -> None:
+        """Removes one file or link; it is no error if there is none."""
+        with self._changing("remove", path), suppress(FileNotFoundError):
+            os.unlink(path)
+
+    # -- directories --------------------------------------------------------------------------------------------------
+
+    def make_dir(self, path: Path) -> None:
+        """Makes a directory for the owner alone, unless there is one; a link in its place is refused."""
+        with self._changing("make_dir", path):
+            try:
+                os.mkdir(path, 0o700)
+            except FileExistsError:
+                if not stat.S_ISDIR(os.lstat(path).st_mode):
+                    raise _not_regular(path) from None
+
+    def list(self, path: Path) -> list[str]:
+        """Returns the names in a directory, sorted; none if there is no such directory."""
+        try:
+            return sorted(os.listdir(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def walk(self, path: Path) -> dict[str, int]:
+        """Returns the size of every file under a directory by its relative path; links are not followed: -1."""
+        found: dict[str, int] = {}
+        todo = [""]
+        while todo:
+            prefix = todo.pop()
+            with os.scandir(path / prefix) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        todo.append(f"{prefix}{entry.name}/")
+                    else:
+                        status = entry.stat(follow_symlinks=False)
+                        found[prefix + entry.name] = status.st_size if stat.S_ISREG(status.st_mode) else -1
+        return found
+
+    def fsync_dir(self, path: Path) -> None:
+        """Makes the names in a directory durable."""
+        with self._changing("fsync_dir", path):
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Gives a file or directory another name, at once or not at all."""
+        with self._changing("rename", new):
+            os.rename(old, new)
+
+    def remove_tree(self, path: Path) -> None:
+        """Removes a directory with all that is in it; links are removed, never followed. No error if there is none."""
+        with self._changing("remove_tree", path), suppress(FileNotFoundError):
+            if stat.S_ISDIR(os.lstat(path).st_mode):
+                shutil.rmtree(path)
+            else:
+                os.unlink(path)
+
+    # -- the rest -----------------------------------------------------------------------------------------------------
+
+    def lock(self, path: Path) -> int | None:
+        """Returns a descriptor that holds the lock until it is closed, or None if another one does.
+
+        The kernel drops it with the process, however that dies: there is no stale lock and nothing to wait for.
+        """
+        with self._changing("lock", path):
+            fd = _regular(os.open(path, os.O_RDWR | os.O_CREAT | _SAFE, 0o600), path)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(fd)
+                return None
+            return fd
+
+    def locked(self, path: Path) -> bool:
+        """True if somebody holds the lock of a file; for readers, who never keep it."""
+        fd = _regular(os.open(path, os.O_RDONLY | _SAFE), path)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(fd)
+        return False
+
+    def free(self, path: Path) -> int:
+        """Returns the bytes that are free on the disk of a path."""
+        for place in (path, *path.absolute().parents):
+            if os.path.isdir(place):
+                return shutil.disk_usage(place).free
+        return 0
+
+    def check_owner(self, directory: Path) -> None:
+        """Refuses to write into a directory that somebody else owns or anybody may change."""
+        status = os.stat(directory)
+        if os.geteuid() not in (0, status.st_uid):  # root is exempt: containers mount directories of others
+            raise UsageError(f"{directory} belongs to user {status.st_uid}, not to you: copy it, and use the copy.")
+        if status.st_mode & stat.S_IWOTH:
+            raise UsageError(f"{directory} can be changed by every user: `chmod o-w {directory}` first.")
+
+
+def safe_name(name: str) -> str:
+    """Returns `name` if it may become part of a path: letters, digits, dot, dash, underscore, at most 128.
+
+    >>> safe_name("m03-t12.a2")
+    'm03-t12.a2'
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} is no name for a file: give at most 128 letters, digits, '.', '_', '-', a letter or digit first."
+        )
+    return name
+
+
+def inside(root: Path, name: str) -> Path:
+    """Returns ``root / name`` if the name is safe and neither it nor `root`, a resolved path once, is a link."""
+    path = root / safe_name(name)
+    if os.path.realpath(path) != str(path):
+        raise _not_regular(path)
+    return path
+
+
+def _regular(fd: int, path: Path) -> int:
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise _not_regular(path)
+    return fd
+
+
+def _not_regular(path: Path) -> UsageError:
+    return UsageError(f"{path} is a link, or not a regular file or directory: poptrain does not follow it. Remove it.")
+
+
+def _run_of(path: Path) -> Path:
+    """The nearest directory above that holds a log: what `poptrain resume` wants to hear."""
+    for place in path.absolute().parents:
+        if (place / "log-000001.jsonl").exists():
+            return place
+    return path.parent
+
+
+default = FS()

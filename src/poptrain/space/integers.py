@@ -1,0 +1,106 @@
+"""Whole parameters: all values equally likely, or on a logarithmic scale; a value is a bin of codes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, final
+
+from poptrain.core.errors import UsageError
+from poptrain.space.bounded import Bounded
+from poptrain.space.parameter import is_number, plain, show
+
+MOST = 10**12
+
+
+class _Whole(Bounded):
+    kind = "a whole number"
+
+    def _number(self, argument: str, value: Any) -> int:
+        number = super()._number(argument, value)
+        if number != math.floor(number):
+            raise UsageError(
+                f"{type(self).__name__}: {argument}={show(value)} is not a whole number; give an int or use Uniform."
+            )
+        if abs(number) > MOST:
+            raise UsageError(f"{type(self).__name__}: {argument}={show(value)} is beyond ±{MOST}; use Uniform or LogUniform.")
+        return int(number)
+
+    def _prepare(self) -> None:
+        self._set(levels=self.high - self.low + 1, _additive=self.low < 0 < self.high)
+
+    def _ends(self, low: float, high: float) -> tuple[float, float]:
+        return self._unit(low - 0.5), self._unit(high + 0.5)
+
+    def encode(self, value: Any) -> float:
+        if self.levels == 1:
+            return 0.5
+        return self._unit(min(max(value, self.low), self.high))
+
+    def decode(self, u: float) -> int:
+        return self._whole(self._position(min(max(u, 0.0), 1.0)))
+
+    def _whole(self, x: float, dither: float = 0.5) -> int:
+        """Returns the whole number inside the bounds for a position; half is rounded up."""
+        if x != x:
+            raise UsageError(f"{self!r} has no value near NaN; give a number from {self.low!r} to {self.high!r}.")
+        return min(max(math.floor(x + dither), self.low), self.high)
+
+    def snap(self, value: Any) -> int:
+        return self._whole(min(max(value, self.low), self.high))
+
+    def contains(self, value: Any) -> bool:
+        value = plain(value)
+        return is_number(value) and self.low <= value <= self.high and value == math.floor(value)
+
+    def shift(self, value: Any, delta: float, dither: float = 0.5) -> int:
+        if not delta:
+            return self.snap(value)
+        return self._whole(self._position(min(max(self.encode(value) + delta, 0.0), 1.0)), dither)
+
+    def _perturb(self, value: Any, factor: float, u: float) -> int:
+        """Multiplies and rounds (adds where multiplying cannot move); moves by one if nothing changed."""
+        added = self._additive or value == 0
+        moved = self._whole(value + (factor - 1) * (self.high - self.low) if added else value * factor)
+        if moved == value and factor != 1:
+            up = factor > 1 if added else (factor > 1) == (value > 0)
+            moved = self._whole(value + (1 if up else -1))
+        return moved
+
+
+@final
+@dataclass(frozen=True, repr=False)
+class Int(_Whole):
+    """A whole number, every one from `low` to `high` equally likely. Arguments as for `Uniform`.
+
+    >>> Int(1, 4).grid(4), Int(1, 4).encode(1)
+    ([1, 2, 3, 4], 0.125)
+    """
+
+    def _unit(self, x: float) -> float:
+        return (x - self.low + 0.5) / self.levels
+
+    def _position(self, u: float) -> float:
+        return self.low + (u * self.levels - 0.5)
+
+
+@final
+@dataclass(frozen=True, repr=False)
+class LogInt(_Whole):
+    """A positive whole number on a logarithmic scale: a batch size, a horizon. Arguments as for `Uniform`.
+
+    >>> LogInt(1, 10_000).grid(3)[::2]
+    [1, 10000]
+    """
+
+    def _prepare(self) -> None:
+        if self.low < 1:
+            raise UsageError(f"LogInt: low={self.low!r} has no logarithm; give low >= 1 or use Int.")
+        super()._prepare()
+        self._set(_edge=self.low - 0.5, _log=math.log((self.high + 0.5) / (self.low - 0.5)))
+
+    def _unit(self, x: float) -> float:
+        return math.log(x / self._edge) / self._log
+
+    def _position(self, u: float) -> float:
+        return self._edge * math.exp(u * self._log)

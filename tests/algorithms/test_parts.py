@@ -1,0 +1,155 @@
+"""Exploit and explore against the PBT paper's rules and the test vectors of the algorithm's specification."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+import poptrain as pt
+from poptrain.algorithms.parts.exploit import significantly_better, truncation, welch_p
+from poptrain.algorithms.parts.explore import Custom, additive, as_explore, perturb
+from poptrain.algorithms.parts.snapshot import Population
+from poptrain.core import History, Result, Task
+from poptrain.core.rng import rng, task_seed
+
+A = np.array([10, 12, 11, 13, 9, 10, 11, 12, 10, 12.0])
+
+
+def population(scores, returns=None, budget=None):
+    history = History(0, budget)
+    history = history.add([Task(m, m, {"lr": 0.01}, None, 5, task_seed(0, m)) for m in range(len(scores))])
+    returns = returns or [()] * len(scores)
+    told = [Result(m, s, 5, returns=tuple(r), checkpoint="c:0") for m, (s, r) in enumerate(zip(scores, returns, strict=True))]
+    return Population.of(history.add(told))
+
+
+def donors(strategy, snapshot, key=0):
+    return [strategy.donor(snapshot, m, partial(rng, key, m)) for m in range(len(snapshot.seats))]
+
+
+def test_welch_reproduces_the_reference_vectors():
+    assert welch_p(A + 2, A) == pytest.approx(0.00105671, rel=1e-5)
+    noisy = np.array([11, 30, 2, 14, 25, 1, 9, 20, 3, 15.0])
+    assert welch_p(noisy, A) == pytest.approx(0.2696176, rel=1e-5)  # ν = 9.289; the specification prints 0.26967
+    assert significantly_better(A + 2, A, 0.05) and not significantly_better(noisy, A, 0.05)
+
+
+def test_welch_needs_two_returns_and_falls_back_on_means_without_variance():
+    one = np.array([1.0])
+    assert not significantly_better(one + 1, one, 0.05)
+    assert significantly_better(np.full(3, 2.0), np.full(3, 1.0), 0.05)
+    assert not significantly_better(np.full(3, 1.0), np.full(3, 1.0), 0.05)
+
+
+def test_welch_copies_who_is_significantly_better_and_nobody_else():
+    snapshot = population([A.mean(), A.mean() + 2], [tuple(A), tuple(A + 2)])
+    assert donors(pt.welch(), snapshot) == [1, None]
+
+
+def test_returns_are_gathered_up_the_lineage_and_are_the_donors_after_a_copy():
+    history = History().add([Task(m, m, {}, None, 5, m) for m in range(2)])
+    history = history.add([Result(m, 1.0, 5, returns=(10.0 * m, 10.0 * m + 1), checkpoint="c:0") for m in range(2)])
+    history = history.add([Task(2, 0, {}, 1, 5, 9)]).add([Result(2, 1.0, 10, returns=(7.0,), checkpoint="c:0")])
+    snapshot = Population.of(history)
+    assert list(snapshot.returns(0, 10)) == [10.0, 11.0, 7.0]
+    assert list(snapshot.returns(0, 2)) == [11.0, 7.0]
+
+
+@pytest.mark.parametrize(
+    "size, fraction, count",
+    [(4, 0.25, 1), (8, 0.125, 1), (8, 0.25, 2), (5, 0.25, 1), (10, 0.125, 1), (20, 0.125, 2), (1, 0.25, 0),
+     (4, 0, 0), (5, 0.5, 2), (3, 0.1, 1), (10, 0.3, 3)],
+)  # fmt: skip
+def test_truncation_replaces_the_floor_at_least_one_at_most_half(size, fraction, count):
+    assert truncation(fraction).count(size) == count
+    chosen = donors(truncation(fraction), population(list(range(size))))
+    assert [donor is not None for donor in chosen] == [m < count for m in range(size)]
+    assert all(donor >= size - count for donor in chosen if donor is not None)
+
+
+def test_truncation_draws_uniformly_with_replacement_from_the_top():
+    snapshot = population(list(range(8)))
+    drawn = [truncation(0.25).donor(snapshot, 0, partial(rng, key)) for key in range(400)]
+    assert set(drawn) == {6, 7} and 150 < drawn.count(6) < 250
+
+
+@pytest.mark.parametrize("strategy", [pt.truncation(0.25), pt.welch(), pt.tournament(), pt.tournament(ties=True)])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_what_is_not_finite_is_always_replaced_and_never_a_donor(strategy, bad):
+    for key in range(50):
+        chosen = donors(strategy, population([3.0, bad, 1.0, bad, 2.0, 5.0]), key)
+        assert chosen[1] is not None or not isinstance(strategy, type(pt.truncation()))
+        assert not {1, 3} & set(chosen)
+    assert chosen[1] is not None and chosen[3] is not None
+
+
+def test_permuting_bad_members_never_changes_who_else_is_cloned():
+    base = [3.0, float("nan"), 1.0, float("inf"), 2.0, 5.0, 4.0, 6.0]
+    swapped = [3.0, float("inf"), 1.0, float("nan"), 2.0, 5.0, 4.0, 6.0]
+    assert donors(pt.truncation(0.25), population(base)) == donors(pt.truncation(0.25), population(swapped))
+
+
+def test_all_bad_or_alone_means_nobody_to_clone():
+    for strategy in (pt.truncation(0.5), pt.welch(), pt.tournament()):
+        assert donors(strategy, population([float("nan")] * 4)) == [None] * 4
+        assert donors(strategy, population([float("nan")])) == [None]
+
+
+def test_nobody_clones_a_member_that_has_no_steps_left():
+    assert donors(pt.truncation(0.5), population([1.0, 2.0], budget=5)) == [None, None]
+
+
+def test_perturb_multiplies_by_one_of_its_factors_or_stops_at_a_bound():
+    space = pt.Space(a=pt.LogUniform(1e-4, 1e-1), b=pt.Uniform(0.2, 1.0), n=pt.Int(1, 64))
+    seen = set()
+    for key in range(300):
+        h = space.sample(rng(key))
+        new = perturb((0.8, 1.2), resample=0).vary(h, space, rng(key, "x"))
+        for name in ("a", "b"):
+            low, high = space[name].low, space[name].high
+            ratio = new[name] / h[name]
+            assert new[name] in (low, high) or min(abs(ratio - 0.8), abs(ratio - 1.2)) < 1e-9
+            seen.add(round(ratio, 1))
+        assert type(new["n"]) is int and 1 <= new["n"] <= 64
+    assert {0.8, 1.2} <= seen
+
+
+def test_hyperparameters_are_perturbed_independently():
+    space = pt.Space(a=pt.Uniform(0.1, 10.0), b=pt.Uniform(0.1, 10.0))
+    signs = {
+        tuple(value > 1 for value in perturb(resample=0).vary({"a": 1.0, "b": 1.0}, space, rng(key)).values())
+        for key in range(60)
+    }
+    assert len(signs) == 4
+
+
+def test_additive_noise_has_the_stated_spread_and_stays_inside():
+    space = pt.Space(a=pt.Uniform(0.0, 1.0))
+    drawn = np.array([additive(0.1).vary({"a": 0.5}, space, rng(key))["a"] for key in range(2000)])
+    assert abs(drawn.std() - 0.1) < 0.01 and abs(drawn.mean() - 0.5) < 0.01
+    edge = np.array([additive(0.3).vary({"a": 0.0}, space, rng(key))["a"] for key in range(500)])
+    assert edge.min() == 0.0 and (edge > 0).mean() > 0.4
+
+
+def test_a_users_explore_gets_a_copy_and_its_answer_is_checked():
+    space = pt.Space(lr=pt.LogUniform(1e-4, 1e-1), width=pt.Ordinal(32, 64, static=True))
+    start = {"lr": 0.01, "width": 32}
+
+    def mutating(h, generator):
+        h["lr"] = 0.02
+        return h
+
+    assert as_explore(mutating).vary(start, space, rng(0)) == {"lr": 0.02, "width": 32}
+    assert start == {"lr": 0.01, "width": 32}
+    for bad, word in [
+        (lambda h, g: None, "NoneType"),
+        (lambda h, g: {"lr": 0.01}, "width"),
+        (lambda h, g: {**h, "lr": 7.0}, "lr"),
+        (lambda h, g: {**h, "width": 64}, "static"),
+        (lambda h, g: {**h, "lr": "0.1"}, "lr"),
+        (lambda h, g: 1 / 0, "ZeroDivisionError"),
+    ]:
+        with pytest.raises(pt.UsageError, match=word):
+            Custom(bad).vary(start, space, rng(0))

@@ -1,0 +1,475 @@
+"""Checkpoints: a carry comes back bit for bit or not at all, and nothing that is needed is ever collected."""
+
+from __future__ import annotations
+
+import ast
+import errno
+import os
+import pickle
+from math import nan
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from test_fs import BAD_NAMES, Crash, FaultyFS
+
+import poptrain
+from poptrain.checkpoints import carry as trees
+from poptrain.checkpoints import store as stores
+from poptrain.checkpoints.memory import MemoryStore
+from poptrain.checkpoints.store import Ref, Store
+from poptrain.checkpoints.url import UrlStore
+from poptrain.core import Result, Task
+from poptrain.core.errors import CheckpointDamaged, PoptrainError, Suspended, UsageError
+from poptrain.log.writer import Log, exists
+
+CARRY = {"w": np.arange(6.0).reshape(2, 3), "n": (1, [2.5, None])}
+ABOUT = {"task": 12, "member": 3, "step": 40}
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch):
+    """What an fsync does cannot be seen from here; that it is asked for, a `FaultyFS` sees."""
+    monkeypatch.setattr(os, "fsync", lambda fd: None)
+    monkeypatch.setattr(os, "fdatasync", lambda fd: None, raising=False)
+    monkeypatch.setattr("poptrain.log.writer._RESERVE", 100)
+
+
+@pytest.fixture(params=["disk", "memory", "file://", "memory://"])
+def store(request, tmp_path):
+    if "://" not in request.param:
+        return Store(tmp_path) if request.param == "disk" else MemoryStore()
+    pytest.importorskip("fsspec")
+    store = UrlStore(f"{request.param}{tmp_path}/bucket", "me")
+    store.claim()
+    return store
+
+
+def same(a, b) -> bool:
+    """True if two trees are equal in structure, types, dtypes and every bit."""
+    if isinstance(a, (np.ndarray, np.generic)):
+        return type(a) is type(b) and a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    return repr(a) == repr(b)
+
+
+# -- trees -----------------------------------------------------------------------------------------------------------
+
+dtypes = (
+    hnp.boolean_dtypes() | hnp.integer_dtypes() | hnp.unsigned_integer_dtypes() | hnp.complex_number_dtypes()
+    | hnp.floating_dtypes(sizes=(16, 32, 64)) | hnp.unicode_string_dtypes(max_len=4) | hnp.byte_string_dtypes(max_len=3)
+    | hnp.datetime64_dtypes()
+)  # fmt: skip
+arrays = hnp.arrays(dtypes, hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3))
+leaves = (
+    st.none() | st.booleans() | st.integers() | st.integers(10**30, 10**60) | st.floats() | st.text()
+    | st.characters(categories=["Cs"]) | arrays | arrays.map(lambda a: a.T)
+    | arrays.map(lambda a: a[()] if a.ndim == 0 else a[::2])
+)  # fmt: skip
+carries = st.recursive(
+    leaves,
+    lambda inner: st.lists(inner, max_size=3) | st.lists(inner, max_size=3).map(tuple)
+    | st.dictionaries(st.text(max_size=3) | st.sampled_from(["a/b", "~", "", "__metadata__"]), inner, max_size=3),
+    max_leaves=8,
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(carries)
+def test_a_carry_comes_back_exactly(tmp_path_factory, carry):
+    store = Store(tmp_path_factory.mktemp("run"), durable=False)
+    assert same(store.read(store.commit("a", carry, **ABOUT)), carry)
+    assert same(trees.copy(carry), carry)
+
+
+def test_numpy_extension_types_and_jax_arrays_come_back_as_numpy(store):
+    jax = pytest.importorskip("jax")
+    import ml_dtypes
+
+    carry = {
+        "b": np.array([1.5, nan], ml_dtypes.bfloat16), "f8": np.array([[0.5]], ml_dtypes.float8_e4m3fn),
+        "j": jax.numpy.arange(3), "jb": jax.numpy.ones((2,), "bfloat16"), "key": jax.random.PRNGKey(3),
+        "empty": np.zeros((0, 3)),
+    }  # fmt: skip
+    back = store.read(store.commit("a", carry, **ABOUT))
+    assert all(type(array) is np.ndarray for array in back.values())
+    assert same(back, {name: np.asarray(array) for name, array in carry.items()})
+    with pytest.raises(TypeError, match=r"carry\['k'\]\[0\].*key_data"):
+        store.commit("b", {"k": [jax.random.key(0)]}, **ABOUT)
+
+
+class Point(tuple):
+    __slots__ = ()
+
+
+REFUSED = [
+    ({"a": [{"b": Point((1, 2))}]}, r"carry\['a'\]\[0\]\['b'\]: Point .*convert it to a dict or a tuple.*class form"),
+    ({1: 2}, r"carry: the key 1 is int; the keys of a carry must be str"),
+    ({"a": {(1,): 2}}, r"carry\['a'\]: the key \(1,\)"), ({"s": {1, 2}}, r"carry\['s'\]: set"), (b"x", r"carry: bytes"),
+    ([object()], r"carry\[0\]: object"), (lambda: 0, "carry: function"), (1j, "carry: complex"),
+    (np.array([None]), "Python objects"), (np.zeros(2, [("a", "f4"), ("b", "i4")]), "records"),
+    (np.ma.array([1.0]), "MaskedArray"), (type("D", (dict,), {})(), "carry: D"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("carry", "message"), REFUSED)
+def test_what_cannot_be_stored_exactly_is_refused_by_path(store, carry, message):
+    with pytest.raises(TypeError, match=message):
+        store.commit("a", carry, **ABOUT)
+    assert isinstance(store, MemoryStore) or store.fs.walk(store.root.parent).keys() <= {"run.json"}
+
+
+def test_copies_and_stored_carries_share_nothing(store):
+    carry = {"w": np.zeros(2), "l": [1]}
+    ref = store.commit("a", carry, **ABOUT)
+    for tree in (carry, trees.copy(carry), store.read(ref)):
+        tree["w"][:] = 9
+        tree["l"].append(9)
+    assert same(store.read(ref), {"w": np.zeros(2), "l": [1]})
+
+
+def test_lanes_are_members_of_a_population(store):
+    population = {"w": np.arange(6.0).reshape(3, 2), "t": np.array([1, 2, 3]), "s": "all"}
+    refs = store.commit_population("g", population, 2, tasks=[4, 5], members=[0, 1], steps=[10, 20])
+    assert [ref.partition(":")[0] for ref in refs] == ["g/0", "g/1"]
+    for lane, ref in enumerate(refs):
+        one = store.read(ref)
+        assert same(one, {"w": population["w"][lane], "t": np.array(population["t"][lane]), "s": "all"})
+        assert same(trees.lane(trees.stacked(one), 0), one) and one["w"].base is None
+    assert same(store.read_population(refs[1]), population)
+    with pytest.raises(ValueError, match=r"carry\['t'\].*no member 3"):
+        trees.lane({"t": population["t"]}, 3)
+
+
+# -- committing and reading ------------------------------------------------------------------------------------------
+
+
+def staged(store, name: str) -> str:
+    path = store.stage(name)
+    (path / "deep" / "er").mkdir(parents=True)
+    (path / "model.pt").write_bytes(b"weights" * 1000)
+    (path / "deep" / "er" / ".hidden name").write_bytes(b"")
+    return store.commit_staged(name, **ABOUT)
+
+
+def test_files_of_a_class_come_back(store):
+    ref = staged(store, "a")
+    path = store.path(ref)
+    assert (path / "model.pt").read_bytes() == b"weights" * 1000
+    assert (path / "deep" / "er" / ".hidden name").read_bytes() == b""
+    assert store.is_directory(ref) and store.verify(ref)
+    assert not store.is_directory(store.commit("b", 1, **ABOUT))
+    with pytest.raises(PoptrainError):
+        store.read(ref)
+    with pytest.raises(PoptrainError):
+        store.path(store.commit("c", 1, **ABOUT))
+
+
+def test_links_in_a_saved_directory_are_refused(store, tmp_path):
+    path = store.stage("a")
+    (path / "latest").symlink_to(tmp_path)
+    with pytest.raises(ValueError, match="user/latest, a link"):
+        store.commit_staged("a", **ABOUT)
+    assert same(store.read(store.commit("a", CARRY, **ABOUT)), CARRY)  # nothing of it is left
+
+
+def test_a_name_is_used_once_and_must_be_a_name(store):
+    store.commit("a", 1, **ABOUT)
+    with pytest.raises(PoptrainError, match="used once"):
+        store.commit("a", 2, **ABOUT)
+    for name in BAD_NAMES:
+        with pytest.raises(UsageError):
+            store.commit(name, 1, **ABOUT)
+        with pytest.raises(UsageError):
+            store.stage(name)
+        with pytest.raises(UsageError):
+            store.read(f"{name}:0" if isinstance(name, str) else "a")
+    for ref in ("a", "a/x:1", "a/-1:1", "a/1/2:3", "a/٣:1", "../a:1", "/a:0"):
+        with pytest.raises(UsageError, match="reference|name"):
+            store.read(ref)
+
+
+def test_a_carry_without_arrays_is_one_file(tmp_path):
+    store = Store(tmp_path)
+    store.commit("a", {"x": 0.5}, **ABOUT)
+    assert store.fs.walk(store.root).keys() == {"a/MANIFEST.json"}
+    store.commit("b", CARRY, **ABOUT)
+    assert set(os.listdir(store.root / "b")) == {"MANIFEST.json", "arrays.safetensors"}
+
+
+def test_a_store_travels_to_workers(tmp_path):
+    store = Store(tmp_path)
+    ref = pickle.loads(pickle.dumps(store)).commit("a", CARRY, **ABOUT)
+    assert same(store.read(ref), CARRY)
+
+
+@pytest.mark.parametrize("what", ["flip", "cut", "grow", "delete", "link", "swap"])
+@pytest.mark.parametrize("kind", ["carry", "population", "files"])
+def test_damage_to_any_file_is_found_and_named(tmp_path, what, kind):
+    store = Store(tmp_path)
+
+    def commit(name):
+        if kind == "files":
+            return staged(store, name)
+        if kind == "carry":
+            return store.commit(name, CARRY, **ABOUT)
+        return store.commit_population(name, CARRY, 2, tasks=[11, 12], members=[5, 3], steps=[39, 40])[1]
+
+    sample = commit("sample")
+    for number, file in enumerate(store.fs.walk(store.root / "sample")):
+        name = f"c{number}"
+        ref, path = commit(name), store.root / name / file
+        data = path.read_bytes()
+        if what == "flip":
+            flipped = bytearray(data or b"x")
+            flipped[len(flipped) // 2] ^= 1
+            path.write_bytes(flipped)
+        elif what == "cut" and data:
+            path.write_bytes(data[:-1])
+        elif what == "link":
+            path.rename(tmp_path / "elsewhere")
+            path.symlink_to(tmp_path / "elsewhere")
+        elif what == "swap":
+            path.write_bytes(data[::-1] + b"\0" * (len(data) == 0))
+        elif what == "delete" or not data:
+            path.unlink()
+        else:
+            path.write_bytes(data + b"\0")
+        assert not store.verify(ref)
+        with pytest.raises(CheckpointDamaged) as caught:
+            store.path(ref) if kind == "files" else store.read(ref)
+        message = str(caught.value)
+        assert name in message and str(path) in message and "\n" not in message
+        assert path.name == "MANIFEST.json" or "member 3, step 40" in message
+    assert store.verify(sample)
+
+
+def test_a_manifest_cannot_lead_outside(tmp_path):
+    store = Store(tmp_path / "run")
+    (tmp_path / "secret").write_text("secret")
+    os.makedirs(store.root / "a")
+    text = '{"format":1,"name":"a","files":{"../../../secret":{"size":6,"sha256":"x"}}}'
+    (store.root / "a" / "MANIFEST.json").write_text(text)
+    ref = f"a:{stores.sha256(text.encode()).hexdigest()[:16]}"
+    with pytest.raises(CheckpointDamaged, match="is missing"):
+        store.path(ref)
+
+
+def test_large_files_may_be_trusted_by_size(tmp_path):
+    store, trusting = Store(tmp_path), Store(tmp_path, hash_below=1000)
+    ref = staged(store, "a")
+    path = store.root / "a" / "user" / "model.pt"
+    path.write_bytes(b"W" * path.stat().st_size)
+    assert trusting.verify(ref) and not store.verify(ref)
+    path.write_bytes(b"")
+    assert not trusting.verify(ref)
+
+
+# -- collecting ------------------------------------------------------------------------------------------------------
+
+
+def keeps_what_is_wanted(store, rounds, made):
+    """Commits what `made(number)` does in each round, keeps what is wanted, and asserts that just the rest goes."""
+    refs, gone = [], set()
+    for number, (flush, wanted) in enumerate(rounds):
+        new = made(number)
+        store.add(new)
+        refs += new
+        kept = {refs[k] for k in wanted if k < len(refs)} - gone
+        store.keep(kept, lambda names: None, flush=flush)
+        assert all(store.verify(ref) for ref in kept)
+        gone = {ref for ref in refs if not store.verify(ref)}
+        if flush:
+            names = {Ref.parse(ref).name for ref in kept}
+            assert gone == {ref for ref in refs if Ref.parse(ref).name not in names}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.sets(st.integers(0, 30))), max_size=12), st.booleans())
+def test_what_is_kept_is_never_collected(tmp_path_factory, rounds, memory):
+    store = MemoryStore() if memory else Store(tmp_path_factory.mktemp("run"), durable=False)
+
+    def made(number):
+        refs = [store.commit(f"t{number}-{k}", k, **ABOUT) for k in range(3)]
+        return refs + store.commit_population(f"g{number}", np.zeros((2, 1)), 2)
+
+    keeps_what_is_wanted(store, rounds, made)
+
+
+def test_few_dead_wait_and_many_or_large_ones_go(tmp_path):
+    store, lines = Store(tmp_path, durable=False), []
+    refs = [store.commit(f"t{k}", k, **ABOUT) for k in range(20)]
+    store.add(refs)
+    store.keep(refs[10:], lines.append)
+    assert lines == [] and store.verify(refs[0])
+    store.keep(refs[18:], lines.append)
+    assert lines == [sorted(f"t{k}" for k in range(18))] and sorted(os.listdir(store.root)) == ["t18", "t19"]
+    large = store.commit("large", np.zeros(9 << 20), **ABOUT)
+    store.add([large])
+    store.keep(refs[18:], lines.append)
+    assert lines[1:] == [["large"]]
+
+
+def test_an_uncommitted_neighbour_is_not_taken_for_dead(tmp_path):
+    """A worker's commit that the log does not know yet must survive; at the very end it is an orphan."""
+    store = Store(tmp_path)
+    ref = pickle.loads(pickle.dumps(store)).commit("late", 1, **ABOUT)
+    dead = [store.commit(f"t{k}", k, **ABOUT) for k in range(20)]
+    store.add(dead)
+    store.keep([], lambda names: None)
+    assert store.verify(ref) and not store.verify(dead[0])
+    store.keep([], lambda names: None, flush=True)
+    assert os.listdir(store.root) == []
+
+
+def test_the_log_line_comes_before_the_first_removal(tmp_path):
+    store = Store(tmp_path)
+    refs = [store.commit(f"t{k}", CARRY, **ABOUT) for k in range(3)]
+    store.add(refs)
+
+    def full(names):
+        assert names == ["t0", "t1"] and all(store.verify(ref) for ref in refs)
+        raise Suspended("disk full")
+
+    with pytest.raises(Suspended):
+        store.keep(refs[2:], full, flush=True)
+    assert all(store.verify(ref) for ref in refs)
+    store.keep(refs[2:], lambda names: None, flush=True)
+    assert [store.verify(ref) for ref in refs] == [False, False, True]
+
+
+def test_adopting_removes_orphans_leftovers_and_trash(tmp_path):
+    store = Store(tmp_path)
+    refs = [store.commit(f"t{k}", CARRY, **ABOUT) for k in range(3)]
+    path = store.stage("half")
+    (path / "x").write_text("x")
+    os.makedirs(store.trash / "old" / "user")
+    outside = tmp_path.parent / f"{tmp_path.name}-outside"
+    outside.mkdir()
+    (outside / "precious").write_text("precious")
+    (store.root / "link").symlink_to(outside)
+    (store.trash / "link").symlink_to(outside)
+    fresh = Store(tmp_path)
+    fresh.adopt(refs[:2])
+    assert sorted(os.listdir(store.root)) == ["t0", "t1"] and os.listdir(store.trash) == []
+    assert (outside / "precious").exists() and fresh.verify(refs[0])
+
+
+def test_a_reference_cannot_name_what_lies_outside(tmp_path):
+    (tmp_path / "precious").mkdir()
+    for attempt in (Store.add, Store.adopt, lambda store, refs: store.keep(refs, lambda names: None, flush=True)):
+        store = Store(tmp_path / "run")
+        (tmp_path / "run").mkdir(exist_ok=True)
+        with pytest.raises(UsageError, match="no name"):
+            attempt(store, ["../../precious:0123456789abcdef"])
+        store.keep([], lambda names: None, flush=True)
+    assert (tmp_path / "precious").exists()
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "trash"])
+def test_a_link_in_place_of_the_stores_directory_is_refused(tmp_path, name):
+    outside, run = tmp_path / "outside", tmp_path / "run"
+    for directory in (outside / "t0", run):
+        directory.mkdir(parents=True)
+    (run / name).symlink_to(outside)
+    store = Store(run)
+    with pytest.raises(UsageError, match="does not follow"):
+        store.adopt([])
+    with pytest.raises(UsageError, match="does not follow"):
+        store.add([store.commit("t0", 1, **ABOUT)])
+        store.keep([], lambda names: None, flush=True)
+    assert os.listdir(outside) == ["t0"]
+    if name == "checkpoints":
+        with pytest.raises((CheckpointDamaged, UsageError)):
+            store.read("t0:0000000000000000")
+
+
+# -- faults ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["carry", "files"])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+def test_a_full_disk_leaves_no_half_checkpoint(tmp_path, kind, code):
+    def attempt(directory, fs):
+        store = Store(directory, fs=fs)
+        return store.commit("a", CARRY, **ABOUT) if kind == "carry" else staged(store, "a")
+
+    plan = FaultyFS()
+    (tmp_path / "sound").mkdir()
+    attempt(tmp_path / "sound", plan)
+    last = [name for name, _ in plan.operations if name not in ("write_new", "remove_tree")][-4:]
+    assert last == ["fsync", "fsync_dir", "rename", "fsync_dir"]  # the manifest, its directory, its name
+    for at in range(len(plan.operations)):
+        for half in (False, True):
+            directory = tmp_path / f"{at}-{half}"
+            directory.mkdir()
+            try:
+                ref = attempt(directory, FaultyFS(at, code, half=half))
+            except Suspended as error:
+                assert str(directory) in str(error)
+                names = plan.list(directory / "checkpoints")
+                assert not any(name.startswith(".tmp") for name in names)
+            else:
+                assert Store(directory).verify(ref)
+
+
+def sitting(directory: Path, fs, told: list) -> None:
+    """A little run on log and store: every round commits, logs, and keeps only the newest two."""
+    log = Log.create(directory, {"seed": 0}, fs=fs)
+    try:
+        store = Store(directory, fs=fs)
+        for id in range(4):
+            log.append([Task(id, id, {}, None, 1, id)])
+            ref = store.commit(f"t{id}", {"w": np.full(2, id)}, task=id, member=id, step=1)
+            log.append([Result(id, 0.0, 1, checkpoint=ref)])
+            store.add([ref])
+            told.append(ref)
+            store.keep(told[-2:], lambda ids: log.note("gc", ids=ids), flush=id % 2 == 1)
+        log.note("end")
+    finally:
+        log.close()
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("code", [None, errno.ENOSPC])
+def test_a_crash_at_any_operation_keeps_every_checkpoint_that_the_log_holds(tmp_path, code, half):
+    plan = FaultyFS()
+    sitting(tmp_path / "sound", plan, [])
+    assert {"rename", "remove_tree", "append", "write_new"} <= {name for name, _ in plan.operations}
+    for at in range(len(plan.operations)):
+        directory, told = tmp_path / str(at), []
+        with pytest.raises((Crash, Suspended, UsageError)):
+            sitting(directory, FaultyFS(at, code, stays=True, half=half), told)
+        if not exists(directory):
+            assert not told
+            continue
+        with Log.open(directory) as log:
+            refs, store = log.record.checkpoints(), Store(directory)
+            assert set(told[-2:]) <= set(refs)
+            store.adopt(refs)
+            assert all(store.verify(ref) for ref in refs)  # all that the log holds and has not collected is there …
+            assert sorted(os.listdir(store.root)) == sorted(ref.partition(":")[0] for ref in refs)  # … and nothing else
+            assert os.listdir(store.trash) == []
+
+
+def test_nothing_here_can_unpickle():
+    banned = {"pickle", "cloudpickle", "dill", "marshal", "shelve"}
+    package = Path(poptrain.__file__).parent
+    for path in (file for room in ("log", "checkpoints") for file in (package / room).glob("*.py")):
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                names = {alias.name for alias in node.names} | {getattr(node, "module", None)}
+                assert not names & banned
+            if isinstance(node, ast.Call):
+                called = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+                assert called not in ("eval", "exec", "__import__")
+                assert not any(word.arg == "allow_pickle" for word in node.keywords)

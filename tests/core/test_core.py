@@ -1,0 +1,159 @@
+"""The history: a sequence of lines, prefixes of it, and what is derived from them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import poptrain as pt
+from poptrain.core import History, Lost, Result, Task, rank
+from poptrain.core.rng import chunk_seed, rng, task_seed, task_seeds
+from poptrain.testing import play
+from poptrain.testing.simulate import noisy
+
+SPACE = pt.Space(lr=pt.LogUniform(1e-4, 1e-1))
+PBT = pt.pbt(SPACE, population=4, interval=5, sync=False, exploit=pt.truncation(0.5))
+
+
+def task(id, member, parent=None, steps=5):
+    return Task(id, member, {"lr": 0.01}, parent, steps, task_seed(0, id))
+
+
+def result(id, score, step=5, **more):
+    return Result(id, score, step, ((step, score),), checkpoint=f"c{id}:0", **more)
+
+
+@pytest.fixture(scope="module")
+def long():
+    return play(PBT, noisy, order="shuffled")
+
+
+def test_every_prefix_equals_the_history_that_was_built_up_to_it(long):
+    grown = History(long.seed, long.budget)
+    for lines in range(long.lines + 1):
+        prefix = long.at(lines)
+        assert (prefix.n, prefix.lines) == (grown.n, grown.lines)
+        assert prefix.pending() == grown.pending()
+        assert (prefix.heads()[prefix.heads() >= 0] == grown.heads()).all()
+        assert (prefix.standing()[prefix.heads() >= 0] == grown.standing()).all()
+        assert (prefix.oks == grown.oks).all() and prefix.best() == grown.best()
+        np.testing.assert_array_equal(prefix.scores, grown.scores)
+        if lines < long.lines:
+            grown = grown.add(long.line(lines))
+
+
+def test_adding_to_an_old_prefix_branches(long):
+    before = [long.line(number) for number in range(long.lines)]
+    middle = long.at(long.lines // 2)
+    pending = middle.pending()
+    branch = middle.add([result(pending[0].id, 1e9)])
+    assert branch.best() == pending[0].id != long.best()
+    assert [long.line(number) for number in range(long.lines)] == before
+
+
+def test_the_seats_hold_what_they_published():
+    history = History().add([task(0, 0), task(1, 1)])
+    assert list(history.standing()) == [-1, -1]
+    history = history.add([result(0, 1.0), result(1, 2.0)])
+    assert list(history.standing()) == [0, 1]
+    history = history.add([task(2, 0, parent=1)])  # an exploit: the member is worth what its parent was
+    assert list(history.standing()) == [1, 1] and list(history.heads()) == [2, 1]
+    history = history.add([result(2, 0.5, step=10)])
+    assert list(history.standing()) == [2, 1]
+    assert history.ancestry(2) == (1, 2) and history.step(2) == 10
+
+
+def test_lost_checkpoints_count_as_failed_from_their_line_on():
+    history = History().add([task(0, 0), task(1, 1)]).add([result(0, 1.0), result(1, 2.0)])
+    lost = history.add(Lost(1))
+    assert history.ok(1) and not lost.ok(1)
+    assert history.best() == 1 and lost.best() == 0
+    assert np.isnan(lost.scores[1])
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), float("-inf")])
+def test_a_score_that_cannot_be_ranked_is_never_best(score):
+    history = History().add([task(0, 0), task(1, 1)]).add([result(0, score), result(1, -5.0)])
+    assert history.best() == 1 and not history.ok(0)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        [task(1, 0)],  # ids are dense
+        [task(0, 0), task(1, 0)],  # a seat is busy
+        [task(0, 0, parent=0)],  # a parent that was not told
+        [result(0, 1.0)],  # nothing pending
+    ],
+)
+def test_lines_that_cannot_follow_are_refused(line):
+    with pytest.raises(ValueError):
+        History().add(line)
+
+
+def test_what_a_seat_trained_is_counted_apart_from_its_lineage():
+    history = History().add([task(0, 0), task(1, 1)]).add([result(0, 1.0), result(1, 2.0)])
+    history = history.add([task(2, 0, parent=0)]).add([result(2, 3.0, step=10)])
+    history = history.add([task(3, 1, parent=2)]).add([result(3, 3.0, step=15)])
+    assert (history.step(3), history.spent(3)) == (15, 10)
+
+
+def test_a_fold_costs_only_what_is_new_and_remembers_nothing_else(long):
+    seen = []
+
+    def step(state, history, line):
+        seen.append(history.lines)
+        return state + len(line)
+
+    long.forget()
+    half = long.at(long.lines // 2)
+    first = half.fold("count", 0, step)
+    assert long.fold("count", 0, step) - first == sum(len(long.line(k)) for k in range(half.lines, long.lines))
+    assert seen == list(range(1, long.lines + 1))
+    assert half.fold("count", 0, step) == first
+
+
+def test_the_table_has_the_users_sign():
+    history = History(sign=-1).add([task(0, 0)]).add([result(0, -3.0)])
+    assert history.table()["score"] == [3.0] and history.table()["lr"] == [0.01]
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.lists(st.sampled_from([1.0, 2.0, 2.0, float("nan"), float("inf"), float("-inf")]), min_size=1, max_size=12))
+def test_rank_puts_what_is_not_finite_last_and_is_a_permutation(scores):
+    order = rank(np.array(scores), rng(0, "rank"))
+    assert sorted(order) == list(range(len(scores)))
+    ordered = [scores[index] for index in order]
+    finite = [score for score in ordered if np.isfinite(score)]
+    assert finite == sorted(finite) and ordered[len(ordered) - len(finite) :] == finite
+
+
+def test_ties_are_broken_without_favour():
+    firsts = [int(rank(np.zeros(4), rng(seed, "ties"))[0]) for seed in range(400)]
+    assert min(np.bincount(firsts, minlength=4)) > 60
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.integers(0, 2**63), st.lists(st.integers(0, 2**32 - 1), min_size=2, max_size=50, unique=True))
+def test_task_seeds_never_meet(seed, ids):
+    seeds = [task_seed(seed, id) for id in ids]
+    assert len(set(seeds)) == len(ids) and all(0 <= value < 2**32 for value in seeds)
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.integers(0, 2**63), st.integers(0, 2**33), st.integers(0, 40))
+def test_task_seeds_of_many_are_those_of_each(seed, first, count):
+    assert task_seeds(seed, first, count) == [task_seed(seed, first + index) for index in range(count)]
+
+
+def test_chunks_have_seeds_of_their_own_and_the_first_keeps_the_tasks():
+    seeds = [chunk_seed(12345, chunk) for chunk in range(1000)]
+    assert seeds[0] == 12345 and len(set(seeds)) == 1000
+
+
+def test_generators_are_named_not_streamed():
+    assert rng(0, 1, "a").random() == rng(0, 1, "a").random()
+    values = {rng(seed, id, purpose).random() for seed in range(5) for id in range(5) for purpose in ("a", "b")}
+    assert len(values) == 50

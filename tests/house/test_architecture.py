@@ -1,0 +1,234 @@
+"""The house keeps itself: imports run one way, algorithms are pure, optional packages stay in their rooms, files are small."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src" / "poptrain"
+FILES = sorted(SOURCE.rglob("*.py"))
+
+# What each room may import from the package (prefixes below `poptrain.`). A file belongs to the longest room that fits it.
+LOG = {"core", "space", "log"}
+STORES = LOG | {"checkpoints"}
+VIEWS = STORES | {"views", "statistics"}
+MAY_IMPORT = {
+    "core": {"core"},
+    "space": {"core", "space"},
+    "statistics": {"core"},
+    "_jax": {"core"},
+    "_renamed": set(),
+    "trainable": {"core"},
+    "log": {"core", "log"},
+    "checkpoints": {"core", "log.disk", "checkpoints"},
+    "checkpoints.places": {"core", "log.reader", "checkpoints"},
+    "algorithms": {"core", "space", "algorithms"},
+    "executors": STORES | {"trainable", "executors", "_jax"},
+    "views": VIEWS | {"algorithms.fire.curves"},
+    "plots": VIEWS | {"plots"},
+    "report": VIEWS | {"report"},
+    "sinks": VIEWS | {"plots", "sinks"},
+    "rl": {"core", "space", "checkpoints.carry", "trainable", "rl", "_jax"},
+    "engine": VIEWS | {"algorithms", "executors", "trainable", "sinks", "engine"},
+    "audit": VIEWS | {"algorithms", "executors", "trainable", "engine", "audit"},
+    "preflight": VIEWS | {"executors", "trainable", "engine", "audit.verdict", "preflight"},
+}
+FREE = ("cli", "integrations", "testing", "__main__", "")  # they stand on top
+
+OPTIONAL = {
+    "jax": ("_jax", "rl", "executors.vectorized"),
+    "matplotlib": ("plots",),
+    "PIL": ("plots",),
+    "plotly": ("report",),
+    "envpool": ("rl",),
+    "gymnasium": ("rl",),
+    "ray": ("executors.ray", "integrations"),
+    "mlflow": ("sinks",),
+    "optuna": ("algorithms.optuna_search",),
+    "tensorboardX": ("sinks",),
+    "torch": ("integrations", "algorithms.optuna_search"),
+    "stable_baselines3": ("integrations",),
+    "fsspec": ("checkpoints.url_files",),
+    "typer": ("cli",),
+    "rich": ("cli",),
+    "safetensors": ("checkpoints", "integrations"),
+}
+IMPURE = {"os", "pathlib", "logging", "time", "random", "threading", "io", "subprocess", "socket"}
+PICKLES = {"pickle", "cloudpickle", "dill", "marshal", "shelve"}
+LONGEST = 420  # lines of a file
+EVALUATES = {"eval", "exec", "torch.load", "numpy.load", "np.load"}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
+def imports(path: Path) -> tuple[str, ...]:
+    names = []
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names += [f"{'.' * node.level}{node.module or ''}.{alias.name}" for alias in node.names]
+    return tuple(names)
+
+
+def within(module: str, rooms) -> bool:
+    """True if a module is one of the rooms, or in one."""
+    return any(module == room or module.startswith(room + ".") for room in rooms)
+
+
+def room_of(module: str) -> str | None:
+    """Returns the room that a module belongs to; None if it has no place in the house."""
+    if not module or module.split(".")[0] in FREE:
+        return ""
+    return max((room for room in MAY_IMPORT if within(module, [room])), key=len, default=None)
+
+
+def listed(offenders: Iterator[str]) -> None:
+    """Fails with every offender, one a line."""
+    found = list(offenders)
+    assert not found, "\n" + "\n".join(found)
+
+
+def test_imports_run_one_way():
+    def offenders():
+        for path in FILES:
+            module, room = module_name(path), room_of(module_name(path))
+            if room is None:
+                yield f"{module} has no place in the house: add its room to MAY_IMPORT"
+            for name in imports(path):
+                if name.startswith("."):
+                    yield f"{module} imports {name}: imports are absolute"
+                elif room and name.startswith("poptrain.") and not within(name.removeprefix("poptrain."), MAY_IMPORT[room]):
+                    yield f"{module} must not import {name}"
+
+    listed(offenders())
+
+
+def test_optional_packages_stay_in_their_rooms():
+    listed(
+        f"{module_name(path)} imports {name}"
+        for path in FILES
+        for name in imports(path)
+        if name.split(".")[0] in OPTIONAL and not within(module_name(path), OPTIONAL[name.split(".")[0]])
+    )
+
+
+def test_algorithms_are_pure():
+    def offenders():
+        for path in FILES:
+            if module_name(path).split(".")[0] == "algorithms":
+                yield from (f"{module_name(path)} imports {name}" for name in imports(path) if name.split(".")[0] in IMPURE)
+                text = path.read_text()
+                yield from (f"{module_name(path)} uses {word}" for word in ("np.random.seed", "default_rng") if word in text)
+
+    listed(offenders())
+
+
+def test_nothing_is_unpickled_or_evaluated():
+    def offenders():
+        for path in FILES:
+            for node in ast.walk(tree_of(path)):
+                if isinstance(node, ast.Call):
+                    name = ast.unparse(node.func)
+                    if name.split(".")[0] in PICKLES or name in EVALUATES:
+                        yield f"{module_name(path)} line {node.lineno} calls {name}"
+
+    listed(offenders())
+
+
+def test_files_are_small_and_say_what_they_are():
+    def offenders():
+        for path in FILES:
+            if (lines := len(path.read_text().splitlines())) > LONGEST:
+                yield f"{module_name(path)} has {lines} lines: split it, or argue for it in docs/decisions.md"
+            if not ast.get_docstring(tree_of(path)):
+                yield f"{module_name(path)}: a module begins with what it is"
+
+    listed(offenders())
+
+
+def test_the_hall_has_few_doors():
+    entries = [entry for entry in SOURCE.iterdir() if not entry.name.startswith("__pycache__")]
+    assert len(entries) <= 26, sorted(entry.name for entry in entries)
+
+
+def test_importing_poptrain_is_fast_and_loads_nothing_optional():
+    code = (
+        "import sys, time; t = time.thread_time(); import poptrain; s = time.thread_time() - t;"  # not BLAS threads that spin
+        "loaded = {'jax','matplotlib','envpool','gymnasium','torch','ray','mlflow','optuna','scipy','typer','rich','fsspec'}"
+        " & set(sys.modules);"
+        "print(s, *sorted(loaded))"
+    )
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout for _ in range(3)]
+    seconds = min(float(run.split()[0]) for run in runs)
+    assert all(len(run.split()) == 1 for run in runs), runs[0]
+    assert seconds < 0.3
+
+
+def test_every_public_name_exists_and_has_a_docstring():
+    import poptrain
+
+    listed(name for name in poptrain.__all__ if not getattr(poptrain, name).__doc__)
+
+
+def test_names_are_loaded_when_they_are_used():
+    code = (
+        "import sys, poptrain as pt\n"
+        "assert {m for m in sys.modules if m.startswith('poptrain.')} <= {'poptrain._renamed'}, sys.modules\n"
+        "from poptrain import rng, run, verify, replay\n"
+        "assert all(callable(f) for f in (rng, run, verify, replay, pt.run, pt.rng, pt.verify, pt.replay))\n"
+        "assert set(pt.__all__) | set(pt._MODULES) <= set(dir(pt))\n"
+        "assert pt.run is sys.modules['poptrain.engine.loop'].run and pt.errors.UsageError is pt.UsageError\n"
+        "assert pt.parts.turns.needed and pt.parts.explore.perturb is pt.perturb\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_import_paths_of_the_first_version_still_work_and_functions_stay_functions():
+    code = (
+        "import warnings; warnings.simplefilter('error', DeprecationWarning)\n"
+        "import poptrain as pt\n"
+        "warnings.simplefilter('ignore', DeprecationWarning)\n"
+        "from poptrain._renamed import MOVED\n"
+        "from importlib import import_module\n"
+        "doc = lambda name: import_module(f'poptrain.{name}').__doc__\n"
+        "for old, new in MOVED.items(): assert doc(old) == doc(new)\n"
+        "from poptrain.rng import rng, task_seed\n"
+        "from poptrain.parts import rounds\n"
+        "from poptrain.memory_store import MemoryStore\n"
+        "from poptrain.errors import UsageError\n"
+        "import poptrain.run, poptrain.replay, poptrain.verify\n"
+        "assert rounds.needed is pt.parts.turns.needed and UsageError is pt.UsageError\n"
+        "assert pt.rng(1, 'a').random() == rng(1, 'a').random()\n"
+        "try: pt.run(None, None)\n"
+        "except pt.UsageError: pass\n"
+        "try: import poptrain.nothing_of_this_name\n"
+        "except ModuleNotFoundError: pass\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    warned = subprocess.run([sys.executable, "-W", "always", "-c", "import poptrain.rng"], capture_output=True, text=True)
+    assert "poptrain.rng has moved: import poptrain.core.rng instead" in warned.stderr
+
+
+@pytest.mark.heavy
+def test_the_package_itself_can_be_sent_to_another_process():
+    from ray import cloudpickle
+
+    import poptrain
+
+    assert cloudpickle.loads(cloudpickle.dumps(poptrain)) is poptrain

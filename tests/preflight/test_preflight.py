@@ -1,0 +1,281 @@
+"""The preflight catches each planted bug by the check that it belongs to, and finds nothing wrong with what is right."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from experiment_file import FILE
+
+import poptrain as pt
+from poptrain.cli import main
+from poptrain.core import clock
+from poptrain.engine.experiment import load
+from poptrain.preflight import metric
+from poptrain.preflight.effects import other
+from poptrain.preflight.lab import equal
+from poptrain.testing import Faulty, check_trainable, quadratic
+from poptrain.testing.algorithms import every_kind
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from benchmarks.preflight import examples  # noqa: E402
+from benchmarks.preflight_bugs import CLASSES, FORMS, SPACE, Function, Member, case  # noqa: E402
+
+LIGHT = [(form, bug) for form in ("class", "function", "population") for bug in FORMS[form]]
+HEAVY = [(form, bug) for form in ("pure JAX", "PyTorch") for bug in FORMS[form]]
+
+
+def states(found):
+    return {verdict.name: verdict.state for verdict in found.checks}
+
+
+def failed(found):
+    return [verdict.name for verdict in found.checks if verdict.state == "failed"]
+
+
+@pytest.mark.parametrize(("form", "bug"), LIGHT)
+def test_a_planted_bug_is_caught_and_what_is_right_passes(form, bug):
+    planted = case(form, bug)
+    found = pt.check(planted.experiment)
+    assert failed(found) == ([] if planted.check is None else [planted.check])
+    assert found.ok == (planted.check is None)
+    if not bug:
+        assert set(states(found).values()) == {"ok"}
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(("form", "bug"), HEAVY)
+def test_so_is_one_in_pytorch_and_in_jax(form, bug):
+    planted = case(form, bug)
+    found = pt.check(planted.experiment)
+    assert (not failed(found)) if planted.check is None else planted.check in failed(found)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("name", examples())
+def test_no_example_raises_an_alarm(name):
+    assert not failed(pt.check(load(examples()[name]), seconds=20))
+
+
+def test_what_never_repeats_itself_is_told_apart_from_a_broken_checkpoint():
+    noisy, broken = (pt.check(case("class", bug).experiment) for bug in ("unseeded", "optimizer missing, unseeded"))
+    assert states(noisy)["deterministic"] == states(noisy)["save and load"] == "unclear"
+    assert states(broken)["deterministic"] == "unclear" and states(broken)["save and load"] == "failed"
+
+
+def test_the_hint_tells_a_missing_generator_from_a_missing_optimiser():
+    bugs = ("RNG missing", "optimizer missing")
+    generator, optimiser = (
+        next(v.text for v in pt.check(case("class", bug).experiment).checks if v.name == "save and load") for bug in bugs
+    )
+    assert "save and load its random generator" in generator and "not the random generator" in optimiser
+
+
+# -- what must not be an alarm --------------------------------------------------------------------------------------------
+
+
+def experiment(trainable, space=SPACE, **options):
+    return pt.Experiment(pt.pbt(space, population=4, interval=10), trainable, **{"stop": pt.steps(200), **options})
+
+
+def test_a_metric_that_measures_time_is_no_alarm():
+    class Timed(Member):
+        def train(self, hp, steps):
+            return {**super().train(hp, steps), "speed": time.perf_counter()}
+
+    assert set(states(pt.check(experiment(Timed))).values()) == {"ok"}
+
+
+def test_a_checkpoint_with_a_date_in_it_is_no_alarm():
+    class Dated(Member):
+        def state(self):
+            return {**super().state(), "saved": time.perf_counter()}
+
+    assert set(states(pt.check(experiment(Dated))).values()) == {"ok"}
+
+
+def test_a_hyperparameter_that_acts_only_beside_another_is_no_alarm():
+    def train(carry, hp, steps, seed):
+        x = 1.0 if carry is None else carry
+        for _ in range(steps):
+            x -= 0.01 * x * (hp["beta"] if hp["kind"] == "b" else 1.0)
+        return x, {"score": -x * x}
+
+    space = pt.Space(kind=pt.Choice("a", "b", init=("a",)), beta=pt.Uniform(0.5, 2.0))
+    assert states(pt.check(experiment(train, space)))["hparams.kind"] == "ok"
+    mixed = pt.Space(kind=pt.Choice("a", "b"), beta=pt.Uniform(0.5, 2.0))
+    assert states(pt.check(experiment(train, mixed)))["hparams.beta"] == "ok"
+
+
+def test_a_hyperparameter_that_acts_once_in_an_interval_is_no_alarm_when_there_is_no_time_for_one():
+    def train(carry, hp, steps, seed):  # an update every 900 steps, as of an agent that collects a batch first
+        t, x, noise = (0, 1.0, 0.0) if carry is None else carry
+        clock.sleep(0.01 * steps)
+        for t in range(t + 1, t + steps + 1):  # noqa: B020
+            x, noise = x * (1 - hp["lr"] * (t % 900 == 0)), noise + 1e-3
+        return (t, x, noise), {"score": noise - x}
+
+    with clock.use(clock.FakeClock()):
+        about = pt.Experiment(pt.pbt(pt.Space(lr=SPACE["lr"]), population=4, interval=1000), train, stop=pt.steps(10**4))
+        short, long = pt.check(about, seconds=30), pt.check(about, seconds=3000)
+    assert short.ok and states(short)["hparams.lr"] == "unclear"
+    assert set(states(long).values()) == {"ok"}
+
+
+def test_every_kind_of_hyperparameter_is_heard_static_ones_at_the_start():
+    def train(carry, hp, steps, seed):
+        width, total = (hp["width"], 0.0) if carry is None else carry
+        per = hp["lr"] + hp["momentum"] + hp["batch"] / 64 + {"crop": 1, "flip": 2, "none": 3}[hp["augment"]] + width / 128
+        return (width, total + steps * per), {"score": total + steps * per}
+
+    assert set(states(pt.check(experiment(train, every_kind()))).values()) == {"ok"}
+
+    def without_width(carry, hp, steps, seed):
+        return train((64, 0.0) if carry is None else carry, hp, steps, seed)
+
+    assert failed(pt.check(experiment(without_width, every_kind()))) == ["hparams.width"]
+
+
+def test_members_that_diverge_or_raise_are_told_and_only_all_of_them_fail():
+    assert failed(pt.check(experiment(Faulty("raise"), pt.Space(lr=SPACE["lr"])))) == ["trains"]
+    assert failed(pt.check(experiment(Faulty("nan"), pt.Space(lr=SPACE["lr"])))) == ["metric finite"]
+    some = pt.check(experiment(Faulty("nan", above=0.02), pt.Space(lr=pt.LogUniform(1e-4, 1e-1))))
+    assert some.ok and "configurations" in some.checks[0].text
+
+
+def test_a_wrong_mode_is_told_from_the_name_and_from_the_numbers():
+    def loss(carry, hp, steps, seed):
+        carry, found = Function()(carry, hp, steps, seed)
+        return carry, {"loss": -found["score"], "accuracy": found["score"]}
+
+    assert pt.check(experiment(loss, metric="loss", mode="min")).ok
+    assert failed(pt.check(experiment(loss, metric="loss"))) == ["direction"]
+    assert failed(pt.check(experiment(loss, metric="accuracy", mode="min"))) == ["direction"]
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+@pytest.mark.parametrize("name", ["score", "loss", "accuracy"])
+def test_the_direction_of_noise_is_no_alarm(name, mode):
+    def noise(carry, hp, steps, seed):
+        return (carry or 0) + steps, {name: float(pt.rng(seed, "noise", hp["lr"], hp["momentum"]).normal())}
+
+    verdicts = [states(pt.check(experiment(noise, metric=name, mode=mode, seed=seed)))["direction"] for seed in range(6)]
+    agrees = metric.hinted(name) in (0, 1 if mode == "max" else -1)
+    assert verdicts.count("failed") <= (0 if agrees else 4)
+
+
+def test_an_algorithm_that_evaluates_first_and_one_with_seconds_are_checked():
+    space = pt.Space(lr=SPACE["lr"])
+    for algorithm in (pt.pb2(space, population=3, interval=10), pt.pbt(space, population=3, interval=pt.seconds(0.01))):
+        found = pt.check(pt.Experiment(algorithm, quadratic, stop=pt.any_of(pt.seconds(1), pt.steps(100))))
+        assert found.ok and found.steps >= 1
+
+
+# -- time and disk ------------------------------------------------------------------------------------------------------------
+
+
+def slow(carry, hp, steps, seed):
+    clock.sleep(0.01 * steps)
+    return quadratic(carry, hp, steps, seed)
+
+
+@pytest.mark.parametrize(("interval", "limit"), [(10, 60), (1000, 60), (10**6, 60), (1000, 5), (10, 0.01)])
+def test_it_keeps_to_its_time_and_says_what_it_left_out(interval, limit):
+    space = pt.Space(lr=SPACE["lr"])
+    with clock.use(clock.FakeClock()):
+        about = pt.Experiment(pt.pbt(space, population=4, interval=interval), slow, stop=pt.steps(10**7))
+        found = pt.check(about, seconds=limit)
+    longest = 0.01 * found.steps * 3  # a batch of three members that was begun in time
+    assert found.ok and found.seconds <= limit + longest + 1e-6
+    assert ("unclear" in states(found).values()) == (limit < 1)
+    assert (found.steps == interval) == (interval == 10 and limit > 1)
+
+
+def test_the_time_of_the_run_is_that_of_its_steps_and_the_disk_holds_its_checkpoints(tmp_path):
+    space = pt.Space(lr=SPACE["lr"])
+    about = pt.Experiment(pt.pbt(space, population=4, interval=10), slow, stop=pt.steps(40))
+    with clock.use(clock.FakeClock()):
+        found = pt.check(about, directory=tmp_path).estimate
+        run = pt.run(about.algorithm, slow, stop=about.stop, directory=tmp_path / "run")
+    assert found.seconds == pytest.approx(run.record.elapsed) == pytest.approx(0.01 * 40 * 4)
+    held = sum(path.stat().st_size for path in (tmp_path / "run" / "checkpoints").rglob("*") if path.is_file())
+    assert held <= found.disk and found.checkpoint * 4 == pytest.approx(held, rel=0.2)
+
+
+def test_a_checkpoint_that_does_not_fit_the_disk_fails(monkeypatch):
+    from poptrain.preflight import estimate
+
+    monkeypatch.setattr(estimate.shutil, "disk_usage", lambda path: type("usage", (), {"free": 1000})())
+    assert failed(pt.check(experiment(quadratic, pt.Space(lr=SPACE["lr"])))) == ["disk"]
+
+
+# -- parts ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_another_value_is_another_value_inside_the_range():
+    space = every_kind()
+    for number in range(3):
+        for seed in range(50):
+            hparams = space.sample(pt.rng(seed))
+            for name, parameter in space.items():
+                value = other(space, name, hparams[name], number)
+                assert value != hparams[name] and parameter.contains(value)
+
+
+def test_equality_of_carries_is_exact():
+    carry = {"a": [np.arange(3.0), float("nan")], "b": (1, "x", None, True)}
+    assert equal(carry, {"a": [np.arange(3.0), float("nan")], "b": (1, "x", None, True)})
+    for wrong in ({"a": 1}, {**carry, "a": [np.arange(3.0) + 1e-16, 0.0]}, {**carry, "b": (1, "x", None, 1)}, {**carry, "c": 1}):
+        assert not equal(carry, wrong)
+
+
+def test_check_trainable_is_the_round_trip_alone():
+    check_trainable(Member, {"lr": 0.1, "momentum": 0.5})
+    with pytest.raises(AssertionError, match="does not hold all of the state"):
+        check_trainable(CLASSES["optimizer missing"], {"lr": 0.1, "momentum": 0.5})
+
+
+# -- the command line -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def here(folder):
+    Path("sound_experiment.py").write_text(FILE)
+    Path("wrong_experiment.py").write_text(FILE.replace("stop=", 'mode="min", stop='))
+    Path("unnamed_experiment.py").write_text(FILE.replace("stop=", 'metric="sore", stop='))
+    return folder
+
+
+def test_the_command_says_that_nothing_is_wrong(here, capsys):
+    assert main(["check", "sound_experiment.py"]) == 0
+    told = capsys.readouterr().out
+    assert "nothing is wrong" in told and "the run: about" in told
+    assert main(["check", "sound_experiment.py", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["ok"] and found["estimate"]["disk"] > 0 and {check["state"] for check in found["checks"]} == {"ok"}
+    assert sorted(path.name for path in Path().iterdir() if path.is_dir() and path.name != "__pycache__") == []
+
+
+def test_the_command_exits_with_1_if_something_is_wrong(here, capsys):
+    assert main(["check", "wrong_experiment.py"]) == 1
+    assert "is mode='max' meant?" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("nothing.py",), "no experiment file 'nothing.py'"),
+        (("unnamed_experiment.py",), "the metrics have no 'sore'; they hold 'score', 'theta'. Did you mean 'score'?"),
+        (("sound_experiment.py", "--seconds", "0"), "seconds=0.0, expected a finite number above 0"),
+        (("sound_experiment.py", "--executor", "vectorized"), "trains pure JAX functions or populations"),
+        (("sound_experiment.py", "--executor", "nowhere"), "executor='nowhere': expected one of"),
+    ],
+)
+def test_bad_arguments_are_answered_in_a_sentence(here, capsys, arguments, says):
+    assert main(["check", *arguments]) == 2
+    told = capsys.readouterr().err
+    assert says in told and told.count("\n") == 1

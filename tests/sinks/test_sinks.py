@@ -1,0 +1,219 @@
+"""A sink costs training nothing: not when it raises, not when it hangs, not when it sleeps; and a later export fills the gap."""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+
+import pytest
+
+import poptrain as pt
+from poptrain.core.errors import Suspended
+from poptrain.log.reader import read
+from poptrain.sinks.points import Points
+from poptrain.testing import Faulty, quadratic
+
+SPACE = pt.Space(lr=pt.LogUniform(1e-4, 1e-1))
+PBT = pt.pbt(SPACE, population=4, interval=5, sync=False)
+
+
+def run(directory=None, *sinks, trainable=quadratic, stop=50):
+    return pt.run(PBT, trainable, stop=pt.steps(stop), directory=directory, sinks=sinks)
+
+
+class Collector:
+    """Reads the record from where it left off, as trackers do."""
+
+    def __init__(self):
+        self.lines, self.calls, self.closed = 0, 0, False
+
+    def write(self, record, history):
+        self.calls, self.lines = self.calls + 1, len(record.lines)
+
+    def close(self):
+        self.closed = True
+
+
+class Sleeper(Collector):
+    patience = 30.0
+
+    def write(self, record, history):
+        time.sleep(0.1)
+        super().write(record, history)
+
+
+class Hanging(Collector):
+    patience = 0.2
+
+    def __init__(self, where):
+        super().__init__()
+        self.where, self.freed = where, threading.Event()
+
+    def hint(self, record):
+        return f"poptrain export {record.directory}"
+
+    def _maybe(self, where):
+        if where == self.where:
+            self.freed.wait()
+
+    def open(self, record):
+        self._maybe("open")
+
+    def write(self, record, history):
+        self._maybe("write")
+
+    def close(self):
+        self._maybe("close")
+
+
+@pytest.mark.parametrize("where", ["open", "write", "close"])
+def test_a_sink_that_hangs_neither_delays_nor_stops_a_run(where, tmp_path):
+    sink = Hanging(where)
+    began = time.monotonic()
+    with pytest.warns(UserWarning, match=r"still busy 0.2 s after the end; .*: poptrain export "):
+        done = run(tmp_path / "r", sink)
+    sink.freed.set()
+    assert read(tmp_path / "r").finished and done.history.n == 40
+    assert time.monotonic() - began < 20  # it would wait for ever
+
+
+def test_a_slow_sink_sees_everything_and_delays_nothing():
+    sink = Sleeper()
+    done = run(None, sink)
+    lines = len(done.record.lines)
+    assert sink.lines == lines and sink.closed
+    assert sink.calls < lines / 2  # once for many lines
+    assert done.record.elapsed < 0.1 * lines / 2
+
+
+def test_a_quick_sink_sees_the_last_line_before_it_is_closed():
+    for _ in range(20):
+        sink = Collector()
+        done = run(None, sink, stop=10)
+        assert sink.lines == len(done.record.lines) and sink.closed
+
+
+class Flaky(Collector):
+    retries, patience = True, 30.0
+
+    def __init__(self, failures):
+        super().__init__()
+        self.left = failures
+
+    def write(self, record, history):
+        if self.left:
+            self.left -= 1
+            raise ConnectionError("no network")
+        super().write(record, history)
+
+
+def test_a_sink_that_may_try_again_does_and_loses_nothing():
+    def slow(*args):
+        time.sleep(0.01)
+        return quadratic(*args)
+
+    sink = Flaky(failures=1)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        done = run(None, sink, trainable=slow)
+    assert sink.lines == len(done.record.lines) and sink.closed
+    assert not any("Fill in" in str(warning.message) for warning in caught)
+
+
+def test_a_sink_that_fails_to_the_end_is_one_line_with_the_command(tmp_path):
+    class Broken(Flaky):
+        def hint(self, record):
+            return "poptrain export RUN --to x"
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run(tmp_path / "r", Broken(failures=10**9))
+    last = str(caught[-1].message)
+    assert "failed (ConnectionError: no network)" in last and "with: poptrain export RUN --to x" in last
+    assert len(caught) <= 2 and "\n" not in last
+    assert read(tmp_path / "r").finished
+
+
+def test_sinks_are_closed_however_a_run_ends(tmp_path):
+    sink = Collector()
+    with pytest.raises(pt.errors.RunFailed):
+        run(None, sink, trainable=Faulty("raise"))
+    assert sink.closed
+
+    def interrupt(carry, hp, steps, seed):
+        import os
+        import signal
+
+        os.kill(os.getpid(), signal.SIGTERM)
+        return quadratic(carry, hp, steps, seed)
+
+    sink = Collector()
+    with pytest.raises(Suspended):
+        run(tmp_path / "r", sink, trainable=interrupt)
+    assert sink.closed
+
+
+def test_points_are_a_function_of_the_log_however_it_is_read(tmp_path):
+    record = run(tmp_path / "r").record
+    once = Points(record).read_on(record)
+    pieces, reader = [], Points(record)
+    whole, record.lines = record.lines, []
+    for line in whole:
+        record.lines = [*record.lines, line]
+        pieces += reader.read_on(record)
+    assert pieces == once == Points(read(tmp_path / "r")).read_on(read(tmp_path / "r"))
+    scores = [point.value for point in once if point.name == "score"]
+    assert scores == [result.score for line in whole for result in line if hasattr(result, "score")]
+
+
+def test_a_members_axis_grows_where_its_lineage_goes_back():
+    """Member 1 copies member 0, which has trained less: the seat goes on at 20, the lineage goes back to 10."""
+    from poptrain.core import Result, Task
+    from poptrain.log.writer import MemoryLog
+
+    log = MemoryLog({})
+    hparams = {"lr": 0.1}
+    log.append((Task(0, 0, hparams, None, 10, 0), Task(1, 1, hparams, None, 20, 0)))
+    log.append((Result(0, 1.0, 10, checkpoint="a:1"), Result(1, 0.5, 20, curve=((10, 0.2), (20, 0.5)), checkpoint="b:1")))
+    log.append((Task(2, 1, {"lr": 0.2}, 0, 5, 0),))
+    log.append((Result(2, 2.0, 15, checkpoint="c:1"),))
+    of = {}
+    for point in Points(log.record).read_on(log.record):
+        if point.member == 1:
+            of.setdefault(point.name, []).append((point.step, point.value))
+    assert of["score"] == [(10, 0.2), (20, 0.5), (25, 2.0)]
+    assert of["lineage/step"] == [(20, 20.0), (20, 10.0), (25, 15.0)]
+    assert of["lineage/donor"] == [(20, 0.0)]
+    assert of["hparams/lr"] == [(0, 0.1), (20, 0.2)]
+
+
+def test_a_missing_tracker_is_one_sentence(monkeypatch):
+    from poptrain.sinks import event_files, mlflow_runs
+
+    for module in (event_files, mlflow_runs):
+        monkeypatch.setattr(module, "find_spec", lambda name: None)
+    for make in (lambda: pt.sinks.MLflow(), lambda: pt.sinks.TensorBoard("x")):
+        with pytest.raises(ImportError, match=r"pip install 'poptrain\["):
+            make()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--to", "mlfow"], "Did you mean 'mlflow'"),
+        (["--uri", "http://x"], "--uri belongs to --to mlflow"),
+        (["--to", "tensorboard", "--run-id", "1"], "--run-id belongs to --to mlflow"),
+        (["--to", "mlflow", "--out", "x"], "--out belongs to --to tensorboard"),
+        (["--table", "t.csv", "--no-checkpoint"], "--no-checkpoint belongs to --to mlflow"),
+    ],
+    ids=["typo", "no tracker", "of the other", "and the other way", "of none"],
+)
+def test_a_wrong_export_is_one_sentence(options, words, tmp_path):
+    from typer.testing import CliRunner
+
+    from poptrain.cli import app
+
+    run(tmp_path / "r", stop=5)
+    done = CliRunner().invoke(app, ["export", str(tmp_path / "r"), *options])
+    assert done.exit_code == 2 and words in done.stderr and len(done.stderr.splitlines()) == 1

@@ -1,0 +1,160 @@
+"""Event files hold what the log says, once: parsed back record by record, checksums included."""
+
+from __future__ import annotations
+
+import struct
+from collections import defaultdict
+
+import pytest
+
+import poptrain as pt
+from poptrain.log.reader import read
+from poptrain.sinks.points import Points
+from poptrain.testing import quadratic
+
+pytestmark = pytest.mark.heavy
+pytest.importorskip("tensorboardX")
+
+from tensorboardX.proto.event_pb2 import Event  # noqa: E402
+from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData  # noqa: E402
+from tensorboardX.record_writer import masked_crc32c  # noqa: E402
+
+SPACE = pt.Space(lr=pt.LogUniform(1e-4, 1e-1), act=pt.Choice("relu", "tanh"), bias=pt.Choice(True, False))
+PBT = pt.pbt(SPACE, population=4, interval=5, sync=False, exploit=pt.truncation(0.25))
+
+
+def train(carry, hp, steps, seed):
+    if seed % 9 == 0:
+        raise ValueError("a planted fault")
+    return quadratic(carry, {"lr": hp["lr"]}, steps, seed)
+
+
+def run(directory, *sinks, stop=40):
+    return pt.run(PBT, train, stop=pt.steps(stop), directory=directory, seed=3, sinks=sinks)
+
+
+def events(path):
+    """Yields the events of one file; a wrong length or checksum is an error."""
+    data, at = path.read_bytes(), 0
+    while at < len(data):
+        (size,), (check,) = struct.unpack_from("<Q", data, at), struct.unpack_from("<I", data, at + 8)
+        assert check == masked_crc32c(data[at : at + 8])
+        body = data[at + 12 : at + 12 + size]
+        assert struct.unpack_from("<I", data, at + 12 + size)[0] == masked_crc32c(body)
+        yield Event.FromString(body)
+        at += 16 + size
+
+
+def files(logdir):
+    """Returns the one event file of every folder."""
+    found = defaultdict(list)
+    for path in sorted(logdir.glob("**/events.out.tfevents.*")):
+        found[str(path.parent.relative_to(logdir))].append(path)
+    assert all(len(paths) == 1 for paths in found.values()), "a folder is written twice"
+    return {folder: paths[0] for folder, paths in found.items()}
+
+
+def scalars(path):
+    """Returns (step, value) by tag, in the order of the file."""
+    series = defaultdict(list)
+    for event in events(path):
+        for value in event.summary.value:
+            if value.WhichOneof("value") == "simple_value":
+                series[value.tag].append((event.step, value.simple_value))
+    return dict(series)
+
+
+def all_of(logdir):
+    return {folder: scalars(path) for folder, path in files(logdir).items()}
+
+
+def check(logdir, directory):
+    """Members and population hold every point of the log in order, with steps that only grow."""
+    says = defaultdict(lambda: defaultdict(list))
+    for point in Points(read(directory)).read_on(read(directory)):
+        folder = "population" if point.member is None else f"member-{point.member:02d}"
+        says[folder][point.name].append((point.step, struct.unpack("<f", struct.pack("<f", point.value))[0]))
+    held = {folder: series for folder, series in all_of(logdir).items() if not folder.startswith("ancestry")}
+    assert repr(held) == repr({folder: dict(says[folder]) for folder in held}) and set(held) == set(says)
+    for series in held.values():
+        assert all([step for step, _ in points] == sorted(step for step, _ in points) for points in series.values())
+
+
+def export(directory, logdir):
+    from poptrain.cli import app
+
+    assert app(["export", str(directory), "--to", "tensorboard", "--out", str(logdir)], standalone_mode=False) in (0, None)
+
+
+def test_a_live_run_is_in_the_files_and_an_export_adds_nothing(tmp_path):
+    run(tmp_path / "r", pt.sinks.TensorBoard(tmp_path / "tb"))
+    check(tmp_path / "tb", tmp_path / "r")
+    before = all_of(tmp_path / "tb")
+    export(tmp_path / "r", tmp_path / "tb")
+    export(tmp_path / "r", tmp_path / "other")
+    assert repr(all_of(tmp_path / "tb")) == repr(before) == repr(all_of(tmp_path / "other"))
+
+
+def test_ancestral_curves_are_those_of_the_views(tmp_path):
+    done = run(tmp_path / "r", pt.sinks.TensorBoard(tmp_path / "tb"))
+    view = pt.views.curves(done.record)
+    for curve in view.members:
+        series = scalars(files(tmp_path / "tb")[f"ancestry/member-{curve.member:02d}"])
+        assert [step for step, _ in series["score"]] == [step for step, _ in curve.points]
+        assert [value for _, value in series["score"]] == pytest.approx([score for _, score in curve.points], rel=1e-6)
+    best = scalars(files(tmp_path / "tb")["ancestry/best"])
+    assert best["score"][-1][1] == pytest.approx(done.best.score, rel=1e-6)
+    assert best["hparams/lr"][-1][1] == pytest.approx(done.best.hparams["lr"], rel=1e-6)
+
+
+def test_hparams_are_those_that_each_member_ended_with(tmp_path):
+    done = run(tmp_path / "r", pt.sinks.TensorBoard(tmp_path / "tb"))
+    for seat in range(4):
+        found = {}
+        for event in events(files(tmp_path / "tb")[f"ancestry/member-{seat:02d}"]):
+            for value in event.summary.value:
+                if value.metadata.plugin_data.plugin_name == "hparams":
+                    data = HParamsPluginData.FromString(value.metadata.plugin_data.content)
+                    for name, item in data.session_start_info.hparams.items():
+                        found[name] = getattr(item, item.WhichOneof("kind"))
+        assert found == done.member(seat).hparams
+
+
+def test_after_a_crash_nothing_is_there_twice(tmp_path, monkeypatch):
+    class Dies(BaseException):
+        pass
+
+    class Dying(pt.sinks.TensorBoard):
+        every = 0.0
+
+        def close(self):
+            pass  # the process is gone
+
+    from poptrain.log.writer import Log
+
+    append, count = Log.append, 0
+
+    def dying(self, line):
+        nonlocal count
+        count += 1
+        if count > 15:
+            raise Dies
+        append(self, line)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Log, "append", dying)
+        with pytest.raises(Dies):
+            run(tmp_path / "r", Dying(tmp_path / "tb"))
+    left = files(tmp_path / "tb")["member-00"]
+    left.write_bytes(left.read_bytes()[:-7])  # torn
+    run(tmp_path / "r", pt.sinks.TensorBoard(tmp_path / "tb"))
+    check(tmp_path / "tb", tmp_path / "r")
+
+
+def test_two_runs_do_not_share_a_directory(tmp_path):
+    run(tmp_path / "a", pt.sinks.TensorBoard(tmp_path / "tb"), stop=10)
+    (tmp_path / "tb" / "member-00" / "events.out.tfevents.1.mine").write_bytes(b"of somebody else")
+    with pytest.warns(UserWarning, match="another run: give each run a directory"):
+        run(tmp_path / "b", pt.sinks.TensorBoard(tmp_path / "tb"), stop=10)
+    run(tmp_path / "a", pt.sinks.TensorBoard(tmp_path / "tb"), stop=20)
+    assert (tmp_path / "tb" / "member-00" / "events.out.tfevents.1.mine").read_bytes() == b"of somebody else"

@@ -1,0 +1,113 @@
+"""Gauges: bookkeeping that adds up, and histories by hand whose answers are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from test_views import failure, record_of, result, task
+
+import poptrain as pt
+from poptrain import views
+from poptrain.log.writer import MemoryLog
+from poptrain.testing import play
+from poptrain.testing.simulate import broken, noisy
+from poptrain.views.gauges import _centred_ranks
+
+SPACE = pt.Space(lr=pt.LogUniform(1e-4, 1e-1), momentum=pt.Uniform(0.0, 0.99))
+
+
+def recorded(history, mode="max"):
+    """Returns a played history as a record."""
+    log = MemoryLog({"mode": mode, "metric": "score", "seed": history.seed, "budget": history.budget, "interval": 5})
+    for number in range(history.lines):
+        log.append(history.line(number))
+    return log.record
+
+
+def test_gauges_of_a_known_history():
+    record = record_of(
+        [task(0, 0, 1.0), task(1, 1, 2.0), task(2, 2, 3.0)],
+        [result(0, 1.0, 10), result(1, 2.0, 10), result(2, 4.0, 10)],
+        [task(3, 0, 3.3, 2), task(4, 1, 2.0, 1), task(5, 2, 3.0, 2)],  # 0 copies 2: selection +3
+        [result(3, 7.0, 20), result(4, 2.5, 20), result(5, 6.0, 20)],  # the clone is ahead of its donor by 1
+        [task(6, 0, 3.3, 3), task(7, 1, 2.6, 3), task(8, 2, 3.0, 5)],  # 1 copies 0: selection +4.5
+        [result(6, 8.0, 30), result(7, 7.5, 30), failure(8, 20)],  # the clone is behind its donor
+    )
+    g = views.gauges(record)
+    assert g.members == 3 and g.gain == pytest.approx((7.0 + 5.5 + 2.0) / 3)
+    assert g.selection == pytest.approx(7.5 / 3) and g.share == pytest.approx(7.5 / 14.5)
+    assert (g.explored, g.explored_better, g.explored_p) == (2, 1, 1.0)
+    assert g.pressure == pytest.approx(2 / 6)
+    assert (g.founders, g.effective, g.one_since, g.common_step) == (1, 1.0, 20, 10)
+    assert [(d.step, d.founders) for d in g.history] == [(0, 3), (10, 2), (20, 1)]
+    assert g.history[1].effective == pytest.approx(9 / 5)
+    said = " ".join(g.sentences())
+    assert "Selection alone explains 52 % of the gain" in said and "All 3 members descend from one since step 20" in said
+    assert "Selection alone" in " ".join(views.status(record).gauges.sentences())
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+@pytest.mark.parametrize("sync", [True, False])
+def test_selection_and_training_add_up_to_the_gain(mode, sync):
+    algorithm = pt.pbt(SPACE, population=6, interval=5, sync=sync, exploit=pt.truncation(0.4))
+    for objective in (noisy, broken(0.2)):
+        for seed in range(5):
+            record = recorded(play(algorithm, objective, seed=seed, order="shuffled"), mode)
+            sign, facts = (-1 if mode == "min" else 1), views.facts.Facts.of(record)
+            trained = {}
+            for id, one in enumerate(facts.tasks):
+                if facts.ok(id) and one.parent is not None:
+                    trained[one.member] = trained.get(one.member, 0.0) + facts.results[id].score - facts.results[one.parent].score
+            firsts = {one.member for id, one in enumerate(facts.tasks) if facts.ok(id) and one.parent is None}
+            if firsts != set(range(6)):
+                continue  # a member whose first task failed has no gain of its own
+            g = views.gauges(record)
+            assert g.gain == pytest.approx(g.selection + sign * sum(trained.values()) / 6)
+
+
+def test_gauges_read_on_as_if_read_at_once():
+    history = play(pt.pbt(SPACE, population=6, interval=5, exploit=pt.truncation(0.4)), noisy)
+    whole = views.gauges(recorded(history))
+    log = MemoryLog({"mode": "max", "metric": "score", "seed": 0, "budget": 50, "interval": 5})
+    for number in range(history.lines):
+        log.append(history.line(number))
+        now = views.gauges(log.record)
+    assert now == whole and 1 <= now.effective <= 6
+
+
+def test_exploring_that_helps_is_seen_and_exploring_that_does_not_is_not():
+    def helpful(history, one):  # every perturbation of lr upwards pays
+        before = history.score(one.parent) if one.parent is not None else 0.0
+        return before + float(np.log(one.hparams["lr"])) + 20
+
+    wide = pt.Space(lr=pt.LogUniform(1e-6, 1e3, init=(1e-5, 1e-4)))
+    up = pt.pbt(wide, population=8, interval=5, explore=pt.perturb((1.2,), resample=0))
+    g = views.gauges(recorded(play(up, helpful)))
+    assert g.explored >= 5 and g.explored_better == g.explored and g.explored_p < 0.05
+    none = pt.pbt(SPACE, population=8, interval=5, explore=None)
+    assert views.gauges(recorded(play(none, noisy))).explored == 0, "equal hyperparameters are no experiment"
+
+
+def test_members_that_never_meet_have_nothing_to_say():
+    g = views.gauges(recorded(play(pt.random_search(SPACE, population=5, interval=5), noisy)))
+    assert g.selection == 0 and g.pressure == 0 and g.effective == 5 and g.one_since is None and not g.sentences()
+    assert views.gauges(record_of()).members == 0 and views.gauges(record_of()).gain is None
+
+
+def test_persistence_is_the_rank_correlation_inside_rounds():
+    fixed = lambda history, one: one.hparams["momentum"] + len(history.ancestry(one.id))
+    assert views.gauges(recorded(play(pt.pbt(SPACE, population=6, interval=5), fixed))).persistence == pytest.approx(1.0)
+    luck = lambda history, one: float(pt.rng(one.seed, "luck").random())
+    free = pt.random_search(SPACE, population=20, interval=1)
+    assert abs(views.gauges(recorded(play(free, luck))).persistence) < 0.15
+    assert _centred_ranks(np.array([5.0, 1.0, 5.0])).tolist() == [0.5, -1.0, 0.5]
+
+
+def test_controls_are_compared_with_and_left_out_of_the_rest():
+    algorithm = pt.pbt(SPACE, population=8, interval=5, controls=2)
+    record = recorded(play(algorithm, noisy))
+    g, facts = views.gauges(record), views.facts.Facts.of(record)
+    held = {seat: facts.results[id].score for seat, id in facts.finals().items()}
+    assert g.members == 6 and g.controls == 2
+    assert g.ahead == pytest.approx(max(held[seat] for seat in range(6)) - max(held[6], held[7]))
+    assert "the best of 2 controls" in g.sentences()[-1]
