@@ -6,9 +6,9 @@ that need a missing optional package are left as they are, because these modules
 
 from __future__ import annotations
 
-import inspect
 import re
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 NAME = re.compile(r"^::: (poptrain(?:\.\w+)+)$", re.MULTILINE)
@@ -20,18 +20,35 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def directive(public: str) -> str:
-    shown = public.replace("poptrain.", "pt.", 1) if not public.startswith("poptrain.integrations") else public
-    return f'::: {defined(public)}\n    options:\n      heading: "{shown}"\n      toc_label: "{shown}"\n'
-
-
-def defined(public: str) -> str:
-    """Returns the path of the definition of a public name."""
-    module, _, name = public.rpartition(".")
+    """Returns the lines that make mkdocstrings describe a public name."""
     try:
-        found = getattr(import_module(module), name)
+        found = look_up(public)
     except ImportError:
-        return public
-    if inspect.ismodule(found):
+        found = None
+    shown = public.replace("algorithms.parts.", "parts.").replace("poptrain.", "pt.", 1)
+    if public.startswith(("poptrain.integrations", "poptrain.core")):
+        shown = public  # imported by its full name
+    lines = [f"::: {defined(public, found)}", "    options:", f'      heading: "{shown}"', f'      toc_label: "{shown}"']
+    if isinstance(found, ModuleType):
+        lines.append("      members: false")
+    return "\n".join(lines) + "\n"
+
+
+def look_up(path: str) -> Any:
+    """Returns what a dotted path stands for, by attributes and, where there is none, by import."""
+    first, *rest = path.split(".")
+    found: Any = import_module(first)
+    for part in rest:
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            found = import_module(f"{found.__name__}.{part}")
+    return found
+
+
+def defined(public: str, found: Any) -> str:
+    """Returns the path of the definition of what was found."""
+    if isinstance(found, ModuleType):
         return found.__name__
-    home, own = getattr(found, "__module__", None), getattr(found, "__qualname__", name)
-    return f"{home}.{own}" if home and hasattr(import_module(home), name) else public
+    home, own = getattr(found, "__module__", None), getattr(found, "__qualname__", None)
+    return f"{home}.{own}" if home and own and hasattr(import_module(home), own) else public
