@@ -8,7 +8,6 @@ Interpreters that are not installed are named and left out; at least one must be
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,12 +16,20 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
+def works(interpreter: str) -> bool:
+    """True if the interpreter can be started; a version manager may have a command for each version, also for missing ones."""
+    try:
+        return subprocess.run([interpreter, "-c", ""], capture_output=True).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
 def main(dist: Path, interpreters: list[str]) -> int:
     (wheel,) = dist.glob("*.whl")
     example = re.search(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)[1]
     tried = 0
     for interpreter in interpreters:
-        if shutil.which(interpreter) is None:
+        if not works(interpreter):
             print(f"{interpreter}: not installed, left out")
             continue
         with tempfile.TemporaryDirectory() as place:
