@@ -67,7 +67,7 @@ def param_space(env: str, workers: int, quick: bool) -> dict[str, Any]:
     config = (
         PPOConfig()
         .environment(env)
-        .env_runners(num_env_runners=workers)  # processes that collect samples; each takes a CPU beside the trial's own
+        .env_runners(num_env_runners=workers)  # processes that collect samples; each takes one CPU more than the trial's own
         .resources(num_cpus_for_main_process=1)
         .learners(num_gpus_per_learner=0)
         .training(kl_coeff=1.0, lambda_=0.95, clip_param=0.2, lr=1e-4)
