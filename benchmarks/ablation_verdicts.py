@@ -1,7 +1,7 @@
 """Tables, sentences and figures of the ablations, from the stored runs alone; the plots are in `benchmarks/ablation_plots.py`.
 
-A verdict never goes beyond `poptrain.statistics.verdict`: "ahead" needs an interval and a test that agree. Everything else has "no
-clear difference". Every sentence is generated.
+A verdict never goes beyond `poptrain.statistics.verdict`: "ahead" needs an interval and a test that agree. Everything else has
+"no clear difference". Every sentence is generated.
 """
 
 from __future__ import annotations
@@ -136,9 +136,7 @@ def selection(stored: Stored) -> str:
                 if np.isfinite([share, low, high]).all()
                 else "no share"
             )
-            parts.append(
-                f"{said} on {problem}" if gain else f"nothing to explain on {problem}, where PBT is not ahead"
-            )
+            parts.append(f"{said} on {problem}" if gain else f"nothing to explain on {problem}, where PBT is not ahead")
     return f"Selection alone explains, of PBT's gain over random search: {'; '.join(parts)}."
 
 
@@ -335,16 +333,17 @@ _HEAD = """# Ablations
 What do the parts of population-based training contribute? The questions come from the slides on PBT by O. Sigaud, which
 follow the paper of Jaderberg et al. (2017). Here they are asked on two toys and on Pendulum, with random search as control.
 
-* **drift**: three hyperparameters have an optimum that moves while a member learns; the nearer they are to it, the faster it learns.
+* **drift**: three hyperparameters have an optimum that moves while a member learns; the nearer they are, the faster it learns.
 * **greedy**: a noisy quadratic on which a lower learning rate pays at once and costs later.
 * **pendulum**: PPO on pure-JAX Pendulum-v1, 40,000 steps per member, five hyperparameters with wide ranges.
 
-Twenty intervals per member, 20 members unless stated otherwise, and `pt.pbt` with its defaults (truncation 20 %, factors 0.8 and 1.2,
-redrawn with probability 0.25). The tables report the member that scores best at the end: without noise on the toys, and over 100
-episodes of its deterministic policy on Pendulum. They show interquartile means with 95 % bootstrap intervals over seeds ({seeds}).
-A "yes" needs two things that agree: the interval of the probability of improvement excludes one half, and a Mann-Whitney test rejects
-equality at 5 %. There are many tests, without a correction: of the false claims, about one in twenty may still get a "yes".
+Twenty intervals per member, 20 members unless stated otherwise, and `pt.pbt` with its defaults (truncation 20 %, factors
+0.8 and 1.2, redrawn with probability 0.25). The tables report the member that scores best at the end: without noise on the
+toys, and over 100 episodes of its deterministic policy on Pendulum. They show interquartile means with 95 % bootstrap
+intervals over seeds ({seeds}). A "yes" needs two things that agree: the interval of the probability of improvement excludes
+one half, and a Mann-Whitney test rejects equality at 5 %. There are many tests, without a correction: of the false claims,
+about one in twenty may still get a "yes".
 
 `python -m benchmarks.ablations` makes the missing runs, `--report` the tables and figures, and `--write` this page, from
-the data in `benchmarks/results/ablations` alone. At a population of 5, truncation replaces one member in each round. Random search
-of n is the first n members of a random search of 100; at equal total steps it is a separate run."""
+the data in `benchmarks/results/ablations` alone. At a population of 5, truncation replaces one member in each round. Random
+search of n is the first n members of a random search of 100; at equal total steps it is a separate run."""

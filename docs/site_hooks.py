@@ -31,6 +31,8 @@ def directive(public: str) -> str:
     lines = [f"::: {defined(public, found)}", "    options:", f'      heading: "{shown}"', f'      toc_label: "{shown}"']
     if isinstance(found, ModuleType):
         lines.append("      members: false")
+    if hasattr(found, "_fields"):  # a named tuple: its fields are all that it has
+        lines.append("      show_if_no_docstring: true")
     return "\n".join(lines) + "\n"
 
 
