@@ -11,23 +11,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from faulty_fs import BAD_NAMES, Crash, FaultyFS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from test_fs import BAD_NAMES, Crash, FaultyFS
+from stored import ABOUT, CARRY, keeps_what_is_wanted, same, staged
 
 import poptrain
 from poptrain.checkpoints import carry as trees
 from poptrain.checkpoints import store as stores
 from poptrain.checkpoints.memory import MemoryStore
-from poptrain.checkpoints.store import Ref, Store
+from poptrain.checkpoints.store import Store
 from poptrain.checkpoints.url import UrlStore
 from poptrain.core import Result, Task
 from poptrain.core.errors import CheckpointDamaged, PoptrainError, Suspended, UsageError
 from poptrain.log.writer import Log, exists
-
-CARRY = {"w": np.arange(6.0).reshape(2, 3), "n": (1, [2.5, None])}
-ABOUT = {"task": 12, "member": 3, "step": 40}
 
 
 @pytest.fixture(autouse=True)
@@ -46,19 +44,6 @@ def store(request, tmp_path):
     store = UrlStore(f"{request.param}{tmp_path}/bucket", "me")
     store.claim()
     return store
-
-
-def same(a, b) -> bool:
-    """True if two trees are equal in structure, types, dtypes and every bit."""
-    if isinstance(a, (np.ndarray, np.generic)):
-        return type(a) is type(b) and a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
-    if type(a) is not type(b):
-        return False
-    if isinstance(a, dict):
-        return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(map(same, a, b))
-    return repr(a) == repr(b)
 
 
 # -- trees -----------------------------------------------------------------------------------------------------------
@@ -150,14 +135,6 @@ def test_lanes_are_members_of_a_population(store):
 
 
 # -- committing and reading ------------------------------------------------------------------------------------------
-
-
-def staged(store, name: str) -> str:
-    path = store.stage(name)
-    (path / "deep" / "er").mkdir(parents=True)
-    (path / "model.pt").write_bytes(b"weights" * 1000)
-    (path / "deep" / "er" / ".hidden name").write_bytes(b"")
-    return store.commit_staged(name, **ABOUT)
 
 
 def test_files_of_a_class_come_back(store):
@@ -274,22 +251,6 @@ def test_large_files_may_be_trusted_by_size(tmp_path):
 
 
 # -- collecting ------------------------------------------------------------------------------------------------------
-
-
-def keeps_what_is_wanted(store, rounds, made):
-    """Commits what `made(number)` does in each round, keeps what is wanted, and asserts that just the rest goes."""
-    refs, gone = [], set()
-    for number, (flush, wanted) in enumerate(rounds):
-        new = made(number)
-        store.add(new)
-        refs += new
-        kept = {refs[k] for k in wanted if k < len(refs)} - gone
-        store.keep(kept, lambda names: None, flush=flush)
-        assert all(store.verify(ref) for ref in kept)
-        gone = {ref for ref in refs if not store.verify(ref)}
-        if flush:
-            names = {Ref.parse(ref).name for ref in kept}
-            assert gone == {ref for ref in refs if Ref.parse(ref).name not in names}
 
 
 @settings(max_examples=40, deadline=None)

@@ -11,10 +11,10 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 import test_executors as others
+from faulty_fs import Crash
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_checkpoints import ABOUT, CARRY, keeps_what_is_wanted, same, staged
-from test_fs import Crash
+from stored import ABOUT, CARRY, keeps_what_is_wanted, same, staged
 
 import poptrain as pt
 from poptrain.checkpoints.store import Ref

@@ -12,9 +12,9 @@ import sys
 from math import copysign, inf, isnan, nan
 
 import pytest
+from faulty_fs import Crash, FaultyFS
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_fs import Crash, FaultyFS
 
 from poptrain.core import Lost, Result, Task, clock
 from poptrain.core.errors import LogDamaged, RunBusy, Suspended, UsageError
