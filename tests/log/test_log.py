@@ -16,7 +16,7 @@ from faulty_fs import Crash, FaultyFS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poptrain.core import Lost, Result, Task, clock
+from poptrain.core import Forecast, Lost, Result, Task, clock
 from poptrain.core.errors import LogDamaged, RunBusy, Suspended, UsageError
 from poptrain.log.codec import decode_facts, decode_line, encode_facts, encode_line
 from poptrain.log.disk import FS, default
@@ -66,17 +66,46 @@ def segment(directory, number: int = 1):
 floats = st.floats(allow_nan=True, allow_infinity=True)
 values = st.none() | st.booleans() | st.integers() | floats | st.text()
 tables = st.dictionaries(st.text() | st.just("$f"), values, max_size=3)
+digits = st.integers(0, 9)
+forecasts = st.builds(
+    Forecast,
+    st.sampled_from(["model", "redraw", "bandit"]),
+    *[st.none() | floats] * 3,
+    rows=st.none() | digits,
+    fallback=st.none() | st.text(),
+)
 tasks = st.builds(
-    Task, st.integers(0, 9), st.integers(0, 9), tables, st.none() | st.integers(0, 9), st.integers(0, 9),
-    st.integers(0, 2**32), st.integers(1, 9), st.none() | st.integers(0, 9), st.none() | st.tuples(floats, floats),
-    st.dictionaries(st.text(), st.integers() | st.text(), max_size=3), tables,
-)  # fmt: skip
+    Task,
+    id=digits,
+    member=digits,
+    hparams=tables,
+    parent=st.none() | digits,
+    steps=digits,
+    seed=st.integers(0, 2**32),
+    evals=st.integers(1, 9),
+    teacher=st.none() | digits,
+    progress=st.none() | st.tuples(floats, floats),
+    tags=st.dictionaries(st.text(), st.integers() | st.text(), max_size=3),
+    note=tables,
+    seconds=st.none() | floats,
+    role=st.sampled_from(["", "control", "evaluator"]),
+    donor=st.none() | digits,
+    forecast=st.none() | forecasts,
+)
 results = st.builds(
-    Result, st.integers(0, 9), floats, st.integers(0, 9),
-    st.lists(st.tuples(st.integers(), floats), max_size=3).map(tuple),
-    st.lists(floats, max_size=3).map(tuple), st.dictionaries(st.text(), floats, max_size=3), st.none() | st.text(),
-    st.none() | st.text(), st.floats(0, 1e9),
-)  # fmt: skip
+    Result,
+    task=digits,
+    score=floats,
+    step=digits,
+    curve=st.lists(st.tuples(st.integers(), floats), max_size=3).map(tuple),
+    returns=st.lists(floats, max_size=3).map(tuple),
+    metrics=st.dictionaries(st.text(), floats, max_size=3),
+    checkpoint=st.none() | st.text(),
+    error=st.none() | st.text(),
+    seconds=st.floats(0, 1e9),
+    saving=st.floats(0, 1e9),
+    kind=st.sampled_from(["ok", "failed", "diverged", "damaged", "ended"]),
+)
 lines = st.lists(tasks, min_size=1, max_size=3) | st.lists(results, min_size=1, max_size=3) | st.just([Lost(3)])
 
 
