@@ -460,14 +460,14 @@ def test_a_writer_that_was_taken_over_stops_before_it_writes(tmp_path):
 # -- a disk that fails -----------------------------------------------------------------------------------------------
 
 
-def scenario(directory, fs, told: list) -> None:
-    """Creates, writes, opens, writes; every acknowledged line is put into `told`."""
-    for sitting in (facts(3), facts(6)[6:]):
-        log = Log.open(directory, fs=fs) if told else Log.create(directory, RUN, fs=fs)
+def scenario(directory, fs, acknowledged: list) -> None:
+    """Creates, writes, opens, writes; every acknowledged line is put into `acknowledged`."""
+    for session in (facts(3), facts(6)[6:]):
+        log = Log.open(directory, fs=fs) if acknowledged else Log.create(directory, RUN, fs=fs)
         try:
-            for line in sitting:
+            for line in session:
                 log.append(line)
-                told.append(tuple(line))
+                acknowledged.append(tuple(line))
         finally:
             log.close()
 
@@ -484,19 +484,19 @@ def test_a_fault_at_any_operation_suspends_and_loses_nothing(tmp_path, code, sta
     plan = FaultyFS()
     scenario(tmp_path / "sound", plan, [])
     for at in range(len(plan.operations)):
-        directory, told = tmp_path / str(at), []
+        directory, acknowledged = tmp_path / str(at), []
         fs = FaultyFS(at, code, stays, half)
         try:
-            scenario(directory, fs, told)
+            scenario(directory, fs, acknowledged)
         except (Suspended, UsageError, Crash) as error:
-            assert not isinstance(error, UsageError) or "cannot start a run" in str(error) and not told
+            assert not isinstance(error, UsageError) or "cannot start a run" in str(error) and not acknowledged
         else:
-            assert fs.operations[at][1] in ("log.reserve", "lock")  # nothing that anybody was told of
+            assert fs.operations[at][1] in ("log.reserve", "lock")  # nothing that was acknowledged
         if not exists(directory):
-            assert not told
+            assert not acknowledged
             Log.create(directory, RUN).close()
         with Log.open(directory) as log:
-            assert log.record.lines[: len(told)] == told and len(log.record.lines) <= len(told) + 1
+            assert log.record.lines[: len(acknowledged)] == acknowledged and len(log.record.lines) <= len(acknowledged) + 1
             log.append([task(len([line for line in log.record.lines if isinstance(line[0], Task)]))])
         assert read(directory).torn == 0
 
