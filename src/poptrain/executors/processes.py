@@ -18,6 +18,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from poptrain.core import Result, Task, clock
+from poptrain.core.cpus import cpus
 from poptrain.core.errors import PoptrainError, UsageError
 from poptrain.executors.context import Context
 from poptrain.executors.importable import check_importable, check_main
@@ -80,7 +81,7 @@ def environment(config: Processes, slot: int, slots: int, before: Mapping[str, s
     Raises:
         UsageError: the visible devices are too few.
     """
-    threads = config.threads or max(1, _cpus() // slots)
+    threads = config.threads or max(1, cpus() // slots)
     changes: dict[str, str | None] = {name: str(threads) for name in THREADS if config.threads is not None or name not in before}
     gpus = config.gpus_per_slot
     if not gpus:
@@ -115,7 +116,7 @@ class ProcessesExecutor:
         self._handed: list[Result] = []  # by the last `wait`; an interrupt may have kept it from the run
         self._news: SimpleQueue[None] = SimpleQueue()
         self._waiting = 0
-        slots = max(1, min(config.slots or _cpus(), context.lanes))
+        slots = max(1, min(config.slots or cpus(), context.lanes))
         environments = [environment(config, slot, slots) for slot in range(slots)]
         self._pool = Pool(context, environments, config.timeout, config.retries, self._done, self._news)
         self._pool.start()
@@ -163,7 +164,3 @@ class ProcessesExecutor:
             self._done.popleft()
         self._waiting -= len(handed)
         return handed
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
