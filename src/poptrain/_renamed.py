@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 MOVED = {
+    "algorithms.replay": "algorithms.schedule_replay",
     "clock": "core.clock",
     "describe": "core.fingerprint",
     "errors": "core.errors",

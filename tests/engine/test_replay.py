@@ -12,7 +12,7 @@ from experiment_file import FILE
 
 import poptrain as pt
 from poptrain.algorithms.pbt import make
-from poptrain.algorithms.replay import schedule_replay
+from poptrain.algorithms.schedule_replay import schedule_replay
 from poptrain.cli import main
 from poptrain.core import Result
 from poptrain.engine.experiment import file_record, load

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from poptrain.algorithms.parts.turns import FrozenDict
-from poptrain.algorithms.replay import Piece, ScheduleReplay, guessed, merged, pieces, schedule_replay
+from poptrain.algorithms.schedule_replay import Piece, ScheduleReplay, guessed, merged, pieces, schedule_replay
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.engine import stop as stops
 from poptrain.engine.experiment import Experiment
