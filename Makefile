@@ -39,6 +39,7 @@ test-all: setup-all browser
 lint: setup
 	$(BIN)/ruff check src tests benchmarks examples
 	$(BIN)/ruff format --check src tests benchmarks examples
+	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) runs build dist src/*.egg-info .pytest_cache .hypothesis .ruff_cache
+	rm -rf $(VENV) runs build dist src/*.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from poptrain.checkpoints.url_files import checked
+from poptrain.checkpoints.url_files import checked_url
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.engine import stop as stops
 from poptrain.trainable import as_trainable
@@ -56,7 +56,7 @@ class Experiment:
         stops.check(self.stop)
         _ = self.budget  # raises if the two do not fit
         if self.checkpoints is not None:
-            checked(self.checkpoints)
+            checked_url(self.checkpoints)
         as_trainable(self.trainable)
 
     @property
