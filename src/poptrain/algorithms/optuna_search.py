@@ -196,7 +196,8 @@ def _optuna() -> ModuleType:
         import optuna
     except ImportError as error:
         raise ImportError("optuna_search needs Optuna: pip install 'poptrain[optuna]'.") from error
-    return optuna
+    found: ModuleType = optuna
+    return found
 
 
 def _new_study() -> Study:
