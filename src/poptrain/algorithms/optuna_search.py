@@ -5,12 +5,13 @@ samplers: TPE (Bergstra et al. 2011, NeurIPS 24), Gaussian process (optuna.sampl
 
 This is the baseline for the cost that population methods avoid: the choice of each h waits for the training before it, so that
 `population` runs take `population` times the wall time of one, with any number of machines. With `parallel` runs at a time it is
-faster, and each choice knows less: the sampler sees the runs that are still training (TPE counts them as bad, the "constant liar")
-and does not propose them again.
+faster, and each choice knows less: the sampler sees the runs that are still training (TPE counts them as bad, the "constant
+liar") and does not propose them again.
 
 Departures from a script with ``study.optimize``: no study is stored. Each `ask` rebuilds one from the history, with a sampler
-that the task's id seeds, so that runs resume, replay and verify like all others. Proposals are rounded to a millionth of the range, so that
-they do not depend on the last bits of another machine's arithmetic. The search is on the scale of the space (the logarithm of a
+that the task's id seeds, so that runs resume, replay and verify like all others. Proposals are rounded to a millionth of the
+range, so that they do not depend on the last bits of another machine's arithmetic. The search is on the scale of the space (the
+logarithm of a
 `LogUniform`), and the sampler sees the values after rounding and repair. A run that failed or diverged counts as the worst
 score so far; otherwise similar ones would be proposed again.
 """

@@ -171,7 +171,7 @@ class _Report:
             why = known[key] or _other(store, ref, task, step)
             if why is not None and wrong is None and not self._deleted_since(stem(ref)):
                 wrong = Finding(None, "checkpoints", task, "checkpoint", ref, None, f"task {task}: {why}")
-        fine = f"{self.hashed:,} exist, and every byte of them is as it was committed; {len(gone):,} were deleted as no longer needed"
+        fine = f"{self.hashed:,} exist, and every byte of them is as it was committed; {len(gone):,} were deleted before"
         self.add("checkpoints", wrong, fine)
 
     def _gone(self) -> set[str]:
@@ -192,7 +192,7 @@ class _Report:
         for id in (history.best(), *history.heads().tolist()):
             result = None if id is None or id < 0 else history.result(id)
             if result is not None and result.checkpoint and stem(result.checkpoint) in gone:
-                return f"the checkpoint of task {id} was deleted, although a run always keeps the best and the newest of each member."
+                return f"the checkpoint of task {id} was deleted, although it is the best or the newest of a member."
         return None
 
 

@@ -44,7 +44,7 @@ def run(
     """Returns the finished run of an algorithm over a trainable.
 
     Args:
-        algorithm: such as `pbt(space, population=8, interval=10)`; or an `Experiment` with all arguments but `directory` and `keep`.
+        algorithm: such as `pbt(space, population=8, interval=10)`; or an `Experiment`, with `directory` and `keep` at most.
         trainable: a function, generator function, class, `jax_trainable` or population; see `poptrain.trainable`.
         metric: the key of the score in the metrics that training returns.
         mode: "max" or "min".

@@ -64,7 +64,7 @@ def fire_pbt(
 
     Args:
         space: the hyperparameters and their ranges.
-        subpopulations: numbers of members in P_1 (greedy), P_2, … P_n (each the parents of the one before); 18 each for noisy scores.
+        subpopulations: members in P_1 (greedy), P_2, … P_n (each the parents of the one before); use 18 each for noisy scores.
         evaluators: seats that compare the parents; default three quarters of all parents, rounded half up.
         interval: steps between decisions (the paper's ready); it should be long enough for at least 8 evaluations.
         max_eval: steps after which an evaluator stops whose curve does not overlap with that of its target; default 3 intervals;

@@ -213,7 +213,7 @@ class Round:
         return self.history.step(self.plans[seat].parent)
 
     def _target(self, i: int) -> int | None:
-        """Returns the fittest member of a child sub-population, or the one with the highest score; never one that was just replaced."""
+        """Returns the fittest member of a child sub-population, or the one with the highest score, if not just replaced."""
         free = [seat for seat in self.algorithm.members(i) if seat in self.plans and seat not in self.lost]
         fit = [seat for seat in free if seat in self.fitness[i] and seat not in self.handed] if i else []
         if fit:
