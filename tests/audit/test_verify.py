@@ -229,7 +229,7 @@ def test_a_checkpoint_that_a_run_keeps_cannot_have_been_collected(directory):
     name = pt.open_run(directory).history.result(best).checkpoint.partition(":")[0]
     shutil.rmtree(directory / "checkpoints" / name)
     found = planted(directory, lambda entries: [e for e in entries if e["t"] == "gc"][-1]["d"]["ids"].append(name))
-    assert verdicts(found)["checkpoints"] == "failed" and f"task {best} was collected" in found.first.text
+    assert verdicts(found)["checkpoints"] == "failed" and f"task {best} was deleted" in found.first.text
 
 
 def test_a_swapped_checkpoint_is_not_that_of_the_result(directory):

@@ -1,12 +1,13 @@
-"""Schedule replay: fixed schedules, trained alone, as Dalibard & Jaderberg do with learned ones (FIRE PBT, arXiv:2109.13800).
+"""Schedule replay: fixed schedules, each trained alone. Dalibard & Jaderberg 2021 do this with learned schedules (FIRE PBT,
+arXiv:2109.13800).
 
     for each seat, with its schedule s:  θ ← fresh;  while t < end:  θ ← train(θ | s(t))
 
 A schedule is piecewise constant: pieces ``(start, hparams)``, of which the first starts at step 0 and the last holds to the
-end. Seats never meet, so several schedules share one vectorized program. A piece may also say how it was trained once
-(`Piece.steps`, `evals`, `seed`); then its task is asked again exactly so, and a deterministic trainable repeats its scores.
+end. Seats are independent, so several schedules share one vectorized program. A piece may also record how it was trained
+(`Piece.steps`, `evals`, `seed`). Then the same task is asked for again, and a deterministic trainable repeats its scores.
 
-A seat whose training fails or diverges stays failed, as in random search: a schedule has no second candidate.
+A seat whose training fails or diverges stays failed, as in random search.
 """
 
 from __future__ import annotations
@@ -14,35 +15,66 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 from poptrain.algorithms.parts import turns
 from poptrain.core import History, Hparams, Task
 from poptrain.core.errors import UsageError
 from poptrain.space import Choice, Int, Space, Uniform
+from poptrain.space.parameter import Parameter
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Constant hyperparameters from one step on."""
+    """Constant hyperparameters, from the step `start` of the lineage on."""
 
-    start: int  # lineage step
+    start: int
     hparams: Hparams
-    steps: int | None = None  # the piece is one task of exactly so many steps; None: it lasts until the next one starts
+    steps: int | None = None  # the piece is one task of this number of steps; None: it lasts until the next piece starts
     evals: int = 1
-    seed: int | None = None  # of that task; None: drawn from the run's seed, as every other seed
+    seed: int | None = None  # of that task; None: from the seed of the run
 
 
-def schedule_replay(schedules: Sequence[Any], *, interval: int | None = None, space: Space | None = None) -> ScheduleReplay:
+@runtime_checkable
+class PieceLike(Protocol):
+    """A part of a schedule, such as a `views.Segment`."""
+
+    @property
+    def start(self) -> int:
+        """The first lineage step."""
+        ...
+
+    @property
+    def hparams(self) -> Hparams:
+        """The hyperparameters from there on."""
+        ...
+
+
+@runtime_checkable
+class ScheduleLike(Protocol):
+    """A schedule, such as ``run.schedule()`` returns."""
+
+    @property
+    def segments(self) -> Iterable[PieceLike]:
+        """Its parts, in the order of their starts."""
+        ...
+
+
+ScheduleArgument = ScheduleLike | Iterable[Piece | PieceLike | tuple[int, Hparams]]
+
+
+def schedule_replay(
+    schedules: Sequence[ScheduleArgument], *, interval: int | None = None, space: Space | None = None
+) -> ScheduleReplay:
     """Returns the training of fixed schedules, one on each seat.
 
     Args:
-        schedules: each what ``run.schedule()`` returns, or a list of ``(start, hparams)`` that begins at step 0.
+        schedules: for each seat, a value of ``run.schedule()`` or a list of ``(start, hparams)`` that begins at step 0.
         interval: steps between two results; default: a result at the end of every piece.
-        space: what the hyperparameters are, for those that are static; default: guessed from the schedules' values.
+        space: the hyperparameters, for their ranges and for which of them are static; default: guessed from the values.
 
     Raises:
-        UsageError: a schedule is empty, out of order, or names other hyperparameters than the rest.
+        UsageError: a schedule is empty, out of order, or has other hyperparameters than the first one.
 
     >>> import poptrain as pt
     >>> hand_made = [(0, {"lr": 0.1}), (30, {"lr": 0.01})]
@@ -86,6 +118,7 @@ class ScheduleReplay:
 
     @property
     def seats(self) -> int:
+        """The number of schedules."""
         return len(self.schedules)
 
     @property
@@ -104,41 +137,43 @@ class ScheduleReplay:
         nexts = [self._next(history, seat, parent) for seat, parent in parents.items()]
         pairs = zip(parents.items(), nexts, strict=True)
         plans = [turns.Plan(seat, parent, piece.hparams) for (seat, parent), (_, piece, _) in pairs]
-        tasks = zip(turns.segments(history, plans, None), nexts, strict=True)  # as long as the budget allows
-        return tuple(
-            replace(task, steps=min(task.steps, steps), evals=piece.evals, tags={"piece": index},
-                    seed=task.seed if piece.seed is None else piece.seed)
-            for task, (index, piece, steps) in tasks
-        )  # fmt: skip
+        tasks = turns.segments(history, plans, None)  # as long as the budget allows
+        return tuple(_as_recorded(task, *what) for task, what in zip(tasks, nexts, strict=True))
 
     def needed(self, history: History) -> frozenset[int]:
         """Returns the newest result of every seat."""
         return turns.needed(history)
 
     def _next(self, history: History, seat: int, parent: int | None) -> tuple[int, Piece, int]:
-        """Returns what comes behind `parent`: the place of its piece, the piece, and the most steps of it."""
+        """Returns what comes after the task `parent`: the index of the piece, the piece, and the steps of it that are left."""
         row, step = self.schedules[seat], history.step(parent)
         last = -1 if parent is None else int(history.task(parent).tags["piece"])
-        if last + 1 < len(row) and row[last + 1].steps is not None:
-            return last + 1, row[last + 1], row[last + 1].steps
+        if last + 1 < len(row) and (recorded := row[last + 1].steps) is not None:
+            return last + 1, row[last + 1], recorded
         index = max(bisect_right(row, step, key=lambda piece: piece.start) - 1, last, 0)
-        piece = replace(row[index], evals=1, seed=None)  # what is behind a recorded task is no part of it
+        piece = replace(row[index], evals=1, seed=None)  # what comes after a recorded task was not part of it
         if index + 1 < len(row):
             left = row[index + 1].start - step
         elif history.budget is None and self.interval is None:
-            raise UsageError("schedule_replay: the last piece has no end: give interval=…, or stop=pt.steps(n).")
+            raise UsageError("schedule_replay: the last piece has no end; pass interval=…, or stop=pt.steps(n).")
         else:
             left = turns.UNBOUNDED
         return index, piece, left if self.interval is None else min(left, self.interval - step % self.interval)
 
 
-def pieces(schedule: Any, what: str = "schedule") -> tuple[Piece, ...]:
-    """Returns a schedule as pieces: one that has `segments`, or a list of pieces or of ``(start, hparams)``.
+def _as_recorded(task: Task, index: int, piece: Piece, steps: int) -> Task:
+    """Returns a task of a piece: with its evaluations, and with its seed if it has one; `steps` is the most it may train."""
+    seed = task.seed if piece.seed is None else piece.seed
+    return replace(task, steps=min(task.steps, steps), evals=piece.evals, tags={"piece": index}, seed=seed)
+
+
+def pieces(schedule: object, what: str = "schedule") -> tuple[Piece, ...]:
+    """Returns a schedule as pieces; the schedule has `segments`, or is a list of pieces or of ``(start, hparams)``.
 
     Raises:
         UsageError: it is empty, does not begin at step 0, or its starts do not increase.
     """
-    rows = getattr(schedule, "segments", schedule)
+    rows: object = schedule.segments if isinstance(schedule, ScheduleLike) else schedule
     if isinstance(rows, (str, Mapping)) or not isinstance(rows, Iterable):
         raise UsageError(f"{what}: got {type(rows).__name__}, expected run.schedule() or a list of (start, hparams).")
     found = tuple(_piece(row, what) for row in rows)
@@ -152,16 +187,16 @@ def pieces(schedule: Any, what: str = "schedule") -> tuple[Piece, ...]:
     return found
 
 
-def _piece(row: Any, what: str) -> Piece:
+def _piece(row: object, what: str) -> Piece:
     if isinstance(row, Piece):
         return row
-    start, hparams = (row.start, row.hparams) if hasattr(row, "hparams") else _pair(row, what)
+    start, hparams = (row.start, row.hparams) if isinstance(row, PieceLike) else _pair(row, what)
     if isinstance(start, bool) or not isinstance(start, int) or start < 0 or not isinstance(hparams, Mapping) or not hparams:
         raise UsageError(f"{what}: got ({start!r}, {hparams!r}), expected a step from 0 and hyperparameters by name.")
     return Piece(start, turns.FrozenDict(hparams))
 
 
-def _pair(row: Any, what: str) -> tuple[Any, Any]:
+def _pair(row: object, what: str) -> tuple[object, object]:
     if not isinstance(row, (tuple, list)) or len(row) != 2:
         raise UsageError(f"{what}: got {row!r}, expected (start, hparams), for example (0, {{'lr': 0.1}}).")
     return row[0], row[1]
@@ -172,23 +207,26 @@ def merged(row: Sequence[Piece]) -> tuple[Piece, ...]:
     found: list[Piece] = []
     for piece in row:
         if found and piece.start == found[-1].start:
-            found.pop()  # a task of no steps: it was only evaluated
+            found.pop()  # a task of 0 steps, which only evaluated
         if not found or repr(sorted(found[-1].hparams.items())) != repr(sorted(piece.hparams.items())):
             found.append(piece)
     return tuple(found)
 
 
 def guessed(rows: Sequence[Sequence[Piece]], static: Sequence[str] = ()) -> Space:
-    """Returns a space that just holds the values of the schedules; what is no number and never changes is static too."""
-    parameters = {}
+    """Returns the narrowest space that has the values of the schedules.
+
+    Values other than numbers that never change inside a schedule are static, in addition to the names in `static`.
+    """
+    parameters: dict[str, Parameter] = {}
     for name in rows[0][0].hparams:
         values = list(dict.fromkeys(piece.hparams[name] for row in rows for piece in row))
-        kinds = {type(value) for value in values}
-        if kinds == {int}:
-            parameters[name] = Int(min(values), max(values), static=name in static)
-        elif kinds <= {int, float}:
-            parameters[name] = Uniform(float(min(values)), float(max(values)), static=name in static)
-        else:
+        numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
+        if len(numbers) < len(values):
             same = all(len({piece.hparams[name] for piece in row}) == 1 for row in rows)
             parameters[name] = Choice(*values, static=same or name in static)
+        elif all(type(number) is int for number in numbers):
+            parameters[name] = Int(min(numbers), max(numbers), static=name in static)
+        else:
+            parameters[name] = Uniform(float(min(numbers)), float(max(numbers)), static=name in static)
     return Space(parameters)
