@@ -37,15 +37,15 @@ class Applied(RLlibCallback):
 
     def on_checkpoint_loaded(self, *, algorithm: Algorithm, **_: object) -> None:
         """Sets what the checkpoint overwrote, and checks it."""
-        apply(algorithm)
-        check(algorithm)
+        apply_learning_rate(algorithm)
+        checked(algorithm)
 
     def on_train_result(self, *, algorithm: Algorithm, result: dict[str, object], **_: object) -> None:
         """Adds the effective hyperparameters to a result, after checking them."""
-        result["effective"] = check(algorithm)
+        result["effective"] = checked(algorithm)
 
 
-def apply(algorithm: Algorithm) -> None:
+def apply_learning_rate(algorithm: Algorithm) -> None:
     """Sets the learning rate of every optimiser to that of the config; a schedule in the config is left unchanged."""
 
     def set_rates(learner: Learner, **_: object) -> None:
@@ -75,7 +75,7 @@ def effective(algorithm: Algorithm) -> dict[str, float]:
     return {name: value for name, value in found.items() if isinstance(value, (int, float))}
 
 
-def check(algorithm: Algorithm) -> dict[str, float]:
+def checked(algorithm: Algorithm) -> dict[str, float]:
     """Returns the effective hyperparameters.
 
     Raises:

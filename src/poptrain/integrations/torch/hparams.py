@@ -134,7 +134,7 @@ def _put(group: Group, option: str, value: Any) -> None:
 def _places(optimizers: Optimizers, hparams: Mapping[str, object], schedulers: Schedulers) -> Iterator[_Place]:
     """Yields every place that one of the hyperparameters is for."""
     named = optimizers if isinstance(optimizers, Mapping) else {"optimizer": optimizers}
-    listed = schedulers if isinstance(schedulers, (list, tuple)) else [schedulers]
+    listed: Sequence[RateScheduler] = schedulers if isinstance(schedulers, Sequence) else [schedulers]
     scheduled = {id(scheduler.optimizer): scheduler for scheduler in listed}
     flat = dict(_flattened(hparams))
     for owner, optimizer in named.items():

@@ -5,19 +5,23 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NotRequired, Protocol, TypedDict
+from typing import NotRequired, Protocol, TypedDict, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from poptrain.core.errors import UsageError
+
+
+NumpyState = tuple[str, NDArray[np.uint32], int, int, float]
 
 
 class Generators(TypedDict):
     """The states of all generators, in the form that a checkpoint holds."""
 
     torch: torch.Tensor
-    numpy: tuple[object, ...]
+    numpy: NumpyState
     python: tuple[object, ...]
     cuda: NotRequired[torch.Tensor]
 
@@ -52,12 +56,9 @@ def stream(member: HasStream, seed: int | None = None) -> Iterator[None]:
 
 def _get_generators() -> Generators:
     kind, words, *rest = np.random.get_state()
-    state: Generators = {
-        "torch": torch.get_rng_state(),
-        "numpy": (kind, np.array(words), *rest),
-        "python": random.getstate(),
-    }
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    numpy = cast(NumpyState, (kind, np.array(words), *rest))
+    state: Generators = {"torch": torch.get_rng_state(), "numpy": numpy, "python": random.getstate()}
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # of PyTorch
         state["cuda"] = torch.cuda.get_rng_state()
     return state
 
