@@ -32,7 +32,7 @@ class Checkpoints:
 
     def adopt(self, trial: Trial) -> None:
         """Takes over from Ray the deletion of a trial's checkpoints, and has Ray save one at the trial's end."""
-        manager = trial.run_metadata.checkpoint_manager
+        manager = controller.checkpoints_of(trial)
         config = manager.checkpoint_config
         self._keep.setdefault(trial.trial_id, config.num_to_keep)
         manager._checkpoint_config = replace(config, num_to_keep=None, checkpoint_at_end=True)
@@ -43,7 +43,7 @@ class Checkpoints:
         Ray's state may be older than the run log. With the next number of that state, a checkpoint would overwrite one that
         the log refers to.
         """
-        storage = trial.storage
+        storage = controller.storage_of(trial)
         if storage.trial_dir_name is None:
             return
         folder = FileSelector(storage.trial_fs_path, allow_not_found=True)
@@ -54,7 +54,8 @@ class Checkpoints:
 
     def name(self, trial: Trial, checkpoint: StoredCheckpoint) -> str:
         """Returns the name of a checkpoint, relative to the experiment, so that the experiment may be moved."""
-        name: str = checkpoint.checkpoint.path.removeprefix(trial.storage.experiment_fs_path).lstrip("/")
+        assert checkpoint.checkpoint is not None
+        name: str = checkpoint.checkpoint.path.removeprefix(controller.storage_of(trial).experiment_fs_path).lstrip("/")
         self._known[name] = checkpoint
         return name
 
@@ -63,12 +64,13 @@ class Checkpoints:
         if task is None:
             return None
         result = history.result(task)
+        assert result is not None and result.checkpoint is not None  # a parent is healthy
         if result.checkpoint not in self._known:  # of an earlier session
             metrics = unflatten_dict({key: value for key, value in result.metrics.items() if value == value})
             for key in TOTALS:
                 if key in metrics and key != "time_total_s":
                     metrics[key] = int(metrics[key])
-            path = f"{trial.storage.experiment_fs_path}/{result.checkpoint}"
+            path = f"{controller.storage_of(trial).experiment_fs_path}/{result.checkpoint}"
             self._known[result.checkpoint] = controller.stored(trial, path, metrics)
         return self._known[result.checkpoint]
 
@@ -76,7 +78,7 @@ class Checkpoints:
         """Deletes the checkpoints that are not among the newest ``num_to_keep`` of their trial and not `needed`."""
         for trial in trials:
             keep = self._keep.get(trial.trial_id)
-            manager = trial.run_metadata.checkpoint_manager
+            manager = controller.checkpoints_of(trial)
             if keep is None or len(manager._checkpoint_results) <= keep:
                 continue
             latest = manager.latest_checkpoint_result

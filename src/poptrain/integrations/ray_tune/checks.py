@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from ray.tune.search import SearchGenerator
 
@@ -13,6 +13,7 @@ from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.protocols import Algorithm
 from poptrain.integrations.ray_tune import configs
 from poptrain.integrations.ray_tune.configs import Config, Report
+from poptrain.space import Space
 
 
 def search(what: str, algorithm: object) -> None:
@@ -79,14 +80,15 @@ def no_checkpoint(what: str, trial: object) -> NoReturn:
     )
 
 
-def with_initial(algorithm: Any, given: list[Config]) -> Algorithm:
+def with_initial(algorithm: Algorithm, given: list[Config]) -> Algorithm:
     """Returns the algorithm, whose members begin with the values that the user's configs set.
 
     Raises:
-        UsageError: a value lies outside the space.
+        UsageError: a value lies outside the space, or the algorithm does not let users choose the first values.
     """
+    space = cast(Space, algorithm.space)
     members = given[: getattr(algorithm, "population", algorithm.seats)]
-    found = [configs.given(config, algorithm.space) for config in members]
+    found = [configs.given(config, space) for config in members]
     if not any(found):
         return algorithm
     if not hasattr(algorithm, "initial"):
@@ -96,4 +98,5 @@ def with_initial(algorithm: Any, given: list[Config]) -> Algorithm:
         )
     own = [*algorithm.initial, *[{}] * (len(found) - len(algorithm.initial))]
     initial = [{**mine, **values} for mine, values in zip(own, found, strict=True)]
-    return replace(algorithm, initial=turns.freeze(initial, algorithm.space))
+    changed: Algorithm = replace(cast(Any, algorithm), initial=turns.freeze(initial, space))
+    return changed

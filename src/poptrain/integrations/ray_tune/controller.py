@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from ray.train._internal.session import _TrainingResult as StoredCheckpoint
+from ray.train._internal.session import _TrainingResult
+from ray.train._internal.storage import StorageContext
 from ray.tune import Checkpoint
 from ray.tune.experiment import Trial
 from ray.tune.trainable import FunctionTrainable, Trainable
@@ -17,6 +18,8 @@ from ray.tune.trainable import FunctionTrainable, Trainable
 from poptrain.integrations.ray_tune.configs import Config, Report
 
 RayController = Any  # Ray's `TuneController`, of which private parts are used
+RayCheckpoints = Any  # Ray's `_CheckpointManager` of one trial, the same
+StoredCheckpoint = _TrainingResult  # a checkpoint and the metrics that were reported with it
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +101,17 @@ def is_function(trial: Trial) -> bool:
     return isinstance(trainable, type) and issubclass(trainable, FunctionTrainable)
 
 
+def checkpoints_of(trial: Trial) -> RayCheckpoints:
+    """Returns what Ray knows of a trial's checkpoints."""
+    return trial.run_metadata.checkpoint_manager
+
+
+def storage_of(trial: Trial) -> StorageContext:
+    """Returns where a trial is stored."""
+    assert trial.storage is not None  # trials of a `tune.Tuner` have a storage
+    return trial.storage
+
+
 def latest(trial: Trial) -> StoredCheckpoint | None:
     """Returns the newest checkpoint of a trial, with the metrics that were reported with it."""
     return trial.latest_checkpoint_result
@@ -105,13 +119,12 @@ def latest(trial: Trial) -> StoredCheckpoint | None:
 
 def start_from(trial: Trial, checkpoint: StoredCheckpoint | None) -> None:
     """Sets what the trial loads when it starts: a checkpoint, or nothing for a fresh start."""
-    manager = trial.run_metadata.checkpoint_manager
     if checkpoint is not None:  # Ray writes into the metrics of the checkpoint that a trial was restored from
         checkpoint = StoredCheckpoint(checkpoint.checkpoint, dict(checkpoint.metrics))
-    manager._latest_checkpoint_result = checkpoint
+    checkpoints_of(trial)._latest_checkpoint_result = checkpoint
     trial.run_metadata.invalidate_cache()
 
 
 def stored(trial: Trial, path: str, metrics: Report) -> StoredCheckpoint:
     """Returns the checkpoint at a path of the experiment's storage."""
-    return StoredCheckpoint(Checkpoint(path, trial.storage.storage_filesystem), metrics)
+    return StoredCheckpoint(Checkpoint(path, storage_of(trial).storage_filesystem), metrics)

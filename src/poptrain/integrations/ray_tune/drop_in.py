@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from math import ceil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from poptrain.algorithms import pb2, pbt
 from poptrain.algorithms.parts.exploit import Truncation, truncation
@@ -83,8 +83,8 @@ class PopulationBasedTraining(PoptrainScheduler):
             explore=perturb(tuple(perturbation_factors), resample=resample_probability),
             then=custom_explore_fn,
         )
-        goal = _Goal(metric, mode, time_attr)
-        super().__init__(_settings(make, what, goal, seed, directory, revive, require_attrs, resolution, sinks))
+        settings = (make, what, metric, mode, time_attr, seed, directory, revive, require_attrs, resolution)
+        super().__init__(Settings(*settings, sinks=tuple(sinks)))
 
 
 class PB2(PoptrainScheduler):
@@ -129,30 +129,8 @@ class PB2(PoptrainScheduler):
             fraction=truncation(quantile_fraction).fraction,
             then=custom_explore_fn,
         )
-        goal = _Goal(metric, mode, time_attr)
-        super().__init__(_settings(make, "PB2", goal, seed, directory, revive, require_attrs, resolution, sinks))
-
-
-class _Goal(NamedTuple):
-    """What is optimised, and what counts as progress."""
-
-    metric: str | None
-    mode: str | None
-    time_attr: str
-
-
-def _settings(
-    make: Callable[[int, list[Config]], Algorithm],
-    name: str,
-    goal: _Goal,
-    seed: int,
-    directory: str | Path | None,
-    revive: int,
-    require_attrs: bool,
-    resolution: int,
-    sinks: Sequence[object],
-) -> Settings:
-    return Settings(make, name, *goal, seed, directory, revive, require_attrs, resolution=resolution, sinks=tuple(sinks))
+        settings = (make, "PB2", metric, mode, time_attr, seed, directory, revive, require_attrs, resolution)
+        super().__init__(Settings(*settings, sinks=tuple(sinks)))
 
 
 def _pbt(
@@ -182,7 +160,10 @@ def _quantile(fraction: float, trials: int) -> Truncation:
 
 def _followed_by(function: CustomExplore | None, algorithm: Any, given: list[Config]) -> Algorithm:
     """Returns an algorithm whose explore is followed by the user's function."""
-    return algorithm if function is None else replace(algorithm, explore=Then(algorithm.explore, function, tuple(given)))
+    followed: Algorithm = algorithm
+    if function is not None:
+        followed = replace(algorithm, explore=Then(algorithm.explore, function, tuple(given)))
+    return followed
 
 
 def _resolution(what: str, interval: object, burn_in: object) -> int:

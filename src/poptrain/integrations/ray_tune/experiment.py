@@ -13,7 +13,7 @@ from poptrain.core.protocols import Algorithm
 from poptrain.integrations.ray_tune.api import poptrain_scheduler
 from poptrain.integrations.ray_tune.member import tune_trainable
 
-RayTrainable = str | type | Callable[..., object]
+RayTrainable = type[Any] | Callable[..., Any]  # a class or function of the user
 
 
 def tuner(

@@ -33,8 +33,8 @@ class Then:
         """Returns the proposals of `first`, changed by the function."""
         proposals = self.first.propose(history, space, clones)
         return [
-            Proposal(self._vary(history, space, clone, hparams), *why)
-            for clone, (hparams, *why) in zip(clones, proposals, strict=True)
+            Proposal(*proposal)._replace(hparams=self._vary(history, space, clone, proposal[0]))
+            for clone, proposal in zip(clones, proposals, strict=True)
         ]
 
     def _vary(self, history: History, space: Space, clone: Clone, hparams: Hparams) -> dict[str, Value]:

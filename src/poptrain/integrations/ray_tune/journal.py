@@ -18,6 +18,7 @@ from poptrain.core.errors import UsageError
 from poptrain.core.fingerprint import describe
 from poptrain.core.protocols import Algorithm
 from poptrain.engine.stop import steps
+from poptrain.integrations.ray_tune.controller import storage_of
 from poptrain.log.reader import exists, read
 from poptrain.log.writer import Log, MemoryLog
 from poptrain.sinks import Guarded
@@ -73,8 +74,8 @@ class Journal:
         if not facts:
             return
         self.log.append(facts)
-        flipped = [fact.flipped() if self.sign < 0 and isinstance(fact, Result) else fact for fact in facts]
-        self.history = self.history.add(tuple(flipped))
+        results = tuple(fact for fact in facts if isinstance(fact, Result))
+        self.history = self.history.add(tuple(result.flipped() for result in results) if results and self.sign < 0 else facts)
         for sink in self.sinks:
             sink.write(self.log.record, self.history)
 
@@ -110,7 +111,7 @@ def find(trials: Sequence[Trial], directory: str | Path | None) -> tuple[Path | 
 def _place(trial: Trial, directory: str | Path | None) -> Path | None:
     if directory is not None:
         return Path(directory).expanduser().resolve()
-    storage = trial.storage
+    storage = storage_of(trial)
     if storage.storage_filesystem.type_name == "local":
         return Path(storage.experiment_fs_path).resolve() / "poptrain"
     logger.warning(

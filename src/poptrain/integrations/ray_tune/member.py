@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from zlib import crc32
 
 from ray import tune
@@ -36,10 +37,10 @@ def tune_trainable(member: type[MemberClass], steps: int = 1) -> type[tune.Train
             return dict(self.member.train(self.config, steps))
 
         def save_checkpoint(self, checkpoint_dir: str) -> None:
-            self.member.save(checkpoint_dir)
+            self.member.save(Path(checkpoint_dir))
 
         def load_checkpoint(self, checkpoint: str) -> None:  # type: ignore[override]  # Ray's own annotation is older
-            self.member.load(checkpoint)
+            self.member.load(Path(checkpoint))
 
         def reset_config(self, new_config: Config) -> bool:
             self.setup(new_config)

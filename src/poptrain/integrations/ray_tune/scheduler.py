@@ -225,7 +225,7 @@ class PoptrainScheduler(TrialScheduler):
         self._journal.append(results)
 
     def _measured(self, report: Report) -> tuple[int, float] | None:
-        """Returns (step, score) of a report; None if it lacks one of them and is allowed to."""
+        """Returns (step, score) of a report; None if it lacks one of them and ``require_attrs`` is False."""
         settings = self._settings
         assert self._metric is not None
         if not checks.complete(settings.name, report, (settings.time_attr, self._metric), settings.require_attrs):

@@ -170,9 +170,10 @@ def _range(what: str, name: str, domain: Any, lattices: list[Lattice]) -> Parame
 
 
 def from_bounds(what: str, bounds: Mapping[str, object], given: list[Config]) -> Space:
-    """Returns the space of Ray's ``hyperparam_bounds``: a pair is a range, on a linear scale as in Ray; tune domains are accepted too.
+    """Returns the space of Ray's ``hyperparam_bounds``: a pair is a range on a linear scale, as in Ray.
 
-    A pair of whole numbers is a range of whole numbers, except [0, 1], and where a config starts from a float.
+    A pair of whole numbers is a range of whole numbers, except [0, 1], and except where a config starts from a float. Tune
+    domains are accepted too.
 
     Raises:
         UsageError: a value is neither a pair of bounds nor a domain with a range.
@@ -184,7 +185,7 @@ def from_bounds(what: str, bounds: Mapping[str, object], given: list[Config]) ->
             mutations[name] = _bounded(where, name, [plain(end) for end in value], given)
         elif callable(value) and not isinstance(value, sample.Domain):
             raise UsageError(
-                f"{where} is a function, and a model cannot know its range; pass [low, high] or tune.loguniform(low, high) instead."
+                f"{where} is a function, so its range is unknown to the model; pass [low, high] or tune.loguniform(low, high)."
             )
         else:
             mutations[name] = value

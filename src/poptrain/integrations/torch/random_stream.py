@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from poptrain.core.errors import UsageError
 
-
 NumpyState = tuple[str, NDArray[np.uint32], int, int, float]
 
 
@@ -58,7 +57,7 @@ def _get_generators() -> Generators:
     kind, words, *rest = np.random.get_state()
     numpy = cast(NumpyState, (kind, np.array(words), *rest))
     state: Generators = {"torch": torch.get_rng_state(), "numpy": numpy, "python": random.getstate()}
-    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # of PyTorch
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
         state["cuda"] = torch.cuda.get_rng_state()
     return state
 
