@@ -15,7 +15,7 @@ from poptrain.cli.video import write_video
 from poptrain.core.errors import PoptrainError, UsageError, did_you_mean
 from poptrain.engine.result import Run
 from poptrain.log.reader import Record
-from poptrain.sinks.best import table as table_text
+from poptrain.sinks.best import table_as_csv
 from poptrain.sinks.best import write_best
 
 
