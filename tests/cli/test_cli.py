@@ -21,7 +21,7 @@ from poptrain import views
 from poptrain.checkpoints.store import Store
 from poptrain.cli import app, main
 from poptrain.cli.live import Live
-from poptrain.cli.show import overview
+from poptrain.cli.overview import overview
 from poptrain.core import Forecast
 from poptrain.core.errors import Suspended
 from poptrain.log import disk
@@ -327,7 +327,7 @@ def test_status_shows_what_the_model_expected(here):
     assert newest and newest[-1].gain is not None and newest[-1].observed is not None
     shown = cli("status", "model").stdout
     for each in newest:
-        expected = f"gain {short(each.gain)} ± {short(each.gain_sd)} expected, {short(each.observed)} came"
+        expected = f"gain {short(each.gain)} ± {short(each.gain_sd)} expected, {short(each.observed)} observed"
         assert f"member {each.member} from step {each.step}: {expected}" in shown
     assert strict(cli("status", "model", "--json").stdout)["last_suggestions"][-1]["gain"] == newest[-1].gain
 
@@ -511,10 +511,10 @@ WRONG_LINES = {
     "no such task": (["schedule", "done", "--task", "99"], "tasks 0 to 15"),
     "a negative task": (["lineage", "done", "--task", "-1"], "task -1"),
     "task is no number": (["lineage", "done", "--task", "x"], "--task"),
-    "csv and json": (["schedule", "done", "--csv", "--json"], "give one of them"),
-    "watch and json": (["status", "done", "--watch", "--json"], "give one of them"),
+    "csv and json": (["schedule", "done", "--csv", "--json"], "exclude each other"),
+    "watch and json": (["status", "done", "--watch", "--json"], "exclude each other"),
     "export nothing": (["export", "done"], "--best OUT"),
-    "final without best": (["export", "done", "--final", "--table", "t.csv"], "give one of them too"),
+    "final without best": (["export", "done", "--final", "--table", "t.csv"], "pass one of them too"),
     "export over a file": (["export", "done", "--best", "notes.txt"], "exists already"),
     "export over a directory": (["export", "done", "--best", "done"], "exists already"),
     "table into a missing directory": (["export", "done", "--table", "no/t.csv"], "cannot export"),

@@ -20,7 +20,7 @@ def run(
         Path | None,
         typer.Option("--dir", metavar="DIR", help="Where the run is kept. [default: runs/<experiment>-<date>-<time>]"),
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="The seed, instead of the file's.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="The seed, instead of that of the file.")] = None,
     checkpoints: Annotated[
         str | None, typer.Option("--checkpoints", metavar="URL", help="Where checkpoints are kept, instead of in DIR: s3://…")
     ] = None,

@@ -21,7 +21,7 @@ def schedule(
 ) -> None:
     """Show the hyperparameters that led to the best result."""
     if csv and json:
-        raise UsageError("--csv and --json: give one of them.")
+        raise UsageError("--csv and --json exclude each other: pass only one of them.")
     found = view(record_of(directory), task)
     if json:
         print(found.to_json())
