@@ -36,7 +36,9 @@ def resume(
     options |= {name: value for name, value in (("steps", steps), ("executor", executor)) if value is not None}
     loaded = start.load(file, options, record.run.get("seed"))
     if (schedule := rebuilt(record.run.get("algorithm"))) is not None:  # a replay: its file describes the original run
-        loaded = replace(loaded, algorithm=schedule, stop=stops.steps(steps or record.budget), checkpoints=None)
+        length = record.budget if steps is None else steps
+        stop = loaded.stop if length is None else stops.steps(length)
+        loaded = replace(loaded, algorithm=schedule, stop=stop, checkpoints=None)
     if recorded.get("sha256") not in (None, file_hash(file)):
         say(f"warning: {file} has changed since the run was started with it", to=console(sys.stderr))
     if record.finished and record.budget is not None and (steps is None or steps <= record.budget):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -37,7 +37,7 @@ _MODULES = """
 MODULE_NAMES = sys.stdlib_module_names | set(_MODULES.split())  # an experiment file of that name would hide the module
 
 
-def load(file: Path, options: Mapping[str, object], seed: int | None = None) -> Experiment:
+def load(file: Path, options: Mapping[str, Any], seed: int | None = None) -> Experiment:
     """Returns the experiment of a file; the options of the command line replace those of the file.
 
     Raises:

@@ -26,7 +26,8 @@ def is_usage_error(error: BaseException) -> bool:
 def sentence(error: UsageException, words: Sequence[str]) -> str:
     """Returns what is wrong with a command line, and where to look; `words` are its arguments."""
     context = getattr(error, "ctx", None)
-    path = "poptrain" if context is None else context.command_path
+    verb = words[0] if words and not words[0].startswith("-") else ""
+    path = f"poptrain {verb}".rstrip() if context is None else context.command_path
     text = _problem(error, words)
     return f"{text}{'' if text.endswith(('.', '?')) else '.'} See `{path} --help`."
 

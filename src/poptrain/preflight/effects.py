@@ -69,19 +69,25 @@ class Effects:
             if self.out_of_time(len(probes)) or len(probes) < 2:
                 return
             jobs = [
-                Job(changed.get(name, base.task.hparams), steps, seed + segment, probe, probe.task.member if segment else None)
+                Job(
+                    base.task.hparams if name is None else changed[name],
+                    steps,
+                    seed + segment,
+                    probe,
+                    probe.task.member if segment else None,
+                )
                 for name, probe in probes.items()
             ]
             probes = dict(zip(probes, self.lab.train(jobs, cold=True), strict=True))
             control = probes[None]
-            for name in [name for name in probes if name]:
-                if self._differs(name, control, probes[name]):
-                    self.effective.add(name)
+            for tried in [name for name in probes if name is not None]:
+                if self._differs(tried, control, probes[tried]):
+                    self.effective.add(tried)
                     if not number and not segment:
-                        self.at_once.add(name)
-                    del probes[name]
+                        self.at_once.add(tried)
+                    del probes[tried]
                 else:
-                    self.tried[name] += 1
+                    self.tried[tried] += 1
 
     def _differs(self, name: str, control: Probe, probe: Probe) -> bool:
         """True if a changed value changed the training. That the value itself is reported or saved does not count."""
@@ -181,7 +187,10 @@ def _selectable(result: Result) -> str:
 
 
 def other(space: Space, name: str, value: Value, number: int) -> Value:
-    """Returns another value of a parameter. By `number`: half the range away, three quarters away in the other direction, the end."""
+    """Returns another value of a parameter, a different one for each `number`.
+
+    Of a range: half of it away, three quarters away in the other direction, or its end.
+    """
     parameter = space[name]
     if parameter.levels is not None and parameter.levels <= FEW_LEVELS:
         options = [option for option in parameter.grid(parameter.levels) if option != value]

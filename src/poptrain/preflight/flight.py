@@ -87,7 +87,7 @@ class Flight:
             jobs = []
             for hparams, curve in zip(configurations, curves, strict=True):
                 parent = curve[-1] if curve else None
-                jobs.append(Job(hparams, self.steps, self._seed(), parent, parent and parent.task.member))
+                jobs.append(Job(hparams, self.steps, self._seed(), parent, None if parent is None else parent.task.member))
             for curve, probe in zip(curves, self.lab.train(jobs), strict=True):
                 curve.append(probe)
         return curves

@@ -150,4 +150,4 @@ def equal(a: Carry, b: Carry) -> bool:
     if isinstance(a, (str, bool, type(None))) or isinstance(b, (str, bool, type(None))):
         return type(a) is type(b) and a == b
     a, b = np.asarray(a), np.asarray(b)
-    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+    return bool(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())

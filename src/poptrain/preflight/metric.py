@@ -12,12 +12,12 @@ import numpy as np
 from poptrain.audit.verdict import Verdict
 from poptrain.preflight.lab import Probe
 
-LESS_IS_BETTER = """
-    loss losses error err mse rmse mae nll regret perplexity ppl cost kl distance deviation wer cer fid
-""".split()
-MORE_IS_BETTER = """
-    accuracy acc reward rewards return returns auc f1 likelihood bleu precision recall success iou psnr ssim elo wins
-""".split()
+LESS_IS_BETTER = re.compile(  # a word of a metric's name
+    "loss|losses|error|err|mse|rmse|mae|nll|regret|perplexity|ppl|cost|kl|distance|deviation|wer|cer|fid"
+)
+MORE_IS_BETTER = re.compile(
+    "accuracy|acc|reward|rewards|return|returns|auc|f1|likelihood|bleu|precision|recall|success|iou|psnr|ssim|elo|wins"
+)
 STEADY = 0.8  # share of the changes that must have one sign
 
 
@@ -83,9 +83,9 @@ def hinted(metric: str) -> int:
     """
     words = re.findall(r"[a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", metric).lower())
     sign = -1 if {"neg", "negative", "minus"} & set(words) else 1
-    if set(words) & set(MORE_IS_BETTER):
+    if any(map(MORE_IS_BETTER.fullmatch, words)):
         return sign
-    return -sign if set(words) & set(LESS_IS_BETTER) else 0
+    return -sign if any(map(LESS_IS_BETTER.fullmatch, words)) else 0
 
 
 def _scores(curve: Sequence[Probe]) -> list[float]:

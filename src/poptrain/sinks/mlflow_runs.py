@@ -75,7 +75,7 @@ class MLflow(Sink[Record]):
             raise MissingExtra("pt.sinks.MLflow needs MLflow: pip install 'poptrain[mlflow]'")
         self.uri, self.experiment, self.run_id, self.name, self.checkpoint = uri, experiment, run_id, name, checkpoint
         self.patience = patience
-        self.parent: str | None = None  # the id of the parent run, once it is open
+        self.parent = ""  # the id of the parent run, once it is open
 
     @property
     def where(self) -> str:
@@ -164,7 +164,8 @@ class MLflow(Sink[Record]):
         return found.experiment_id
 
     def _search(self, experiment: str) -> list[MlflowRun]:
-        runs, token = [], None
+        runs: list[MlflowRun] = []
+        token = None
         while True:
             page = self._client.search_runs([experiment], f"tags.`{ID}` = '{self._id}'", max_results=1000, page_token=token)
             runs += page
