@@ -161,6 +161,19 @@ def test_a_function_that_reports_no_checkpoint_is_told_so(tmp_path):
         fit(toys.silent, poptrain_scheduler(pt.pbt(toys.SPACE, 1, interval=2)), tmp_path, trials=1)
 
 
+def test_a_trial_that_ended_is_not_a_failure_and_one_that_failed_is():
+    from poptrain.integrations.ray_tune.trial_seat import TrialSeat
+
+    seat = TrialSeat(0, None, {})
+    kinds = []
+    for leave in (seat.leave, lambda: seat.leave("its trial failed 4 times in a row", "failed")):
+        leave()
+        seat.begin(pt.Task(0, 0, {}, None, 5, 0), 0)
+        kinds.append(seat.without_result(seat.why, seat.why_kind).kind)
+    seat.begin(pt.Task(0, 0, {}, None, 5, 0), 0)
+    assert [*kinds, seat.without_result("planted").kind] == ["ended", "failed", "failed"]
+
+
 RESTORE = """
 import sys
 import ray, ray_toys as toys

@@ -26,8 +26,8 @@ lacks are "nan", "inf" and "-inf".
 VERBS = ("run", "check", "resume", "status", "lineage", "schedule", "replay", "verify", "compare", "plot", "report", "export")
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
-Context = Any  # typer's own, which comes from click or from a copy of it
-Command = Any  # the same
+TyperContext = Any  # typer's own, which comes from click or from a copy of it
+TyperCommand = Any  # the same
 
 
 class Verbs(TyperGroup):
@@ -64,11 +64,11 @@ class Verbs(TyperGroup):
             sys.exit(code)
         return code
 
-    def list_commands(self, ctx: Context) -> list[str]:
+    def list_commands(self, ctx: TyperContext) -> list[str]:
         """Returns the verbs in the order of the help."""
         return list(VERBS)
 
-    def get_command(self, ctx: Context, cmd_name: str) -> Command:
+    def get_command(self, ctx: TyperContext, cmd_name: str) -> TyperCommand:
         """Returns a verb. Its module is loaded only now, because importing all verbs takes longer than a look at a run."""
         if cmd_name not in VERBS:
             return None
@@ -78,7 +78,7 @@ class Verbs(TyperGroup):
             self.commands[cmd_name] = typer.main.get_command(alone)
         return self.commands[cmd_name]
 
-    def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command, list[str]]:
+    def resolve_command(self, ctx: TyperContext, args: list[str]) -> tuple[str | None, TyperCommand, list[str]]:
         """Returns the verb that the arguments name.
 
         Raises:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from poptrain.cli import start
-from poptrain.cli.show import Json, emit, rate, say, verdicts
+from poptrain.cli.show import JsonOption, emit, say, steps_per_second, verdicts
 from poptrain.preflight import Preflight
 from poptrain.preflight import check as preflight
 from poptrain.preflight.estimate import bytes_text
@@ -23,9 +23,9 @@ def check(
     dir: Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where the run would be, for the space on its disk.")] = Path(
         "runs"
     ),
-    executor: start.Executor = None,
-    steps: start.Steps = None,
-    json: Json = False,
+    executor: start.ExecutorOption = None,
+    steps: start.StepsOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Try an experiment before it is run: checkpoints, hyperparameters, metric, time and disk."""
     found = preflight(start.load(experiment, {"steps": steps, "executor": executor}), seconds=seconds, directory=dir)
@@ -37,7 +37,9 @@ def check(
 def _show(found: Preflight) -> None:
     verdicts(found.checks)
     if (estimate := found.estimate) is not None:
-        speed = f"{rate(1 / estimate.seconds_per_step)} steps/s" if estimate.seconds_per_step else "steps take no time"
+        speed = "steps take no time"
+        if estimate.seconds_per_step:
+            speed = f"{steps_per_second(1 / estimate.seconds_per_step)} steps/s"
         whole = "its duration is not known" if estimate.seconds is None else f"about {span(estimate.seconds)} in all"
         say(f"the run: {whole} ({speed} of a member, {estimate.slots} at a time), {bytes_text(estimate.disk)} of disk")
     failed, unclear = (sum(verdict.state == state for verdict in found.checks) for state in ("failed", "unclear"))

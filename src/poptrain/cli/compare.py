@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from poptrain.cli.show import Json, console, emit, record_of, say, table
+from poptrain.cli.show import JsonOption, console, emit, record_of, say, table
 from poptrain.core.errors import UsageError
 from poptrain.log.reader import Record, exists
 from poptrain.views import Comparison, Method, clean, short, span
@@ -21,11 +21,11 @@ Plot = Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw 
 _SENTENCE = {"ahead": "is better than", "behind": "is worse than"}  # by verdict
 
 
-def compare(runs: Runs, plot: Plot = None, json: Json = False) -> None:
+def compare(runs: Runs, plot: Plot = None, json: JsonOption = False) -> None:
     """Compare methods over several runs each: means, intervals, curves."""
     found = view(records(runs))
     if plot is not None:
-        draw(found, plot)
+        draw_curves(found, plot)
     if json:
         return emit(found)
     out = console()
@@ -46,7 +46,7 @@ def records(directories: list[Path]) -> list[Record]:
     return [record_of(path) for path in paths.values()]
 
 
-def draw(found: Comparison, path: Path) -> None:
+def draw_curves(found: Comparison, path: Path) -> None:
     """Draws the curves into a file.
 
     Raises:

@@ -10,7 +10,7 @@ import typer
 
 from poptrain import sinks
 from poptrain.checkpoints import places
-from poptrain.cli.show import Directory, Json, emit, record_of, say
+from poptrain.cli.show import Directory, JsonOption, emit, record_of, say
 from poptrain.cli.video import write_video
 from poptrain.core.errors import PoptrainError, UsageError, did_you_mean
 from poptrain.engine.result import Run
@@ -54,7 +54,7 @@ def export(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="TensorBoard: where its files go. [default: DIR-tensorboard]")
     ] = None,
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Copy the best checkpoint, its schedule and tables out of a run, or log all of it to a tracker."""
     mlflow = _MlflowOptions(uri, run_id, experiment, checkpoint)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from poptrain.cli.show import Directory, Json, TaskId, console, emit, record_of, say, table
+from poptrain.cli.show import Directory, JsonOption, TaskOption, console, emit, record_of, say, table
 from poptrain.views import Lineage, short
 from poptrain.views import lineage as view
 
 
-def lineage(directory: Directory, task: TaskId = None, json: Json = False) -> None:
+def lineage(directory: Directory, task: TaskOption = None, json: JsonOption = False) -> None:
     """Show the ancestors of the best result, or of a task."""
     found = view(record_of(directory), task)
     if json:
@@ -24,11 +24,11 @@ def lineage(directory: Directory, task: TaskId = None, json: Json = False) -> No
     out = console()
     say(f"task {found.task} of member {found.member} descends from", to=out)
     say(table([*columns, *((name, True) for name in names)], rows), "", to=out)
-    say(*summary(found), to=out)
+    say(*forest_sentences(found), to=out)
     return None
 
 
-def summary(found: Lineage) -> list[str]:
+def forest_sentences(found: Lineage) -> list[str]:
     """Returns sentences about the whole forest."""
     lines = [f"{len(found.exploits)} copies in the run; the members descend from {len(found.founders)} of the first ones."]
     if found.common is not None and len(found.finals) > 1:

@@ -80,7 +80,7 @@ def line(view: Status) -> str:
         parts.append(
             f"best {clean(view.metric)} {short(view.best.score, 6)} (member {view.best.member}, step {view.best.step:,})"
         )
-    parts.append(f"{show.rate(view.steps_per_second or view.steps_per_second_overall)} steps/s")
+    parts.append(f"{show.steps_per_second(view.steps_per_second or view.steps_per_second_overall)} steps/s")
     if view.exploits:
         newest = view.last_exploits[-1]
         parts.append(f"{view.exploits} copies, the last {newest.member} of {newest.donor}")

@@ -9,7 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from poptrain.cli.show import rate, settings, table
+from poptrain.cli.show import one_line, steps_per_second, table
 from poptrain.views import Exploit, Member, Status, Suggestion, clean, short, span
 
 OTHER_LINES = 16  # lines of the overview that are not members
@@ -33,19 +33,19 @@ def overview(view: Status, width: int, rows: int | None = None) -> Group:
         best = Text("best ", "bold")
         best.append(f"{clean(view.metric)} {short(view.best.score, 6)}", "bold green")
         best.append(f"  member {view.best.member}, step {view.best.step:,}, task {view.best.task}  ")
-        parts.append(best.append(settings(view.best.hparams), "cyan"))
+        parts.append(best.append(one_line(view.best.hparams), "cyan"))
     if view.members:
         parts += ["", _members(view, width, rows)]
         if rows is not None and len(view.members) > rows:
             parts.append(Text(f"… and {len(view.members) - rows} more members", "dim"))
     if view.last_exploits:
         newest = view.last_exploits[::-1] if rows is None else view.last_exploits[:-4:-1]
-        parts += ["", Text(f"last of {view.exploits:,} copies", "bold"), *map(copied, newest)]
+        parts += ["", Text(f"last of {view.exploits:,} copies", "bold"), *map(copy_line, newest)]
     if rows is None and (about := view.gauges.sentences()):
         parts += ["", *map(Text, about)]
     if view.last_suggestions:
         some = view.last_suggestions if rows is None else view.last_suggestions[:3]
-        parts += ["", Text("newest suggestions of the model", "bold"), *map(suggested, some)]
+        parts += ["", Text("newest suggestions of the model", "bold"), *map(suggestion_line, some)]
     parts += ["", _pace(view)]
     parts += [Text(f"warning: {clean(text)}", "yellow") for text in view.warnings[-5:]]
     return Group(*parts)
@@ -56,7 +56,7 @@ def rows_that_fit(screen: Console) -> int:
     return max(screen.height - OTHER_LINES, 3)
 
 
-def copied(exploit: Exploit) -> Text:
+def copy_line(exploit: Exploit) -> Text:
     """Returns one line about an exploit."""
     text = Text(f"  member {exploit.member} copied {exploit.donor} at step {exploit.step:,}")
     if not exploit.weights:
@@ -71,7 +71,7 @@ def copied(exploit: Exploit) -> Text:
     return text.append(": " + (", ".join(changes) or "nothing changed"), "dim")
 
 
-def suggested(suggestion: Suggestion) -> Text:
+def suggestion_line(suggestion: Suggestion) -> Text:
     """Returns one line about what a model expected of the hyperparameters that it chose."""
     text = Text(f"  member {suggestion.member} from step {suggestion.step:,}: ")
     if suggestion.gain is None:
@@ -81,7 +81,7 @@ def suggested(suggestion: Suggestion) -> Text:
     if suggestion.observed is not None:
         text.append(f", {short(suggestion.observed)} observed")
     text.append(f"  (β {short(suggestion.beta)}, {short(suggestion.rows)} rows)", "dim")
-    return text.append(f"  {settings(suggestion.hparams)}", "cyan")
+    return text.append(f"  {one_line(suggestion.hparams)}", "cyan")
 
 
 def _headline(view: Status) -> Text:
@@ -142,7 +142,7 @@ def _pace(view: Status) -> Text:
     parts = [f"{view.steps:,} steps"]
     if view.steps_per_second_overall:
         recent = view.steps_per_second or view.steps_per_second_overall
-        parts.append(f"{rate(recent)} steps/s" + (f" ({rate(view.steps_per_second_overall)} overall)"))
+        parts.append(f"{steps_per_second(recent)} steps/s" + (f" ({steps_per_second(view.steps_per_second_overall)} overall)"))
     parts.append(f"elapsed {span(view.elapsed)}")
     if view.left is not None:
         parts.append(f"about {span(view.left)} left")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from poptrain.cli.show import Directory, Json, emit, record_of, say
+from poptrain.cli.show import Directory, JsonOption, emit, record_of, say
 from poptrain.core.errors import UsageError
 
 
@@ -23,7 +23,7 @@ def plot(
         ),
     ] = None,
     step: Annotated[int | None, typer.Option("--step", metavar="N", help="With --faster: as it was after N steps.")] = None,
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Draw score, hyperparameters, family tree, spread, time spent and sub-populations as PNG."""
     record = record_of(directory)

@@ -9,7 +9,7 @@ from typing import Annotated, TypedDict
 import typer
 
 from poptrain.cli import start
-from poptrain.cli.show import Json, TaskId, emit, record_of, say
+from poptrain.cli.show import JsonOption, TaskOption, emit, record_of, say
 from poptrain.core.errors import UsageError
 from poptrain.engine import stop as stops
 from poptrain.engine.experiment import file_record
@@ -41,7 +41,7 @@ def replay(
     schedule: Annotated[
         Path | None, typer.Option("--schedule", metavar="FILE", help="An exported schedule, instead of the run's best.")
     ] = None,
-    task: TaskId = None,
+    task: TaskOption = None,
     final: Annotated[bool, typer.Option("--final", help="The schedule's last values from step 0 on.")] = False,
     same_seeds: Annotated[bool, typer.Option("--same-seeds", help="The seeds of the run's tasks: repeats its scores.")] = False,
     experiment: Annotated[
@@ -57,9 +57,9 @@ def replay(
         Path | None,
         typer.Option("--dir", metavar="OUT", help="Where the replay is kept. [default: runs/replay-of-<run>-<date>-<time>]"),
     ] = None,
-    executor: start.Executor = None,
-    quiet: start.Quiet = False,
-    json: Json = False,
+    executor: start.ExecutorOption = None,
+    quiet: start.QuietOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Train the best schedule of a run alone, as a new run."""
     if directory is None and schedule is None:
@@ -87,7 +87,7 @@ def replay(
     found = _compared(source, run, out)
     if json:
         return emit(found)
-    start.report(run, out)
+    start.print_end(run, out)
     if found["original"] is not None:
         of = f"task {source.task} of {directory}" if schedule is None else str(schedule)
         say(f"{found['metric']} {short(found['replayed'], 6)} at step {found['step']:,}; {of}: {short(found['original'], 6)}")

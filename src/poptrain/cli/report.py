@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from poptrain.cli.show import Directory, Json, emit, record_of, say
+from poptrain.cli.show import Directory, JsonOption, emit, record_of, say
 from poptrain.core.errors import UsageError
 
 
@@ -16,7 +16,7 @@ def report(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="The page. [default: DIR.html, next to the run]")
     ] = None,
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Write one self-contained HTML page with charts and tables."""
     record = record_of(directory)

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from poptrain.cli import start
-from poptrain.cli.show import Directory, Json, console, record_of, say
+from poptrain.cli.show import Directory, JsonOption, console, record_of, say
 from poptrain.engine import stop as stops
 from poptrain.engine.experiment import file_hash, file_record
 from poptrain.engine.replay import rebuilt
@@ -22,10 +22,10 @@ def resume(
     experiment: Annotated[
         Path | None, typer.Option("--experiment", metavar="FILE", help="The experiment file, if it is no longer where it was.")
     ] = None,
-    executor: start.Executor = None,
-    steps: start.Steps = None,
-    quiet: start.Quiet = False,
-    json: Json = False,
+    executor: start.ExecutorOption = None,
+    steps: start.StepsOption = None,
+    quiet: start.QuietOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Continue an interrupted run, or a finished one with more --steps."""
     record = record_of(directory)

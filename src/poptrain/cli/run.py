@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from poptrain.cli import start
-from poptrain.cli.show import Json
+from poptrain.cli.show import JsonOption
 from poptrain.engine.experiment import file_record
 
 
@@ -24,10 +24,10 @@ def run(
     checkpoints: Annotated[
         str | None, typer.Option("--checkpoints", metavar="URL", help="Where checkpoints are kept, instead of in DIR: s3://…")
     ] = None,
-    executor: start.Executor = None,
-    steps: start.Steps = None,
-    quiet: start.Quiet = False,
-    json: Json = False,
+    executor: start.ExecutorOption = None,
+    steps: start.StepsOption = None,
+    quiet: start.QuietOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Start the experiment that a Python file describes."""
     directory = start.fresh(experiment, dir)

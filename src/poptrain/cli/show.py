@@ -21,8 +21,8 @@ from poptrain.views import clean, dumps, short
 PIPED_WIDTH = 200  # columns of output that goes into a file or a pipe
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The directory of a run.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-TaskId = Annotated[int | None, typer.Option("--task", metavar="N", help="A task other than that of the best result.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+TaskOption = Annotated[int | None, typer.Option("--task", metavar="N", help="A task other than that of the best result.")]
 
 _STYLE = {"ok": "green", "failed": "bold red", "unclear": "yellow"}  # of a verdict
 
@@ -80,7 +80,7 @@ def verdicts(found: Sequence[Verdict]) -> None:
         say(line.append(f" {clean(verdict.name)}: {clean(verdict.text)}", ""), to=out)
 
 
-def settings(hparams: Mapping[str, object]) -> str:
+def one_line(hparams: Mapping[str, object]) -> str:
     """Returns hyperparameters in one line: ``lr=0.003 momentum=0.9``."""
     return " ".join(f"{clean(name)}={short(value)}" for name, value in hparams.items())
 
@@ -95,6 +95,6 @@ def table(columns: Sequence[tuple[str, bool]], rows: Sequence[Sequence[object]])
     return made
 
 
-def rate(value: float | None) -> str:
+def steps_per_second(value: float | None) -> str:
     """Returns a number of steps per second."""
     return "–" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

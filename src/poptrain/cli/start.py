@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from poptrain.cli.live import Live
-from poptrain.cli.show import emit, say, settings
+from poptrain.cli.show import emit, one_line, say
 from poptrain.core.errors import UsageError
 from poptrain.engine import experiment as experiments
 from poptrain.engine import stop as stops
@@ -24,11 +24,11 @@ from poptrain.engine.result import Run
 from poptrain.log.reader import Record, exists, read
 from poptrain.views import clean, short, span, status
 
-Steps = Annotated[int | None, typer.Option("--steps", metavar="N", help="Steps per member, instead of the file's `stop`.")]
-Executor = Annotated[
+StepsOption = Annotated[int | None, typer.Option("--steps", metavar="N", help="Steps per member, instead of the file's `stop`.")]
+ExecutorOption = Annotated[
     str | None, typer.Option("--executor", metavar="NAME", help="inline, processes, vectorized or ray, instead of the file's.")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No live display.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No live display.")]
 
 _MODULES = """
     poptrain numpy scipy jax typer rich safetensors torch gymnasium envpool optuna ray mlflow tensorboardX stable_baselines3
@@ -131,7 +131,7 @@ def new_directory(name: str) -> Path:
 def perform(experiment: Experiment, directory: Path, about: dict[str, object], quiet: bool, json: bool) -> None:
     """Runs an experiment to its end under the live display, and prints how it went."""
     run = watched(experiment, directory, about, quiet)
-    emit(status(run.record)) if json else report(run, directory)
+    emit(status(run.record)) if json else print_end(run, directory)
 
 
 def watched(experiment: Experiment, directory: Path, about: dict[str, object], quiet: bool) -> Run:
@@ -145,14 +145,14 @@ def watched(experiment: Experiment, directory: Path, about: dict[str, object], q
         live.close()
 
 
-def report(run: Run, directory: Path) -> None:
+def print_end(run: Run, directory: Path) -> None:
     """Prints how a run went, and what can be done next."""
     view = status(run.record)
     say(f"{view.state}: {view.reason or ''} ({view.results:,} results, {view.steps:,} steps, {span(view.elapsed)})")
     if view.best is not None:
         best = view.best
         where = f"member {best.member}, step {best.step:,}, task {best.task}"
-        say(f"best {clean(view.metric)} {short(best.score, 6)} ({where}): {settings(best.hparams)}")
+        say(f"best {clean(view.metric)} {short(best.score, 6)} ({where}): {one_line(best.hparams)}")
     for text in view.warnings:
         say(f"warning: {text}")
     run_directory = shlex.quote(str(directory))

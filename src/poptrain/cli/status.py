@@ -8,7 +8,7 @@ import typer
 from rich.live import Live as Screen
 
 from poptrain.cli.overview import overview, rows_that_fit
-from poptrain.cli.show import Directory, Json, check_run, console, emit, say
+from poptrain.cli.show import Directory, JsonOption, check_run, console, emit, say
 from poptrain.core import clock, collector
 from poptrain.core.errors import UsageError
 from poptrain.views.digest import Following
@@ -19,7 +19,7 @@ POLL_SECONDS = 1.0
 def status(
     directory: Directory,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again every second until the run ends.")] = False,
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Show members, scores, hyperparameters, speed, time left."""
     if watch and json:

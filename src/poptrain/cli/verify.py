@@ -12,7 +12,7 @@ import typer
 from poptrain import verify as verification_of
 from poptrain.audit.verify import Verification
 from poptrain.cli import start
-from poptrain.cli.show import Directory, Json, emit, say, verdicts
+from poptrain.cli.show import Directory, JsonOption, emit, say, verdicts
 from poptrain.core.errors import LogDamaged, UsageError
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.replay import rebuilt
@@ -25,7 +25,7 @@ def verify(
         Path | None, typer.Option("--experiment", metavar="FILE", help="The experiment file, if it is no longer where it was.")
     ] = None,
     log_only: Annotated[bool, typer.Option("--log-only", help="Run no experiment file: leave the decisions unverified.")] = False,
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Recompute every decision from the log; check its lines and checkpoints."""
     if log_only and experiment is not None:

@@ -18,8 +18,8 @@ try:
 except ImportError as error:
     raise MissingExtra("poptrain.integrations.rllib needs RLlib: pip install 'poptrain[rllib]'") from error
 
-Algorithm = Any  # RLlib's, whose attributes depend on its class
-Learner = Any  # the same
+LiveAlgorithm = Any  # RLlib's, whose attributes depend on its class
+LiveLearner = Any  # the same
 
 LOSS_OPTIONS = ("clip_param", "vf_clip_param", "vf_loss_coeff", "entropy_coeff", "grad_clip")  # read by the loss at every update
 LOOP_OPTIONS = ("train_batch_size_per_learner", "minibatch_size", "num_epochs")  # read by the training step
@@ -35,20 +35,20 @@ class Ignored(PoptrainError):
 class Applied(RLlibCallback):
     """Applies the config's learning rate after a checkpoint was loaded, and reports the effective hyperparameters."""
 
-    def on_checkpoint_loaded(self, *, algorithm: Algorithm, **_: object) -> None:
+    def on_checkpoint_loaded(self, *, algorithm: LiveAlgorithm, **_: object) -> None:
         """Sets what the checkpoint overwrote, and checks it."""
         apply_learning_rate(algorithm)
-        checked(algorithm)
+        checked_effective(algorithm)
 
-    def on_train_result(self, *, algorithm: Algorithm, result: dict[str, object], **_: object) -> None:
+    def on_train_result(self, *, algorithm: LiveAlgorithm, result: dict[str, object], **_: object) -> None:
         """Adds the effective hyperparameters to a result, after checking them."""
-        result["effective"] = checked(algorithm)
+        result["effective"] = checked_effective(algorithm)
 
 
-def apply_learning_rate(algorithm: Algorithm) -> None:
+def apply_learning_rate(algorithm: LiveAlgorithm) -> None:
     """Sets the learning rate of every optimiser to that of the config; a schedule in the config is left unchanged."""
 
-    def set_rates(learner: Learner, **_: object) -> None:
+    def set_rates(learner: LiveLearner, **_: object) -> None:
         for optimiser, config in _optimisers(learner):
             if isinstance(config.lr, (int, float)):
                 learner._set_optimizer_lr(optimiser, lr=config.lr)
@@ -56,13 +56,13 @@ def apply_learning_rate(algorithm: Algorithm) -> None:
     _on_each_learner(algorithm, set_rates)
 
 
-def effective(algorithm: Algorithm) -> dict[str, float]:
+def effective(algorithm: LiveAlgorithm) -> dict[str, float]:
     """Returns the hyperparameters that the live algorithm trains with, by the config's names; with several modules, the first's.
 
     These are the optimiser's rate, λ and γ of the advantage estimator, and the options of the loss and of the training step.
     """
 
-    def read(learner: Learner, **_: object) -> dict[str, object]:
+    def read(learner: LiveLearner, **_: object) -> dict[str, object]:
         optimiser, config = next(_optimisers(learner))
         found: dict[str, object] = {"lr": float(optimiser.param_groups[0]["lr"])}
         found |= {name: getattr(config, name, None) for name in LOSS_OPTIONS}
@@ -75,7 +75,7 @@ def effective(algorithm: Algorithm) -> dict[str, float]:
     return {name: value for name, value in found.items() if isinstance(value, (int, float))}
 
 
-def checked(algorithm: Algorithm) -> dict[str, float]:
+def checked_effective(algorithm: LiveAlgorithm) -> dict[str, float]:
     """Returns the effective hyperparameters.
 
     Raises:
@@ -89,13 +89,13 @@ def checked(algorithm: Algorithm) -> dict[str, float]:
     return found
 
 
-def _on_each_learner(algorithm: Algorithm, function: Callable[..., Answer]) -> Answer:
+def _on_each_learner(algorithm: LiveAlgorithm, function: Callable[..., Answer]) -> Answer:
     """Calls a function with every learner and returns the answer of the first one."""
     answers: list[Answer] = [answer.get() for answer in algorithm.learner_group.foreach_learner(func=function)]
     return answers[0]
 
 
-def _optimisers(learner: Learner) -> Iterator[tuple[Any, Any]]:
+def _optimisers(learner: LiveLearner) -> Iterator[tuple[Any, Any]]:
     """Yields every optimiser with the config of its module."""
     for module, names in learner._module_optimizers.items():
         for name in names:

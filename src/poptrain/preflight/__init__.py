@@ -21,7 +21,7 @@ from poptrain.core import Hparams
 from poptrain.core.errors import UsageError
 from poptrain.engine.experiment import Experiment
 from poptrain.preflight.estimate import Estimate
-from poptrain.preflight.flight import MEMBERS, Flight, Preflight
+from poptrain.preflight.flight import CONFIGURATIONS, Flight, Preflight
 from poptrain.preflight.lab import Job, Lab
 from poptrain.preflight.roundtrip import RoundTrip
 
@@ -60,7 +60,7 @@ def check(experiment: Experiment, *, seconds: float = 60.0, directory: str | Pat
             Path(folder),
             static=space.static_names,
             executor=experiment.executor,
-            lanes=max(MEMBERS, 1 + len(space)),
+            lanes=max(CONFIGURATIONS, 1 + len(space)),
         )
         try:
             return Flight(experiment, lab, float(seconds), Path(directory)).fly()

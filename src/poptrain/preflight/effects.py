@@ -14,8 +14,8 @@ from poptrain.core import Carry, Hparams, Result, Value
 from poptrain.preflight.lab import Job, Lab, Probe, equal
 from poptrain.space import Space
 
-ROUNDS = 3  # configurations that are tried, each with another value
-SEGMENTS = 2  # that each of them is trained
+VALUES_TRIED = 3  # configurations that are tried, each with another value
+EFFECT_SEGMENTS = 2  # that each of them is trained
 ENOUGH_SEGMENTS = 4  # without an effect, after which the verdict is that there is none
 FEW_LEVELS = 16  # up to this number of levels, another level is taken in turn
 
@@ -48,7 +48,7 @@ class Effects:
         if not self.repeats:
             return self._among_noise()
         free = [name for name in self.space.names if not self.space[name].static]
-        for number in range(ROUNDS):
+        for number in range(VALUES_TRIED):
             if waiting := [name for name in free if name not in self.effective]:
                 self._round(waiting, number)
         at_start = self._fresh([name for name in self.space.names if name not in self.effective])
@@ -60,12 +60,12 @@ class Effects:
     # -- at a copy ----------------------------------------------------------------------------------------------------
 
     def _round(self, names: Sequence[str], number: int) -> None:
-        """Looks for effects of some hyperparameters after one checkpoint, in up to `SEGMENTS` segments."""
+        """Looks for effects of some hyperparameters after one checkpoint, in up to `EFFECT_SEGMENTS` segments."""
         base = self.bases[number % len(self.bases)]
         steps, seed = base.task.steps, (base.task.seed + 1 + number) % 2**32
         changed = self._changed(base.task.hparams, names, number)
         probes: dict[str | None, Probe] = dict.fromkeys([None, *changed], base)
-        for segment in range(SEGMENTS):
+        for segment in range(EFFECT_SEGMENTS):
             if self.out_of_time(len(probes)) or len(probes) < 2:
                 return
             jobs = [
@@ -119,7 +119,7 @@ class Effects:
         """Returns the names that have an effect on a fresh member, the only effect that static ones can have."""
         effective: set[str] = set()
         together = [[name for name in names if not self.space[name].static], *([n] for n in names if self.space[n].static)]
-        for number in range(ROUNDS):
+        for number in range(VALUES_TRIED):
             base = self.bases[number % len(self.bases)]
             for (
                 group
@@ -167,7 +167,7 @@ class Effects:
             return Verdict(what, "unclear", "has only one value")
         if name in self.saved:
             return Verdict(what, "unclear", f"changes the checkpoint, but no score in {self.tried[name]} trainings")
-        enough = self.tried[name] >= (ROUNDS if parameter.static else ENOUGH_SEGMENTS)
+        enough = self.tried[name] >= (VALUES_TRIED if parameter.static else ENOUGH_SEGMENTS)
         if enough and not self.whole:
             text = f"no effect was seen in {self.tried[name]} trainings, all shorter than the interval: pass more seconds"
             return Verdict(what, "unclear", text)

@@ -13,16 +13,15 @@ from poptrain.core.rng import rng, task_seed
 from poptrain.engine.experiment import Experiment
 from poptrain.preflight import estimate as estimates
 from poptrain.preflight import metric
-from poptrain.preflight.effects import SEGMENTS as EFFECT_SEGMENTS
-from poptrain.preflight.effects import Effects
+from poptrain.preflight.effects import EFFECT_SEGMENTS, Effects
 from poptrain.preflight.estimate import Estimate, interval_of
 from poptrain.preflight.lab import Job, Lab, Probe
 from poptrain.preflight.roundtrip import RoundTrip
 from poptrain.space import Space
 
-MEMBERS = 3  # configurations that are trained
-SEGMENTS = 4  # that each is trained, one after another
-SHARE = 0.4  # of the time limit that the planned probes may take, by the first measurement
+CONFIGURATIONS = 3  # configurations that are trained
+CURVE_SEGMENTS = 4  # that each is trained, one after another
+PROBES_SHARE = 0.4  # of the time limit that the planned probes may take, by the first measurement
 LONGEST_WITHOUT_INTERVAL = 100  # steps of a probe, if the algorithm has no interval in steps
 
 
@@ -54,7 +53,7 @@ class Flight:
         self.checks: list[Verdict] = []
         self.seeds = iter(range(1 << 30))
 
-    def out_of_time(self, jobs: int = MEMBERS) -> bool:
+    def out_of_time(self, jobs: int = CONFIGURATIONS) -> bool:
         """True if this number of jobs would end too late, even if nothing has to be compiled for them."""
         return clock.monotonic() - self.began + self.lab.pace * self.steps * jobs >= self.limit
 
@@ -81,7 +80,7 @@ class Flight:
     def _train(self, configurations: list[Hparams]) -> list[list[Probe]]:
         """Returns the segments of each configuration, as many as there is time for."""
         curves: list[list[Probe]] = [[] for _ in configurations]
-        for segment in range(SEGMENTS):
+        for segment in range(CURVE_SEGMENTS):
             if segment and self.out_of_time():
                 break
             jobs = []
@@ -105,7 +104,7 @@ class Flight:
     def _check_state(self, curves: list[list[Probe]], whole: bool) -> None:
         """Checks what a checkpoint holds and what a hyperparameter changes; `whole`: in an interval's time or more."""
         continued = [curve for curve in curves if len(curve) > 1]
-        if self.out_of_time(3 * MEMBERS) or not continued:
+        if self.out_of_time(3 * CONFIGURATIONS) or not continued:
             late = "there was no time; pass more seconds"
             self.checks += [Verdict(name, "unclear", late) for name in ("deterministic", "save and load", "hyperparameters")]
             return
@@ -129,8 +128,8 @@ class Flight:
         """Returns configurations as the algorithm draws its first ones, and the steps of its first task that trains."""
         algorithm, about = self.experiment.algorithm, self.experiment
         tasks = algorithm.ask(History(about.seed, about.budget, about.sign))
-        found: list[Hparams] = [dict(task.hparams) for task in tasks[:MEMBERS]]
-        for index in range(len(found), MEMBERS):
+        found: list[Hparams] = [dict(task.hparams) for task in tasks[:CONFIGURATIONS]]
+        for index in range(len(found), CONFIGURATIONS):
             found.append(self.space.sample(rng(about.seed, "check", index)))
         interval = interval_of(algorithm)
         if interval is None and not any(task.seconds is not None for task in tasks):
@@ -150,12 +149,12 @@ class Flight:
                 break
             steps *= 10  # a shorter probe measures the call more than the steps
         left = max(self.limit - (clock.monotonic() - self.began), 0.0)
-        return max(1, min(longest, int(SHARE * left / max(per_step * self._planned(), 1e-12)))), per_step
+        return max(1, min(longest, int(PROBES_SHARE * left / max(per_step * self._planned(), 1e-12)))), per_step
 
     def _planned(self) -> int:
         """Returns the number of planned probes: the curves, the round trips, and two segments for every hyperparameter."""
         each = 4 if isinstance(self.lab.trainable, type) else 2
-        return MEMBERS * (SEGMENTS + 3) + each * (len(self.space) + 1)
+        return CONFIGURATIONS * (CURVE_SEGMENTS + 3) + each * (len(self.space) + 1)
 
     def _seed(self) -> int:
         return task_seed(self.experiment.seed, next(self.seeds))

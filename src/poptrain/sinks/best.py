@@ -14,7 +14,7 @@ from poptrain.log.reader import Record
 from poptrain.views import dumps, schedule
 from poptrain.views.format import cell
 
-NAME = "best"
+BEST_NAME = "best"
 
 
 def write_best(record: Record, history: History, task: int, out: Path, **about: object) -> list[Path]:
@@ -40,7 +40,7 @@ def write_best(record: Record, history: History, task: int, out: Path, **about: 
         **about,
         "run": None if record.directory is None else record.directory.name,
         "checkpoint": copied,
-        "files": f"checkpoints/{NAME}",
+        "files": f"checkpoints/{BEST_NAME}",
     }
     written = {
         "best.json": dumps(described, indent=2) + "\n",
@@ -50,7 +50,7 @@ def write_best(record: Record, history: History, task: int, out: Path, **about: 
     }
     for name, content in written.items():
         (out / name).write_text(content)
-    return [*(out / name for name in written), out / "checkpoints" / NAME]
+    return [*(out / name for name in written), out / "checkpoints" / BEST_NAME]
 
 
 def table_as_csv(history: History) -> str:
@@ -66,10 +66,10 @@ def table_as_csv(history: History) -> str:
 def _copy(store: protocols.Store, target: Store, checkpoint: str, *, task: int, member: int, step: int) -> str:
     """Copies a checkpoint, verified, and returns its reference in the new store."""
     if not store.is_directory(checkpoint):
-        return target.commit(NAME, store.read(checkpoint), task=task, member=member, step=step)
-    origin, staged = store.path(checkpoint), target.stage(NAME)
+        return target.commit(BEST_NAME, store.read(checkpoint), task=task, member=member, step=step)
+    origin, staged = store.path(checkpoint), target.stage(BEST_NAME)
     for name, size in target.fs.walk(origin).items():
         if size >= 0:  # no links, no pipes
             (staged / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(origin / name, staged / name, follow_symlinks=False)
-    return target.commit_staged(NAME, task=task, member=member, step=step)
+    return target.commit_staged(BEST_NAME, task=task, member=member, step=step)

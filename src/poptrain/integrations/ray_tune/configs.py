@@ -29,12 +29,12 @@ def at(config: Mapping[str, object], name: str) -> object:
     return branch
 
 
-def difference(one: Mapping[str, object], other: Mapping[str, object], prefix: str = "") -> str | None:
+def first_difference(one: Mapping[str, object], other: Mapping[str, object], prefix: str = "") -> str | None:
     """Returns the dotted name of the first value that differs between two configs, or None."""
     for key in dict.fromkeys([*one, *other]):
         a, b = one.get(key), other.get(key)
         if isinstance(a, Mapping) and isinstance(b, Mapping):
-            if inner := difference(a, b, f"{prefix}{key}."):
+            if inner := first_difference(a, b, f"{prefix}{key}."):
                 return inner
         elif a is not b and repr(a) != repr(b):
             return f"{prefix}{key}"

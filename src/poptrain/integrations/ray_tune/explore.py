@@ -49,7 +49,7 @@ class Then:
         missing = [each for each in space if each not in varied]
         if missing:
             raise UsageError(f"custom_explore_fn {name} dropped {missing[0]!r}; it must return the whole config.")
-        other = configs.difference(configs.applied(config, hparams), configs.applied(new, hparams))
+        other = configs.first_difference(configs.applied(config, hparams), configs.applied(new, hparams))
         if other:
             raise UsageError(
                 f"custom_explore_fn {name} changed {other!r}, which is not explored; define its range in hyperparam_mutations."

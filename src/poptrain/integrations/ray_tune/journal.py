@@ -133,7 +133,7 @@ def _with_versions(about: About) -> dict[str, object]:
     return {**about, "versions": {**_versions(), "ray": ray.__version__}}
 
 
-def about(algorithm: Algorithm, trial: Trial, *, metric: str, mode: str, seed: int, budget: int | None) -> About:
+def first_line(algorithm: Algorithm, trial: Trial, *, metric: str, mode: str, seed: int, budget: int | None) -> About:
     """Returns what the run is, as the first line of its log."""
     return {
         "algorithm": describe(algorithm),

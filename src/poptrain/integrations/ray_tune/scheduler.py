@@ -180,7 +180,7 @@ class PoptrainScheduler(TrialScheduler):
         first = self._seats[0].trial
         ray.reuse_if_possible(first)
         assert self._metric is not None and self._mode is not None  # `checks.goal` has seen to it
-        about = journal.about(
+        about = journal.first_line(
             self.algorithm, first, metric=self._metric, mode=self._mode, seed=settings.seed, budget=self._budget()
         )
         if exists and place is not None:

@@ -14,7 +14,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from poptrain.core import Metrics
 from poptrain.core.errors import UsageError
 from poptrain.integrations.sb3.hparams import Model, apply_hparams, changed, read_hparams
-from poptrain.integrations.sb3.state import restore, state_of
+from poptrain.integrations.sb3.state import restore, saved_state
 from poptrain.integrations.torch.random_stream import Generators, stream
 from poptrain.integrations.torch.state import load_state, save_state
 
@@ -73,7 +73,7 @@ class SB3Member:
 
     def save(self, directory: Path) -> None:
         """Writes all of the state into a directory."""
-        save_state({**state_of(self.model), "random": self._random}, Path(directory))
+        save_state({**saved_state(self.model), "random": self._random}, Path(directory))
 
     def load(self, directory: Path) -> None:
         """Restores what `save` wrote; hyperparameters are applied when training continues."""

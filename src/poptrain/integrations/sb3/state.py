@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from poptrain.integrations.sb3.hparams import Model
-from poptrain.integrations.torch.state import State, is_plain
+from poptrain.integrations.torch.state import TorchState, is_plain
 
 COUNTERS = (
     "num_timesteps",
@@ -27,7 +27,7 @@ Buffer = Any  # a replay buffer of Stable-Baselines3
 Rows = np.ndarray | Mapping[str, np.ndarray]  # one row a transition; a mapping for dictionary observations
 
 
-def state_of(model: Model) -> dict[str, State]:
+def saved_state(model: Model) -> dict[str, TorchState]:
     """Returns all of the state of an algorithm, in a form that `save_state` accepts."""
     _, variables = model._get_torch_save_params()
     return {
@@ -40,8 +40,8 @@ def state_of(model: Model) -> dict[str, State]:
     }
 
 
-def restore(model: Model, state: Mapping[str, State]) -> None:
-    """Puts a state that `state_of` returned into an algorithm that `make` has built."""
+def restore(model: Model, state: Mapping[str, TorchState]) -> None:
+    """Puts a state that `saved_state` returned into an algorithm that `make` has built."""
     model.set_parameters(state["parameters"], exact_match=True, device=model.device)
     for name, value in state["variables"].items():
         getattr(model, name).data = value.to(model.device)
@@ -63,11 +63,11 @@ def _running_statistics(model: Model) -> list[object]:
     return [*(observed.values() if isinstance(observed, dict) else [observed] if observed is not None else []), env.ret_rms]
 
 
-def _plain_attributes(part: object) -> dict[str, State]:
+def _plain_attributes(part: object) -> dict[str, TorchState]:
     return {name: value for name, value in vars(part).items() if is_plain(value)}
 
 
-def _filled_part(buffer: Buffer) -> dict[str, State] | None:
+def _filled_part(buffer: Buffer) -> dict[str, TorchState] | None:
     """Returns the part of a replay buffer that holds transitions."""
     if buffer is None:
         return None
@@ -76,7 +76,7 @@ def _filled_part(buffer: Buffer) -> dict[str, State] | None:
     return {"pos": buffer.pos, "full": buffer.full, "arrays": arrays}
 
 
-def _refill(buffer: Buffer, saved: Mapping[str, State] | None) -> None:
+def _refill(buffer: Buffer, saved: Mapping[str, TorchState] | None) -> None:
     if buffer is None or saved is None:
         return
     buffer.pos, buffer.full = saved["pos"], saved["full"]

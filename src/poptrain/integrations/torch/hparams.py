@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 
 from poptrain.core.errors import UsageError
 
-BETAS = {"beta1": 0, "beta2": 1}  # their places in the option ``betas``
+BETA_PLACES = {"beta1": 0, "beta2": 1}  # their places in the option ``betas``
 
 Group = dict[str, Any]  # a parameter group of PyTorch: its options by name
 
@@ -86,17 +86,17 @@ class _Place:
     def get(self) -> object:
         if self.base is not None:
             return self.base.get()
-        if self.option in BETAS:
-            return self.group["betas"][BETAS[self.option]]
+        if self.option in BETA_PLACES:
+            return self.group["betas"][BETA_PLACES[self.option]]
         held = self.group[self.option]
         return held.item() if isinstance(held, torch.Tensor) else held
 
     def set(self) -> None:
         if self.base is not None:
             self.base.set(self.group, self.value)
-        elif self.option in BETAS:
+        elif self.option in BETA_PLACES:
             betas = list(self.group["betas"])
-            betas[BETAS[self.option]] = self.value
+            betas[BETA_PLACES[self.option]] = self.value
             self.group["betas"] = tuple(betas)
         else:
             _put(self.group, self.option, self.value)
@@ -152,7 +152,7 @@ def _chosen(flat: Mapping[str, object], owner: str, label: str, group: Group) ->
     chosen: dict[str, tuple[int, object]] = {}
     for path, value in flat.items():
         *where, option = path.split(".")
-        known = (option in group and option != "params") or (option in BETAS and "betas" in group)
+        known = (option in group and option != "params") or (option in BETA_PLACES and "betas" in group)
         if known and where in ([], [label], [owner], [owner, label]) and len(where) >= chosen.get(option, (0, None))[0]:
             chosen[option] = (len(where), value)
     return {option: value for option, (_, value) in chosen.items()}

@@ -15,15 +15,15 @@ from poptrain.core import Metrics
 from poptrain.core.errors import UsageError
 from poptrain.integrations.torch.hparams import RateScheduler, apply_hparams, is_rate_scheduler, read_hparams, same_value
 from poptrain.integrations.torch.random_stream import Generators, stream
-from poptrain.integrations.torch.state import State, is_plain, load_state, save_state
+from poptrain.integrations.torch.state import TorchState, is_plain, load_state, save_state
 
 
 class HasState(Protocol):
     """An object such as a module, an optimiser or a scheduler."""
 
-    def state_dict(self) -> State: ...
+    def state_dict(self) -> TorchState: ...
 
-    def load_state_dict(self, state: State) -> object: ...
+    def load_state_dict(self, state: TorchState) -> object: ...
 
 
 class TorchMember:

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-State = Any  # such a tree
-Json = Any  # the same tree as JSON, with the names of tensors in their places
+TorchState = Any  # such a tree
+JsonTree = Any  # the same tree as JSON, with the names of tensors in their places
 PLAIN = (bool, int, float, str, type(None))
 
 
-def save_state(state: State, directory: Path, name: str = "state") -> None:
+def save_state(state: TorchState, directory: Path, name: str = "state") -> None:
     """Writes a state as ``NAME.json`` and ``NAME.safetensors``.
 
     Raises:
@@ -31,7 +31,7 @@ def save_state(state: State, directory: Path, name: str = "state") -> None:
     (directory / f"{name}.json").write_text(json.dumps(structure))
 
 
-def load_state(directory: Path, name: str = "state") -> State:
+def load_state(directory: Path, name: str = "state") -> TorchState:
     """Returns what `save_state` wrote."""
     tensors = load_file(str(directory / f"{name}.safetensors"))
     return _decode(json.loads((directory / f"{name}.json").read_text()), tensors)
@@ -46,7 +46,7 @@ def is_plain(value: object) -> bool:
     return True
 
 
-def _encode(value: State, tensors: dict[str, torch.Tensor], path: str) -> Json:
+def _encode(value: TorchState, tensors: dict[str, torch.Tensor], path: str) -> JsonTree:
     if isinstance(value, (np.ndarray, np.generic)):
         array = np.asarray(value)
         if array.dtype.kind not in "biuf" or array.dtype == np.longdouble:
@@ -73,7 +73,7 @@ def _add(tensor: torch.Tensor, tensors: dict[str, torch.Tensor]) -> str:
     return name
 
 
-def _decode(value: Json, tensors: dict[str, torch.Tensor]) -> State:
+def _decode(value: JsonTree, tensors: dict[str, torch.Tensor]) -> TorchState:
     if not isinstance(value, dict):
         return value
     if "array" in value:
