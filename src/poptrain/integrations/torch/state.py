@@ -14,14 +14,16 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+TorchState = Any  # such a tree
+JsonTree = Any  # the same tree as JSON, with the names of tensors in their places
 PLAIN = (bool, int, float, str, type(None))
 
 
-def save_state(state: Any, directory: Path, name: str = "state") -> None:
+def save_state(state: TorchState, directory: Path, name: str = "state") -> None:
     """Writes a state as ``NAME.json`` and ``NAME.safetensors``.
 
     Raises:
-        TypeError: it holds something that is neither plain nor a tensor; the message says where.
+        TypeError: the state holds something that is neither plain nor a tensor; the message says where.
     """
     tensors: dict[str, torch.Tensor] = {}
     structure = _encode(state, tensors, name)
@@ -29,14 +31,14 @@ def save_state(state: Any, directory: Path, name: str = "state") -> None:
     (directory / f"{name}.json").write_text(json.dumps(structure))
 
 
-def load_state(directory: Path, name: str = "state") -> Any:
+def load_state(directory: Path, name: str = "state") -> TorchState:
     """Returns what `save_state` wrote."""
     tensors = load_file(str(directory / f"{name}.safetensors"))
     return _decode(json.loads((directory / f"{name}.json").read_text()), tensors)
 
 
-def is_plain(value: Any) -> bool:
-    """True if a value is a state that `save_state` takes."""
+def is_plain(value: object) -> bool:
+    """True if `save_state` accepts the value."""
     try:
         _encode(value, {}, "")
     except TypeError:
@@ -44,30 +46,34 @@ def is_plain(value: Any) -> bool:
     return True
 
 
-def _encode(value: Any, tensors: dict[str, torch.Tensor], path: str) -> Any:
+def _encode(value: TorchState, tensors: dict[str, torch.Tensor], path: str) -> JsonTree:
     if isinstance(value, (np.ndarray, np.generic)):
         array = np.asarray(value)
         if array.dtype.kind not in "biuf" or array.dtype == np.longdouble:
-            raise TypeError(f"{path} is an array of {array.dtype}, which no checkpoint holds.")
-        return {"array": _keep(torch.from_numpy(np.ascontiguousarray(array).copy()), tensors), "shape": list(array.shape)}
+            raise TypeError(f"{path} is an array of {array.dtype}, which a checkpoint cannot hold: expected numbers or booleans.")
+        return {"array": _add(torch.from_numpy(np.ascontiguousarray(array).copy()), tensors), "shape": list(array.shape)}
     if isinstance(value, torch.Tensor):
-        return {"tensor": _keep(value.detach(), tensors)}
+        return {"tensor": _add(value.detach(), tensors)}
     if type(value) in PLAIN:
         return value
     if isinstance(value, dict):  # an OrderedDict too
         return {"dict": [[_encode(k, tensors, path), _encode(v, tensors, f"{path}.{k}")] for k, v in value.items()]}
     if type(value) in (list, tuple):
         return {type(value).__name__: [_encode(item, tensors, f"{path}[{at}]") for at, item in enumerate(value)]}
-    raise TypeError(f"{path} is {type(value).__name__}, which no checkpoint holds: expected tensors, numbers and strings.")
+    raise TypeError(
+        f"{path} is {type(value).__name__}, which a checkpoint cannot hold: expected tensors, arrays, numbers and strings, "
+        "in dicts, lists and tuples."
+    )
 
 
-def _keep(tensor: torch.Tensor, tensors: dict[str, torch.Tensor]) -> str:
+def _add(tensor: torch.Tensor, tensors: dict[str, torch.Tensor]) -> str:
+    """Adds a tensor to those of the file and returns its name there."""
     name = str(len(tensors))
     tensors[name] = tensor.cpu().contiguous().clone()  # safetensors refuses views of one storage
     return name
 
 
-def _decode(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
+def _decode(value: JsonTree, tensors: dict[str, torch.Tensor]) -> TorchState:
     if not isinstance(value, dict):
         return value
     if "array" in value:
