@@ -9,16 +9,16 @@ import pytest
 pytest.importorskip("jax")
 
 from poptrain._jax import jax, jnp
-from poptrain.rl.parts.batch import Batch, Layout
-from poptrain.rl.parts.distributions import CATEGORICAL, GAUSSIAN
-from poptrain.rl.parts.gae import GOES_ON, RESET, TERMINATED, TRUNCATED
-from poptrain.rl.parts.learner import learn
-from poptrain.rl.parts.networks import forward, init_params
-from poptrain.rl.parts.normaliser import init_normaliser, merge
-from poptrain.rl.parts.recording import Recording, pack, slots_for, unpack
-from poptrain.rl.parts.shuffle import PRIMES, draw_order, times, walk
-from poptrain.rl.parts.table import _advantages, make_scratch
-from poptrain.rl.parts.value_scale import in_units, init_value_scale, rescale
+from poptrain.rl.agents.ppo.gae import GOES_ON, RESET, TERMINATED, TRUNCATED
+from poptrain.rl.agents.ppo.learner import learn
+from poptrain.rl.agents.ppo.shuffle import PRIMES, draw_order, times, walk
+from poptrain.rl.agents.ppo.table import _advantages, make_scratch
+from poptrain.rl.agents.ppo.value_scale import in_units, init_value_scale, rescale
+from poptrain.rl.distributions import CATEGORICAL, GAUSSIAN
+from poptrain.rl.memory.batch import Batch, Layout
+from poptrain.rl.memory.recording import Recording, pack, slots_for, unpack
+from poptrain.rl.nets import forward, init_params
+from poptrain.rl.normaliser import init_normaliser, merge
 
 HPARAMS = {
     "lr": 1e-2, "clip": 0.2, "kl_coeff": 0.5, "kl_target": 0.01, "gae_lambda": 0.9, "discount": 0.97,

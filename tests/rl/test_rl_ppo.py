@@ -11,13 +11,14 @@ import pytest
 pytest.importorskip("jax")
 pytest.importorskip("gymnasium")
 
+from poptrain.rl.parts import device_interval, device_training
+
 from poptrain._jax import jax
 from poptrain.checkpoints import carry as carries
 from poptrain.core.errors import UsageError
 from poptrain.rl import PPO
 from poptrain.rl.agents import ppo
-from poptrain.rl.parts import device_interval, device_training
-from poptrain.rl.parts.host_training import SEEDS, evaluation_seeds, training_seeds
+from poptrain.rl.loops.host import SEEDS, evaluation_seeds, training_seeds
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fewer than the longest episode")
 SMALL = {"hidden": (8,), "num_envs": 4, "epochs": 1, "train_batch_size": 256, "minibatch_size": 64}
