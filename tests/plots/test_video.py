@@ -107,5 +107,5 @@ def test_an_environment_without_pictures_says_so():
     pytest.importorskip("jax")
     from poptrain.rl.envs.pictures import pictures
 
-    with pytest.raises(pt.UsageError, match="env 'jax/CartPole-v1' has no pictures"):
+    with pytest.raises(pt.UsageError, match="environment 'jax/CartPole-v1' has no pictures"):
         next(pictures("jax/CartPole-v1", lambda seen: seen, 0))

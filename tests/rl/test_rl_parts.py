@@ -9,14 +9,14 @@ import pytest
 pytest.importorskip("jax")
 
 from poptrain._jax import jax, jnp
-from poptrain.rl.agents.ppo.gae import GOES_ON, RESET, TERMINATED, TRUNCATED
 from poptrain.rl.agents.ppo.learner import learn
 from poptrain.rl.agents.ppo.shuffle import PRIMES, draw_order, times, walk
 from poptrain.rl.agents.ppo.table import _advantages, make_scratch
 from poptrain.rl.agents.ppo.value_scale import in_units, init_value_scale, rescale
 from poptrain.rl.distributions import CATEGORICAL, GAUSSIAN
 from poptrain.rl.memory.batch import Batch, Layout
-from poptrain.rl.memory.recording import Recording, pack, slots_for, unpack
+from poptrain.rl.memory.marks import GOES_ON, RESET, TERMINATED, TRUNCATED
+from poptrain.rl.memory.recording import Recording, host_slots, pack, unpack
 from poptrain.rl.nets import forward, init_params
 from poptrain.rl.normaliser import init_normaliser, merge
 
@@ -90,7 +90,7 @@ def episode_batch():
     marks = np.asarray(
         [[GOES_ON, GOES_ON], [TERMINATED, GOES_ON], [RESET, TRUNCATED], [GOES_ON, RESET], [GOES_ON, GOES_ON], [GOES_ON, GOES_ON]]
     )
-    recording = Recording(slots_for(16, 2), 2, 3, 1)
+    recording = Recording(host_slots(16, 2), 2, 3, 1)
     for tick in range(6):
         recording.begin(generator.normal(size=(2, 3)), generator.normal(size=(2, 1)))
         real = marks[tick] != RESET
@@ -169,7 +169,7 @@ def test_a_window_that_wraps_around_shared_slots_learns_the_same():
 
 def test_an_update_moves_towards_better_actions_and_adapts_the_penalty():
     generator = np.random.default_rng(0)
-    recording = Recording(slots_for(512, 4), 4, 3, 1)
+    recording = Recording(host_slots(512, 4), 4, 3, 1)
     for _ in range(128):
         actions = generator.normal(size=(4, 1)).astype(np.float32)
         recording.begin(generator.normal(size=(4, 3)), actions)

@@ -11,13 +11,12 @@ import pytest
 pytest.importorskip("jax")
 pytest.importorskip("gymnasium")
 
-from poptrain.rl.parts import device_interval, device_training
-
 from poptrain._jax import jax
 from poptrain.checkpoints import carry as carries
 from poptrain.core.errors import UsageError
 from poptrain.rl import PPO
 from poptrain.rl.agents import ppo
+from poptrain.rl.loops import device, device_interval
 from poptrain.rl.loops.host import SEEDS, evaluation_seeds, training_seeds
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fewer than the longest episode")
@@ -278,6 +277,6 @@ def test_the_number_of_cores_changes_no_bit(monkeypatch):
     agent, seeds = PPO(env="jax/Pendulum-v1", **SMALL), np.asarray([1, 2, 3, 4, 5])
     start, carries = agent.init({}, seeds), []
     for cores in (1, 2):
-        monkeypatch.setattr(device_training, "cores", lambda: cores)  # noqa: B023
+        monkeypatch.setattr(device, "cpus", lambda: cores)  # noqa: B023
         carries.append(agent.train(start, {}, 600, seeds)[0])
     assert same(*carries)

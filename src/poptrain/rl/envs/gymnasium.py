@@ -39,8 +39,7 @@ class _Serial:
     """A `Simulator` of environments that step one after another: one tick for a reset, `group` arrivals at once."""
 
     def __init__(self, spec: EnvSpec, seeds: Sequence[int], group: int, horizon: int | None):
-        limit = {"max_episode_steps": horizon} if horizon else {}
-        self.envs = [gymnasium.make(spec.name, **limit) for _ in seeds]
+        self.envs = [gymnasium.make(spec.name, max_episode_steps=horizon or None) for _ in seeds]
         self.seeds: list[int | None] = [int(seed) for seed in seeds]
         self.over = np.ones(len(seeds), bool)  # the next step is a reset
         self.spec, self.group = spec, group
@@ -63,7 +62,7 @@ class _Serial:
 
     def _step(self, i: int, action: np.ndarray | None) -> tuple[np.ndarray, float, bool, bool]:
         env = self.envs[i]
-        if self.over[i]:
+        if self.over[i] or action is None:
             self.over[i] = False
             seed, self.seeds[i] = self.seeds[i], None  # seeded once; later episodes continue its random numbers
             return self._flat(env.reset(seed=seed)[0]), 0.0, False, False

@@ -20,7 +20,7 @@ class _Screen(NamedTuple):
 
     env: Any  # of EnvPool or Gymnasium
     reset: Callable[[], Observation]
-    picture: Callable[[], np.ndarray]  # uint8 (height, width, 3)
+    picture: Callable[[], Any]  # -> uint8 (height, width, 3)
     act: Callable[[np.ndarray], Any]  # the policy's actions, (1, A) or (1,) -> the action as the environment takes it
 
 
@@ -41,8 +41,7 @@ def pictures(
             f"environment {name!r} has no pictures, because it is a pure JAX function. "
             f"Train on {name.removeprefix('jax/')!r} to get pictures."
         )
-    limit = {"max_episode_steps": horizon} if horizon else {}
-    screen = (_envpool(name, seed, limit) if backend != "gymnasium" else None) or _gymnasium(name, seed, limit)
+    screen = (_envpool(name, seed, horizon) if backend != "gymnasium" else None) or _gymnasium(name, seed, horizon)
     space = screen.env.observation_space
     try:
         observation = screen.reset()
@@ -57,7 +56,7 @@ def pictures(
         screen.env.close()
 
 
-def _envpool(name: str, seed: int, limit: dict[str, int]) -> _Screen | None:
+def _envpool(name: str, seed: int, horizon: int | None) -> _Screen | None:
     try:
         import envpool
     except ImportError:
@@ -66,27 +65,26 @@ def _envpool(name: str, seed: int, limit: dict[str, int]) -> _Screen | None:
         return None
     from poptrain.rl.envs.envpool import quiet
 
+    limit = {"max_episode_steps": horizon} if horizon else {}
     with quiet():
-        env = envpool.make_gymnasium(name, num_envs=1, seed=[seed], render_mode="rgb_array", **limit)
+        env: Any = envpool.make_gymnasium(name, num_envs=1, seed=[seed], render_mode="rgb_array", **limit)
         _ = env.observation_space  # read once: every read of a fresh one warns
     return _Screen(env, lambda: env.reset()[0], lambda: env.render()[0], lambda actions: actions)
 
 
-def _gymnasium(name: str, seed: int, limit: dict[str, int]) -> _Screen:
+def _gymnasium(name: str, seed: int, horizon: int | None) -> _Screen:
     try:
         import gymnasium
     except ImportError as error:
         raise ImportError("pictures of an environment need Gymnasium: pip install 'poptrain[rl]'") from error
     try:
-        env = gymnasium.make(name, render_mode="rgb_array", **limit)
+        env = gymnasium.make(name, max_episode_steps=horizon, render_mode="rgb_array")
         env.reset(seed=seed)
-        first = env.render()
+        first: object = env.render()
     except Exception as error:  # each environment fails in its own way: no screen, a missing package, no such mode
         why = " ".join(str(error).split())[:200]
         raise UsageError(f"environment {name!r} cannot draw pictures here: {type(error).__name__}: {why}") from error
     if not isinstance(first, np.ndarray) or first.ndim != 3:
-        raise UsageError(
-            f"environment {name!r} cannot draw pictures: its render() returned {type(first).__name__}, not an image."
-        )
+        raise UsageError(f"environment {name!r} cannot draw pictures: render() returned {type(first).__name__}, not an image.")
     space = env.action_space
     return _Screen(env, lambda: env.reset(seed=seed)[0], env.render, lambda actions: native_action(space, actions[0]))

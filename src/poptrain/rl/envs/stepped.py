@@ -28,9 +28,9 @@ class Stepped:
         self.arrival = self._arrive(*results)
 
     def _arrive(self, observations: Array, rewards: Array | np.ndarray, terminated: Array | np.ndarray) -> Arrival:
-        truncated = np.full(self.n, self.horizon is not None and self.ticks >= self.horizon)
-        arrays = jax.device_get((observations, rewards, terminated))
-        return Arrival(np.arange(self.n, dtype=np.int32), *arrays, truncated & ~arrays[2])
+        late = np.full(self.n, self.horizon is not None and self.ticks >= self.horizon)
+        over = np.asarray(terminated)
+        return Arrival(np.arange(self.n, dtype=np.int32), np.asarray(observations), np.asarray(rewards), over, late & ~over)
 
     def recv(self) -> Arrival:
         return self.arrival

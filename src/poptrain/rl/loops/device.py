@@ -5,7 +5,7 @@ On CPUs a program keeps one core busy, so each core runs it for its share of the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
@@ -77,17 +77,17 @@ def train_in_shares(
 def _joined(intervals: tuple[Interval, ...], where: list[tuple[int, int]]) -> Interval:
     """Returns one interval of all members; member i is at `where[i]`: (share, index in it)."""
 
-    def column(of: Callable[[Interval], np.ndarray]) -> np.ndarray:
-        return np.stack([of(intervals[share])[i] for share, i in where])
+    def column(parts: Sequence[np.ndarray]) -> np.ndarray:
+        return np.stack([parts[share][i] for share, i in where])
 
     return Interval(
         returns=[intervals[share].returns[i] for share, i in where],
-        score=column(lambda each: each.score),
-        running=column(lambda each: each.running),
-        episode_length=column(lambda each: each.episode_length),
-        steps=column(lambda each: each.steps),
-        updates=column(lambda each: each.updates),
-        diagnostics={name: column(lambda each, name=name: each.diagnostics[name]) for name in intervals[0].diagnostics},
+        score=column([each.score for each in intervals]),
+        running=column([each.running for each in intervals]),
+        episode_length=column([each.episode_length for each in intervals]),
+        steps=column([each.steps for each in intervals]),
+        updates=column([each.updates for each in intervals]),
+        diagnostics={name: column([each.diagnostics[name] for each in intervals]) for name in intervals[0].diagnostics},
     )
 
 

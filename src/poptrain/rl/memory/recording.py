@@ -33,6 +33,11 @@ def _aligned(shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:
     return raw[begin : begin + size].view(dtype).reshape(shape)
 
 
+def _rows(array: np.ndarray) -> np.ndarray:
+    """Returns an array (ticks, E, …) as rows (ticks * E, …)."""
+    return array.reshape(-1, *array.shape[2:])
+
+
 class Recording:
     """Transitions of E environments. `begin` a tick with its observations and actions, then `record` its results."""
 
@@ -75,9 +80,10 @@ class Recording:
         """Returns all transitions as a batch whose last tick reached the states `observations`, (E, O)."""
         self.observations[self.ticks] = observations
         self.order[: self.n] = np.flatnonzero(self.marks[: self.ticks].ravel() != RESET)
-        flat = [getattr(self, name).reshape(-1, *getattr(self, name).shape[2:]) for name in RECORDED]
         zero = np.int32(0)
-        return Batch(*flat, None, self.order, np.int32(self.n), np.int32(self.ticks), zero, zero)
+        arrays: State = {name: _rows(getattr(self, name)) for name in RECORDED} | {"order": self.order}
+        numbers: State = {"n": np.int32(self.n), "ticks": np.int32(self.ticks), "first_slot": zero, "lane": zero}
+        return Batch(**arrays, bootstrap=None, **numbers)
 
     def clear(self) -> None:
         """Removes all transitions."""

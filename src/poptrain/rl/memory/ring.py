@@ -70,10 +70,15 @@ class Ring:
 
     def batch(self, ring: State, window: State, member: Array) -> Batch:
         """Returns one member's recording; for use inside a compiled program."""
-        flat = [ring[k].reshape(-1, *ring[k].shape[3:]) for k in COLUMNS]
-        n, ticks = window["n"][member], window["ticks"][member]
-        first = (window["head"] - ticks) % self.layout.slots
-        return Batch(*flat, None, n, ticks, first, member * self.layout.num_envs)
+        ticks = window["ticks"][member]
+        return Batch(
+            **{k: ring[k].reshape(-1, *ring[k].shape[3:]) for k in COLUMNS},
+            order=None,
+            n=window["n"][member],
+            ticks=ticks,
+            first_slot=(window["head"] - ticks) % self.layout.slots,
+            lane=member * self.layout.num_envs,
+        )
 
     def load(self, buffer: State) -> tuple[State, State]:
         """Returns the ring and the window that hold the buffer of a carry: every recording ends at the head."""
