@@ -48,7 +48,7 @@ def _column(name: str, value: ArrayLike, allowed: Range, members: int) -> np.nda
     try:
         values = np.broadcast_to(np.asarray(value, np.float64), (members,))
     except (TypeError, ValueError):
-        raise UsageError(f"{name}={value!r}: expected one number, or one for each of the {members} members.") from None
+        raise UsageError(f"{name}={value!r}: expected a number, or one for each of the {members} members.") from None
     if allowed.integer:
         values = np.rint(values)
     outside = ~((values >= allowed.low) & (values <= allowed.high))
