@@ -93,7 +93,7 @@ def test_what_is_no_picture_is_refused(tmp_path, bad):
 def test_an_agent_draws_its_environment(env):
     pytest.importorskip("envpool")
     from poptrain.rl import PPO
-    from poptrain.rl.parts.trees import take
+    from poptrain.rl.trees import take
 
     agent = PPO(env=env, hidden=(4,))
     carry = take(agent.init({}, np.array([1, 2])), 1)
@@ -107,5 +107,5 @@ def test_an_environment_without_pictures_says_so():
     pytest.importorskip("jax")
     from poptrain.rl.envs.pictures import pictures
 
-    with pytest.raises(pt.UsageError, match="env 'jax/CartPole-v1' has no pictures"):
+    with pytest.raises(pt.UsageError, match="environment 'jax/CartPole-v1' has no pictures"):
         next(pictures("jax/CartPole-v1", lambda seen: seen, 0))

@@ -1,27 +1,27 @@
-"""Returns of whole episodes under a fixed policy: what is reported of an agent, as against what it is selected by."""
+"""Returns of whole episodes under a fixed policy. They are what is reported of an agent; its training score selects it."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from poptrain.rl.actor import Actor, Noise
 from poptrain.rl.envs.spec import Simulator
-from poptrain.rl.parts.actor import Actor, Noise
 
-UNLIMITED = 100_000  # steps after which an episode without a time limit is given up
+LONGEST_EPISODE = 100_000  # steps after which an episode without a time limit is abandoned
 
 
 def episode_returns(actor: Actor, simulator: Simulator, episodes: int, noise: Noise | None) -> np.ndarray:
-    """Returns the undiscounted return of one episode in each of `episodes` environments, by environment; shape (episodes,).
+    """Returns the undiscounted return of one episode in each of `episodes` environments; shape (episodes,).
 
-    One episode each, not the first that end: those would be the short ones.
+    Each environment contributes one episode. Taking the first episodes that end would favour short ones.
     """
     observations = np.zeros((episodes, actor.mean.size), np.float32)
     rewards, over = np.zeros(episodes), np.zeros(episodes, bool)
     returns, running = np.zeros(episodes), np.ones(episodes, bool)
     ids = np.arange(episodes, dtype=np.int32)
-    for step in range(UNLIMITED):
+    for step in range(LONGEST_EPISODE):
         arrived = 0
-        while arrived < episodes:  # all of them, finished ones too: arrivals come in whole groups
+        while arrived < episodes:  # finished environments are included, because arrivals come in whole groups
             arrival = simulator.recv()
             at = arrival.ids
             observations[at], rewards[at] = arrival.observations, arrival.rewards

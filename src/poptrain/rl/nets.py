@@ -1,25 +1,25 @@
-"""Multilayer perceptrons: a policy and a value network that share nothing, and one log standard deviation per action.
+"""Multilayer perceptrons: a policy network and a value network without shared weights, and one log standard deviation per action.
 
-Parameters are a tree of arrays: ``{"policy": [{"w", "b"}, …], "value": […], "log_std": (A,)}``; `log_std` does not depend
-on the state, and is empty for discrete actions.
+Parameters are a tree of arrays: ``{"policy": [{"w", "b"}, …], "value": […], "log_std": (A,)}``. `log_std` does not depend on the
+state, and is empty for discrete actions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from poptrain._jax import jnp
+from poptrain.rl.trees import Array, State
 
-Params = dict[str, Any]
+Layers = list[State]  # from the first to the last: weights "w" (inputs, outputs) and biases "b" (outputs,)
 
 
-def init_params(generator: np.random.Generator, observation: int, hidden: Sequence[int], outputs: int, log_std: int) -> Params:
-    """Returns fresh parameters, orthogonal with zero biases; the policy's last layer is 100 times smaller.
+def init_params(generator: np.random.Generator, observation: int, hidden: Sequence[int], outputs: int, log_std: int) -> State:
+    """Returns fresh parameters: orthogonal weights, zero biases, and a last policy layer that is 100 times smaller.
 
-    A small last layer makes the first policy nearly independent of the observation, which is why PPO explores well from
+    With a small last layer the first policy is nearly independent of the observation, which is why PPO explores well from
     the start (arXiv 2006.05990, section 3.2).
 
     Args:
@@ -35,7 +35,7 @@ def init_params(generator: np.random.Generator, observation: int, hidden: Sequen
     }
 
 
-def _layers(generator: np.random.Generator, sizes: Sequence[int], last_gain: float) -> list[dict[str, np.ndarray]]:
+def _layers(generator: np.random.Generator, sizes: Sequence[int], last_gain: float) -> Layers:
     gains = [np.sqrt(2.0)] * (len(sizes) - 2) + [last_gain]
     return [
         {"w": (gain * _orthogonal(generator, rows, columns)).astype(np.float32), "b": np.zeros(columns, np.float32)}
@@ -49,10 +49,10 @@ def _orthogonal(generator: np.random.Generator, rows: int, columns: int) -> np.n
     return q if rows >= columns else q.T
 
 
-def forward(layers: Sequence[dict[str, Any]], x: Any) -> Any:
-    """Returns the network's outputs, shape (outputs, B), of normalised observations of shape (observation, B).
+def forward(layers: Layers, x: Array) -> Array:
+    """Returns the network's outputs, shape (outputs, B), for normalised observations of shape (observation, B).
 
-    Columns are rows of the batch: with so few features, XLA's CPU kernels are a fifth faster that way round.
+    Arrays are feature-major: with so few features, XLA's CPU kernels are a fifth faster than with one row per observation.
     """
     for layer in layers[:-1]:
         x = jnp.tanh(layer["w"].T @ x + layer["b"][:, None])

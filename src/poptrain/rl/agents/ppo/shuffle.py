@@ -1,21 +1,21 @@
 """A shuffled order of n rows without a sort: the affine bijection i -> (offset + stride * i) mod n.
 
 The stride is a prime greater than any n, so it has no factor in common with n and every row is visited once. The order
-takes n as a traced value and costs nothing to walk; stride and offset are drawn afresh for every epoch. A minibatch is an
+takes n as a traced value and is cheap to walk; stride and offset are drawn again for every epoch. A minibatch is an
 arithmetic progression through the batch, which spreads it over all environments and times.
 """
 
 from __future__ import annotations
 
 from random import Random
-from typing import Any
 
 import numpy as np
 
 from poptrain._jax import jax, jnp
+from poptrain.rl.trees import Array
 
-MAX_ROWS = 1 << 21  # every prime is greater
-MAX_CHUNK = 1 << 10  # rows walked at once: position + stride * chunk must fit into 32 bits
+MAX_ROWS = 1 << 21  # every prime of the table is greater
+MAX_CHUNK = 1 << 10  # rows that `walk` returns at once: position + stride * chunk must fit into 32 bits
 
 
 def _draw_primes(count: int) -> np.ndarray:
@@ -45,21 +45,21 @@ def _is_prime(n: int) -> bool:
 PRIMES = _draw_primes(512)
 
 
-def draw_order(key: Any, n: Any) -> tuple[Any, Any]:
+def draw_order(key: Array, n: Array) -> tuple[Array, Array]:
     """Returns (offset, stride) of a fresh order of n rows, both below n; uint32 scalars."""
     bits = jax.random.bits(key, (2,), jnp.uint32)
     n = n.astype(jnp.uint32)
     return bits[0] % n, jnp.asarray(PRIMES)[bits[1] % len(PRIMES)] % n
 
 
-def walk(position: Any, stride: Any, n: Any, chunk: int) -> tuple[Any, Any]:
-    """Returns the next `chunk` rows of the order, shape (chunk,) int32, and the position behind them."""
+def walk(position: Array, stride: Array, n: Array, chunk: int) -> tuple[Array, Array]:
+    """Returns the next `chunk` rows of the order, shape (chunk,) int32, and the position after them."""
     n = n.astype(jnp.uint32)
     rows = (position + stride * jnp.arange(chunk, dtype=jnp.uint32)) % n
     return rows.astype(jnp.int32), (position + stride * jnp.uint32(chunk)) % n
 
 
-def times(stride: Any, count: Any, n: Any) -> Any:
+def times(stride: Array, count: Array, n: Array) -> Array:
     """Returns stride * count mod n, for count <= n; in two halves, because the product may exceed 32 bits."""
     n, count = n.astype(jnp.uint32), count.astype(jnp.uint32)
     coarse = stride * jnp.uint32(MAX_CHUNK) % n

@@ -1,69 +1,64 @@
-"""A recording made ready for learning: every transition one row of one table, in order, without gaps.
+"""A recording made ready for learning: a table with one row per transition, in order and without gaps.
 
-Minibatches are drawn from the table many times, so all that does not change during an update is worked out once and lies
-side by side: normalised observation, action, outputs and log density of the policy that acted, advantage, and target of the value
-network. `Columns` names the parts.
+Minibatches read the table many times, so everything that does not change during an update is computed once and stored in one
+row: normalised observation, action, outputs and log density of the policy that acted, advantage, and target of the value network.
+`TableRows` names the parts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from poptrain._jax import jax, jnp
-from poptrain.rl.parts.batch import Batch, Layout
-from poptrain.rl.parts.distributions import Distribution
-from poptrain.rl.parts.gae import RESET, TRUNCATED, advantage
-from poptrain.rl.parts.networks import forward
-from poptrain.rl.parts.normaliser import merge, normalise
-from poptrain.rl.parts.value_scale import in_units, rescale
+from poptrain.rl.agents.ppo.gae import advantage
+from poptrain.rl.agents.ppo.value_scale import in_units, rescale
+from poptrain.rl.distributions import Distribution
+from poptrain.rl.memory.batch import Batch, Layout
+from poptrain.rl.memory.marks import RESET, TRUNCATED
+from poptrain.rl.nets import Layers, forward
+from poptrain.rl.normaliser import merge, normalise
+from poptrain.rl.trees import Array, Scalars, State, Tree
 
-Scratch = dict[str, Any]
+Moments = tuple[Array, Array]  # mean and standard deviation, or mean and variance
 
 
-class Columns(NamedTuple):
-    """Rows of the table, feature-major: B of them."""
+class TableRows(NamedTuple):
+    """B rows of the table, feature-major."""
 
-    observations: Any  # (O, B) normalised
-    actions: Any  # (A, B)
-    outputs: Any  # (D, B) of the policy that acted
-    log_prob: Any  # (B,)
-    advantage: Any  # (B,) standardised over the batch
-    target: Any  # (B,) for the value network's output
+    observations: Array  # (O, B) normalised
+    actions: Array  # (A, B)
+    outputs: Array  # (D, B) of the policy that acted
+    log_prob: Array  # (B,)
+    advantage: Array  # (B,) standardised over the batch
+    target: Array  # (B,) for the value network's output
 
 
 class Prepared(NamedTuple):
-    """What an update needs beside the table."""
+    """What an update needs in addition to the table."""
 
-    normaliser: Any  # the filter that has taken in the batch
-    value_scale: Any  # of the batch's returns
-    value_layers: Any  # the value network, rescaled to them
+    normaliser: State  # the filter, with the batch added
+    value_scale: State  # of the batch's returns
+    value_layers: Layers  # the value network, rescaled to them
 
 
-def make_scratch(layout: Layout, observation: int, action: int, outputs: int, members: tuple[int, ...] = ()) -> Scratch:
-    """Returns working memory; its content never matters, so it is handed on from call to call."""
+def make_scratch(layout: Layout, observation: int, action: int, outputs: int, members: tuple[int, ...] = ()) -> State:
+    """Returns working memory with these leading axes. Its content never matters, so it is reused from call to call."""
     ticks = (*members, layout.local_rows)
     width = observation + action + outputs + 3
     return {"value": jnp.zeros(ticks), "advantage": jnp.zeros(ticks), "table": jnp.zeros((*members, layout.table_rows, width))}
 
 
-def columns(table: Any, rows: Any, observation: int, action: int) -> Columns:
-    """Returns the given rows of the table."""
+def select_rows(table: Array, rows: Array, observation: int, action: int) -> TableRows:
+    """Returns the given rows, (B,), of a table."""
     part = table[rows].T
     head = observation + action
-    return Columns(part[:observation], part[observation:head], part[head:-3], part[-3], part[-2], part[-1])
+    return TableRows(part[:observation], part[observation:head], part[head:-3], part[-3], part[-2], part[-1])
 
 
 def prepare(
-    state: dict[str, Any],
-    batch: Batch,
-    scratch: Scratch,
-    hparams: Mapping[str, Any],
-    layout: Layout,
-    distribution: Distribution,
-    span: Any,
-) -> tuple[Scratch, Prepared]:
-    """Returns the scratch with its table filled, and what else follows from the batch; arguments as of `learner.learn`."""
+    state: State, batch: Batch, scratch: State, hparams: Scalars, layout: Layout, distribution: Distribution, span: Array
+) -> tuple[State, Prepared]:
+    """Returns the scratch with its table filled, and what else follows from the batch; arguments as in `learner.learn`."""
     params, old = state["params"], state["normaliser"]
     moments = _moments(old["mean"], batch, layout, span)
     merged = merge(old, *moments, batch.n.astype(jnp.float32))
@@ -72,7 +67,7 @@ def prepare(
     scratch, (mean, std), returns = _advantages(batch, scratch, hparams, layout, span)
     value_scale, value_layers = rescale(state["value_scale"], params["value"], *returns)
 
-    def fill(i: Any, table: Any) -> Any:
+    def fill(i: Array, table: Array) -> Array:
         begin = i * layout.chunk
         local = begin + jnp.arange(layout.chunk)
         if batch.order is not None:
@@ -86,15 +81,15 @@ def prepare(
         part = jnp.concatenate([seen, actions, outputs, jnp.stack([log_prob, (gain - mean) / std, target])])
         return jax.lax.dynamic_update_slice_in_dim(table, part.T, begin, 0)
 
-    rows = batch.n if batch.order is not None else span * layout.num_envs  # a common number, for `vmap`
+    rows = batch.n if batch.order is not None else span * layout.num_envs  # the same number for all members, for `vmap`
     table = jax.lax.fori_loop(0, -(-rows // layout.chunk), fill, scratch["table"])
     return scratch | {"table": table}, Prepared(merged, value_scale, value_layers)
 
 
-def _moments(centre: Any, batch: Batch, layout: Layout, span: Any) -> tuple[Any, Any]:
-    """Mean and variance of the observations of all transitions, each (O,); taken around `centre` for accuracy."""
+def _moments(centre: Array, batch: Batch, layout: Layout, span: Array) -> Moments:
+    """Returns mean and variance of the observations of all transitions, (O,) each; computed around `centre` for accuracy."""
 
-    def body(i: Any, sums: tuple[Any, Any]) -> tuple[Any, Any]:
+    def body(i: Array, sums: Moments) -> Moments:
         local = i * layout.chunk + jnp.arange(layout.chunk)
         weight = layout.real(batch, local)[:, None]
         x = (batch.observations[layout.find(batch, local)] - centre) * weight
@@ -107,10 +102,10 @@ def _moments(centre: Any, batch: Batch, layout: Layout, span: Any) -> tuple[Any,
     return centre + shift, jnp.maximum(second / n - shift * shift, 0.0)
 
 
-def _values(layers: Any, statistics: Any, scale: Any, batch: Batch, scratch: Scratch, layout: Layout, span: Any) -> Any:
-    """The value of every recorded state, and of the one behind the last tick, in units of reward; (local rows,)."""
+def _values(layers: Layers, statistics: State, scale: State, batch: Batch, scratch: State, layout: Layout, span: Array) -> Array:
+    """Returns the value of every recorded state, and of the one after the last tick, in units of reward; (local rows,)."""
 
-    def body(i: Any, values: Any) -> Any:
+    def body(i: Array, values: Array) -> Array:
         begin = i * layout.chunk
         rows = layout.find(batch, begin + jnp.arange(layout.chunk))
         new = in_units(scale, forward(layers, normalise(statistics, batch.observations[rows].T))[0])
@@ -119,24 +114,25 @@ def _values(layers: Any, statistics: Any, scale: Any, batch: Batch, scratch: Scr
     return jax.lax.fori_loop(0, -(-(span + 1) * layout.num_envs // layout.chunk), body, scratch["value"])
 
 
-def _advantages(
-    batch: Batch, scratch: Scratch, hparams: Mapping[str, Any], layout: Layout, span: Any
-) -> tuple[Scratch, tuple[Any, Any], tuple[Any, Any]]:
-    """Fills in the advantage of every tick; returns also (mean, std) over all transitions of it and of value + advantage."""
+def _advantages(batch: Batch, scratch: State, hparams: Scalars, layout: Layout, span: Array) -> tuple[State, Moments, Moments]:
+    """Returns the scratch with the advantage of every tick, and (mean, std) over all transitions of advantage and of return.
+
+    The return of a transition is its value + its advantage.
+    """
     envs, discount = layout.num_envs, hparams["discount"]
     decay, values = discount * hparams["gae_lambda"], scratch["value"]
 
-    def take(array: Any, begin: Any) -> Any:
+    def tick_of(array: Array, begin: Array) -> Array:
         return jax.lax.dynamic_slice_in_dim(array, begin, envs, 0)
 
-    def body(i: Any, carry: tuple[Any, ...]) -> tuple[Any, ...]:
+    def body(i: Array, carry: Tree) -> Tree:
         out, later, sums = carry
         tick = span - 1 - i
         row, local = layout.tick(batch, tick), tick * envs
-        mark, value, reached = take(batch.marks, row), take(values, local), take(values, local + envs)
+        mark, value, reached = tick_of(batch.marks, row), tick_of(values, local), tick_of(values, local + envs)
         if batch.bootstrap is not None:
-            reached = jnp.where(mark == TRUNCATED, take(batch.bootstrap, row), reached)
-        gain = advantage(take(batch.rewards, row), mark, value, reached, later, discount, decay)
+            reached = jnp.where(mark == TRUNCATED, tick_of(batch.bootstrap, row), reached)
+        gain = advantage(tick_of(batch.rewards, row), mark, value, reached, later, discount, decay)
         real = (mark != RESET) & (tick < batch.ticks)
         gain, total = jnp.where(real, gain, 0.0), jnp.where(real, value + gain, 0.0)
         out = jax.lax.dynamic_update_slice_in_dim(out, gain, local, 0)
