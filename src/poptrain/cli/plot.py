@@ -9,7 +9,6 @@ import typer
 
 from poptrain.cli.show import Directory, Json, emit, record_of, say
 from poptrain.core.errors import UsageError
-from poptrain.views.facts import Facts
 
 
 def plot(
@@ -28,7 +27,7 @@ def plot(
 ) -> None:
     """Draw score, hyperparameters, family tree, spread, time spent and sub-populations as PNG."""
     record = record_of(directory)
-    if not Facts.of(record).reported:
+    if not record.has_results:
         raise UsageError(f"the run in {str(directory)!r} has no results yet: there is nothing to plot.")
     from poptrain import plots  # matplotlib takes its time
 

@@ -9,7 +9,6 @@ import typer
 
 from poptrain.cli.show import Directory, Json, emit, record_of, say
 from poptrain.core.errors import UsageError
-from poptrain.views.facts import Facts
 
 
 def report(
@@ -21,7 +20,7 @@ def report(
 ) -> None:
     """Write one self-contained HTML page with charts and tables."""
     record = record_of(directory)
-    if not Facts.of(record).reported:
+    if not record.has_results:
         raise UsageError(f"the run in {str(directory)!r} has no results yet: there is nothing to report.")
     from poptrain.report import write
 

@@ -188,28 +188,28 @@ def recorded(record: Record, task: int | None = None) -> Source:
     Raises:
         UsageError: there is no such result, or it was distilled from a teacher, which no schedule can say.
     """
-    from poptrain.views.facts import Facts
+    from poptrain.views.index import chosen, history_of, score_of
 
-    facts = Facts.of(record)
-    id = facts.chosen(task)
-    if not facts.ok(id):
+    history = history_of(record)
+    id = chosen(history, task)
+    if not history.ok(id):
         raise UsageError(f"replay: task {id} has no healthy result: only what was trained can be trained again.")
-    chain = facts.ancestry(id)
-    if (pupil := next((t for t in chain if facts.tasks[t].teacher is not None), None)) is not None:
+    chain = history.descent(id)
+    if (pupil := next((t for t in chain if history.task(t).teacher is not None), None)) is not None:
         raise UsageError(f"replay: task {pupil}, an ancestor of task {id}, was distilled from a teacher: no schedule says that.")
     row = []
     for ancestor in chain:
-        told, begin = facts.tasks[ancestor], facts.begin(ancestor)
+        told, begin = history.task(ancestor), history.begin(ancestor)
         timed = told.seconds is not None  # it trained step by step until the time was up
-        steps = facts.end(ancestor) - begin if timed else told.steps
+        steps = history.end(ancestor) - begin if timed else told.steps
         row.append(Piece(begin, FrozenDict(told.hparams), steps, steps if timed else told.evals, told.seed))
     about = record.run.get("algorithm")
     try:
         space = described(about.get("space") if isinstance(about, Mapping) else None)
     except UsageError:
         space = None  # a parameter of the user's own kind
-    return Source(tuple(row), facts.end(id), space, record.run.get("metric"), record.run.get("mode"), id,
-                  facts.tasks[id].member, facts.results[id].score)  # fmt: skip
+    return Source(tuple(row), history.end(id), space, record.run.get("metric"), record.run.get("mode"), id,
+                  history.task(id).member, score_of(history, id))  # fmt: skip
 
 
 def rebuilt(description: Any) -> ScheduleReplay | None:
