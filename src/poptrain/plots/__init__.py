@@ -1,4 +1,4 @@
-"""Plots: views as figures, for files. Each takes a record and returns a matplotlib `Figure`; no window is ever opened.
+"""Plots: views as figures, for files. Each function takes a record and returns a Matplotlib `Figure`; no window is opened.
 
 >>> import poptrain as pt
 >>> from poptrain.testing import quadratic
@@ -20,33 +20,35 @@ except ImportError as error:
 from matplotlib.figure import Figure
 
 from poptrain.log.reader import Record
-from poptrain.plots.comparison import comparison
-from poptrain.plots.faster import faster
-from poptrain.plots.hparams import hparams
-from poptrain.plots.lineage import lineage
-from poptrain.plots.schedules import schedules
-from poptrain.plots.score import score
-from poptrain.plots.spread import spread
-from poptrain.plots.subpopulations import subpopulations
-from poptrain.plots.time import time
+from poptrain.plots.figures import comparison, faster, hparams, lineage, schedules, score, spread, subpopulations, time
 from poptrain.views.subpopulations import sizes_of
 
 FIGURES = {"score": score, "hparams": hparams, "lineage": lineage, "spread": spread, "time": time}
 
 __all__ = [
-    "FIGURES", "comparison", "faster", "hparams", "lineage", "save", "save_all", "schedules", "score", "spread", "subpopulations",
+    "FIGURES",
+    "comparison",
+    "faster",
+    "hparams",
+    "lineage",
+    "save",
+    "save_all",
+    "schedules",
+    "score",
+    "spread",
+    "subpopulations",
     "time",
-]  # fmt: skip
+]
 
 
 def save_all(record: Record, directory: str | Path) -> list[Path]:
-    """Draws every figure into a directory as PNG and returns the paths; the directory is made."""
+    """Draws every figure of a run as PNG, makes the directory, and returns the paths."""
     drawn = {**FIGURES, **({"subpopulations": subpopulations} if sizes_of(record) else {})}
     return [save(draw(record), Path(directory) / f"{name}.png") for name, draw in drawn.items()]
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Writes a figure as PNG and returns the path; its directory is made."""
+    """Writes a figure as PNG, makes its directory, and returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name in a script that the font lacks

@@ -112,7 +112,9 @@ def compare(records: Sequence[Record]) -> Comparison:
     for what in ("metric", "mode"):
         differ = sorted({str(record.run.get(what)) for record in records})
         if len(differ) > 1:
-            raise UsageError(f"compare: the runs have different settings of {what} ({', '.join(differ)}); their scores cannot be compared.")
+            raise UsageError(
+                f"compare: the runs have different settings of {what} ({', '.join(differ)}); their scores cannot be compared."
+            )
     sign = traces[0].sign
     steps, total = min(trace.steps[-1][0] for trace in traces), min(trace.total[-1][0] for trace in traces)
     steps = max(steps, max(trace.steps[0][0] for trace in traces))  # every run has a result by then

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from weakref import WeakKeyDictionary
 
-from poptrain.core import History, Result
+from poptrain.core import History, Result, collector
 from poptrain.core.errors import UsageError
 from poptrain.log.reader import Record
 
@@ -26,14 +26,12 @@ def history_of(record: Record) -> History:
     history = _known.get(record)
     if history is None or history.lines > ready:
         history = History(record.run.get("seed", 0), record.budget, -1 if record.run.get("mode") == "min" else 1)
-    for line in record.lines[history.lines : ready]:
-        history = history.add([fact.flipped() for fact in line if isinstance(fact, Result)] if _flips(history, line) else line)
+    with collector.paused():  # nothing of what is made becomes garbage
+        for line in record.lines[history.lines : ready]:
+            flips = history.sign < 0 and isinstance(line[0], Result)
+            history = history.add([fact.flipped() for fact in line if isinstance(fact, Result)] if flips else line)
     _known[record] = history
     return history
-
-
-def _flips(history: History, line: tuple[object, ...]) -> bool:
-    return history.sign < 0 and isinstance(line[0], Result)
 
 
 def result_of(history: History, id: int) -> Result:

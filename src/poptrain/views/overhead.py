@@ -85,7 +85,9 @@ def overhead(record: Record) -> Overhead:
         deciding=_deciding(lines),
         share=busy / (wall * slots) if wall > 0 and slots else None,
         tasks_per_second=len(ids) / wall if wall > 0 else None,
-        by_member=_by_member(history, dict(zip(ids, zip(seconds - savings, savings, queued, strict=True), strict=True)), gaps, lines),
+        by_member=_by_member(
+            history, dict(zip(ids, zip(seconds - savings, savings, queued, strict=True), strict=True)), gaps, lines
+        ),
         lines=lines,
     )
 

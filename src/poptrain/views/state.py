@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
-from poptrain.core import Hparams, Line, Result, Task
+from poptrain.core import Hparams, Line, Result, Task, collector
 from poptrain.log.reader import Record
 from poptrain.views.exploits import Exploit
 from poptrain.views.tally import Known, Tally
@@ -78,8 +78,9 @@ class RunState:
     def read_on(self, record: Record) -> RunState:
         """Returns this state, after it took the lines that the record has gained."""
         ready = min(len(record.lines), len(record.times))  # a run on another thread adds a line before its time
-        for number in range(self.lines - self.skipped, ready):
-            self.take(record.lines[number], record.times[number])
+        with collector.paused():  # nothing of what is made becomes garbage
+            for number in range(self.lines - self.skipped, ready):
+                self.take(record.lines[number], record.times[number])
         return self
 
     def take(self, line: Line, time: float) -> None:

@@ -203,9 +203,7 @@ def _speed(record: Record, state: RunState) -> float | None:
     return (trained - steps) / (now - began) if now > began else None
 
 
-def _left(
-    record: Record, state: RunState, members: tuple[Member, ...], elapsed: float, speed: float | None
-) -> float | None:
+def _left(record: Record, state: RunState, members: tuple[Member, ...], elapsed: float, speed: float | None) -> float | None:
     """Returns the seconds until the first of the time limits, or until all members have trained their budget."""
     times = [max(limit - elapsed, 0.0) for limit in _limits(record.run.get("stop"))]
     if record.budget is not None and speed:

@@ -56,9 +56,13 @@ class Tally:
     selection: float = 0.0
     decisions: int = 0
     replaced: int = 0
-    lasting: deque[tuple[float, float, int]] = field(default_factory=lambda: deque(maxlen=PERSISTENCE_PAIRS))  # before, after, step
+    lasting: deque[tuple[float, float, int]] = field(
+        default_factory=lambda: deque(maxlen=PERSISTENCE_PAIRS)
+    )  # before, after, step
     own: dict[int, int] = field(default_factory=dict)  # by task: the next task of the same seat, from its weights
-    clones: dict[int, list[int]] = field(default_factory=dict)  # by task: tasks of other seats, same weights, other hyperparameters
+    clones: dict[int, list[int]] = field(
+        default_factory=dict
+    )  # by task: tasks of other seats, same weights, other hyperparameters
     reported: set[int] = field(default_factory=set)  # tasks of `own` and `clones` with a healthy result
     pairs: int = 0
     better: int = 0

@@ -1,0 +1,123 @@
+"""The picture of the family tree: a row for each member, coloured by score; arrows point from donors to copies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from poptrain.core import History
+from poptrain.log.reader import Record
+from poptrain.views.format import clean, short
+from poptrain.views.index import about, history_of, reported, result_of, score_of
+from poptrain.views.palette import BEST, COPIES, FAILED, SCORES
+from poptrain.views.panels.model import STEPS, Arrows, Axis, Item, Panel, Picture, Points, Segments, Shades
+
+MOST_ROWS = 40  # labels of rows
+MOST_TIPS = 400  # copies up to which the tips have their full size
+
+
+def tree(record: Record) -> Picture:
+    """Returns the family tree of a run."""
+    return _Tree(record).picture()
+
+
+class _Tree:
+    def __init__(self, record: Record):
+        self.record, self.history = record, history_of(record)
+        self.seats = np.flatnonzero(self.history.heads() >= 0).tolist()
+        self.row = {seat: row for row, seat in enumerate(self.seats)}
+        self.best = self.history.best()
+        self.path = [] if self.best is None else self.history.descent(self.best)
+        self.copies = [id for id in self.history.copies() if self.history.donor(id) in self.row]
+
+    def picture(self) -> Picture:
+        """Returns the picture."""
+        ids, on_path = reported(self.history), set(self.path)
+        series: list[Item] = [self._segments([id for id in ids if self.history.ok(id)])]
+        others = [id for id in self.copies if id not in on_path]
+        tips = 5.0 if len(self.copies) <= MOST_TIPS else 2.5
+        series.append(self._arrows("copied by the member at the tip", others, COPIES, 0.9, tips))
+        if self.path:
+            series.append(self._arrows("its exploits", [id for id in self.copies if id in on_path], BEST, 1.8, 7.0))
+            series += self._best_path()
+        if bad := [id for id in ids if not self.history.ok(id)]:
+            series.append(self._crosses(bad))
+        height = min(max(2.6, 1.6 + 0.28 * len(self.seats)), 14)
+        panel = Panel(tuple(series), STEPS, self._rows())
+        return Picture("tree", "Family tree", (panel,), height, note=self._note(), legend="below")
+
+    def _note(self) -> str:
+        note = f"{len(self.copies)} cop{'ies' if len(self.copies) != 1 else 'y'}"
+        if self.best is None:
+            return note
+        return f"{note}, best: member {self.history.task(self.best).member} at step {self.history.end(self.best):,}"
+
+    def _rows(self) -> Axis:
+        members = set(self.history.members())
+        every = max(1, -(-len(self.seats) // MOST_ROWS))
+        names = [(float(row), str(seat) if seat in members else f"evaluator {seat}") for seat, row in self.row.items()]
+        return Axis("member", low=len(self.seats) - 0.4, high=-0.6, ticks=tuple(names[::every]), grid=False)
+
+    def _segments(self, ids: Sequence[int]) -> Segments:
+        ids = [id for id in ids if self.history.end(id) > self.history.begin(id)]
+        scores, up = [score_of(self.history, id) for id in ids], self.history.sign > 0
+        low, high = np.quantile(scores or [0.0], (0.05, 1.0) if up else (0.0, 0.95)).tolist()  # the worst scores share a colour
+        palette = SCORES if up else SCORES[::-1]
+        label = clean(about(self.record)[0], 40)
+        return Segments(
+            name="training",
+            legend=False,
+            colour=COPIES,
+            width=float(np.clip(110 / max(len(self.seats), 1), 1.5, 7)),
+            **self._places(ids),
+            values=scores,
+            shades=Shades(label, low, high if high > low else low + 1, palette, "min" if up else "max"),
+            hover="text",
+            texts=[self._about(id) for id in ids],
+        )
+
+    def _places(self, ids: Sequence[int]) -> dict[str, list[int]]:
+        begin, end = [self.history.begin(id) for id in ids], [self.history.end(id) for id in ids]
+        return {"begin": begin, "end": end, "row": [self.row[self.history.task(id).member] for id in ids]}
+
+    def _crosses(self, ids: Sequence[int]) -> Points:
+        places = self._places(ids)
+        texts = [_failure(self.history, id) for id in ids]
+        name = "failed or diverged"
+        return Points(
+            name=name, rank=1, colour=FAILED, marker="cross", size=5, x=places["end"], y=places["row"], hover="text", texts=texts
+        )
+
+    def _arrows(self, name: str, ids: Sequence[int], colour: str, width: float, size: float) -> Arrows:
+        history = self.history
+        return Arrows(
+            name=name,
+            legend=name != "its exploits",
+            colour=colour,
+            width=width,
+            size=size,
+            x=[history.begin(id) for id in ids],
+            begin=[self.row[history.donor(id)] for id in ids],
+            end=[self.row[history.task(id).member] for id in ids],
+            hover="text",
+            texts=[f"member {history.task(id).member} copied {history.donor(id)} at step {history.begin(id):,}" for id in ids],
+        )
+
+    def _best_path(self) -> list[Item]:
+        places = self._places(self.path)
+        end = {"x": places["end"][-1:], "y": places["row"][-1:], "texts": [self._about(self.path[-1])]}
+        return [
+            Segments(name="ancestry of the best", rank=-1, colour=BEST, width=2.2, **places),
+            Points(name="star", legend=False, colour=BEST, marker="star", size=13, hover="text", **end),
+        ]
+
+    def _about(self, id: int) -> str:
+        steps = f"{self.history.begin(id):,}–{self.history.end(id):,}"
+        return f"member {self.history.task(id).member}, steps {steps}: {short(score_of(self.history, id), 5)}"
+
+
+def _failure(history: History, id: int) -> str:
+    result = result_of(history, id)
+    why = "the checkpoint was damaged" if history.lost(id) else f"the score was {result.score}"
+    return f"member {history.task(id).member}, task {id}\n{clean(result.error or why, 120)}"
