@@ -19,26 +19,86 @@ except ImportError as error:
 
 from matplotlib.figure import Figure
 
+from poptrain import views
 from poptrain.log.reader import Record
-from poptrain.plots.figures import comparison, faster, hparams, lineage, schedules, score, spread, subpopulations, time
+from poptrain.plots.render import render
+from poptrain.views import Comparison, Curves, Faster, Overhead, Spread, panels
+from poptrain.views.panels.hparams import Named
 from poptrain.views.subpopulations import sizes_of
 
-FIGURES = {"score": score, "hparams": hparams, "lineage": lineage, "spread": spread, "time": time}
+__all__ = ["FIGURES", "comparison", "faster", "hparams", "lineage", "save", "save_all", "schedules", "score", "spread"]
+__all__ += ["subpopulations", "time"]
 
-__all__ = [
-    "FIGURES",
-    "comparison",
-    "faster",
-    "hparams",
-    "lineage",
-    "save",
-    "save_all",
-    "schedules",
-    "score",
-    "spread",
-    "subpopulations",
-    "time",
-]
+MOST_BARS = 40  # members that have a bar of their own in `time`
+
+
+def score(source: Record | Curves) -> Figure:
+    """Returns the figure of the scores of a run along ancestry, from its record or its `views.curves`."""
+    return render(panels.score(views.curves(source) if isinstance(source, Record) else source))
+
+
+def hparams(record: Record) -> Figure:
+    """Returns the figure of the hyperparameter schedules of a run."""
+    return render(panels.hparams(record))
+
+
+def lineage(record: Record) -> Figure:
+    """Returns the figure of the family tree of a run."""
+    return render(panels.tree(record))
+
+
+def spread(source: Record | Spread) -> Figure:
+    """Returns the figure of how far apart the members are, from a record or its `views.spread`."""
+    if isinstance(source, Record):
+        return render(panels.spread(views.spread(source), views.gauges(source).history))
+    return render(panels.spread(source))
+
+
+def time(source: Record | Overhead) -> Figure:
+    """Returns the figure of where the time went, from a record or its `views.overhead`."""
+    return render(panels.time(views.overhead(source) if isinstance(source, Record) else source, MOST_BARS))
+
+
+def subpopulations(record: Record) -> Figure:
+    """Returns the figure of the sub-populations of FIRE PBT: one panel for each hyperparameter that is a number.
+
+    Raises:
+        UsageError: the algorithm of the run has no sub-populations.
+    """
+    return render(panels.subpopulations(record))
+
+
+def faster(source: Record | Faster, first: int = 0, second: int = 1, step: int | None = None) -> Figure:
+    """Returns the figure of which of two seats improves faster, from a record or its `views.faster`.
+
+    Args:
+        first: one seat, if the source is a record.
+        second: the other seat.
+        step: compare them as they were after this many steps; default: at the end.
+    """
+    return render(panels.faster(views.faster(source, first, second, step) if isinstance(source, Record) else source))
+
+
+def comparison(view: Comparison) -> Figure:
+    """Returns the figure of a comparison of methods: interquartile means, with bands between the quartiles over runs."""
+    return render(panels.comparison(view))
+
+
+def schedules(named: Named, hparam: str, end: int, *, log: bool = True, title: str = "Learned schedules") -> Figure:
+    """Returns the figure of schedules by name.
+
+    Args:
+        named: each a `views.Schedule`, a list of these (of several seeds), or a function of the step: a hand-made schedule.
+        hparam: the hyperparameter that is drawn.
+        end: the last step.
+
+    Raises:
+        UsageError: a schedule does not have the hyperparameter.
+    """
+    return render(panels.schedules(named, hparam, end, log=log, title=title))
+
+
+FIGURES = {"score": score, "hparams": hparams, "lineage": lineage, "spread": spread, "time": time}
 
 
 def save_all(record: Record, directory: str | Path) -> list[Path]:

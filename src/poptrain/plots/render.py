@@ -15,76 +15,74 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from poptrain.plots import style
-from poptrain.views.panels import Arrows, Axis, Band, Bars, Line, Panel, Picture, Points, Rule, Segments, Series, Shades
+from poptrain.views.format import thousands
+from poptrain.views.panels import Axis, Band, Bars, Line, Panel, Picture, Points, Rule, Segments, Series, Shades
+from poptrain.views.panels.model import Places
 
 DASHES = {"": "-", "dashed": "--", "dotted": ":"}
-MARKERS = {"ring": "o", "dot": ".", "cross": "x", "star": "*", "up": "^", "down": "v", "tick": "|"}
+_MARKERS = {None: None, "ring": "o", "dot": ".", "cross": "x", "star": "*", "up": "^", "down": "v", "tick": "|"}
 
 
 def render(picture: Picture) -> Figure:
     """Returns the figure of a picture."""
     figure = style.figure(picture.width, picture.height)
-    heights = [panel.height for panel in picture.panels[:: picture.columns]]
-    grid = figure.subplots(
-        picture.rows, picture.columns, sharex=picture.same_x, sharey=picture.same_y, squeeze=False, height_ratios=heights
-    ).ravel()
+    shared = {"sharex": picture.same_x, "sharey": picture.same_y, "height_ratios": picture.heights}
+    grid = figure.subplots(picture.rows, picture.columns, squeeze=False, **shared).ravel()
     for index, (axes, panel) in enumerate(zip(grid, picture.panels, strict=False)):
         legend = _draw(figure, axes, panel)
-        below = index + picture.columns >= len(picture.panels)
-        style.tidy(axes, grid=panel.y.grid)
-        _axes(axes, panel, labelled=below or not picture.same_x)
+        _axes(axes, panel, labelled=index + picture.columns >= len(picture.panels) or not picture.same_x)
         if panel.legend:
             axes.legend(handles=legend, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)
-        if index == 0 and picture.legend:
-            where, columns = ("lower center", min(len(legend), 5)) if picture.legend == "below" else ("right center", 1)
-            figure.legend(handles=legend, loc=f"outside {where}", ncols=columns or 1, frameon=False, fontsize=9)
+        elif picture.listed(index):
+            where, columns = ("lower center", len(legend)) if picture.legend == "below" else ("right center", 1)
+            figure.legend(handles=legend, loc=f"outside {where}", ncols=min(max(columns, 1), 5), frameon=False, fontsize=9)
     for axes in grid[len(picture.panels) :]:
         axes.set_visible(False)
-    _title(figure, grid[0], picture)
-    return figure
-
-
-def _title(figure: Figure, first: Axes, picture: Picture) -> None:
     if picture.columns > 1 and picture.title:
         figure.suptitle(style.label(picture.title), x=0.01, ha="left", fontsize=12, fontweight="bold", color=style.INK)
     elif picture.title:
-        style.title(first, style.label(picture.title, 80), style.label(picture.note, 120))
+        style.title(grid[0], style.label(picture.title, 80), style.label(picture.note, 120))
+    return figure
 
 
 def _draw(figure: Figure, axes: Axes, panel: Panel) -> list[Artist]:
     """Draws the series of a panel, and returns the entries of its legend in their order."""
     entries: list[tuple[int, Artist]] = []
     for order, item in enumerate(panel.series):
+        if isinstance(item, Rule):
+            axes.axhline(item.y, color="#B4BAC2", linewidth=0.8, linestyle=(0, (1, 3)), zorder=1)
+            continue
         made = _item(item, axes, 2 + order / 100)
-        if isinstance(item, Series) and item.legend and made is not None:
+        if item.legend:
             made.set_label(style.label(item.caption or item.name, 80))
             entries.append((item.rank, made))
     if panel.shades is not None:
-        _colour_bar(figure, axes, panel.shades)
+        bar = figure.colorbar(_colours(panel.shades), ax=axes, pad=0.015, aspect=30, extend=panel.shades.beyond or "neither")
+        bar.outline.set_visible(False)
+        bar.set_label(style.label(panel.shades.label), color=style.INK)
     return [made for _, made in sorted(entries, key=lambda entry: entry[0])]
 
 
-# Each draws one kind of series, and returns what stands for it in a legend.
-
-
 @singledispatch
-def _item(item: object, axes: Axes, order: float) -> Artist | None:
+def _item(item: Series, axes: Axes, order: float) -> Artist:
+    """Draws one series, and returns what stands for it in a legend."""
     raise TypeError(f"plots cannot draw {type(item).__name__}.")
 
 
 @_item.register
 def _(item: Line, axes: Axes, order: float) -> Artist:
-    look = {"color": item.colour, "linewidth": item.width, "linestyle": DASHES[item.dash], "alpha": item.alpha}
+    look = {"color": item.colour, "linestyle": DASHES[item.dash], "linewidth": item.width}
     drawn = "steps-post" if item.stepped else "default"
-    axes.plot(_numbers(item.x), _numbers(item.y), drawstyle=drawn, label=style.label(item.name), zorder=order, **look)
-    return Line2D([], [], marker="*" if item.star else None, markersize=9, **look)
+    x, y, name = _numbers(item.x), _numbers(item.y), style.label(item.name)
+    axes.plot(x, y, drawstyle=drawn, alpha=item.alpha, label=name, zorder=order, **look)
+    return Line2D([], [], marker=_MARKERS.get(item.mark), markersize=9, **look)
 
 
 @_item.register
 def _(item: Band, axes: Axes, order: float) -> Artist:
-    look = {"color": item.colour, "alpha": item.alpha, "linewidth": 0}
     step = "post" if item.stepped else None
-    return axes.fill_between(_numbers(item.x), _numbers(item.low), _numbers(item.high), step=step, zorder=order, **look)
+    look = {"color": item.colour, "alpha": item.alpha, "linewidth": 0, "zorder": order}
+    return axes.fill_between(_numbers(item.x), _numbers(item.low), _numbers(item.high), step=step, **look)
 
 
 @_item.register
@@ -92,78 +90,42 @@ def _(item: Points, axes: Axes, order: float) -> Artist:
     if item.spread:
         axes.errorbar(item.x, item.y, xerr=item.spread, fmt="none", ecolor=style.FAINT, elinewidth=1, zorder=order - 0.005)
     if item.shades is not None:
-        colours = {"c": item.values, "cmap": _map(item.shades), "norm": Normalize(item.shades.low, item.shades.high)}
-        return axes.scatter(_numbers(item.x), _numbers(item.y), s=item.size**2, edgecolor="white", zorder=order, **colours)
-    look = _marker(item.marker, item.colour, item.size) | {"alpha": item.alpha, "linestyle": "None"}
-    where = {"transform": axes.get_xaxis_transform()} if item.floor else {}
-    axes.plot(_numbers(item.x), _numbers(item.y), label=style.label(item.name), zorder=order, **look, **where)
+        colours = _colours(item.shades).to_rgba(item.values)
+        return axes.scatter(item.x, item.y, s=item.size**2, c=colours, edgecolor="white", zorder=order)
+    look = {"color": item.colour, "marker": _MARKERS[item.marker], "markersize": item.size, "linestyle": "None"}
+    if item.marker == "ring":
+        look |= {"markerfacecolor": "white", "markeredgewidth": 0.7 if item.size < 5 else 1.5}
+    elif item.marker in ("star", "up", "down"):
+        look |= {"markeredgecolor": "white", "markeredgewidth": 0.6}
+    x, y, name = _numbers(item.x), _numbers(item.y), style.label(item.name)
+    axes.plot(x, y, alpha=item.alpha, label=name, zorder=order, **look)
     return Line2D([], [], **look)
 
 
 @_item.register
 def _(item: Segments, axes: Axes, order: float) -> Artist:
-    pieces = [[(begin, row), (end, row)] for begin, end, row in zip(item.begin, item.end, item.row, strict=True)]
-    look = {"linewidths": item.width, "alpha": item.alpha, "capstyle": "butt", "zorder": order}
-    if item.shades is None:
-        axes.add_collection(LineCollection(pieces, colors=item.colour, label=style.label(item.name), **look))
-    else:
-        norm = Normalize(item.shades.low, item.shades.high)
-        axes.add_collection(
-            LineCollection(pieces, array=np.asarray(item.values, float), cmap=_map(item.shades), norm=norm, **look)
-        )
-    return Line2D([], [], color=item.colour, linewidth=min(item.width, 3), marker="*" if item.rank < 0 else None)
-
-
-@_item.register
-def _(item: Arrows, axes: Axes, order: float) -> Artist:
-    ends = list(zip(item.x, item.begin, item.end, strict=True))
-    pieces = [[(x, begin), (x, end)] for x, begin, end in ends]
-    axes.add_collection(LineCollection(pieces, colors=item.colour, linewidths=item.width, alpha=item.alpha, zorder=order))
-    for marker, down in (("v", True), ("^", False)):
-        tips = [(x, end) for x, begin, end in ends if (end > begin) == down]
-        if tips and item.size:
-            look = {
-                "color": item.colour,
-                "marker": marker,
-                "markersize": item.size,
-                "markeredgecolor": "white",
-                "markeredgewidth": 0.6,
-            }
-            axes.plot(*zip(*tips, strict=True), linestyle="None", label=style.label(item.name), zorder=order + 0.005, **look)
-    return Line2D([], [], color=item.colour, linewidth=item.width, marker="v", markersize=4)
+    ends = zip(item.x, item.y, item.x_end, item.y_end, strict=True)
+    colours = {"colors": item.colour} if item.shades is None else {"array": np.asarray(item.values, float)}
+    if item.shades is not None:
+        colours |= {"cmap": _colours(item.shades).cmap, "norm": _colours(item.shades).norm}
+    pieces = [[(x, y), (x_end, y_end)] for x, y, x_end, y_end in ends]
+    axes.add_collection(LineCollection(pieces, linewidths=item.width, alpha=item.alpha, capstyle="butt", zorder=order, **colours))
+    size = {"linewidth": item.width, "markersize": 9 if item.mark == "star" else 4}
+    return Line2D([], [], color=item.colour, marker=_MARKERS.get(item.mark), **size)
 
 
 @_item.register
 def _(item: Bars, axes: Axes, order: float) -> Artist:
-    rows = range(len(item.widths))
     left = np.sum([[bar.get_width() for bar in bars] for bars in axes.containers], axis=0) if axes.containers else 0.0
-    return axes.barh(rows, item.widths, left=left, height=0.78, color=item.colour, zorder=order)[0]
+    return axes.barh(range(len(item.widths)), item.widths, left=left, height=0.78, color=item.colour, zorder=order)[0]
 
 
-@_item.register
-def _(item: Rule, axes: Axes, order: float) -> None:
-    axes.axhline(item.y, color="#B4BAC2", linewidth=0.8, linestyle=(0, (1, 3)), zorder=1)
+def _colours(shades: Shades) -> ScalarMappable:
+    colours = LinearSegmentedColormap.from_list("shades", shades.palette)
+    return ScalarMappable(Normalize(shades.low, shades.high), colours)
 
 
-def _marker(marker: str, colour: str, size: float) -> dict[str, object]:
-    look: dict[str, object] = {"marker": MARKERS[marker], "markersize": size, "color": colour}
-    if marker == "ring":
-        return look | {"markerfacecolor": "white", "markeredgecolor": colour, "markeredgewidth": 0.7 if size < 5 else 1.5}
-    return look | ({"markeredgecolor": "white"} if marker == "star" else {"markeredgewidth": 1.4})
-
-
-def _colour_bar(figure: Figure, axes: Axes, shades: Shades) -> None:
-    mappable = ScalarMappable(Normalize(shades.low, shades.high), _map(shades))
-    bar = figure.colorbar(mappable, ax=axes, pad=0.015, aspect=30, extend=shades.beyond or "neither")
-    bar.outline.set_visible(False)
-    bar.set_label(style.label(shades.label), color=style.INK)
-
-
-def _map(shades: Shades) -> LinearSegmentedColormap:
-    return LinearSegmentedColormap.from_list("shades", shades.palette)
-
-
-def _numbers(values: object) -> np.ndarray:
+def _numbers(values: Places) -> np.ndarray:
     """Returns the values as floats; what is missing or not finite is a gap."""
     numbers = np.array(values, float)
     numbers[~np.isfinite(numbers)] = np.nan
@@ -174,6 +136,7 @@ def _numbers(values: object) -> np.ndarray:
 
 
 def _axes(axes: Axes, panel: Panel, labelled: bool) -> None:
+    style.tidy(axes, grid=panel.y.grid)
     axes.margins(x=0.02)
     if labelled:
         axes.set_xlabel(style.label(panel.x.label), color=style.INK)
@@ -181,8 +144,7 @@ def _axes(axes: Axes, panel: Panel, labelled: bool) -> None:
     axes.set_ylabel(style.label(panel.y.label), color=style.INK)
     if panel.title:
         axes.set_title(style.label(panel.title, 80), loc="left", fontsize=10, color=style.INK)
-    if "step" in panel.x.label:
-        axes.xaxis.set_major_formatter(lambda x, _: style.thousands(x))
+    axes.xaxis.set_major_formatter(lambda x, _: thousands(x))
     axes.autoscale_view()
     if panel.x.high is not None:
         axes.set_xlim(panel.x.low, panel.x.high)

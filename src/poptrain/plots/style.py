@@ -6,23 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from poptrain.views import clean
-from poptrain.views.palette import BEST, FAILED, FAINT, GRID, INK, MEMBERS, NOTE, colours
+from poptrain.views.palette import BEST, FAINT, GRID, INK, MEMBERS, NOTE
 
-__all__ = [
-    "BEST",
-    "FAILED",
-    "FAINT",
-    "GRID",
-    "INK",
-    "MEMBERS",
-    "NOTE",
-    "colours",
-    "figure",
-    "label",
-    "thousands",
-    "tidy",
-    "title",
-]
+__all__ = ["BEST", "FAINT", "INK", "MEMBERS", "NOTE", "figure", "label", "tidy", "title"]
 
 
 def figure(width: float, height: float) -> Figure:
@@ -50,15 +36,3 @@ def title(axes: Axes, head: str, note: str = "") -> None:
 def label(text: object, limit: int = 40) -> str:
     """Returns a user's text for Matplotlib: no control characters, and no $ that would begin a formula."""
     return clean(text, limit).replace("$", r"\$")
-
-
-def thousands(x: float) -> str:
-    """Returns a number of steps as an axis shows it.
-
-    >>> thousands(250), thousands(50_000), thousands(1_500_000), thousands(0)
-    ('250', '50k', '1.5M', '0')
-    """
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if abs(x) >= size:
-            return f"{x / (1e3 if unit == 'k' else size):g}{unit}"
-    return f"{x:g}"

@@ -19,17 +19,18 @@ from pathlib import Path
 from poptrain import views
 from poptrain.log.reader import Record
 from poptrain.report import tables
-from poptrain.report.render import Json, render
+from poptrain.report.render import PIXELS, Json, render
 from poptrain.report.template import PAGE, SCRIPT, STYLE
 from poptrain.views import Status, clean, panels
 from poptrain.views.panels import Picture
 
+TITLES = {"score": "Score along ancestry", "hparams": "Hyperparameter schedules"}
 ABOUT = {
-    "score": "Each line follows the weights of one member back through all members that it was copied from. A ring is an exploit.",
+    "score": "Each line follows the weights of one member back through all members that it was copied from. A ring: an exploit.",
     "hparams": "What the weights of each member were trained with over the steps, along the same ancestry.",
     "tree": "One row for each member: the pieces are training, a line with a tip is a copy.",
-    "spread": "By generation. Spread of a hyperparameter: 0 all equal, 1 like uniform draws. First members: those that the members "
-    "descend from. Equal lineages: how many lineages of equal size are as diverse.",
+    "spread": "By generation. Spread of a hyperparameter: 0 all equal, 1 like uniform draws. Origin: first members that others "
+    "descend from, and how many lineages of equal size are as diverse.",
     "time": "Training and saving, queued for a slot, waiting for the others of a round, and deciding what comes next.",
     "model": "What the model expected of the hyperparameters that it proposed, over one interval; more is better.",
 }
@@ -74,7 +75,7 @@ def _sections(record: Record, view: Status, charts: dict[str, Json]) -> Iterator
     """Yields the sections of the page, and adds their charts to `charts`."""
     suggestions = views.suggestions(record)
     for picture in _pictures(record):
-        yield _section(picture.title[:1].upper() + picture.title[1:], _drawn(picture, charts), ABOUT[picture.name])
+        yield _section(TITLES.get(picture.name, picture.title), _drawn(picture, charts), ABOUT[picture.name])
     if suggestions:
         picture = panels.suggestions(suggestions)
         chart = "" if picture is None else _drawn(picture, charts)
@@ -95,8 +96,7 @@ def _pictures(record: Record) -> Iterator[Picture]:
 
 def _drawn(picture: Picture, charts: dict[str, Json]) -> str:
     charts[picture.name] = render(picture)
-    height = round(92 * picture.height)
-    return f'<div class="chart" id="{picture.name}" style="min-height:{height}px"></div>'
+    return f'<div class="chart" id="{picture.name}" style="min-height:{round(PIXELS * picture.height)}px"></div>'
 
 
 def _section(title: str, body: str, about: str = "") -> str:

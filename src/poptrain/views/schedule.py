@@ -108,8 +108,8 @@ def schedule_from(path: Path) -> Schedule:
         raise UsageError(f"cannot read the schedule {str(path)!r}: {error.strerror or error}.") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(
-            f"{str(path)!r} is not a schedule: expected the JSON file that `poptrain schedule DIR --json` prints, or schedule.json "
-            "of `poptrain export DIR --best OUT`."
+            f"{str(path)!r} is not a schedule: expected the JSON file that `poptrain schedule DIR --json` prints, or the file "
+            "schedule.json of `poptrain export DIR --best OUT`."
         ) from error
     edges = [0, *(segment.end for segment in segments)]
     if [segment.start for segment in segments] != edges[:-1] or found.step != edges[-1] or edges != sorted(set(edges)):

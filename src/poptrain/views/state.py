@@ -135,9 +135,9 @@ class RunState:
         )
         own, seat.previous, seat.head, seat.pending = seat.head, seat.head, task.id, True
         seat.holds = source if before is not None and before.ok else None
-        if task.parent is not None and not task.evaluator:
-            if self.known[task.parent].member != task.member or task.donor is not None:
-                self._copied(task, task.parent, own, first, time)
+        moved = task.donor is not None or (task.parent is not None and self.known[task.parent].member != task.member)
+        if moved and task.parent is not None and not task.evaluator:
+            self._copied(task, task.parent, own, first, time)
         self.tally.issue(self.known, task.id, own)
 
     def _copied(self, task: Task, source: int, own: int, first: int, time: float) -> None:

@@ -11,7 +11,6 @@
 from poptrain.views.panels.curves import comparison, faster, score, suggestions
 from poptrain.views.panels.hparams import hparams, schedules, subpopulations
 from poptrain.views.panels.model import (
-    Arrows,
     Axis,
     Band,
     Bars,
@@ -29,7 +28,6 @@ from poptrain.views.panels.population import spread, time
 from poptrain.views.panels.tree import tree
 
 __all__ = [
-    "Arrows",
     "Axis",
     "Band",
     "Bars",

@@ -33,7 +33,7 @@ def score(view: Curves, exploits: Iterable[Exploit] = ()) -> Picture:
         x, y = zip(*view.best.points, strict=True)
         caption = f"best  {short(view.best.score, 5)}"
         series += [
-            Line(name="best", caption=caption, rank=-1, colour=BEST, width=2.8, star=True, x=x, y=y, hover="value"),
+            Line(name="best", caption=caption, rank=-1, colour=BEST, width=2.8, mark="star", x=x, y=y, hover="value"),
             _marks("exploit of the best", list(best.values()), told, BEST, 6.0),
             Points(name="star", legend=False, colour=BEST, marker="star", size=13, x=x[-1:], y=y[-1:]),
         ]
@@ -49,7 +49,7 @@ def _abandoned(view: Curves) -> Line:
     pieces = [[*piece, (None, None)] for seat in view.seats for piece in seat.pieces if len(piece) > 1]
     points: list[tuple[Place, Place]] = list(chain(*pieces))
     x, y = [x for x, _ in points], [y for _, y in points]
-    return Line(name="abandoned", rank=len(view.members) + 3, colour=FAINT, width=0.8, x=x, y=y)
+    return Line(name="abandoned", rank=1000, colour=FAINT, width=0.8, x=x, y=y)
 
 
 def _members(view: Curves) -> Iterable[Line]:
@@ -151,10 +151,7 @@ def suggestions(found: Sequence[Suggestion]) -> Picture | None:
         return None
     numbers = [number for _, expected, observed in known for number in (expected, observed)]
     ends, steps = (min(numbers), max(numbers)), [each.step for each, _, _ in known]
-    texts = [
-        f"member {each.member}, step {each.step:,}\nexpected {short(expected)} ± {short(each.gain_sd)}, observed {short(observed)}"
-        for each, expected, observed in known
-    ]
+    texts = [f"member {each.member}, step {each.step:,}\n{_gains(each)}" for each, _, _ in known]
     points = Points(
         name="suggestions",
         colour=INK,
@@ -171,3 +168,7 @@ def suggestions(found: Sequence[Suggestion]) -> Picture | None:
     diagonal = Line(name="as expected", colour=BEST, width=1.2, dash="dotted", x=ends, y=ends)
     panel = Panel((diagonal, points), Axis("expected gain (± standard deviation)"), Axis("observed gain"))
     return Picture("model", "Suggestions of the model", (panel,), 4.3)
+
+
+def _gains(each: Suggestion) -> str:
+    return f"expected {short(each.gain)} ± {short(each.gain_sd)}, observed {short(each.observed)}"

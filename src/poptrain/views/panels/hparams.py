@@ -165,7 +165,8 @@ def _best(view: Subpopulations, name: str) -> Iterable[Item]:
     """Yields the best schedule, rings where its weights were handed over, and a tick for every other hand-over."""
     others = [hand.step for hand in view.hand_overs if not hand.best]
     if others:
-        yield Points(name="other hand-overs", colour=NOTE, marker="tick", size=7, x=others, y=[0.02] * len(others), floor=True)
+        bottom = min(row.low for sub in view.subpopulations for row in sub.hparams[name])
+        yield Points(name="other hand-overs", colour=NOTE, marker="tick", size=7, x=others, y=[bottom] * len(others))
     if view.best is None or not view.best.segments:
         return
     x, y = _values(view.best, name, "best")

@@ -12,6 +12,7 @@ from typing import Literal
 
 Place = int | float | None  # None: a gap
 Places = Sequence[Place]
+Marker = Literal["ring", "dot", "cross", "star", "up", "down", "tick"]
 Hover = Literal["", "value", "text"]  # nothing; name, x, and the text or else y; the text alone
 
 
@@ -38,7 +39,7 @@ class Line(Series):
     width: float = 1.5
     stepped: bool = False  # each value is kept up to the next x
     dash: Literal["", "dashed", "dotted"] = ""
-    star: bool = False  # the legend shows the line with a star
+    mark: Marker | None = None  # that the legend shows on the line
     kind: str = field(default="line", init=False)
 
 
@@ -70,38 +71,27 @@ class Points(Series):
 
     x: Places
     y: Places
-    marker: Literal["ring", "dot", "cross", "star", "up", "down", "tick"] = "dot"
+    marker: Marker = "dot"
     size: float = 6.0  # points
     values: Sequence[float] = ()
     shades: Shades | None = None
     spread: Sequence[float] = ()  # half the length of a horizontal error bar
-    floor: bool = False  # y is a fraction of the panel's height
     kind: str = field(default="points", init=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Segments(Series):
-    """Horizontal pieces, each from one x to another in its row. With `shades`, each has the colour of its value."""
+    """Separate pieces of lines. With `shades`, each has the colour of its value."""
 
-    begin: Places
-    end: Places
-    row: Places
+    x: Places  # where they begin
+    y: Places
+    x_end: Places
+    y_end: Places
     width: float = 1.5
     values: Sequence[float] = ()
     shades: Shades | None = None
+    mark: Marker | None = None  # that the legend shows on the line
     kind: str = field(default="segments", init=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arrows(Series):
-    """Vertical lines, each from one row to another, with a tip at its end."""
-
-    x: Places
-    begin: Places
-    end: Places
-    width: float = 1.0
-    size: float = 5.0  # of the tips; 0 for none
-    kind: str = field(default="arrows", init=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +110,7 @@ class Rule:
     kind: str = field(default="rule", init=False)
 
 
-Item = Line | Band | Points | Segments | Arrows | Bars | Rule
+Item = Line | Band | Points | Segments | Bars | Rule
 
 
 @dataclass(frozen=True)
@@ -175,3 +165,12 @@ class Picture:
     def rows(self) -> int:
         """The number of rows of the grid."""
         return -(-len(self.panels) // self.columns) or 1
+
+    @property
+    def heights(self) -> list[float]:
+        """The relative heights of the rows."""
+        return [panel.height for panel in self.panels[:: self.columns]]
+
+    def listed(self, index: int) -> bool:
+        """True if the series of a panel are listed in a legend."""
+        return self.panels[index].legend or (index == 0 and bool(self.legend))

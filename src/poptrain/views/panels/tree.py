@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from poptrain.core import History
 from poptrain.log.reader import Record
-from poptrain.views.format import clean, short
+from poptrain.views.format import clean, short, thousands
 from poptrain.views.index import about, history_of, reported, result_of, score_of
 from poptrain.views.palette import BEST, COPIES, FAILED, SCORES
-from poptrain.views.panels.model import STEPS, Arrows, Axis, Item, Panel, Picture, Points, Segments, Shades
+from poptrain.views.panels.model import STEPS, Axis, Item, Marker, Panel, Picture, Points, Segments, Shades
 
 MOST_ROWS = 40  # labels of rows
 MOST_TIPS = 400  # copies up to which the tips have their full size
+COPIED = "copied by the member at the tip"
+_TIPS: tuple[tuple[Marker, bool], ...] = (("down", True), ("up", False))
 
 
 def tree(record: Record) -> Picture:
@@ -34,12 +36,11 @@ class _Tree:
     def picture(self) -> Picture:
         """Returns the picture."""
         ids, on_path = reported(self.history), set(self.path)
-        series: list[Item] = [self._segments([id for id in ids if self.history.ok(id)])]
-        others = [id for id in self.copies if id not in on_path]
         tips = 5.0 if len(self.copies) <= MOST_TIPS else 2.5
-        series.append(self._arrows("copied by the member at the tip", others, COPIES, 0.9, tips))
+        series: list[Item] = [self._training([id for id in ids if self.history.ok(id)])]
+        series += self._arrows(COPIED, [id for id in self.copies if id not in on_path], COPIES, 0.9, tips)
         if self.path:
-            series.append(self._arrows("its exploits", [id for id in self.copies if id in on_path], BEST, 1.8, 7.0))
+            series += self._arrows("its exploits", [id for id in self.copies if id in on_path], BEST, 1.8, 7.0)
             series += self._best_path()
         if bad := [id for id in ids if not self.history.ok(id)]:
             series.append(self._crosses(bad))
@@ -51,7 +52,7 @@ class _Tree:
         note = f"{len(self.copies)} cop{'ies' if len(self.copies) != 1 else 'y'}"
         if self.best is None:
             return note
-        return f"{note}, best: member {self.history.task(self.best).member} at step {self.history.end(self.best):,}"
+        return f"{note}, best: member {self.history.task(self.best).member} at step {thousands(self.history.end(self.best))}"
 
     def _rows(self) -> Axis:
         members = set(self.history.members())
@@ -59,7 +60,7 @@ class _Tree:
         names = [(float(row), str(seat) if seat in members else f"evaluator {seat}") for seat, row in self.row.items()]
         return Axis("member", low=len(self.seats) - 0.4, high=-0.6, ticks=tuple(names[::every]), grid=False)
 
-    def _segments(self, ids: Sequence[int]) -> Segments:
+    def _training(self, ids: Sequence[int]) -> Segments:
         ids = [id for id in ids if self.history.end(id) > self.history.begin(id)]
         scores, up = [score_of(self.history, id) for id in ids], self.history.sign > 0
         low, high = np.quantile(scores or [0.0], (0.05, 1.0) if up else (0.0, 0.95)).tolist()  # the worst scores share a colour
@@ -78,38 +79,52 @@ class _Tree:
         )
 
     def _places(self, ids: Sequence[int]) -> dict[str, list[int]]:
+        rows = [self.row[self.history.task(id).member] for id in ids]
         begin, end = [self.history.begin(id) for id in ids], [self.history.end(id) for id in ids]
-        return {"begin": begin, "end": end, "row": [self.row[self.history.task(id).member] for id in ids]}
+        return {"x": begin, "y": rows, "x_end": end, "y_end": rows}
 
     def _crosses(self, ids: Sequence[int]) -> Points:
         places = self._places(ids)
-        texts = [_failure(self.history, id) for id in ids]
-        name = "failed or diverged"
         return Points(
-            name=name, rank=1, colour=FAILED, marker="cross", size=5, x=places["end"], y=places["row"], hover="text", texts=texts
+            name="failed or diverged",
+            rank=1,
+            colour=FAILED,
+            marker="cross",
+            size=5,
+            x=places["x_end"],
+            y=places["y"],
+            hover="text",
+            texts=[_failure(self.history, id) for id in ids],
         )
 
-    def _arrows(self, name: str, ids: Sequence[int], colour: str, width: float, size: float) -> Arrows:
+    def _arrows(self, name: str, ids: Sequence[int], colour: str, width: float, size: float) -> Iterator[Item]:
+        """Yields the lines from the donors to the copies, and their tips."""
         history = self.history
-        return Arrows(
+        ends = {id: (self.row[history.donor(id)], self.row[history.task(id).member]) for id in ids}
+        yield Segments(
             name=name,
-            legend=name != "its exploits",
+            legend=name == COPIED,
+            mark="down",
             colour=colour,
             width=width,
-            size=size,
             x=[history.begin(id) for id in ids],
-            begin=[self.row[history.donor(id)] for id in ids],
-            end=[self.row[history.task(id).member] for id in ids],
-            hover="text",
-            texts=[f"member {history.task(id).member} copied {history.donor(id)} at step {history.begin(id):,}" for id in ids],
+            y=[begin for begin, _ in ends.values()],
+            x_end=[history.begin(id) for id in ids],
+            y_end=[end for _, end in ends.values()],
         )
+        for marker, down in _TIPS:
+            some = [id for id in ids if (ends[id][1] > ends[id][0]) == down]
+            texts = [f"member {history.task(id).member} copied {history.donor(id)} at step {history.begin(id):,}" for id in some]
+            x, y = [history.begin(id) for id in some], [ends[id][1] for id in some]
+            yield Points(name=name, legend=False, colour=colour, marker=marker, size=size, x=x, y=y, hover="text", texts=texts)
 
     def _best_path(self) -> list[Item]:
         places = self._places(self.path)
-        end = {"x": places["end"][-1:], "y": places["row"][-1:], "texts": [self._about(self.path[-1])]}
+        end = {"x": places["x_end"][-1:], "y": places["y"][-1:]}
+        texts = [self._about(self.path[-1])]
         return [
-            Segments(name="ancestry of the best", rank=-1, colour=BEST, width=2.2, **places),
-            Points(name="star", legend=False, colour=BEST, marker="star", size=13, hover="text", **end),
+            Segments(name="ancestry of the best", rank=-1, mark="star", colour=BEST, width=2.2, **places),
+            Points(name="star", legend=False, colour=BEST, marker="star", size=13, hover="text", texts=texts, **end),
         ]
 
     def _about(self, id: int) -> str:
