@@ -83,9 +83,9 @@ def test_large_and_long_pictures_are_cut_down(tmp_path, monkeypatch):
     "bad", [np.zeros((4, 4)), np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8)], ids=["2d", "float", "rgba"]
 )
 def test_what_is_no_picture_is_refused(tmp_path, bad):
-    with pytest.raises(pt.UsageError, match="no video: render gave"):
+    with pytest.raises(pt.UsageError, match=r"no video: render\(\) returned"):
         write_gif([bad], tmp_path / "x.gif")
-    with pytest.raises(pt.UsageError, match="no video: .* gave no pictures"):
+    with pytest.raises(pt.UsageError, match="no video: .* returned no frames"):
         write_gif([], tmp_path / "x.gif")
 
 

@@ -18,7 +18,7 @@ from poptrain.core import History, clock
 from poptrain.core.protocols import Sink
 from poptrain.log.reader import Record
 from poptrain.views import Status, clean, short, span
-from poptrain.views.facts import Facts
+from poptrain.views.state import RunState
 from poptrain.views.status import status_of
 
 SCREEN_SECONDS = 0.5  # between two looks on a terminal
@@ -31,14 +31,14 @@ class Live(Sink[Record]):
     def __init__(self, console: Console | None = None):
         self.console = show.console(sys.stderr) if console is None else console
         self._record: Record | None = None
-        self._facts: Facts | None = None  # of its own: the run's thread may look at the record too
+        self._state: RunState | None = None  # of its own: the run's thread may look at the record too
         self._screen: Screen | None = None
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()
 
     def open(self, record: Record) -> None:
         """Begins to follow a record."""
-        self._record, self._facts = record, Facts(record)
+        self._record, self._state = record, RunState.begin(record)
         if self.console.is_terminal:
             self._screen = Screen(console=self.console, auto_refresh=False, redirect_stdout=sys.stdout.isatty())
             self._screen.start()
@@ -66,7 +66,7 @@ class Live(Sink[Record]):
                 self._draw()
 
     def _draw(self) -> None:
-        view = status_of(self._record, self._facts.read_on(self._record))
+        view = status_of(self._record, self._state.read_on(self._record))
         if self._screen is None:
             self.console.print(line(view), soft_wrap=True)
         else:

@@ -20,7 +20,8 @@ from weakref import WeakKeyDictionary
 
 from poptrain.core import Result, Task
 from poptrain.log.reader import Record
-from poptrain.views.facts import Facts, space_of
+from poptrain.views.index import space_of
+from poptrain.views.state import RunState
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +37,10 @@ class Point:
 
 
 class Points:
-    """A reader of one record, with facts of its own, because it may live on another thread than the run."""
+    """A reader of one record, with a state of its own, because it may live on another thread than the run."""
 
     def __init__(self, record: Record):
-        self.facts = Facts(record)
+        self.state = RunState.begin(record)
         self.metric = str(record.run.get("metric", "score"))
         self.lines = 0  # read so far
         self._space = space_of(record)
@@ -47,7 +48,7 @@ class Points:
     def read_on(self, record: Record) -> list[Point]:
         """Returns the points of the lines that the record has gained."""
         points: list[Point] = []
-        for number in range(self.facts.lines, min(len(record.lines), len(record.times))):
+        for number in range(self.state.lines, min(len(record.lines), len(record.times))):
             line, time = record.lines[number], record.times[number]
             for fact in line:
                 if isinstance(fact, Task):
@@ -55,9 +56,9 @@ class Points:
                 elif isinstance(fact, Result):
                     points += self._ended(fact, number, time)
             before = self._standing()
-            self.facts.take(line, time)
+            self.state.take(line, time)
             after = self._standing()
-            steps = self.facts.steps
+            steps = self.state.steps
             points += [
                 Point(number, None, name, value, steps, time) for name, value in after.items() if before.get(name) != value
             ]
@@ -83,20 +84,20 @@ class Points:
         }
 
     def _axis(self, member: int) -> int:
-        return self.facts.seats[member].spent if member in self.facts.seats else 0
+        return self.state.seats[member].spent if member in self.state.seats else 0
 
     def _began(self, task: Task, line: int, time: float) -> list[Point]:
         step = self._axis(task.member)
         named = {f"hparams/{name}": self.option(name, value) for name, value in task.hparams.items()}
-        parent = None if task.parent is None else self.facts.tasks[task.parent]
+        parent = None if task.parent is None else self.state.known[task.parent]
         if parent is not None and parent.member != task.member:
             named["lineage/donor"] = float(parent.member)
-            named["lineage/step"] = float(self.facts.end(parent.id))
+            named["lineage/step"] = float(parent.end)
         return [Point(line, task.member, name, value, step, time) for name, value in named.items() if value is not None]
 
     def _ended(self, result: Result, line: int, time: float) -> list[Point]:
-        task = self.facts.tasks[result.task]
-        start, begin = self._axis(task.member), self.facts.begin(task.id)
+        task = self.state.known[result.task]
+        start, begin = self._axis(task.member), task.begin
         end = start + result.step - begin
 
         def point(name: str, value: float, step: int = end) -> Point:
@@ -105,7 +106,7 @@ class Points:
         if result.kind == "ended":  # a trial that ended by itself did not fail
             return []
         if result.error is not None:
-            return [point("failures", self.facts.seats[task.member].failures + 1)]
+            return [point("failures", self.state.seats[task.member].failures + 1)]
         curve = result.curve or ((result.step, result.score),)
         points = [point(self.metric, score, start + int(step) - begin) for step, score in curve]
         points += [point(name, value) for name, value in result.metrics.items()]
@@ -113,11 +114,11 @@ class Points:
 
     def _standing(self) -> dict[str, float]:
         """Returns the series of the population; a point is drawn when one changes."""
-        facts = self.facts
-        now = {"population/exploits": float(len(facts.exploits)), "population/failures": float(facts.failed + facts.diverged)}
-        if facts.best is not None:
-            now[f"best/{self.metric}"] = facts.results[facts.best].score
-            now["best/member"] = float(facts.tasks[facts.best].member)
+        state = self.state
+        now = {"population/exploits": float(state.exploits), "population/failures": float(state.failed + state.diverged)}
+        if state.best is not None:
+            now[f"best/{self.metric}"] = state.known[state.best].score
+            now["best/member"] = float(state.known[state.best].member)
         return now
 
 
