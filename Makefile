@@ -40,6 +40,7 @@ test-all: setup-all browser
 lint: setup
 	$(BIN)/ruff check src tests benchmarks examples docs
 	$(BIN)/ruff format --check src tests benchmarks examples docs
+	$(BIN)/mypy
 
 # The documentation as a site that needs no network: open site/index.html.
 docs: setup
@@ -56,4 +57,4 @@ package: setup
 	$(BIN)/python tests/house/smoke_wheel.py dist $(PYTHONS)
 
 clean:
-	rm -rf $(VENV) runs site build dist src/*.egg-info .pytest_cache .hypothesis .ruff_cache
+	rm -rf $(VENV) runs site build dist src/*.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache

@@ -7,7 +7,6 @@ A verdict never goes beyond `poptrain.statistics.verdict`: "ahead" needs an inte
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
@@ -15,45 +14,14 @@ from typing import Any
 import numpy as np
 
 import poptrain as pt
+from benchmarks.ablation_cells import SIZES, Cells, Claim, Question, Stored, scores
 from benchmarks.common import figure
-from benchmarks.study import Finished
 from poptrain import statistics
 from poptrain.core.rng import rng
 from poptrain.testing.simulate import noisy, simulated
 
-Cells = dict[str, list[Finished]]
-Stored = dict[str, Cells]  # by problem
-SIZES = (5, 10, 20, 40, 100)
 UNITS = {"drift": "θ", "greedy": "Q", "pendulum": "return"}
 DOCS = Path(__file__).parent.parent / "docs"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """The first of two cells beats the second."""
-
-    text: str
-    better: str
-    worse: str
-
-
-@dataclass(frozen=True)
-class Question:
-    """One question: its cells with labels, and what is claimed."""
-
-    name: str
-    title: str
-    slides: str  # what the slides say
-    rows: tuple[tuple[str, str], ...]  # (label, cell)
-    claims: tuple[Claim, ...]
-    extra: Callable[[Stored], str] | None = None  # one more sentence
-
-
-def scores(cells: Cells, name: str) -> list[float]:
-    """Returns the reported scores of a cell, by seed; ``first-n`` is random search of n, the first members of that of 100."""
-    if name.startswith("first-"):
-        return [kept["first"][name.removeprefix("first-")][0] for kept in cells.get("random-100", ())]
-    return [kept["reported"] for kept in cells.get(name, ())]
 
 
 def total(method: str, size: int) -> str:
@@ -65,7 +33,7 @@ def total(method: str, size: int) -> str:
 
 
 def judged(claim: Claim, cells: Cells) -> str | None:
-    """Returns the verdict: "ahead", "behind" or neither; None while there are fewer than two runs."""
+    """Returns the verdict of `statistics.verdict` for a claim; None while there are fewer than two runs."""
     a, b = scores(cells, claim.better), scores(cells, claim.worse)
     return statistics.verdict(a, b) if min(len(a), len(b)) > 1 else None
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from benchmarks import ablation_verdicts as verdicts
+from benchmarks.ablation_cells import Claim, scores
 from benchmarks.ablation_problems import DRIFT, drift, problems
-from benchmarks.ablation_verdicts import Claim, judged, scores, sentence, waited
+from benchmarks.ablation_verdicts import judged, sentence, waited
 from benchmarks.ablations import found, settings
 from benchmarks.study import RESULTS
 

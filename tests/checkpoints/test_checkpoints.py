@@ -11,23 +11,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from faulty_fs import BAD_NAMES, Crash, FaultyFS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from test_fs import BAD_NAMES, Crash, FaultyFS
+from stored import ABOUT, CARRY, keeps_what_is_wanted, same, staged
 
 import poptrain
 from poptrain.checkpoints import carry as trees
 from poptrain.checkpoints import store as stores
 from poptrain.checkpoints.memory import MemoryStore
-from poptrain.checkpoints.store import Ref, Store
+from poptrain.checkpoints.store import DiskStore
 from poptrain.checkpoints.url import UrlStore
 from poptrain.core import Result, Task
 from poptrain.core.errors import CheckpointDamaged, PoptrainError, Suspended, UsageError
 from poptrain.log.writer import Log, exists
-
-CARRY = {"w": np.arange(6.0).reshape(2, 3), "n": (1, [2.5, None])}
-ABOUT = {"task": 12, "member": 3, "step": 40}
 
 
 @pytest.fixture(autouse=True)
@@ -41,24 +39,11 @@ def no_waiting_for_the_disk(monkeypatch):
 @pytest.fixture(params=["disk", "memory", "file://", "memory://"])
 def store(request, tmp_path):
     if "://" not in request.param:
-        return Store(tmp_path) if request.param == "disk" else MemoryStore()
+        return DiskStore(tmp_path) if request.param == "disk" else MemoryStore()
     pytest.importorskip("fsspec")
     store = UrlStore(f"{request.param}{tmp_path}/bucket", "me")
     store.claim()
     return store
-
-
-def same(a, b) -> bool:
-    """True if two trees are equal in structure, types, dtypes and every bit."""
-    if isinstance(a, (np.ndarray, np.generic)):
-        return type(a) is type(b) and a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
-    if type(a) is not type(b):
-        return False
-    if isinstance(a, dict):
-        return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(map(same, a, b))
-    return repr(a) == repr(b)
 
 
 # -- trees -----------------------------------------------------------------------------------------------------------
@@ -85,7 +70,7 @@ carries = st.recursive(
 @settings(max_examples=300, deadline=None)
 @given(carries)
 def test_a_carry_comes_back_exactly(tmp_path_factory, carry):
-    store = Store(tmp_path_factory.mktemp("run"), durable=False)
+    store = DiskStore(tmp_path_factory.mktemp("run"), durable=False)
     assert same(store.read(store.commit("a", carry, **ABOUT)), carry)
     assert same(trees.copy(carry), carry)
 
@@ -152,14 +137,6 @@ def test_lanes_are_members_of_a_population(store):
 # -- committing and reading ------------------------------------------------------------------------------------------
 
 
-def staged(store, name: str) -> str:
-    path = store.stage(name)
-    (path / "deep" / "er").mkdir(parents=True)
-    (path / "model.pt").write_bytes(b"weights" * 1000)
-    (path / "deep" / "er" / ".hidden name").write_bytes(b"")
-    return store.commit_staged(name, **ABOUT)
-
-
 def test_files_of_a_class_come_back(store):
     ref = staged(store, "a")
     path = store.path(ref)
@@ -198,7 +175,7 @@ def test_a_name_is_used_once_and_must_be_a_name(store):
 
 
 def test_a_carry_without_arrays_is_one_file(tmp_path):
-    store = Store(tmp_path)
+    store = DiskStore(tmp_path)
     store.commit("a", {"x": 0.5}, **ABOUT)
     assert store.fs.walk(store.root).keys() == {"a/MANIFEST.json"}
     store.commit("b", CARRY, **ABOUT)
@@ -206,7 +183,7 @@ def test_a_carry_without_arrays_is_one_file(tmp_path):
 
 
 def test_a_store_travels_to_workers(tmp_path):
-    store = Store(tmp_path)
+    store = DiskStore(tmp_path)
     ref = pickle.loads(pickle.dumps(store)).commit("a", CARRY, **ABOUT)
     assert same(store.read(ref), CARRY)
 
@@ -214,7 +191,7 @@ def test_a_store_travels_to_workers(tmp_path):
 @pytest.mark.parametrize("what", ["flip", "cut", "grow", "delete", "link", "swap"])
 @pytest.mark.parametrize("kind", ["carry", "population", "files"])
 def test_damage_to_any_file_is_found_and_named(tmp_path, what, kind):
-    store = Store(tmp_path)
+    store = DiskStore(tmp_path)
 
     def commit(name):
         if kind == "files":
@@ -253,7 +230,7 @@ def test_damage_to_any_file_is_found_and_named(tmp_path, what, kind):
 
 
 def test_a_manifest_cannot_lead_outside(tmp_path):
-    store = Store(tmp_path / "run")
+    store = DiskStore(tmp_path / "run")
     (tmp_path / "secret").write_text("secret")
     os.makedirs(store.root / "a")
     text = '{"format":1,"name":"a","files":{"../../../secret":{"size":6,"sha256":"x"}}}'
@@ -264,7 +241,7 @@ def test_a_manifest_cannot_lead_outside(tmp_path):
 
 
 def test_large_files_may_be_trusted_by_size(tmp_path):
-    store, trusting = Store(tmp_path), Store(tmp_path, hash_below=1000)
+    store, trusting = DiskStore(tmp_path), DiskStore(tmp_path, hash_below=1000)
     ref = staged(store, "a")
     path = store.root / "a" / "user" / "model.pt"
     path.write_bytes(b"W" * path.stat().st_size)
@@ -276,26 +253,10 @@ def test_large_files_may_be_trusted_by_size(tmp_path):
 # -- collecting ------------------------------------------------------------------------------------------------------
 
 
-def keeps_what_is_wanted(store, rounds, made):
-    """Commits what `made(number)` does in each round, keeps what is wanted, and asserts that just the rest goes."""
-    refs, gone = [], set()
-    for number, (flush, wanted) in enumerate(rounds):
-        new = made(number)
-        store.add(new)
-        refs += new
-        kept = {refs[k] for k in wanted if k < len(refs)} - gone
-        store.keep(kept, lambda names: None, flush=flush)
-        assert all(store.verify(ref) for ref in kept)
-        gone = {ref for ref in refs if not store.verify(ref)}
-        if flush:
-            names = {Ref.parse(ref).name for ref in kept}
-            assert gone == {ref for ref in refs if Ref.parse(ref).name not in names}
-
-
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.sets(st.integers(0, 30))), max_size=12), st.booleans())
 def test_what_is_kept_is_never_collected(tmp_path_factory, rounds, memory):
-    store = MemoryStore() if memory else Store(tmp_path_factory.mktemp("run"), durable=False)
+    store = MemoryStore() if memory else DiskStore(tmp_path_factory.mktemp("run"), durable=False)
 
     def made(number):
         refs = [store.commit(f"t{number}-{k}", k, **ABOUT) for k in range(3)]
@@ -305,7 +266,7 @@ def test_what_is_kept_is_never_collected(tmp_path_factory, rounds, memory):
 
 
 def test_few_dead_wait_and_many_or_large_ones_go(tmp_path):
-    store, lines = Store(tmp_path, durable=False), []
+    store, lines = DiskStore(tmp_path, durable=False), []
     refs = [store.commit(f"t{k}", k, **ABOUT) for k in range(20)]
     store.add(refs)
     store.keep(refs[10:], lines.append)
@@ -320,7 +281,7 @@ def test_few_dead_wait_and_many_or_large_ones_go(tmp_path):
 
 def test_an_uncommitted_neighbour_is_not_taken_for_dead(tmp_path):
     """A worker's commit that the log does not know yet must survive; at the very end it is an orphan."""
-    store = Store(tmp_path)
+    store = DiskStore(tmp_path)
     ref = pickle.loads(pickle.dumps(store)).commit("late", 1, **ABOUT)
     dead = [store.commit(f"t{k}", k, **ABOUT) for k in range(20)]
     store.add(dead)
@@ -331,7 +292,7 @@ def test_an_uncommitted_neighbour_is_not_taken_for_dead(tmp_path):
 
 
 def test_the_log_line_comes_before_the_first_removal(tmp_path):
-    store = Store(tmp_path)
+    store = DiskStore(tmp_path)
     refs = [store.commit(f"t{k}", CARRY, **ABOUT) for k in range(3)]
     store.add(refs)
 
@@ -347,7 +308,7 @@ def test_the_log_line_comes_before_the_first_removal(tmp_path):
 
 
 def test_adopting_removes_orphans_leftovers_and_trash(tmp_path):
-    store = Store(tmp_path)
+    store = DiskStore(tmp_path)
     refs = [store.commit(f"t{k}", CARRY, **ABOUT) for k in range(3)]
     path = store.stage("half")
     (path / "x").write_text("x")
@@ -357,7 +318,7 @@ def test_adopting_removes_orphans_leftovers_and_trash(tmp_path):
     (outside / "precious").write_text("precious")
     (store.root / "link").symlink_to(outside)
     (store.trash / "link").symlink_to(outside)
-    fresh = Store(tmp_path)
+    fresh = DiskStore(tmp_path)
     fresh.adopt(refs[:2])
     assert sorted(os.listdir(store.root)) == ["t0", "t1"] and os.listdir(store.trash) == []
     assert (outside / "precious").exists() and fresh.verify(refs[0])
@@ -365,10 +326,10 @@ def test_adopting_removes_orphans_leftovers_and_trash(tmp_path):
 
 def test_a_reference_cannot_name_what_lies_outside(tmp_path):
     (tmp_path / "precious").mkdir()
-    for attempt in (Store.add, Store.adopt, lambda store, refs: store.keep(refs, lambda names: None, flush=True)):
-        store = Store(tmp_path / "run")
+    for attempt in (DiskStore.add, DiskStore.adopt, lambda store, refs: store.keep(refs, lambda names: None, flush=True)):
+        store = DiskStore(tmp_path / "run")
         (tmp_path / "run").mkdir(exist_ok=True)
-        with pytest.raises(UsageError, match="no name"):
+        with pytest.raises(UsageError, match="valid file name"):
             attempt(store, ["../../precious:0123456789abcdef"])
         store.keep([], lambda names: None, flush=True)
     assert (tmp_path / "precious").exists()
@@ -380,7 +341,7 @@ def test_a_link_in_place_of_the_stores_directory_is_refused(tmp_path, name):
     for directory in (outside / "t0", run):
         directory.mkdir(parents=True)
     (run / name).symlink_to(outside)
-    store = Store(run)
+    store = DiskStore(run)
     with pytest.raises(UsageError, match="does not follow"):
         store.adopt([])
     with pytest.raises(UsageError, match="does not follow"):
@@ -399,7 +360,7 @@ def test_a_link_in_place_of_the_stores_directory_is_refused(tmp_path, name):
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
 def test_a_full_disk_leaves_no_half_checkpoint(tmp_path, kind, code):
     def attempt(directory, fs):
-        store = Store(directory, fs=fs)
+        store = DiskStore(directory, fs=fs)
         return store.commit("a", CARRY, **ABOUT) if kind == "carry" else staged(store, "a")
 
     plan = FaultyFS()
@@ -418,21 +379,21 @@ def test_a_full_disk_leaves_no_half_checkpoint(tmp_path, kind, code):
                 names = plan.list(directory / "checkpoints")
                 assert not any(name.startswith(".tmp") for name in names)
             else:
-                assert Store(directory).verify(ref)
+                assert DiskStore(directory).verify(ref)
 
 
-def sitting(directory: Path, fs, told: list) -> None:
+def session(directory: Path, fs, acknowledged: list) -> None:
     """A little run on log and store: every round commits, logs, and keeps only the newest two."""
     log = Log.create(directory, {"seed": 0}, fs=fs)
     try:
-        store = Store(directory, fs=fs)
+        store = DiskStore(directory, fs=fs)
         for id in range(4):
             log.append([Task(id, id, {}, None, 1, id)])
             ref = store.commit(f"t{id}", {"w": np.full(2, id)}, task=id, member=id, step=1)
             log.append([Result(id, 0.0, 1, checkpoint=ref)])
             store.add([ref])
-            told.append(ref)
-            store.keep(told[-2:], lambda ids: log.note("gc", ids=ids), flush=id % 2 == 1)
+            acknowledged.append(ref)
+            store.keep(acknowledged[-2:], lambda ids: log.note("gc", ids=ids), flush=id % 2 == 1)
         log.note("end")
     finally:
         log.close()
@@ -442,18 +403,18 @@ def sitting(directory: Path, fs, told: list) -> None:
 @pytest.mark.parametrize("code", [None, errno.ENOSPC])
 def test_a_crash_at_any_operation_keeps_every_checkpoint_that_the_log_holds(tmp_path, code, half):
     plan = FaultyFS()
-    sitting(tmp_path / "sound", plan, [])
+    session(tmp_path / "sound", plan, [])
     assert {"rename", "remove_tree", "append", "write_new"} <= {name for name, _ in plan.operations}
     for at in range(len(plan.operations)):
-        directory, told = tmp_path / str(at), []
+        directory, acknowledged = tmp_path / str(at), []
         with pytest.raises((Crash, Suspended, UsageError)):
-            sitting(directory, FaultyFS(at, code, stays=True, half=half), told)
+            session(directory, FaultyFS(at, code, stays=True, half=half), acknowledged)
         if not exists(directory):
-            assert not told
+            assert not acknowledged
             continue
         with Log.open(directory) as log:
-            refs, store = log.record.checkpoints(), Store(directory)
-            assert set(told[-2:]) <= set(refs)
+            refs, store = log.record.checkpoints(), DiskStore(directory)
+            assert set(acknowledged[-2:]) <= set(refs)
             store.adopt(refs)
             assert all(store.verify(ref) for ref in refs)  # all that the log holds and has not collected is there …
             assert sorted(os.listdir(store.root)) == sorted(ref.partition(":")[0] for ref in refs)  # … and nothing else

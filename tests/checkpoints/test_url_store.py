@@ -9,17 +9,17 @@ import pickle
 import sys
 from pathlib import Path, PurePosixPath
 
+import executor_table as forms
 import pytest
-import test_executors as others
+from faulty_fs import Crash
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_checkpoints import ABOUT, CARRY, keeps_what_is_wanted, same, staged
-from test_fs import Crash
+from stored import ABOUT, CARRY, keeps_what_is_wanted, same, staged
 
 import poptrain as pt
 from poptrain.checkpoints.store import Ref
 from poptrain.checkpoints.url import UrlStore
-from poptrain.checkpoints.url_files import checked
+from poptrain.checkpoints.url_files import checked_url
 from poptrain.core import Result, Task
 from poptrain.core.errors import CheckpointDamaged, MissingExtra, Suspended, UsageError
 from poptrain.log.reader import read
@@ -30,7 +30,7 @@ from poptrain.testing import Quadratic, quadratic
 fsspec = pytest.importorskip("fsspec")
 from fsspec.implementations.memory import MemoryFileSystem  # noqa: E402
 
-LAWS = others.Formed()
+LAWS = forms.Formed()
 HOME = PurePosixPath()
 KINDS = ("carry", "population", "files")
 
@@ -98,7 +98,7 @@ def test_a_manifest_or_a_name_in_the_bucket_cannot_lead_outside(tmp_path):
     with pytest.raises(CheckpointDamaged, match="is missing"):
         store.path(f"a:{sha256(text).hexdigest()[:16]}")
     for attempt in (UrlStore.add, UrlStore.adopt, lambda store, refs: store.keep(refs, lambda names: None, flush=True)):
-        with pytest.raises(UsageError, match="no name"):
+        with pytest.raises(UsageError, match="valid file name"):
             attempt(store, ["../../precious:0123456789abcdef"])
 
 
@@ -107,7 +107,7 @@ def test_a_store_travels_to_another_process_unless_it_is_in_memory(tmp_path):
     store.path(staged(store, "files"))
     ref = pickle.loads(pickle.dumps(store)).commit("a", CARRY, **ABOUT)
     assert same(store.read(ref), CARRY)
-    with pytest.raises(UsageError, match="no other process sees it"):
+    with pytest.raises(UsageError, match="no other process can see it"):
         pickle.dumps(opened(f"memory://{tmp_path}/bucket"))
 
 
@@ -238,7 +238,7 @@ def test_an_error_of_the_storage_suspends_and_leaves_no_half_checkpoint(faults, 
     )
 
 
-def sitting(directory: Path, store: UrlStore, told: list) -> None:
+def session(directory: Path, store: UrlStore, acknowledged: list) -> None:
     """A little run on log and store: every round commits, logs, and keeps only the newest two."""
     with Log.create(directory, {"seed": 0}, durable=False) as log:
         store.adopt([])
@@ -247,26 +247,26 @@ def sitting(directory: Path, store: UrlStore, told: list) -> None:
             ref = commit(store, f"t{id}", KINDS[id % 3])
             log.append([Result(id, 0.0, 1, checkpoint=ref)])
             store.add([ref])
-            told.append(ref)
-            store.keep(told[-2:], lambda ids: log.note("gc", ids=ids), flush=id % 2 == 1)
+            acknowledged.append(ref)
+            store.keep(acknowledged[-2:], lambda ids: log.note("gc", ids=ids), flush=id % 2 == 1)
 
 
 def test_a_crash_at_any_operation_keeps_every_checkpoint_that_the_log_holds(faults, tmp_path):
     store = opened(f"memory://{tmp_path}/sound")
     faults.plan()
-    sitting(tmp_path / "sound", store, [])
+    session(tmp_path / "sound", store, [])
     total = faults.count
     assert total > 20
     for error in (Crash(), Gone("no route to host")):
         for at in range(1, total + 1):
-            directory, told = tmp_path / f"{type(error).__name__}-{at}", []
+            directory, acknowledged = tmp_path / f"{type(error).__name__}-{at}", []
             store = opened(f"memory://{directory}")
             faults.plan(at, error, stays=True)
             with pytest.raises((Crash, Suspended)):
-                sitting(directory, store, told)
+                session(directory, store, acknowledged)
             faults.plan()
             refs, store = read(directory).checkpoints(), opened(f"memory://{directory}")
-            assert set(told[-2:]) <= set(refs)
+            assert set(acknowledged[-2:]) <= set(refs)
             store.adopt(refs)
             assert all(store.verify(ref) for ref in refs)
             assert store.fs.list(store.root) == sorted(Ref.parse(ref).name for ref in refs)
@@ -278,8 +278,8 @@ def test_a_crash_at_any_operation_keeps_every_checkpoint_that_the_log_holds(faul
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("s3://key:geheim@bucket/first", "holds a password"), ("s3://key:ge/heim@bucket/first", "holds a password"),
-        ("abfs://c@account.dfs.core.windows.net/x?sig=geheim", "holds a password or a query"), ("runs/first", "expected a URL"),
+        ("s3://key:geheim@bucket/first", "contains a password"), ("s3://key:ge/heim@bucket/first", "contains a password"),
+        ("abfs://c@account.dfs.core.windows.net/x?sig=geheim", "contains a password or a query"), ("runs/first", "expected a URL"),
         (Path("/shared/first"), "file:///shared/first"), ("s3://", "protocol://place"), ("s3://bucket/a*", "any of"),
         ("s3://bucket/../x", r"'\.\.'"), ("simplecache::s3://bucket/x", "protocol://place"), ("file://runs/first", "absolute"),
     ],
@@ -299,14 +299,14 @@ def test_urls_that_hold_no_secret_pass_and_are_written_in_one_way():
         "hdfs://name:8020/first",
         "gs://bucket/a/b c".replace(" ", ""),
     ):
-        assert checked(f"{url}/") == url
+        assert checked_url(f"{url}/") == url
 
 
 def test_missing_packages_are_named_with_the_line_that_installs_them(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(MissingExtra, match="pip install s3fs"):
         run("s3://bucket/first", tmp_path / "run")
-    with pytest.raises(UsageError, match="no protocol 'memry'. Did you mean 'memory'"):
+    with pytest.raises(UsageError, match="know the protocol 'memry'. Did you mean 'memory'"):
         run("memry://first", tmp_path / "run")
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(MissingExtra, match="pip install gcsfs"):
@@ -358,7 +358,7 @@ def test_a_run_is_the_same_and_everything_finds_its_checkpoints(url, tmp_path, t
         run(url, tmp_path / "plain", trainable)
     with pytest.raises(UsageError, match="something is there already"):
         run(url, tmp_path / "second", trainable)
-    with pytest.raises(UsageError, match="give a directory too"):
+    with pytest.raises(UsageError, match="a directory too"):
         run(url, None, trainable)
 
 
@@ -421,7 +421,7 @@ def test_the_preflight_tries_the_url_and_leaves_nothing_there(faults, tmp_path):
 
 
 def test_memory_is_refused_for_workers(tmp_path):
-    with pytest.raises(UsageError, match="no other process sees it"):
+    with pytest.raises(UsageError, match="no other process can see it"):
         run(f"memory://{tmp_path}/bucket", tmp_path / "run", executor=pt.executors.Processes(slots=1))
 
 
@@ -434,13 +434,13 @@ def test_worker_processes_write_there_themselves(tmp_path, trainable):
 
 
 ROWS = {  # as in the laws of the executors
-    "inline, function": (others._in_functions, lambda slots: pt.executors.Inline()),
-    "processes, class": (others._in_a_class, lambda slots: pt.executors.Processes(slots=slots)),
+    "inline, function": (forms.in_functions, lambda slots: pt.executors.Inline()),
+    "processes, class": (forms.in_a_class, lambda slots: pt.executors.Processes(slots=slots)),
 }
 
 
 @pytest.mark.parametrize("row", ["inline, function", pytest.param("processes, class", marks=pytest.mark.heavy)])
-class TestLaws(others.Formed):
+class TestLaws(forms.Formed):
     """Runs that are cut, killed and resumed, executors that are closed in the middle, with all checkpoints at a URL."""
 
     @pytest.fixture(autouse=True)

@@ -12,11 +12,11 @@ import sys
 from math import copysign, inf, isnan, nan
 
 import pytest
+from faulty_fs import Crash, FaultyFS
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_fs import Crash, FaultyFS
 
-from poptrain.core import Lost, Result, Task, clock
+from poptrain.core import Forecast, Lost, Result, Task, clock
 from poptrain.core.errors import LogDamaged, RunBusy, Suspended, UsageError
 from poptrain.log.codec import decode_facts, decode_line, encode_facts, encode_line
 from poptrain.log.disk import FS, default
@@ -66,17 +66,46 @@ def segment(directory, number: int = 1):
 floats = st.floats(allow_nan=True, allow_infinity=True)
 values = st.none() | st.booleans() | st.integers() | floats | st.text()
 tables = st.dictionaries(st.text() | st.just("$f"), values, max_size=3)
+digits = st.integers(0, 9)
+forecasts = st.builds(
+    Forecast,
+    st.sampled_from(["model", "redraw", "bandit"]),
+    *[st.none() | floats] * 3,
+    rows=st.none() | digits,
+    fallback=st.none() | st.text(),
+)
 tasks = st.builds(
-    Task, st.integers(0, 9), st.integers(0, 9), tables, st.none() | st.integers(0, 9), st.integers(0, 9),
-    st.integers(0, 2**32), st.integers(1, 9), st.none() | st.integers(0, 9), st.none() | st.tuples(floats, floats),
-    st.dictionaries(st.text(), st.integers() | st.text(), max_size=3), tables,
-)  # fmt: skip
+    Task,
+    id=digits,
+    member=digits,
+    hparams=tables,
+    parent=st.none() | digits,
+    steps=digits,
+    seed=st.integers(0, 2**32),
+    evals=st.integers(1, 9),
+    teacher=st.none() | digits,
+    progress=st.none() | st.tuples(floats, floats),
+    tags=st.dictionaries(st.text(), st.integers() | st.text(), max_size=3),
+    note=tables,
+    seconds=st.none() | floats,
+    role=st.sampled_from(["", "control", "evaluator"]),
+    donor=st.none() | digits,
+    forecast=st.none() | forecasts,
+)
 results = st.builds(
-    Result, st.integers(0, 9), floats, st.integers(0, 9),
-    st.lists(st.tuples(st.integers(), floats), max_size=3).map(tuple),
-    st.lists(floats, max_size=3).map(tuple), st.dictionaries(st.text(), floats, max_size=3), st.none() | st.text(),
-    st.none() | st.text(), st.floats(0, 1e9),
-)  # fmt: skip
+    Result,
+    task=digits,
+    score=floats,
+    step=digits,
+    curve=st.lists(st.tuples(st.integers(), floats), max_size=3).map(tuple),
+    returns=st.lists(floats, max_size=3).map(tuple),
+    metrics=st.dictionaries(st.text(), floats, max_size=3),
+    checkpoint=st.none() | st.text(),
+    error=st.none() | st.text(),
+    seconds=st.floats(0, 1e9),
+    saving=st.floats(0, 1e9),
+    kind=st.sampled_from(["ok", "failed", "diverged", "damaged", "ended"]),
+)
 lines = st.lists(tasks, min_size=1, max_size=3) | st.lists(results, min_size=1, max_size=3) | st.just([Lost(3)])
 
 
@@ -431,14 +460,14 @@ def test_a_writer_that_was_taken_over_stops_before_it_writes(tmp_path):
 # -- a disk that fails -----------------------------------------------------------------------------------------------
 
 
-def scenario(directory, fs, told: list) -> None:
-    """Creates, writes, opens, writes; every acknowledged line is put into `told`."""
-    for sitting in (facts(3), facts(6)[6:]):
-        log = Log.open(directory, fs=fs) if told else Log.create(directory, RUN, fs=fs)
+def scenario(directory, fs, acknowledged: list) -> None:
+    """Creates, writes, opens, writes; every acknowledged line is put into `acknowledged`."""
+    for session in (facts(3), facts(6)[6:]):
+        log = Log.open(directory, fs=fs) if acknowledged else Log.create(directory, RUN, fs=fs)
         try:
-            for line in sitting:
+            for line in session:
                 log.append(line)
-                told.append(tuple(line))
+                acknowledged.append(tuple(line))
         finally:
             log.close()
 
@@ -455,19 +484,19 @@ def test_a_fault_at_any_operation_suspends_and_loses_nothing(tmp_path, code, sta
     plan = FaultyFS()
     scenario(tmp_path / "sound", plan, [])
     for at in range(len(plan.operations)):
-        directory, told = tmp_path / str(at), []
+        directory, acknowledged = tmp_path / str(at), []
         fs = FaultyFS(at, code, stays, half)
         try:
-            scenario(directory, fs, told)
+            scenario(directory, fs, acknowledged)
         except (Suspended, UsageError, Crash) as error:
-            assert not isinstance(error, UsageError) or "cannot start a run" in str(error) and not told
+            assert not isinstance(error, UsageError) or "cannot start a run" in str(error) and not acknowledged
         else:
-            assert fs.operations[at][1] in ("log.reserve", "lock")  # nothing that anybody was told of
+            assert fs.operations[at][1] in ("log.reserve", "lock")  # nothing that was acknowledged
         if not exists(directory):
-            assert not told
+            assert not acknowledged
             Log.create(directory, RUN).close()
         with Log.open(directory) as log:
-            assert log.record.lines[: len(told)] == told and len(log.record.lines) <= len(told) + 1
+            assert log.record.lines[: len(acknowledged)] == acknowledged and len(log.record.lines) <= len(acknowledged) + 1
             log.append([task(len([line for line in log.record.lines if isinstance(line[0], Task)]))])
         assert read(directory).torn == 0
 

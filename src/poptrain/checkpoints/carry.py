@@ -2,40 +2,48 @@
 
 A carry is a tree of dict (str keys), list, tuple, str, int, float, bool, None, numpy scalars and numpy or JAX arrays.
 It is split into a JSON structure and named arrays, and comes back equal in value, type and dtype (JAX arrays as numpy
-arrays). In the structure, plain JSON stands for itself, and an object with a tag for what JSON cannot say:
+arrays). In the structure, plain JSON stands for itself. An object with one of these tags stands for what JSON does not have:
 
     {"dict": {…}}   {"tuple": […]}   {"float": "nan"}   {"int": "0x…"}   {"array": name}   {"scalar": name}
 
-Arrays of a type that safetensors does not know are stored as bytes, with ``"dtype"`` and ``"shape"`` beside the name.
-Everything else is refused by path, because what cannot come back as it was must not be stored: a named tuple would need
-its class, and finding a class by a name in a file is running code out of a file.
+Arrays of a type that safetensors does not know are stored as bytes, with ``"dtype"`` and ``"shape"`` next to the name.
+Everything else is refused, and the error names its path, because a value that cannot come back as it was must not be stored:
+a named tuple would need its class, and to look up a class by a name in a file is to run code from a file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping
 from math import isfinite
 from typing import Any
 
 import numpy as np
+
+from poptrain.core import Carry, Json
+
+Array = np.ndarray[Any, np.dtype[Any]]  # of any shape and type
+TreePath = tuple[str | int, ...]  # the keys and indices that lead to a leaf
 
 _PLAIN = (str, int, bool, type(None))
 _ATOMS = frozenset((*_PLAIN, float))
 _NATIVE = frozenset(("|b1", "|i1", "|u1", "<i2", "<i4", "<i8", "<u2", "<u4", "<u8", "<f2", "<f4", "<f8"))
 
 
-def flatten(tree: Any) -> tuple[Any, dict[str, np.ndarray]]:
-    """Returns a JSON structure and the arrays it names; a name is the JSON pointer of the array in the tree.
+def flatten(tree: Carry) -> tuple[Json, dict[str, Array]]:
+    """Returns a JSON structure and its arrays by name; a name is the JSON pointer of the array in the tree.
+
+    Raises:
+        TypeError: the tree contains something that cannot be stored exactly.
 
     >>> flatten({"w": np.zeros(2), "n": (1, None)})
     ({'dict': {'w': {'array': '/w'}, 'n': {'tuple': [1, None]}}}, {'/w': array([0., 0.])})
     """
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Array] = {}
     return _flatten(tree, (), arrays), arrays
 
 
-def unflatten(structure: Any, arrays: Mapping[str, np.ndarray]) -> Any:
-    """Returns the tree that `flatten` took apart; raises ValueError or KeyError if the two do not belong together."""
+def unflatten(structure: Json, arrays: Mapping[str, Array]) -> Carry:
+    """Returns the tree that `flatten` split; raises ValueError or KeyError if the two do not belong together."""
     kind = type(structure)
     if kind in _ATOMS:
         return structure
@@ -58,26 +66,26 @@ def unflatten(structure: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     return array if tag == "array" else array[()]
 
 
-def copy(tree: Any) -> Any:
-    """Returns a copy that shares nothing that can change: containers and arrays are copied, JAX arrays become numpy."""
+def copy(tree: Carry) -> Carry:
+    """Returns a copy that shares nothing mutable: containers and arrays are copied, JAX arrays become numpy arrays."""
     return _copy(tree, ())
 
 
-def lane(tree: Any, index: int) -> Any:
-    """Returns one member of a population: a copy of `index` on the leading axis of every array, all else unchanged."""
+def lane(tree: Carry, index: int) -> Carry:
+    """Returns one member of a population: a copy of entry `index` of every array; everything else is unchanged."""
     return _map(tree, (), lambda array, path: _lane(array, index, path))
 
 
-def stacked(tree: Any) -> Any:
-    """Returns a population of one: a copy with a leading axis of length 1 on every array; undone by ``lane(…, 0)``."""
+def stacked(tree: Carry) -> Carry:
+    """Returns a population of one: a copy with a leading axis of length 1 on every array. ``lane(…, 0)`` reverses it."""
     return _map(tree, (), lambda array, path: array[None].copy())
 
 
-def _copy(tree: Any, path: tuple) -> Any:
+def _copy(tree: Carry, path: TreePath) -> Carry:
     return _map(tree, path, lambda array, path: array.copy())
 
 
-def _map(tree: Any, path: tuple, function: Any) -> Any:
+def _map(tree: Carry, path: TreePath, function: Callable[[Array, TreePath], Array]) -> Carry:
     kind = type(tree)
     if kind in _ATOMS or isinstance(tree, np.generic):
         return tree
@@ -89,7 +97,7 @@ def _map(tree: Any, path: tuple, function: Any) -> Any:
     return function(_array(tree, path), path)
 
 
-def _flatten(tree: Any, path: tuple, arrays: dict[str, np.ndarray]) -> Any:
+def _flatten(tree: Carry, path: TreePath, arrays: dict[str, Array]) -> Json:
     kind = type(tree)
     if kind is int and not -(2**63) <= tree < 2**63:
         return {"int": hex(tree)}  # Python refuses to read very long decimal numbers
@@ -105,7 +113,7 @@ def _flatten(tree: Any, path: tuple, arrays: dict[str, np.ndarray]) -> Any:
     scalar = isinstance(tree, np.generic)
     array = _array(tree, path)
     name = _pointer(path, arrays)
-    entry: dict[str, Any] = {"scalar" if scalar else "array": name}
+    entry: dict[str, Json] = {"scalar" if scalar else "array": name}
     if array.dtype.str not in _NATIVE:
         entry |= {"dtype": _dtype_name(array.dtype), "shape": list(array.shape)}
         array = np.ndarray(array.nbytes, np.uint8, array.tobytes())
@@ -113,10 +121,10 @@ def _flatten(tree: Any, path: tuple, arrays: dict[str, np.ndarray]) -> Any:
     return entry
 
 
-def _array(leaf: Any, path: tuple) -> np.ndarray:
+def _array(leaf: Carry, path: TreePath) -> Array:
     if type(leaf) is np.ndarray or isinstance(leaf, np.generic):
         if leaf.dtype.hasobject or leaf.dtype.names:
-            raise _refuse(leaf, path, f"{leaf.dtype} holds Python objects or records; use one plain array a field")
+            raise _refuse(leaf, path, f"{leaf.dtype} contains Python objects or records; use one plain array for each field")
         return np.asarray(leaf)
     if type(leaf).__module__.partition(".")[0] in ("jax", "jaxlib") and hasattr(leaf, "__array__"):
         try:
@@ -129,46 +137,46 @@ def _array(leaf: Any, path: tuple) -> np.ndarray:
     raise _refuse(leaf, path, "convert it to plain dict, list, tuple, number, str or array")
 
 
-def _lane(array: np.ndarray, index: int, path: tuple) -> np.ndarray:
+def _lane(array: Array, index: int, path: TreePath) -> Array:
     if not array.ndim or not 0 <= index < len(array):
         raise ValueError(f"{_where(path)}: an array of shape {array.shape} has no member {index} on its leading axis")
     return np.array(array[index])
 
 
-def _key(key: Any, path: tuple) -> str:
+def _key(key: object, path: TreePath) -> str:
     if type(key) is not str:
         raise TypeError(f"{_where(path)}: the key {key!r} is {type(key).__name__}; the keys of a carry must be str")
     return key
 
 
-def _refuse(leaf: Any, path: tuple, why: str) -> TypeError:
+def _refuse(leaf: object, path: TreePath, why: str) -> TypeError:
     return TypeError(
         f"{_where(path)}: {type(leaf).__qualname__} cannot be stored exactly: {why}, "
-        "or use the class form, which saves and loads itself"
+        "or use the class form of a trainable, which saves and loads itself"
     )
 
 
-def _where(path: tuple) -> str:
+def _where(path: TreePath) -> str:
     return "carry" + "".join(f"[{key!r}]" for key in path)
 
 
-def _pointer(path: tuple, taken: Mapping[str, Any]) -> str:
+def _pointer(path: TreePath, taken: Container[str]) -> str:
     parts = (str(key).replace("~", "~0").replace("/", "~1") for key in path)
-    name = ("/" + "/".join(parts)).encode("utf-8", "backslashreplace").decode()  # a lone surrogate is no UTF-8
+    name = ("/" + "/".join(parts)).encode("utf-8", "backslashreplace").decode()  # UTF-8 has no lone surrogates
     while name in taken:
         name += "'"
     return name
 
 
-def _dtype_name(dtype: np.dtype) -> str:
-    return dtype.name if dtype.kind == "V" else dtype.str  # bfloat16 and its kin call themselves void in `str`
+def _dtype_name(dtype: np.dtype[Any]) -> str:
+    return dtype.name if dtype.kind == "V" else dtype.str  # `str` of bfloat16 and similar types is that of void
 
 
-def _dtype(name: str) -> np.dtype:
+def _dtype(name: str) -> np.dtype[Any]:
     try:
-        dtype = np.dtype(name)
+        dtype: np.dtype[Any] = np.dtype(name)
     except TypeError:
-        import ml_dtypes  # came with the JAX that made the array
+        import ml_dtypes  # it is installed with the JAX that made the array
 
         dtype = np.dtype(getattr(ml_dtypes, name))
     if dtype.hasobject:

@@ -1,4 +1,4 @@
-"""The store of a run without a directory: nothing outlives the process, and nothing else is different."""
+"""The store of a run without a directory. It ends with the process; in everything else it is like the others."""
 
 from __future__ import annotations
 
@@ -8,32 +8,42 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from poptrain.checkpoints import carry as carries
-from poptrain.checkpoints.store import Ref, Store, stem
+from poptrain.checkpoints.refs import Ref, stem
+from poptrain.checkpoints.store import DiskStore
 from poptrain.core import Carry
 from poptrain.core.errors import CheckpointDamaged, PoptrainError
 from poptrain.log.disk import default, safe_name
 
 
 class MemoryStore:
-    """Keeps carries in memory, and a trainable class's files in a temporary directory. `Store` says what the methods do."""
+    """Keeps carries in memory, and the files of a trainable class in a temporary directory.
+
+    The methods are those of `poptrain.core.protocols.Store`.
+    """
 
     durable = False
 
     def __init__(self) -> None:
         self._carries: dict[str, Carry] = {}
         self._live: set[str] = set()
-        self._files: Store | None = None
+        self._files: DiskStore | None = None
 
     def commit(self, name: str, carry: Carry, *, task: int, member: int, step: int) -> str:
         if safe_name(name) in self._carries:
-            raise PoptrainError(f"checkpoint {name} exists already: a name is used once.")
+            raise PoptrainError(f"checkpoint {name} exists already: each name is used once.")
         self._carries[name] = carries.copy(carry)
         return f"{name}:memory"
 
     def commit_population(
-        self, name: str, carry: Carry, lanes: int, *,
-        tasks: Sequence[int] = (), members: Sequence[int] = (), steps: Sequence[int] = (),
-    ) -> list[str]:  # fmt: skip
+        self,
+        name: str,
+        carry: Carry,
+        lanes: int,
+        *,
+        tasks: Sequence[int] = (),
+        members: Sequence[int] = (),
+        steps: Sequence[int] = (),
+    ) -> list[str]:
         self.commit(name, carry, task=-1, member=-1, step=-1)
         return [f"{name}/{lane}:memory" for lane in range(lanes)]
 
@@ -41,7 +51,7 @@ class MemoryStore:
         if self._files is None:
             directory = Path(tempfile.mkdtemp(prefix="poptrain-")).resolve()
             weakref.finalize(self, default.remove_tree, directory)
-            self._files = Store(directory, durable=False)
+            self._files = DiskStore(directory, durable=False)
         return self._files.stage(name)
 
     def commit_staged(self, name: str, *, task: int, member: int, step: int) -> str:
@@ -68,7 +78,7 @@ class MemoryStore:
         self._live |= {stem(ref) for ref in refs if ref}
 
     def keep(self, refs: Iterable[str], gc: Callable[[list[str]], None], *, flush: bool = False) -> None:
-        """Drops at once what was added and is not among `refs`; `gc` is not called, for there is nothing to crash."""
+        """Drops immediately what was added and is not among `refs`. It does not call `gc`: no crash could leave anything."""
         refs = list(refs)
         kept = {stem(ref) for ref in refs}
         for name in self._live - kept:
@@ -87,7 +97,7 @@ class MemoryStore:
             raise CheckpointDamaged(f"checkpoint {name} is not in memory: it was collected, or belongs to another run.")
         return self._carries[name]
 
-    def _disk(self, name: str) -> Store:
+    def _disk(self, name: str) -> DiskStore:
         if self._files is None:
             raise CheckpointDamaged(f"checkpoint {name} is not in memory: it was collected, or belongs to another run.")
         return self._files

@@ -1,4 +1,4 @@
-"""Which store a run has: in memory, in its directory, or at the URL that its log names."""
+"""Finds the store of a run: in memory, in its directory, or at the URL that its log names."""
 
 from __future__ import annotations
 
@@ -6,47 +6,52 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from poptrain.checkpoints.memory import MemoryStore
-from poptrain.checkpoints.store import Store
+from poptrain.checkpoints.store import DiskStore
 from poptrain.checkpoints.url import UrlStore
-from poptrain.checkpoints.url_files import checked
+from poptrain.checkpoints.url_files import HINT, checked_url
+from poptrain.core import Json
 from poptrain.core.errors import Suspended, UsageError
+from poptrain.core.protocols import Store
 from poptrain.log.reader import Record
 
 
-def of(record: Record) -> Store | MemoryStore:
-    """Returns the store of a run; nothing is opened or looked at yet."""
-    if record.directory is None:
-        return MemoryStore()
+def of(record: Record) -> Store:
+    """Returns the store of a run. It opens nothing yet."""
+    return MemoryStore() if record.directory is None else stored(record)
+
+
+def stored(record: Record) -> DiskStore:
+    """Returns the store of a run that has a directory: there, or at a URL. It can also hash checkpoints and name damage."""
     place = record.run.get("checkpoints")
     if place is None:
-        return Store(record.directory)
+        return DiskStore(record.home)
     if not isinstance(place, Mapping) or not all(isinstance(place.get(key), str) for key in ("url", "owner")):
-        raise UsageError(f"the log in {record.directory} names a place of its checkpoints that this poptrain cannot read.")
-    return UrlStore(place["url"], place["owner"], record.directory)
+        raise UsageError(f"the log in {record.directory} has a checkpoint location that this version of poptrain cannot read.")
+    return UrlStore(place["url"], place["owner"], record.home)
 
 
-def check_same(record: Mapping[str, Any], url: str | None, directory: Path | str) -> None:
-    """Raises a `UsageError` if a URL was given and is not where the run in `directory` has its checkpoints."""
-    place = record.get("checkpoints")
+def check_same(run: Mapping[str, Json], url: str | None, directory: Path | str) -> None:
+    """Raises a `UsageError` if `url` is not the location of the checkpoints of the run in `directory`; None is always right."""
+    place = run.get("checkpoints")
     there = place.get("url") if isinstance(place, Mapping) else None
-    if url is not None and checked(url) != there:
+    if url is not None and checked_url(url) != there:
         raise UsageError(
             f"the checkpoints of the run in {str(directory)!r} are {'in it' if there is None else f'at {there}'}, not at "
-            f"{checked(url)}: leave `checkpoints` as it was, or use another directory."
+            f"{checked_url(url)}: keep `checkpoints` as it was, or use another directory."
         )
 
 
 @contextmanager
-def claimed(url: str | None) -> Iterator[dict[str, Any]]:
-    """Takes the place at a URL for a run that is about to be created, and gives it back if that fails.
+def claimed(url: str | None) -> Iterator[dict[str, Json]]:
+    """Takes the place at a URL for a run that is about to be created, and releases it if the creation fails.
 
-    Yields what the log's header says of it; nothing without a URL.
+    Yields the entry for the log's first line; an empty one without a URL.
 
     Raises:
-        UsageError: something is there already, or the storage cannot be used.
+        UsageError: the place is not empty, or the storage cannot be used.
     """
     if url is None:
         yield {}
@@ -60,7 +65,7 @@ def claimed(url: str | None) -> Iterator[dict[str, Any]]:
 
 
 def check_usable(url: str) -> None:
-    """Takes the place at a URL and gives it back; raises as `claimed` does, and `Suspended` if nothing can be removed there."""
+    """Takes the place at a URL and releases it. Raises as `claimed` does, and `Suspended` if files cannot be removed there."""
     _taken(url).release()
 
 
@@ -69,5 +74,9 @@ def _taken(url: str) -> UrlStore:
     try:
         store.claim()
     except Suspended as error:  # there is no run yet that could be resumed
-        raise UsageError(str(error).partition("; mend that")[0] + ": no run was started.") from error
+        raise UsageError(str(error).partition(HINT)[0] + ": no run was started.") from error
     return store
+
+
+if TYPE_CHECKING:
+    _FULFILLED: tuple[type[Store], ...] = (MemoryStore, DiskStore, UrlStore)

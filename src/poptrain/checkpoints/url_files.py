@@ -1,8 +1,8 @@
-"""Files at an fsspec URL: to a store there what `fs` is to one on a disk.
+"""Files at an fsspec URL. `UrlStore` uses them as `DiskStore` uses the files of a disk.
 
-Paths are relative to the URL. A file is written whole, under its final name: object stores know no rename, no directory
-and no fsync. An error of the storage becomes `Suspended`; that there is no such file is the one answer which is passed on.
-Credentials are those of the environment, as fsspec's packages read them, and never part of a URL.
+Paths are relative to the URL. A file is written completely, under its final name, because object stores have no rename, no
+directories and no fsync. An error of the storage becomes `Suspended`, except that a missing file raises FileNotFoundError.
+Credentials come from the environment, as fsspec's packages read them, and are never part of a URL.
 """
 
 from __future__ import annotations
@@ -19,63 +19,66 @@ from poptrain.core.errors import MissingExtra, PoptrainError, Suspended, UsageEr
 from poptrain.log.disk import default as disk
 from poptrain.log.disk import safe_name
 
-# Storage without directories, and the package that speaks to it. Making a directory there could make a bucket.
+# Storage without directories, and the package for it. Making a directory there could make a bucket.
 BUCKETS = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "abfss": "adlfs"}
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s*?#\[\]{}\\]+", re.ASCII)  # without what fsspec would expand
 _ABSENT = (FileNotFoundError, NotADirectoryError)
-_BLOCK = 4 << 20
+_BLOCK = 4 << 20  # bytes that are hashed at a time
+HINT = "; fix that"  # from here on the error of a run that can be resumed says how
+
+FileSystem = Any  # of fsspec
 
 
-def checked(url: Any) -> str:
-    """Returns a URL in the one way of writing it that is recorded.
+def checked_url(url: object) -> str:
+    """Returns a URL in the form that logs record.
 
     Raises:
-        UsageError: it is none, or it holds a secret, which is not repeated.
+        UsageError: it is not a URL, or it contains a secret, which the message does not repeat.
 
-    >>> checked("s3://bucket/first/")
+    >>> checked_url("s3://bucket/first/")
     's3://bucket/first'
     """
     if not isinstance(url, str) or "://" not in url:
         raise UsageError(
-            f"checkpoints={url!r}: expected a URL that every node reaches, such as 's3://bucket/first'; of a shared disk: "
-            "'file:///shared/first'."
+            f"checkpoints={url!r}: expected a URL that every node can reach, such as 's3://bucket/first', or "
+            "'file:///shared/first' on a shared disk."
         )
     protocol, _, place = url.partition("://")
     if "?" in place or ":" in place.rpartition("@")[0]:
         raise UsageError(
-            f"checkpoints: the {protocol} URL holds a password or a query: leave it out, credentials come from the environment."
+            f"checkpoints: the {protocol} URL contains a password or a query: remove it, credentials come from the environment."
         )
     url = f"{protocol}://{place.rstrip('/')}"
     if not _URL.fullmatch(url) or "::" in url or not place.strip("/") or {".", ".."} & set(place.split("/")):
-        raise UsageError(f"checkpoints={url!r}: expected protocol://place without blanks, '..', '::' and any of *#[]{{}}.")
+        raise UsageError(f"checkpoints={url!r}: expected protocol://place without blanks, '..', '::' or any of *#[]{{}}.")
     if protocol in ("file", "local") and not place.startswith("/"):
         raise UsageError(f"checkpoints={url!r}: a path must be absolute, such as 'file:///shared/first'.")
     return url
 
 
 class UrlFS:
-    """The files below a URL; a pickled copy opens it anew, and so does a forked process.
+    """The files below a URL. A pickled copy opens it again, and so does a forked process.
 
     Args:
-        run: the directory of the run, which an error names so that it can be resumed.
+        run: the directory of the run; errors name it, so that it can be resumed.
     """
 
     def __init__(self, url: str, run: Path | str = ""):
-        self.url, self.run = checked(url), str(run)
+        self.url, self.run = checked_url(url), str(run)
         self.protocol = self.url.partition("://")[0]
-        self._opened: tuple[int, Any, str] | None = None  # by which process, the file system, the URL as a path in it
+        self._opened: tuple[int, FileSystem, str] | None = None  # the process that opened it, and the URL as a path in it
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         if self.protocol == "memory":
             raise UsageError(
-                f"checkpoints={self.url!r}: no other process sees it; use it with executor='inline', or another URL."
+                f"checkpoints={self.url!r}: no other process can see it. Use it with executor='inline', or use another URL."
             )
         return {**self.__dict__, "_opened": None}
 
     # -- paths --------------------------------------------------------------------------------------------------------
 
     def home(self, directory: Path | str) -> PurePosixPath:
-        """Returns the place that all paths are relative to: the URL."""
+        """Returns the path of the URL itself; all paths are relative to it."""
         return PurePosixPath()
 
     def inside(self, root: PurePosixPath, name: str) -> PurePosixPath:
@@ -89,26 +92,27 @@ class UrlFS:
     # -- files --------------------------------------------------------------------------------------------------------
 
     def write_new(self, path: PurePosixPath, data: bytes, sync: bool = True) -> None:
-        """Writes a file whose name was never used; when it returns, the storage has it."""
+        """Writes a file whose name was never used. When it returns, the file is durable."""
         with self._changing("write", path) as (files, at):
             self._make_parent(files, at)
             files.pipe_file(at, data)
             self._settle(at, sync)
 
     def upload(self, source: Path, path: PurePosixPath, sync: bool = True) -> None:
-        """Writes a file whose name was never used, from a local one."""
+        """Writes a copy of a local file under a name that was never used."""
         with self._changing("write", path) as (files, at):
             self._make_parent(files, at)
             files.put_file(str(source), at)
             self._settle(at, sync)
 
     def read(self, path: PurePosixPath) -> bytes:
-        """Returns the bytes of a file; raises FileNotFoundError if there is none."""
+        """Returns the bytes of a file; raises FileNotFoundError if it does not exist."""
         with self._reading("read", path) as (files, at):
-            return files.cat_file(at)
+            data: bytes = files.cat_file(at)
+            return data
 
     def download(self, path: PurePosixPath, target: Path) -> None:
-        """Writes the bytes of a file into a local one."""
+        """Copies a file into a local one."""
         with self._reading("read", path) as (files, at):
             files.get_file(at, str(target))
 
@@ -121,34 +125,41 @@ class UrlFS:
         return hash.hexdigest()
 
     def exists(self, path: PurePosixPath) -> bool:
-        """True if there is a file by this name, or one below it."""
+        """True if a file has this name, or is below it."""
         return bool(self.walk(path))
 
     def remove(self, path: PurePosixPath) -> None:
-        """Removes one file; it is no error if there is none."""
+        """Removes one file, if it exists."""
         with self._changing("remove", path) as (files, at), suppress(*_ABSENT):
             files.rm_file(at)
+
+    def fsync(self, path: PurePosixPath) -> None:
+        """Does nothing: a file is durable when it has been written."""
+
+    def rename(self, old: PurePosixPath, new: PurePosixPath) -> None:
+        """Is not possible, and `UrlStore` never asks for it."""
+        raise NotImplementedError("object stores cannot rename")
 
     # -- directories, which are prefixes of names ---------------------------------------------------------------------
 
     def make_dir(self, path: PurePosixPath) -> None:
-        """Does nothing: a directory is there when a file is in it."""
+        """Does nothing: a directory exists as soon as there is a file in it."""
 
     def fsync_dir(self, path: PurePosixPath) -> None:
-        """Does nothing: a file that was written is there."""
+        """Does nothing: a name is durable when its file has been written."""
 
     def list(self, path: PurePosixPath) -> list[str]:
-        """Returns the names in a directory, sorted; none if there is no such directory."""
+        """Returns the names in a directory, sorted; an empty list if it does not exist."""
         try:
             with self._reading("list", path) as (files, at):
-                files.invalidate_cache()  # others write here too
+                files.invalidate_cache()  # other processes write here too
                 found = [name.rstrip("/") for name in files.ls(at, detail=False)]
         except _ABSENT:
             return []
         return sorted({name[len(at) + 1 :] for name in found if name.startswith(f"{at}/")})
 
     def walk(self, path: PurePosixPath) -> dict[str, int]:
-        """Returns the size of every file under a directory by its relative path; links of a disk: -1."""
+        """Returns the size of every file below a directory by its relative path; links on a disk have -1."""
         try:
             with self._reading("list", path) as (files, at):
                 files.invalidate_cache()
@@ -163,11 +174,11 @@ class UrlFS:
         }
 
     def remove_tree(self, path: PurePosixPath) -> None:
-        """Removes all files below a name; it is no error if there are none."""
+        """Removes all files below a name, if there are any."""
         self.remove_trees([path])
 
     def remove_trees(self, paths: Sequence[PurePosixPath]) -> None:
-        """Removes all files below several names, together where the storage can do that."""
+        """Removes all files below several names, in one request where the storage can do that."""
         if not paths:
             return
         with self._changing("remove", paths[0]) as (files, _):
@@ -176,53 +187,54 @@ class UrlFS:
             try:
                 files.rm(names, recursive=True)
             except _ABSENT:
-                for name in names:  # one of them is gone already
+                for name in names:  # one of them does not exist
                     with suppress(*_ABSENT):
                         files.rm(name, recursive=True)
 
     # -- the rest -----------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _reading(self, doing: str, path: PurePosixPath) -> Iterator[tuple[Any, str]]:
-        """Opens the file system; that something is absent is an answer, everything else is its failure."""
+    def _reading(self, doing: str, path: PurePosixPath) -> Iterator[tuple[FileSystem, str]]:
+        """Yields the open file system and a path in it. A missing file raises as it is; other errors suspend the run."""
         try:
             yield self._open()[0], self._at(path)
         except (PoptrainError, *_ABSENT):
             raise
-        except Exception as error:  # every package has exceptions of its own
+        except Exception as error:  # each package has its own exceptions
             raise self.suspended(doing, path, error) from error
 
     @contextmanager
-    def _changing(self, doing: str, path: PurePosixPath) -> Iterator[tuple[Any, str]]:
+    def _changing(self, doing: str, path: PurePosixPath) -> Iterator[tuple[FileSystem, str]]:
         try:
             with self._reading(doing, path) as opened:
                 yield opened
-        except _ABSENT as error:  # of a write: there is no such bucket
+        except _ABSENT as error:  # the bucket does not exist
             raise self.suspended(doing, path, error) from error
 
     def suspended(self, doing: str, path: PurePosixPath, error: Exception | str) -> Suspended:
-        """Returns the error that ends a run whose storage fails."""
+        """Returns the error for a run whose storage fails."""
         why = error if isinstance(error, str) else f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        return Suspended(f"cannot {doing} {self.shown(path)} ({why}); mend that, then `poptrain resume {self.run or 'DIR'}`.")
+        return Suspended(f"cannot {doing} {self.shown(path)} ({why}){HINT}, then `poptrain resume {self.run or 'DIR'}`.")
 
-    def _open(self) -> tuple[Any, str]:
-        if self._opened is None or self._opened[0] != os.getpid():  # a connection does not survive a fork
-            self._opened = (os.getpid(), *_file_system(self.url, self.protocol))
-        return self._opened[1:]
+    def _open(self) -> tuple[FileSystem, str]:
+        opened = self._opened
+        if opened is None or opened[0] != os.getpid():  # a connection does not survive a fork
+            opened = self._opened = (os.getpid(), *_file_system(self.url, self.protocol))
+        return opened[1:]
 
     def _at(self, path: PurePosixPath) -> str:
-        """Returns a path as the file system of fsspec knows it."""
+        """Returns a path in the file system of fsspec."""
         base = self._open()[1]
         return f"{base}/{path}" if path.parts else base
 
-    def _make_parent(self, files: Any, at: str) -> None:
+    def _make_parent(self, files: FileSystem, at: str) -> None:
         if self.protocol not in BUCKETS:
             files.makedirs(at.rpartition("/")[0], exist_ok=True)
 
     def _settle(self, at: str, sync: bool) -> None:
-        """Makes a file on a disk durable, with the names that lead to it; other storage answers when that is so."""
+        """Makes a file on a disk durable, with the names that lead to it. Other storage has done so when it answers."""
         if sync and self.protocol in ("file", "local"):
-            path, base = Path(at), Path(self._opened[2])
+            path, base = Path(at), Path(self._open()[1])
             disk.fsync(path)
             for folder in path.parents:
                 disk.fsync_dir(folder)
@@ -230,12 +242,12 @@ class UrlFS:
                     break
 
 
-def _file_system(url: str, protocol: str) -> tuple[Any, str]:
-    """Returns the file system of a URL and the URL as a path in it.
+def _file_system(url: str, protocol: str) -> tuple[FileSystem, str]:
+    """Returns the file system of a URL, and the URL as a path in it.
 
     Raises:
         MissingExtra: fsspec, or its package for this protocol, is not installed.
-        UsageError: fsspec knows no such protocol.
+        UsageError: fsspec does not know this protocol.
     """
     needed = f"checkpoints={url!r} needs {BUCKETS.get(protocol, 'fsspec')}: pip install {BUCKETS.get(protocol, 'fsspec')}"
     try:
@@ -246,7 +258,7 @@ def _file_system(url: str, protocol: str) -> tuple[Any, str]:
         fsspec.get_filesystem_class(protocol)
     except ValueError as error:
         near = did_you_mean(protocol, fsspec.available_protocols())
-        raise UsageError(f"checkpoints={url!r}: fsspec knows no protocol {protocol!r}.{near}") from error
+        raise UsageError(f"checkpoints={url!r}: fsspec does not know the protocol {protocol!r}.{near}") from error
     except ImportError as error:
         raise MissingExtra(needed if protocol in BUCKETS else f"checkpoints={url!r}: {error}") from error
     files, base = fsspec.core.url_to_fs(url)

@@ -1,7 +1,23 @@
-"""The nouns that everything else is made of: `Task`, `Result`, `Lost`, and the `History` that they add up to."""
+"""The nouns that everything else is made of: `Task`, `Result` and `Lost`, and the `History` that consists of them."""
 
 from poptrain.core.columns import NEVER
-from poptrain.core.facts import Carry, Forecast, Hparams, Kind, Line, Lost, Metrics, Result, Role, Task, Value
+from poptrain.core.facts import (
+    Carry,
+    Forecast,
+    Hparams,
+    Json,
+    Kind,
+    Line,
+    Lost,
+    Metrics,
+    Result,
+    Role,
+    Task,
+    Value,
+    as_line,
+    results_of,
+    tasks_of,
+)
 from poptrain.core.history import History, rank
 
 __all__ = [
@@ -10,6 +26,7 @@ __all__ = [
     "Forecast",
     "History",
     "Hparams",
+    "Json",
     "Kind",
     "Line",
     "Lost",
@@ -18,5 +35,8 @@ __all__ = [
     "Role",
     "Task",
     "Value",
+    "as_line",
     "rank",
+    "results_of",
+    "tasks_of",
 ]

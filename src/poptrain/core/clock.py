@@ -1,7 +1,7 @@
-"""The time, and the only module that knows it: a fake clock plugs in here, so that no test ever sleeps.
+"""The time. No other module asks the system for it, so that a fake clock can replace it here and no test has to sleep.
 
-`monotonic` and `sleep` are for logic (timeouts, intervals, back-off). `now` and `utc` are the wall clock; it may jump,
-so they are for display only.
+`monotonic` and `sleep` are for logic (timeouts, intervals, back-off). `now` and `utc` are the wall clock, which may jump, so
+they are for display only.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Clock:
 
 
 class FakeClock(Clock):
-    """A clock that stands still until it is advanced; sleeping advances it and returns at once.
+    """A clock that stands still until it is advanced. Sleeping advances it and returns immediately.
 
     >>> with use(FakeClock()) as clock:
     ...     sleep(3.0)
@@ -48,12 +48,12 @@ class FakeClock(Clock):
         self.advance(seconds)
 
     def advance(self, seconds: float) -> None:
-        """Lets time pass."""
+        """Moves both clocks forward."""
         self._elapsed += seconds
         self._wall += seconds
 
     def jump(self, seconds: float) -> None:
-        """Sets the wall clock, as a user or a time server would; monotonic time does not notice."""
+        """Moves the wall clock, as a user or a time server would; monotonic time is not affected."""
         self._wall += seconds
 
 
@@ -62,7 +62,7 @@ _clock = Clock()
 
 @contextmanager
 def use(clock: Clock) -> Iterator[Clock]:
-    """Replaces the clock of this process for the length of a ``with`` block."""
+    """Replaces the clock of this process inside a ``with`` block."""
     global _clock
     previous, _clock = _clock, clock
     try:
@@ -72,7 +72,7 @@ def use(clock: Clock) -> Iterator[Clock]:
 
 
 def monotonic() -> float:
-    """Returns seconds that never run backwards, from an arbitrary start."""
+    """Returns seconds since an arbitrary start; they never run backwards."""
     return _clock.monotonic()
 
 
@@ -82,12 +82,12 @@ def now() -> float:
 
 
 def sleep(seconds: float) -> None:
-    """Waits."""
+    """Waits for a number of seconds."""
     _clock.sleep(seconds)
 
 
 def utc(seconds: float | None = None) -> str:
-    """Returns wall time as ``2026-11-21T09:30:57.123Z``; now by default.
+    """Returns wall time as ``2026-11-21T09:30:57.123Z``; by default the current time.
 
     >>> utc(0.25)
     '1970-01-01T00:00:00.250Z'
@@ -97,7 +97,7 @@ def utc(seconds: float | None = None) -> str:
 
 
 def parse_utc(text: str) -> float:
-    """Returns the seconds since 1970 that `utc` wrote.
+    """Returns the seconds since 1970 of a time that `utc` wrote.
 
     >>> parse_utc(utc(1.5))
     1.5

@@ -1,7 +1,8 @@
-"""Python's cycle collector, kept out of the bookkeeping of large populations.
+"""Python's cycle collector, switched off during the bookkeeping of large populations.
 
-A generation of 1,024 tasks makes some ten thousand small objects that all stay. The collector walks over them again and again
-while they are made, which was a third of the time of a decision. It goes on as always between decisions, and in the user's code.
+A generation of 1,024 tasks makes some ten thousand small objects that all stay alive. The collector walks over them again and
+again while they are made, which took a third of the time of a decision. Between decisions, and in the user's code, it works as
+usual.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def paused() -> Iterator[None]:
-    """Leaves cyclic garbage alone inside the ``with`` block; nesting is harmless, and a collector that was off stays off.
+    """Stops the collector inside the ``with`` block. Blocks may be nested, and a collector that was off stays off.
 
     >>> with paused():
     ...     gc.isenabled()
@@ -30,10 +31,10 @@ def paused() -> Iterator[None]:
 
 @contextmanager
 def settled() -> Iterator[None]:
-    """Keeps the collector from walking over what exists already; what is made inside the ``with`` block it collects as always.
+    """Keeps the collector away from objects that exist already; new ones inside the ``with`` block are collected as usual.
 
-    With JAX or PyTorch loaded a full pass takes 80 ms, nearly all of it over modules and caches that never become garbage. If
-    somebody else has frozen objects, nothing is done: thawing would thaw theirs too.
+    With JAX or PyTorch loaded a full pass takes 80 ms, nearly all of it over modules and caches that never become garbage.
+    Where the program has frozen objects itself, nothing is done, because the end of the block would unfreeze those too.
     """
     if gc.get_freeze_count():
         yield

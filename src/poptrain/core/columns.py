@@ -1,34 +1,54 @@
-"""The storage behind `History`: one array a column, indexed by task id, doubled when it is full."""
+"""The storage of `History`: one array for each column, indexed by task id, doubled when it is full."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from poptrain.core.facts import Line, Result, Task
+from poptrain.core.facts import Line, Lost, Result, Task, results_of, tasks_of
+from poptrain.core.ranges import Ranges
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 NEVER = np.iinfo(np.int64).max
 
+# Columns of integers, and what they hold before anything was written into them.
+_EMPTY = dict.fromkeys(("member", "parent", "teacher", "prev", "steps", "step", "spent"), -1) | dict.fromkeys(
+    ("issued", "told", "lost"), NEVER
+)
+
 
 class Columns:
-    """The storage that histories share: appended to only by the longest of them."""
+    """The storage that histories share. Only the longest of them appends to it."""
 
-    _INT = ("member", "parent", "teacher", "prev", "steps", "issued", "told", "lost", "step", "spent")
+    member: Ints
+    parent: Ints
+    teacher: Ints
+    prev: Ints  # the task before it on the same seat
+    steps: Ints
+    issued: Ints  # line of the task
+    told: Ints  # line of its result
+    lost: Ints  # line from which its checkpoint counts as lost
+    step: Ints
+    spent: Ints  # steps that the seat has trained up to this task
+    score: Floats
 
     def __init__(self) -> None:
         self.tasks: list[Task] = []
         self.results: list[Result | None] = []
         self.facts: list[Line] = []
-        self.size_at = [0]
-        self.memo: dict[Hashable, tuple[int, Any]] = {}
-        self.units: dict[Any, tuple[int, np.ndarray]] = {}
+        self.size_at = [0]  # tasks after the first k lines
+        self.memo: dict[Hashable, tuple[int, object]] = {}
+        self.units: dict[Ranges, tuple[int, Floats]] = {}
         self.width = 0
-        self.head = np.full(8, -1, np.int64)
+        self.head = np.full(8, -1, np.int64)  # by seat: its newest task
         self.score = np.full(16, np.nan)
-        for name in self._INT:
-            setattr(self, name, np.full(16, NEVER if name in ("issued", "told", "lost") else -1, np.int64))
+        for name, value in _EMPTY.items():
+            setattr(self, name, np.full(16, value, np.int64))
 
     @property
     def lines(self) -> int:
@@ -39,27 +59,30 @@ class Columns:
         return len(self.tasks)
 
     def append(self, line: Line) -> None:
+        """Adds one line; raises ValueError if it cannot follow the ones before."""
         first = line[0]
-        if isinstance(first, Task):
-            for task in line:
-                self._issue(task)
-        elif isinstance(first, Result):
-            for result in line:
-                self._tell(result)
-        else:
-            if not (0 <= first.task < self.n and self.results[first.task] is not None):
-                raise ValueError(f"lost({first.task}): no result of task {first.task} was told")
-            self.lost[first.task] = min(self.lost[first.task], self.lines)
+        if isinstance(first, Lost):
+            self._lose(first)
+        for task in tasks_of(line):
+            self._issue(task)
+        for result in results_of(line):
+            self._report(result)
         self.facts.append(line)
         self.size_at.append(self.n)
+
+    def _lose(self, lost: Lost) -> None:
+        id = lost.task
+        if not (0 <= id < self.n and self.results[id] is not None):
+            raise ValueError(f"lost({id}): task {id} has no result")
+        self.lost[id] = min(self.lost[id], self.lines)
 
     def _issue(self, task: Task) -> None:
         id, seat = task.id, task.member
         if id != self.n or seat < 0:
             raise ValueError(f"task {id} of member {seat}: expected the next id, {self.n}, and a seat from 0")
-        for role in (task.parent, task.teacher):
-            if role is not None and not (0 <= role < id and self.results[role] is not None):
-                raise ValueError(f"task {id}: its parent or teacher {role} was not told")
+        for source in (task.parent, task.teacher):
+            if source is not None and not (0 <= source < id and self.results[source] is not None):
+                raise ValueError(f"task {id}: its parent or teacher {source} has no result")
         if id == len(self.score):
             self._grow()
         if seat >= len(self.head):
@@ -75,10 +98,10 @@ class Columns:
         self.tasks.append(task)
         self.results.append(None)
 
-    def _tell(self, result: Result) -> None:
+    def _report(self, result: Result) -> None:
         id = result.task
         if not 0 <= id < self.n or self.results[id] is not None:
-            raise ValueError(f"result of task {id}: not pending")
+            raise ValueError(f"result of task {id}: the task is not pending")
         self.results[id] = result
         self.told[id], self.step[id] = self.lines, result.step
         task, before = self.tasks[id], int(self.prev[id])
@@ -89,12 +112,12 @@ class Columns:
 
     def _grow(self) -> None:
         self.score = np.concatenate([self.score, np.full(len(self.score), np.nan)])
-        for name in self._INT:
+        for name, value in _EMPTY.items():
             old = getattr(self, name)
-            fill = NEVER if name in ("issued", "told", "lost") else -1
-            setattr(self, name, np.concatenate([old, np.full(len(old), fill, np.int64)]))
+            setattr(self, name, np.concatenate([old, np.full(len(old), value, np.int64)]))
 
-    def encoded(self, space: Any, n: int) -> np.ndarray:
+    def encoded(self, space: Ranges, n: int) -> Floats:
+        """Returns the hyperparameters of the first `n` tasks in the unit cube; shape (n, d), read-only."""
         filled, units = self.units.get(space, (0, np.empty((16, len(space)))))
         if filled < n:
             if n > len(units):

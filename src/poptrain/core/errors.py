@@ -1,4 +1,16 @@
-"""Every error that a user may meet; each knows the exit code of the command line.
+"""Every error that a user may meet. Each class says when it is raised, and has the exit code of the command line.
+
+==================  ====  ============================================================================================
+`PoptrainError`        1  base of all; raised itself where no other class fits
+`UsageError`           2  a wrong argument, experiment file or command line
+`MissingExtra`         2  an optional package is not installed
+`MetricError`          2  a trainable returned no score
+`Suspended`            3  the run stopped before its end and can be resumed; 130 and 143 after SIGINT and SIGTERM
+`RunFailed`            4  no member can go on
+`RunBusy`              5  another process writes the run directory
+`LogDamaged`           1  the log was changed after it was written
+`CheckpointDamaged`    1  a checkpoint was changed or removed after it was written
+==================  ====  ============================================================================================
 
 The text is the product: one or two sentences that name what, where, what was got, what was expected and what to do.
 """
@@ -10,27 +22,39 @@ from collections.abc import Iterable
 
 
 class PoptrainError(Exception):
-    """Base of all errors that poptrain raises on purpose."""
+    """Base of all errors that poptrain raises on purpose. Exit code 1.
+
+    It is raised itself where no class below fits, for example when a checkpoint name is used twice.
+    """
 
     exit_code = 1
 
 
 class UsageError(PoptrainError, ValueError):
-    """A wrong argument, experiment file or command line: nothing was started."""
+    """A wrong argument, experiment file or command line. Exit code 2.
+
+    Nothing was started, or nothing was changed: the call can be repeated with the right argument.
+    """
 
     exit_code = 2
 
 
 class MissingExtra(UsageError, ImportError):
-    """An optional package is not installed; the message names the extra that brings it."""
+    """An optional package is not installed. Exit code 2. The message names the extra that installs it."""
 
 
 class MetricError(UsageError):
-    """A trainable returned no metrics that a score can be read from; the run stops, so that the code can be mended."""
+    """A trainable returned no metrics that a score can be read from. Exit code 2.
+
+    The run stops, so that the code can be corrected; what was trained before is in the log.
+    """
 
 
 class Suspended(PoptrainError):
-    """The run stopped before its end and can be resumed (full disk, signal)."""
+    """The run stopped before its end and can be resumed. Exit code 3; 130 and 143 after SIGINT and SIGTERM.
+
+    It is raised when a signal arrives, and when the disk or the storage takes no more.
+    """
 
     exit_code = 3
 
@@ -40,26 +64,32 @@ class Suspended(PoptrainError):
 
 
 class RunFailed(PoptrainError):
-    """No member can go on: all of them failed or diverged."""
+    """No member can go on, because all of them failed or diverged. Exit code 4."""
 
     exit_code = 4
 
 
 class RunBusy(PoptrainError):
-    """Another process writes this run directory, or took it over."""
+    """Another process writes this run directory, or took it over while this one was writing. Exit code 5."""
 
     exit_code = 5
 
 
 class LogDamaged(PoptrainError):
-    """A line in the middle of the log does not fit its checksum; it is never skipped in silence."""
+    """A line in the middle of the log does not fit its checksum. Exit code 1.
+
+    It is raised when a log is read; such a line is never skipped silently. The message says what is still valid.
+    """
 
 
 class CheckpointDamaged(PoptrainError):
-    """A stored checkpoint is missing or differs from the hash that the log recorded."""
+    """A stored checkpoint is missing or differs from the hash in the log. Exit code 1.
+
+    It is raised when a checkpoint is read by hand. During a run it is a result: the task fails, and the member is replaced.
+    """
 
 
-def did_you_mean(name: str, options: Iterable[str]) -> str:
+def did_you_mean(name: object, options: Iterable[object]) -> str:
     """Returns ``" Did you mean 'x'?"`` for the nearest of `options`, or an empty string."""
     near = difflib.get_close_matches(str(name), [str(option) for option in options], n=1, cutoff=0.6)
     return f" Did you mean {near[0]!r}?" if near else ""

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-Value = bool | int | float | str | None
+Value = bool | int | float | str | None  # of a hyperparameter
 Hparams = Mapping[str, Value]
-Carry = Any
-Metrics = Mapping[str, Any]
-
+Carry = Any  # the user's training state: a tree of containers and arrays
+Metrics = Mapping[str, Any]  # what the user's training returned
+Json = Any  # a value that JSON can hold, as `json.loads` returns it
 
 Kind = Literal["ok", "failed", "diverged", "damaged", "ended"]
 Role = Literal["", "control", "evaluator"]
@@ -28,7 +28,7 @@ class Forecast:
     Gains are in units of the score over one interval, maximised.
     """
 
-    source: Literal["model", "redraw", "bandit"] = "model"  # who chose the numbers; "bandit": there were only categories
+    source: Literal["model", "redraw", "bandit"] = "model"  # what chose the numbers; "bandit": there were only categories
     gain: float | None = None  # predicted
     gain_sd: float | None = None  # standard deviation of the prediction
     beta: float | None = None  # weight of exploration
@@ -40,7 +40,7 @@ class Forecast:
 class Task:
     """One training segment of one member, as it was decided."""
 
-    id: int  # dense 0, 1, 2, …
+    id: int  # 0, 1, 2, … without gaps
     member: int  # a seat; at most one pending task per seat
     hparams: Hparams  # complete: what the task really trains with
     parent: int | None  # task whose checkpoint it continues; None = fresh init
@@ -50,11 +50,11 @@ class Task:
     teacher: int | None = None  # distil from this task's checkpoint while training
     progress: tuple[float, float] | None = None  # begin and end fraction of the distillation
     tags: Mapping[str, int | str] = field(default_factory=dict)  # what only the algorithm reads back later
-    note: Mapping[str, Value] = field(default_factory=dict, compare=False)  # why; for people, never read back
+    note: Mapping[str, Value] = field(default_factory=dict, compare=False)  # why; for people, code never reads it
     seconds: float | None = None  # an interval of wall-clock time: training ends after the step in which it is over
     role: Role = ""  # "control": keeps its first hyperparameters; "evaluator": measures a member (FIRE PBT)
-    donor: int | None = None  # the seat that an exploit copied from
-    forecast: Forecast | None = field(default=None, compare=False)  # what a model expected; compared by nobody but views
+    donor: int | None = None  # the seat whose checkpoint an exploit copied
+    forecast: Forecast | None = field(default=None, compare=False)  # what a model expected; only views read it
 
     @property
     def evaluator(self) -> bool:
@@ -64,9 +64,9 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a task. A failure is a value: `kind` says which, `error` is its text and the score is NaN.
+    """What became of a task. A failure is a value: `kind` classifies it, `error` is its text, and the score is NaN.
 
-    `kind` is "failed" where only an error is given, and "diverged" where the score is not finite.
+    If `kind` is left out, a result with an error is "failed", and one whose score is not finite is "diverged".
     """
 
     task: int
@@ -78,7 +78,7 @@ class Result:
     checkpoint: str | None = None  # "name:hash" of the committed carry
     error: str | None = None
     seconds: float = 0.0
-    saving: float = 0.0  # of `seconds`: what it took to make the checkpoint durable
+    saving: float = 0.0  # the part of `seconds` that it took to make the checkpoint durable
     kind: Kind = "ok"  # "damaged": its parent's checkpoint could not be read; "ended": the trial ended by itself
 
     def __post_init__(self) -> None:
@@ -105,3 +105,18 @@ class Lost:
 
 
 Line = tuple[Task, ...] | tuple[Result, ...] | tuple[Lost]
+
+
+def as_line(facts: Sequence[Task] | Sequence[Result] | Sequence[Lost] | Lost) -> Line:
+    """Returns facts as a line: a tuple."""
+    return (facts,) if isinstance(facts, Lost) else cast(Line, tuple(facts))
+
+
+def tasks_of(line: Line) -> tuple[Task, ...]:
+    """Returns the tasks of a line; () if it holds results or a lost checkpoint."""
+    return line if isinstance(line[0], Task) else ()
+
+
+def results_of(line: Line) -> tuple[Result, ...]:
+    """Returns the results of a line; () if it holds tasks or a lost checkpoint."""
+    return line if isinstance(line[0], Result) else ()

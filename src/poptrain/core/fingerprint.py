@@ -8,19 +8,46 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol, runtime_checkable
+
+from poptrain.core.facts import Json
 
 
-def describe(what: Any) -> Any:
-    """Returns a JSON-able description of an algorithm, a stop condition or any other value made of frozen dataclasses.
+@runtime_checkable
+class Describable(Protocol):
+    """A value that knows its own description: a space, an adapter of another framework."""
+
+    def describe(self) -> Json:
+        """Returns the description as JSON; equal values have equal ones, in every process."""
+        ...
+
+
+class Description(dict[str, Json]):
+    """The description of a dataclass. `absent` holds what its newer options mean where an older log lacks them.
+
+    An option that is added to a recorded dataclass declares that value in its metadata, which may differ from its default:
+
+        warmup: int = field(default=10, metadata={"absent": 0})
+
+    The option is always written. A log from before it existed is then equal to a run with the old value, and to no other.
+    """
+
+    absent: Mapping[str, Json] = {}
+
+
+def describe(what: object) -> Json:
+    """Returns a description, as JSON, of an algorithm, a stop condition or any other value made of frozen dataclasses.
 
     Functions are described by name and by a hash of their source, never by their code.
     """
-    if hasattr(what, "describe"):
+    if isinstance(what, Describable):
         return what.describe()
     if is_dataclass(what) and not isinstance(what, type):
-        described = {"type": type(what).__name__}
+        described = Description(type=type(what).__name__)
         described.update({field.name: describe(getattr(what, field.name)) for field in fields(what)})
+        described.absent = {
+            field.name: describe(field.metadata["absent"]) for field in fields(what) if "absent" in field.metadata
+        }
         return described
     if isinstance(what, Mapping):
         return {str(key): describe(value) for key, value in what.items()}
@@ -31,38 +58,52 @@ def describe(what: Any) -> Any:
     return source_name(what)
 
 
-def source_name(what: Any) -> str:
+def source_name(what: object) -> str:
     """Returns ``module:qualname#hash``, with a short hash of the source where there is one."""
     target = what if hasattr(what, "__qualname__") else type(what)
-    return f"{module_of(target)}:{target.__qualname__}#{source_hash(target)}"
+    return f"{qualified_name(target)}#{source_hash(target)}"
 
 
-def module_of(what: Any) -> str:
+def qualified_name(what: object) -> str:
+    """Returns ``module:qualname`` of a function or class; of an object that has no name, that of its class."""
+    target = what if hasattr(what, "__qualname__") else type(what)
+    return f"{module_of(target)}:{target.__qualname__}"
+
+
+def module_of(what: object) -> str:
     """Returns the module of a function or class; of a script its file's name, as if it were imported."""
     if what.__module__ in ("__main__", "__mp_main__"):
         return Path(getattr(sys.modules["__main__"], "__file__", None) or "__main__").stem
     return what.__module__
 
 
-def source_hash(what: Any) -> str:
+def source_hash(what: object) -> str:
     """Returns 12 hex digits of the SHA-256 of the source of a function or class, or ``"unknown"``."""
     try:
-        return hashlib.sha256(inspect.getsource(what).encode()).hexdigest()[:12]
+        return hashlib.sha256(inspect.getsource(what).encode()).hexdigest()[:12]  # type: ignore[arg-type]  # it raises TypeError
     except (OSError, TypeError):
         return "unknown"
 
 
-def differences(then: Any, now: Any, path: str = "") -> Iterator[str]:
-    """Yields one line for each place where two descriptions differ."""
+def differences(then: Json, now: Json, path: str = "") -> Iterator[str]:
+    """Yields one line for each place where two descriptions differ.
+
+    Args:
+        then: as a log recorded it.
+        now: as `describe` returned it. Its options that `then` lacks count with what they meant when `then` was written.
+    """
     if isinstance(then, Mapping) and isinstance(now, Mapping):
+        meant = now.absent if isinstance(now, Description) else {}
         for key in dict.fromkeys([*then, *now]):
             inner = f"{path}.{key}" if path else str(key)
-            if key not in then:
-                yield f"{inner} is new ({now[key]!r})"
-            elif key not in now:
+            if key not in now:
                 yield f"{inner} is gone (was {then[key]!r})"
-            else:
+            elif key in then:
                 yield from differences(then[key], now[key], inner)
+            elif key in meant:
+                yield from differences(meant[key], now[key], inner)
+            else:
+                yield f"{inner} is new ({now[key]!r})"
     elif isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
         for index, (a, b) in enumerate(zip(then, now, strict=True)):
             yield from differences(a, b, f"{path}[{index}]")

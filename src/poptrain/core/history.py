@@ -1,45 +1,57 @@
-"""`History`: all that was decided and observed up to one line of a run.
+"""`History`: everything that was decided and observed up to one line of a run.
 
-It is columnar, so that an algorithm reads it with numpy, and it never changes under the reader: `add` returns a longer
-history that shares the columns.
+It is columnar, so that an algorithm reads it with numpy. A history never changes: `add` returns a longer one that shares the
+columns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from math import inf
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
+import numpy.typing as npt
 
-from poptrain.core.columns import Columns
-from poptrain.core.facts import Line, Lost, Result, Task
+from poptrain.core.columns import Bools, Columns, Floats, Ints
+from poptrain.core.facts import Line, Lost, Result, Task, Value, as_line, results_of
+from poptrain.core.ranges import Ranges
 
 State = TypeVar("State")
 
 
 class History:
-    """All that was decided and observed up to one line.
+    """Everything that was decided and observed up to one line.
 
-    Columns are indexed by task id; ``told``, ``issued`` and ``lost`` hold line numbers (`NEVER` if it did not happen), so
-    a prefix is a length and a comparison. Scores are maximised: the sign of ``mode="min"`` was flipped before.
+    Columns are indexed by task id. `issued`, `told` and `lost` hold line numbers: of the task, of its result, and of the loss
+    of its checkpoint (`NEVER` if that did not happen). So a prefix is a length and a comparison. Scores are maximised: with
+    ``mode="min"`` their sign was changed before.
+
+    Args:
+        seed: of the run.
+        budget: steps per lineage that no task passes; None if the run is stopped by score or time.
+        sign: -1 if the user minimises. Only `table` uses it.
     """
 
     __slots__ = ("_columns", "budget", "lines", "n", "seed", "sign")
 
     def __init__(self, seed: int = 0, budget: int | None = None, sign: int = 1):
-        self.seed, self.budget, self.sign = seed, budget, sign  # sign: -1 if the user minimises; only `table` uses it
+        self.seed, self.budget, self.sign = seed, budget, sign
         self.lines, self.n, self._columns = 0, 0, Columns()
 
     # -- growing ------------------------------------------------------------------------------------------------------
 
     def add(self, line: Sequence[Task] | Sequence[Result] | Sequence[Lost] | Lost) -> History:
-        """Returns the history one line longer; adding to an old prefix branches and leaves the longer one alone."""
-        line = (line,) if isinstance(line, Lost) else tuple(line)
-        if not line:
+        """Returns the history with one more line; adding to an old prefix branches and leaves the longer history alone.
+
+        Raises:
+            ValueError: the line cannot follow: ids have gaps, a seat is busy, a parent has no result, a task is not pending.
+        """
+        facts = as_line(line)
+        if not facts:
             return self
         columns = self._columns if self._columns.lines == self.lines else self._branch()
-        columns.append(line)
+        columns.append(facts)
         return self._view(columns, columns.lines, columns.n)
 
     def at(self, lines: int) -> History:
@@ -89,7 +101,7 @@ class History:
         return self._columns.results[id] if self._columns.told[id] < self.lines else None
 
     def ok(self, id: int | None) -> bool:
-        """True if the task was told, has a finite score and a checkpoint, and did not fail or get lost."""
+        """True if the task has a result with a finite score and a checkpoint, which did not fail and was not lost."""
         if id is None or not 0 <= id < self.n:
             return False
         c = self._columns
@@ -100,40 +112,46 @@ class History:
         return float(self._columns.score[id]) if self.ok(id) else float("nan")
 
     def step(self, id: int | None) -> int:
-        """Returns the lineage steps behind a told task's checkpoint; 0 for None."""
+        """Returns the lineage steps of the checkpoint that a finished task left; 0 for None."""
         return 0 if id is None or id < 0 else int(self._columns.step[id])
 
     def spent(self, id: int | None) -> int:
-        """Returns the steps that a told task's seat has trained so far, whatever lineage they were for; 0 for None."""
+        """Returns the steps that the seat of a finished task has trained up to it, in any lineage; 0 for None."""
         return 0 if id is None or id < 0 else int(self._columns.spent[id])
 
     @property
-    def oks(self) -> np.ndarray:
+    def oks(self) -> Bools:
         """`ok` of every task; shape (n,), bool."""
         return self.oks_of(slice(self.n))
 
-    def oks_of(self, ids: np.ndarray | slice) -> np.ndarray:
-        """Returns `ok` of these tasks alone, however long the history; shape of `ids`, bool."""
+    def oks_of(self, ids: Ints | slice) -> Bools:
+        """Returns `ok` of these tasks alone, at a cost that does not grow with the history; shape of `ids`, bool."""
         c = self._columns
-        return (c.told[ids] < self.lines) & (c.lost[ids] >= self.lines) & ~np.isnan(c.score[ids])
+        oks: Bools = (c.told[ids] < self.lines) & (c.lost[ids] >= self.lines) & ~np.isnan(c.score[ids])
+        return oks
 
-    def scores_of(self, ids: np.ndarray | slice) -> np.ndarray:
+    def scores_of(self, ids: Ints | slice) -> Floats:
         """Returns `score` of these tasks alone; shape of `ids`, float."""
         return np.where(self.oks_of(ids), self._columns.score[ids], np.nan)
 
     @property
-    def scores(self) -> np.ndarray:
+    def scores(self) -> Floats:
         """`score` of every task; shape (n,), float, NaN where not ok."""
         return self.scores_of(slice(self.n))
 
-    def column(self, name: str) -> np.ndarray:
-        """Returns a read-only column by name, shape (n,): member, parent and teacher (-1 = none), prev, steps, issued, told,
-        lost, step, spent."""
-        column = getattr(self._columns, name)[: self.n]
+    def column(self, name: str) -> Ints:
+        """Returns a read-only column by name; shape (n,), int.
+
+        Args:
+            name: `member`, `parent` or `teacher` (-1: none), `prev` (the task before on the same seat, -1: none), `steps`,
+                `step`, `spent`, or `issued`, `told` or `lost` (line numbers). A line number from `lines` on has not
+                happened yet in this history.
+        """
+        column: Ints = getattr(self._columns, name)[: self.n]
         column.flags.writeable = False
         return column
 
-    def encoded(self, space: Any) -> np.ndarray:
+    def encoded(self, space: Ranges) -> Floats:
         """Returns every task's hyperparameters in the unit cube of `space`; shape (n, d)."""
         return self._columns.encoded(space, self.n)
 
@@ -144,8 +162,8 @@ class History:
         """The number of seats that have had a task."""
         return int((self.heads() >= 0).sum())
 
-    def heads(self) -> np.ndarray:
-        """Returns the newest task of every seat, pending or told; shape (seats,), -1 where the seat is unused."""
+    def heads(self) -> Ints:
+        """Returns the newest task of every seat, pending or finished; shape (seats,), -1 where the seat is unused."""
         c = self._columns
         heads = c.head[: c.width].copy()
         if self.lines < c.lines:
@@ -161,7 +179,7 @@ class History:
             id = int(c.prev[id])
         return id
 
-    def open(self) -> np.ndarray:
+    def open(self) -> Ints:
         """Returns the ids of the pending tasks, oldest first; shape (k,)."""
         heads = self.heads()
         heads = heads[heads >= 0]
@@ -171,10 +189,10 @@ class History:
         """Returns the pending tasks, oldest first."""
         return tuple(self._columns.tasks[id] for id in self.open())
 
-    def standing(self) -> np.ndarray:
-        """Returns the told task whose checkpoint each seat holds: its newest result, or the parent of its pending task.
+    def standing(self) -> Ints:
+        """Returns the finished task whose checkpoint each seat holds: its newest, or the parent of its pending task.
 
-        That is the published entry of the PBT paper: right after an exploit a member is worth what its parent was.
+        That is the published entry of the PBT paper: right after an exploit a member has the score of its parent.
         Shape (seats,); -1 where a seat holds nothing yet.
         """
         heads = self.heads()
@@ -186,25 +204,30 @@ class History:
     # -- lineage ------------------------------------------------------------------------------------------------------
 
     def ancestry(self, id: int) -> tuple[int, ...]:
-        """Returns the tasks from the root to `id`, along the parents."""
+        """Returns the tasks from the root to `id` along the parents, `id` included."""
         chain = [id]
         while (parent := self._columns.tasks[chain[-1]].parent) is not None:
             chain.append(parent)
         return tuple(reversed(chain))
 
     def best(self) -> int | None:
-        """Returns the ok task of a member with the highest score (the earliest of equals), or None."""
+        """Returns the task with the highest score (the earliest of equals) that is `ok` and no evaluation; None if none is."""
         best = self.fold("best", -1, _best)
         return None if best < 0 else best
 
     def fold(self, key: Hashable, initial: State, step: Callable[[State, History, Line], State]) -> State:
-        """Returns `step` folded over all lines: ``step(state, history up to and with the line, line)``.
+        """Returns the state after all lines: ``state = step(state, history up to and including the line, line)`` for each.
 
-        The newest state under `key` is remembered, so a longer history costs only its new lines. States must not be
-        changed in place; the memory may be dropped at any time without changing a result.
+        Args:
+            key: names the fold. It must be different for different steps or initial states: a frozen algorithm is part of it.
+            initial: the state before the first line.
+            step: pure; it returns a new state and never changes the one that it got.
+
+        The newest state under `key` is remembered, so a longer history costs only its new lines. The memory may be dropped at
+        any time (`forget`) without changing a result.
         """
         c = self._columns
-        at, state = c.memo.get(key, (0, initial))
+        at, state = cast("tuple[int, State]", c.memo.get(key, (0, initial)))
         if at > self.lines:
             at, state = 0, initial
         for number in range(at, self.lines):
@@ -217,32 +240,111 @@ class History:
         """Drops all remembered fold states."""
         self._columns.memo.clear()
 
-    def table(self) -> dict[str, list[Any]]:
-        """Returns the history as columns for a data frame: one row a task, hyperparameters under their own names.
+    def table(self) -> dict[str, list[Value]]:
+        """Returns the history as columns for a data frame: one row for each task, scores with the user's sign.
 
-        Scores have the user's sign.
+        Hyperparameters have their own names, with ``hparams.`` before one that is the name of another column.
         """
         tasks = [self._columns.tasks[id] for id in range(self.n)]
         results = [self.result(task.id) for task in tasks]
-        table: dict[str, list[Any]] = {
+        table: dict[str, list[Value]] = {
             "task": [task.id for task in tasks],
             "member": [task.member for task in tasks],
             "parent": [task.parent for task in tasks],
             "steps": [task.steps for task in tasks],
-            "step": [result and result.step for result in results],
-            "score": [result and self.sign * result.score for result in results],
-            "error": [result and result.error for result in results],
-            "seconds": [result and result.seconds for result in results],
+            "step": [None if result is None else result.step for result in results],
+            "score": [None if result is None else self.sign * result.score for result in results],
+            "error": [None if result is None else result.error for result in results],
+            "seconds": [None if result is None else result.seconds for result in results],
         }
         for name in tasks[0].hparams if tasks else ():
             table[f"hparams.{name}" if name in table else name] = [task.hparams[name] for task in tasks]
         return table
 
+    # -- what views ask -----------------------------------------------------------------------------------------------
+
+    def source(self, id: int) -> int | None:
+        """Returns the task whose steps this one continues: its parent, else its teacher; None for a fresh start."""
+        task = self._columns.tasks[id]
+        return task.parent if task.parent is not None else task.teacher
+
+    def descent(self, id: int) -> list[int]:
+        """Returns the tasks from the root to `id`, along parents and teachers."""
+        chain, source = [id], self.source(id)
+        while source is not None:
+            chain.append(source)
+            source = self.source(source)
+        return chain[::-1]
+
+    def begin(self, id: int) -> int:
+        """Returns the lineage step at which a task begins."""
+        return self.step(self.source(id))
+
+    def end(self, id: int) -> int:
+        """Returns the lineage step at which a task ended, or will end as planned if it is pending or failed."""
+        result, task = self.result(id), self._columns.tasks[id]
+        if result is not None and result.error is None:
+            return result.step
+        return self.begin(id) + (task.steps if task.seconds is None else 0)
+
+    def previous(self, id: int) -> int:
+        """Returns the task that the same seat had before, or -1."""
+        return int(self._columns.prev[id])
+
+    def issued(self, id: int) -> int:
+        """Returns the number of the line in which a task was decided."""
+        return int(self._columns.issued[id])
+
+    def lost(self, id: int) -> bool:
+        """True if the checkpoint of a task turned out damaged."""
+        return bool(self._columns.lost[id] < self.lines)
+
+    def members(self) -> list[int]:
+        """Returns the seats of members, in order; the other seats are evaluators'."""
+        heads = enumerate(self.heads().tolist())
+        return [seat for seat, head in heads if head >= 0 and not self._columns.tasks[head].evaluator]
+
+    def held(self, seat: int) -> int | None:
+        """Returns the ok task whose weights a seat holds: what its pending task began from, else its newest ok result."""
+        head = self.head(seat)
+        if head >= 0 and self._columns.told[head] >= self.lines:
+            source = self.source(head)
+            return source if self.ok(source) else None
+        while head >= 0 and not self.ok(head):
+            head = self.previous(head)
+        return head if head >= 0 else None
+
+    def finals(self) -> dict[int, int]:
+        """Returns `held` by seat, of the members that hold something."""
+        held = {seat: self.held(seat) for seat in self.members()}
+        return {seat: id for seat, id in held.items() if id is not None}
+
+    def copies(self) -> list[int]:
+        """Returns the tasks that began with a copy from another seat, of weights or of hyperparameters, oldest first.
+
+        An evaluator borrows weights, which is not a copy: no member is replaced.
+        """
+        tasks = self._columns.tasks
+        return [
+            task.id
+            for task in tasks[: self.n]
+            if task.parent is not None
+            and not task.evaluator
+            and (task.donor is not None or tasks[task.parent].member != task.member)
+        ]
+
+    def donor(self, id: int) -> int:
+        """Returns the seat that a task of `copies` copied from."""
+        task = self._columns.tasks[id]
+        assert task.parent is not None
+        member = self._columns.tasks[task.parent].member
+        return task.donor if member == task.member and task.donor is not None else member
+
 
 def _best(best: int, history: History, line: Line) -> int:
-    if isinstance(line[0], Result):
+    if results := results_of(line):
         floor = history.score(best) if best >= 0 else -inf
-        for result in line:
+        for result in results:
             if result.score > floor and result.healthy and not history.task(result.task).evaluator:
                 best, floor = result.task, result.score
     elif isinstance(line[0], Lost) and line[0].task == best:
@@ -251,10 +353,10 @@ def _best(best: int, history: History, line: Line) -> int:
     return best
 
 
-def rank(scores: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Returns indices from worst to best; non-finite scores first, ties in an order drawn from `generator`.
+def rank(scores: npt.ArrayLike, generator: np.random.Generator) -> npt.NDArray[np.intp]:
+    """Returns indices from worst to best; non-finite scores first, ties in an order drawn from `generator`. Shape (n,).
 
-    Only the order of the scores matters, so the result is invariant to strictly increasing transforms. Shape (n,).
+    Only the order of the scores matters, so the result is invariant to strictly increasing transforms.
     """
     scores = np.asarray(scores, float)
     key = np.where(np.isfinite(scores), scores, -np.inf)

@@ -1,7 +1,7 @@
-"""The protocols that the parts of poptrain meet at. Each says all that an implementation must do.
+"""The protocols between the parts of poptrain. Each one states everything that an implementation must do.
 
-`Algorithm` decides, `Executor` acts, `Store` keeps checkpoints, `Sink` follows the log. `Exploit` and `Explore` are the two
-halves of population based training: who copies whom, and with which hyperparameters.
+`Algorithm` decides, `Executor` trains, `Store` keeps checkpoints, `Sink` follows the log. `Exploit` and `Explore` are the two
+halves of population based training: which member copies which, and with which hyperparameters it continues.
 """
 
 from __future__ import annotations
@@ -12,32 +12,31 @@ from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 
 from poptrain.core.facts import Carry, Forecast, Hparams, Result, Task, Value
 from poptrain.core.history import History
+from poptrain.core.ranges import Ranges
+
+__all__ = [
+    "Algorithm",
+    "Clone",
+    "Draw",
+    "Executor",
+    "Exploit",
+    "Explore",
+    "Proposal",
+    "Ranges",
+    "Sink",
+    "Store",
+    "WorkerStore",
+]
 
 # The core knows no space, population or record, so the protocols that take one are generic: `Explore[Space]`,
 # `Exploit[Population]`, `Sink[Record]`.
 SpaceT = TypeVar("SpaceT", contravariant=True)
 PopulationT = TypeVar("PopulationT", contravariant=True)
 RecordT = TypeVar("RecordT", contravariant=True)
-
-
-class Ranges(Protocol):
-    """What the engine must know of a `Space`."""
-
-    @property
-    def static_names(self) -> Sequence[str]:
-        """The hyperparameters that clones keep."""
-        ...
-
-    def encode(self, hparams: Hparams) -> np.ndarray:
-        """Returns the hyperparameters in the unit cube; shape (d,)."""
-        ...
-
-    def __len__(self) -> int:
-        """The number of hyperparameters, d."""
-        ...
 
 
 @runtime_checkable
@@ -55,15 +54,20 @@ class Algorithm(Protocol):
 
     @property
     def seats(self) -> int:
-        """The most tasks that are ever pending: members, evaluators and candidates together."""
+        """The largest number of pending tasks there can be: members, evaluators and candidates together."""
         ...
 
     def ask(self, history: History) -> tuple[Task, ...]:
-        """Returns the next tasks; () while waiting for results, and when the run is finished.
+        """Returns the next tasks; () while it waits for results, and when the run is finished.
 
-        Pure: the same history gives the same tasks, and nothing but the return value changes. Ids go on from ``history.n``, a
-        seat has at most one pending task, a parent is a task of the history with a healthy result, no task passes
-        ``history.budget``, and each seed is ``task_seed(history.seed, id)``. `parts.turns.segments` makes tasks like that.
+        The method is pure: the same history gives the same tasks, and nothing but the return value changes. Its tasks obey:
+
+        * ids continue from ``history.n`` without gaps, and each seed is ``task_seed(history.seed, id)``;
+        * a seat has at most one pending task;
+        * a parent is a task of the history that is `ok`;
+        * no task passes ``history.budget``.
+
+        `parts.turns.segments` makes such tasks.
         """
         ...
 
@@ -72,10 +76,11 @@ class Algorithm(Protocol):
         ...
 
 
+@runtime_checkable
 class Executor(Protocol):
-    """Turns tasks into results; knows no algorithm. There is no cancel: to stop a seat is to give it no next task.
+    """Turns tasks into results, and knows nothing of the algorithm.
 
-    `poptrain.testing.ExecutorContract` holds every law as a test.
+    There is no cancel: a seat stops when it gets no next task. `poptrain.testing.ExecutorContract` holds every law as a test.
     """
 
     def submit(self, tasks: Sequence[Task]) -> None:
@@ -83,16 +88,16 @@ class Executor(Protocol):
         ...
 
     def wait(self) -> list[Result]:
-        """Returns at least one result; each has its checkpoint committed, or says why there is none.
+        """Returns at least one result. Each has its checkpoint committed, or states why there is none.
 
-        Exceptions of the user's code are results. Only a failure of the infrastructure is raised.
+        An exception in the user's code is a result. Only a failure of the infrastructure is raised.
         """
         ...
 
     def drain(self, seconds: float) -> Iterator[list[Result]]:
         """Yields the results of tasks that are running and finish within `seconds`, while the run is being suspended.
 
-        Queued tasks are not started any more. An executor that runs nothing between two calls of `wait` yields nothing.
+        Queued tasks are no longer started. An executor that runs nothing between two calls of `wait` yields nothing.
         """
         ...
 
@@ -101,18 +106,44 @@ class Executor(Protocol):
         ...
 
 
-class Store(Protocol):
-    """Keeps checkpoints: carries, or directories that a user's class filled.
+class WorkerStore(Protocol):
+    """The methods of a `Store` that training itself needs; a worker in another process may implement only these.
 
     A *name* is used once. A *reference*, which `commit` returns and the log records, is the name and a hash of the content.
-    What `commit` has returned survives a crash if the store is `durable`.
     """
-
-    durable: bool
 
     def commit(self, name: str, carry: Carry, *, task: int, member: int, step: int) -> str:
         """Returns the reference of a carry after storing it."""
         ...
+
+    def stage(self, name: str) -> Path:
+        """Returns an empty directory; after it was filled, `commit_staged` makes it a checkpoint."""
+        ...
+
+    def commit_staged(self, name: str, *, task: int, member: int, step: int) -> str:
+        """Returns the reference of the directory that was staged under this name, after storing it."""
+        ...
+
+    def read(self, ref: str) -> Carry:
+        """Returns the carry of a reference: a copy that the caller may change.
+
+        Raises:
+            CheckpointDamaged: it is missing, or differs from what was committed.
+        """
+        ...
+
+    def path(self, ref: str) -> Path:
+        """Returns the directory of a reference. Files in it may be read, and never written."""
+        ...
+
+
+class Store(WorkerStore, Protocol):
+    """Keeps the checkpoints of a run: carries, or directories that a user's class filled.
+
+    What `commit` has returned survives a crash if the store is `durable`.
+    """
+
+    durable: bool
 
     def commit_population(
         self,
@@ -124,31 +155,11 @@ class Store(Protocol):
         members: Sequence[int] = (),
         steps: Sequence[int] = (),
     ) -> list[str]:
-        """Returns one reference a lane, after storing a carry whose arrays have a leading axis of `lanes` members."""
-        ...
-
-    def stage(self, name: str) -> Path:
-        """Returns an empty directory to fill, which `commit_staged` makes a checkpoint."""
-        ...
-
-    def commit_staged(self, name: str, *, task: int, member: int, step: int) -> str:
-        """Returns the reference of the directory that was staged under this name, after storing it."""
-        ...
-
-    def read(self, ref: str) -> Carry:
-        """Returns the carry of a reference, a copy of its own.
-
-        Raises:
-            CheckpointDamaged: it is missing, or differs from what was committed.
-        """
+        """Returns one reference for each lane, after storing a carry whose arrays have a leading axis of `lanes` members."""
         ...
 
     def read_population(self, ref: str) -> Carry:
-        """Returns the whole carry that a lane's reference belongs to."""
-        ...
-
-    def path(self, ref: str) -> Path:
-        """Returns the directory of a reference, to be read only."""
+        """Returns the carry of all lanes that a lane's reference belongs to."""
         ...
 
     def is_directory(self, ref: str) -> bool:
@@ -156,43 +167,49 @@ class Store(Protocol):
         ...
 
     def verify(self, ref: str) -> bool:
-        """True if the checkpoint is there and equals what was committed."""
+        """True if the checkpoint exists and equals what was committed."""
         ...
 
     def add(self, refs: Iterable[str | None]) -> None:
-        """Takes notice of references that were logged."""
+        """Registers references that are in the log: from then on they live as long as `keep` names them."""
         ...
 
     def keep(self, refs: Iterable[str], gc: Callable[[list[str]], None], *, flush: bool = False) -> None:
-        """Deletes the checkpoints that were added and are not among `refs`; `gc(names)` is called before, to log it."""
+        """Deletes checkpoints that were added and are not among `refs`, at once or later.
+
+        Args:
+            refs: of the checkpoints that are still needed.
+            gc: is called with the names before they are deleted, in order to log them.
+            flush: delete now. Nothing may be training at that time.
+        """
         ...
 
     def adopt(self, refs: Iterable[str]) -> None:
-        """Takes over the references of a run that is continued, and deletes what belongs to none of them."""
+        """Takes over the references of a run that is continued, and deletes everything else in the store."""
         ...
 
 
 class Sink(Protocol[RecordT]):
-    """Follows the log of a run, on a thread of its own; what it raises never stops training.
+    """Follows the log of a run in a thread of its own. An exception that it raises never stops training.
 
     Every method has a default, so that a sink that inherits from this class writes only those that it needs.
     """
 
     every: float = 0.0  # seconds between two calls of `write`
-    patience: float = 10.0  # seconds that the run waits for it at the end
-    retries: bool = False  # True if `open` may be called again after an error, because the sink knows how far it came
+    patience: float = 10.0  # seconds that the run waits at its end until `write` and `close` return
+    retries: bool = False  # True if `open` may be called again after an error, because the sink knows what it has written
 
     def open(self, record: RecordT) -> None:
-        """Begins to follow a record, which may have lines already."""
+        """Begins to follow a record. It may have lines already."""
 
     def write(self, record: RecordT, history: History) -> None:
-        """Is called when the record has grown; several lines may have come since the last call."""
+        """Is called when the record has grown, by one line or by several since the last call."""
 
     def close(self) -> None:
         """Is called once, after the last `write`."""
 
     def hint(self, record: RecordT) -> str | None:
-        """Returns the command that fills in afterwards what is missing; None if there is none."""
+        """Returns the command that adds later what is missing; None if there is none."""
         return None
 
 
@@ -201,38 +218,38 @@ Draw = Callable[[], np.random.Generator]
 
 @runtime_checkable
 class Exploit(Protocol[PopulationT]):
-    """Chooses whom a member copies: one frozen, hashable value, shared by all members."""
+    """Chooses the member that another one copies. It is one frozen, hashable value that all members share."""
 
-    def losers(self, population: PopulationT) -> np.ndarray:
-        """Returns the positions for which `donor` may answer with a member; shape (r,), bool, one entry a ranked seat.
+    def losers(self, population: PopulationT) -> npt.NDArray[np.bool_]:
+        """Returns True for each member that may copy another one; shape (r,), bool, one entry for each ranked seat.
 
-        It spares large populations the questions whose answer is known; all True is always right.
+        `donor` is called for these alone, which saves time in large populations. All True is always right.
         """
         ...
 
     def donor(self, population: PopulationT, position: int, draw: Draw) -> int | None:
-        """Returns the position of the member that the one at `position` copies; None to go on with its own weights.
+        """Returns the position of the member that the one at `position` copies; None if it keeps its own weights.
 
         Args:
             population: the ranked seats, a `parts.snapshot.Population`; positions are indices into its arrays.
-            position: of the member that it is about, from 0 to r - 1.
-            draw: makes the generator of this decision; call it only if a decision is random.
+            position: of the member that may copy, from 0 to r - 1.
+            draw: returns the random generator of this decision; call it only if the decision is random.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Clone:
-    """A member about to be replaced: the task it gets, whose checkpoint it starts from, and the configuration to vary."""
+    """A member that is about to be replaced."""
 
-    id: int
+    id: int  # of the task that it gets
     member: int
-    parent: int
-    hparams: Hparams
+    parent: int  # task whose checkpoint it starts from
+    hparams: Hparams  # the configuration to vary
 
 
 class Proposal(NamedTuple):
-    """The hyperparameters of one clone, and why."""
+    """The hyperparameters of one clone, and the reasons."""
 
     hparams: Mapping[str, Value]
     note: Mapping[str, Value] = {}  # for people
@@ -241,10 +258,10 @@ class Proposal(NamedTuple):
 
 @runtime_checkable
 class Explore(Protocol[SpaceT]):
-    """Proposes the hyperparameters of clones: one frozen, hashable value. All clones of one `ask` are proposed together."""
+    """Proposes the hyperparameters of clones. It is one frozen, hashable value; the clones of one `ask` come together."""
 
     def propose(self, history: History, space: SpaceT, clones: Sequence[Clone]) -> Sequence[Proposal]:
-        """Returns one proposal a clone, in their order: hyperparameters inside the space, a note, and a forecast.
+        """Returns one proposal for each clone, in their order: hyperparameters inside the space, a note, and a forecast.
 
         Static hyperparameters keep the values of ``clone.hparams``. Randomness comes from ``rng(history.seed, clone.id, …)``.
         """

@@ -1,13 +1,35 @@
-"""The lines of the log as text: facts and administration to JSON and back, pure functions.
+"""The lines of the log as text: facts and administration to JSON and back, as pure functions.
 
     {"v":2,"q":412,"e":3,"w":"2026-11-21T09:30:57.123Z","t":"results","d":[{"task":40,"score":0.93,…}],"c":"5f1e77a0"}
 
-``v`` major version, ``q`` number of the line in the run from 0, ``e`` epoch (how often the run was opened), ``w`` wall
-time for display, ``t`` type, ``d`` data, ``c`` CRC-32 of the line without ``,"c":"…"``, begun from the CRC of the line
-before: a changed, dropped, swapped or merged line is found at once. Facts (`tasks`, `results`, `lost`) keep the field
-names of `Task` and `Result`; fields at their default are left out, and so is a curve of one point, the score itself.
-Version 1 had no `seconds`, `role`, `donor`, `forecast` and `kind`: they stood in tags, notes and error texts, and are read
-from there. All is strict ASCII JSON with floats in their shortest exact form; ``{"$f": "nan"}`` stands for what JSON cannot say.
+=====  ===============================================================================================================
+``v``  version of the format: 2
+``q``  number of the line in the run, from 0
+``e``  epoch: how often the run has been opened for writing
+``w``  wall time, for display
+``t``  type: `tasks`, `results`, `lost`, or one of administration (`run`, `open`, `suspend`, `recovered`, `budget`, `end` …)
+``d``  data: a list of tasks or results, the id of the task whose checkpoint was lost, or the fields of administration
+``c``  CRC-32 of the line without ``,"c":"…"``, started from the CRC of the line before it
+=====  ===============================================================================================================
+
+The first line has the type `run` and describes the run. Because each checksum continues the one before, a line that was
+changed, dropped, swapped or merged is always found.
+
+**Facts** have the field names of the dataclasses:
+
+* a task has `id`, `member`, `hparams`, `steps` and `seed`, and where they differ from the default `parent`, `evals`, `teacher`,
+  `progress`, `tags`, `note`, `seconds`, `role`, `donor` and `forecast`;
+* a forecast has `source`, and where it is known `gain`, `gain_sd`, `beta`, `rows` and `fallback`;
+* a result has `task`, `score` and `step`, and where they differ from the default `curve`, `returns`, `metrics`, `checkpoint`,
+  `error`, `seconds`, `saving` and `kind`. The default of `curve` is the one point (`step`, `score`); that of `kind` is
+  `failed` with an error, `diverged` with a score that is not finite, and `ok` otherwise.
+
+Everything is strict ASCII JSON with floats in their shortest exact form. ``{"$f": "nan"}`` stands for a number that JSON does
+not have, and ``{"$f": [[key, value], …]}`` for an object that has the key ``$f`` itself.
+
+**Versions.** Readers ignore fields and keep types that they do not know, so a version may add some. A line of a newer version
+is refused. Version 1 had no `seconds`, `role`, `donor`, `forecast` and `kind`; `format1` finds them where they were. Lines of
+both versions can follow each other in one log.
 """
 
 from __future__ import annotations
@@ -16,13 +38,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields as fields_of
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
 
-from poptrain.core import Forecast, Line, Lost, Result, Task
+from poptrain.core import Forecast, Hparams, Json, Kind, Line, Lost, Result, Role, Task, Value, results_of, tasks_of
 from poptrain.core.errors import UsageError
+from poptrain.log import format1
 
 VERSION = 2
 
@@ -31,15 +54,15 @@ class Entry(NamedTuple):
     """One line, decoded."""
 
     type: str
-    data: Any
+    data: Json
     seq: int
     epoch: int
     wall: str
-    crc: int  # of this line: where the next one starts
+    crc: int  # of this line: the next one starts from it
     version: int = VERSION
 
 
-def encode_line(type: str, data: Any, *, seq: int, epoch: int, wall: str, crc: int) -> tuple[bytes, int]:
+def encode_line(type: str, data: Json, *, seq: int, epoch: int, wall: str, crc: int) -> tuple[bytes, int]:
     """Returns a line, with its newline, and its CRC; `crc` is that of the line before, 0 for the first."""
     entry = {"v": VERSION, "q": seq, "e": epoch, "w": wall, "t": type, "d": data}
     try:
@@ -54,10 +77,10 @@ def encode_line(type: str, data: Any, *, seq: int, epoch: int, wall: str, crc: i
 
 
 def decode_line(line: bytes, crc: int) -> Entry:
-    """Returns what a line (without its newline) says.
+    """Returns the content of a line (without its newline) that follows a line with the checksum `crc`.
 
     Raises:
-        ValueError: it is no line, or does not follow a line whose checksum is `crc`.
+        ValueError: the line is incomplete, or its checksum does not fit.
         UsageError: it was written by a newer poptrain.
     """
     crc = checked(line, crc)
@@ -68,10 +91,10 @@ def decode_line(line: bytes, crc: int) -> Entry:
 
 
 def checked(line: bytes, crc: int) -> int:
-    """Returns the CRC of a line that follows one whose checksum is `crc`.
+    """Returns the CRC of a line that follows a line with the checksum `crc`.
 
     Raises:
-        ValueError: the line does not end in that CRC.
+        ValueError: the line does not end in its CRC.
     """
     if line[-16:-10] != b',"c":"' or line[-2:] != b'"}':
         raise ValueError("incomplete line")
@@ -81,33 +104,50 @@ def checked(line: bytes, crc: int) -> int:
     return crc
 
 
-def encode_facts(line: Line) -> tuple[str, Any]:
+def encode_facts(line: Line) -> tuple[str, Json]:
     """Returns the type and the data of a line of facts."""
     if isinstance(line[0], Lost):
         return "lost", line[0].task
     if isinstance(line[0], Task):
-        return "tasks", [_of_task(task) for task in line]
-    return "results", [_of_result(result) for result in line]
+        return "tasks", [_of_task(task) for task in tasks_of(line)]
+    return "results", [_of_result(result) for result in results_of(line)]
 
 
-def decode_facts(type: str, data: Any, version: int = VERSION) -> Line | None:
-    """Returns the facts of a line of some version of the format, or None if it is administration."""
+def decode_facts(type: str, data: Json, version: int = VERSION) -> Line | None:
+    """Returns the facts of a line of any version of the format, or None if it is administration."""
     if type == "results":
-        return tuple([_result(**(each if version > 1 else _result_1(each))) for each in data])
+        return tuple([_result(**(each if version > 1 else format1.result(each))) for each in data])
     if type == "tasks":
-        return tuple([_task(**(each if version > 1 else _task_1(each))) for each in data])
+        return tuple([_task(**(each if version > 1 else format1.task(each))) for each in data])
     return (Lost(data),) if type == "lost" else None
 
 
-# What may be left out, and what it then is. (Not read from the dataclasses: the format must not change when they do.)
-_TASK = {"parent": None, "evals": 1, "teacher": None, "progress": None, "tags": {}, "note": {},
-         "seconds": None, "role": "", "donor": None, "forecast": None}  # fmt: skip
-_RESULT = {"returns": (), "metrics": {}, "checkpoint": None, "error": None, "seconds": 0.0, "saving": 0.0, "kind": ...}
-_FORECAST = {"gain": None, "gain_sd": None, "beta": None, "rows": None, "fallback": None}
+# The values of fields that are left out. (Not read from the dataclasses: the format must not change when they do.)
+_TASK: Mapping[str, object] = {
+    "parent": None,
+    "evals": 1,
+    "teacher": None,
+    "progress": None,
+    "tags": {},
+    "note": {},
+    "seconds": None,
+    "role": "",
+    "donor": None,
+    "forecast": None,
+}
+_RESULT: Mapping[str, object] = {
+    "returns": (),
+    "metrics": {},
+    "checkpoint": None,
+    "error": None,
+    "seconds": 0.0,
+    "saving": 0.0,
+}
+_FORECAST: Mapping[str, object] = dict.fromkeys(("gain", "gain_sd", "beta", "rows", "fallback"))
 _FIELDS = {kind: tuple(field.name for field in fields_of(kind)) for kind in (Task, Result, Forecast)}
 
 
-def _lean(fact: Task | Result | Forecast, defaults: Mapping[str, Any]) -> dict[str, Any]:
+def _lean(fact: Task | Result | Forecast, defaults: Mapping[str, object]) -> dict[str, Json]:
     data = {}
     for name in _FIELDS[type(fact)]:
         value, default = getattr(fact, name), defaults.get(name, ...)
@@ -116,75 +156,78 @@ def _lean(fact: Task | Result | Forecast, defaults: Mapping[str, Any]) -> dict[s
     return data
 
 
-def _of_task(task: Task) -> dict[str, Any]:
+def _of_task(task: Task) -> dict[str, Json]:
     data = _lean(task, _TASK)
     if task.forecast is not None:
         data["forecast"] = _lean(task.forecast, _FORECAST)
     return data
 
 
-def _of_result(result: Result) -> dict[str, Any]:
+def _of_result(result: Result) -> dict[str, Json]:
     data = _lean(result, _RESULT)
-    if result.kind not in ("damaged", "ended"):
-        del data["kind"]  # the error and the score say it
+    if result.kind == _implied_kind(result.score, result.error):
+        del data["kind"]
     if len(result.curve) == 1 and repr(tuple(result.curve[0])) == repr((result.step, result.score)):
         del data["curve"]  # compared as text: NaN equals itself, and -0.0 is not 0.0
     return data
 
 
-# The readers take and drop fields that they do not know: a newer poptrain of the same major version may add some.
+def _implied_kind(score: float, error: str | None) -> Kind:
+    return "failed" if error is not None else "ok" if isfinite(score) else "diverged"
+
+
+# The readers accept and ignore fields that they do not know.
 
 
 def _task(
-    id, member, hparams, steps, seed, parent=None, evals=1, teacher=None, progress=None, tags=None, note=None,
-    seconds=None, role="", donor=None, forecast=None, **_,
-) -> Task:  # fmt: skip
-    progress = None if progress is None else tuple(progress)
-    forecast = None if forecast is None else _forecast(**forecast)
+    id: int,
+    member: int,
+    hparams: Hparams,
+    steps: int,
+    seed: int,
+    parent: int | None = None,
+    evals: int = 1,
+    teacher: int | None = None,
+    progress: Sequence[float] | None = None,
+    tags: Mapping[str, int | str] | None = None,
+    note: Mapping[str, Value] | None = None,
+    seconds: float | None = None,
+    role: Role = "",
+    donor: int | None = None,
+    forecast: Mapping[str, Json] | None = None,
+    **_: object,
+) -> Task:
+    span = None if progress is None else (progress[0], progress[1])
+    expected = None if forecast is None else _forecast(**forecast)
     tags, note = tags or {}, note or {}
-    return Task(id, member, hparams, parent, steps, seed, evals, teacher, progress, tags, note, seconds, role, donor, forecast)
+    return Task(id, member, hparams, parent, steps, seed, evals, teacher, span, tags, note, seconds, role, donor, expected)
 
 
-def _forecast(source, gain=None, gain_sd=None, beta=None, rows=None, fallback=None, **_) -> Forecast:
-    return Forecast(source, gain, gain_sd, beta, rows, fallback)
+def _forecast(
+    source: Json, gain: Json = None, gain_sd: Json = None, beta: Json = None, rows: Json = None, **other: Json
+) -> Forecast:
+    return Forecast(source, gain, gain_sd, beta, rows, other.get("fallback"))
 
 
 def _result(
-    task, score, step, curve=None, returns=(), metrics=None, checkpoint=None, error=None, seconds=0.0, saving=0.0, kind="ok", **_
+    task: int,
+    score: float,
+    step: int,
+    curve: Sequence[Sequence[float]] | None = None,
+    returns: Sequence[float] = (),
+    metrics: Mapping[str, float] | None = None,
+    checkpoint: str | None = None,
+    error: str | None = None,
+    seconds: float = 0.0,
+    saving: float = 0.0,
+    kind: Kind = "ok",
+    **_: object,
 ) -> Result:
-    curve = ((step, score),) if curve is None else tuple([tuple(point) for point in curve])
-    return Result(task, score, step, curve, tuple(returns), metrics or {}, checkpoint, error, seconds, saving, kind)
+    points: Json = ((step, score),) if curve is None else tuple([tuple(point) for point in curve])
+    return Result(task, score, step, points, tuple(returns), metrics or {}, checkpoint, error, seconds, saving, kind)
 
 
-def _task_1(data: dict[str, Any]) -> dict[str, Any]:
-    """Returns a task of version 1 as one of version 2: what was said in tags and notes becomes fields."""
-    tags, note = dict(data.get("tags") or {}), dict(data.get("note") or {})
-    if not tags and not note:
-        return data
-    found: dict[str, Any] = {}
-    if "seconds" in tags:
-        found["seconds"] = float(tags.pop("seconds"))
-    if "role" in tags:
-        found["role"] = tags.pop("role")
-    if tags.pop("control", None):
-        found["role"] = "control"
-    if isinstance(note.get("from"), int):
-        found["donor"] = note.pop("from")
-    if "gain" in note or "fallback" in note:
-        said = {name: note.pop(name) for name in _FORECAST if name in note}
-        drawn = any(name.startswith("chance ") for name in note)
-        bandit = said.get("fallback") == "no numeric hyperparameter" and drawn
-        source = "bandit" if bandit else "redraw" if said.get("fallback") is not None else "model"
-        found["forecast"] = {"source": source, **said}
-    return {**data, "tags": tags, "note": note, **found}
-
-
-def _result_1(data: dict[str, Any]) -> dict[str, Any]:
-    """Returns a result of version 1 as one of version 2: only the text of the error said that a checkpoint was damaged."""
-    return {**data, "kind": "damaged"} if str(data.get("error") or "").startswith("CheckpointDamaged") else data
-
-
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Json:
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
@@ -196,7 +239,7 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"the log cannot hold {type(value).__qualname__} {value!r}: use a number, string, list or dict")
 
 
-def _tagged(value: Any) -> Any:
+def _tagged(value: Json) -> Json:
     if not isinstance(value, (str, int, float, dict, list, tuple, type(None))):
         value = _plain(value)
     if isinstance(value, float):
@@ -207,11 +250,11 @@ def _tagged(value: Any) -> Any:
     return [_tagged(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _untagged(value: dict[str, Any]) -> Any:
+def _untagged(value: dict[str, Json]) -> Json:
     tag = value.get("$f")
     return value if tag is None else dict(tag) if isinstance(tag, list) else float(tag)
 
 
-# Made once: to make one takes as long as to use it.
+# Made once: making one takes as long as using it.
 _ENCODE = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=_plain).encode
 _DECODE, _DECODE_TAGGED = json.JSONDecoder().raw_decode, json.JSONDecoder(object_hook=_untagged).raw_decode

@@ -1,8 +1,10 @@
-"""The disk, and the only module that touches a run directory.
+"""The disk. No other module touches a run directory.
 
-Three rules live here so that nobody above has to remember them: files and directories are made with mode 0600 and 0700
-and never through a symbolic link; every operation that changes the disk first passes `FS._op`, where a fault plan plugs
-in; and an error that means "this disk takes no more" becomes `Suspended`, one sentence that says how to go on.
+Three rules are kept here, so that no caller has to remember them:
+
+* files and directories are made with mode 0600 and 0700, and never through a symbolic link;
+* every operation that changes the disk first calls `FS._op`, where a test can inject faults;
+* an error which means that the disk takes no more becomes `Suspended`, one sentence that says how to continue.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ _SUSPENDS = {
     getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EROFS", "EIO", "EACCES", "EPERM", "ESTALE", "EMFILE", "ENFILE")
 }
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_SAFE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # non-blocking: opening a planted FIFO must not hang
+_SAFE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # non-blocking: it must not hang on a FIFO in place of a file
 
 
 class FS:
@@ -35,7 +37,7 @@ class FS:
         """Is called before each operation that changes the disk; raise OSError here to make it fail."""
 
     def _write(self, fd: int, data: bytes | memoryview) -> int:
-        """Is the one place where bytes leave for the disk; override it for short writes."""
+        """Writes bytes to the disk and returns their number. Nothing else does; override it for short writes."""
         return os.write(fd, data)
 
     @contextmanager
@@ -49,30 +51,30 @@ class FS:
             raise self.suspended(error, path) from error
 
     def suspended(self, error: OSError, path: Path) -> Suspended:
-        """Returns the error that ends a run which cannot write any more, but can be resumed."""
+        """Returns the error for a run that cannot write at present, but can be resumed."""
         full = error.errno in _FULL
-        why, cure = ("disk full", "free some space") if full else (os.strerror(error.errno), "mend that")
+        why, cure = ("disk full", "free some space") if full else (os.strerror(error.errno or errno.EIO), "fix that")
         free, run = self.free(path), _run_of(path)
         return Suspended(f"{why}: cannot write {path} ({free:,} bytes free); {cure}, then `poptrain resume {run}`")
 
     # -- paths --------------------------------------------------------------------------------------------------------
 
     def home(self, directory: Path | str) -> Path:
-        """Returns the directory with all links resolved: paths below it are given to the other methods."""
+        """Returns the directory with all links resolved. The other methods expect paths below it."""
         return Path(directory).resolve()
 
     def inside(self, root: Path, name: str) -> Path:
-        """Returns ``root / name`` if the name is safe and neither it nor `root`, a resolved path once, is a link."""
+        """Returns ``root / name`` if the name is safe, and neither it nor `root` (which was resolved before) is a link."""
         return inside(root, name)
 
     def shown(self, path: Path) -> str:
-        """Returns a path as a user may look for it."""
+        """Returns a path as messages show it."""
         return str(path)
 
     # -- files --------------------------------------------------------------------------------------------------------
 
     def write_new(self, path: Path, data: bytes, sync: bool = True) -> None:
-        """Writes a file that must not exist yet, and makes its contents (not its name) durable."""
+        """Writes a file that must not exist yet, and makes its content (not its name) durable."""
         with self._changing("write_new", path):
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFE, 0o600)
             try:
@@ -86,18 +88,18 @@ class FS:
                 os.close(fd)
 
     def open_append(self, path: Path, create: bool = False) -> int:
-        """Returns a descriptor that only appends; `create` demands that the file is new."""
+        """Returns a descriptor that only appends; with `create` the file must be new."""
         with self._changing("open_append", path):
             flags = os.O_CREAT | os.O_EXCL if create else 0
             return _regular(os.open(path, os.O_WRONLY | os.O_APPEND | flags | _SAFE, 0o600), path)
 
     def append(self, fd: int, data: bytes, path: Path) -> int:
-        """Appends with one write and returns how many bytes the disk took, which may be fewer."""
+        """Appends with one write and returns the number of bytes that the disk took, which may be smaller."""
         with self._changing("append", path):
             return self._write(fd, data)
 
     def sync(self, fd: int, path: Path) -> None:
-        """Makes the contents of an open file durable."""
+        """Makes the content of an open file durable."""
         with self._changing("sync", path):
             getattr(os, "fdatasync", os.fsync)(fd)
 
@@ -111,7 +113,7 @@ class FS:
         os.close(fd)
 
     def fsync(self, path: Path) -> None:
-        """Makes a file that somebody else wrote durable."""
+        """Makes a file durable that other code wrote."""
         with self._changing("fsync", path):
             fd = _regular(os.open(path, os.O_RDONLY | _SAFE), path)
             try:
@@ -120,7 +122,7 @@ class FS:
                 os.close(fd)
 
     def read(self, path: Path, start: int = 0, limit: int = -1) -> bytes:
-        """Returns the bytes of a regular file from `start`; follows no link, waits on no pipe."""
+        """Returns the bytes of a regular file from `start`. It never follows a link and never waits for a pipe."""
         try:
             fd = _regular(os.open(path, os.O_RDONLY | _SAFE), path)
         except OSError as error:
@@ -141,18 +143,18 @@ class FS:
         return os.fstat(file).st_size if isinstance(file, int) else os.lstat(file).st_size
 
     def exists(self, path: Path) -> bool:
-        """True if there is anything by this name, a dangling link included."""
+        """True if anything has this name, including a broken link."""
         return os.path.lexists(path)
 
     def remove(self, path: Path) -> None:
-        """Removes one file or link; it is no error if there is none."""
+        """Removes one file or link, if it exists."""
         with self._changing("remove", path), suppress(FileNotFoundError):
             os.unlink(path)
 
     # -- directories --------------------------------------------------------------------------------------------------
 
     def make_dir(self, path: Path) -> None:
-        """Makes a directory for the owner alone, unless there is one; a link in its place is refused."""
+        """Makes a directory for the owner alone, unless it exists. A link in its place is refused."""
         with self._changing("make_dir", path):
             try:
                 os.mkdir(path, 0o700)
@@ -161,7 +163,7 @@ class FS:
                     raise _not_regular(path) from None
 
     def list(self, path: Path) -> list[str]:
-        """Returns the names in a directory, sorted; none if there is no such directory."""
+        """Returns the names in a directory, sorted; an empty list if the directory does not exist."""
         try:
             return sorted(os.listdir(path))
         except (FileNotFoundError, NotADirectoryError):
@@ -192,12 +194,12 @@ class FS:
                 os.close(fd)
 
     def rename(self, old: Path, new: Path) -> None:
-        """Gives a file or directory another name, at once or not at all."""
+        """Gives a file or directory another name, completely or not at all."""
         with self._changing("rename", new):
             os.rename(old, new)
 
     def remove_tree(self, path: Path) -> None:
-        """Removes a directory with all that is in it; links are removed, never followed. No error if there is none."""
+        """Removes a directory with its content, if it exists. Links are removed, never followed."""
         with self._changing("remove_tree", path), suppress(FileNotFoundError):
             if stat.S_ISDIR(os.lstat(path).st_mode):
                 shutil.rmtree(path)
@@ -207,9 +209,9 @@ class FS:
     # -- the rest -----------------------------------------------------------------------------------------------------
 
     def lock(self, path: Path) -> int | None:
-        """Returns a descriptor that holds the lock until it is closed, or None if another one does.
+        """Returns a descriptor that holds the lock until it is closed, or None if another one holds it.
 
-        The kernel drops it with the process, however that dies: there is no stale lock and nothing to wait for.
+        The kernel releases it with the process, however that ends, so a lock is never left over.
         """
         with self._changing("lock", path):
             fd = _regular(os.open(path, os.O_RDWR | os.O_CREAT | _SAFE, 0o600), path)
@@ -221,7 +223,7 @@ class FS:
             return fd
 
     def locked(self, path: Path) -> bool:
-        """True if somebody holds the lock of a file; for readers, who never keep it."""
+        """True if a process holds the lock of a file. It is for readers, and never takes the lock."""
         fd = _regular(os.open(path, os.O_RDONLY | _SAFE), path)
         try:
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -239,29 +241,32 @@ class FS:
         return 0
 
     def check_owner(self, directory: Path) -> None:
-        """Refuses to write into a directory that somebody else owns or anybody may change."""
+        """Raises UsageError if another user owns the directory, or if every user may change it."""
         status = os.stat(directory)
-        if os.geteuid() not in (0, status.st_uid):  # root is exempt: containers mount directories of others
-            raise UsageError(f"{directory} belongs to user {status.st_uid}, not to you: copy it, and use the copy.")
+        if os.geteuid() not in (0, status.st_uid):  # root may: containers mount directories of other users
+            raise UsageError(f"{directory} belongs to user {status.st_uid}, not to you: copy it and use the copy.")
         if status.st_mode & stat.S_IWOTH:
             raise UsageError(f"{directory} can be changed by every user: `chmod o-w {directory}` first.")
 
 
 def safe_name(name: str) -> str:
-    """Returns `name` if it may become part of a path: letters, digits, dot, dash, underscore, at most 128.
+    """Returns `name` if it may become part of a path: at most 128 letters, digits, dots, dashes and underscores.
+
+    Raises:
+        UsageError: it is not such a name.
 
     >>> safe_name("m03-t12.a2")
     'm03-t12.a2'
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise UsageError(
-            f"{name!r} is no name for a file: give at most 128 letters, digits, '.', '_', '-', a letter or digit first."
+            f"{name!r} is not a valid file name: use at most 128 letters, digits, '.', '_' and '-', with a letter or digit first."
         )
     return name
 
 
 def inside(root: Path, name: str) -> Path:
-    """Returns ``root / name`` if the name is safe and neither it nor `root`, a resolved path once, is a link."""
+    """Returns ``root / name`` if the name is safe, and neither it nor `root` (which was resolved before) is a link."""
     path = root / safe_name(name)
     if os.path.realpath(path) != str(path):
         raise _not_regular(path)
@@ -276,11 +281,11 @@ def _regular(fd: int, path: Path) -> int:
 
 
 def _not_regular(path: Path) -> UsageError:
-    return UsageError(f"{path} is a link, or not a regular file or directory: poptrain does not follow it. Remove it.")
+    return UsageError(f"{path} is a link, or not a regular file or directory. poptrain does not follow it: remove it.")
 
 
 def _run_of(path: Path) -> Path:
-    """The nearest directory above that holds a log: what `poptrain resume` wants to hear."""
+    """Returns the nearest directory above that holds a log: the argument of `poptrain resume`."""
     for place in path.absolute().parents:
         if (place / "log-000001.jsonl").exists():
             return place

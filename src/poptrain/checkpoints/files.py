@@ -1,0 +1,69 @@
+"""What a store needs of a file system. `poptrain.log.disk.FS` has it for a disk, `url_files.UrlFS` for a URL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+Place = Any  # a path that only its own file system understands; `/` continues it
+
+
+class Files(Protocol):
+    """A file system in which a store keeps checkpoints."""
+
+    def home(self, directory: Path | str) -> Place:
+        """Returns the place that everything is below."""
+        ...
+
+    def inside(self, root: Place, name: str) -> Place:
+        """Returns ``root / name`` if the name is safe."""
+        ...
+
+    def shown(self, path: Place) -> str:
+        """Returns a path as messages show it."""
+        ...
+
+    def write_new(self, path: Place, data: bytes, sync: bool = True) -> None:
+        """Writes a file that must not exist yet."""
+        ...
+
+    def read(self, path: Place) -> bytes:
+        """Returns the bytes of a file."""
+        ...
+
+    def digest(self, path: Place) -> str:
+        """Returns the SHA-256 of a file, whatever its size."""
+        ...
+
+    def exists(self, path: Place) -> bool:
+        """True if anything has this name."""
+        ...
+
+    def make_dir(self, path: Place) -> None:
+        """Makes a directory, unless it exists."""
+        ...
+
+    def fsync(self, path: Place) -> None:
+        """Makes a file durable that other code wrote."""
+        ...
+
+    def fsync_dir(self, path: Place) -> None:
+        """Makes the names in a directory durable."""
+        ...
+
+    def list(self, path: Place) -> list[str]:
+        """Returns the names in a directory, sorted; an empty list if the directory does not exist."""
+        ...
+
+    def walk(self, path: Place) -> Mapping[str, int]:
+        """Returns the size of every file below a directory by its relative path; links and pipes have -1."""
+        ...
+
+    def rename(self, old: Place, new: Place) -> None:
+        """Gives a file or directory another name, completely or not at all."""
+        ...
+
+    def remove_tree(self, path: Place) -> None:
+        """Removes a directory with its content, if it exists."""
+        ...

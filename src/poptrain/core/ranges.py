@@ -1,0 +1,28 @@
+"""What the core knows of a space of hyperparameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from poptrain.core.facts import Hparams
+
+
+class Ranges(Protocol):
+    """A `Space`, as far as the history and the engine need it."""
+
+    @property
+    def static_names(self) -> Sequence[str]:
+        """The hyperparameters that clones keep."""
+        ...
+
+    def encode(self, hparams: Hparams) -> npt.NDArray[np.float64]:
+        """Returns the hyperparameters in the unit cube; shape (d,)."""
+        ...
+
+    def __len__(self) -> int:
+        """The number of hyperparameters, d."""
+        ...
