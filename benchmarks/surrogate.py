@@ -9,7 +9,7 @@
 * `round`: the whole explore step, from the history to four new configurations: data, one fit, four suggestions; d = 4. All times
   are those of one thread.
 
-Ray's code runs beside it, on the same data, where Ray is installed; scikit-learn's process likewise.
+Where Ray is installed, Ray's code runs on the same data; where scikit-learn is, its Gaussian process does too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 import poptrain as pt
 from benchmarks.common import figure, installed, main, over
 from poptrain.algorithms.gp.posterior import one_thread
-from poptrain.algorithms.gp.rows import Segments
+from poptrain.algorithms.gp.rows import Rows
 from poptrain.algorithms.parts.explore import Clone
 from poptrain.algorithms.pb2 import Suggest
 from poptrain.core import History, Result, Task
@@ -69,10 +69,10 @@ def ray_suggested(history: History, space: pt.Space) -> float:
     """Returns the suggestion of Ray Tune's own functions on the same rows."""
     from ray.tune.schedulers.pb2 import _select_config
 
-    segments = Segments.of(history, space, 1, 1000)
-    befores = history.scores[history.column("parent")[segments.rows]]
-    times = segments.inputs(segments.rows).time
-    x = np.column_stack([times, befores, history.encoded(space)[segments.rows]])
+    rows = Rows.of(history, space, 1, 1000)
+    befores = history.scores[history.column("parent")[rows.ids]]
+    times = rows.inputs(rows.ids).time
+    x = np.column_stack([times, befores, history.encoded(space)[rows.ids]])
     new = np.array([times.max() + 1, history.scores[history.heads()].max()])
     np.random.seed(history.seed)
     with warnings.catch_warnings():

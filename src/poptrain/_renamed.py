@@ -14,6 +14,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 MOVED = {
+    "algorithms.replay": "algorithms.schedule_replay",
     "clock": "core.clock",
     "describe": "core.fingerprint",
     "errors": "core.errors",

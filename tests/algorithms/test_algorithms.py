@@ -6,7 +6,7 @@ import pytest
 
 import poptrain as pt
 from poptrain.algorithms.parts.turns import FrozenDict
-from poptrain.algorithms.replay import Piece
+from poptrain.algorithms.schedule_replay import Piece
 from poptrain.testing import AlgorithmContract, play
 from poptrain.testing.simulate import noisy
 

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poptrain.algorithms.fire.curves import Curve, best_score_diff, binomial_p, mended, overlap, sign_test
-from poptrain.algorithms.fire.smoother import MOST, smooth
+from poptrain.algorithms.fire.curves import TrainingCurve, best_score_diff, binomial_p, mended, overlap, sign_test
+from poptrain.algorithms.fire.smoother import MOST_POINTS, smooth
 from poptrain.core.rng import rng
 
 
 def plain(scores):
     """A curve with the identity as its smoother."""
-    return Curve(np.array(scores, float), np.array(scores, float))
+    return TrainingCurve(np.array(scores, float), np.array(scores, float))
 
 
 def noisy(*key):
@@ -58,12 +58,12 @@ def test_a_strictly_higher_curve_must_also_rise_faster(a, b, difference):
 
 
 def test_curves_that_neither_overlap_nor_are_apart_say_nothing():
-    a = Curve(np.array([0.0, 3.0, 0.0]), np.array([1.0, 1.0, 1.0]))
-    b = Curve(np.array([2.0, 2.0, 2.0]), np.array([2.0, 2.0, 2.0]))
+    a = TrainingCurve(np.array([0.0, 3.0, 0.0]), np.array([1.0, 1.0, 1.0]))
+    b = TrainingCurve(np.array([2.0, 2.0, 2.0]), np.array([2.0, 2.0, 2.0]))
     assert overlap(a, b) is None and best_score_diff(a, b) == 0.0
 
 
-@pytest.mark.parametrize("make", [plain, Curve.of], ids=["identity", "process"])
+@pytest.mark.parametrize("make", [plain, TrainingCurve.of], ids=["identity", "process"])
 def test_antisymmetric_and_equivariant_to_shifts_and_scales(make):
     seen = set()
     for key in range(200):
@@ -82,7 +82,7 @@ def test_antisymmetric_and_equivariant_to_shifts_and_scales(make):
 @settings(derandomize=True, deadline=None, max_examples=200)
 @given(*2 * [st.lists(st.sampled_from([0.0, 1.0, 2.0, 3.0, float("nan"), float("inf"), float("-inf")]), min_size=1, max_size=9)])
 def test_whatever_the_curves_are_the_answer_is_finite_and_antisymmetric(a, b):
-    a, b = Curve.of(a), Curve.of(b)
+    a, b = TrainingCurve.of(a), TrainingCurve.of(b)
     assert np.isfinite(best_score_diff(a, b)) and best_score_diff(a, b) == -best_score_diff(b, a)
     p = sign_test(a, b)
     assert p is None or 0 < p <= 1
@@ -132,7 +132,7 @@ def test_the_sign_test_drops_ties_and_the_start_points():
 
 
 def test_the_smoother_takes_noise_away_and_leaves_a_smooth_curve_alone():
-    for n in (24, 60, MOST, 600):
+    for n in (24, 60, MOST_POINTS, 600):
         truth = np.sqrt(np.arange(n))
         assert np.abs(smooth(truth) - truth).max() < 0.05 * truth.max()
         errors = []

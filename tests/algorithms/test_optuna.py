@@ -98,7 +98,7 @@ def test_a_failed_run_counts_as_the_worst_and_is_avoided():
 
 @pytest.mark.heavy
 def test_a_run_needs_an_end_and_interval_gives_its_curve():
-    with pytest.raises(pt.UsageError, match="give stop=pt.steps"):
+    with pytest.raises(pt.UsageError, match="pass stop=pt.steps"):
         pt.optuna_search(SPACE).ask(pt.History(0, None))
     search = pt.optuna_search(pt.Space(lr=pt.LogUniform(1e-4, 1e-1)), population=3, interval=5, initial=[{"lr": 0.01}])
     run = pt.run(search, pt.testing.quadratic, stop=pt.steps(20))

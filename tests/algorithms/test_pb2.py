@@ -9,10 +9,10 @@ import pytest
 
 import poptrain as pt
 from poptrain.algorithms.gp import posterior as gp
-from poptrain.algorithms.gp.rows import Columns, Segments, pending
+from poptrain.algorithms.gp.rows import ModelColumns, Rows, pending
 from poptrain.algorithms.parts.explore import Clone
 from poptrain.algorithms.pb2 import Suggest, Uniformly
-from poptrain.algorithms.pb2_mix import Apart, Rounds, Together
+from poptrain.algorithms.pb2_mix import Apart, BanditRounds, Together
 from poptrain.core import History, Result, Task
 from poptrain.core.rng import rng, task_seed
 from poptrain.testing.simulate import constant, noisy, play
@@ -93,30 +93,30 @@ def small():
 
 
 def test_rows_are_gains_from_a_healthy_parent():
-    segments = Segments.of(small(), SPACE, 10, 200)
-    assert segments.rows.tolist() == [4, 5] and np.allclose(segments.gains, [1.0, 2.0])
-    inputs = segments.inputs(segments.rows)
+    rows = Rows.of(small(), SPACE, 10, 200)
+    assert rows.ids.tolist() == [4, 5] and np.allclose(rows.gains, [1.0, 2.0])
+    inputs = rows.inputs(rows.ids)
     assert inputs.time.tolist() == [0, 0] and np.allclose(inputs.units[:, 1], [0.0, 0.2])
-    next_ones = segments.at(np.array([5]), np.array([[0.5]]))
+    next_ones = rows.at(np.array([5]), np.array([[0.5]]))
     assert next_ones.time.tolist() == [1], "the context is that of the next interval"
     assert next_ones.units[0, 0] > inputs.units[:, 0].max(), "and the parent's score now"
 
 
 def test_a_clones_gain_counts_from_its_parent():
     history = told(small(), [(2, {"x": 0.9}, 5)], [22.0])
-    segments = Segments.of(history, SPACE, 10, 200)
-    assert np.allclose(segments.gains, [1.0, 2.0, 0.1]) and segments.inputs(segments.rows).time.tolist() == [0, 0, 1]
+    rows = Rows.of(history, SPACE, 10, 200)
+    assert np.allclose(rows.gains, [1.0, 2.0, 0.1]) and rows.inputs(rows.ids).time.tolist() == [0, 0, 1]
 
 
 def test_the_window_keeps_the_newest_rows():
     history = play(pt.pbt(SPACE, population=4, interval=5), climb, budget=50)
-    assert Segments.of(history, SPACE, 5, 7).rows.tolist() == Segments.of(history, SPACE, 5, 200).rows.tolist()[-7:]
+    assert Rows.of(history, SPACE, 5, 7).ids.tolist() == Rows.of(history, SPACE, 5, 200).ids.tolist()[-7:]
 
 
 def test_intervals_of_time_are_counted_in_segments():
     history = told(small(), [(2, {"x": 0.9}, 5)], [22.0], steps=3)
-    segments = Segments.of(history, SPACE, None, 200)
-    assert segments.inputs(segments.rows).time.tolist() == [0, 0, 1]
+    rows = Rows.of(history, SPACE, None, 200)
+    assert rows.inputs(rows.ids).time.tolist() == [0, 0, 1]
 
 
 def test_survivors_and_open_tasks_are_pending_and_clones_are_not():
@@ -149,7 +149,7 @@ def test_columns_leave_out_constants_and_tell_static_and_categorical_apart():
         e=pt.Int(3, 3),
         f=pt.LogInt(1, 9),
     )
-    assert Columns.of(space) == Columns((0, 3, 5), (0, 5), (2,))
+    assert ModelColumns.of(space) == ModelColumns((0, 3, 5), (0, 5), (2,))
 
 
 # -- suggestions ------------------------------------------------------------------------------------------------------
@@ -433,9 +433,9 @@ def test_bandit_state_is_the_same_however_results_arrive():
 def test_what_a_bandit_remembers_does_not_grow_and_is_numbers(sync):
     space = pt.Space(c=pt.Choice("bad", "good", "worse"))
     history = play(pt.pb2_mix(space, population=4, interval=1, sync=sync), by_category, budget=100)
-    fold = Rounds(space, ("c",), (3,), 100)
+    fold = BanditRounds(space, ("c",), (3,), 100)
     state = history.fold(fold, fold.start(), fold.step)
-    assert len(state.issued) <= 4 and len(state.told) <= 4
+    assert len(state.issued) <= 4 and len(state.ended) <= 4
     again = [np.array(weights) for weights in json.loads(json.dumps([weights.tolist() for weights in state.weights]))]
     assert all((a == b).all() for a, b in zip(again, state.weights, strict=True))
 

@@ -7,8 +7,8 @@ import pytest
 from scipy.linalg import LinAlgError
 
 from poptrain.algorithms.gp import posterior as gp
-from poptrain.algorithms.gp.acquisition import APART, Question, beta_of, maximise, stratified
-from poptrain.algorithms.gp.kernels import Inputs, Mixed, TimeVarying, forgetting, forgotten, gaps, overlap, squared_distances
+from poptrain.algorithms.gp.acquisition import MIN_DISTANCE, Question, beta_of, maximise, stratified
+from poptrain.algorithms.gp.kernels import Inputs, Mixed, TimeVarying, forgetting, forgotten, gaps, equal_share, squared_distances
 from poptrain.algorithms.gp.rows import winsorised
 from poptrain.core.rng import rng
 
@@ -113,7 +113,7 @@ def test_mixed_kernel_is_the_product_or_the_sum_at_its_ends():
     gap = gaps(z.time, z.time)
     scaled = z.units / kernel.lengths(theta)
     k1 = np.exp(-0.5 * squared_distances(scaled, scaled)) * forgetting(forgotten(theta[-3]), gap)
-    k2 = overlap(z.categories, z.categories) * forgetting(forgotten(theta[-2]), gap)
+    k2 = equal_share(z.categories, z.categories) * forgetting(forgotten(theta[-2]), gap)
     for mixing, expected in ((800.0, k1 * k2), (-800.0, (k1 + k2) / 2)):
         with np.errstate(over="ignore"):
             found = kernel.matrix(np.append(theta[:-1], mixing), z, z)
@@ -214,8 +214,8 @@ def test_a_fit_to_many_rows_is_nearly_the_best_of_a_longer_search(monkeypatch):
     z = inputs(300)
     y = values(z)
     found = gp.fit(KERNELS["varying"], z, y)
-    monkeypatch.setattr(gp, "FEW", 300)
-    monkeypatch.setattr(gp, "ITERATIONS", 100)
+    monkeypatch.setattr(gp, "FIRST_FIT_ROWS", 300)
+    monkeypatch.setattr(gp, "FIRST_FIT_ITERATIONS", 100)
     best = gp.fit(KERNELS["varying"], z, y)
     at = inputs(200, 7)
     assert found.nll < best.nll + 5
@@ -317,7 +317,7 @@ def test_choices_stay_inside_and_apart_from_what_is_taken():
     for key in range(6):
         chosen = maximise(posterior, question(3, taken), 0.0, rng(key))
         assert (chosen >= 0).all() and (chosen <= 1).all()
-        assert not len(taken) or np.abs(taken - chosen).max(1).min() >= APART
+        assert not len(taken) or np.abs(taken - chosen).max(1).min() >= MIN_DISTANCE
         taken = np.concatenate([taken, chosen[None]])
 
 

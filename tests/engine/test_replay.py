@@ -11,8 +11,8 @@ import pytest
 from experiment_file import FILE
 
 import poptrain as pt
-from poptrain.algorithms.pbt import make
-from poptrain.algorithms.replay import schedule_replay
+from poptrain.algorithms.pbt import PbtOptions, make
+from poptrain.algorithms.schedule_replay import schedule_replay
 from poptrain.cli import main
 from poptrain.core import Result
 from poptrain.engine.experiment import file_record, load
@@ -49,7 +49,7 @@ ALGORITHMS = {
     "pbt that copies hyperparameters": lambda: pt.pbt(SPACE, population=6, interval=5, copy="hparams", exploit=pt.tournament()),
     "fire_pbt": lambda: pt.fire_pbt(SPACE, (6, 6), interval=5, evals=5, exploit=pt.truncation(0.4)),
     "evaluated first": lambda: make(
-        "pbt", SPACE, 4, interval=5, sync=True, exploit=pt.truncation(0.5), explore=pt.resample(), evaluate_first=True
+        "pbt", SPACE, 4, pt.resample(), PbtOptions(5, True, pt.truncation(0.5), evaluate_first=True)
     ),
 }
 
@@ -160,7 +160,7 @@ def test_a_list_is_trained_as_it_says(interval):
 
 def test_another_length_is_refused_stretched_or_held():
     schedule = pt.replay(HAND, quadratic, stop=pt.steps(90)).schedule(task=2)
-    with pytest.raises(pt.UsageError, match=r"90 steps long, not 45: say with fit"):
+    with pytest.raises(pt.UsageError, match=r"90 steps long, not 45: pass fit"):
         pt.replay(schedule, quadratic, stop=pt.steps(45))
     assert rates(pt.replay(schedule, quadratic, stop=pt.steps(45), fit="stretch")) == [0.1] * 15 + [0.01] * 15 + [0.001] * 15
     assert rates(pt.replay(schedule, quadratic, stop=pt.steps(45), fit="hold")) == [0.1] * 30 + [0.01] * 15
@@ -208,7 +208,7 @@ def test_a_seat_that_fails_stays_failed_and_the_others_go_on():
     ("call", "says"),
     [
         (lambda: pt.replay("nowhere", quadratic), "no log in nowhere"),
-        (lambda: pt.replay(HAND, quadratic), "has no end: give stop"),
+        (lambda: pt.replay(HAND, quadratic), "has no end: pass stop"),
         (lambda: pt.replay(HAND), "the trainable is missing"),
         (lambda: pt.replay(HAND, quadratic, stop=pt.steps(9), task=3), "a schedule without its run"),
         (lambda: pt.replay(HAND, quadratic, stop=pt.steps(9), same_seeds=True), "without its run has no seeds"),
@@ -273,13 +273,13 @@ def test_a_schedule_file_is_replayed_with_another_experiment(here, capsys):
         ((), "nothing to replay"),
         (("nowhere",), "no log in nowhere"),
         (("run", "--task", "99"), "has tasks 0 to 15"),
-        (("run", "--steps", "40"), "20 steps long, not 40: say with fit='stretch' or fit='hold' (--fit stretch or --fit hold)"),
+        (("run", "--steps", "40"), "20 steps long, not 40: pass fit='stretch' or fit='hold' (--fit stretch or --fit hold)"),
         (("run", "--steps", "40", "--fit", "bend"), "expected 'stretch' or 'hold'"),
         (("run", "--interval", "0"), "whole number of steps from 1"),
         (("run", "--dir", "run"), "already contains a run"),
         (("run", "--same-seeds", "--interval", "5"), "tasks differ"),
-        (("run", "--experiment", "renamed_experiment.py"), "has lr, which the experiment has not"),
-        (("--schedule", "s.json"), "give --experiment FILE too"),
+        (("run", "--experiment", "renamed_experiment.py"), "has lr, which the experiment lacks"),
+        (("--schedule", "s.json"), "pass --experiment FILE too"),
         (("--schedule", "none.json", "--experiment", "first_experiment.py"), "no schedule file"),
         (("--schedule", "first_experiment.py", "--experiment", "first_experiment.py"), "is no schedule"),
         (("run", "--schedule", "s.json", "--task", "3"), "leave one out"),

@@ -17,6 +17,7 @@ import pytest
 import poptrain as pt
 from poptrain.checkpoints.memory import MemoryStore
 from poptrain.checkpoints.store import Store
+from poptrain.core.cpus import cpus
 from poptrain.engine.signals import Interrupted
 from poptrain.executors import output, pool, processes
 from poptrain.executors.importable import check_main
@@ -259,9 +260,9 @@ def test_the_environment_of_a_slot(gpus, slot, before, expected, monkeypatch):
     for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
     changes = processes.environment(pt.executors.Processes(slots=4, gpus_per_slot=gpus), slot, 4, before)
-    threads = {name: changes.pop(name) for name in processes.THREADS if name in changes}
+    threads = {name: changes.pop(name) for name in processes.THREAD_VARIABLES if name in changes}
     assert changes == expected
-    assert set(threads.values()) == {str(max(1, processes._cpus() // 4))} and set(threads) == set(processes.THREADS) - set(before)
+    assert set(threads.values()) == {str(max(1, cpus() // 4))} and set(threads) == set(processes.THREAD_VARIABLES) - set(before)
 
 
 # -- what is refused before anything starts ---------------------------------------------------------------------------

@@ -93,7 +93,7 @@ def test_a_member_that_kills_its_worker_fails_alone_whatever_call_it_shared(clus
         first = it.perform([task(id, id) for id in range(4)])  # it knows now that tasks are short, and sends several in a call
         second = it.perform([task(4 + id, id, parent=id, lr=0.2 if id == 2 else 0.02) for id in range(4)])
     assert all(result.error is None for result in first)
-    words = "worker of member 2 ended without a word (killed, or a crash) while training from step 5, without a result"
+    words = "worker of member 2 ended without an error (killed, or a crash) while training from step 5, without a result"
     assert [result.error for result in second] == [None, None, f"{words}, 2 times in a row", None]
 
 
@@ -105,24 +105,24 @@ def test_what_fits_nowhere_is_refused_with_what_is_asked_and_had(cluster):
 
 
 def test_a_node_that_does_not_see_the_run_directory_says_so(monkeypatch, cluster, tmp_path):
-    from poptrain.executors.ray import actor
+    from poptrain.executors.ray import probe
 
-    monkeypatch.setattr(actor, "LAG", 0.0)
+    monkeypatch.setattr(probe, "SHARED_DISK_DELAY", 0.0)
     (tmp_path / "probe").write_bytes(b"of another machine")
     with pytest.raises(pt.UsageError, match=r"does not see .*carrier='driver'"):
-        actor._check_shared(default, tmp_path / "probe", b"ours")
+        probe.check_probe(probe.DiskProbe(tmp_path / "probe", b"ours"), default)
 
 
 def test_a_node_that_cannot_read_the_url_of_the_checkpoints_says_so(monkeypatch, cluster, tmp_path):
     from poptrain.checkpoints.url_files import UrlFS
-    from poptrain.executors.ray import actor
+    from poptrain.executors.ray import probe
 
-    monkeypatch.setattr(actor, "LAG", 0.0)
+    monkeypatch.setattr(probe, "SHARED_DISK_DELAY", 0.0)
     (tmp_path / "probe").mkdir()  # a file that cannot be read
     with pytest.raises(pt.UsageError, match=r"node [0-9.]+: cannot read file:///.*/probe \(IsADirectoryError"):
-        actor._check_shared(UrlFS(f"file://{tmp_path}"), PurePosixPath("probe"), b"ours")
-    with pytest.raises(pt.UsageError, match=r"node [0-9.]+ does not see file:///.*give a URL"):
-        actor._check_shared(UrlFS(f"file://{tmp_path}"), PurePosixPath("checkpoints/nothing"), b"ours")
+        probe.check_probe(probe.DiskProbe(PurePosixPath("probe"), b"ours"), UrlFS(f"file://{tmp_path}"))
+    with pytest.raises(pt.UsageError, match=r"node [0-9.]+ does not see file:///.*pass a URL"):
+        probe.check_probe(probe.DiskProbe(PurePosixPath("checkpoints/nothing"), b"ours"), UrlFS(f"file://{tmp_path}"))
 
 
 def test_a_signal_suspends_the_run_and_it_goes_on_to_the_same_end(cluster, tmp_path):

@@ -1,4 +1,4 @@
-"""What follows when a Ray actor brings no result, decided without a cluster: whose fault it was, and who is given the task."""
+"""What follows when a Ray actor brings no result, decided without a cluster: what was lost, and which actor is sent the task."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ ray = pytest.importorskip("ray")
 
 from poptrain.executors.ray import cluster  # noqa: E402
 from poptrain.executors.ray.cluster import Node, wanting  # noqa: E402
-from poptrain.executors.ray.fate import Kind, fate  # noqa: E402
+from poptrain.executors.ray.fate import Loss, fate  # noqa: E402
 from poptrain.executors.ray.plan import plan  # noqa: E402
-from poptrain.executors.ray.slot import Order, Slot  # noqa: E402
+from poptrain.executors.ray.slot import ActorOrder, Slot  # noqa: E402
 
 HERE = "ours"
 
@@ -29,26 +29,29 @@ def actor_error(text, actor=HERE, **about):
 
 
 FATES = {
-    "process died": (actor_error("connection error code 2. (1) the OOM killer due to high memory usage"), True, Kind.WORKER),
-    "unreachable": (ray.exceptions.ActorUnavailableError("rpc timed out", b"\x01" * 16), True, Kind.UNKNOWN),
-    "node died": (actor_error("The actor died because its node has died. Node Id: 7"), True, Kind.NODE),
-    "node not alive": (actor_error("connection error code 2"), False, Kind.NODE),
-    "preempted": (actor_error("gone", preempted=True), True, Kind.NODE),
-    "memory monitor": (actor_error("Task was killed due to the node running low on memory."), True, Kind.MEMORY),
-    "out of memory": (ray.exceptions.OutOfMemoryError("Memory on the node was 95%"), True, Kind.MEMORY),
-    "giver died": (actor_error("connection error", actor="another"), True, Kind.GIFT),
-    "no import": (actor_error("in its creation task\nModuleNotFoundError: No module named 'x'", actor_init_failed=True), True,
-                  Kind.SETUP),
-    "raylet died": (ray.exceptions.LocalRayletDiedError(), True, Kind.CLUSTER),
-}  # fmt: skip
+    "process died": (actor_error("connection error code 2. (1) the OOM killer due to high memory usage"), True, Loss.WORKER),
+    "unreachable": (ray.exceptions.ActorUnavailableError("rpc timed out", b"\x01" * 16), True, Loss.UNKNOWN),
+    "node died": (actor_error("The actor died because its node has died. Node Id: 7"), True, Loss.NODE),
+    "node not alive": (actor_error("connection error code 2"), False, Loss.NODE),
+    "preempted": (actor_error("gone", preempted=True), True, Loss.NODE),
+    "memory monitor": (actor_error("Task was killed due to the node running low on memory."), True, Loss.MEMORY),
+    "out of memory": (ray.exceptions.OutOfMemoryError("Memory on the node was 95%"), True, Loss.MEMORY),
+    "giver died": (actor_error("connection error", actor="another"), True, Loss.GIFT),
+    "no import": (
+        actor_error("in its creation task\nModuleNotFoundError: No module named 'x'", actor_init_failed=True),
+        True,
+        Loss.SETUP,
+    ),
+    "raylet died": (ray.exceptions.LocalRayletDiedError(), True, Loss.CLUSTER),
+}
 
 
 @pytest.mark.parametrize("name", FATES)
-def test_a_loss_is_laid_to_whose_fault_it_is(name):
-    error, node_alive, kind = FATES[name]
+def test_a_loss_is_classified_by_its_cause(name):
+    error, node_alive, loss = FATES[name]
     if name == "unreachable":
         error.actor_id = HERE
-    assert fate(error, HERE, node_alive).kind is kind
+    assert fate(error, HERE, node_alive).loss is loss
 
 
 def slot(node="a", held=None, orders=(), **about):
@@ -57,7 +60,7 @@ def slot(node="a", held=None, orders=(), **about):
 
 
 def order(id, member, parent=None, **about):
-    return Order(task(id, member, parent=parent), None, **about)
+    return ActorOrder(task(id, member, parent=parent), None, **about)
 
 
 def ids(planned):

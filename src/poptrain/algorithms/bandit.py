@@ -21,18 +21,18 @@ from collections.abc import Mapping
 
 import numpy as np
 
-ALL_ARMS = 0.2  # γ where as many plays as arms leave nothing to choose by the formula (the reference code's value)
+ALL_ARMS_SHARE = 0.2  # γ if there are at least as many plays as arms: the formula does not apply (value of the reference code)
 
 
 def gamma(arms: int, plays: int, rounds: int) -> float:
-    """Returns the share of uniform exploration, min(1, √(C ln(C/k) / ((e-1) k T))); 0.2 if there are no fewer plays than arms."""
+    """Returns the share of uniform exploration, min(1, √(C ln(C/k) / ((e-1) k T))), or 0.2 if plays ≥ arms."""
     if plays >= arms:
-        return ALL_ARMS
+        return ALL_ARMS_SHARE
     return min(1.0, math.sqrt(arms * math.log(arms / plays) / ((math.e - 1) * plays * max(rounds, 1))))
 
 
 def capped(weights: np.ndarray, plays: int, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (w', capped arms): weights so reduced that no inclusion probability exceeds 1; shapes (C,), (C,) bool.
+    """Returns (w', capped arms): weights that are reduced so that no inclusion probability exceeds 1; shapes (C,), (C,) bool.
 
     With m arms at the cap a: a = η (m a + the rest), so a = η rest / (1 - m η), for the smallest consistent m.
     """
@@ -55,18 +55,23 @@ def capped(weights: np.ndarray, plays: int, share: float) -> tuple[np.ndarray, n
             inside[order[:m]] = True
             return np.where(inside, cap, weights), inside
     inside = none.copy()
-    inside[order[:plays]] = True  # all plays are certain, up to rounding
+    inside[order[:plays]] = True  # all plays are certain, except for rounding
     return np.where(inside, ranked[plays - 1], weights), inside
 
 
 def probabilities(weights: np.ndarray, plays: int, share: float) -> np.ndarray:
-    """Returns the probability of each arm to be among the plays; they sum to `plays`, or for a play each to 1 if there are as
-    many plays as arms (which are then drawn independently); shape (C,)."""
+    """Returns the probability of each arm to be among the plays; they sum to `plays`; shape (C,).
+
+    If there are at least as many plays as arms, plays are drawn independently, and the probabilities of one play are returned.
+    """
     arms = len(weights)
+    chances: np.ndarray
     if plays >= arms:
-        return (1 - share) * weights / weights.sum() + share / arms
+        chances = (1 - share) * weights / weights.sum() + share / arms
+        return chances
     cut, _ = capped(weights, plays, share)
-    return np.clip(plays * ((1 - share) * cut / cut.sum() + share / arms), 0.0, 1.0)
+    chances = np.clip(plays * ((1 - share) * cut / cut.sum() + share / arms), 0.0, 1.0)
+    return chances
 
 
 def draw(chances: np.ndarray, plays: int, generator: np.random.Generator) -> list[int]:
@@ -123,9 +128,10 @@ def updated(
         estimate[arm] = reward / max(seen[arm], plays * share / arms if plays < arms else share / arms, 1e-12)
     grown = weights * np.where(fixed, 1.0, np.exp(np.minimum((observed or plays) * share * estimate / arms, 50.0)))
     grown = grown + math.e * switch / max(rounds, 1) / arms * weights.sum()
-    return grown / grown.sum()
+    normalised: np.ndarray = grown / grown.sum()
+    return normalised
 
 
 def uniform(arms: int) -> np.ndarray:
-    """Returns the weights before anything was seen."""
+    """Returns the weights before the first reward; shape (arms,)."""
     return np.full(arms, 1 / arms)

@@ -2,8 +2,8 @@
 
     for each point of the product of the levels: train with it to the budget
 
-Numeric parameters get equally spaced levels in their own scale (log for log types), ends included; choices, ordinals and
-short integer ranges all their values.
+Numeric parameters get equally spaced levels on their own scale (log for log types), with both ends. Choices, ordinals and
+short integer ranges get all their values.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.turns import FrozenDict
 from poptrain.algorithms.random_search import Independent
 from poptrain.core.errors import UsageError
+from poptrain.core.interval import Interval
 from poptrain.space import Space
 
 
-def grid_search(space: Space, *, levels: int | Mapping[str, int] = 3, interval: int | turns.Seconds) -> Independent:
+def grid_search(space: Space, *, levels: int | Mapping[str, int] = 3, interval: Interval) -> Independent:
     """Returns grid search.
 
     Args:
         space: the hyperparameters and their ranges.
-        levels: values per numeric parameter: one number for all, or one by name.
+        levels: values per numeric parameter: one number for all, or one for each by name.
         interval: steps between two results of a member.
     """
     turns.check_space("grid_search", space)

@@ -3,54 +3,65 @@ samplers: TPE (Bergstra et al. 2011, NeurIPS 24), Gaussian process (optuna.sampl
 
     repeat `population` times:  h ~ sampler(all runs so far);  train a fresh member with h to the budget
 
-The baseline of what population methods avoid: the choice of each h waits for the training before it, so that `population` runs
-cost `population` times the wall time of one, however many machines there are. `parallel` runs at a time trade that against
-information: those still running are shown to the sampler (TPE counts them as bad, the "constant liar"), and not proposed again.
+This is the baseline for the cost that population methods avoid: the choice of each h waits for the training before it, so that
+`population` runs take `population` times the wall time of one, with any number of machines. With `parallel` runs at a time it is
+faster, and each choice knows less: the sampler sees the runs that are still training (TPE counts them as bad, the "constant
+liar") and does not propose them again.
 
-Departures from a script with ``study.optimize``: no study is stored. In every `ask` one is rebuilt from the history, under a
-sampler seeded by the task's id, so that runs resume, replay and verify as any other; proposals are rounded to a millionth of the
-range, so that they do not hang on the last bits of another machine's arithmetic. Hyperparameters are searched on the scale of the
-space (the logarithm of a `LogUniform`), and shown to the sampler as they were trained with, after rounding and repair. A run that
-failed or diverged counts as the worst score so far: left out, its like would be proposed again.
+Departures from a script with ``study.optimize``: no study is stored. Each `ask` rebuilds one from the history, with a sampler
+that the task's id seeds, so that runs resume, replay and verify like all others. Proposals are rounded to a millionth of the
+range, so that they do not depend on the last bits of another machine's arithmetic. The search is on the scale of the space (the
+logarithm of a
+`LogUniform`), and the sampler sees the values after rounding and repair. A run that failed or diverged counts as the worst
+score so far; otherwise similar ones would be proposed again.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from poptrain.algorithms.parts import turns
-from poptrain.core import History, Task, Value
+from poptrain.core import History, Hparams, Task, Value
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.rng import rng
 from poptrain.space import Choice, Space
+from poptrain.space.parameter import Parameter
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.samplers import BaseSampler
+    from optuna.storages import InMemoryStorage
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
 
 SAMPLERS = ("tpe", "gp", "random")
-DIGITS = 6  # of a code
+CODE_DIGITS = 6  # after the point, of an encoded value
 
 
 def optuna_search(
     space: Space,
     population: int = 20,
     *,
-    sampler: str | Callable[[int], Any] = "tpe",
+    sampler: str | Callable[[int], BaseSampler] = "tpe",
     parallel: int = 1,
     interval: int | None = None,
     initial: Sequence[Mapping[str, Value]] = (),
 ) -> OptunaSearch:
-    """Returns sequential search over whole training runs, each proposed by an Optuna sampler from the results of those before.
+    """Returns sequential search over whole training runs, each proposed by an Optuna sampler from the earlier results.
 
     Args:
         space: the hyperparameters and their ranges.
-        population: number of training runs; each is a member, trained from nothing to the budget in one task.
+        population: number of training runs; each is a member that one task trains from a fresh start to the budget.
         sampler: "tpe", "gp" (needs torch as well), "random", or ``f(seed) -> sampler`` with one of Optuna's.
-        parallel: runs at a time; 1 is the sequential search.
-        interval: steps between two evaluations inside a run, for its curve; default: one evaluation at its end.
+        parallel: runs at a time; 1 is sequential search.
+        interval: steps between two evaluations inside a run, for its curve; default: one evaluation at the end.
         initial: known-good configurations for the first runs; names left out are drawn.
 
     Raises:
@@ -84,24 +95,25 @@ class OptunaSearch:
 
     space: Space
     population: int
-    sampler: str | Callable[[int], Any]
+    sampler: str | Callable[[int], BaseSampler]
     parallel: int = 1
     interval: int | None = None
-    initial: tuple[Any, ...] = ()
+    initial: tuple[Hparams, ...] = ()
     name: str = "optuna_search"
 
     @property
     def seats(self) -> int:
+        """The number of training runs: each has a seat of its own."""
         return self.population
 
     def ask(self, history: History) -> tuple[Task, ...]:
         """Returns the next runs, as many as `parallel` leaves room for; () while waiting, and after the last.
 
         Raises:
-            UsageError: the run has no budget, so that no training would ever end.
+            UsageError: the run has no budget, so that no training would end.
         """
         if history.budget is None:
-            raise UsageError("optuna_search trains every configuration to the end: give stop=pt.steps(n), alone or in pt.any_of.")
+            raise UsageError("optuna_search trains every configuration to the end: pass stop=pt.steps(n), alone or in pt.any_of.")
         count = min(self.parallel - len(history.open()), self.population - history.n)
         if count <= 0:
             return ()
@@ -110,7 +122,7 @@ class OptunaSearch:
         return tuple(replace(task, evals=evals) for task in turns.segments(history, plans, None))
 
     def needed(self, history: History) -> frozenset[int]:
-        """Returns the result of every run; none of them becomes a parent."""
+        """Returns the newest result of every seat; none of them becomes a parent."""
         return turns.needed(history)
 
     def _proposals(self, history: History, count: int) -> Iterator[dict[str, Value]]:
@@ -120,53 +132,64 @@ class OptunaSearch:
             yield self.space.complete(self.initial[index], rng(history.seed, "initial", index))
         if len(given) == count:
             return
-        optuna = _optuna()
-        with _quiet(optuna):
-            study = optuna.create_study(direction="maximize")
-            distributions = {name: _distribution(optuna, p) for name, p in self.space.items() if p.levels != 1}
-            for trial in self._trials(optuna, history, distributions):
-                study.add_trial(trial)
-            for id in range(history.n + len(given), history.n + count):
-                study.sampler = self._seeded(optuna, int(rng(history.seed, id, "optuna").integers(2**31)))
-                codes = study.ask(distributions).params
-                yield self.space.decode(
-                    [round(codes.get(name, 0.5 if p.numeric else 0.0), DIGITS) for name, p in self.space.items()]
-                )
+        optuna, study = _optuna(), _new_study()
+        distributions = {name: _distribution(optuna, p) for name, p in self.space.items() if p.levels != 1}
+        for trial in self._trials(optuna, history, distributions):
+            study.add_trial(trial)
+        for id in range(history.n + len(given), history.n + count):
+            study.sampler = self._seeded(optuna, int(rng(history.seed, id, "optuna").integers(2**31)))
+            codes = study.ask(distributions).params
+            yield self.space.decode(
+                [round(codes.get(name, 0.5 if p.numeric else 0.0), CODE_DIGITS) for name, p in self.space.items()]
+            )
 
-    def _trials(self, optuna: ModuleType, history: History, distributions: Mapping[str, Any]) -> Iterator[Any]:
+    def _trials(
+        self, optuna: ModuleType, history: History, distributions: Mapping[str, BaseDistribution]
+    ) -> Iterator[FrozenTrial]:
         """Yields every task as a trial of Optuna, in the order in which they were decided."""
-        scores, told = history.scores, history.column("told") < history.lines
+        scores, ended = history.scores, history.column("told") < history.lines
         worst = float(np.nanmin(scores)) if np.isfinite(scores).any() else None
         state = optuna.trial.TrialState
         for id, codes in enumerate(history.encoded(self.space).tolist()):
             params = {
-                name: round(code, DIGITS + 3) if p.numeric else int(code)
+                name: round(code, CODE_DIGITS + 3) if p.numeric else int(code)
                 for (name, p), code in zip(self.space.items(), codes, strict=True)
                 if name in distributions
             }
-            value = None if not told[id] else float(scores[id]) if scores[id] == scores[id] else worst
-            kind = state.RUNNING if not told[id] else state.FAIL if value is None else state.COMPLETE
+            value = None if not ended[id] else float(scores[id]) if scores[id] == scores[id] else worst
+            kind = state.RUNNING if not ended[id] else state.FAIL if value is None else state.COMPLETE
             yield optuna.trial.create_trial(state=kind, value=value, params=params, distributions=dict(distributions))
 
-    def _seeded(self, optuna: ModuleType, seed: int) -> Any:
-        if callable(self.sampler):
-            return self.sampler(seed)
-        if self.sampler == "tpe":
-            return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
-        if self.sampler == "random":
-            return optuna.samplers.RandomSampler(seed=seed)
-        try:
-            import torch  # noqa: F401
-        except ImportError as error:
-            raise ImportError("optuna_search with sampler='gp' needs torch: pip install torch.") from error
-        return optuna.samplers.GPSampler(seed=seed)
+    def _seeded(self, optuna: ModuleType, seed: int) -> BaseSampler:
+        """Returns a sampler for one proposal."""
+        sampler: BaseSampler
+        if not isinstance(self.sampler, str):
+            sampler = self.sampler(seed)
+        elif self.sampler == "tpe":
+            sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+        elif self.sampler == "random":
+            sampler = optuna.samplers.RandomSampler(seed=seed)
+        else:
+            _check_torch()
+            sampler = optuna.samplers.GPSampler(seed=seed)
+        return sampler
 
 
-def _distribution(optuna: ModuleType, parameter: Any) -> Any:
-    """Returns a parameter as Optuna sees it: its code, from 0 to 1, or one of the options of a `Choice`."""
+def _check_torch() -> None:
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise ImportError("optuna_search with sampler='gp' needs torch: pip install torch.") from error
+
+
+def _distribution(optuna: ModuleType, parameter: Parameter) -> BaseDistribution:
+    """Returns a parameter for Optuna: its code, from 0 to 1, or the index of an option of a `Choice`."""
+    distribution: BaseDistribution
     if isinstance(parameter, Choice):
-        return optuna.distributions.CategoricalDistribution(range(len(parameter.options)))
-    return optuna.distributions.FloatDistribution(0.0, 1.0)
+        distribution = optuna.distributions.CategoricalDistribution(range(len(parameter.options)))
+    else:
+        distribution = optuna.distributions.FloatDistribution(0.0, 1.0)
+    return distribution
 
 
 def _optuna() -> ModuleType:
@@ -174,19 +197,24 @@ def _optuna() -> ModuleType:
         import optuna
     except ImportError as error:
         raise ImportError("optuna_search needs Optuna: pip install 'poptrain[optuna]'.") from error
-    return optuna
+    found: ModuleType = optuna
+    return found
 
 
-@contextmanager
-def _quiet(optuna: ModuleType) -> Iterator[None]:
-    """Keeps Optuna from announcing every study, and leaves its verbosity as it was."""
-    import warnings
+def _new_study() -> Study:
+    """Returns an empty study that maximises.
 
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        optuna.logging.set_verbosity(before)
+    It is a copy of an empty one, because Optuna logs a line for each study that it creates. `ask` must not change the level of
+    Optuna's log in order to suppress that line: the level belongs to the whole process, and other threads may use it.
+    """
+    study: Study = _optuna().load_study(study_name="poptrain", storage=copy.deepcopy(_empty_storage()))
+    return study
+
+
+@cache
+def _empty_storage() -> InMemoryStorage:
+    """Returns a storage that holds one empty study. Optuna logs its creation, once in each process."""
+    optuna = _optuna()
+    storage: InMemoryStorage = optuna.storages.InMemoryStorage()
+    optuna.create_study(study_name="poptrain", storage=storage, direction="maximize")
+    return storage

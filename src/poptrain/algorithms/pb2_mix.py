@@ -3,10 +3,10 @@ Population Based AutoRL", NeurIPS, arXiv:2106.15883.
 
 PB2 with categories chosen first, by one bandit for each categorical hyperparameter:
 
-    for each categorical:  c_b ← TV.EXP3.M draw of as many arms as members are replaced      `parts/bandit.py`
-    PB2-Mult:  x_b ← PB2 with the rows whose categories are c_b                               one process a category
-    PB2-Mix:   x_b ← argmax UCB of one process over (t, R_before, c, x) at c = c_b            CoCaBO kernel with time
-    after the interval:  reward of c ← rank of its gain among the round's                     in [0, 1]
+    for each categorical:  c_b ← TV.EXP3.M draw of as many arms as members are replaced          (1) `bandit.py`
+    PB2-Mult:  x_b ← PB2 with the rows whose categories are c_b                                  (2) a process for each category
+    PB2-Mix:   x_b ← argmax UCB of one process over (t, R_before, c, x) at c = c_b               (3) CoCaBO kernel with time
+    after the interval:  reward of c ← rank of its gain among those of the round, in [0, 1]      (4)
 
     paper   here                                      shape
     c       options of every `Choice`                 (m,)
@@ -17,43 +17,45 @@ PB2 with categories chosen first, by one bandit for each categorical hyperparame
     λ       mixing of sum and product, learned        scalar
 
 Departures from the paper: rewards are ranks within a round, because gains shrink as training goes on; an arm that a survivor
-uses is observed for certain, so that its importance weight is 1, and 1/p otherwise. The bandit's rounds are the lines in which
-tasks were decided, so that asynchronous runs have them too. A static `Choice` is an input, not an arm.
-Departures from the reference code: see `parts/bandit.py` and `parts/kernels.py`; the processes of PB2-Mult share their parameters
-(one fit to all rows, with nothing in common between categories but those), and a category with fewer than 3 rows of its own
+uses is observed for certain, so its importance weight is 1; for other arms it is 1/p. The bandit's rounds are the lines in which
+tasks were decided, so that asynchronous runs have rounds as well. A static `Choice` is an input, not an arm.
+Departures from the reference code: see `bandit.py` and `gp/kernels.py`; the processes of PB2-Mult share their parameters
+(one fit to all rows, in which different categories are independent), and a category with fewer than 3 rows of its own
 learns from the rows of all instead of copying its parent.
 """
 
 from __future__ import annotations
 
+from abc import ABC
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from poptrain.algorithms import bandit
 from poptrain.algorithms.gp.kernels import Kernel, Mixed, TimeVarying
-from poptrain.algorithms.gp.rows import Columns
+from poptrain.algorithms.gp.rows import ModelColumns
 from poptrain.algorithms.parts import turns
-from poptrain.algorithms.parts.exploit import truncation
-from poptrain.algorithms.pb2 import LEAST, Drawn, Suggest, Uniformly, settings
-from poptrain.algorithms.pbt import Pbt, make
-from poptrain.core import History, Line, Task, Value
+from poptrain.algorithms.parts.snapshot import Population
+from poptrain.algorithms.pb2 import Categories, Drawn, Pb2Options, Uniformly, make_pb2
+from poptrain.algorithms.pbt import Pbt
+from poptrain.core import History, Line, Result, Task, Value
+from poptrain.core.interval import Interval
 from poptrain.core.protocols import Clone, Exploit
 from poptrain.core.rng import rng
-from poptrain.space import Space
+from poptrain.space import Choice, Space
 
-ROUNDS = 50  # T where no budget in steps is known
+ASSUMED_ROUNDS = 50  # T if there is no budget in steps
 
 
 def pb2_mult(
     space: Space,
     population: int = 4,
     *,
-    interval: int | turns.Seconds,
+    interval: Interval,
     sync: bool = True,
-    exploit: Exploit | None = None,
+    exploit: Exploit[Population] | None = None,
     beta: str | float = "pb2",
     window: int | None = None,
     warmup: int = 0,
@@ -69,17 +71,18 @@ def pb2_mult(
     >>> pt.pb2_mult(pt.Space(lr=pt.LogUniform(1e-4, 1e-1), aug=pt.Choice("crop", "flip")), interval=10).seats
     4
     """
-    return _make("pb2_mult", Apart, space, population, interval, beta, window, sync=sync, exploit=exploit, warmup=warmup,
-                 average=average, evaluate_first=evaluate_first, initial=initial)  # fmt: skip
+    options = Pb2Options(interval, sync, exploit, beta, window, warmup, average, evaluate_first, initial)
+    categories = _categories("pb2_mult", space, Apart(options.steps))
+    return _named(make_pb2("pb2_mult", space, population, options, categories))
 
 
 def pb2_mix(
     space: Space,
     population: int = 4,
     *,
-    interval: int | turns.Seconds,
+    interval: Interval,
     sync: bool = True,
-    exploit: Exploit | None = None,
+    exploit: Exploit[Population] | None = None,
     beta: str | float = "pb2",
     window: int | None = None,
     warmup: int = 0,
@@ -95,112 +98,134 @@ def pb2_mix(
     >>> pt.pb2_mix(pt.Space(lr=pt.LogUniform(1e-4, 1e-1), aug=pt.Choice("crop", "flip")), interval=10).seats
     4
     """
-    return _make("pb2_mix", Together, space, population, interval, beta, window, sync=sync, exploit=exploit, warmup=warmup,
-                 average=average, evaluate_first=evaluate_first, initial=initial)  # fmt: skip
+    options = Pb2Options(interval, sync, exploit, beta, window, warmup, average, evaluate_first, initial)
+    categories = _categories("pb2_mix", space, Together(options.steps))
+    return _named(make_pb2("pb2_mix", space, population, options, categories))
 
 
-def _make(what: str, kind: Any, space: Any, population: Any, interval: Any, beta: Any, window: Any, **rest: Any) -> Pbt:
+def _categories(what: str, space: Space, bandits: Categories) -> Categories:
+    """Returns the bandits if the space has a `Choice` to tune; else what `pb2` has."""
     turns.check_space(what, space)
-    length, weight, rows = settings(what, population, interval, beta, window)
-    choices = any(not p.numeric and not p.static for p in space.values())
-    rest["explore"] = Suggest(length, weight, rows, kind(length) if choices else Uniformly())
-    rest["exploit"] = truncation(0.25) if rest["exploit"] is None else rest["exploit"]
-    algorithm = make(what, space, population, interval=interval, **rest)
-    return algorithm if choices else replace(algorithm, name="pb2")
+    return bandits if _tuned(space) else Uniformly()
+
+
+def _named(algorithm: Pbt) -> Pbt:
+    """Returns the algorithm, under the name `pb2` if there is no `Choice` to tune."""
+    return algorithm if _tuned(algorithm.space) else replace(algorithm, name="pb2")
+
+
+def _tuned(space: Space) -> dict[str, Choice]:
+    """Returns every `Choice` that is not static, by name."""
+    return {name: p for name, p in space.items() if isinstance(p, Choice) and not p.static}
+
+
+# -- categories of the clones -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class _Bandit:
+class _Bandits(ABC):
     """Draws the options of every `Choice` that is not static, by a TV.EXP3.M bandit each."""
 
     interval: int | None
 
     def draw(self, history: History, space: Space, clones: Sequence[Clone]) -> list[Drawn]:
         """Returns the options of each clone, and how probable each was."""
-        names = [name for name, p in space.items() if not p.numeric and not p.static]
-        arms = tuple(len(space[name].options) for name in names)
-        fold = Rounds(space, tuple(names), arms, self._rounds(history))
+        choices = _tuned(space)
+        fold = BanditRounds(
+            space, tuple(choices), tuple(len(choice.options) for choice in choices.values()), self._rounds(history)
+        )
         state = fold.closed(history, history.fold(fold, fold.start(), fold.step))
         drawn: list[Drawn] = [({}, {}) for _ in clones]
-        for weights, name in zip(state.weights, names, strict=True):
+        for weights, (name, choice) in zip(state.weights, choices.items(), strict=True):
             chances = bandit.probabilities(weights, len(clones), bandit.gamma(len(weights), history.seats, fold.rounds))
-            arms = bandit.draw(chances, len(clones), rng(history.seed, history.n, "bandit", name))
+            arms = bandit.draw(chances, len(clones), rng(history.seed, history.n, "bandit", name))  # (1)
             for arm, (options, note) in zip(arms, drawn, strict=True):
-                options[name] = space[name].options[arm]
+                options[name] = choice.options[arm]
                 note[f"chance {name}"] = float(chances[arm])
         return drawn
 
     def seen(self, space: Space) -> tuple[int, ...]:
-        return Columns.of(space).categorical
+        """Returns all categorical columns."""
+        return ModelColumns.of(space).categorical
 
     def _rounds(self, history: History) -> int:
-        return max(history.budget // self.interval, 1) if history.budget and self.interval else ROUNDS
+        return max(history.budget // self.interval, 1) if history.budget and self.interval else ASSUMED_ROUNDS
 
 
-class Apart(_Bandit):
+class Apart(_Bandits):
     """PB2-Mult: a process for each combination of categories, under shared parameters."""
 
+    @property
+    def separate(self) -> bool:
+        """True: rows of different categories are independent."""
+        return True
+
     def kernel(self, names: tuple[str, ...], categories: int) -> Kernel:
+        """Returns the kernel of (2), which is 0 between different categories."""
         return TimeVarying(names, apart=True)
 
-    def pooled(self, rows: int) -> bool:
-        return rows < LEAST
 
-
-class Together(_Bandit):
+class Together(_Bandits):
     """PB2-Mix: one process over categories and numbers."""
 
-    def kernel(self, names: tuple[str, ...], categories: int) -> Kernel:
-        return Mixed(names) if categories else TimeVarying(names)
-
-    def pooled(self, rows: int) -> bool:
+    @property
+    def separate(self) -> bool:
+        """False: one process for all rows."""
         return False
 
+    def kernel(self, names: tuple[str, ...], categories: int) -> Kernel:
+        """Returns the kernel of (3), over categories and numbers."""
+        return Mixed(names) if categories else TimeVarying(names)
 
-class State(NamedTuple):
+
+# -- what the bandits have learned --------------------------------------------------------------------------------------
+
+
+class BanditState(NamedTuple):
     """What a fold over the history knows of the bandits."""
 
     weights: tuple[np.ndarray, ...]  # of each categorical, (options,)
-    issued: dict[int, tuple[tuple[np.ndarray, ...], int]]  # task -> (how probably each arm was observed, plays) of its round
-    told: tuple[int, ...]  # finished segments that have not been learned from
+    issued: dict[int, tuple[tuple[np.ndarray, ...], int]]  # task -> (probability that each arm is observed, plays) of its round
+    ended: tuple[int, ...]  # finished segments that have not been learned from
 
 
 @dataclass(frozen=True)
-class Rounds:
-    """The fold: a round is learned from when the next tasks are decided, in the order of task ids, whatever order told it."""
+class BanditRounds:
+    """The fold. It learns from a round when the next tasks are decided; the order in which results came does not matter."""
 
     space: Space
     names: tuple[str, ...]
     arms: tuple[int, ...]
     rounds: int
 
-    def start(self) -> State:
-        return State(tuple(map(bandit.uniform, self.arms)), {}, ())
+    def start(self) -> BanditState:
+        """Returns the state before the first line."""
+        return BanditState(tuple(map(bandit.uniform, self.arms)), {}, ())
 
-    def step(self, state: State, history: History, line: Line) -> State:
+    def step(self, state: BanditState, history: History, line: Line) -> BanditState:
         """Returns the state after one more line."""
-        first = line[0]
-        if isinstance(first, Task):
+        tasks = [fact for fact in line if isinstance(fact, Task)]
+        if tasks:
             state = self.closed(history, state)
-            return state._replace(issued={**state.issued, **self._watched(history, state.weights, line)})
-        told = tuple(result.task for result in line if hasattr(result, "score")) if hasattr(first, "score") else ()
-        return state._replace(told=state.told + told)
+            return state._replace(issued={**state.issued, **self._watched(history, state.weights, tasks)})
+        return state._replace(ended=state.ended + tuple(fact.task for fact in line if isinstance(fact, Result)))
 
-    def closed(self, history: History, state: State) -> State:
-        """Returns the state after learning from everything told so far."""
-        ids = [id for id in sorted(state.told) if self._trained(history, id)]
+    def closed(self, history: History, state: BanditState) -> BanditState:
+        """Returns the state after learning from all segments that have ended."""
+        ids = [id for id in sorted(state.ended) if self._trained(history, id)]
         weights = state.weights
         if ids:
             gains = np.array([self._gain(history, id) for id in ids])
-            rewards = ((gains[:, None] > gains).sum(1) + 0.5 * ((gains[:, None] == gains).sum(1) - 1)) / max(len(ids) - 1, 1)
+            rewards = ((gains[:, None] > gains).sum(1) + 0.5 * ((gains[:, None] == gains).sum(1) - 1)) / max(
+                len(ids) - 1, 1
+            )  # (4)
             if len(ids) == 1:
                 rewards = np.array([self._alone(history, ids[0])])
             weights = tuple(self._learned(history, state, index, ids, rewards) for index in range(len(self.names)))
-        told = set(state.told)
-        left = {id: known for id, known in state.issued.items() if id not in told}
-        return State(weights, left, ())
+        ended = set(state.ended)
+        return BanditState(weights, {id: known for id, known in state.issued.items() if id not in ended}, ())
 
-    def _learned(self, history: History, state: State, index: int, ids: list[int], rewards: np.ndarray) -> np.ndarray:
+    def _learned(self, history: History, state: BanditState, index: int, ids: list[int], rewards: np.ndarray) -> np.ndarray:
         """Returns the weights of one bandit after a round."""
         weights, p = state.weights[index], self.space[self.names[index]]
         by_arm: dict[int, list[float]] = {}
@@ -217,11 +242,12 @@ class Rounds:
         part = len(ids) / seats  # an asynchronous round is a part of a synchronous one
         return bandit.updated(weights, means, seen, plays, share, self.rounds, part, len(ids))
 
-    def _watched(self, history: History, weights: tuple[np.ndarray, ...], line: Line) -> dict[int, Any]:
-        """Returns for every task of a line how probable it was that each arm is observed: 1 if a survivor keeps it."""
-        clones = [task for task in line if self._cloned(history, task)]
-        plays = max(len(clones), 1)
-        survivors = [task for task in line if not self._cloned(history, task)]
+    def _watched(
+        self, history: History, weights: tuple[np.ndarray, ...], tasks: Sequence[Task]
+    ) -> dict[int, tuple[tuple[np.ndarray, ...], int]]:
+        """Returns for every task of a line the probability that each arm is observed: 1 if a survivor keeps it."""
+        survivors = [task for task in tasks if not self._cloned(history, task)]
+        plays = max(len(tasks) - len(survivors), 1)
         columns = []
         for values, name in zip(weights, self.names, strict=True):
             chances = bandit.probabilities(values, plays, bandit.gamma(len(values), history.seats, self.rounds))
@@ -231,7 +257,7 @@ class Rounds:
             for task in survivors:
                 chances[int(self.space[name].encode(task.hparams[name]))] = 1.0
             columns.append(chances)
-        return {task.id: (tuple(columns), plays) for task in line}
+        return {task.id: (tuple(columns), plays) for task in tasks}
 
     def _cloned(self, history: History, task: Task) -> bool:
         return task.parent is not None and history.task(task.parent).member != task.member
@@ -241,17 +267,19 @@ class Rounds:
         return history.ok(id) and history.ok(parent) and history.step(id) > history.step(parent)
 
     def _gain(self, history: History, id: int) -> float:
+        """Returns the score gained per step in a trained segment."""
         parent = history.task(id).parent
-        return (history.score(id) - history.score(parent)) / (history.step(id) - history.step(parent))
+        before = float("nan") if parent is None else history.score(parent)
+        return (history.score(id) - before) / (history.step(id) - history.step(parent))
 
     def _alone(self, history: History, id: int) -> float:
-        """Returns the reward of a segment that was told alone (asynchronous runs): its rank among the newest of every seat."""
+        """Returns the reward of a segment that is a round of its own (in asynchronous runs): its rank among the newest ones."""
         mine = self._gain(history, id)
         others = [self._gain(history, head) for head in self._newest(history) if head != id]
         return float(np.mean([(mine > gain) + 0.5 * (mine == gain) for gain in others])) if others else 0.5
 
     def _newest(self, history: History) -> list[int]:
-        """Returns the newest finished segment of every seat."""
+        """Returns the newest trained segment of every seat."""
         previous, found = history.column("prev"), []
         for head in history.heads().tolist():
             while head >= 0 and not self._trained(history, head):

@@ -3,7 +3,7 @@
 Algorithm 1, for every member (θ, h, p, t), asynchronously:
 
     θ ← step(θ | h);  p ← eval(θ)                        a task: `interval` steps and one evaluation
-    if ready(p, t):                                      its result is told
+    if ready(p, t):                                      its result is reported
         h', θ' ← exploit(h, θ, p, P)                     another member's task becomes the parent
         if θ ≠ θ':  h, θ ← explore(h', θ', P)            new hyperparameters, only after a copy
     update P with (θ, h, p, t + 1)                       the history
@@ -16,9 +16,9 @@ Algorithm 1, for every member (θ, h, p, t), asynchronously:
     ready   every `interval` steps, after `warmup`
 
 Departures from the paper: a diverged or failed member is replaced at once, by every strategy; values are clipped to their
-range; ties are broken by a keyed random order; nobody exploits at the budget, where no training would follow; `average`
-smooths the score over a lineage; `controls` members take no part, as an experiment inside the run. The synchronous form
-(`sync=True`) ranks everybody at a barrier, from one snapshot.
+range; ties are broken by a keyed random order; no member exploits at the budget, because no training follows; `average`
+smooths the score over a lineage; `controls` members take no part: they are a control experiment inside the run. The
+synchronous form (`sync=True`) ranks all members at a barrier, from one snapshot.
 Departures from the reference code: no public code of the authors exists.
 """
 
@@ -27,15 +27,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.exploit import check_exploit, truncation
-from poptrain.algorithms.parts.explore import as_explore, perturb
+from poptrain.algorithms.parts.explore import ExploreArgument, as_explore, perturb, proposals_of
 from poptrain.algorithms.parts.snapshot import Population
-from poptrain.core import History, Task, Value
+from poptrain.core import History, Hparams, Task, Value
 from poptrain.core.errors import UsageError, did_you_mean
-from poptrain.core.protocols import Clone, Exploit, Explore, Proposal
+from poptrain.core.interval import Interval
+from poptrain.core.protocols import Clone, Exploit, Explore
 from poptrain.core.rng import rng
 from poptrain.space import Space
 
@@ -46,10 +47,10 @@ def pbt(
     space: Space,
     population: int = 8,
     *,
-    interval: int | turns.Seconds,
+    interval: Interval,
     sync: bool = True,
-    exploit: Exploit | None = None,
-    explore: Any = perturb(),
+    exploit: Exploit[Population] | None = None,
+    explore: ExploreArgument = perturb(),
     copy: Copy = "both",
     warmup: int = 0,
     average: int = 1,
@@ -61,16 +62,18 @@ def pbt(
     Args:
         space: the hyperparameters and their ranges.
         population: number of members; the paper's gains begin at about 20, and 4 to 8 already work.
-        interval: steps between decisions of one member (the paper's ready), in the trainable's own steps.
-        sync: wait for all members before deciding, or decide for each as it reports.
-        exploit: `truncation(fraction)` (default 0.2), `welch(alpha, window)` or `tournament()`.
-        explore: `perturb`, `additive`, `resample`, None (selection alone) or ``f(hparams, generator) -> hparams``.
+        interval: steps between decisions about one member (the paper's ready), in the trainable's own steps; or `pt.seconds(s)`.
+        sync: True: wait for all members before a decision; False: decide about each member when it reports.
+        exploit: `truncation(fraction)` (default 0.2), `welch(alpha, window)`, `tournament()`, or an object that implements
+            `poptrain.core.protocols.Exploit`.
+        explore: `perturb`, `additive`, `resample`, None (selection alone), ``f(hparams, generator) -> hparams``, or an object
+            that implements `poptrain.core.protocols.Explore`.
         copy: what a loser takes from its donor: "both", "weights" or "hparams".
-        warmup: steps before which nobody exploits (failed members are still replaced).
-        average: how many results of a lineage the selection score is averaged over.
+        warmup: steps before which no member exploits (failed members are still replaced).
+        average: number of results of a lineage that the selection score is the mean of.
         initial: known-good configurations for the first members; names left out are drawn.
-        controls: so many of the members, the last ones, keep their first hyperparameters and weights of their own, are never
-            copied and, if they fail, stay failed: a small random search beside the others, on the same seeds and machine.
+        controls: number of members, the last ones, that keep their first hyperparameters and weights of their own. They are never
+            copied, and stay failed if they fail: a small random search in the same run, on the same seeds and machine.
 
     Raises:
         UsageError: an argument is out of range.
@@ -79,47 +82,67 @@ def pbt(
     >>> pt.pbt(pt.Space(lr=pt.LogUniform(1e-4, 1e-1)), population=4, interval=10).seats
     4
     """
-    return make("pbt", space, population, interval=interval, sync=sync, exploit=truncation(0.2) if exploit is None else exploit,
-                explore=as_explore(explore), copy=copy, warmup=warmup, average=average, initial=initial,
-                controls=controls)  # fmt: skip
+    options = PbtOptions(
+        interval, sync, truncation(0.2) if exploit is None else exploit, copy, warmup, average, initial, controls
+    )
+    return make("pbt", space, population, as_explore(explore), options)
 
 
-def make(
-    what: str,
-    space: Space,
-    population: int,
-    *,
-    interval: int | turns.Seconds,
-    sync: bool,
-    exploit: Exploit,
-    explore: Explore,
-    copy: Copy = "both",
-    warmup: int = 0,
-    average: int = 1,
-    initial: Sequence[Mapping[str, Value]] = (),
-    evaluate_first: bool = False,
-    controls: int = 0,
-) -> Pbt:
-    """Returns the algorithm `what`, which is PBT with some `explore`, after checking every argument.
+@dataclass(frozen=True)
+class PbtOptions:
+    """The arguments that PBT shares with its relatives, as the user passed them; `make` checks them."""
+
+    interval: Interval
+    sync: bool
+    exploit: Exploit[Population]
+    copy: Copy = "both"
+    warmup: int = 0
+    average: int = 1
+    initial: Sequence[Mapping[str, Value]] = ()
+    controls: int = 0
+    evaluate_first: bool = False
+
+    def check(self, what: str, population: int) -> None:
+        """Raises a `UsageError` with the first argument that is out of range."""
+        turns.check_population(what, population, self.initial)
+        turns.check_interval(what, self.interval)
+        check_exploit(what, self.exploit)
+        if self.copy not in get_args(Copy):
+            near = did_you_mean(self.copy, get_args(Copy))
+            raise UsageError(f"{what}: copy={self.copy!r}, expected 'both', 'weights' or 'hparams'.{near}")
+        turns.check_count(what, "warmup", self.warmup, 0)
+        turns.check_count(what, "average", self.average, 1)
+        turns.check_count(what, "controls", self.controls, 0)
+        if self.controls and population - self.controls < 2:
+            left = population - self.controls
+            raise UsageError(f"{what}: controls={self.controls} of {population} members leave {left}: leave at least 2.")
+        if not isinstance(self.evaluate_first, bool):
+            raise UsageError(f"{what}: evaluate_first={self.evaluate_first!r}, expected True or False.")
+
+
+def make(what: str, space: Space, population: int, explore: Explore[Space], options: PbtOptions) -> Pbt:
+    """Returns the algorithm with the name `what`: PBT with this `explore`.
 
     Raises:
         UsageError: an argument is out of range.
     """
     turns.check_space(what, space)
-    turns.check_population(what, population, initial)
-    turns.check_interval(what, interval)
-    check_exploit(what, exploit)
-    if copy not in get_args(Copy):
-        raise UsageError(f"{what}: copy={copy!r}, expected 'both', 'weights' or 'hparams'.{did_you_mean(copy, get_args(Copy))}")
-    turns.check_count(what, "warmup", warmup, 0)
-    turns.check_count(what, "average", average, 1)
-    turns.check_count(what, "controls", controls, 0)
-    if controls and population - controls < 2:
-        raise UsageError(f"{what}: controls={controls} of {population} members leave {population - controls}: leave at least 2.")
-    if not isinstance(evaluate_first, bool):
-        raise UsageError(f"{what}: evaluate_first={evaluate_first!r}, expected True or False.")
-    return Pbt(space, population, interval, bool(sync), exploit, explore, copy, warmup, average,
-               turns.freeze(initial, space), evaluate_first, what, controls)  # fmt: skip
+    options.check(what, population)
+    return Pbt(
+        space,
+        population,
+        options.interval,
+        bool(options.sync),
+        options.exploit,
+        explore,
+        options.copy,
+        options.warmup,
+        options.average,
+        turns.freeze(options.initial, space),
+        options.evaluate_first,
+        what,
+        options.controls,
+    )
 
 
 @dataclass(frozen=True)
@@ -128,20 +151,21 @@ class Pbt:
 
     space: Space
     population: int
-    interval: int | turns.Seconds
+    interval: Interval
     sync: bool
     exploit: Exploit[Population]
     explore: Explore[Space]
     copy: Copy = "both"
     warmup: int = 0
     average: int = 1
-    initial: tuple[Any, ...] = ()
-    evaluate_first: bool = False  # every member is scored before it trains, by a task of 0 steps that the first one continues
-    name: str = "pbt"  # what people called; relatives are told apart by it
+    initial: tuple[Hparams, ...] = ()
+    evaluate_first: bool = False  # score every member before it trains, by a task of 0 steps that its first interval continues
+    name: str = "pbt"  # of the factory; `status` shows it, and ``dataclasses.replace(algorithm, name=…)`` changes it
     controls: int = 0  # members, the last ones, that take no part
 
     @property
     def seats(self) -> int:
+        """The number of members."""
         return self.population
 
     def ask(self, history: History) -> tuple[Task, ...]:
@@ -163,40 +187,41 @@ class Pbt:
         healthy, steps, heads = history.oks_of(heads).tolist(), history.column("step")[heads].tolist(), heads.tolist()
         loses = self.exploit.losers(population).tolist()
         plans: list[turns.Plan] = []
-        cloned: list[int] = []  # positions of those that explore has still to vary
+        clones: list[Clone] = []
         for seat in seats:
-            own, donor = heads[seat], None
-            failed = not healthy[seat]
-            if self.evaluate_first and _untrained(history, own):  # nothing to compare; who cannot be evaluated begins without
-                plans.append(turns.Plan(seat, None if failed else own, history.task(own).hparams))
+            own, failed, donor = heads[seat], not healthy[seat], None
+            go_on = turns.Plan(seat, own, history.task(own).hparams)
+            if self.evaluate_first and _untrained(history, own):  # no gain to compare yet; a failed evaluation begins afresh
+                plans.append(go_on._replace(parent=None) if failed else go_on)
                 continue
             if seat >= self.population - self.controls:
                 if not failed:
-                    plans.append(turns.Plan(seat, own, history.task(own).hparams))
+                    plans.append(go_on)
                 continue
-            if (failed or steps[seat] >= self.warmup) and loses[position[seat]]:
+            if (failed or steps[seat] >= self.warmup) and loses[position[seat]]:  # ready
                 draw = partial(rng, history.seed, history.n + len(plans), "exploit")
                 donor = self.exploit.donor(population, position[seat], draw)
             if donor is not None:
-                cloned.append(len(plans))
-                plans.append(self._copied(history, population, heads, position[seat], donor, failed))
+                plan, clone = self._copied(history, population, history.n + len(plans), position[seat], donor, failed)
+                plans.append(plan)
+                clones.append(clone)
             elif not failed:
-                plans.append(turns.Plan(seat, own, history.task(own).hparams))
-            # else: a failed member with nobody to clone waits; someone may still deliver
-        return self._tasks(history, plans, cloned)
+                plans.append(go_on)
+            # else: no member can be copied at the moment; the failed one waits until another one reports
+        return self._tasks(history, plans, clones)
 
     def _copied(
-        self, history: History, population: Population, heads: list[int], mine: int, donor: int, failed: bool
-    ) -> turns.Plan:
-        """Returns the plan of a member that takes weights, hyperparameters or both from its donor."""
+        self, history: History, population: Population, id: int, mine: int, donor: int, failed: bool
+    ) -> tuple[turns.Plan, Clone]:
+        """Returns the decision about a member that takes weights, hyperparameters or both from its donor."""
         seat, giver = int(population.seats[mine]), int(population.seats[donor])
-        own, given = heads[seat], heads[giver]
+        own, given = history.head(seat), history.head(giver)
         parent = int(population.standing[donor]) if failed or self.copy != "hparams" else own
-        hparams = history.task(own if self.copy == "weights" else given).hparams
+        hparams = self._static(history, history.task(own if self.copy == "weights" else given).hparams, parent)
         note = {"own": _known(population.scores[mine]), "donor": float(population.scores[donor])}
-        return turns.Plan(seat, parent, self._static(history, hparams, parent), note, giver)
+        return turns.Plan(seat, parent, hparams, note, giver), Clone(id, seat, parent, hparams)
 
-    def _static(self, history: History, hparams: Mapping[str, Value], parent: int) -> Mapping[str, Value]:
+    def _static(self, history: History, hparams: Hparams, parent: int) -> Hparams:
         """Returns `hparams` with the static values of the weights that are trained on."""
         names = self.space.static_names
         if not names:
@@ -204,17 +229,17 @@ class Pbt:
         weights = history.task(parent).hparams
         return {**hparams, **{name: weights[name] for name in names}}
 
-    def _tasks(self, history: History, plans: list[turns.Plan], cloned: list[int]) -> tuple[Task, ...]:
-        """Returns the plans as tasks, after all clones together were given new hyperparameters."""
-        clones = [Clone(history.n + index, plans[index].seat, plans[index].parent, plans[index].hparams) for index in cloned]
-        proposals = self.explore.propose(history, self.space, clones) if clones else ()
-        for index, proposal in zip(cloned, proposals, strict=True):
-            plan, (hparams, note, forecast) = plans[index], Proposal(*proposal)
-            plans[index] = plan._replace(hparams=hparams, note={**plan.note, **note}, forecast=forecast)
+    def _tasks(self, history: History, plans: list[turns.Plan], clones: list[Clone]) -> tuple[Task, ...]:
+        """Returns the plans as tasks, after all clones together got new hyperparameters."""
+        for clone, proposal in zip(clones, proposals_of(self.explore, history, self.space, clones), strict=True):
+            plan = plans[clone.id - history.n]
+            plans[clone.id - history.n] = plan._replace(
+                hparams=proposal.hparams, note={**plan.note, **proposal.note}, forecast=proposal.forecast
+            )
         return self._marked(turns.segments(history, plans, self.interval))
 
     def _marked(self, tasks: tuple[Task, ...]) -> tuple[Task, ...]:
-        """Returns the tasks, those of controls with their role."""
+        """Returns the tasks, after those of controls got their role."""
         if not self.controls:
             return tasks
         first = self.population - self.controls
@@ -223,9 +248,9 @@ class Pbt:
 
 def _untrained(history: History, own: int) -> bool:
     """True for the evaluation before a member's first interval."""
-    return history.task(own).steps == 0 and history.column("prev")[own] < 0
+    return history.task(own).steps == 0 and int(history.column("prev")[own]) < 0
 
 
 def _known(score: float) -> float | None:
-    """Returns the score, or None for a member that failed: notes are for people."""
+    """Returns the score, or None for a member that failed."""
     return float(score) if score == score else None

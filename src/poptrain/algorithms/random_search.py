@@ -2,30 +2,30 @@
 
     for each member: h ~ space;  train with h to the budget
 
-The baseline of every study: members are independent, hyperparameters never change. Departure from the population methods:
-a member that fails or diverges is *not* replaced by a clone, which would make members dependent; it stays failed.
+This is the baseline of every study: members are independent, and hyperparameters never change. Departure from the population
+methods: a member that fails or diverges stays failed. A clone in its place would make members dependent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from poptrain.algorithms.parts import turns
-from poptrain.core import History, Task, Value
+from poptrain.core import History, Hparams, Task, Value
+from poptrain.core.interval import Interval
 from poptrain.space import Space
 
 
 def random_search(
-    space: Space, population: int = 8, *, interval: int | turns.Seconds, initial: Sequence[Mapping[str, Value]] = ()
+    space: Space, population: int = 8, *, interval: Interval, initial: Sequence[Mapping[str, Value]] = ()
 ) -> Independent:
     """Returns random search: `population` configurations drawn once, each trained to the budget in steps of `interval`.
 
     Args:
         space: the hyperparameters and their ranges.
         population: number of configurations.
-        interval: steps between two results of a member; nothing is decided there, but curves and checkpoints are kept.
+        interval: steps between two results of a member: nothing is decided then, but they make its curve and its checkpoints.
         initial: known-good configurations for the first members; names left out are drawn.
     """
     turns.check_space("random_search", space)
@@ -36,15 +36,16 @@ def random_search(
 
 @dataclass(frozen=True)
 class Independent:
-    """Members that never meet: the first `len(initial)` configurations are given, the rest drawn."""
+    """The algorithm as a value; see `random_search`. The first configurations are `initial`, the rest are drawn."""
 
     space: Space
-    interval: int | turns.Seconds
+    interval: Interval
     population: int
-    initial: tuple[Any, ...] = ()
+    initial: tuple[Hparams, ...] = ()
 
     @property
     def seats(self) -> int:
+        """The number of configurations."""
         return self.population
 
     def ask(self, history: History) -> tuple[Task, ...]:

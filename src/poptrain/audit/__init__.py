@@ -1,1 +1,1 @@
-"""The audit: is a run what its log says? Every decision is recomputed."""
+"""The audit: verifies that a run is what its log says, and recomputes every decision."""

@@ -1,4 +1,4 @@
-"""A verdict on one thing that was checked: what `verify` and the preflight report."""
+"""The verdict on one check: what `verify` and the preflight report."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Verdict:
-    """One thing that was checked, or could not be."""
+    """The result of one check."""
 
     name: str
-    state: str  # "ok", "failed", or "unclear": it was not checked, or the answer is not certain
+    state: str  # "ok", "failed", or "unclear": not checked, or not certain
     text: str  # one sentence

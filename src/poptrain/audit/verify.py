@@ -1,39 +1,40 @@
-"""``verify``: is a run what its log says? Checksums, facts, every decision recomputed, every checkpoint hashed.
+"""``verify``: checks that a run is what its log says. Checksums, facts, all decisions recomputed, all checkpoints hashed.
 
-The log alone proves the first two and the checkpoints. The decisions need the algorithm, that is, the experiment file; a
-replay carries its own. What is not verified is said.
+The log is enough for the first two and for the checkpoints. The decisions need the algorithm, which is in the experiment file;
+the log of a replay describes it completely. What is not verified is listed as unclear.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from poptrain.audit.recompute import Finding, Trace, Walk, walk
 from poptrain.audit.verdict import Verdict
 from poptrain.checkpoints import places
-from poptrain.checkpoints.store import Ref, Store
-from poptrain.core import Result
+from poptrain.checkpoints.store import DiskStore, Ref, stem
+from poptrain.core import Lost, Result
 from poptrain.core.errors import LogDamaged, UsageError
 from poptrain.core.fingerprint import differences, source_name
+from poptrain.core.protocols import Algorithm
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.open_log import fingerprint
 from poptrain.engine.replay import rebuilt
 from poptrain.log.reader import segment_name
+from poptrain.space import Space
 from poptrain.space.from_json import described
 from poptrain.trainable import as_trainable, origin
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What `verify` found."""
+    """The result of `verify`."""
 
     directory: str
-    ok: bool  # nothing failed; something may be unclear
+    ok: bool  # True if no check failed; some may be unclear
     checks: tuple[Verdict, ...]  # log, experiment, facts, decisions, checkpoints
     first: Finding | None  # the first difference, in the order of the checks
     lines: int
@@ -43,14 +44,15 @@ class Verification:
 
 
 def verify(directory: str | Path, experiment: Experiment | None = None) -> Verification:
-    """Returns what is true of the run in a directory: nothing is locked, written or trained.
+    """Returns the checks of the run in a directory. It locks, writes and trains nothing.
 
     Args:
-        experiment: what the run was started with, so that its decisions can be recomputed; None leaves them unverified,
-            except for a replay.
+        directory: of the run.
+        experiment: the experiment of the run, in order to recompute its decisions. Without it they are not checked, except for
+            those of a replay.
 
     Raises:
-        UsageError: there is no run in the directory.
+        UsageError: the directory does not hold a run.
 
     >>> import poptrain as pt, tempfile
     >>> space = pt.Space(lr=pt.LogUniform(1e-3, 1e-1))
@@ -68,10 +70,10 @@ def verify(directory: str | Path, experiment: Experiment | None = None) -> Verif
     except LogDamaged as error:
         damage = str(error)
     if not trace.seq and damage is None:
-        raise UsageError(f"no log in {directory}: give the directory of a run, the one that holds {segment_name(1)}.")
+        raise UsageError(f"no log in {directory}: pass the directory of a run, which holds {segment_name(1)}.")
     report = _Report(trace)
     report.log(damage)
-    algorithm = rebuilt(trace.run.get("algorithm"))
+    algorithm: Algorithm | None = rebuilt(trace.run.get("algorithm"))
     replayed = algorithm is not None
     if experiment is not None and not replayed:
         report.experiment(experiment)
@@ -80,8 +82,9 @@ def verify(directory: str | Path, experiment: Experiment | None = None) -> Verif
     report.facts(found)
     report.decisions(found, algorithm)
     report.checkpoints(found)
-    return Verification(str(trace.directory), all(check.state != "failed" for check in report.checks), tuple(report.checks),
-                        report.first, trace.seq, found.decisions, report.hashed, tuple(report.notes))  # fmt: skip
+    ok = all(check.state != "failed" for check in report.checks)
+    checks, notes = tuple(report.checks), tuple(report.notes)
+    return Verification(str(trace.directory), ok, checks, report.first, trace.seq, found.decisions, report.hashed, notes)
 
 
 class _Report:
@@ -95,6 +98,7 @@ class _Report:
         self.hashed = 0
 
     def add(self, name: str, failed: Finding | str | None, fine: str) -> None:
+        """Adds a check: failed with this finding, or ok with the text `fine`."""
         if failed is None:
             self.checks.append(Verdict(name, "ok", fine))
             return
@@ -103,106 +107,116 @@ class _Report:
         self.first = self.first or finding
 
     def log(self, damage: str | None) -> None:
+        """Checks the checksums, and notes other versions of packages."""
         trace = self.trace
-        self.add("log", damage, f"{trace.seq:,} lines in {trace.segment} {'file' if trace.segment == 1 else 'files'}, "
-                 "every one with its checksum, and each checksum begun from the one before")  # fmt: skip
+        files = "1 file" if trace.segment == 1 else f"{trace.segment} files"
+        fine = f"{trace.seq:,} lines in {files}; every line matches its checksum, and each checksum continues the one before"
+        self.add("log", damage, fine)
         if trace.torn and damage is None:
-            self.notes.append(f"the last line is torn ({trace.torn} bytes): it was never acknowledged, and `resume` mends it")
+            self.notes.append(f"the last line is torn ({trace.torn} bytes): it was never acknowledged, and `resume` repairs it")
         written = next((fields.get("versions") for type, fields, _ in reversed(trace.events) if type == "open"), None)
         for package, version in dict(written if isinstance(written, Mapping) else {}).items():
             now = _version(package)
             if now is not None and now != version:
-                self.notes.append(f"it was written with {package} {version}, and is verified with {now}")
+                self.notes.append(f"the run was written with {package} {version}, and is verified with {now}")
 
     def experiment(self, experiment: Experiment) -> None:
+        """Checks that the experiment is that of the run."""
         now, then = fingerprint(experiment), self.trace.run
         changes = [line for key in now for line in differences(then.get(key), now[key], key)]
         failed = f"the experiment is not the one of the run: {'; '.join(changes[:3])}{' …' if len(changes) > 3 else ''}."
         code = source_name(origin(as_trainable(experiment.trainable)))
         if then.get("code") not in (None, code):
-            self.notes.append(f"the code of the trainable is not what the run began with: {then['code']} -> {code}")
-        self.add(
-            "experiment", failed if changes else None, "algorithm, space, trainable, metric, mode and seed are those of the run"
-        )
+            self.notes.append(f"the code of the trainable changed since the run began: {then['code']} -> {code}")
+        fine = "algorithm, space, trainable, metric, mode and seed are those of the run"
+        self.add("experiment", failed if changes else None, fine)
 
     def facts(self, found: Walk) -> None:
-        self.add("facts", found.facts, f"{found.tasks:,} tasks and {found.results:,} results follow from each other: "
-                 "seats, parents, steps, seeds and ranges")  # fmt: skip
+        """Checks that the facts are possible."""
+        fine = f"{found.tasks:,} tasks and {found.results:,} results are consistent: seats, parents, steps, seeds and ranges"
+        self.add("facts", found.facts, fine)
 
-    def decisions(self, found: Walk, algorithm: Any) -> None:
+    def decisions(self, found: Walk, algorithm: Algorithm | None) -> None:
+        """Checks that the algorithm takes the same decisions."""
         if algorithm is None:
-            text = "the decisions were not recomputed: that needs the experiment"
+            text = "the decisions were not recomputed, because that needs the experiment"
             self.checks.append(Verdict("decisions", "unclear", text))
             return
         failed = found.difference
         if failed is not None and found.differing > 1:
             failed = _more(failed, f" It is the first of {found.differing:,} lines that differ.")
-        self.add("decisions", failed, f"{found.decisions:,} lines of tasks, recomputed from what was known then, are equal")
+        self.add(
+            "decisions",
+            failed,
+            f"{found.decisions:,} lines of tasks are equal to what the algorithm decides on the history before them",
+        )
 
     def checkpoints(self, found: Walk) -> None:
-        """Hashes every checkpoint that the log holds and has not collected; not those that another system keeps."""
-        if keeper := self.trace.run.get("keeper"):
-            self.checks.append(Verdict("checkpoints", "unclear", f"they are {keeper}'s, which records no hashes"))
-            return
+        """Hashes every checkpoint that is in the log and was not deleted; not those that another system keeps."""
         trace = self.trace
-        store = places.of(trace)
-        gone = self._gone()
-        lost = {entry.data[0].task for entry in trace.entries if entry.type == "" and hasattr(entry.data[0], "task")
-                and not isinstance(entry.data[0], Result)}  # fmt: skip
-        results = [fact for line in trace.lines for fact in line if isinstance(fact, Result) and isinstance(fact.checkpoint, str)]
-        wrong: str | Finding | None = self._collected(found, gone)
-        known: dict[str, str | None] = {}
-        for result in results:
-            name = result.checkpoint.partition(":")[0].partition("/")[0]
-            if name in gone or result.task in lost:
+        if keeper := trace.run.get("keeper"):
+            self.checks.append(Verdict("checkpoints", "unclear", f"{keeper} keeps them, and records no hashes"))
+            return
+        store, gone = places.stored(trace), self._gone()
+        lost = {fact.task for line in trace.lines for fact in line if isinstance(fact, Lost)}
+        wrong: str | Finding | None = self._deleted(found, gone)
+        known: dict[str, str | None] = {}  # the damage of each checkpoint; the lanes of a population share one
+        for task, step, ref in _checkpoints(trace):
+            if stem(ref) in gone or task in lost:
                 continue
-            stem = f"{name}:{result.checkpoint.partition(':')[2]}"
-            if stem not in known:
-                known[stem] = _damage(store, result.checkpoint)
+            key = f"{stem(ref)}:{ref.partition(':')[2]}"
+            if key not in known:
+                known[key] = _damage(store, ref)
                 self.hashed += 1
-            why = known[stem] or _other(store, result)
-            if why is not None and wrong is None and not self._collected_since(name):
-                wrong = Finding(
-                    None, "checkpoints", result.task, "checkpoint", result.checkpoint, None, f"task {result.task}: {why}"
-                )
-        self.add("checkpoints", wrong, f"{self.hashed:,} are there, and every byte of them is as it was committed; "
-                 f"{len(gone):,} were collected")  # fmt: skip
+            why = known[key] or _other(store, ref, task, step)
+            if why is not None and wrong is None and not self._deleted_since(stem(ref)):
+                wrong = Finding(None, "checkpoints", task, "checkpoint", ref, None, f"task {task}: {why}")
+        fine = f"{self.hashed:,} exist, and every byte of them is as it was committed; {len(gone):,} were deleted before"
+        self.add("checkpoints", wrong, fine)
 
     def _gone(self) -> set[str]:
+        """Returns the names of the checkpoints that the run has deleted."""
         return {name for type, fields, _ in self.trace.events if type == "gc" for name in fields.get("ids", ())}
 
-    def _collected_since(self, name: str) -> bool:
-        """True if the run, which may be going on, collected the checkpoint while it was being verified."""
+    def _deleted_since(self, name: str) -> bool:
+        """True if the run, which may be going on, deleted the checkpoint while it was being verified."""
         with contextlib.suppress(LogDamaged):
             self.trace.refresh()
         return name in self._gone()
 
-    def _collected(self, found: Walk, gone: set[str]) -> str | None:
-        """Returns a sentence if a checkpoint was collected that is kept always: of the best, or of a seat's newest result."""
+    def _deleted(self, found: Walk, gone: set[str]) -> str | None:
+        """Returns a sentence if a checkpoint was deleted that is always kept: of the best, or of a seat's newest result."""
         history = found.history
-        kept = [] if history is None else [history.best(), *history.heads().tolist()]
-        for id in kept:
+        if history is None:
+            return None
+        for id in (history.best(), *history.heads().tolist()):
             result = None if id is None or id < 0 else history.result(id)
-            if result is not None and result.checkpoint and result.checkpoint.partition(":")[0].partition("/")[0] in gone:
-                return (
-                    f"the checkpoint of task {id} was collected, and it is one that a run keeps: the best, or a member's newest."
-                )
+            if result is not None and result.checkpoint and stem(result.checkpoint) in gone:
+                return f"the checkpoint of task {id} was deleted, although it is the best or the newest of a member."
         return None
 
 
-def _damage(store: Store, ref: str) -> str | None:
+def _checkpoints(trace: Trace) -> Iterator[tuple[int, int, str]]:
+    """Yields task, step and checkpoint of every result that has a checkpoint."""
+    for line in trace.lines:
+        for fact in line:
+            if isinstance(fact, Result) and isinstance(fact.checkpoint, str):
+                yield fact.task, fact.step, fact.checkpoint
+
+
+def _damage(store: DiskStore, ref: str) -> str | None:
     try:
         return store.damage(ref)
-    except UsageError as error:  # what somebody wrote is no reference, or of a newer format
+    except UsageError as error:  # a malformed reference, or a newer format
         return str(error)
 
 
-def _other(store: Store, result: Result) -> str | None:
-    """Returns a sentence if a sound checkpoint is not that of the result."""
-    told = store.about(result.checkpoint)
-    for name, expected in (("task", result.task), ("step", result.step)):
-        if told.get(name) not in (None, expected):
-            return f"the checkpoint {Ref.parse(result.checkpoint).name} is of {name} {told[name]}, and the log has {expected}."
+def _other(store: DiskStore, ref: str, task: int, step: int) -> str | None:
+    """Returns a sentence if a sound checkpoint belongs to another result."""
+    about = store.about(ref)
+    for name, expected in (("task", task), ("step", step)):
+        if about.get(name) not in (None, expected):
+            return f"the checkpoint {Ref.parse(ref).name} is of {name} {about[name]}, and the log has {expected}."
     return None
 
 
@@ -210,7 +224,8 @@ def _more(finding: Finding, text: str) -> Finding:
     return Finding(finding.line, finding.place, finding.task, finding.field, finding.got, finding.expected, finding.text + text)
 
 
-def _space(trace: Trace) -> Any:
+def _space(trace: Trace) -> Space | None:
+    """Returns the space that the log describes; None if it has a parameter of the user's own kind."""
     algorithm = trace.run.get("algorithm")
     try:
         return described(algorithm.get("space") if isinstance(algorithm, Mapping) else None)

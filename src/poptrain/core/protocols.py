@@ -76,6 +76,7 @@ class Algorithm(Protocol):
         ...
 
 
+@runtime_checkable
 class Executor(Protocol):
     """Turns tasks into results, and knows nothing of the algorithm.
 

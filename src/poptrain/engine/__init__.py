@@ -1,1 +1,1 @@
-"""The engine: it runs an experiment, opens its log, stops, suspends, resumes and replays it. Begin with `loop`."""
+"""The engine: it runs, stops, suspends, resumes and replays an experiment. Read `loop` first."""

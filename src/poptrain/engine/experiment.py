@@ -1,4 +1,4 @@
-"""An experiment: everything that `run` needs, as one value that a Python file exposes to the command line."""
+"""An experiment: everything that `run` needs, as one value. A Python file exposes it to the command line."""
 
 from __future__ import annotations
 
@@ -11,38 +11,42 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from poptrain.checkpoints.url_files import checked_url
+from poptrain.core import Json
 from poptrain.core.errors import UsageError, did_you_mean
+from poptrain.core.interval import interval_of
+from poptrain.core.protocols import Algorithm, Sink
 from poptrain.engine import stop as stops
+from poptrain.executors.context import ExecutorConfig
+from poptrain.log.reader import Record
 from poptrain.trainable import as_trainable
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """The arguments of `run`, named. A file that the command line runs exposes one as ``experiment``.
+    """The arguments of `run` as a value. A file for the command line exposes one under the name ``experiment``.
 
     Raises:
         UsageError: an argument is wrong; nothing is started.
     """
 
-    algorithm: Any
-    trainable: Any
+    algorithm: Algorithm
+    trainable: object
     metric: str = "score"
     mode: str = "max"
-    stop: Any = None
-    executor: Any = "inline"
+    stop: stops.Stop | None = None
+    executor: str | ExecutorConfig = "inline"
     seed: int = 0
-    sinks: Sequence[Any] = ()
+    sinks: Sequence[Sink[Record]] = ()
     checkpoints: str | None = None
 
     def __post_init__(self) -> None:
-        for method in ("ask", "needed", "seats", "space"):
-            if not hasattr(self.algorithm, method):
-                raise UsageError(
-                    f"algorithm={self.algorithm!r}: expected an algorithm such as pt.pbt(space, population=8, interval=10)."
-                )
+        if isinstance(self.algorithm, type) or not isinstance(self.algorithm, Algorithm):
+            raise UsageError(
+                f"algorithm={self.algorithm!r}: expected an algorithm such as pt.pbt(space, population=8, interval=10), or an "
+                "object with space, seats, ask(history) and needed(history) of the protocol poptrain.core.protocols.Algorithm."
+            )
         if not isinstance(self.metric, str) or not self.metric:
             raise UsageError(
                 f"metric={self.metric!r}: expected the name under which train reports the score, for example 'score'."
@@ -52,17 +56,17 @@ class Experiment:
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise UsageError(f"seed={self.seed!r}: expected a whole number from 0.")
         if self.stop is None:
-            raise UsageError("stop is missing: say when the run ends, for example stop=pt.steps(100).")
-        stops.check(self.stop)
-        _ = self.budget  # raises if the two do not fit
+            raise UsageError("stop is missing: pass when the run ends, for example stop=pt.steps(100).")
+        stops.check_stop(self.stop)
+        _ = self.budget  # raises a UsageError if `stop` does not fit the interval
         if self.checkpoints is not None:
             checked_url(self.checkpoints)
         as_trainable(self.trainable)
 
     @property
     def budget(self) -> int | None:
-        """Steps per lineage that `stop` allows; None if only a score or the time ends the run."""
-        return stops.budget(self.stop, getattr(self.algorithm, "interval", None))
+        """Steps per lineage that `stop` allows; None if only a score or a time ends the run."""
+        return None if self.stop is None else stops.budget(self.stop, interval_of(self.algorithm))
 
     @property
     def sign(self) -> int:
@@ -71,10 +75,10 @@ class Experiment:
 
 
 def load(path: str | Path) -> Experiment:
-    """Returns the ``experiment`` that a Python file exposes. Running the file is running the user's own code.
+    """Returns the ``experiment`` that a Python file exposes. It runs the file, which is the user's own code.
 
     Raises:
-        UsageError: no such file, an error inside it (with file and line), or no `Experiment` in it.
+        UsageError: the file does not exist, it raises an error (stated with file and line), or it exposes no `Experiment`.
     """
     path = Path(path)
     if not path.is_file():
@@ -94,7 +98,7 @@ def load(path: str | Path) -> Experiment:
         if isinstance(error, ModuleNotFoundError):
             message += f"; is it installed in the environment of poptrain ({sys.prefix})?"
         raise UsageError(f"{path}{line}: {message}") from error
-    found = names.get("experiment")
+    found: object = names.get("experiment")
     if not isinstance(found, Experiment):
         near = did_you_mean("experiment", [name for name, value in names.items() if isinstance(value, Experiment)])
         got = "has no `experiment`" if found is None else f"has an `experiment` that is {type(found).__name__}"
@@ -105,6 +109,8 @@ def load(path: str | Path) -> Experiment:
 def _import(path: Path) -> ModuleType:
     """Returns the file as a module under its own name, so that worker processes can import what it defines."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path}: not a Python file; its name has to end in .py.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     try:
@@ -115,15 +121,15 @@ def _import(path: Path) -> ModuleType:
     return module
 
 
-def file_record(file: Path, directory: str | Path, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what the log keeps of the experiment file: its name seen from the run directory, its hash, the options."""
+def file_record(file: Path, directory: str | Path, options: Mapping[str, Json]) -> dict[str, Json]:
+    """Returns the log's entry about an experiment file: its path relative to the run directory, its hash, and the options."""
     where = os.path.relpath(file.resolve(), Path(directory).resolve())
     given = {name: value for name, value in options.items() if value is not None}
     return {"name": Path(where).as_posix(), "sha256": file_hash(file), "options": given}
 
 
 def script_of(experiment: Experiment) -> Path | None:
-    """Returns the script that is being run, if the experiment is the one that it exposes; else None."""
+    """Returns the script that Python runs, if it exposes this experiment; else None."""
     main = sys.modules.get("__main__")
     file = Path(getattr(main, "__file__", None) or "")
     return file if getattr(main, "experiment", None) is experiment and file.suffix == ".py" and file.is_file() else None

@@ -1,66 +1,67 @@
-"""``run``: the only place that knows algorithms, executors, the log and the store. The loop is `_Loop._loop`."""
+"""``run``: the only file that knows algorithms, executors, the log and the store. The loop itself is `_Session._loop`."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from poptrain import executors
 from poptrain.checkpoints import places
-from poptrain.core import History, Lost, Result, clock, collector
+from poptrain.core import History, Json, Lost, Result, Task, as_line, clock, collector, results_of
 from poptrain.core.errors import RunFailed, Suspended, UsageError
+from poptrain.core.protocols import Algorithm, Executor, Sink, Store
 from poptrain.engine import stop as stops
 from poptrain.engine import tracebacks
 from poptrain.engine.experiment import Experiment, file_record, script_of
 from poptrain.engine.open_log import check_same, open_log
 from poptrain.engine.result import Run
 from poptrain.engine.signals import Interrupted, Signals
-from poptrain.executors.context import Context
+from poptrain.executors.context import Context, ExecutorConfig
 from poptrain.log.reader import Record, exists, read
+from poptrain.log.writer import LogWriter
 from poptrain.sinks import Guarded
 from poptrain.sinks.digest import Digest
 from poptrain.trainable import as_trainable
 
-GRACE = 30.0  # seconds that running tasks are given to deliver after a first signal
+GRACE_SECONDS = 30.0  # for running tasks to finish after a first signal
 
 
 def run(
-    algorithm: Any,
-    trainable: Any = None,
+    algorithm: Algorithm | Experiment,
+    trainable: object = None,
     *,
     metric: str = "score",
     mode: str = "max",
-    stop: Any = None,
-    executor: Any = "inline",
+    stop: stops.Stop | None = None,
+    executor: str | ExecutorConfig = "inline",
     directory: str | Path | None = None,
     seed: int = 0,
-    sinks: Sequence[Any] = (),
+    sinks: Sequence[Sink[Record]] = (),
     keep: Sequence[int] = (),
     checkpoints: str | None = None,
 ) -> Run:
     """Returns the finished run of an algorithm over a trainable.
 
     Args:
-        algorithm: such as `pbt(space, population=8, interval=10)`; or an `Experiment`, which says all but `directory` and `keep`.
+        algorithm: such as `pbt(space, population=8, interval=10)`; or an `Experiment`, with `directory` and `keep` at most.
         trainable: a function, generator function, class, `jax_trainable` or population; see `poptrain.trainable`.
         metric: the key of the score in the metrics that training returns.
         mode: "max" or "min".
         stop: `steps(n)`, `generations(n)`, `score(x)`, `seconds(s)` or `any_of(…)`.
         executor: "inline", "processes", "vectorized", "ray", or an object such as ``executors.Processes(slots=4)``.
-        directory: where the log and the checkpoints are kept; None keeps them in memory. A directory that holds this same
-            run is continued, and a finished run returns at once.
+        directory: for the log and the checkpoints; None keeps them in memory. If the directory holds the same run, it is
+            continued; a finished run returns at once.
         seed: of all random decisions.
-        sinks: followers of the log; they never stop training.
-        keep: task ids whose checkpoints are never collected.
-        checkpoints: where they are kept instead of in `directory`: a URL that fsspec understands and every worker reaches, such
-            as ``s3://bucket/first``; an empty place. The log remembers it.
+        sinks: objects that follow the log, such as ``sinks.MLflow()``; their errors never stop training.
+        keep: ids of tasks whose checkpoints are never deleted.
+        checkpoints: a place for the checkpoints other than `directory`: a URL that fsspec understands and every worker reaches,
+            such as ``s3://bucket/first``. It must be empty at first. The log records it.
 
     Raises:
-        UsageError: a wrong argument, or a directory or URL that holds another run.
-        RunBusy: another process writes the directory.
-        Suspended: interrupted, out of disk, or storage that fails; the same call continues.
+        UsageError: an argument is wrong, or the directory or URL holds another run.
+        RunBusy: another process writes to the directory.
+        Suspended: the run was interrupted, the disk is full, or the storage failed; the same call continues it.
         RunFailed: every member failed.
     """
     given = (trainable, metric, mode, stop, executor, seed, tuple(sinks), checkpoints)
@@ -68,60 +69,77 @@ def run(
         return execute(Experiment(algorithm, *given), directory, keep=keep)
     if given != (None, "score", "max", None, "inline", 0, (), None):
         raise UsageError("run: an Experiment says everything but directory and keep; change it with dataclasses.replace(…).")
-    script = None if directory is None else script_of(algorithm)
-    return execute(algorithm, directory, keep=keep, source=script and file_record(script, directory, {}))
+    source = None
+    if directory is not None and (script := script_of(algorithm)) is not None:
+        source = file_record(script, directory, {})
+    return execute(algorithm, directory, keep=keep, source=source)
 
 
 def resume(experiment: Experiment, directory: str | Path) -> Run:
     """Returns the run in `directory`, continued to its end.
 
     Raises:
-        UsageError: the directory holds no run, or another one.
+        UsageError: the directory holds no run, or another run.
     """
     if not exists(directory):
-        raise UsageError(f"{str(directory)!r} holds no run: nothing to resume. Start one with `poptrain run`.")
+        raise UsageError(f"{str(directory)!r} does not hold a run, so nothing can be resumed. Start one with `poptrain run`.")
     return execute(experiment, directory)
 
 
 def execute(
-    experiment: Experiment, directory: str | Path | None, *, keep: Sequence[int] = (), source: dict[str, Any] | None = None
+    experiment: Experiment, directory: str | Path | None, *, keep: Sequence[int] = (), source: dict[str, Json] | None = None
 ) -> Run:
-    """Returns the run of an `Experiment`: new, or continued where `directory` holds it. `source` names its file."""
+    """Returns the run of an `Experiment`: a new one, or the one that `directory` holds, continued.
+
+    Args:
+        source: the entry about the experiment's file for the log, from `file_record`; None if there is no file.
+    """
     executor = executors.resolve(experiment.executor, experiment.trainable)
     if directory is not None and exists(directory):
-        record = read(directory)  # looked at without the lock: a refused call and a finished run leave no trace
+        record = read(directory)  # without the lock: a refused call and a finished run leave no trace
         check_same(record, experiment, directory)
         if ended := _finished(experiment, directory, record):
             return ended
     log = open_log(experiment, directory, source)
     try:
-        loop = _Loop(experiment, executor, log, directory, keep)
-        loop.go()
-        return Run(log.record, loop.history, loop.store, as_trainable(experiment.trainable))
+        session = _Session(experiment, executor, log, directory, keep)
+        session.go()
+        return Run(log.record, session.history, session.store, as_trainable(experiment.trainable))
     finally:
         log.close()
 
 
 def _finished(experiment: Experiment, directory: str | Path, record: Record) -> Run | None:
-    """Returns the run in `directory` if it is over, also under today's budget and stop condition; nothing is opened then."""
+    """Returns the run in `directory` if it has ended, also under the current budget and stop condition; else None."""
     if not record.finished:
         return None
     history = record.history().with_budget(experiment.budget)
-    if not stops.reached(experiment.stop, history, record.elapsed) and experiment.algorithm.ask(history):
+    if not _reached(experiment, history, record.elapsed) and experiment.algorithm.ask(history):
         return None
     return Run(record, history, places.of(record), as_trainable(experiment.trainable))
 
 
-class _Loop:
-    """One sitting of a run."""
+def _reached(experiment: Experiment, history: History, elapsed: float) -> str | None:
+    """Returns why the run ends now, or None."""
+    return None if experiment.stop is None else stops.reached(experiment.stop, history, elapsed)
 
-    def __init__(self, experiment: Experiment, executor: Any, log: Any, directory: Any, keep: Sequence[int]):
+
+class _Session:
+    """One session of a run: from its start or its continuation until it ends or is suspended."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        executor: ExecutorConfig,
+        log: LogWriter,
+        directory: str | Path | None,
+        keep: Sequence[int],
+    ):
         self.experiment, self.log, self.algorithm = experiment, log, experiment.algorithm
-        self.stop, self.sign = experiment.stop, experiment.sign
         self.history: History = log.record.history().with_budget(experiment.budget)
         self.keep = frozenset(keep)
         self.began = clock.monotonic() - log.record.elapsed
-        self.store: Any = places.of(log.record)
+        self.store: Store = places.of(log.record)
         if directory is not None:
             self.store.adopt(log.record.checkpoints())
         self.executor_config, self.directory = executor, directory
@@ -129,8 +147,8 @@ class _Loop:
         self.sinks = [Guarded(sink) for sink in (*own, *experiment.sinks)]
 
     def go(self) -> None:
-        """Runs until nothing is asked and nothing is pending, or a stop condition holds."""
-        executor = self.executor_config.open(self._context())
+        """Runs until the algorithm asks for nothing and no task is pending, or a stop condition holds."""
+        executor = _opened(self.executor_config, self._context())
         for sink in self.sinks:
             sink.open(self.log.record)
         try:
@@ -138,7 +156,7 @@ class _Loop:
                 try:
                     self._loop(executor, signals)
                 except Interrupted as signal:
-                    self._suspend(executor, signals, signal)
+                    self._suspend(executor, signal)
                 finally:
                     executor.close()
             self.store.keep(self._needed(), self._collected, flush=True)
@@ -147,7 +165,7 @@ class _Loop:
             for sink in self.sinks:
                 sink.close()
 
-    def _loop(self, executor: Any, signals: Signals) -> None:
+    def _loop(self, executor: Executor, signals: Signals) -> None:
         executor.submit(self.history.pending())  # after a crash between log and submit
         while True:
             with collector.paused():
@@ -155,7 +173,7 @@ class _Loop:
                     self._append(tasks)
                     executor.submit(tasks)
             if not len(self.history.open()):
-                break  # nothing asked, nothing running: finished
+                break  # nothing is asked and nothing runs: finished
             with signals.interruptible():
                 results = executor.wait()  # act: the checkpoint is durable, then the result is logged
             with collector.paused():
@@ -163,43 +181,46 @@ class _Loop:
                 self.store.keep(self._needed(), self._collected)
         self._check_not_all_failed()
 
-    def _append(self, line: Any) -> None:
+    def _append(self, facts: Sequence[Task] | Sequence[Result] | Lost) -> None:
         """Logs facts in the user's sign, then adds them to the history, where scores are maximised."""
-        self.log.append(line)
-        first = line[0]
-        if self.sign < 0 and isinstance(first, Result):
-            line = tuple(result.flipped() for result in line)
+        self.log.append(facts)
+        line = as_line(facts)
+        if self.experiment.sign < 0 and (results := results_of(line)):
+            line = tuple(result.flipped() for result in results)
         self.history = self.history.add(line)
         for sink in self.sinks:
             sink.write(self.log.record, self.history)
 
     def _tell(self, results: list[Result]) -> None:
-        """Logs results; one that could not read its parent's checkpoint makes the parent lost, if it really is damaged."""
+        """Logs results. If a task could not read its parent's checkpoint, and that is damaged, the parent is logged as lost."""
         for result in results:
-            if result.kind != "damaged":
-                continue
-            if self.history.ok(parent := self.history.task(result.task).parent):
-                ref = self.history.result(parent).checkpoint
-                if not self.store.verify(ref):
-                    self._append((Lost(parent),))
-        self._append(tuple(results))
+            if result.kind == "damaged" and (parent := self.history.task(result.task).parent) is not None:
+                ref = self._checkpoint(parent)
+                if self.history.ok(parent) and ref is not None and not self.store.verify(ref):
+                    self._append(Lost(parent))
+        self._append(results)
         self.store.add(result.checkpoint for result in results)
 
     def _needed(self) -> set[str]:
-        """Returns the checkpoints that must stay: of possible parents, pending tasks' sources, the best, and the user's."""
+        """Returns the checkpoints that must stay: of possible parents, sources of pending tasks, the best, and the user's."""
         history = self.history
-        ids = set(self.algorithm.needed(history)) | self.keep
+        ids: set[int | None] = {*self.algorithm.needed(history), *self.keep}
         for task in history.pending():
             ids |= {task.parent, task.teacher}
-        ids |= {history.best(), *history.heads().tolist()}  # heads: what each member ended with
-        results = (history.result(id) for id in ids if id is not None and 0 <= id < history.n)
-        return {result.checkpoint for result in results if result is not None and result.checkpoint}
+        ids |= {history.best(), *history.heads().tolist()}  # heads: the newest task of every member
+        refs = (self._checkpoint(id) for id in ids if id is not None and 0 <= id < history.n)
+        return {ref for ref in refs if ref}
+
+    def _checkpoint(self, id: int) -> str | None:
+        """Returns the checkpoint of a task; None while it is pending, and if it failed."""
+        result = self.history.result(id)
+        return None if result is None else result.checkpoint
 
     def _collected(self, names: list[str]) -> None:
         self.log.note("gc", ids=names)
 
     def _reached(self) -> str | None:
-        return stops.reached(self.stop, self.history, clock.monotonic() - self.began)
+        return _reached(self.experiment, self.history, clock.monotonic() - self.began)
 
     def _reason(self) -> str:
         return self._reached() or "every member reached its last step"
@@ -210,24 +231,26 @@ class _Loop:
         if not heads or any(history.ok(id) for id in heads):
             return
         first = history.result(heads[0])
+        if first is None:
+            return
         why = first.error or f"the score is {first.score}"
-        best = history.best()
-        last = "no result was ever finite" if best is None else (
-            f"the last finite result is member {history.task(best).member}'s at step {history.step(best)}"
-        )  # fmt: skip
+        last = "no result was ever finite"
+        if (best := history.best()) is not None:
+            last = f"the last finite result is that of member {history.task(best).member} at step {history.step(best)}"
         self.log.note("failed", reason=why)
         where = f" Tracebacks are in {Path(self.directory) / 'errors'}." if self.directory is not None and first.error else ""
         raise RunFailed(f"all {len(heads)} members failed; {last}. First: {why}.{where}")
 
-    def _suspend(self, executor: Any, signals: Signals, signal: Interrupted) -> None:
-        """Takes in what running tasks deliver within the grace period, marks the log, and raises `Suspended`."""
-        if hasattr(executor, "drain"):
-            with contextlib.suppress(Interrupted):
-                for results in executor.drain(GRACE):
-                    self._tell(results)
+    def _suspend(self, executor: Executor, signal: Interrupted) -> None:
+        """Logs the results that arrive within the grace period, marks the log as suspended, and raises `Suspended`."""
+        with contextlib.suppress(Interrupted):
+            for results in executor.drain(GRACE_SECONDS):
+                self._tell(results)
         self.log.note("suspend", reason=str(signal))
         hint = (
-            f"continue with: poptrain resume {self.directory}" if self.directory else "nothing was kept: no directory was given"
+            f"continue with: poptrain resume {self.directory}"
+            if self.directory
+            else "nothing was kept, because no directory was given"
         )
         raise Suspended(f"interrupted by {signal}; {hint}", exit_code=128 + signal.number) from None
 
@@ -243,3 +266,18 @@ class _Loop:
             keep_error=tracebacks.keeper(self.directory),
             outputs=None if self.directory is None else Path(self.directory) / "output",
         )
+
+
+def _opened(config: ExecutorConfig, context: Context) -> Executor:
+    """Returns the running executor.
+
+    Raises:
+        UsageError: the configuration opened something else.
+    """
+    executor = config.open(context)
+    if not isinstance(executor, Executor):
+        raise UsageError(
+            f"executor={config!r} opens a {type(executor).__name__}, expected an object with submit, wait, drain and close, "
+            "as in the protocol poptrain.core.protocols.Executor."
+        )
+    return executor

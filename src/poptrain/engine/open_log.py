@@ -1,4 +1,4 @@
-"""Opening a run's log: new, or continued if the directory holds the run of this very experiment."""
+"""Opens the log of a run: a new one, or the existing one if the directory holds the run of the same experiment."""
 
 from __future__ import annotations
 
@@ -6,27 +6,28 @@ import contextlib
 import importlib.metadata
 import platform
 from pathlib import Path
-from typing import Any
 
 from poptrain.checkpoints import places
+from poptrain.core import Json
 from poptrain.core.errors import UsageError
 from poptrain.core.fingerprint import describe, differences, source_name
+from poptrain.core.interval import interval_of
 from poptrain.engine.experiment import Experiment
 from poptrain.log.reader import Record, exists
-from poptrain.log.writer import Log, MemoryLog
+from poptrain.log.writer import Log, LogWriter, MemoryLog
 from poptrain.trainable import as_trainable, name_of, origin
 
 
-def open_log(experiment: Experiment, directory: str | Path | None, source: dict[str, Any] | None) -> Any:
-    """Returns the log: in memory, new, or the one in `directory`, which `check_same` has let pass."""
-    meta = {**fingerprint(experiment), "stop": describe(experiment.stop), "seats": experiment.algorithm.seats,
-            "static": list(experiment.algorithm.space.static_names),
-            "interval": describe(getattr(experiment.algorithm, "interval", None)),
-            "budget": experiment.budget,
-            "code": source_name(origin(as_trainable(experiment.trainable))), "file": source, "versions": _versions()}  # fmt: skip
+def open_log(experiment: Experiment, directory: str | Path | None, source: dict[str, Json] | None) -> LogWriter:
+    """Returns the log: in memory, a new one, or the one in `directory`, which `check_same` has accepted.
+
+    Args:
+        source: the entry about the experiment's file, from `file_record`; None if there is no file.
+    """
+    meta = _header(experiment, source)
     if directory is None:
         if experiment.checkpoints is not None:
-            raise UsageError(f"checkpoints={experiment.checkpoints!r}: give a directory too, for the log.")
+            raise UsageError(f"checkpoints={experiment.checkpoints!r}: pass a directory as well, for the log.")
         return MemoryLog(meta)
     if not exists(directory):
         with places.claimed(experiment.checkpoints) as place:
@@ -47,19 +48,31 @@ def check_same(record: Record, experiment: Experiment, directory: str | Path) ->
     then, now = record.run, fingerprint(experiment)
     changes = [line for key in now for line in differences(then.get(key), now[key], key)]
     if changes:
-        raise UsageError(
-            f"{str(directory)!r} holds another run: {'; '.join(changes[:3])}{' …' if len(changes) > 3 else ''}. "
-            + (
-                "Use another directory, or restore these arguments to continue it."
-                if record.has_results
-                else "Nothing was trained in it: delete it, use another directory, or restore these arguments."
-            )
-        )
+        hint = "Use another directory, or restore these arguments to continue it."
+        if not record.has_results:
+            hint = "Nothing was trained in it: delete it, use another directory, or restore these arguments."
+        listed = f"{'; '.join(changes[:3])}{' …' if len(changes) > 3 else ''}"
+        raise UsageError(f"{str(directory)!r} holds another run: {listed}. {hint}")
     places.check_same(then, experiment.checkpoints, directory)
 
 
-def fingerprint(experiment: Experiment) -> dict[str, Any]:
-    """Returns what must not change between two sittings of a run."""
+def _header(experiment: Experiment, source: dict[str, Json] | None) -> dict[str, Json]:
+    """Returns the description of a run that its log begins with."""
+    return {
+        **fingerprint(experiment),
+        "stop": describe(experiment.stop),
+        "seats": experiment.algorithm.seats,
+        "static": list(experiment.algorithm.space.static_names),
+        "interval": describe(interval_of(experiment.algorithm)),
+        "budget": experiment.budget,
+        "code": source_name(origin(as_trainable(experiment.trainable))),
+        "file": source,
+        "versions": _versions(),
+    }
+
+
+def fingerprint(experiment: Experiment) -> dict[str, Json]:
+    """Returns what must not change between two sessions of a run."""
     return {
         "algorithm": describe(experiment.algorithm),
         "trainable": name_of(as_trainable(experiment.trainable)),

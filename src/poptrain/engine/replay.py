@@ -1,8 +1,8 @@
-"""``replay``: the schedule that a population found, trained alone, with or without its run at hand. It is itself a run.
+"""``replay``: trains the schedule that a population found, alone. The schedule may come without its run. A replay is a run too.
 
-What is replayed is the ancestry of one result, through every copy and, for FIRE PBT, every hand-over by an evaluator.
-From a run, it is asked again as the very tasks that it was trained in (as long as neither its length nor its cuts are
-changed), so that a deterministic trainable repeats the scores exactly if the seeds are the same too.
+It follows the ancestry of one result, through every copy and, in FIRE PBT, through every evaluator whose weights were taken
+over. The schedule of a run is asked for again as the same tasks, unless its length or its interval is changed. Then a
+deterministic trainable repeats the scores exactly if the seeds are the same too.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from poptrain.algorithms.parts.turns import FrozenDict
-from poptrain.algorithms.replay import Piece, ScheduleReplay, guessed, merged, pieces, schedule_replay
+from poptrain.algorithms.schedule_replay import Piece, ScheduleArgument, ScheduleReplay, guessed, merged, pieces, schedule_replay
+from poptrain.core import Json
 from poptrain.core.errors import UsageError, did_you_mean
+from poptrain.core.protocols import Sink
 from poptrain.engine import stop as stops
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.loop import execute
 from poptrain.engine.result import Run
+from poptrain.executors.context import ExecutorConfig
 from poptrain.log.reader import Record, read
 from poptrain.space import Space
 from poptrain.space.from_json import described
@@ -28,54 +30,57 @@ FITS = ("stretch", "hold")
 
 @dataclass(frozen=True)
 class Source:
-    """A schedule to be replayed, and where it comes from."""
+    """A schedule to replay, and the run that it comes from."""
 
     pieces: tuple[Piece, ...]
-    length: int | None  # steps; None: a list, which holds its last values for as long as it is trained
-    space: Space | None = None  # None: not known
+    length: int | None  # steps; None: a list, whose last values hold to the end
+    space: Space | None = None  # None: unknown
     metric: str | None = None
     mode: str | None = None
-    task: int | None = None  # whose ancestry it is, in the run that it comes from
+    task: int | None = None  # of that run; the schedule is its ancestry
     member: int | None = None
     score: float | None = None  # of that task, in the user's sign
 
 
 def replay(
-    schedule: Any,
-    trainable: Any = None,
+    schedule: Run | str | Path | ScheduleArgument,
+    trainable: object = None,
     *,
     task: int | None = None,
     final: bool = False,
     same_seeds: bool = False,
     metric: str | None = None,
     mode: str | None = None,
-    stop: Any = None,
+    stop: stops.Stop | None = None,
     fit: str | None = None,
     interval: int | None = None,
-    executor: Any = "inline",
+    executor: str | ExecutorConfig = "inline",
     directory: str | Path | None = None,
     seed: int = 0,
-    sinks: Sequence[Any] = (),
+    sinks: Sequence[Sink[Record]] = (),
 ) -> Run:
     """Returns the run that trains one schedule alone, from fresh weights.
 
     Args:
-        schedule: a `Run`, the directory of one, what ``run.schedule()`` returns, the JSON file of an exported one, or a list
-            of ``(start, hparams)``.
-        trainable: what is trained; default: that of the `Run`.
-        task: of a run: whose ancestry is replayed; default: that of the best result.
-        final: train with the schedule's last values from step 0 instead: what the values are worth without their schedule.
-        same_seeds: of a run: give every task the seed that it had there, instead of one drawn from `seed`.
+        schedule: a `Run`, the directory of a run, the value of ``run.schedule()``, the JSON file of an exported schedule, or a
+            list of ``(start, hparams)``.
+        trainable: the function or class to train; default: that of the `Run`.
+        task: id of the task of a run whose ancestry is replayed; default: the best result.
+        final: train with the last values of the schedule from step 0 on, which shows their worth without the schedule.
+        same_seeds: use the seeds that the tasks had in the run, instead of seeds that `seed` determines.
         metric: as in `run`; default: as in the run that the schedule comes from.
-        mode: likewise.
+        mode: as in `run`; default: as in the run that the schedule comes from.
         stop: default: the length of the schedule. Another number of steps needs `fit`.
-        fit: "stretch" (every change comes proportionally later or earlier) or "hold" (changes stay where they are; a longer
+        fit: "stretch" (every change comes proportionally later or earlier) or "hold" (changes stay at their steps; a longer
             training goes on with the last values, a shorter one ends early).
-        interval: steps between two results; default: where the run had them, or where the schedule changes.
-        executor: as in `run`, as are `directory`, `seed` and `sinks`.
+        interval: steps between two results; default: as in the run, or at the changes of the schedule.
+        executor: as in `run`.
+        directory: as in `run`.
+        seed: as in `run`.
+        sinks: as in `run`.
 
     Raises:
-        UsageError: there is no such schedule, or it does not fit the length, the names or the trainable.
+        UsageError: the schedule does not exist, or it does not fit the length, the names or the trainable.
 
     >>> import poptrain as pt
     >>> space = pt.Space(lr=pt.LogUniform(1e-3, 1e-1))
@@ -84,34 +89,42 @@ def replay(
     True
     """
     source = source_of(schedule, task)
+    if trainable is None and isinstance(schedule, Run):
+        trainable = schedule.trainable
     if trainable is None:
-        trainable = getattr(schedule, "trainable", None)
-    if trainable is None:
-        raise UsageError("replay: the trainable is missing: give the one to train, replay(schedule, trainable).")
+        raise UsageError("replay: the trainable is missing: pass the one to train, replay(schedule, trainable).")
     algorithm, stop = planned(source, stop=stop, fit=fit, final=final, same_seeds=same_seeds, interval=interval)
-    experiment = Experiment(algorithm, trainable, metric or source.metric or "score", mode or source.mode or "max", stop,
-                            executor, seed, tuple(sinks))  # fmt: skip
-    return execute(experiment, directory)
+    metric, mode = metric or source.metric or "score", mode or source.mode or "max"
+    return execute(Experiment(algorithm, trainable, metric, mode, stop, executor, seed, tuple(sinks)), directory)
 
 
 def planned(
-    source: Source, *, stop: Any = None, fit: str | None = None, final: bool = False, same_seeds: bool = False,
-    interval: int | None = None, space: Space | None = None,
-) -> tuple[ScheduleReplay, Any]:  # fmt: skip
-    """Returns the algorithm and the stop condition of a replay; `space` is that of the experiment, if it is another one.
+    source: Source,
+    *,
+    stop: stops.Stop | None = None,
+    fit: str | None = None,
+    final: bool = False,
+    same_seeds: bool = False,
+    interval: int | None = None,
+    space: Space | None = None,
+) -> tuple[ScheduleReplay, stops.Stop]:
+    """Returns the algorithm and the stop condition of a replay. Arguments as for `replay`.
+
+    Args:
+        space: that of the experiment, if the schedule is replayed with another one than it comes from.
 
     Raises:
-        UsageError: a length that needs `fit`, seeds that are not known, or other hyperparameters than the schedule's.
+        UsageError: the length needs `fit`, the seeds are unknown, or the experiment has other hyperparameters.
     """
     if fit is not None and fit not in FITS:
         raise UsageError(f"replay: fit={fit!r}, expected 'stretch' or 'hold'.{did_you_mean(fit, FITS)}")
     row, length = source.pieces, source.length
     stop, budget = _stop(stop, length, interval)
     changed = length is not None and budget != length
-    if changed and fit is None and not final:
+    if length is not None and changed and fit is None and not final:
         raise UsageError(
-            f"replay: the schedule is {length:,} steps long, not {budget:,}: say with fit='stretch' or fit='hold' (--fit stretch "
-            "or --fit hold) what becomes of it, or leave the length as it is."
+            f"replay: the schedule is {length:,} steps long, not {budget:,}: pass fit='stretch' or fit='hold' (--fit stretch or "
+            "--fit hold) to fit it, or leave the length as it is."
         )
     if same_seeds and (interval is not None or fit == "stretch" or row[0].seed is None):
         why = "a schedule without its run has no seeds" if row[0].seed is None else "with interval or fit='stretch' tasks differ"
@@ -120,34 +133,38 @@ def planned(
         last = row[-1].hparams
         row = tuple(replace(piece, hparams=last) for piece in row)
     if changed and fit == "stretch":
-        row = _stretched(merged(row), budget / length)
+        row = _stretched(merged(row), budget / (length or budget))
     if not same_seeds:
         row = tuple(replace(piece, seed=None) for piece in row)
     return schedule_replay([row], interval=interval, space=_space(row, source.space, space)), stop
 
 
-def _stop(stop: Any, length: int | None, interval: int | None) -> tuple[Any, int]:
-    budget = None if stop is None else stops.budget(stops.check(stop), interval)
-    if budget is None and length is None:
-        raise UsageError("replay: a list of (start, hparams) has no end: give stop=pt.steps(n).")
-    if budget is None:
-        budget = length
-        stop = stops.steps(length) if stop is None else stops.any_of(stop, stops.steps(length))
-    return stop, budget
+def _stop(stop: stops.Stop | None, length: int | None, interval: int | None) -> tuple[stops.Stop, int]:
+    """Returns the stop condition, and the steps that it allows; both are by the length of the schedule if `stop` has none."""
+    budget = None if stop is None else stops.budget(stops.check_stop(stop), interval)
+    if stop is not None and budget is not None:
+        return stop, budget
+    if length is None:
+        raise UsageError("replay: a list of (start, hparams) has no end: pass stop=pt.steps(n).")
+    end = stops.steps(length)
+    return (end if stop is None else stops.any_of(stop, end)), length
 
 
 def _stretched(row: Sequence[Piece], factor: float) -> tuple[Piece, ...]:
-    """Returns the pieces with every start multiplied; of two that then start at one step, the later stays."""
+    """Returns the pieces with every start multiplied; if two then start at the same step, the later one stays."""
     moved = {round(piece.start * factor): piece for piece in row}
     return tuple(Piece(start, piece.hparams) for start, piece in moved.items())
 
 
 def _space(row: Sequence[Piece], recorded: Space | None, given: Space | None) -> Space:
-    """Returns the space of a replay: the narrowest that is known to hold its values; its static names are what matters."""
+    """Returns a space that has the values of a replay: of the experiment, of its run, or the narrowest one.
+
+    Its ranges do not matter, because nothing is drawn; its static names do.
+    """
     names = tuple(row[0].hparams)
     if given is not None and set(given.names) != set(names):
         more, less = set(names) - set(given.names), set(given.names) - set(names)
-        what = f"has {', '.join(sorted(more))}, which the experiment has not" if more else f"lacks {', '.join(sorted(less))}"
+        what = f"has {', '.join(sorted(more))}, which the experiment lacks" if more else f"lacks {', '.join(sorted(less))}"
         raise UsageError(f"replay: the schedule {what}; the experiment's hyperparameters are {', '.join(given.names)}.")
     for space in (given, recorded):
         if space is not None and all(space[name].contains(piece.hparams[name]) for piece in row for name in names):
@@ -159,61 +176,75 @@ def _space(row: Sequence[Piece], recorded: Space | None, given: Space | None) ->
 # -- where schedules come from --------------------------------------------------------------------------------------------
 
 
-def source_of(schedule: Any, task: int | None = None) -> Source:
-    """Returns the schedule of whatever `replay` takes.
+def source_of(schedule: Run | Record | str | Path | ScheduleArgument, task: int | None = None) -> Source:
+    """Returns the schedule that the argument of `replay` stands for.
+
+    Args:
+        task: id of the task of a run whose ancestry is the schedule; None: the best result.
 
     Raises:
-        UsageError: it is none of that, or has no schedule for the task.
+        UsageError: it is not a schedule, or has none for the task.
     """
+    from poptrain.views import Schedule, schedule_from
+
     if isinstance(schedule, (str, Path)):
         path = Path(schedule)
-        if path.is_file():
-            from poptrain.views import schedule_from
-
-            schedule = schedule_from(path)
-        else:
+        if not path.is_file():
             return recorded(read(path), task)
-    if isinstance(record := getattr(schedule, "record", schedule), Record):
-        return recorded(record, task)
+        schedule = schedule_from(path)
+    if isinstance(schedule, Run):
+        return recorded(schedule.record, task)
+    if isinstance(schedule, Record):
+        return recorded(schedule, task)
     if task is not None:
-        raise UsageError(f"replay: task={task!r} names a task of a run, and this is a schedule without its run.")
+        raise UsageError(f"replay: task={task!r} is a task of a run, and this is a schedule without its run.")
     row = pieces(schedule, "replay: the schedule")
-    about = {name: getattr(schedule, name, None) for name in ("metric", "mode", "task", "member", "score")}
-    return Source(row, getattr(schedule, "step", None), None, **about)
+    if not isinstance(schedule, Schedule):
+        return Source(row, None)
+    s = schedule
+    return Source(row, s.step, None, s.metric, s.mode, s.task, s.member, s.score)
 
 
 def recorded(record: Record, task: int | None = None) -> Source:
-    """Returns the schedule of a run: the tasks that led to one result, as they were asked.
+    """Returns the schedule of a run: the tasks that led to one result, as they were asked for.
 
     Raises:
-        UsageError: there is no such result, or it was distilled from a teacher, which no schedule can say.
+        UsageError: there is no such result, or a teacher took part, which a schedule cannot express.
     """
-    from poptrain.views.facts import Facts
-
-    facts = Facts.of(record)
-    id = facts.chosen(task)
-    if not facts.ok(id):
-        raise UsageError(f"replay: task {id} has no healthy result: only what was trained can be trained again.")
-    chain = facts.ancestry(id)
-    if (pupil := next((t for t in chain if facts.tasks[t].teacher is not None), None)) is not None:
-        raise UsageError(f"replay: task {pupil}, an ancestor of task {id}, was distilled from a teacher: no schedule says that.")
+    history = record.history()
+    id = history.best() if task is None else task
+    if id is None:
+        raise UsageError("this run has no healthy result yet: no score was finite.")
+    if isinstance(id, bool) or not isinstance(id, int) or not 0 <= id < history.n:
+        has = f"has tasks 0 to {history.n - 1}" if history.n else "has no tasks yet"
+        raise UsageError(f"task {id!r}: this run {has}.")
+    if not history.ok(id):
+        raise UsageError(f"replay: task {id} has no healthy result, so it cannot be trained again.")
+    chain = [history.task(ancestor) for ancestor in history.ancestry(id)]
+    if (pupil := next((each.id for each in chain if each.teacher is not None), None)) is not None:
+        raise UsageError(f"replay: task {pupil}, an ancestor of task {id}, was distilled from a teacher, which a schedule lacks.")
     row = []
-    for ancestor in chain:
-        told, begin = facts.tasks[ancestor], facts.begin(ancestor)
-        timed = told.seconds is not None  # it trained step by step until the time was up
-        steps = facts.end(ancestor) - begin if timed else told.steps
-        row.append(Piece(begin, FrozenDict(told.hparams), steps, steps if timed else told.evals, told.seed))
+    for each in chain:
+        begin = history.step(each.parent)
+        timed = each.seconds is not None  # it trained step by step until the time was up
+        steps = history.step(each.id) - begin if timed else each.steps
+        row.append(Piece(begin, FrozenDict(each.hparams), steps, steps if timed else each.evals, each.seed))
+    metric, mode = record.run.get("metric"), record.run.get("mode")
+    score = history.sign * history.score(id)
+    return Source(tuple(row), history.step(id), _recorded_space(record), metric, mode, id, history.task(id).member, score)
+
+
+def _recorded_space(record: Record) -> Space | None:
+    """Returns the space that a log describes; None if it has a parameter of the user's own kind."""
     about = record.run.get("algorithm")
     try:
-        space = described(about.get("space") if isinstance(about, Mapping) else None)
+        return described(about.get("space") if isinstance(about, Mapping) else None)
     except UsageError:
-        space = None  # a parameter of the user's own kind
-    return Source(tuple(row), facts.end(id), space, record.run.get("metric"), record.run.get("mode"), id,
-                  facts.tasks[id].member, facts.results[id].score)  # fmt: skip
+        return None
 
 
-def rebuilt(description: Any) -> ScheduleReplay | None:
-    """Returns the replay that a log describes, which needs no file beside it; None if it describes another algorithm."""
+def rebuilt(description: Json) -> ScheduleReplay | None:
+    """Returns the replay that a log describes completely; None if it describes another algorithm."""
     if not isinstance(description, Mapping) or description.get("type") != ScheduleReplay.__name__:
         return None
     try:
@@ -223,4 +254,4 @@ def rebuilt(description: Any) -> ScheduleReplay | None:
         ]
         return schedule_replay(rows, interval=description["interval"], space=described(description["space"]))
     except (KeyError, TypeError) as error:
-        raise UsageError("the log describes a schedule replay that this poptrain cannot read.") from error
+        raise UsageError("the log describes a schedule replay that this version of poptrain cannot read.") from error

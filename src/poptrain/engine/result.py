@@ -1,21 +1,27 @@
-"""A run as its user sees it: the best, every member, the schedule and the lineage, read from the log and the store."""
+"""`Run`: what a run returns. The best result, every member, the schedule and the lineage, read from log and store."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from poptrain.checkpoints import places
-from poptrain.core import Carry, History, Task
+from poptrain.core import Carry, History, Task, Value
 from poptrain.core.errors import UsageError
+from poptrain.core.protocols import Store
 from poptrain.executors.adapters import form_of
-from poptrain.log.reader import read
+from poptrain.executors.context import AnyTrainable
+from poptrain.log.reader import Record, read
+from poptrain.trainable import as_trainable
+
+if TYPE_CHECKING:
+    from poptrain.views import Lineage, Schedule
 
 
 @dataclass(frozen=True)
 class Standing:
-    """One told task, with what it scored and what it left behind."""
+    """One finished task, with its score and its checkpoint."""
 
     task: Task
     score: float  # in the user's sign
@@ -23,15 +29,15 @@ class Standing:
     _run: Run = field(repr=False)
 
     @property
-    def hparams(self) -> dict[str, Any]:
-        """The hyperparameters of its last segment."""
+    def hparams(self) -> dict[str, Value]:
+        """The hyperparameters that it trained with."""
         return dict(self.task.hparams)
 
     def load(self) -> Carry:
-        """Returns the stored carry; for a trainable class, an object of it that has loaded its files.
+        """Returns the stored carry; for a trainable class, an object of the class that has loaded its files.
 
         Raises:
-            CheckpointDamaged: the files differ from what the log recorded, or were collected.
+            CheckpointDamaged: the files differ from the record in the log, or were deleted.
         """
         return self._run._load(self.task)
 
@@ -40,10 +46,10 @@ class Standing:
 class Run:
     """A run, finished or not. Scores have the user's sign; `history` maximises."""
 
-    record: Any
+    record: Record
     history: History
-    store: Any
-    trainable: Any = None
+    store: Store
+    trainable: AnyTrainable | None = None
 
     @property
     def best(self) -> Standing:
@@ -56,7 +62,7 @@ class Run:
 
     @property
     def final_best(self) -> Standing:
-        """The best among the members as they ended: what the population knew at last, not its luckiest moment."""
+        """The best of the newest results of all members: the final state of the population, and not its luckiest moment."""
         ids = [int(id) for id in self.history.standing() if self.history.ok(int(id))]
         return self._standing(self._some(max(ids, key=self.history.score, default=None)))
 
@@ -73,13 +79,13 @@ class Run:
             id = int(self.history.column("prev")[id])
         return self._standing(self._some(id if id >= 0 else None))
 
-    def schedule(self, task: int | None = None) -> Any:
-        """Returns the hyperparameters over steps that led to a task (default: the best), as `views.schedule` does."""
+    def schedule(self, task: int | None = None) -> Schedule:
+        """Returns the hyperparameters over the steps that led to a task (default: the best), as `views.schedule` does."""
         from poptrain.views import schedule
 
         return schedule(self.record, task)
 
-    def lineage(self, task: int | None = None) -> Any:
+    def lineage(self, task: int | None = None) -> Lineage:
         """Returns the ancestors of a task (default: the best), as `views.lineage` does."""
         from poptrain.views import lineage
 
@@ -96,6 +102,8 @@ class Run:
 
     def _load(self, task: Task) -> Carry:
         result = self.history.result(task.id)
+        if result is None or result.checkpoint is None:
+            raise UsageError(f"task {task.id} has no checkpoint.")
         if self.trainable is not None:
             return form_of(self.trainable, self.record.run.get("static", ())).opened(self.store, result.checkpoint, task)
         if self.store.is_directory(result.checkpoint):
@@ -103,16 +111,14 @@ class Run:
         return self.store.read(result.checkpoint)
 
 
-def open_run(directory: str | Path, trainable: Any = None) -> Run:
-    """Returns the run in a directory as it is now, for reading: nothing is locked, written or executed.
+def open_run(directory: str | Path, trainable: object = None) -> Run:
+    """Returns the run in a directory as it is now, for reading: it locks, writes and executes nothing.
 
     Without the `trainable`, a checkpoint of a trainable class loads as the path of its files.
 
     Raises:
         UsageError: the directory holds no run.
     """
-    from poptrain.trainable import as_trainable
-
     record = read(directory)
     form = None if trainable is None else as_trainable(trainable)
     return Run(record, record.history(), places.of(record), form)

@@ -1,4 +1,4 @@
-"""Interrupts that never cut a write in half: a signal is noted, and raised only where the run waits for results."""
+"""Interrupts that never cut a write in half: a signal is remembered, and raised only while the run waits for results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Interrupted(BaseException):
 
 
 class Signals:
-    """Handlers for SIGINT, SIGTERM and SIGHUP while a run goes on; a no-op outside the main thread."""
+    """Handlers for SIGINT, SIGTERM and SIGHUP during a run; outside the main thread it does nothing."""
 
     NUMBERS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
@@ -34,11 +34,11 @@ class Signals:
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+            signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal returned
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Lets a signal, also one noted earlier, raise `Interrupted` inside the block."""
+        """Lets a signal raise `Interrupted` inside the block, also one that came before."""
         self._waiting = True
         try:
             if self._noted is not None:
@@ -49,7 +49,7 @@ class Signals:
 
     def _handle(self, number: int, frame: object) -> None:
         if self._noted is not None and not self._waiting:
-            os._exit(128 + number)  # the second signal: leave at once; what is on disk is valid
+            os._exit(128 + number)  # the second signal ends the process at once; the files on disk are valid
         self._noted = number
         if self._waiting:
             self._waiting = False

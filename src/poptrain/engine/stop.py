@@ -1,13 +1,12 @@
-"""When a run ends: steps, generations, a score, time, or the first of several."""
+"""Stop conditions: steps, generations, a score, a length of time, or the first of several."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from poptrain.algorithms.parts.turns import Seconds
 from poptrain.core import History
 from poptrain.core.errors import UsageError
+from poptrain.core.interval import Interval, Seconds
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Generations:
 
 @dataclass(frozen=True)
 class Score:
-    """The run ends when a result is at least as good as this (in the user's sign)."""
+    """The run ends when a result is at least as good as this score (in the user's sign)."""
 
     score: float
 
@@ -35,35 +34,35 @@ class Score:
 class AnyOf:
     """The run ends when the first of its conditions holds."""
 
-    conditions: tuple[Any, ...]
+    conditions: tuple[Stop, ...]
 
 
 Stop = Steps | Generations | Score | Seconds | AnyOf
 
 
 def steps(n: int) -> Steps:
-    """Returns the condition: n steps per member."""
+    """Returns the condition that every member has trained n steps."""
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise UsageError(f"steps({n!r}): expected a whole number from 1.")
     return Steps(n)
 
 
 def generations(n: int) -> Generations:
-    """Returns the condition: n intervals per member."""
+    """Returns the condition that every member has trained n intervals."""
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise UsageError(f"generations({n!r}): expected a whole number from 1.")
     return Generations(n)
 
 
 def score(x: float) -> Score:
-    """Returns the condition: a member reached x (or fell to it, under ``mode="min"``)."""
+    """Returns the condition that a member reached the score x (under ``mode="min"``: a score of x or less)."""
     if isinstance(x, bool) or not isinstance(x, (int, float)) or x != x:
         raise UsageError(f"score({x!r}): expected a number.")
     return Score(float(x))
 
 
 def seconds(s: float) -> Seconds:
-    """Returns a length of time: as `stop`, of the whole run (over all its sittings); as `interval`, of one task."""
+    """Returns a length of time: as `stop`, of the whole run with all its sessions; as `interval`, of one task."""
     return Seconds(s)
 
 
@@ -72,12 +71,12 @@ def any_of(*conditions: Stop) -> AnyOf:
     if not conditions:
         raise UsageError("any_of(): expected at least one condition, for example any_of(pt.steps(100), pt.seconds(3600)).")
     for condition in conditions:
-        check(condition)
+        check_stop(condition)
     return AnyOf(conditions)
 
 
-def check(stop: Any) -> Stop:
-    """Returns `stop` if it is a condition.
+def check_stop(stop: object) -> Stop:
+    """Returns `stop` if it is a stop condition.
 
     Raises:
         UsageError: it is something else.
@@ -87,11 +86,11 @@ def check(stop: Any) -> Stop:
     return stop
 
 
-def budget(stop: Stop, interval: Any) -> int | None:
-    """Returns the steps per lineage that `stop` allows, or None if only a score or the time ends the run.
+def budget(stop: Stop, interval: Interval | None) -> int | None:
+    """Returns the steps per lineage that `stop` allows, or None if only a score or a time ends the run.
 
     Raises:
-        UsageError: generations of an algorithm whose interval is a length of time.
+        UsageError: the condition counts generations, and the interval is not a number of steps.
     """
     if isinstance(stop, Steps):
         return stop.steps
@@ -106,9 +105,9 @@ def budget(stop: Stop, interval: Any) -> int | None:
 
 
 def reached(stop: Stop, history: History, elapsed: float) -> str | None:
-    """Returns why the run ends now, or None; `elapsed` is in seconds over all sittings of the run.
+    """Returns why the run ends now, or None; `elapsed` is in seconds over all sessions of the run.
 
-    The budget in steps is not looked at here: algorithms keep it.
+    It does not check the budget in steps: algorithms keep to it.
     """
     if isinstance(stop, AnyOf):
         return next((why for condition in stop.conditions if (why := reached(condition, history, elapsed))), None)

@@ -1,4 +1,4 @@
-"""Where the traceback of a member's error is kept: ``errors/`` in the run directory, one file a failed task."""
+"""Keeps the traceback of every failed task as a file in ``errors/`` of the run directory."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 from poptrain.log import disk
 
-LIMIT = 200_000  # characters of one traceback that are kept
+MAX_CHARACTERS = 200_000  # of one traceback; its end is kept
 
 
 def keeper(directory: str | Path | None) -> Callable[[str, str], None]:
-    """Returns ``keep(name, text)`` for a run directory; without a directory it keeps nothing. It can be pickled."""
+    """Returns ``keep(name, text)`` for a run directory; without a directory it does nothing. It can be pickled."""
     return partial(_keep, None if directory is None else str(directory))
 
 
@@ -22,5 +22,5 @@ def _keep(directory: str | None, name: str, text: str) -> None:
     folder = Path(directory) / "errors"
     disk.default.make_dir(folder)
     path = folder / disk.safe_name(name)
-    if not disk.default.exists(path):  # a second attempt at the same task fails the same way: the first one is kept
-        disk.default.write_new(path, text[-LIMIT:].encode())
+    if not disk.default.exists(path):  # the first attempt at a task stays: a second one fails in the same way
+        disk.default.write_new(path, text[-MAX_CHARACTERS:].encode())

@@ -1,24 +1,82 @@
-"""The forms of a trainable, as executors of single members use them; see `segment.Form`.
+"""Adapters: each form of a trainable, as executors of single members start, train, store and load it.
 
-Hyperparameters arrive flat, as the task holds them; a user's function or class gets them nested if their names have dots.
+Hyperparameters arrive flat, as the task holds them. A user's function or class receives them nested if their names have dots.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
 from poptrain.checkpoints import carry as carries
-from poptrain.core import Hparams, Metrics, Task
+from poptrain.core import Carry, Hparams, Metrics, Task, Value
 from poptrain.core.errors import MetricError, UsageError
+from poptrain.executors.context import AnyTrainable, MemberStore
 from poptrain.space import nested
-from poptrain.trainable import JaxTrainable, Trainable
+from poptrain.trainable import JaxTrainable, MemberClass, PopulationTrainable, Trainable
+
+StateT = TypeVar("StateT")  # what a form trains: a carry, or an object of the user's class
+Progress = tuple[float, float] | None  # the part of a distillation that a chunk covers
+HparamColumns = dict[str, np.ndarray | Value]  # by name: an array of shape (P,), or the one value that all P members share
 
 
-def form_of(trainable: Any, static: Sequence[str] = ()) -> FunctionForm | ClassForm | LaneForm:
+class Form(Protocol[StateT]):
+    """A trainable as executors of single members use it. Nothing but the form itself looks into a state."""
+
+    def fresh(self, hparams: Hparams, seed: int) -> StateT:
+        """Returns the state of a new member."""
+        ...
+
+    def train(self, state: StateT, hparams: Hparams, steps: int, seed: int) -> tuple[StateT, Metrics]:
+        """Returns the state after `steps` more steps, which may be the same object, and the metrics."""
+        ...
+
+    def distill(
+        self, state: StateT, teacher: StateT, hparams: Hparams, steps: int, seed: int, progress: Progress
+    ) -> tuple[StateT, Metrics]:
+        """Returns what `train` does, for steps that also learn from the state of a teacher."""
+        ...
+
+    def save(self, store: MemberStore, name: str, state: StateT, task: Task, step: int) -> str:
+        """Commits the state, and returns the reference of the checkpoint."""
+        ...
+
+    def load(self, store: MemberStore, ref: str, hparams: Hparams, seed: int) -> StateT:
+        """Returns the state in a checkpoint, ready to be trained."""
+        ...
+
+    def opened(self, store: MemberStore, ref: str, task: Task) -> Carry:
+        """Returns what a checkpoint holds, as the user who asks for it knows it."""
+        ...
+
+
+@runtime_checkable
+class DistillingMember(Protocol):
+    """A user's object that can also learn from another one."""
+
+    def distill(self, teacher: object, hp: Hparams, steps: int, progress: Progress) -> Metrics: ...
+
+
+@runtime_checkable
+class DistillingPopulation(Protocol):
+    """A population trainable whose members can also learn from teachers."""
+
+    def distill(
+        self, carry: Carry, teacher: Carry, hparams: HparamColumns, steps: int, seeds: np.ndarray, progress: Progress
+    ) -> tuple[Carry, Metrics]: ...
+
+
+@runtime_checkable
+class RestoringPopulation(Protocol):
+    """A population trainable that stores carries in another shape than the user's functions know."""
+
+    def restored(self, lane: Carry, hparams: HparamColumns) -> Carry: ...
+
+
+def form_of(trainable: AnyTrainable, static: Sequence[str] = ()) -> Form[Any]:
     """Returns the form that runs `trainable` one member at a time; `static` names its static hyperparameters."""
     if isinstance(trainable, Trainable):
         return FunctionForm(trainable)
@@ -33,28 +91,30 @@ def form_of(trainable: Any, static: Sequence[str] = ()) -> FunctionForm | ClassF
 
 @dataclass(frozen=True)
 class FunctionForm:
-    """A carry and the functions of `Trainable`."""
+    """A carry, and the functions of a `Trainable`."""
 
     trainable: Trainable
 
-    def fresh(self, hparams: Hparams, seed: int) -> Any:
+    def fresh(self, hparams: Hparams, seed: int) -> Carry:
         return self.trainable.init(nested(hparams), seed)
 
-    def train(self, state: Any, hparams: Hparams, steps: int, seed: int) -> tuple[Any, Metrics]:
-        return _pair(self.trainable.train(state, nested(hparams), steps, seed))
+    def train(self, state: Carry, hparams: Hparams, steps: int, seed: int) -> tuple[Carry, Metrics]:
+        return _checked_pair(self.trainable.train(state, nested(hparams), steps, seed))
 
-    def distill(self, state: Any, teacher: Any, hparams: Hparams, steps: int, seed: int, progress: Any) -> tuple[Any, Metrics]:
+    def distill(
+        self, state: Carry, teacher: Carry, hparams: Hparams, steps: int, seed: int, progress: Progress
+    ) -> tuple[Carry, Metrics]:
         if self.trainable.distill is None:
             raise UsageError("this task distils from a teacher, but the trainable has no distill function.")
-        return _pair(self.trainable.distill(state, teacher, nested(hparams), steps, seed, progress))
+        return _checked_pair(self.trainable.distill(state, teacher, nested(hparams), steps, seed, progress))
 
-    def save(self, store: Any, name: str, state: Any, task: Task, step: int) -> str:
+    def save(self, store: MemberStore, name: str, state: Carry, task: Task, step: int) -> str:
         return store.commit(name, state, task=task.id, member=task.member, step=step)
 
-    def load(self, store: Any, ref: str, hparams: Hparams, seed: int) -> Any:
+    def load(self, store: MemberStore, ref: str, hparams: Hparams, seed: int) -> Carry:
         return store.read(ref)
 
-    def opened(self, store: Any, ref: str, task: Task) -> Any:
+    def opened(self, store: MemberStore, ref: str, task: Task) -> Carry:
         return store.read(ref)
 
 
@@ -62,29 +122,31 @@ class FunctionForm:
 class ClassForm:
     """An object of a user's class, which saves and loads itself."""
 
-    cls: type
+    cls: type[MemberClass]
 
-    def fresh(self, hparams: Hparams, seed: int) -> Any:
+    def fresh(self, hparams: Hparams, seed: int) -> MemberClass:
         return self.cls(nested(hparams), seed)
 
-    def train(self, state: Any, hparams: Hparams, steps: int, seed: int) -> tuple[Any, Metrics]:
+    def train(self, state: MemberClass, hparams: Hparams, steps: int, seed: int) -> tuple[MemberClass, Metrics]:
         return state, state.train(nested(hparams), steps)
 
-    def distill(self, state: Any, teacher: Any, hparams: Hparams, steps: int, seed: int, progress: Any) -> tuple[Any, Metrics]:
-        if not hasattr(state, "distill"):
+    def distill(
+        self, state: MemberClass, teacher: MemberClass, hparams: Hparams, steps: int, seed: int, progress: Progress
+    ) -> tuple[MemberClass, Metrics]:
+        if not isinstance(state, DistillingMember):
             raise UsageError(f"this task distils from a teacher, but {self.cls.__qualname__} has no distill method.")
         return state, state.distill(teacher, nested(hparams), steps, progress)
 
-    def save(self, store: Any, name: str, state: Any, task: Task, step: int) -> str:
+    def save(self, store: MemberStore, name: str, state: MemberClass, task: Task, step: int) -> str:
         state.save(store.stage(name))
         return store.commit_staged(name, task=task.id, member=task.member, step=step)
 
-    def load(self, store: Any, ref: str, hparams: Hparams, seed: int) -> Any:
+    def load(self, store: MemberStore, ref: str, hparams: Hparams, seed: int) -> MemberClass:
         state = self.cls(nested(hparams), seed)
         state.load(store.path(ref))
         return state
 
-    def opened(self, store: Any, ref: str, task: Task) -> Any:
+    def opened(self, store: MemberStore, ref: str, task: Task) -> Carry:
         return self.load(store, ref, task.hparams, task.seed)
 
 
@@ -92,48 +154,56 @@ class ClassForm:
 class LaneForm:
     """One member of a population trainable: a population of one. Stored carries have no leading axis."""
 
-    trainable: Any
+    trainable: PopulationTrainable
     static: tuple[str, ...] = ()
 
-    def fresh(self, hparams: Hparams, seed: int) -> Any:
+    def fresh(self, hparams: Hparams, seed: int) -> Carry:
         return self.trainable.init(self._columns(hparams), _seeds(seed))
 
-    def train(self, state: Any, hparams: Hparams, steps: int, seed: int) -> tuple[Any, Metrics]:
-        state, metrics = _pair(self.trainable.train(state, self._columns(hparams), steps, _seeds(seed)))
-        return state, {key: value[0] for key, value in metrics.items()}
+    def train(self, state: Carry, hparams: Hparams, steps: int, seed: int) -> tuple[Carry, Metrics]:
+        state, metrics = _checked_pair(self.trainable.train(state, self._columns(hparams), steps, _seeds(seed)))
+        return state, _first(metrics)
 
-    def distill(self, state: Any, teacher: Any, hparams: Hparams, steps: int, seed: int, progress: Any) -> tuple[Any, Metrics]:
-        if not hasattr(self.trainable, "distill"):
+    def distill(
+        self, state: Carry, teacher: Carry, hparams: Hparams, steps: int, seed: int, progress: Progress
+    ) -> tuple[Carry, Metrics]:
+        if not isinstance(self.trainable, DistillingPopulation):
             raise UsageError("this task distils from a teacher, but the trainable has no distill method.")
         state, metrics = self.trainable.distill(state, teacher, self._columns(hparams), steps, _seeds(seed), progress)
-        return state, {key: value[0] for key, value in metrics.items()}
+        return state, _first(metrics)
 
-    def save(self, store: Any, name: str, state: Any, task: Task, step: int) -> str:
+    def save(self, store: MemberStore, name: str, state: Carry, task: Task, step: int) -> str:
         return store.commit(name, carries.lane(state, 0), task=task.id, member=task.member, step=step)
 
-    def load(self, store: Any, ref: str, hparams: Hparams, seed: int) -> Any:
+    def load(self, store: MemberStore, ref: str, hparams: Hparams, seed: int) -> Carry:
         return self.trainable.gather([(carries.stacked(store.read(ref)), 0)])
 
-    def opened(self, store: Any, ref: str, task: Task) -> Any:
+    def opened(self, store: MemberStore, ref: str, task: Task) -> Carry:
         lane = store.read(ref)
-        return self.trainable.restored(lane, self._columns(task.hparams)) if hasattr(self.trainable, "restored") else lane
+        if not isinstance(self.trainable, RestoringPopulation):
+            return lane
+        return self.trainable.restored(lane, self._columns(task.hparams))
 
-    def _columns(self, hparams: Hparams) -> dict[str, Any]:
-        """Returns a population of one's hyperparameters; what cannot be an array is passed as it is."""
+    def _columns(self, hparams: Hparams) -> HparamColumns:
+        """Returns the hyperparameters of a population of one; a value that no array can hold is passed as it is."""
         texts = tuple(name for name, value in hparams.items() if isinstance(value, (str, type(None))))
-        return columns([hparams], (*self.static, *texts))
+        return hparam_columns([hparams], (*self.static, *texts))
 
 
-def columns(rows: list[Hparams], static: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Returns hyperparameters as a population takes them: arrays of shape (P,), static ones as the value they share."""
-    return {name: rows[0][name] if name in static else np.array([row[name] for row in rows]) for name in rows[0]}
+def hparam_columns(rows: Sequence[Hparams], shared: tuple[str, ...] = ()) -> HparamColumns:
+    """Returns the hyperparameters of P members as a population takes them: arrays of shape (P,), one value for `shared` names."""
+    return {name: rows[0][name] if name in shared else np.array([row[name] for row in rows]) for name in rows[0]}
 
 
-def _seeds(seed: int) -> Any:
+def _seeds(seed: int) -> np.ndarray:
     return np.array([seed], np.uint32)
 
 
-def _pair(returned: Any) -> tuple[Any, Metrics]:
+def _first(metrics: Metrics) -> Metrics:
+    return {key: value[0] for key, value in metrics.items()}
+
+
+def _checked_pair(returned: object) -> tuple[Carry, Metrics]:
     if not isinstance(returned, tuple) or len(returned) != 2:
         raise MetricError(f"train returned {type(returned).__name__}, expected the pair (carry, metrics).")
     return returned

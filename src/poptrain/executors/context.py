@@ -1,34 +1,77 @@
-"""What every executor is opened with, and the contract that it fulfils."""
+"""What an executor is given: its configuration's protocol, the context that it is opened with, and where each task starts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol, runtime_checkable
 
-from poptrain.core import Result, Task
+from poptrain.core import Carry, Result, Task
+from poptrain.core.protocols import Executor
+from poptrain.trainable import JaxTrainable, MemberClass, PopulationTrainable, Trainable
+
+AnyTrainable = Trainable | JaxTrainable | PopulationTrainable | type[MemberClass]  # what `as_trainable` returns
+KeepError = Callable[[str, str], None]  # takes the name and the text of a traceback
 
 
-class Executor(Protocol):
-    """Turns tasks into results; knows no algorithm. There is no cancel: to stop a seat is to give it no next task."""
+@runtime_checkable
+class ExecutorConfig(Protocol):
+    """Describes an executor, as ``run(executor=…)`` takes it: usually a frozen dataclass that holds the options.
 
-    def submit(self, tasks: Sequence[Task]) -> None:
-        """Queues tasks, first in, first out; never blocks."""
+    A configuration that cannot train everything also has a method `check`: see `CheckingConfig`.
+    """
+
+    def open(self, context: Context) -> Executor:
+        """Returns the running executor. It may still be starting its workers; `wait` then waits for them."""
         ...
 
-    def wait(self) -> list[Result]:
-        """Returns at least one result, each with its checkpoint durable; raises only on infrastructure failure."""
+
+@runtime_checkable
+class CheckingConfig(ExecutorConfig, Protocol):
+    """An `ExecutorConfig` that checks what it is asked to train before the run starts."""
+
+    def check(self, trainable: object) -> None:
+        """Raises a `UsageError` if this executor cannot be started here, or cannot train `trainable`.
+
+        Args:
+            trainable: in any form that the user may write; `as_trainable` turns it into one of four.
+        """
         ...
 
-    def close(self) -> None:
-        """Ends the workers. Results that were not returned are lost; their tasks are pending when the run is resumed."""
-        ...
+
+class MemberStore(Protocol):
+    """What an executor of single members needs of a `core.protocols.Store`; that class documents the methods."""
+
+    def commit(self, name: str, carry: Carry, *, task: int, member: int, step: int) -> str: ...
+
+    def stage(self, name: str) -> Path: ...
+
+    def commit_staged(self, name: str, *, task: int, member: int, step: int) -> str: ...
+
+    def read(self, ref: str) -> Carry: ...
+
+    def path(self, ref: str) -> Path: ...
+
+
+class PopulationStore(MemberStore, Protocol):
+    """What an executor of whole populations needs of a `core.protocols.Store`."""
+
+    def commit_population(
+        self,
+        name: str,
+        carry: Carry,
+        lanes: int,
+        *,
+        tasks: Sequence[int] = (),
+        members: Sequence[int] = (),
+        steps: Sequence[int] = (),
+    ) -> list[str]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a task starts and what its checkpoint will be called: all that a worker must know besides the task."""
+    """Where a task starts and how its checkpoint is named: all that a worker must know in addition to the task."""
 
     name: str  # of the checkpoint that this attempt commits
     step: int = 0  # lineage step at which the task begins
@@ -38,17 +81,17 @@ class Start:
 
 @dataclass(frozen=True)
 class Context:
-    """The surroundings of an executor: everything but the tasks."""
+    """What an executor is given: everything but the tasks."""
 
-    trainable: Any  # one of the forms of `poptrain.trainable`
+    trainable: AnyTrainable
     metric: str
-    store: Any  # where carries are committed and read
-    result: Callable[[int], Result | None]  # the result of a told task: its checkpoint and step; None while pending
-    lanes: int = 1  # the most tasks ever pending
+    store: PopulationStore  # where carries are committed and read
+    result: Callable[[int], Result | None]  # returns the result of a task, with its checkpoint and step; None while pending
+    lanes: int = 1  # the most tasks that are ever pending
     static: tuple[str, ...] = ()  # names of static hyperparameters
-    epoch: int = 1  # of the writer: part of every checkpoint name, so that no name is used twice
-    keep_error: Callable[[str, str], None] = lambda name, text: None  # where tracebacks go
-    outputs: Path | None = None  # where the output of members goes, for executors that capture it
+    epoch: int = 1  # counts the processes that wrote the run; part of every checkpoint name, so that no name is used twice
+    keep_error: KeepError = lambda name, text: None  # keeps tracebacks for the user
+    outputs: Path | None = None  # directory for what members print, for executors that capture it
 
     def name(self, task: Task, attempt: int = 1) -> str:
         """Returns the checkpoint name of one attempt at a task."""
@@ -59,15 +102,21 @@ class Context:
         return f"g-t{task.id:06d}-{self.epoch}.{attempt}"
 
     def ref(self, task: Task) -> str | None:
-        """Returns the checkpoint that the task starts from."""
-        return None if task.parent is None else self.result(task.parent).checkpoint
+        """Returns the reference of the checkpoint that the task starts from."""
+        return None if task.parent is None else self._result_of(task.parent).checkpoint
 
     def begin(self, task: Task) -> int:
         """Returns the lineage step at which the task begins: its parent's, else its teacher's, else 0."""
         source = task.parent if task.parent is not None else task.teacher
-        return 0 if source is None else self.result(source).step
+        return 0 if source is None else self._result_of(source).step
 
     def start(self, task: Task, attempt: int = 1) -> Start:
         """Returns where one attempt at a task starts."""
-        teacher = None if task.teacher is None else self.result(task.teacher).checkpoint
+        teacher = None if task.teacher is None else self._result_of(task.teacher).checkpoint
         return Start(self.name(task, attempt), self.begin(task), self.ref(task), teacher)
+
+    def _result_of(self, id: int) -> Result:
+        result = self.result(id)
+        if result is None:
+            raise ValueError(f"task {id} has no result yet, so that no other task can start from it")
+        return result

@@ -1,4 +1,4 @@
-"""What a worker process can be given: functions that it finds by importing them, from a program that it may import.
+"""Checks that worker processes can import the trainable, and that the program can be imported without running again.
 
 A spawned process imports the main module again and finds functions by their names. So a lambda, a local function or one
 from a notebook cannot be trained there, and a script that calls `run` at its top level would start itself over and over.
@@ -13,16 +13,17 @@ import multiprocessing
 import os
 import pickle
 import sys
-from types import FunctionType, ModuleType
+from types import FrameType, FunctionType, ModuleType
 from typing import Any
 
 from poptrain.core.errors import UsageError
 
+Found = FunctionType | type  # what pickle finds by its name, instead of writing what it contains
 _FIX = "move it to the top level of a module, or use executor='inline'"
 
 
-def check_importable(trainable: Any) -> None:
-    """Raises a `UsageError` unless a worker process can be given `trainable`; it names the function and the fix."""
+def check_importable(trainable: object) -> None:
+    """Raises a `UsageError`, which names the function and the fix, unless worker processes can import `trainable`."""
     probe = _Probe()
     try:
         probe.dump(trainable)
@@ -48,59 +49,59 @@ def check_main() -> None:
         name = os.path.basename(str(getattr(sys.modules.get("__main__"), "__file__", "this script")))
         raise UsageError(
             f"executor='processes': every worker process imports {name} and would start the run again: "
-            "put what it does under `if __name__ == '__main__':`."
+            "put what the script does under `if __name__ == '__main__':`."
         )
     if process.daemon:
-        raise UsageError("executor='processes': a daemonic process may not start processes: use executor='inline'.")
+        raise UsageError("executor='processes': this process is a daemon, which must not start processes: use executor='inline'.")
 
 
 class _Probe(pickle.Pickler):
-    """Pickles into nowhere and notes the functions and classes that are looked up by name."""
+    """Pickles to nowhere, and collects the functions and classes that pickle looks up by name."""
 
     def __init__(self) -> None:
         super().__init__(io.BytesIO(), protocol=pickle.HIGHEST_PROTOCOL)
-        self.seen: list[Any] = []
+        self.seen: list[Found] = []
 
-    def reducer_override(self, obj: Any) -> Any:
+    def reducer_override(self, obj: object) -> Any:  # NotImplemented: pickle goes on as usual
         if isinstance(obj, (FunctionType, type)):
             self.seen.append(obj)
         return NotImplemented
 
 
-def _why_not(culprit: Any) -> str | None:
-    """Returns why a function or class is not found by importing, or None if that is not what is wrong."""
+def _why_not(culprit: Found) -> str | None:
+    """Returns why worker processes cannot import a function or class, or None if they can."""
     name = culprit.__qualname__
     code = getattr(culprit, "__code__", None)
     where = f" ({os.path.basename(code.co_filename)}:{code.co_firstlineno})" if code is not None else ""
     if "<lambda>" in name:
-        return f"{name}{where} is a lambda, which worker processes cannot import: give it a name, and {_FIX}"
+        return f"{name}{where} is a lambda, which worker processes cannot import: write it as a function with a name, and {_FIX}"
     if "<locals>" in name:
         return f"{name}{where} is defined inside a function, where worker processes cannot import it: {_FIX}"
-    found = sys.modules.get(culprit.__module__)
+    found: object = sys.modules.get(culprit.__module__)
     for part in name.split("."):
         found = getattr(found, part, None)
     if found is not culprit:
-        return f"{culprit.__module__}.{name}{where} is not what worker processes would import under that name: {_FIX}"
+        return f"{culprit.__module__}.{name}{where} is not what worker processes would import by that name: {_FIX}"
     return None
 
 
-def _comes_again(main: ModuleType | None, found: Any) -> bool:
+def _comes_again(main: ModuleType | None, found: Found) -> bool:
     """True if a spawned process, which imports the main module again, will find `found` in it."""
-    if getattr(found, "__code__", None) is not None and found.__code__.co_filename.startswith("<"):
+    if isinstance(found, FunctionType) and found.__code__.co_filename.startswith("<"):
         return False
     spec = getattr(main, "__spec__", None)
     if spec is not None:
-        return spec.name.rpartition(".")[2] != "__main__"
+        return str(spec.name).rpartition(".")[2] != "__main__"
     return os.path.isfile(getattr(main, "__file__", None) or "")
 
 
 def _unguarded() -> bool:
-    """True if the main module is calling at its top level, under no ``if __name__ == …``, and will be imported again."""
+    """True if the main module, which workers import again, is making a call at its top level without ``if __name__ == …``."""
     main = sys.modules.get("__main__")
     spec = getattr(main, "__spec__", None)
     if main is None or (spec is not None and spec.name.rpartition(".")[2] == "__main__"):
         return False
-    frame: Any = sys._getframe()
+    frame: FrameType | None = sys._getframe()
     while frame is not None and not (frame.f_code.co_name == "<module>" and frame.f_globals is vars(main)):
         frame = frame.f_back
     if frame is None:
@@ -109,7 +110,7 @@ def _unguarded() -> bool:
         with open(main.__file__ or "", encoding="utf-8") as file:
             tree = ast.parse(file.read())
     except (OSError, ValueError, SyntaxError, AttributeError):
-        return False  # no source to be imported, or none to judge by
+        return False  # there is no source that a worker could import, or none to judge by
     choices = [
         node for node in ast.walk(tree) if isinstance(node, ast.If) and node.lineno <= frame.f_lineno <= (node.end_lineno or 0)
     ]
@@ -117,4 +118,7 @@ def _unguarded() -> bool:
 
 
 def _names(test: ast.expr) -> set[str]:
-    return {getattr(node, "id", None) or getattr(node, "attr", "") for node in ast.walk(test)}
+    nodes = list(ast.walk(test))
+    return {node.id for node in nodes if isinstance(node, ast.Name)} | {
+        node.attr for node in nodes if isinstance(node, ast.Attribute)
+    }

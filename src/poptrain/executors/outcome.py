@@ -1,132 +1,85 @@
-"""One task of one member, from its start to its outcome: the part that executors of single members share.
-
-The member may be a carry and two functions, an object of a user's class, or a population of one; `Form` hides which.
-"""
+"""What became of one task: the metrics that its training reported, and the result that the log keeps."""
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 import numpy as np
 
-from poptrain.core import Hparams, Metrics, Result, Task, clock
-from poptrain.core.errors import CheckpointDamaged, MetricError, did_you_mean
-from poptrain.core.rng import chunk_seed
+from poptrain.core import Result, Task
+from poptrain.core.errors import CheckpointDamaged, MetricError, PoptrainError, did_you_mean
+from poptrain.executors.context import KeepError
 
-RESERVED = ("curve", "returns", "steps")
-
-
-class Form(Protocol):
-    """A trainable as an executor of single members sees it; `State` is opaque."""
-
-    def fresh(self, hparams: Hparams, seed: int) -> Any: ...
-
-    def train(self, state: Any, hparams: Hparams, steps: int, seed: int) -> tuple[Any, Metrics]: ...
-
-    def distill(
-        self, state: Any, teacher: Any, hparams: Hparams, steps: int, seed: int, progress: Any
-    ) -> tuple[Any, Metrics]: ...
-
-    def save(self, store: Any, name: str, state: Any, task: Task, step: int) -> str: ...
-
-    def load(self, store: Any, ref: str, hparams: Hparams, seed: int) -> Any: ...
-
-    def opened(self, store: Any, ref: str, task: Task) -> Any:
-        """Returns what a checkpoint holds, for the user who asks for it."""
-        ...
+FIELDS_OF_RESULT = ("curve", "returns", "steps")  # metrics that are not numbers of their own: they become fields of the result
 
 
 @dataclass(slots=True)
-class Segment:
-    """What a task left behind, before it is stored."""
+class Trained:
+    """What a task has reported so far, before its checkpoint is stored."""
 
-    state: Any = None
     score: float = float("nan")
-    step: int = 0
+    step: int = 0  # lineage step
     curve: tuple[tuple[int, float], ...] = ()
     returns: tuple[float, ...] = ()
     metrics: dict[str, float] = field(default_factory=dict)
 
-    def result(self, task: Task, checkpoint: str | None, seconds: float, saving: float = 0.0) -> Result:
+    def add(self, metrics: object, metric: str, steps: int, where: str) -> None:
+        """Adds the metrics of one chunk: the score, the curve, the returns and every other number.
+
+        A score that is not finite is the member's, not an error.
+
+        Args:
+            metric: the key of the score.
+            steps: that the chunk was asked to train.
+            where: the member and the step, for messages.
+
+        Raises:
+            MetricError: the metrics have no number under `metric`.
+        """
+        if not isinstance(metrics, Mapping):
+            raise MetricError(
+                f"{where}: train returned {type(metrics).__name__} as metrics, expected a mapping such as {{{metric!r}: 0.9}}."
+            )
+        if metric not in metrics:
+            raise _missing(metrics, metric, where)
+        done = number(metrics["steps"], "steps", where) if "steps" in metrics else steps
+        self.score = number(metrics[metric], metric, where)
+        given = metrics.get("curve", ())
+        curve = [(int(step), number(score, "curve", where)) for step, score in given]
+        self.curve += tuple((self.step + step, score) for step, score in curve)
+        self.step += int(done)
+        if not curve or self.curve[-1] != (self.step, self.score):
+            self.curve += ((self.step, self.score),)
+        returns = np.asarray(metrics.get("returns", ()), float).ravel()
+        self.returns += tuple(number(value, "returns", where) for value in returns)
+        for key, value in metrics.items():
+            if key not in FIELDS_OF_RESULT and key != metric and (scalar := as_number(value)) is not None:
+                self.metrics[str(key)] = scalar
+
+    def result(self, task: Task, checkpoint: str, seconds: float, saving: float = 0.0) -> Result:
         """Returns the result that the log keeps; `saving` is the part of `seconds` that the checkpoint took."""
         saving = round(saving, 6)
         return Result(task.id, self.score, self.step, self.curve, self.returns, self.metrics, checkpoint, None, seconds, saving)
 
 
-def train(form: Form, state: Any, task: Task, hparams: Hparams, begin: int, metric: str, teacher: Any = None) -> Segment:
-    """Returns the segment of training `state` as `task` says, beginning at lineage step `begin`.
-
-    The task is trained in `evals` chunks; chunk j is seeded by (seed, j). A task of zero steps is evaluated only. A
-    non-finite score is the member's, not an error.
-
-    Raises:
-        MetricError: the metrics have no number under `metric`.
-    """
-    segment = Segment(state=state, step=begin)
-    for index, (first, last) in enumerate(chunks(task)):
-        seed = chunk_seed(task.seed, index)
-        if teacher is None:
-            segment.state, metrics = form.train(segment.state, hparams, last - first, seed)
-        else:
-            progress = _progress(task, first, last)
-            segment.state, metrics = form.distill(segment.state, teacher, hparams, last - first, seed, progress)
-        read(segment, metrics, metric, last - first, f"member {task.member}, step {segment.step + last - first}")
-    return segment
-
-
-def train_for(form: Form, state: Any, task: Task, hparams: Hparams, begin: int, metric: str, seconds: float) -> Segment:
-    """Returns the segment of training in single steps until `seconds` have passed (an interval given as time)."""
-    segment = Segment(state=state, step=begin)
-    until = clock.monotonic() + seconds
-    for index in range(task.steps):
-        segment.state, metrics = form.train(segment.state, hparams, 1, chunk_seed(task.seed, index))
-        read(segment, metrics, metric, 1, f"member {task.member}, step {segment.step + 1}")
-        if clock.monotonic() >= until:
-            break
-    segment.curve = segment.curve[-1:]
-    return segment
-
-
 def chunks(task: Task) -> list[tuple[int, int]]:
-    """Returns the (first, last) steps of the task's chunks, equally spaced; one empty chunk for an evaluate-only task."""
+    """Returns the (first, last) steps of the task's chunks, equally spaced; one empty chunk for a task of zero steps."""
     evals = max(1, min(task.evals, task.steps))
     edges = [task.steps * index // evals for index in range(evals + 1)]
     return list(zip(edges, edges[1:], strict=False))
 
 
-def read(segment: Segment, metrics: Any, metric: str, steps: int, where: str) -> None:
-    """Adds one chunk's metrics to the segment: the score, the curve, the returns and every other number."""
-    if not isinstance(metrics, Mapping):
-        raise MetricError(
-            f"{where}: train returned {type(metrics).__name__} as metrics, expected a mapping such as {{{metric!r}: 0.9}}."
-        )
-    if metric not in metrics:
-        keys = ", ".join(repr(str(key)) for key in metrics) or "nothing"
-        other = next(iter(metrics), "score")
-        near = did_you_mean(metric, metrics) or f" Return it from train, or name another one: metric={other!r}."
-        raise MetricError(f"{where}: the metrics have no {metric!r}; they hold {keys}.{near}")
-    done = number(metrics["steps"], "steps", where) if "steps" in metrics else steps
-    segment.score = number(metrics[metric], metric, where)
-    given = metrics.get("curve", ())
-    curve = [(int(step), number(score, "curve", where)) for step, score in given]
-    segment.curve += tuple((segment.step + step, score) for step, score in curve)
-    segment.step += int(done)
-    if not curve or segment.curve[-1] != (segment.step, segment.score):
-        segment.curve += ((segment.step, segment.score),)
-    segment.returns += tuple(number(value, "returns", where) for value in np.asarray(metrics.get("returns", ()), float).ravel())
-    for key, value in metrics.items():
-        if key not in RESERVED and key != metric and (scalar := as_number(value)) is not None:
-            segment.metrics[str(key)] = scalar
+# -- numbers in metrics -----------------------------------------------------------------------------------------------
 
 
-def number(value: Any, key: str, where: str) -> float:
+def number(value: object, key: str, where: str) -> float:
     """Returns a Python float of a number or a one-element array.
 
     Raises:
-        MetricError: it is something else; a bool and a string are no scores.
+        MetricError: it is something else; a bool and a string are not scores.
     """
     scalar = as_number(value)
     if scalar is None:
@@ -134,7 +87,7 @@ def number(value: Any, key: str, where: str) -> float:
     return scalar
 
 
-def as_number(value: Any) -> float | None:
+def as_number(value: object) -> float | None:
     """Returns `value` as a float if it is a real number (Python, numpy, JAX or torch scalar), else None."""
     if isinstance(value, (bool, str, bytes, complex, np.bool_)) or value is None:
         return None
@@ -144,21 +97,37 @@ def as_number(value: Any) -> float | None:
         array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
     except Exception:
         return None
-    if array.size != 1 or array.dtype.kind not in "iuf":
-        return None if array.dtype.name != "bfloat16" or array.size != 1 else float(array.astype(np.float32).reshape(()))
-    return float(array.reshape(()))
+    if array.size != 1:
+        return None
+    if array.dtype.name == "bfloat16":
+        return float(array.astype(np.float32).reshape(()))
+    return float(array.reshape(())) if array.dtype.kind in "iuf" else None
 
 
-def failure(task: Task, step: int, error: BaseException, keep: Callable[[str, str], None], seconds: float = 0.0) -> Result:
-    """Returns the result of a task whose user code raised; the traceback goes to `keep(name, text)` once.
+def _missing(metrics: Mapping[object, object], metric: str, where: str) -> MetricError:
+    keys = ", ".join(repr(str(key)) for key in metrics) or "nothing"
+    other = next(iter(metrics), "score")
+    near = did_you_mean(metric, map(str, metrics)) or f" Return it from train, or name another one: metric={other!r}."
+    return MetricError(f"{where}: the metrics have no {metric!r}; they hold {keys}.{near}")
+
+
+# -- tasks that left no checkpoint ------------------------------------------------------------------------------------
+
+
+def user_error(task: Task, step: int, error: BaseException, keep: KeepError, seconds: float = 0.0) -> Result:
+    """Returns the result of a task whose user code raised; the traceback is passed to `keep(name, text)` once.
 
     The one-line error names the exception and the place in the user's code.
     """
-    name = f"m{task.member:03d}-t{task.id:06d}"
-    hparams = ", ".join(f"{key}={value!r}" for key, value in task.hparams.items())
     text = "".join(traceback.format_exception(error))
-    keep(f"{name}.txt", f"member {task.member}, task {task.id}, from step {step}, {hparams}\n\n{text}")
-    return Result(task.id, float("nan"), step, error=summary(error), seconds=seconds)
+    keep(_file_name(task), f"member {task.member}, task {task.id}, from step {step}, {_listed_hparams(task)}\n\n{text}")
+    return Result(task.id, float("nan"), step, error=one_line(error), seconds=seconds)
+
+
+def abandoned(task: Task, step: int, why: str, keep: KeepError, *, seconds: float = 0.0, hint: str = "") -> Result:
+    """Returns the result of a task that took too long, or lost its worker too often; `why` and `hint` are passed to `keep`."""
+    keep_if_possible(keep, _file_name(task), f"{why}\n{_listed_hparams(task)}{hint}\n")
+    return Result(task.id, float("nan"), step, error=why, seconds=seconds)
 
 
 def damaged(task: Task, step: int, error: CheckpointDamaged) -> Result:
@@ -166,8 +135,14 @@ def damaged(task: Task, step: int, error: CheckpointDamaged) -> Result:
     return Result(task.id, float("nan"), step, error=f"CheckpointDamaged: {error}", kind="damaged")
 
 
-def summary(error: BaseException, limit: int = 300) -> str:
-    """Returns one line: the exception and the innermost place of the user's code where it was raised."""
+def keep_if_possible(keep: KeepError, name: str, text: str) -> None:
+    """Keeps a text for the user, unless the disk is full: the log reports that, and a text never stops a run."""
+    with suppress(OSError, PoptrainError):
+        keep(name, text)
+
+
+def one_line(error: BaseException, limit: int = 300) -> str:
+    """Returns the exception, and the innermost place of the user's code where it was raised, in at most `limit` characters."""
     frames = traceback.extract_tb(error.__traceback__)
     outside = [frame for frame in frames if "poptrain" not in frame.filename.replace("\\", "/").split("/")] or frames
     place = f" ({outside[-1].filename.replace(chr(92), '/').split('/')[-1]}:{outside[-1].lineno})" if outside else ""
@@ -175,10 +150,9 @@ def summary(error: BaseException, limit: int = 300) -> str:
     return f"{type(error).__name__}: {message}"[: limit - len(place)] + place
 
 
-def _progress(task: Task, first: int, last: int) -> tuple[float, float] | None:
-    """Returns the part of the distillation that one chunk covers."""
-    if task.progress is None or not task.steps:
-        return task.progress
-    begin, end = task.progress
-    width = (end - begin) / task.steps
-    return begin + width * first, begin + width * last
+def _file_name(task: Task) -> str:
+    return f"m{task.member:03d}-t{task.id:06d}.txt"
+
+
+def _listed_hparams(task: Task) -> str:
+    return ", ".join(f"{key}={value!r}" for key, value in task.hparams.items())

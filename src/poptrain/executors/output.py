@@ -1,4 +1,4 @@
-"""What members print, as the driver keeps it: one file a member, of limited size."""
+"""Output: what members print, as the driver keeps it. One file a member, of limited size."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from poptrain.log.disk import safe_name
 
 
 class Output:
-    """Appends what members print to their files, at most `LIMIT` bytes each; what is dropped after that is noted there."""
+    """Appends what members print to their files, at most `LIMIT` bytes each; the file then notes that the rest is dropped.
+
+    Args:
+        directory: of the files; None keeps nothing.
+    """
 
     LIMIT = 10 << 20
 
@@ -21,19 +25,19 @@ class Output:
         self._headings: dict[str, str] = {}
 
     def write(self, name: str, data: bytes, heading: str = "") -> None:
-        """Appends to the file of one member; `heading` first, if it is another one than last time."""
+        """Appends to the file of one member; a `heading` that differs from the last one is written first."""
         if self._directory is None or not data:
             return
         if heading and self._headings.get(name) != heading:
             self._headings[name] = heading
             data = f"-- {heading}\n".encode() + data
-        with suppress(OSError, PoptrainError):  # a full disk is the log's to report: output never stops a run
-            self._append(f"{name}.log", data)
+        with suppress(OSError, PoptrainError):  # a full disk is reported by the log: output never stops a run
+            self._append(self._directory, f"{name}.log", data)
 
-    def _append(self, name: str, data: bytes) -> None:
-        path = self._directory / safe_name(name)
+    def _append(self, directory: Path, name: str, data: bytes) -> None:
+        path = directory / safe_name(name)
         if name not in self._sizes:
-            disk.make_dir(self._directory)
+            disk.make_dir(directory)
             self._sizes[name] = disk.size(path) if disk.exists(path) else 0
         size = self._sizes[name]
         if size >= self.LIMIT:

@@ -1,55 +1,38 @@
-"""The workers of `Processes` and the thread that speaks to them: who does which task, and what follows when a worker dies."""
+"""The workers of `Processes`, and the thread that talks to them: it assigns tasks, and replaces workers that die or hang."""
 
 from __future__ import annotations
 
-import math
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
 from multiprocessing import connection
 from queue import SimpleQueue
 from typing import Any
 
 from poptrain.checkpoints.store import Store
-from poptrain.core import Result, Task, clock
+from poptrain.core import Result, clock
 from poptrain.core.errors import PoptrainError
-from poptrain.executors.context import Context, Start
+from poptrain.executors import outcome
+from poptrain.executors.context import Context
+from poptrain.executors.handle import Worker, answer
+from poptrain.executors.messages import Fatal, WorkerSetup
+from poptrain.executors.orders import Backlog, Order, Outbox
 from poptrain.executors.output import Output
-from poptrain.executors.worker import Setup, Worker, answer
 
 END_GRACE = 2.0  # seconds that a worker has to end by itself before it is killed
-LOOK = 1.0  # seconds after which a worker is looked at, should its death have gone unnoticed
-
-
-@dataclass(eq=False, slots=True)
-class Order:
-    """A task on its way."""
-
-    task: Task
-    start: Start
-    attempt: int = 1
-    after: float = 0.0  # not before this time
-
-    @property
-    def prints(self) -> str:
-        return f"m{self.task.member:03d}"
-
-    @property
-    def heading(self) -> str:
-        return f"task {self.task.id}, from step {self.start.step}" + (f", attempt {self.attempt}" if self.attempt > 1 else "")
+LIVENESS_POLL = 1.0  # seconds between fallback checks that the workers are alive
+MOST_READS = 64  # of one worker's output in a row, so that a flood does not keep the thread from the other workers
 
 
 class Pool:
-    """Gives queued tasks to free workers, first in, first out, and replaces workers that die or hang.
+    """Sends queued tasks to idle workers, first in, first out, and replaces workers that die or hang.
 
     Args:
-        environments: of the worker on each slot: what is changed in this process's; None removes a variable.
+        environments: one a worker: the variables that differ from this process's; None removes a variable.
         timeout: seconds that a task may take, or None.
         retries: how often in a row a task may lose its worker.
-        done: where results are put, oldest first.
-        news: gets a None whenever there is something to look at.
+        outbox: takes the results, oldest first.
+        news: receives a None whenever there is something to look at.
     """
 
     def __init__(
@@ -58,21 +41,21 @@ class Pool:
         environments: Sequence[Mapping[str, str | None]],
         timeout: float | None,
         retries: int,
-        done: deque[Result],
+        outbox: Outbox,
         news: SimpleQueue[None],
     ):
         self.error: BaseException | None = None  # why no more results come
         self._context, self._environments, self._timeout, self._retries = context, environments, timeout, retries
-        self._done, self._news = done, news
+        self._outbox, self._news = outbox, news
         store = context.store if isinstance(context.store, Store) else None
         warm = -(-context.lanes // len(environments))  # the members that each worker trains, if they are spread evenly
-        self._setup = Setup(context.trainable, context.metric, store, warm, context.static)
+        self._setup = WorkerSetup(context.trainable, context.metric, store, warm, context.static)
         self._workers: list[Worker] = []
         self._inbox: deque[Order] = deque()  # filled by the main thread
-        self._queue: deque[Order] = deque()
-        self._home: dict[int, tuple[int, Worker]] = {}  # member -> its last task, and the worker that has it warm
+        self._backlog: Backlog[Order] = Backlog()
+        self._home: dict[int, tuple[int, Worker]] = {}  # member -> its last task, and the worker that has it in memory
         self._output = Output(context.outputs)
-        self._barren = 0  # workers that died without a task since the last result
+        self._idle_deaths = 0  # workers that died without a task since the last result
         self._lived = False  # some worker was ready once
         self._draining = self._closing = False
         self._bell, self._ring = connection.Pipe(duplex=False)
@@ -100,7 +83,7 @@ class Pool:
         self._closing = True
         self._wake()
         self._thread.join(2 * END_GRACE + 5.0)
-        if self._thread.is_alive():  # it hangs on a worker that was stopped in mid-message
+        if self._thread.is_alive():  # it hangs on a worker that was stopped in the middle of a message
             for worker in list(self._workers):
                 worker.end(0.0)
         else:
@@ -126,18 +109,18 @@ class Pool:
             self._news.put(None)
 
     def _turn(self) -> None:
-        """Hands out what can be, then waits for something to happen and deals with it."""
+        """Sends the tasks that can be sent, then waits for something to happen and handles it."""
         while self._inbox:
-            self._queue.append(self._inbox.popleft())
+            self._backlog.append(self._inbox.popleft())
         if self._draining:
-            self._queue.clear()
+            self._backlog.clear()
         self._assign()
-        sources: dict[Any, Worker | None] = {self._bell: None}
+        sources: dict[Any, Worker | None] = {self._bell: None}  # connections, and sentinels of processes
         for worker in self._workers:
             sources[worker.connection] = sources[worker.process.sentinel] = worker
             if worker.output is not None:
                 sources[worker.output] = worker
-        touched = dict.fromkeys(sources[source] for source in connection.wait(list(sources), self._patience()))
+        touched = dict.fromkeys(sources[source] for source in connection.wait(list(sources), self._pause()))
         if None in touched:
             while self._bell.poll():
                 self._bell.recv_bytes()
@@ -145,81 +128,72 @@ class Pool:
         for worker in list(self._workers):
             here = True
             if worker in touched:
-                self._print(worker)
+                self._keep_output(worker)
                 here = self._read(worker)
             if not here or not worker.alive:
-                self._bury(worker)
+                self._replace(worker)
             elif worker.order is not None and self._timeout is not None and now - worker.since > self._timeout:
                 worker.ask_to_end()
-                self._bury(worker, late=True)
+                self._replace(worker, late=True)
 
     def _assign(self) -> None:
-        """Gives the longest waiting tasks to the idle workers; each to the one that has its member warm, if that is idle."""
+        """Sends the longest waiting tasks to the idle workers; each to the one that has its member in memory, if that is idle."""
         idle = [worker for worker in self._workers if worker.ready and worker.order is None]
-        if not idle or not self._queue:
+        if not idle or not self._backlog:
             return
-        now = clock.monotonic()
-        due: list[Order] = []
-        for order in self._queue:
-            if order.after <= now:
-                due.append(order)
-                if len(due) == len(idle):
-                    break
         elsewhere = []
-        for order in due:
-            self._queue.remove(order)
+        for order in self._backlog.due(len(idle)):
+            self._backlog.remove(order)
             last, home = self._home.get(order.task.member, (None, None))
-            if last is not None and last == order.task.parent and home in idle:
+            if home in idle and last is not None and last == order.task.parent:
                 idle.remove(home)
-                home.give(order, order.task, order.start)
+                home.send_order(order)
             else:
                 elsewhere.append(order)
         for order in elsewhere:
-            idle.pop(0).give(order, order.task, order.start)
+            idle.pop(0).send_order(order)
 
-    def _patience(self) -> float:
-        """Returns how long nothing need be done unless something happens."""
-        now, limit = clock.monotonic(), self._timeout
-        times = [order.after for order in self._queue if order.after > now]
+    def _pause(self) -> float:
+        """Returns for how many seconds nothing has to be done unless something happens."""
+        times, limit = self._backlog.times(), self._timeout
         if limit is not None:
             times += [worker.since + limit for worker in self._workers if worker.order is not None]
-        return max(0.0, min([LOOK, *(time - now for time in times)]))
+        now = clock.monotonic()
+        return max(0.0, min([LIVENESS_POLL, *(time - now for time in times)]))
 
     def _read(self, worker: Worker) -> bool:
-        """Deals with all that a worker has sent; returns False at the end of its pipe."""
+        """Handles all that a worker has sent; returns False at the end of its pipe."""
         try:
             while worker.connection.poll():
-                self._message(worker, *worker.connection.recv())
+                self._handle(worker, worker.connection.recv())
         except (EOFError, OSError):
             return False
         return True
 
-    def _message(self, worker: Worker, word: str, *rest: Any) -> None:
-        if word == "hello":
-            worker.give_setup()
-        elif word == "ready":
-            worker.ready = self._lived = True
-        elif word == "result":
-            self._deliver(worker, *rest)
-        elif word == "traceback":
-            with suppress(OSError, PoptrainError):  # a full disk is the log's to report
-                self._context.keep_error(*rest)
-        elif word == "store":
-            worker.send(answer(self._context.store, *rest))
-        elif word == "error":
-            kind, text, exit_code = rest
-            self.error, worker.order = kind(text), None
-            self.error.exit_code = exit_code
+    def _handle(self, worker: Worker, message: tuple[object, ...]) -> None:
+        match message:
+            case ("hello",):
+                worker.send_setup()
+            case ("ready",):
+                worker.ready = self._lived = True
+            case ("result", Result() as result):
+                self._deliver(worker, result)
+            case ("traceback", str(name), str(text)):
+                outcome.keep_if_possible(self._context.keep_error, name, text)
+            case ("store", str(method), tuple(args), dict(kwargs)):
+                worker.send(answer(self._context.store, method, args, kwargs))
+            case ("fatal", Fatal() as fatal):
+                self.error, worker.order = fatal.error(), None
 
     def _deliver(self, worker: Worker, result: Result) -> None:
         order = worker.order
         if order is None or order.task.id != result.task:
-            return  # a late result: its task was given to another worker
-        self._print(worker)
+            return  # a late result: its task was sent to another worker
+        self._keep_output(worker)
         if result.checkpoint is not None:
             self._home[order.task.member] = (order.task.id, worker)
-        self._barren = 0
-        self._done.append(result)
+        self._idle_deaths = 0
+        self._outbox.put(result)
         worker.order = None
         self._news.put(None)
 
@@ -228,29 +202,12 @@ class Pool:
     def _started(self, slot: int) -> Worker:
         return Worker(slot, self._setup, self._environments[slot], self._context.outputs is not None)
 
-    def _bury(self, worker: Worker, late: bool = False) -> None:
+    def _replace(self, worker: Worker, late: bool = False) -> None:
         """Ends a worker that died or is late, takes what it still delivered, starts another, and decides about its task."""
         worker.end(END_GRACE)
         self._read(worker)
-        self._print(worker)
-        fate, order = worker.fate(), worker.order
-        if order is None:  # it was idle, or delivered at the last moment
-            if not late:
-                self._count_barren(worker, fate)
-        elif late:
-            where = f"member {order.task.member}, from step {order.start.step}"
-            self._fail(worker, f"{where}: no result within {self._timeout:g} s (timeout); killed")
-        elif self._draining:
-            pass
-        elif order.attempt >= self._retries:
-            times = f", {order.attempt} times in a row" if order.attempt > 1 else ""
-            where = f"while training from step {order.start.step}"
-            self._fail(worker, f"worker of member {order.task.member} {fate} {where}, without a result{times}")
-        else:
-            order.attempt += 1
-            order.after = clock.monotonic() + min(1.0, 0.05 * 4 ** (order.attempt - 1))
-            order.start = replace(order.start, name=self._context.name(order.task, order.attempt))
-            self._queue.appendleft(order)
+        self._keep_output(worker)
+        self._decide(worker, worker.order, late)
         worker.order = None
         worker.release()
         if not self._draining and self.error is None:
@@ -259,22 +216,35 @@ class Pool:
             self._workers.remove(worker)
         self._news.put(None)
 
-    def _fail(self, worker: Worker, why: str) -> None:
-        task, start = worker.order.task, worker.order.start
-        hparams = ", ".join(f"{key}={value!r}" for key, value in task.hparams.items())
-        output = f"\nIts output is in {self._context.outputs.name}/{worker.order.prints}.log." if self._context.outputs else ""
-        with suppress(OSError, PoptrainError):
-            self._context.keep_error(f"m{task.member:03d}-t{task.id:06d}.txt", f"{why}\n{hparams}{output}\n")
-        self._deliver(worker, Result(task.id, math.nan, start.step, error=why, seconds=clock.monotonic() - worker.since))
+    def _decide(self, worker: Worker, order: Order | None, late: bool) -> None:
+        """Decides about the task of a worker that is lost: it is tried again, or has failed."""
+        if order is None:  # the worker was idle, or delivered at the last moment
+            if not late:
+                self._count_idle_death(worker)
+        elif late:
+            self._fail(worker, order, order.late(self._timeout or 0.0))
+        elif self._draining:
+            pass
+        elif order.survives(self._retries):
+            self._backlog.retry(order, self._context.name)
+        else:
+            self._fail(worker, order, order.lost_for_good(worker.fate()))
 
-    def _count_barren(self, worker: Worker, fate: str) -> None:
-        """Gives up when workers die before they are given a task: at once if the first ones end by themselves."""
-        self._barren += 1
+    def _fail(self, worker: Worker, order: Order, why: str) -> None:
+        outputs = self._context.outputs
+        hint = f"\nIts output is in {outputs.name}/{_output_name(order)}.log." if outputs else ""
+        seconds = clock.monotonic() - worker.since
+        keep = self._context.keep_error
+        self._deliver(worker, outcome.abandoned(order.task, order.start.step, why, keep, seconds=seconds, hint=hint))
+
+    def _count_idle_death(self, worker: Worker) -> None:
+        """Gives up when workers die before they are sent a task: at once, if the first ones end by themselves."""
+        self._idle_deaths += 1
         by_itself = (worker.process.exitcode or 0) >= 0
-        if (by_itself and not self._lived) or self._barren > self._retries * len(self._environments):
+        if (by_itself and not self._lived) or self._idle_deaths > self._retries * len(self._environments):
             self.error = self.error or PoptrainError(
-                f"a worker process {fate} before it was given a task; what it printed says why. If it started the program over, "
-                "put what that does under `if __name__ == '__main__':`."
+                f"a worker process {worker.fate()} before it was sent a task; its output says why. If the worker ran the script "
+                "again, put what the script does under `if __name__ == '__main__':`."
             )
 
     def _end_all(self) -> None:
@@ -289,11 +259,22 @@ class Pool:
 
     # -- output -------------------------------------------------------------------------------------------------------
 
-    def _print(self, worker: Worker) -> None:
+    def _keep_output(self, worker: Worker) -> None:
         """Keeps what a worker has printed so far, under the name of the member that it trains."""
-        for _ in range(64):  # a flood is read in turns
+        for _ in range(MOST_READS):
             if not (data := worker.printed()):
                 return
             order = worker.order
-            name, heading = (f"worker{worker.slot:02d}", "") if order is None else (order.prints, order.heading)
-            self._output.write(name, data, heading)
+            if order is None:
+                self._output.write(f"worker{worker.slot:02d}", data)
+            else:
+                self._output.write(_output_name(order), data, _heading(order))
+
+
+def _output_name(order: Order) -> str:
+    return f"m{order.task.member:03d}"
+
+
+def _heading(order: Order) -> str:
+    again = f", attempt {order.attempt}" if order.attempt > 1 else ""
+    return f"task {order.task.id}, from step {order.start.step}{again}"

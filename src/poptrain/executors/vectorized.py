@@ -1,16 +1,15 @@
-"""Vectorized: a whole generation in one JAX program. Exploit is a gather along the leading axis; nothing goes through disk.
+"""Vectorized: a whole generation in one JAX program. Exploit is a gather along the leading axis, without any disk.
 
 Tasks that wait together are grouped by what changes the program (steps, evaluations, static hyperparameters), and each group
 is one batch. A pure JAX pair is vmapped, and its batch is padded to a few widths, so that an asynchronous algorithm or a
-failed member never compiles anew for every width. A population trainable gets its batch as it is.
+failed member does not cause a compilation for every width. A population trainable receives its batch as it is.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -19,38 +18,43 @@ from poptrain.core import Carry, Metrics, Result, Task, clock, collector
 from poptrain.core.errors import CheckpointDamaged, PoptrainError, UsageError
 from poptrain.core.rng import chunk_seed
 from poptrain.executors import outcome
-from poptrain.executors.adapters import columns
-from poptrain.executors.context import Context
+from poptrain.executors.adapters import HparamColumns, hparam_columns
+from poptrain.executors.context import AnyTrainable, Context
+from poptrain.executors.outcome import Trained
 from poptrain.executors.vmapped import population_of
-from poptrain.trainable import JaxTrainable, as_trainable
+from poptrain.trainable import JaxTrainable, PopulationTrainable, Trainable, as_trainable
 
 
 @dataclass(frozen=True)
 class Vectorized:
-    """Trains all members that wait in one program; `lanes` caps the batch (default: all)."""
+    """Trains all waiting members in one program; `lanes` is the most members of a batch (default: all)."""
 
     lanes: int | None = None
 
-    def check(self, trainable: Any) -> None:
+    def check(self, trainable: object) -> None:
         """Raises a `UsageError` if the trainable cannot be vectorised."""
-        form = as_trainable(trainable)
-        if not isinstance(form, JaxTrainable) and not getattr(form, "population", False):
-            raise UsageError(
-                "executor='vectorized' trains pure JAX functions or populations: wrap them in pt.jax_trainable(init, train), "
-                "or use executor='processes'."
-            )
+        _vectorizable(as_trainable(trainable))
 
     def open(self, context: Context) -> VectorizedExecutor:
         """Returns the running executor."""
         return VectorizedExecutor(context, self.lanes or context.lanes)
 
 
+def _vectorizable(form: AnyTrainable) -> JaxTrainable | PopulationTrainable:
+    if isinstance(form, (Trainable, type)):
+        raise UsageError(
+            "executor='vectorized' trains pure JAX functions or populations: wrap the functions in "
+            "pt.jax_trainable(init, train), or use executor='processes'."
+        )
+    return form
+
+
 class VectorizedExecutor:
-    """Runs all queued tasks at each `wait`, a batch for each group."""
+    """Runs all queued tasks at each `wait`, one batch for each group."""
 
     def __init__(self, context: Context, lanes: int):
         self._context, self._lanes = context, lanes
-        self._population = population_of(context.trainable, lanes)
+        self._population = population_of(_vectorizable(context.trainable), lanes)
         self._queue: deque[Task] = deque()
         self._alive: dict[int, tuple[Carry, int]] = {}  # task -> the population carry that holds its state, and its lane
         self._newest: dict[int, int] = {}  # seat -> its newest task
@@ -68,6 +72,10 @@ class VectorizedExecutor:
         self._forget()
         return results
 
+    def drain(self, seconds: float) -> Iterator[list[Result]]:
+        """Yields nothing: no task is running between two calls of `wait`."""
+        return iter(())
+
     def close(self) -> None:
         self._queue.clear()
         self._alive.clear()
@@ -83,96 +91,105 @@ class VectorizedExecutor:
             return results
         begins = [context.begin(task) for task in tasks]
         try:
-            carry, segments = self._train(tasks, begins)
+            carry, all_trained = self._train(tasks, begins)
         except PoptrainError:
             raise
         except (Exception, SystemExit) as error:
             seconds = (clock.monotonic() - began) / len(tasks)
             pairs = zip(tasks, begins, strict=True)
-            return results + [outcome.failure(task, begin, error, context.keep_error, seconds) for task, begin in pairs]
-        first, saving = tasks[0], clock.monotonic()
-        refs = context.store.commit_population(
-            context.group(first), carry, len(tasks),
-            tasks=[task.id for task in tasks], members=[task.member for task in tasks],
-            steps=[trained.step for trained in segments],
-        )  # fmt: skip
+            return results + [outcome.user_error(task, begin, error, context.keep_error, seconds) for task, begin in pairs]
+        saving = clock.monotonic()
+        refs = self._commit(tasks, carry, [trained.step for trained in all_trained])
         now = clock.monotonic()
         seconds, saving = (now - began) / len(tasks), (now - saving) / len(tasks)
         with collector.paused():
             for lane, task in enumerate(tasks):
                 self._alive[task.id], self._newest[task.member] = (carry, lane), task.id
-            triples = zip(tasks, segments, refs, strict=True)
+            triples = zip(tasks, all_trained, refs, strict=True)
             return results + [trained.result(task, ref, seconds, saving) for task, trained, ref in triples]
 
-    def _train(self, tasks: list[Task], begins: list[int]) -> tuple[Carry, list[outcome.Segment]]:
+    def _commit(self, tasks: list[Task], carry: Carry, steps: list[int]) -> list[str]:
+        ids, members = [task.id for task in tasks], [task.member for task in tasks]
+        name = self._context.group(tasks[0])
+        return self._context.store.commit_population(name, carry, len(tasks), tasks=ids, members=members, steps=steps)
+
+    def _train(self, tasks: list[Task], begins: list[int]) -> tuple[Carry, list[Trained]]:
         context, population = self._context, self._population
-        hparams = columns([task.hparams for task in tasks], context.static)
+        hparams = hparam_columns([task.hparams for task in tasks], context.static)
         seeds = np.array([task.seed for task in tasks], np.uint32)
         carry = self._start(tasks, hparams, seeds)
-        metric, head = context.metric, tasks[0]
+        head = tasks[0]
         with collector.paused():
-            segments = [outcome.Segment(step=begin) for begin in begins]
+            all_trained = [Trained(step=begin) for begin in begins]
         limit = head.seconds
-        parts = outcome.chunks(head) if limit is None else ((step, step + 1) for step in range(head.steps))
+        parts: Iterable[tuple[int, int]] = outcome.chunks(head)
+        if limit is not None:
+            parts = ((step, step + 1) for step in range(head.steps))
         until = clock.monotonic() + (limit or 0.0)
         for index, (first, last) in enumerate(parts):
             if index:  # the first chunk has the tasks' own seeds
                 seeds = np.array([chunk_seed(task.seed, index) for task in tasks], np.uint32)
             carry, metrics = population.train(carry, hparams, last - first, seeds)
             with collector.paused():
-                _read(segments, tasks, metrics, metric, last - first)
+                _add_metrics(all_trained, tasks, metrics, context.metric, last - first)
             if limit is not None and clock.monotonic() >= until:
                 break
-        return carry, segments
+        return carry, all_trained
 
-    def _start(self, tasks: list[Task], hparams: dict[str, Any], seeds: np.ndarray) -> Carry:
+    def _start(self, tasks: list[Task], hparams: HparamColumns, seeds: np.ndarray) -> Carry:
         """Returns the carries that the tasks start from, in their order: fresh ones, and copies of their parents'."""
         fresh = [lane for lane, task in enumerate(tasks) if task.parent is None]
         if len(fresh) == len(tasks):
             return self._population.init(hparams, seeds)
-        lanes: list[Any] = [None if task.parent is None else self._lane(task) for task in tasks]
+        lanes: dict[int, tuple[Carry, int]] = {}
         if fresh:
-            rows = {name: column if name in self._context.static else column[fresh] for name, column in hparams.items()}
+            rows = {name: column[fresh] if isinstance(column, np.ndarray) else column for name, column in hparams.items()}
             started = self._population.init(rows, seeds[fresh])
-            for index, lane in enumerate(fresh):
-                lanes[lane] = (started, index)
-        return self._population.gather(lanes)
+            lanes = {lane: (started, index) for index, lane in enumerate(fresh)}
+        for lane, task in enumerate(tasks):
+            if task.parent is not None:
+                lanes[lane] = self._lane(task, task.parent)
+        return self._population.gather([lanes[lane] for lane in range(len(tasks))])
 
-    def _lane(self, task: Task) -> tuple[Carry, int]:
-        if task.parent not in self._alive:
-            self._alive[task.parent] = (carries.stacked(self._context.store.read(self._context.ref(task))), 0)
-        return self._alive[task.parent]
+    def _lane(self, task: Task, parent: int) -> tuple[Carry, int]:
+        """Returns the population carry that holds the state of a task's parent, and its lane; read if it is not in memory."""
+        if parent not in self._alive:
+            ref = self._context.ref(task)
+            if ref is None:
+                raise CheckpointDamaged(f"task {task.id} continues a task that has no checkpoint.")
+            self._alive[parent] = (carries.stacked(self._context.store.read(ref)), 0)
+        return self._alive[parent]
 
     def _unreadable(self, task: Task) -> CheckpointDamaged | None:
-        """Returns what is wrong with the checkpoint that a task starts from."""
+        """Returns what is wrong with the checkpoint that a task starts from, or None."""
         if task.parent is None or task.parent in self._alive:
             return None
         try:
-            self._lane(task)
+            self._lane(task, task.parent)
         except CheckpointDamaged as error:
             return error
         return None
 
     def _forget(self) -> None:
-        """Drops from memory what is neither a seat's newest state nor about to be used; a clone of an older one is read."""
+        """Drops the states that are neither a seat's newest nor about to be used; a clone of an older one is read again."""
         wanted = {*self._newest.values(), *(task.parent for task in self._queue)}
         self._alive = {task: alive for task, alive in self._alive.items() if task in wanted}
 
 
-def _read(segments: list[outcome.Segment], tasks: list[Task], metrics: Metrics, metric: str, steps: int) -> None:
-    """Adds one chunk's metrics to every lane's segment; plain columns are converted all at once."""
-    where = f"members {tasks[0].member} to {tasks[-1].member}, {steps} steps"
-    plain = {key: np.asarray(value) for key, value in metrics.items() if key not in outcome.RESERVED}
+def _add_metrics(all_trained: list[Trained], tasks: list[Task], metrics: Metrics, metric: str, steps: int) -> None:
+    """Adds one chunk's metrics to every lane; columns of plain numbers are converted all at once."""
+    plain = {key: np.asarray(value) for key, value in metrics.items() if key not in outcome.FIELDS_OF_RESULT}
     if metric not in plain or len(plain) < len(metrics) or any(column.ndim != 1 for column in plain.values()):
-        for lane, (trained, task) in enumerate(zip(segments, tasks, strict=True)):
+        for lane, (trained, task) in enumerate(zip(all_trained, tasks, strict=True)):
             row = {key: value[lane] for key, value in metrics.items()}
-            outcome.read(trained, row, metric, steps, f"member {task.member}, step {trained.step + steps}")
+            trained.add(row, metric, steps, f"member {task.member}, step {trained.step + steps}")
         return
     if plain[metric].dtype.kind not in "iuf":
+        where = f"members {tasks[0].member} to {tasks[-1].member}, {steps} steps"
         outcome.number(plain[metric][0].item(), metric, where)
     scores = plain.pop(metric).astype(float).tolist()
     others = {key: column.astype(float).tolist() for key, column in plain.items() if column.dtype.kind in "iuf"}
-    for lane, trained in enumerate(segments):
+    for lane, trained in enumerate(all_trained):
         trained.step += steps
         trained.score = scores[lane]
         trained.curve += ((trained.step, scores[lane]),)

@@ -1,21 +1,29 @@
-"""A pure JAX pair as a population: all members vmapped into one compiled program."""
+"""A pure JAX pair as a population: all members are vmapped into one compiled program."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from poptrain._jax import jax
-from poptrain.core import Carry, Metrics
+from poptrain.core import Carry, Hparams, Metrics, Value
 from poptrain.core.errors import UsageError
+from poptrain.executors.adapters import HparamColumns
 from poptrain.space import nested
-from poptrain.trainable import JaxTrainable
+from poptrain.trainable import JaxTrainable, PopulationTrainable
+
+Traced = dict[str, np.ndarray]  # hyperparameters that may differ between members; each of shape (P,)
+Static = dict[str, Value]  # hyperparameters that all members of one program share, as Python values
+Structure = Any  # JAX's PyTreeDef of a carry that is packed; None: the carry stays as it is
+MadeT = TypeVar("MadeT")
+
+_DTYPES = {"f": np.float32, "i": np.int32, "u": np.int32, "b": bool}  # by numpy's kind: what JAX computes with
 
 
-def population_of(trainable: Any, lanes: int = 1) -> Any:
+def population_of(trainable: JaxTrainable | PopulationTrainable, lanes: int = 1) -> PopulationTrainable:
     """Returns a population trainable: `trainable` itself, or a vmapped `JaxTrainable`."""
     return Vmapped(trainable, lanes) if isinstance(trainable, JaxTrainable) else trainable
 
@@ -24,36 +32,39 @@ def population_of(trainable: Any, lanes: int = 1) -> Any:
 class Vmapped:
     """All members of a `JaxTrainable` in one program, padded to `lanes`, or to a half, a quarter … of them.
 
-    A carry of dicts, lists and tuples stays as it is. One with other nodes (an optimiser's named tuples, say) is carried as the
-    list of its leaves, because a checkpoint never names a class; `restored` gives it back its shape.
+    A carry of dicts, lists and tuples stays as it is. A carry with other nodes (an optimiser's named tuples, say) is passed
+    around as the list of its leaves, because a checkpoint never names a class; `restored` returns it in its own shape.
     """
 
     trainable: JaxTrainable
     lanes: int = 1
-    _programs: dict[Hashable, Any] = field(default_factory=dict)
+    _programs: dict[Hashable, Callable[..., Carry]] = field(default_factory=dict)
+    _structures: dict[Hashable, Structure] = field(default_factory=dict)
     population = True
 
-    def init(self, hparams: dict[str, Any], seeds: np.ndarray) -> Carry:
+    def init(self, hparams: Mapping[str, Value | np.ndarray], seeds: np.ndarray) -> Carry:
         traced, static = _split(hparams)
         structure = self._structure(traced, static, seeds)
 
-        def one(h: dict[str, Any], seed: Any) -> Carry:
-            return _packed(self.trainable.init(nested({**h, **static}), _key(seed)), structure)
+        def one(h: Traced, seed: jax.Array) -> Carry:
+            return _packed(self.trainable.init(_nested(h, static), _prng_key(seed)), structure)
 
-        program = self._program("init", static, lambda: jax.jit(jax.vmap(one)))
+        program = _made(self._programs, "init", static, lambda: jax.jit(jax.vmap(one)))
         width, pad = _padding(len(seeds), self.lanes)
         return _cut(program(_pad(traced, pad), _pad(seeds, pad)), len(seeds), width)
 
-    def train(self, carry: Carry, hparams: dict[str, Any], steps: int, seeds: np.ndarray) -> tuple[Carry, Metrics]:
+    def train(
+        self, carry: Carry, hparams: Mapping[str, Value | np.ndarray], steps: int, seeds: np.ndarray
+    ) -> tuple[Carry, Metrics]:
         traced, static = _split(hparams)
         structure = self._structure(traced, static, seeds)
 
-        def one(carry: Carry, h: dict[str, Any], seed: Any) -> tuple[Carry, Metrics]:
+        def one(carry: Carry, h: Traced, seed: jax.Array) -> tuple[Carry, Metrics]:
             carry = _unpacked(carry, structure)
-            carry, metrics = self.trainable.train(carry, nested({**h, **static}), steps, _key(seed))
+            carry, metrics = self.trainable.train(carry, _nested(h, static), steps, _prng_key(seed))
             return _packed(carry, structure), metrics
 
-        program = self._program(("train", steps), static, lambda: jax.jit(jax.vmap(one)))
+        program = _made(self._programs, ("train", steps), static, lambda: jax.jit(jax.vmap(one)))
         width, pad = _padding(len(seeds), self.lanes)
         carry, metrics = program(_pad(carry, pad), _pad(traced, pad), _pad(seeds, pad))
         carry, metrics = _cut(carry, len(seeds), width), jax.device_get(_cut(metrics, len(seeds), width))
@@ -67,29 +78,36 @@ class Vmapped:
             total += jax.tree.leaves(carry)[0].shape[0]
         return _take(carries, np.array([offsets[id(carry)] + lane for carry, lane in lanes]))
 
-    def restored(self, lane: Carry, hparams: dict[str, Any]) -> Carry:
+    def restored(self, lane: Carry, hparams: HparamColumns) -> Carry:
         """Returns the stored carry of one member in the shape that the user's functions gave it."""
         traced, static = _split(hparams)
         return _unpacked(lane, self._structure(traced, static, np.zeros(1, np.uint32)))
 
-    def _structure(self, traced: dict[str, Any], static: dict[str, Any], seeds: np.ndarray) -> Any:
+    def _structure(self, traced: Traced, static: Static, seeds: np.ndarray) -> Structure:
         """Returns the tree structure of a carry that must be packed, or None; found by tracing `init` once."""
 
-        def make() -> Any:
+        def make() -> Structure:
             first = {name: column[0] for name, column in traced.items()}
-            carry = jax.eval_shape(lambda h, s: self.trainable.init(nested({**h, **static}), _key(s)), first, seeds[0])
+            carry = jax.eval_shape(lambda h, s: self.trainable.init(_nested(h, static), _prng_key(s)), first, seeds[0])
             return None if _is_plain(carry) else jax.tree.structure(carry)
 
-        return self._program("structure", static, make)
-
-    def _program(self, kind: Hashable, static: dict[str, Any], make: Any) -> Any:
-        key = (kind, tuple(sorted(static.items())))
-        if key not in self._programs:
-            self._programs[key] = make()
-        return self._programs[key]
+        return _made(self._structures, "structure", static, make)
 
 
-def _is_plain(tree: Any) -> bool:
+def _nested(traced: Traced, static: Static) -> Hparams:
+    """Returns the hyperparameters of one member as the user's functions take them: traced numbers in the place of values."""
+    return nested(cast(Hparams, {**traced, **static}))
+
+
+def _made(cache: dict[Hashable, MadeT], kind: Hashable, static: Static, make: Callable[[], MadeT]) -> MadeT:
+    """Returns what `make` returned for these static hyperparameters; it is called once for each of them."""
+    key = (kind, tuple(sorted(static.items())))
+    if key not in cache:
+        cache[key] = make()
+    return cache[key]
+
+
+def _is_plain(tree: Carry) -> bool:
     if type(tree) is dict:
         return all(_is_plain(value) for value in tree.values())
     if type(tree) in (list, tuple):
@@ -97,47 +115,48 @@ def _is_plain(tree: Any) -> bool:
     return isinstance(tree, jax.ShapeDtypeStruct)
 
 
-def _packed(carry: Carry, structure: Any) -> Carry:
+def _packed(carry: Carry, structure: Structure) -> Carry:
     return carry if structure is None else jax.tree.leaves(carry)
 
 
-def _unpacked(carry: Carry, structure: Any) -> Carry:
+def _unpacked(carry: Carry, structure: Structure) -> Carry:
     return carry if structure is None else jax.tree.unflatten(structure, carry)
 
 
 @jax.jit
-def _rows(carry: Carry, index: Any) -> Carry:
+def _lanes_of(carry: Carry, index: np.ndarray) -> Carry:
     return jax.tree.map(lambda leaf: leaf[index], carry)
 
 
 def _take(carries: list[Carry], index: np.ndarray) -> Carry:
-    """Returns the given rows of the carries laid end to end; the usual case, one carry, stays on the device."""
+    """Returns the given lanes of the carries, laid end to end; in the usual case, one carry, they stay on the device."""
     if len(carries) == 1:
-        return _rows(carries[0], index)
+        return _lanes_of(carries[0], index)
     return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves])[index], *carries)
 
 
-def _split(hparams: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _split(hparams: Mapping[str, Value | np.ndarray]) -> tuple[Traced, Static]:
     """Returns the hyperparameters as traced arrays and as Python values; strings cannot be traced, so they must be static."""
-    traced, static = {}, {}
+    traced: Traced = {}
+    static: Static = {}
     for name, value in hparams.items():
         if not isinstance(value, np.ndarray):
             static[name] = value
-        elif value.dtype.kind in "biuf":
-            traced[name] = value.astype({"f": np.float32, "i": np.int32, "u": np.int32, "b": bool}[value.dtype.kind])
+        elif value.dtype.kind in _DTYPES:
+            traced[name] = value.astype(_DTYPES[value.dtype.kind])
         else:
             raise UsageError(
-                f"hyperparameter {name!r} holds {value[0]!r}, which JAX cannot trace: declare it static=True, or use numbers."
+                f"hyperparameter {name!r} is {value[0]!r}, which JAX cannot trace: declare it static=True, or use numbers."
             )
     return traced, static
 
 
-def _key(seed: Any) -> Any:
+def _prng_key(seed: jax.Array) -> jax.Array:
     return jax.random.PRNGKey(seed)
 
 
 def _padding(count: int, lanes: int) -> tuple[int, np.ndarray | None]:
-    """Returns the width of the batch (the smallest of lanes, lanes/2, lanes/4 … that holds it) and the rows that fill it."""
+    """Returns the width of the batch (the smallest of lanes, lanes/2, lanes/4 … that holds it) and the lanes that fill it."""
     width = max(lanes, count)
     while (half := -(-width // 2)) >= count and half < width:
         width = half
@@ -146,13 +165,9 @@ def _padding(count: int, lanes: int) -> tuple[int, np.ndarray | None]:
     return width, np.concatenate([np.arange(count), np.zeros(width - count, int)])
 
 
-def _pad(tree: Any, rows: np.ndarray | None) -> Any:
-    return tree if rows is None else jax.tree.map(lambda leaf: np.asarray(leaf)[rows], tree)
+def _pad(tree: Carry, index: np.ndarray | None) -> Carry:
+    return tree if index is None else jax.tree.map(lambda leaf: np.asarray(leaf)[index], tree)
 
 
-def _cut(tree: Any, count: int, width: int) -> Any:
+def _cut(tree: Carry, count: int, width: int) -> Carry:
     return tree if count == width else jax.tree.map(lambda leaf: leaf[:count], tree)
-
-
-def _width(carry: Carry) -> int:
-    return jax.tree.leaves(carry)[0].shape[0]

@@ -1,1 +1,1 @@
-"""FIRE PBT: one paper, one folder. Begin with `fire_pbt`."""
+"""FIRE PBT: one paper in one folder. Read `fire_pbt` first, then `evaluations`, `round` and `curves`."""

@@ -14,15 +14,18 @@ Once a round, when all members and evaluators have trained `interval` steps with
     P_1 … P_n           `subpopulations`: seats 0 … population - 1      (n,)
     H                   seats population … seats - 1: evaluators        (E,), floor(3/4 Σ_{i≥2} |P_i| + 1/2)
     (θ_η, h_η)          a task with tags; parent: ρ's checkpoint, then its own; hparams: the target's
-    (x, y) of a worker  `fire_round.State.curves`: scores since its weights were copied, a copied point first
+    (x, y) of a worker  `evaluations.Evaluations.curves`: scores since its weights were copied; the first point is a copy
     Φ                   members of P_i with an evaluator that trained in this round
     success             the target's next task has the evaluator's task as its parent
     T, max_eval_steps   `step - since`, `max_eval`      p_stat  `p_stat`      min_steps_before_eval_i  `warmup[i - 2]`
 
+Read it in this order: `FirePbt.ask`, `evaluations.observe` (what the history says), and `round.Round.decide` (what every seat
+does next), with the comparisons of `curves`.
+
 Departures from the paper: those of `curves`; k = floor(0.25 |Φ|) parents are replaced; fitness is used once and
-never kept; success is looked at before stop; of several successes on one child the fittest wins and the others are cancelled; the
+never kept; success is checked before stop; of several successes on one child the fittest wins and the others are cancelled; the
 evaluation of a member that takes over weights ends; static hyperparameters travel with the weights, into an evaluator and on into
-the child; a failed member is replaced from its sub-population, or by anyone if all of that failed; a failed evaluator is idle.
+the child; a failed member copies one of its sub-population, or any other seat if all of that failed; a failed evaluator is idle.
 Departures from the reference code: no public code of the authors exists.
 """
 
@@ -31,13 +34,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
-from poptrain.algorithms.fire.round import Round, State, observe
+from poptrain.algorithms.fire.evaluations import Evaluations, observe
+from poptrain.algorithms.fire.round import Round
 from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.exploit import Truncation, truncation
-from poptrain.algorithms.parts.explore import Explore, Perturb, as_explore, perturb
-from poptrain.core import History, Task, Value
+from poptrain.algorithms.parts.explore import Explore, ExploreArgument, Perturb, as_explore, perturb
+from poptrain.core import History, Hparams, Task, Value
 from poptrain.core.errors import UsageError
 from poptrain.core.rng import rng
 from poptrain.space import Space
@@ -53,7 +56,7 @@ def fire_pbt(
     warmup: int | Sequence[int] = (),
     evals: int = 12,
     exploit: Truncation = truncation(0.25),
-    explore: Any = perturb((0.5, 0.8, 1.25, 2.0), resample=0),
+    explore: ExploreArgument = perturb((0.5, 0.8, 1.25, 2.0), resample=0),
     p_stat: float = 0.01,
     initial: Sequence[Mapping[str, Value]] = (),
 ) -> FirePbt:
@@ -61,15 +64,17 @@ def fire_pbt(
 
     Args:
         space: the hyperparameters and their ranges.
-        subpopulations: members of P_1 (greedy), P_2, … P_n (each a parent of the one before); 18 each if scores are noisy.
+        subpopulations: members in P_1 (greedy), P_2, … P_n (each the parents of the one before); use 18 each for noisy scores.
         evaluators: seats that compare the parents; default three quarters of all parents, rounded half up.
-        interval: steps between decisions (the paper's ready); at least 8 evaluations of the score should fit in.
-        max_eval: steps after which an evaluator that does not overlap with its target stops; default 3 intervals, 10 if noisy.
+        interval: steps between decisions (the paper's ready); it should be long enough for at least 8 evaluations.
+        max_eval: steps after which an evaluator stops whose curve does not overlap with that of its target; default 3 intervals;
+            use 10 intervals for noisy scores.
         warmup: steps before which the members of P_2, … P_n are not evaluated: one number for all, or one each; default 0.
-        evals: evaluations in one interval: the points of the curves. At most one a step, unless the trainable returns ``curve``.
+        evals: evaluations in one interval, which are the points of the curves. There is at most one for each step, unless the
+            trainable returns ``curve``.
         exploit: `truncation(fraction)`.
         explore: as for `pbt`; factors by name with ``perturb({"lr": (0.5, 2.0), "eps": (0.8, 1.2)}, resample=0)``.
-        p_stat: the level of significance at which an evaluator hands its weights over.
+        p_stat: the level of significance at which the target of an evaluator takes over its weights.
         initial: known-good configurations for the first members; names left out are drawn.
 
     Raises:
@@ -80,11 +85,23 @@ def fire_pbt(
     >>> algorithm.population, algorithm.seats
     (16, 22)
     """
-    settings = _checked(space, subpopulations, evaluators, interval, max_eval, warmup, evals, exploit, p_stat, initial)
-    explore = as_explore(explore)
-    if isinstance(explore, Perturb):  # factors by name are checked now, and not at the first clone
-        explore.vary(space.sample(rng(0, "check")), space, rng(0, "check"))
-    return FirePbt(space, **settings, explore=explore)
+    turns.check_space("fire_pbt", space)
+    sizes = _sizes(subpopulations)
+    turns.check_population("fire_pbt", sum(sizes), initial)
+    turns.check_count("fire_pbt", "interval", interval, 1)
+    if max_eval is None:
+        max_eval = 3 * interval
+    turns.check_count("fire_pbt", "max_eval", max_eval, 1)
+    turns.check_count("fire_pbt", "evals", evals, 1)
+    if not isinstance(exploit, Truncation):
+        raise UsageError(f"fire_pbt: exploit={exploit!r}, expected pt.truncation(fraction).")
+    if isinstance(p_stat, bool) or not isinstance(p_stat, (int, float)) or not 0 < p_stat < 1:
+        raise UsageError(f"fire_pbt: p_stat={p_stat!r}, expected a level of significance between 0 and 1, for example 0.01.")
+    seats, warmups, known = _evaluators(evaluators, sizes, exploit), _warmup(warmup, len(sizes) - 1), turns.freeze(initial, space)
+    strategy = as_explore(explore, "fire_pbt")
+    if isinstance(strategy, Perturb):  # check factors by name now, and not at the first clone
+        strategy.vary(space.sample(rng(0, "check")), space, rng(0, "check"))
+    return FirePbt(space, sizes, seats, interval, max_eval, warmups, evals, exploit, float(p_stat), known, strategy)
 
 
 @dataclass(frozen=True)
@@ -100,16 +117,17 @@ class FirePbt:
     evals: int
     exploit: Truncation
     p_stat: float
-    initial: tuple[Any, ...]
-    explore: Explore
+    initial: tuple[Hparams, ...]
+    explore: Explore[Space]
 
     @property
     def population(self) -> int:
-        """The members: seats that train to the budget. The seats behind them are evaluators, and may be idle."""
+        """The number of members, which train to the budget. The seats after them are evaluators, and may be idle."""
         return sum(self.subpopulations)
 
     @property
     def seats(self) -> int:
+        """The number of members and evaluators."""
         return self.population + self.evaluators
 
     def members(self, i: int) -> range:
@@ -118,7 +136,7 @@ class FirePbt:
         return range(begin, begin + self.subpopulations[i])
 
     def ask(self, history: History) -> tuple[Task, ...]:
-        """Returns the next tasks of `history`; () while anybody trains, and when all members are finished or failed."""
+        """Returns the next tasks of `history`; () while a task is pending, and when all members are finished or failed."""
         if history.n == 0:
             first = turns.first_round(history, self.space, self.population, self.interval, self.initial)
             return tuple(self.measured(task) for task in first)
@@ -138,50 +156,17 @@ class FirePbt:
         return replace(task, evals=max(1, self.evals * task.steps // self.interval))
 
     def stops(self, p: float | None, trained: int) -> bool:
-        """Returns whether an evaluator stops that has trained so many steps; p is None if it does not overlap with its target."""
+        """True if an evaluator stops after `trained` steps; p is None if its curve does not overlap with that of its target."""
         if p is None:
             return trained > self.max_eval
         return p > self.p_stat + max(0.0, 1 - trained / self.max_eval)  # section 3.2: not a hard limit
 
-    def state(self, history: History) -> State:
+    def state(self, history: History) -> Evaluations:
         """Returns the curves and assignments at the end of `history`."""
-        return history.fold(("fire_pbt", self.population), State(), partial(observe, self.population))
+        return history.fold(("fire_pbt", self.population), Evaluations(), partial(observe, self.population))
 
 
 # -- arguments ----------------------------------------------------------------------------------------------------------
-
-
-def _checked(
-    space: Any, subpopulations: Any, evaluators: Any, interval: Any, max_eval: Any, warmup: Any, evals: Any,
-    exploit: Any, p_stat: Any, initial: Any,
-) -> dict[str, Any]:  # fmt: skip
-    """Returns the settings of a `FirePbt`.
-
-    Raises:
-        UsageError: an argument is out of range, or the sizes are such that no parent could ever be replaced.
-    """
-    turns.check_space("fire_pbt", space)
-    sizes = _sizes(subpopulations)
-    turns.check_population("fire_pbt", sum(sizes), initial)
-    turns.check_count("fire_pbt", "interval", interval, 1)
-    max_eval = 3 * interval if max_eval is None else max_eval
-    turns.check_count("fire_pbt", "max_eval", max_eval, 1)
-    turns.check_count("fire_pbt", "evals", evals, 1)
-    if not isinstance(exploit, Truncation):
-        raise UsageError(f"fire_pbt: exploit={exploit!r}, expected pt.truncation(fraction).")
-    if isinstance(p_stat, bool) or not isinstance(p_stat, (int, float)) or not 0 < p_stat < 1:
-        raise UsageError(f"fire_pbt: p_stat={p_stat!r}, expected a level of significance between 0 and 1, for example 0.01.")
-    return {
-        "subpopulations": sizes,
-        "evaluators": _evaluators(evaluators, sizes, exploit),
-        "interval": interval,
-        "max_eval": max_eval,
-        "warmup": _warmup(warmup, len(sizes) - 1),
-        "evals": evals,
-        "exploit": exploit,
-        "p_stat": float(p_stat),
-        "initial": turns.freeze(initial, space),
-    }
 
 
 def evaluators_of(sizes: Sequence[int]) -> int:
@@ -193,43 +178,54 @@ def evaluators_of(sizes: Sequence[int]) -> int:
     return int(0.75 * sum(sizes[1:]) + 0.5)
 
 
-def _sizes(subpopulations: Any) -> tuple[int, ...]:
-    fine = isinstance(subpopulations, (tuple, list)) and len(subpopulations) > 0
-    if not fine or not all(isinstance(size, int) and not isinstance(size, bool) and size >= 1 for size in subpopulations):
-        raise UsageError(
-            f"fire_pbt: subpopulations={subpopulations!r}, expected the sizes of P_1, P_2, …, whole numbers from 1, "
-            "for example (8, 8)."
-        )
-    return tuple(subpopulations)
+def _sizes(subpopulations: object) -> tuple[int, ...]:
+    if isinstance(subpopulations, (tuple, list)) and len(subpopulations) > 0:
+        sizes = tuple(size for size in subpopulations if isinstance(size, int) and not isinstance(size, bool) and size >= 1)
+        if len(sizes) == len(subpopulations):
+            return sizes
+    raise UsageError(
+        f"fire_pbt: subpopulations={subpopulations!r}, expected the sizes of P_1, P_2, …, whole numbers from 1, "
+        "for example (8, 8)."
+    )
 
 
-def _evaluators(evaluators: Any, sizes: tuple[int, ...], exploit: Truncation) -> int:
+def _evaluators(evaluators: int | None, sizes: tuple[int, ...], exploit: Truncation) -> int:
+    """Returns the number of evaluators.
+
+    Raises:
+        UsageError: it is out of range, or with these sizes no parent could ever be replaced.
+    """
     if evaluators is None:
         evaluators = evaluators_of(sizes)
     turns.check_count("fire_pbt", "evaluators", evaluators, 0)
     if len(sizes) == 1 and evaluators:
         raise UsageError(
-            f"fire_pbt: evaluators={evaluators} with one sub-population: there are no parents to evaluate; "
-            "give evaluators=0, or two sub-populations."
+            f"fire_pbt: evaluators={evaluators} with one sub-population, which has no parents to evaluate; "
+            "pass evaluators=0, or two sub-populations."
         )
     most = min([evaluators, *sizes[1:]])
     if len(sizes) > 1 and exploit.fraction and exploit.fraction * most < 1 - 1e-9:
         raise UsageError(
             f"fire_pbt: subpopulations={sizes}, evaluators={evaluators}, truncation({exploit.fraction:g}): of at most {most} "
-            f"parents with a fitness, floor({exploit.fraction:g} * {most}) = 0 would be replaced, ever; give larger "
+            f"parents with a fitness, floor({exploit.fraction:g} * {most}) = 0 would ever be replaced; use larger "
             "sub-populations, more evaluators or a larger fraction."
         )
     return evaluators
 
 
-def _warmup(warmup: Any, parents: int) -> tuple[int, ...]:
-    each = warmup if isinstance(warmup, (tuple, list)) else (warmup,) * parents
-    each = tuple(each) or (0,) * parents
-    for steps in [warmup] if not isinstance(warmup, (tuple, list)) else each:
-        turns.check_count("fire_pbt", "warmup", steps, 0)
+def _warmup(warmup: int | Sequence[int], parents: int) -> tuple[int, ...]:
+    """Returns one number of steps for each parent sub-population."""
+    each: tuple[int, ...]
+    if isinstance(warmup, (tuple, list)):
+        each = tuple(warmup) or (0,) * parents
+        for steps in each:
+            turns.check_count("fire_pbt", "warmup", steps, 0)
+    else:
+        turns.check_count("fire_pbt", "warmup", warmup, 0)
+        each = (warmup,) * parents if isinstance(warmup, int) else ()
     if len(each) != parents:
         raise UsageError(
             f"fire_pbt: warmup={warmup!r} has {len(each)} entries for {parents} parent sub-populations; "
-            "give one number, or one for each of P_2, P_3, …"
+            "pass one number, or one for each of P_2, P_3, …"
         )
     return each

@@ -1,6 +1,10 @@
-"""One round of FIRE PBT, `fire_pbt`: what a history says about curves and evaluators, and what every seat does next.
+"""One round of FIRE PBT: what every seat does next. The order within a round:
 
-The order within a round: fitness, PBT in every sub-population, evaluators (cancelled, success, stop), assignment.
+fitness of every member                                              3.1, 3.1.2
+PBT in every sub-population                                          2
+evaluators that are cancelled, succeed or stop                       3.2
+assignment of idle evaluators                                        3
+tasks, after all clones together got new hyperparameters
 """
 
 from __future__ import annotations
@@ -8,75 +12,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from poptrain.algorithms.fire.curves import Curve, best_score_diff, sign_test
+from poptrain.algorithms.fire.curves import TrainingCurve, best_score_diff, sign_test
+from poptrain.algorithms.fire.evaluations import Evaluation
 from poptrain.algorithms.parts import turns
+from poptrain.algorithms.parts.explore import proposals_of
 from poptrain.algorithms.parts.snapshot import Population
-from poptrain.core import History, Hparams, Line, Result, Task, Value, rank
-from poptrain.core.protocols import Clone, Proposal
+from poptrain.core import History, Hparams, Task, Value, rank
+from poptrain.core.protocols import Clone, Draw, Proposal
 from poptrain.core.rng import rng
 
-# -- what a history says ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What an evaluator does: it trains the weights that `member` had at step `since` as its `target` trains."""
-
-    member: int
-    target: int
-    since: int
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """Derived from the lines, and never changed in place."""
-
-    curves: Mapping[int, tuple[float, ...]] = field(default_factory=dict)  # by seat, since its weights were copied
-    busy: Mapping[int, Evaluation] = field(default_factory=dict)  # by evaluator's seat
-    touched: Mapping[int, int] = field(default_factory=dict)  # by member: the line at which it last lost or was assigned
-
-
-def observe(population: int, state: State, history: History, line: Line) -> State:
-    """Returns the state one line later; the order of the results within a round does not matter."""
-    if isinstance(line[0], Task):
-        return _decided(population, state, history, line)
-    if isinstance(line[0], Result):
-        curves = dict(state.curves)
-        for result in line:
-            points = tuple(score for _, score in result.curve) or (() if result.error else (result.score,))
-            seat = history.task(result.task).member
-            curves[seat] = curves.get(seat, ()) + points
-        return State(curves, state.busy, state.touched)
-    return state
-
-
-def _decided(population: int, state: State, history: History, line: tuple[Task, ...]) -> State:
-    curves, touched, busy = dict(state.curves), dict(state.touched), {}
-    for task in line:
-        seat, parent = task.member, task.parent
-        source = None if parent is None else history.task(parent).member
-        if seat >= population:
-            tags = task.tags
-            busy[seat] = Evaluation(tags["evaluates"], tags["target"], tags["since"])
-            if tags["since"] == history.step(parent):  # just assigned: y_1 is the score of the weights that it copied
-                curves[seat] = (history.score(parent),)
-                touched[tags["evaluates"]] = history.lines
-        elif source is not None and source != seat:
-            handed = source in state.busy  # by a successful evaluator, whose curve goes on as the child's
-            curves[seat] = state.curves[source] if handed else (history.score(parent),)
-            touched[seat] = history.lines
-    return State(curves, busy, touched)
-
-
-# -- one round ----------------------------------------------------------------------------------------------------------
+if TYPE_CHECKING:
+    from poptrain.algorithms.fire.fire_pbt import FirePbt
 
 
 @dataclass(slots=True)
-class _Plan:
+class SeatPlan:
     """What one seat does next, before explore."""
 
     id: int
@@ -84,23 +38,25 @@ class _Plan:
     hparams: Hparams
     cloned: bool = False
     note: Mapping[str, Value] = field(default_factory=dict)
-    tags: Mapping[str, int | str] = field(default_factory=dict)  # of an evaluator
+    job: Evaluation | None = None  # of an evaluator
     donor: int | None = None
 
 
 class Round:
-    """The decisions between two rounds; it lives as long as one `ask`. Seats fill `plans` in their order."""
+    """The decisions between two rounds; the object lives for one `ask`. `plans` is filled in the order of the seats."""
 
-    def __init__(self, algorithm: Any, history: History, turns: list[int]):
+    def __init__(self, algorithm: FirePbt, history: History, turns: list[int]):
         self.algorithm, self.history, self.state = algorithm, history, algorithm.state(history)
         self.turns = frozenset(turns)  # idle, and failed or with steps left
         self.heads = history.heads().tolist()
-        self.curves: dict[int, Curve] = {}
-        self.plans: dict[int, _Plan] = {}
+        self.curves: dict[int, TrainingCurve] = {}
+        self.fitness: list[dict[int, float]] = []  # of every sub-population, by seat
+        self.plans: dict[int, SeatPlan] = {}
         self.lost: set[int] = set()  # members that were replaced in this round, or failed
         self.handed: set[int] = set()  # children that take over an evaluator's weights
 
     def decide(self) -> tuple[Task, ...]:
+        """Returns the tasks of the next round."""
         levels = range(len(self.algorithm.subpopulations))
         self.fitness = [self._fitness(i) for i in levels]
         for i in levels:
@@ -108,7 +64,7 @@ class Round:
         self._assign(self._check())
         return self._tasks()
 
-    # fitness
+    # fitness (3.1)
 
     def _fitness(self, i: int) -> dict[int, float]:
         """Returns the fitness of the members of P_{i+1} that have one: the score, or the sum over pairs of 3.1.2."""
@@ -116,10 +72,15 @@ class Round:
         if i == 0:
             return {seat: history.score(self.heads[seat]) for seat in members}
         busy = {at.member: seat for seat, at in self.state.busy.items() if at.member in members}
-        busy = {member: seat for member, seat in busy.items() if history.result(self.heads[seat]).error is None}
+        busy = {member: seat for member, seat in busy.items() if self._ended_well(seat)}
         return self._faster({member: self._curve(seat) for member, seat in sorted(busy.items())})
 
-    def _faster(self, curves: Mapping[int, Curve]) -> dict[int, float]:
+    def _ended_well(self, seat: int) -> bool:
+        """True if the newest task of a seat has a result without an error; its score may be infinite."""
+        result = self.history.result(self.heads[seat])
+        return result is not None and result.error is None
+
+    def _faster(self, curves: Mapping[int, TrainingCurve]) -> dict[int, float]:
         """Returns by how much each curve improves faster than all others together (3.1.2); the values add up to 0."""
         total = dict.fromkeys(curves, 0.0)
         for j in curves:
@@ -130,9 +91,9 @@ class Round:
                     total[k] -= difference
         return total
 
-    def _curve(self, seat: int) -> Curve:
+    def _curve(self, seat: int) -> TrainingCurve:
         if seat not in self.curves:
-            self.curves[seat] = Curve.of(self.state.curves[seat])
+            self.curves[seat] = TrainingCurve.of(self.state.curves[seat])
         return self.curves[seat]
 
     # PBT within a sub-population (section 2)
@@ -157,7 +118,7 @@ class Round:
             if giver is not None:
                 self.plans[seat] = self._clone(id, giver, self.fitness[i].get(seat), self.fitness[i].get(giver))
             elif seat not in failed:
-                self.plans[seat] = _Plan(id, own, history.task(own).hparams)
+                self.plans[seat] = SeatPlan(id, own, history.task(own).hparams)
             if giver is not None or seat in failed:
                 self.lost.add(seat)
 
@@ -173,8 +134,8 @@ class Round:
         order = rank(scores, rng(history.seed, history.n, "ties", *([i] if i else [])))
         return Population(history, np.array(seats), heads, scores, donors, order, np.argsort(order))
 
-    def _anyone(self, members: Sequence[int], draw: Any) -> int | None:
-        """Returns a healthy seat to clone where no ranked one is left: of the same sub-population, of any, or an evaluator."""
+    def _anyone(self, members: Sequence[int], draw: Draw) -> int | None:
+        """Returns a healthy seat to copy if no ranked one is left: of the same sub-population, of any, or an evaluator."""
         everyone = range(self.algorithm.population)
         for seats in (members, everyone, sorted(self.state.busy)):
             fine = [seat for seat in seats if seat in self.turns and self.history.ok(self.heads[seat])]
@@ -182,10 +143,10 @@ class Round:
                 return fine[int(draw().integers(len(fine)))]
         return None
 
-    def _clone(self, id: int, giver: int, own: float | None, given: float | None) -> _Plan:
+    def _clone(self, id: int, giver: int, own: float | None, given: float | None) -> SeatPlan:
         parent = self.heads[giver]
         known = {name: float(value) for name, value in (("own", own), ("donor", given)) if value is not None and value == value}
-        return _Plan(id, parent, self.history.task(parent).hparams, True, known, donor=giver)
+        return SeatPlan(id, parent, self.history.task(parent).hparams, True, known, donor=giver)
 
     # stop and success (3.2)
 
@@ -208,11 +169,11 @@ class Round:
         return {seat: at for seat, at in going.items() if not {at.member, at.target} & self.handed}
 
     def _hand_over(self, child: int, seats: list[int]) -> None:
-        """Gives the child the weights of the fittest of the evaluators that succeeded on it."""
+        """Plans that the child takes the weights of the fittest evaluator that succeeded on it."""
         pairwise = self._faster({seat: self._curve(seat) for seat in seats})
         best = max(seats, key=lambda seat: (pairwise[seat], self.history.score(self.heads[seat]), -seat))
         plan, given = self.plans[child], self.heads[best]
-        plan.parent, plan.hparams = given, self.history.task(given).hparams  # the child's own, static ones excepted
+        plan.parent, plan.hparams = given, self.history.task(given).hparams  # the child's own, except static ones
         plan.donor = best
         plan.note = {"evaluates": self.state.busy[best].member, "since": self.state.busy[best].since}
         self.handed.add(child)
@@ -220,42 +181,39 @@ class Round:
     # assignment (section 3)
 
     def _assign(self, going: dict[int, Evaluation]) -> None:
-        """Plans the evaluators that go on, and gives the idle ones a parent each, the longest unevaluated first."""
+        """Plans the evaluators that go on, and assigns a parent to each idle one; those longest without evaluation come first."""
         history, algorithm = self.history, self.algorithm
         taken = {at.member for at in going.values()}
-        waiting = iter([self._evaluation(seat, i) for _, seat, i in self._candidates(taken)])
+        waiting = iter(self._candidates(taken))
         for seat in range(algorithm.population, algorithm.seats):
-            at, parent = going.get(seat), None
-            if at is not None:
+            if (job := going.get(seat)) is not None:
                 parent, hparams = self.heads[seat], history.task(self.heads[seat]).hparams
-            elif (at := next(waiting, None)) is not None:
-                parent = self.plans[at.member].parent
-                hparams = self._with_static(self.plans[at.target].hparams, parent)
-            if parent is not None:
-                tags = {"evaluates": at.member, "target": at.target, "since": at.since}
-                self.plans[seat] = _Plan(history.n + len(self.plans), parent, hparams, tags=tags)
+            elif (job := next(waiting, None)) is not None:
+                parent = self.plans[job.member].parent
+                hparams = self._with_static(self.plans[job.target].hparams, parent)
+            else:
+                continue
+            self.plans[seat] = SeatPlan(history.n + len(self.plans), parent, hparams, job=job)
 
-    def _candidates(self, taken: set[int]) -> list[tuple[int, int, int]]:
-        """Returns (touched, seat, i) of the parents that may be evaluated and have a target, oldest first."""
+    def _candidates(self, taken: set[int]) -> list[Evaluation]:
+        """Returns the evaluations that idle evaluators may begin, those of members longest without one first."""
         found = []
         for i in range(1, len(self.algorithm.subpopulations)):
-            if self._target(i - 1) is None:
+            if (target := self._target(i - 1)) is None:
                 continue
             for seat in self.algorithm.members(i):
                 if seat in taken or seat not in self.plans or self._begin(seat) < self.algorithm.warmup[i - 1]:
                     continue
                 new = seat in self.lost or seat in self.handed
-                found.append((self.history.lines if new else self.state.touched.get(seat, -1), seat, i))
-        return sorted(found)
-
-    def _evaluation(self, seat: int, i: int) -> Evaluation:
-        return Evaluation(seat, self._target(i - 1), self._begin(seat))
+                touched = self.history.lines if new else self.state.touched.get(seat, -1)
+                found.append((touched, seat, Evaluation(seat, target, self._begin(seat))))
+        return [job for *_, job in sorted(found, key=lambda each: each[:2])]
 
     def _begin(self, seat: int) -> int:
         return self.history.step(self.plans[seat].parent)
 
     def _target(self, i: int) -> int | None:
-        """Returns the fittest member of a child sub-population, or the one of the highest score; nobody just replaced."""
+        """Returns the fittest member of a child sub-population, or the one with the highest score, if not just replaced."""
         free = [seat for seat in self.algorithm.members(i) if seat in self.plans and seat not in self.lost]
         fit = [seat for seat in free if seat in self.fitness[i] and seat not in self.handed] if i else []
         if fit:
@@ -275,12 +233,13 @@ class Round:
         """Returns the plans as tasks, after all clones together were given new hyperparameters."""
         algorithm, history = self.algorithm, self.history
         clones = [Clone(plan.id, seat, plan.parent, plan.hparams) for seat, plan in self.plans.items() if plan.cloned]
-        explored = iter(algorithm.explore.propose(history, algorithm.space, clones) if clones else ())
+        explored = iter(proposals_of(algorithm.explore, history, algorithm.space, clones))
         plans = []
         for seat, plan in self.plans.items():
-            hparams, note, forecast = Proposal(*next(explored)) if plan.cloned else Proposal(plan.hparams)
+            hparams, note, forecast = next(explored) if plan.cloned else Proposal(plan.hparams)
             plans.append(turns.Plan(seat, plan.parent, hparams, {**plan.note, **note}, plan.donor, forecast))
         tasks = zip(turns.segments(history, plans, algorithm.interval), self.plans.values(), strict=True)
         return tuple(
-            algorithm.measured(replace(task, role="evaluator", tags=plan.tags) if plan.tags else task) for task, plan in tasks
+            algorithm.measured(replace(task, role="evaluator", tags=plan.job.tags()) if plan.job else task)
+            for task, plan in tasks
         )

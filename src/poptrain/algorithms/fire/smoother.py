@@ -1,12 +1,12 @@
-"""A curve without its noise: the posterior mean of a Gaussian process, Matérn-5/2, fitted by type-II maximum likelihood.
+"""Smoothing of a curve: the posterior mean of a Gaussian process, Matérn-5/2, fitted by type-II maximum likelihood.
 
-    k(τ) = (1 + u + u²/3) exp(-u),  u = √5 τ / ℓ          τ in points: a curve is equally spaced
-    z    = (y - mean) / sd                                the constant mean makes it equivariant to shifts, sd to scales
+    k(τ) = (1 + u + u²/3) exp(-u),  u = √5 τ / ℓ          τ in points, because a curve is equally spaced
+    z    = (y - mean) / sd                                equivariant to shifts and to scales
     s²   = zᵀ (K + ρI)⁻¹ z / n                            amplitude, profiled out;  ρ: noise over signal
-    LL   = -½ (n log s² + log |K + ρI|)                   the largest over a grid of (ℓ, ρ) wins
+    LL   = -½ (n log s² + log |K + ρI|)                   maximised over a grid of (ℓ, ρ)
     ẑ    = K (K + ρI)⁻¹ z
 
-K depends on n and ℓ alone, so its eigendecomposition is kept and a fit is a few products of matrices and vectors. Rasmussen &
+K depends only on n and ℓ, so its eigendecomposition is cached, and a fit is a few products of matrices and vectors. Rasmussen &
 Williams 2006, "Gaussian Processes for Machine Learning", sections 4.2 and 5.4.1.
 """
 
@@ -20,8 +20,8 @@ import numpy as np
 
 LENGTHS = tuple(2.0**power for power in range(9))  # ℓ: 1 to 256 points
 NOISES = np.logspace(-6, 1, 15)  # ρ
-MOST = 128  # points that are fitted; a longer curve is thinned to so many and interpolated between them
-LEAST = 4  # shorter curves have too little to tell noise from signal
+MOST_POINTS = 128  # points that are fitted; a longer curve is thinned to this number and interpolated
+MIN_POINTS = 4  # in a shorter curve, noise and signal cannot be distinguished
 
 
 def smooth(scores: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -34,15 +34,17 @@ def smooth(scores: Sequence[float] | np.ndarray) -> np.ndarray:
     True
     """
     y = np.asarray(scores, float)
-    if len(y) < LEAST:
+    if len(y) < MIN_POINTS:
         return y
-    if len(y) > MOST:
-        at = np.linspace(0, len(y) - 1, MOST).round().astype(int)
-        return np.interp(np.arange(len(y)), at, smooth(y[at]))
+    if len(y) > MOST_POINTS:
+        at = np.linspace(0, len(y) - 1, MOST_POINTS).round().astype(int)
+        interpolated: np.ndarray = np.interp(np.arange(len(y)), at, smooth(y[at]))
+        return interpolated
     mean, sd = y.mean(), y.std()
     if not sd > 1e-12 * np.abs(y).max():
         return y
-    return mean + sd * _posterior_mean((y - mean) / sd)
+    smoothed: np.ndarray = mean + sd * _posterior_mean((y - mean) / sd)
+    return smoothed
 
 
 def _posterior_mean(z: np.ndarray) -> np.ndarray:
@@ -52,7 +54,8 @@ def _posterior_mean(z: np.ndarray) -> np.ndarray:
     likelihood = -0.5 * (len(z) * np.log(s2) + kernels.logdet)
     length, noise = np.unravel_index(np.argmax(likelihood), likelihood.shape)
     shrunk = rotated[length] * kernels.values[length] * kernels.inverse[length, noise]  # λ / (λ + ρ)
-    return kernels.vectors[length] @ shrunk
+    fitted: np.ndarray = kernels.vectors[length] @ shrunk
+    return fitted
 
 
 class _Kernels(NamedTuple):

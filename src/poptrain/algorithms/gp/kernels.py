@@ -1,4 +1,4 @@
-"""Covariances between training segments that drift in time, with their derivatives. PB2 (arXiv:2002.02518) and PB2-Mix
+"""Covariances between training segments whose results drift in time, with their derivatives. PB2 (arXiv:2002.02518) and PB2-Mix
 (arXiv:2106.15883).
 
     paper           here                 meaning
@@ -6,11 +6,11 @@
     x               `Inputs.units`       the score before, then the hyperparameters, each in [0, 1]; shape (n, d)
     c               `Inputs.categories`  the index of each categorical's option; shape (n, m)
     k_SE            in `TimeVarying`     exp(-½ Σ (u_i - v_i)² / l_i²)
-    (1-ε)^(|Δt|/2)  `forgetting`         what is left after |Δt| intervals; ε = 0 nothing is forgotten, ε = 1 everything
+    (1-ε)^(|Δt|/2)  `forgetting`         correlation that remains after |Δt| intervals: all of it for ε = 0, none for ε = 1
     σ_f², l, ε, λ   `theta`              unconstrained: log σ_f², log l, log l_i/l per column, logit(2ε), logit λ
 
-Every column has a length-scale of its own, l_i = l δ_i with δ_i log-normal around 1 (sd 0.25): few rows give one common
-length, many rows tell the columns apart (docs/decisions.md has the comparison with one length and with free ones).
+Every column has a length-scale of its own, l_i = l δ_i with δ_i log-normal around 1 (sd 0.25). With few rows all columns share
+about one length; with many rows their lengths differ. (docs/decisions.md compares this with one length, and with free lengths.)
 
 Departures from the reference code: derivatives are right (checked by finite differences; the reference's length-scale
 derivative has the wrong sign), ε stays inside [0, ½] and λ inside [0, 1] by their transforms, time is counted in intervals and
@@ -25,12 +25,12 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-MOST_FORGOTTEN = 0.5  # ε is below this: half of the correlation squared is left after one interval
+MOST_FORGOTTEN = 0.5  # ε is below this value, so at least √½ of the correlation remains after one interval
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Inputs:
-    """Where the process is observed or asked: one row a segment."""
+    """Where the process is observed or evaluated: one row for each segment."""
 
     time: np.ndarray  # (n,)
     units: np.ndarray  # (n, d)
@@ -67,15 +67,21 @@ class Kernel(Protocol):
     """A stationary covariance whose diagonal is `variance(theta)`."""
 
     @property
-    def hypers(self) -> tuple[Hyper, ...]: ...
-
-    def variance(self, theta: np.ndarray) -> float: ...
-
-    def readable(self, theta: np.ndarray) -> dict[str, float]:
-        """Returns the parameters by name on the scale that people read."""
+    def hypers(self) -> tuple[Hyper, ...]:
+        """The parameters, in the order of `theta`."""
         ...
 
-    def matrix(self, theta: np.ndarray, a: Inputs, b: Inputs) -> np.ndarray: ...
+    def variance(self, theta: np.ndarray) -> float:
+        """Returns k(z, z), which is the same everywhere."""
+        ...
+
+    def readable(self, theta: np.ndarray) -> dict[str, float]:
+        """Returns the parameters by name, on their natural scale."""
+        ...
+
+    def matrix(self, theta: np.ndarray, a: Inputs, b: Inputs) -> np.ndarray:
+        """Returns K(a, b); shape (n, m)."""
+        ...
 
     def gram(self, theta: np.ndarray, a: Inputs, gaps: np.ndarray) -> tuple[np.ndarray, Backward]:
         """Returns K(a, a) and its derivative; `gaps` is |Δt|, which does not change during a fit."""
@@ -86,18 +92,20 @@ class Kernel(Protocol):
         ...
 
 
-# -- pieces -----------------------------------------------------------------------------------------------------------
+# -- parts ------------------------------------------------------------------------------------------------------------
 
 
 def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Returns ‖a_i - b_j‖², shape (n, m), never below 0."""
-    squares = (a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2 * (a @ b.T)
-    return np.maximum(squares, 0, out=squares)
+    squares: np.ndarray = (a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2 * (a @ b.T)
+    np.maximum(squares, 0, out=squares)
+    return squares
 
 
 def gaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Returns |t_i - t_j|, shape (n, m)."""
-    return np.abs(a[:, None] - b[None, :])
+    apart: np.ndarray = np.abs(a[:, None] - b[None, :])
+    return apart
 
 
 def rate(epsilon: float) -> float:
@@ -107,22 +115,25 @@ def rate(epsilon: float) -> float:
 
 def forgetting(epsilon: float, gap: np.ndarray) -> np.ndarray:
     """Returns (1-ε)^(|Δt|/2), with 0⁰ = 1."""
-    return np.exp(-0.5 * rate(epsilon) * gap)
+    left: np.ndarray = np.exp(-0.5 * rate(epsilon) * gap)
+    return left
 
 
-def overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Returns the share of equal categories, shape (n, m); 1 where there are none."""
+def equal_share(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Returns the share of equal categories, shape (n, m); 1 if there are no categories."""
     if not a.shape[1]:
         return np.ones((len(a), len(b)))
-    return (a[:, None, :] == b[None, :, :]).mean(2)
+    shares: np.ndarray = (a[:, None, :] == b[None, :, :]).mean(2)
+    return shares
 
 
 def sigmoid(r: float) -> float:
+    """Returns 1 / (1 + exp(-r))."""
     return float(1 / (1 + np.exp(-r)))
 
 
 def forgotten(r: float) -> float:
-    """Returns ε of its unconstrained parameter."""
+    """Returns ε from its unconstrained parameter."""
     return MOST_FORGOTTEN * sigmoid(r)
 
 
@@ -145,7 +156,7 @@ def _epsilon(name: str) -> Hyper:
 
 
 class TimeVarying:
-    """σ_f² k_SE (1-ε)^(|Δt|/2), and with `apart` nothing between different categories: one process for each of them.
+    """σ_f² k_SE (1-ε)^(|Δt|/2), and with `apart` 0 between different categories: then each has a process of its own.
 
     Args:
         names: of the columns of `units`.
@@ -161,7 +172,8 @@ class TimeVarying:
 
     def lengths(self, theta: np.ndarray) -> np.ndarray:
         """Returns the length-scale of every column; shape (d,)."""
-        return np.exp(theta[1] + theta[2:-1])
+        lengths: np.ndarray = np.exp(theta[1] + theta[2:-1])
+        return lengths
 
     def readable(self, theta: np.ndarray) -> dict[str, float]:
         return {**_readable(self, theta), "forgetting": forgotten(theta[-1])}
@@ -199,14 +211,14 @@ class TimeVarying:
 
     def _masked(self, kernel: np.ndarray, a: Inputs, b: Inputs) -> np.ndarray:
         if self.apart and a.categories.shape[1]:
-            kernel *= overlap(a.categories, b.categories) == 1
+            kernel *= equal_share(a.categories, b.categories) == 1
         return kernel
 
 
 class Mixed:
     """σ_f² [(1-λ) ½ (k₁ + k₂) + λ k₁ k₂] (CoCaBO with unit diagonal, arXiv:2106.15883).
 
-    k₁ = k_SE (1-ε₁)^(|Δt|/2) over `units`; k₂ = overlap(c, c') (1-ε₂)^(|Δt|/2) over the categories.
+    k₁ = k_SE (1-ε₁)^(|Δt|/2) over `units`; k₂ = share of equal categories (1-ε₂)^(|Δt|/2) over the categories.
     """
 
     def __init__(self, names: tuple[str, ...]):
@@ -219,7 +231,8 @@ class Mixed:
 
     def lengths(self, theta: np.ndarray) -> np.ndarray:
         """Returns the length-scale of every column; shape (d,)."""
-        return np.exp(theta[1] + theta[2:-3])
+        lengths: np.ndarray = np.exp(theta[1] + theta[2:-3])
+        return lengths
 
     def readable(self, theta: np.ndarray) -> dict[str, float]:
         epsilons = {"forgetting": forgotten(theta[-3]), "forgetting of categories": forgotten(theta[-2])}
@@ -256,15 +269,16 @@ class Mixed:
     def _pair(self, theta: np.ndarray, a: Inputs, b: Inputs, gap: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         lengths = self.lengths(theta)
         exponent = squared_distances(a.units / lengths, b.units / lengths) + rate(forgotten(theta[-3])) * gap
-        return np.exp(-0.5 * exponent), overlap(a.categories, b.categories) * forgetting(forgotten(theta[-2]), gap)
+        return np.exp(-0.5 * exponent), equal_share(a.categories, b.categories) * forgetting(forgotten(theta[-2]), gap)
 
     def _mix(self, theta: np.ndarray, k1: np.ndarray, k2: np.ndarray) -> np.ndarray:
         mix = sigmoid(theta[-1])
-        return self.variance(theta) * ((1 - mix) / 2 * (k1 + k2) + mix * k1 * k2)
+        mixed: np.ndarray = self.variance(theta) * ((1 - mix) / 2 * (k1 + k2) + mix * k1 * k2)
+        return mixed
 
 
 def _by_length(weighted: np.ndarray, scaled: np.ndarray) -> np.ndarray:
-    """Returns Σ_ij A_ij (u_i - u_j)², its sum over the columns first, without an (n, n, d) array; A symmetric."""
+    """Returns Σ_ij A_ij (u_i - u_j)² of each column, after their sum, without an (n, n, d) array; A is symmetric."""
     columns = 2 * (weighted.sum(1) @ (scaled * scaled) - np.einsum("ij,ij->j", scaled, weighted @ scaled))
     return np.concatenate([[columns.sum()], columns])
 

@@ -1,13 +1,13 @@
-"""A Gaussian process over training segments: fitted once a round, asked for mean and spread, extended by pending points.
+"""A Gaussian process over training segments. It is fitted once a round, evaluated, and extended by pending points.
 
     L L' = K + (σ_n² + jitter) I,   α = K⁻¹ y,   μ(z) = k(z, Z) α,   σ²(z) = k(z, z) - ‖L⁻¹ k(Z, z)‖²
     fit: minimise ½ y'α + Σ log L_ii + ½ n log 2π - log prior(θ) over the kernel's θ and log σ_n²
 
-Pending points (GP-BUCB) change only the variance: their inputs extend L, their values, which nobody knows, are never used.
+Pending points (GP-BUCB) change only the variance: their inputs extend L, and their values, still unknown, are not used.
 
-The parameters are fitted from two starts on at most 128 rows spread over the window, and the better one is polished on all
-rows; both use exact derivatives. θ is then rounded to three digits, and so are the data before it comes here
-(`surrogate_data`), so that neither an affine transform of the scores nor another machine's arithmetic changes a decision.
+The parameters are fitted from two starts on at most 128 rows spread over the window. The better result is refined on all rows.
+Both steps use exact derivatives. θ is then rounded to three digits, and the data were rounded before (`rows`), so that neither
+an affine transform of the scores nor the arithmetic of another machine changes a decision.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
-from scipy.linalg import LinAlgError, solve_triangular
+from scipy.linalg import LinAlgError as LinAlgError
+from scipy.linalg import solve_triangular
 from scipy.linalg.lapack import dpotrf, dpotri, dtrtrs
 from scipy.optimize import minimize
 from threadpoolctl import ThreadpoolController
@@ -27,7 +27,9 @@ from poptrain.algorithms.gp.kernels import Backward, Inputs, Kernel, gaps, logar
 
 JITTERS = (1e-8, 1e-6, 1e-4, 1e-2)  # in units of the diagonal, tried in this order
 NOISE = logarithm("noise", 0.05, 0.5, 1e-4, 3.0, 1.5)
-FEW, ITERATIONS, POLISH = 128, 40, 8
+FIRST_FIT_ROWS = 128  # rows that both starts are fitted on
+FIRST_FIT_ITERATIONS = 40
+REFINE_ITERATIONS = 8  # on all rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,14 +46,15 @@ class Posterior:
 
     @property
     def noise(self) -> float:
+        """The variance σ_n² of one observation."""
         return float(np.exp(self.theta[-1]))
 
     def parameters(self) -> dict[str, float]:
-        """Returns the fitted parameters by name, on the scale that people read: variances, length-scales, ε, λ."""
+        """Returns the fitted parameters by name, on their natural scale: variances, length-scales, ε, λ."""
         return {**self.kernel.readable(self.theta[:-1]), "noise": self.noise}
 
     def ask(self, at: Inputs) -> tuple[np.ndarray, np.ndarray]:
-        """Returns mean and standard deviation (without noise) at some inputs; shapes (m,)."""
+        """Returns mean and standard deviation (without noise) at m inputs; shapes (m,)."""
         cross = self.kernel.matrix(self.theta[:-1], self.spread, at)
         mean = self.alpha @ cross[: len(self.alpha)]
         half = solve_triangular(self.factor, cross, lower=True, check_finite=False, overwrite_b=False)
@@ -68,7 +71,7 @@ class Posterior:
         return float(row[:n] @ self.alpha), sd, self.alpha @ slope[:n], -(whole @ slope) / sd
 
     def with_pending(self, more: Inputs) -> Posterior:
-        """Returns the same mean with the spread that is left once `more` will have been observed."""
+        """Returns the posterior with the same mean, and the spread that remains after observations at `more`."""
         if not len(more):
             return self
         kernel, theta = self.kernel, self.theta[:-1]
@@ -81,18 +84,19 @@ class Posterior:
         return Posterior(kernel, self.theta, self.seen, self.alpha, self.spread.join(more), factor, self.nll)
 
 
-def one_thread() -> AbstractContextManager[Any]:
+def one_thread() -> AbstractContextManager[object]:
     """Returns a context in which linear algebra uses one thread of this process.
 
-    These matrices are small: a second thread brings little on an idle machine, costs ten times the time where somebody else has
-    the second core (threads spin while they wait for each other), and sums in another order.
+    These matrices are small. A second thread gains little on an idle machine. If another process uses the second core, it costs
+    ten times the time, because threads spin while they wait for each other. It would also sum in another order.
     """
-    return _pools().limit(limits=1, user_api="blas")
+    limited: AbstractContextManager[object] = _pools().limit(limits=1, user_api="blas")
+    return limited
 
 
 @cache
 def _pools() -> ThreadpoolController:
-    return ThreadpoolController()  # finds the libraries that are loaded: scipy's is, by the imports above
+    return ThreadpoolController()  # finds the libraries that are loaded; the imports above loaded that of scipy
 
 
 def fit(kernel: Kernel, inputs: Inputs, y: np.ndarray) -> Posterior:
@@ -102,15 +106,17 @@ def fit(kernel: Kernel, inputs: Inputs, y: np.ndarray) -> Posterior:
         LinAlgError: no jitter made the covariance positive definite.
     """
     hypers = (*kernel.hypers, NOISE)
-    if not y.any():  # nothing to learn from: the prior, whose spread fills the space
+    if not y.any():  # no differences to learn from: use the prior, whose spread fills the space
         return condition(kernel, np.array([hyper.starts[0] for hyper in hypers]), inputs, y)
     bounds = [(hyper.low, hyper.high) for hyper in hypers]
-    few = np.unique(np.linspace(0, len(y) - 1, min(FEW, len(y))).round().astype(int))
+    few = np.unique(np.linspace(0, len(y) - 1, min(FIRST_FIT_ROWS, len(y))).round().astype(int))
     target = _Target(kernel, inputs.rows(few), y[few])
-    found = [_minimised(target, np.array([hyper.starts[start] for hyper in hypers]), bounds, ITERATIONS) for start in (0, 1)]
+    found = [
+        _minimised(target, np.array([hyper.starts[start] for hyper in hypers]), bounds, FIRST_FIT_ITERATIONS) for start in (0, 1)
+    ]
     theta = min(found, key=lambda pair: pair[0])[1]
     if len(few) < len(y):
-        theta = _minimised(_Target(kernel, inputs, y), theta, bounds, POLISH)[1]
+        theta = _minimised(_Target(kernel, inputs, y), theta, bounds, REFINE_ITERATIONS)[1]
     return condition(kernel, theta.round(3), inputs, y)
 
 
@@ -126,7 +132,7 @@ def condition(kernel: Kernel, theta: np.ndarray, inputs: Inputs, y: np.ndarray) 
 
 
 def cholesky(covariance: np.ndarray) -> np.ndarray:
-    """Returns the lower factor, after adding as little to the diagonal as makes it positive definite.
+    """Returns the lower factor, after adding the smallest jitter to the diagonal that makes the matrix positive definite.
 
     Raises:
         LinAlgError: a hundredth of the diagonal was not enough, or the matrix is not finite.
@@ -137,7 +143,8 @@ def cholesky(covariance: np.ndarray) -> np.ndarray:
         padded[np.diag_indices(len(padded))] += jitter * scale
         factor, info = dpotrf(padded, lower=1, clean=1, overwrite_a=1)
         if info == 0 and np.isfinite(factor[-1:, -1:]).all():
-            return factor
+            lower: np.ndarray = factor
+            return lower
     raise LinAlgError("the covariance is not positive definite, even with a hundredth of its diagonal added")
 
 

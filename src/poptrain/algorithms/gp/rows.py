@@ -1,12 +1,12 @@
-"""What a surrogate learns from and is asked about: finished segments, and the contexts of the next ones.
+"""The rows that a model learns from, and the inputs of the next segments. One row is one finished segment.
 
     y        (score - score before) / steps trained      a rate, so that segments of unequal length compare
     time     lineage steps before the segment / interval  the interval index
     context  the score before, min-max scaled
 
-Rows are told tasks that trained (steps > 0) from a healthy parent and ended finite. A clone's gain counts from its parent's
-score, because its weights are its parent's. Everything is scaled by quantiles and rounded to a millionth: an affine transform
-of all scores then gives the same bits.
+A finished task is a row if it trained (steps > 0) from a healthy parent and its score is finite. The gain of a clone counts from
+the score of its parent, because it starts with the weights of its parent. Everything is scaled by quantiles and rounded to a
+millionth, so that an affine transform of all scores gives the same bits.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from poptrain.algorithms.parts.turns import finished
 from poptrain.core import History
 from poptrain.space import Choice, Space
 
-DIGITS = 6
+ROUND_DIGITS = 6
 
 
 @dataclass(frozen=True)
-class Columns:
-    """The columns of a space that a surrogate uses, by what they are for.
+class ModelColumns:
+    """The columns of a space that a model uses, by their purpose.
 
     numeric      all with more than one value: inputs of the process
     free         those of them that may be changed
@@ -38,7 +38,7 @@ class Columns:
     categorical: tuple[int, ...]
 
     @classmethod
-    def of(cls, space: Space) -> Columns:
+    def of(cls, space: Space) -> ModelColumns:
         """Returns the columns of `space`; constants and ranges of zero width are left out."""
         parameters = list(enumerate(space.values()))
         numeric = tuple(i for i, p in parameters if not isinstance(p, Choice) and p.levels != 1)
@@ -47,18 +47,18 @@ class Columns:
 
 
 @dataclass(frozen=True, eq=False)
-class Segments:
-    """The training segments of a history, and the scale on which their scores are seen."""
+class Rows:
+    """The finished segments that a model learns from, and the scale of their scores."""
 
     history: History
     space: Space
     interval: int | None  # None: intervals are lengths of time, and time is counted in segments
-    rows: np.ndarray  # (n,) task ids, oldest first
+    ids: np.ndarray  # (n,) task ids, oldest first
     categories: tuple[int, ...] = ()  # columns of the space that are categorical inputs
 
     @classmethod
-    def of(cls, history: History, space: Space, interval: int | None, window: int, categories: tuple[int, ...] = ()) -> Segments:
-        """Returns the newest `window` segments."""
+    def of(cls, history: History, space: Space, interval: int | None, window: int, categories: tuple[int, ...] = ()) -> Rows:
+        """Returns the newest `window` rows."""
         parent, step = history.column("parent"), history.column("step")
         usable = history.oks & (parent >= 0)
         ids = np.flatnonzero(usable)
@@ -66,23 +66,26 @@ class Segments:
         return cls(history, space, interval, ids[-window:], categories)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.ids)
 
     @cached_property
     def gains(self) -> np.ndarray:
         """The score gained per step; shape (n,)."""
         scores = self.history.scores
         with np.errstate(over="ignore"):
-            return (scores[self.rows] - scores[self.history.column("parent")[self.rows]]) / self.steps
+            gains: np.ndarray = (scores[self.ids] - scores[self.history.column("parent")[self.ids]]) / self.steps
+        return gains
 
     @cached_property
     def scale(self) -> tuple[float, float]:
         """Mean and standard deviation of the winsorised gains; the latter is 0 if they are all equal, up to rounding."""
         clipped = winsorised(self.gains)
-        size = np.abs(self.history.scores_of(self.rows)).max(initial=0) / max(int(self.steps.max(initial=1)), 1)
+        size = np.abs(self.history.scores_of(self.ids)).max(initial=0) / max(int(self.steps.max(initial=1)), 1)
         if not np.isfinite(clipped).all():
             return 0.0, 0.0
-        _, power = np.frexp(np.abs(clipped).max(initial=0))  # by a power of two: squares of huge and tiny gains stay numbers
+        _, power = np.frexp(
+            np.abs(clipped).max(initial=0)
+        )  # scaled by a power of two, so that squares neither overflow nor vanish
         shrunk = np.ldexp(clipped, -power)
         mean, sd = float(np.ldexp(shrunk.mean(), power)), float(np.ldexp(shrunk.std(), power))
         return mean, sd if sd > 1e-12 * size else 0.0
@@ -91,25 +94,26 @@ class Segments:
     def steps(self) -> np.ndarray:
         """The steps that each segment trained; shape (n,)."""
         step = self.history.column("step")
-        return step[self.rows] - step[self.history.column("parent")[self.rows]]
+        trained: np.ndarray = step[self.ids] - step[self.history.column("parent")[self.ids]]
+        return trained
 
     @property
     def targets(self) -> np.ndarray:
         """The gains, winsorised and standardised; shape (n,)."""
         mean, sd = self.scale
-        return ((winsorised(self.gains) - mean) / sd).round(DIGITS) if sd else np.zeros(len(self.rows))
+        return ((winsorised(self.gains) - mean) / sd).round(ROUND_DIGITS) if sd else np.zeros(len(self.ids))
 
     def inputs(self, ids: np.ndarray) -> Inputs:
-        """Returns where these tasks were observed, or will be: from their parents on, with their own hyperparameters."""
+        """Returns the inputs of these tasks: the state of their parents, with their own hyperparameters."""
         parents = self.history.column("parent")[ids]
         units = self.history.encoded(self.space)[ids]
         return self.at(parents, units)
 
     def at(self, parents: np.ndarray, units: np.ndarray) -> Inputs:
         """Returns the inputs of segments that start from `parents` (-1: from nothing); units (m, d) are codes of the space."""
-        columns = Columns.of(self.space)
+        columns = ModelColumns.of(self.space)
         context = self._contexts(parents)[:, None]
-        numeric = np.concatenate([context, units[:, columns.numeric]], 1).round(DIGITS + 3)
+        numeric = np.concatenate([context, units[:, columns.numeric]], 1).round(ROUND_DIGITS + 3)
         return Inputs(self._times(parents), numeric, units[:, self.categories].astype(int))
 
     def _times(self, parents: np.ndarray) -> np.ndarray:
@@ -117,11 +121,12 @@ class Segments:
             depth = self._depths
             return np.where(parents >= 0, depth[parents], 0.0)
         steps = np.where(parents >= 0, self.history.column("step")[parents], 0)
-        return (steps / self.interval).round(DIGITS)
+        times: np.ndarray = (steps / self.interval).round(ROUND_DIGITS)
+        return times
 
     @cached_property
     def _depths(self) -> np.ndarray:
-        """How many segments were trained up to the end of each task; shape (tasks,)."""
+        """The number of segments along the lineage up to the end of each task; shape (tasks,)."""
         depth = np.zeros(self.history.n + 1)
         steps = self.history.column("steps")
         for id, parent in enumerate(self.history.column("parent").tolist()):
@@ -130,8 +135,8 @@ class Segments:
 
     @cached_property
     def _span(self) -> tuple[float, float]:
-        """The 2 % and 98 % quantiles of the scores before the segments and of those to continue from."""
-        befores = self.history.scores_of(self.history.column("parent")[self.rows])
+        """The 2 % and 98 % quantiles of the scores before the segments and of the current ones."""
+        befores = self.history.scores_of(self.history.column("parent")[self.ids])
         heads = self.history.standing()
         now = self.history.scores_of(heads[heads >= 0])
         low, high = _quantiles(np.concatenate([befores, now[np.isfinite(now)]]))
@@ -142,25 +147,26 @@ class Segments:
         scores = np.where(parents >= 0, self.history.scores[parents], low)
         if not 1e-12 * max(abs(low), abs(high)) < high - low < np.inf:
             return np.full(len(parents), 0.5)
-        return np.clip((scores - low) / (high - low), -0.5, 1.5).round(DIGITS)
+        return np.clip((scores - low) / (high - low), -0.5, 1.5).round(ROUND_DIGITS)
 
 
 def winsorised(values: np.ndarray) -> np.ndarray:
-    """Returns the values with what lies outside their 2 % and 98 % quantiles moved there."""
+    """Returns the values, clipped to their 2 % and 98 % quantiles."""
     return np.clip(values, *_quantiles(values)) if len(values) else values
 
 
 def _quantiles(values: np.ndarray) -> np.ndarray:
-    """Returns the 2 % and 98 % quantiles; not finite where numbers are too large to subtract."""
+    """Returns the 2 % and 98 % quantiles; they are not finite if the numbers are too large to subtract."""
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.percentile(values, [2, 98])
+        quantiles: np.ndarray = np.percentile(values, [2, 98])
+    return quantiles
 
 
 def pending(history: History, replaced: frozenset[int]) -> tuple[np.ndarray, np.ndarray]:
     """Returns (parents, tasks whose hyperparameters they use) of all segments that run, or are about to go on unchanged.
 
-    A seat that is busy counts with its open task, also one that is only being evaluated; an idle one that is neither finished nor
-    among the `replaced` seats goes on from its newest result with the same hyperparameters.
+    A busy seat counts with its pending task, also with an evaluation. An idle seat that is neither finished nor among the
+    `replaced` seats goes on from its newest result with the same hyperparameters.
     """
     heads = history.heads()
     seats = np.array([seat for seat in range(len(heads)) if heads[seat] >= 0 and seat not in replaced], int)

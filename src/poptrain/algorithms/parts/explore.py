@@ -1,14 +1,24 @@
-"""Explore: new hyperparameters for the members that were just cloned (Jaderberg et al. 2017, section 4.1.2).
+"""Explore: new hyperparameters for the members that were just copied (Jaderberg et al. 2017, section 4.1.2).
 
-A strategy sees all clones of one ``ask`` together, because model-based ones (PB2) choose them jointly. The model-free ones
-here treat each clone alone, under a generator keyed by its task id.
+A strategy implements `poptrain.core.protocols.Explore`: ``propose(history, space, clones)`` returns one `Proposal` for each
+clone. It gets all clones of one ``ask`` together, because model-based strategies (PB2) choose them jointly. The strategies
+here treat each clone alone, with a random generator that its task id determines.
+
+A rule without a model is a function ``explore(hparams, generator) -> hparams``. A class of your own is a frozen dataclass::
+
+    @dataclass(frozen=True)
+    class Halve:
+        def propose(self, history, space, clones):
+            return [Proposal(space.finish({**clone.hparams, "lr": clone.hparams["lr"] / 2})) for clone in clones]
+
+Both are passed as ``pt.pbt(…, explore=…)``.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -19,15 +29,37 @@ from poptrain.core.protocols import Clone, Explore, Proposal
 from poptrain.core.rng import rng
 from poptrain.space import Space
 
+__all__ = [
+    "Additive",
+    "Clone",
+    "Custom",
+    "Explore",
+    "ExploreArgument",
+    "Keep",
+    "Perturb",
+    "Proposal",
+    "Resample",
+    "additive",
+    "as_explore",
+    "perturb",
+    "proposals_of",
+    "resample",
+]
 
-class _Alone:
+ExploreFunction = Callable[[dict[str, Value], np.random.Generator], Mapping[str, Value]]
+ExploreArgument = Explore[Space] | ExploreFunction | None  # what `pt.pbt` takes as `explore`
+
+
+class _Alone(ABC):
     """Base of the strategies that vary each clone on its own."""
 
     def propose(self, history: History, space: Space, clones: Sequence[Clone]) -> list[Proposal]:
+        """Returns one proposal for each clone."""
         return [Proposal(self.vary(clone.hparams, space, rng(history.seed, clone.id, "explore"))) for clone in clones]
 
+    @abstractmethod
     def vary(self, hparams: Hparams, space: Space, generator: np.random.Generator) -> dict[str, Value]:
-        raise AssertionError("abstract")
+        """Returns new hyperparameters, inside the space and with the same static values."""
 
 
 @dataclass(frozen=True)
@@ -69,20 +101,22 @@ class Keep(_Alone):
 
 @dataclass(frozen=True)
 class Custom(_Alone):
-    """A user's function ``explore(hparams, generator) -> hparams``; it gets a copy, and what it returns is checked."""
+    """A user's function ``explore(hparams, generator) -> hparams``. It gets a copy, and its return value is checked."""
 
-    function: Callable[[dict[str, Value], np.random.Generator], Mapping[str, Value]]
+    function: ExploreFunction
 
     def vary(self, hparams: Hparams, space: Space, generator: np.random.Generator) -> dict[str, Value]:
         name = getattr(self.function, "__qualname__", repr(self.function))
         try:
-            varied = self.function(dict(hparams), generator)
+            returned: object = self.function(dict(hparams), generator)
         except Exception as error:
             raise UsageError(f"explore function {name} raised {type(error).__name__}: {error} (for {dict(hparams)}).") from error
-        if not isinstance(varied, Mapping):
-            raise UsageError(f"explore function {name} returned {type(varied).__name__}, expected a mapping of hyperparameters.")
+        if not isinstance(returned, Mapping):
+            raise UsageError(
+                f"explore function {name} returned {type(returned).__name__}, expected a mapping of hyperparameters."
+            )
         try:
-            varied = space.finish(varied)
+            varied = space.finish(returned)
         except UsageError as error:
             raise UsageError(f"explore function {name} returned a configuration outside the space: {error}") from None
         changed = [key for key in space.static_names if varied[key] != hparams[key]]
@@ -92,11 +126,14 @@ class Custom(_Alone):
 
 
 def perturb(factors: Sequence[float] | Mapping[str, Sequence[float]] = (0.8, 1.2), resample: float = 0.25) -> Perturb:
-    """Returns the paper's perturbation; resampling with probability 0.25 is Ray Tune's addition and our default.
+    """Returns the paper's perturbation; resampling with probability 0.25 is an addition of Ray Tune, and our default.
 
     Args:
-        factors: for all hyperparameters, or by name for each that is not static.
+        factors: to multiply by; one sequence for all hyperparameters, or one by name for each that is not static.
         resample: the probability of a fresh draw from the whole range instead.
+
+    Raises:
+        UsageError: a factor is not a finite number above 0, or `resample` is not a probability.
     """
     _check_probability("perturb", "resample", resample)
     if isinstance(factors, Mapping):
@@ -104,7 +141,7 @@ def perturb(factors: Sequence[float] | Mapping[str, Sequence[float]] = (0.8, 1.2
     return Perturb(_factors(factors), float(resample))
 
 
-def _factors(factors: Any) -> tuple[float, ...]:
+def _factors(factors: object) -> tuple[float, ...]:
     if not isinstance(factors, Sequence) or isinstance(factors, str) or not factors:
         raise UsageError(f"perturb(factors={factors!r}): expected a sequence of factors, for example (0.8, 1.2).")
     for factor in factors:
@@ -114,7 +151,7 @@ def _factors(factors: Any) -> tuple[float, ...]:
 
 
 def additive(sd: float = 0.1) -> Additive:
-    """Returns Gaussian exploration with standard deviation `sd` of the range."""
+    """Returns Gaussian exploration, with a standard deviation of `sd` ranges (log ranges for log types)."""
     if isinstance(sd, bool) or not isinstance(sd, (int, float)) or not 0 < sd < float("inf"):
         raise UsageError(f"additive(sd={sd!r}): expected a finite number above 0, in units of the range.")
     return Additive(float(sd))
@@ -125,20 +162,44 @@ def resample() -> Resample:
     return Resample()
 
 
-def as_explore(what: Any) -> Explore[Space]:
-    """Returns `what` as a strategy; None keeps the configuration, a function is wrapped and checked."""
+def as_explore(what: object, owner: str = "pbt") -> Explore[Space]:
+    """Returns a strategy: `what` itself, `Keep` for None, or the checked function.
+
+    Args:
+        what: the argument `explore` of an algorithm.
+        owner: name of the algorithm, for the error.
+
+    Raises:
+        UsageError: it is none of these.
+    """
     if what is None:
         return Keep()
-    if isinstance(what, Explore) and not isinstance(what, type):
-        return what
-    if callable(what):
-        return Custom(what)
+    if not isinstance(what, type):
+        if isinstance(what, Explore):
+            return what
+        if callable(what):
+            return Custom(what)
     raise UsageError(
-        f"explore={what!r}: expected pt.perturb(…), pt.additive(sd), pt.resample(), None, or a function "
-        "explore(hparams, generator) -> hparams."
+        f"{owner}: explore={what!r}, expected pt.perturb(…), pt.additive(sd), pt.resample(), None, a function "
+        "explore(hparams, generator) -> hparams, or an object with the method propose(history, space, clones) of the protocol "
+        "poptrain.core.protocols.Explore."
     )
 
 
-def _check_probability(what: str, name: str, value: Any) -> None:
+def proposals_of(explore: Explore[Space], history: History, space: Space, clones: Sequence[Clone]) -> list[Proposal]:
+    """Returns one proposal for each clone, in their order; [] without clones.
+
+    Raises:
+        UsageError: the strategy returned another number of proposals.
+    """
+    if not clones:
+        return []
+    proposals = [Proposal(*proposal) for proposal in explore.propose(history, space, clones)]
+    if len(proposals) != len(clones):
+        raise UsageError(f"explore={explore!r}: propose returned {len(proposals)} proposals for {len(clones)} clones.")
+    return proposals
+
+
+def _check_probability(what: str, name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
         raise UsageError(f"{what}({name}={value!r}): expected a probability from 0 to 1.")

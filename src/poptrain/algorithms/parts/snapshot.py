@@ -1,4 +1,4 @@
-"""What exploit may look at: one consistent snapshot of the seats, their scores and who may be cloned."""
+"""The population at one moment: the scores of its members, their ranks, and the members that may be copied."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from poptrain.core.rng import rng
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """The seats that have reported, at one moment.
+    """The r seats that have a result, at one moment. A *position* is an index into these arrays, from 0 to r - 1.
 
-    seats      (r,) the seats that hold a result; others are not ranked yet
-    standing   (r,) the task whose checkpoint each of them holds
-    scores     (r,) its score, smoothed over `average` results of its lineage; NaN if it failed or diverged
-    donors     (r,) bool: it may be cloned (healthy, and with steps left in the budget)
-    order      (r,) positions from worst to best; ties in an order drawn for this moment
-    place      (r,) the inverse: 0 for the worst
+    seats      (r,) the seats; those without a result are not ranked yet
+    standing   (r,) the task whose checkpoint each seat holds
+    scores     (r,) its score, averaged over the last `average` results of its lineage; NaN if it failed or diverged
+    donors     (r,) bool: it may be copied, because it is healthy and has steps left in the budget
+    order      (r,) positions from the worst to the best; ties are in a random order, drawn for this moment
+    place      (r,) the rank of each position, the inverse of `order`: 0 for the worst
     """
 
     history: History
@@ -33,7 +33,13 @@ class Population:
 
     @classmethod
     def of(cls, history: History, average: int = 1, first: int | None = None) -> Population:
-        """Returns the snapshot of `history`, or of its `first` so many seats."""
+        """Returns the population at the end of a history.
+
+        Args:
+            history: all tasks and results so far.
+            average: number of results of a lineage that a score is the mean of.
+            first: number of seats to look at, from seat 0; None: all.
+        """
         standing = history.standing()[:first]
         seats = np.flatnonzero(standing >= 0)
         standing = standing[seats]
@@ -50,16 +56,16 @@ class Population:
         return cls(history, seats, standing, scores, donors, order, place)
 
     def top(self, count: int) -> np.ndarray:
-        """Returns the positions of the donors among the best `count`, from worst to best; shape (≤ count,)."""
+        """Returns the positions of the donors among the best `count` members, from worst to best; shape (≤ count,)."""
         if count not in self._tops:
             best = self.order[len(self.order) - count :]
             self._tops[count] = best[self.donors[best]]
         return self._tops[count]
 
     def returns(self, position: int, window: int) -> np.ndarray:
-        """Returns the last `window` episode returns of a seat's weights, gathered up their lineage; shape (≤ window,).
+        """Returns the last `window` episode returns of the weights at a position, along their lineage; shape (≤ window,).
 
-        After a copy these are the donor's: the returns of the dead lineage are never compared again.
+        After a copy they are those of the donor. The returns of the weights that were given up are not compared again.
         """
         found: list[float] = []
         id: int | None = int(self.standing[position])
@@ -75,7 +81,7 @@ def smoothed(history: History, id: int, average: int) -> float:
     """Returns the mean score of the last `average` results of a lineage; NaN if the newest is not ok."""
     if not history.ok(id):
         return float("nan")
-    scores = []
+    scores: list[float] = []
     walk: int | None = id
     while walk is not None and len(scores) < average:
         if history.ok(walk):

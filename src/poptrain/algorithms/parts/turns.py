@@ -1,40 +1,69 @@
-"""Whose turn it is, and the next segment of a member that goes on: what every algorithm of this package shares.
+"""Which members may get a task now, and how a decision about a member becomes a task.
 
-Synchronous and asynchronous are one code path. Synchronous means: nobody's turn while any member that can still deliver is
-pending. A failed or finished member is never waited for, because it has no pending task.
+Synchronous and asynchronous runs share this code. In a synchronous run, `turns` returns nothing while a task is pending. A
+failed or finished member never delays the others, because it has no pending task.
+
+A minimal ``ask`` is::
+
+    def ask(self, history):
+        if history.n == 0:
+            return turns.first_round(history, self.space, self.population, self.interval)
+        plans = []
+        for seat in turns.turns(history, sync=True):
+            own = history.head(seat)
+            if history.ok(own):                     # a failed member gets no task here, so it stays failed
+                plans.append(turns.Plan(seat, own, history.task(own).hparams))
+        return turns.segments(history, plans, self.interval)
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from poptrain.core import Forecast, History, Hparams, Task, Value
 from poptrain.core.errors import UsageError
+from poptrain.core.interval import Interval, Seconds
 from poptrain.core.rng import rng, task_seeds
 from poptrain.space import Space
 
-UNBOUNDED = 2**31 - 1  # steps of a task that is stopped by time and by nothing else
+__all__ = [
+    "UNBOUNDED",
+    "FrozenDict",
+    "Interval",
+    "Plan",
+    "Seconds",
+    "check_count",
+    "check_interval",
+    "check_population",
+    "check_space",
+    "finished",
+    "first_round",
+    "freeze",
+    "needed",
+    "segments",
+    "turns",
+]
 
+V = TypeVar("V")
 
-@dataclass(frozen=True)
-class Seconds:
-    """A length of time: as an interval, a task ends after so many seconds (and is then not bit-exact to repeat)."""
-
-    seconds: float
-
-    def __post_init__(self) -> None:
-        if not (isinstance(self.seconds, (int, float)) and 0 < self.seconds < float("inf")):
-            raise UsageError(f"seconds({self.seconds!r}): expected a finite number above 0.")
+UNBOUNDED = 2**31 - 1  # steps of a task that only its time limit ends
 
 
 def first_round(
-    history: History, space: Space, seats: int, interval: int | Seconds | None, initial: Sequence[Mapping[str, Value]] = ()
+    history: History, space: Space, seats: int, interval: Interval | None, initial: Sequence[Hparams] = ()
 ) -> tuple[Task, ...]:
-    """Returns the first task of every seat: the `initial` configurations, then draws from the space."""
+    """Returns the first task of every seat: first the `initial` configurations, then draws from the space.
+
+    Args:
+        history: an empty history; it holds the seed and the budget.
+        space: the hyperparameters and their ranges.
+        seats: number of tasks; the seats are 0, 1, … seats - 1.
+        interval: length of each task in steps, or `Seconds`; 0 evaluates without training; None trains to the budget.
+        initial: configurations of the first seats. Names that are left out are drawn.
+    """
     plans = []
     for seat in range(seats):
         generator = rng(history.seed, "initial", seat)
@@ -44,21 +73,27 @@ def first_round(
 
 
 class Plan(NamedTuple):
-    """What one seat does next; `segments` gives it an id, a length and a seed."""
+    """A decision about one seat; `segments` adds the id, the length and the seed of the task."""
 
     seat: int
-    parent: int | None
-    hparams: Hparams
-    note: Mapping[str, Value] = {}
-    donor: int | None = None  # the seat that it copies from
-    forecast: Forecast | None = None
+    parent: int | None  # task whose checkpoint it continues; None: a fresh start
+    hparams: Hparams  # complete, inside the space; static hyperparameters as in the parent
+    note: Mapping[str, Value] = {}  # reasons, for people
+    donor: int | None = None  # the seat that it copies
+    forecast: Forecast | None = None  # what a model expects
 
 
-def segments(history: History, plans: Sequence[Plan], interval: int | Seconds | None) -> tuple[Task, ...]:
+def segments(history: History, plans: Sequence[Plan], interval: Interval | None) -> tuple[Task, ...]:
     """Returns the next tasks of the history: each plan's seat trains from its parent for one interval, cut at the budget.
 
-    The budget bounds the lineage, and also what one seat trains: an asynchronous member that clones one behind it goes back
-    in steps, and two that cloned each other for ever would otherwise never end.
+    The budget limits the steps along a lineage, and also the steps that one seat trains. An asynchronous member that copies a
+    member with fewer steps goes back in steps, so two members that copy each other again and again would never reach the
+    budget otherwise.
+
+    Args:
+        history: the tasks and results so far; ids go on from ``history.n``.
+        plans: one decision for each seat, of seats without a pending task.
+        interval: length of each task in steps, or `Seconds`; 0 evaluates without training; None trains to the budget.
     """
     longest = interval if isinstance(interval, int) else UNBOUNDED
     lengths = [longest] * len(plans)
@@ -76,37 +111,53 @@ def segments(history: History, plans: Sequence[Plan], interval: int | Seconds | 
 
 
 def _at(history: History, name: str, ids: list[int]) -> np.ndarray:
-    """Returns a column at these tasks, 0 where there is none (-1)."""
+    """Returns a column at these tasks, and 0 for each -1; shape of `ids`."""
     if not history.n:
         return np.zeros(len(ids), int)
     return np.where(np.array(ids, int) >= 0, history.column(name)[ids], 0)
 
 
 def turns(history: History, sync: bool) -> list[int]:
-    """Returns the seats that may get a task now, in order: idle ones that failed or have steps left."""
+    """Returns the seats that may get a task now, in order: those without a pending task that failed or have steps left.
+
+    Args:
+        history: at least one round of it: the seats are those that have had a task.
+        sync: return no seat while any task is pending.
+    """
     heads = history.heads()
-    open = history.column("told")[heads] >= history.lines
+    open: np.ndarray = history.column("told")[heads] >= history.lines
     if sync and open.any():
         return []
-    return np.flatnonzero(~open & ~finished(history, heads)).tolist()
+    seats: list[int] = np.flatnonzero(~open & ~finished(history, heads)).tolist()
+    return seats
 
 
 def finished(history: History, ids: np.ndarray) -> np.ndarray:
-    """True for tasks whose lineage or whose seat is at the budget; a failed member has still to be replaced."""
+    """Returns True for tasks whose lineage or whose seat has reached the budget; shape of `ids`, bool.
+
+    A failed task is not finished: its member is still to be replaced.
+    """
     if history.budget is None:
         return np.zeros(len(ids), bool)
     at_budget = history.oks_of(ids) & (history.column("step")[ids] >= history.budget)
-    return at_budget | (history.column("spent")[ids] >= history.budget)
+    done: np.ndarray = at_budget | (history.column("spent")[ids] >= history.budget)
+    return done
 
 
 def needed(history: History) -> frozenset[int]:
-    """Returns the tasks whose checkpoints the seats hold: every parent that may be asked next is among them."""
+    """Returns the tasks whose checkpoints the seats hold.
+
+    That is the right answer of an algorithm's `needed` if every parent is the newest result of some seat.
+    """
     standing = history.standing()
     standing = standing[standing >= 0]
     return frozenset(standing[history.oks_of(standing)].tolist())
 
 
-def check_interval(what: str, interval: int | Seconds | None) -> None:
+# -- checks of arguments ------------------------------------------------------------------------------------------------
+
+
+def check_interval(what: str, interval: object) -> None:
     """Raises a `UsageError` unless the interval is a whole number of steps from 1, or `Seconds`."""
     if isinstance(interval, Seconds):
         return
@@ -114,30 +165,30 @@ def check_interval(what: str, interval: int | Seconds | None) -> None:
         raise UsageError(f"{what}: interval={interval!r}, expected a whole number of steps from 1, or pt.seconds(s).")
 
 
-def check_population(what: str, population: int, initial: Sequence[Mapping[str, Value]] = ()) -> None:
+def check_population(what: str, population: object, initial: Sequence[Mapping[str, Value]] = ()) -> None:
     """Raises a `UsageError` unless the population is a whole number from 1 that has a seat for every initial member."""
     if isinstance(population, bool) or not isinstance(population, int) or population < 1:
         raise UsageError(f"{what}: population={population!r}, expected a whole number from 1.")
     if len(initial) > population:
         raise UsageError(
-            f"{what}: initial holds {len(initial)} configurations for a population of {population}; "
+            f"{what}: initial has {len(initial)} configurations for a population of {population}; "
             f"raise population to {len(initial)} or drop {len(initial) - population} of them."
         )
 
 
-def check_count(what: str, name: str, value: Any, least: int) -> None:
+def check_count(what: str, name: str, value: object, least: int) -> None:
     """Raises a `UsageError` unless the argument `name` is a whole number from `least`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise UsageError(f"{what}: {name}={value!r}, expected a whole number from {least}.")
 
 
-def check_space(what: str, space: Any) -> None:
+def check_space(what: str, space: object) -> None:
     """Raises a `UsageError` unless `space` is a `Space`."""
     if not isinstance(space, Space):
         raise UsageError(f"{what}: got {type(space).__name__} as the space, expected pt.Space(lr=pt.LogUniform(1e-4, 1e-1), …).")
 
 
-def freeze(initial: Sequence[Mapping[str, Value]], space: Space) -> tuple[Any, ...]:
+def freeze(initial: Sequence[Mapping[str, Value]], space: Space) -> tuple[Hparams, ...]:
     """Returns the initial configurations as hashable mappings, each checked against the space.
 
     Raises:
@@ -154,8 +205,8 @@ def freeze(initial: Sequence[Mapping[str, Value]], space: Space) -> tuple[Any, .
     return tuple(frozen)
 
 
-class FrozenDict(dict):
+class FrozenDict(dict[str, V]):
     """A dict that never changes, so that the frozen algorithm that holds it can be hashed."""
 
-    def __hash__(self) -> int:  # type: ignore[override]
+    def __hash__(self) -> int:  # type: ignore[override]  # a dict sets __hash__ to None
         return hash(tuple(sorted((name, repr(value)) for name, value in self.items())))

@@ -1,62 +1,62 @@
-"""The actors of a run: as many as are wanted and the cluster has room for, moved away from nodes that are about to leave."""
+"""The actors of a run: as many as are wanted and the cluster has room for, on nodes that are not about to be taken away."""
 
 from __future__ import annotations
 
 import warnings
 from contextlib import suppress
-from typing import Any
 
 from poptrain.core import clock
 from poptrain.core.errors import Suspended, UsageError
 from poptrain.executors.ray import cluster
-from poptrain.executors.ray.slot import Slot
+from poptrain.executors.ray.options import RayOptions
+from poptrain.executors.ray.slot import ObjectRef, Slot
 
-LOOK = 2.0  # seconds between looks at the cluster
-QUIET = 15.0  # seconds without any worker after which that is said
+CLUSTER_POLL = 2.0  # seconds between looks at the cluster
+WARN_AFTER = 15.0  # seconds without a single worker before the user is warned
 
 
 class Crew:
     """The actors, and the nodes as they were when last looked at.
 
     Args:
-        config: of the executor: slots, what each asks for, patience.
-        lanes: the most tasks ever pending.
-        may_grow: nodes may join the cluster; if not, what fits nowhere is an error at once.
+        options: the number of slots, what each actor needs, and the patience.
+        lanes: the most tasks that are ever pending.
+        may_grow: True if nodes may join the cluster; if not, an actor that fits on no node is an error at once.
     """
 
-    def __init__(self, config: Any, lanes: int, may_grow: bool):
-        self._config, self._lanes = config, lanes
-        self._setup: Any = None
+    def __init__(self, options: RayOptions, lanes: int, may_grow: bool):
+        self._options, self._lanes = options, lanes
+        self._setup: ObjectRef = None
         self.slots: list[Slot] = []
-        self.draining = False  # no new ones
+        self.draining = False  # True: no new actors are started
         self._nodes = cluster.nodes()
-        self._looked = self._served = clock.monotonic()  # when the cluster was last looked at, and had room for us
+        self._looked = self._served = clock.monotonic()  # when the cluster was last looked at, and had a worker
         self._warned = False
         if not may_grow and not self.room():
             raise UsageError(f"Ray: no worker fits: {self._wanting()}. Lower cpus, gpus or resources.")
 
     def room(self) -> int:
-        """Returns how many actors the cluster could hold, were it empty."""
-        return sum(node.room(self._config.demand) for node in self._nodes if not node.leaving)
+        """Returns how many actors the cluster could hold if it was empty."""
+        return sum(node.room(self._options.demand) for node in self._nodes if not node.leaving)
 
     def wanted(self) -> int:
         """Returns how many actors there should be."""
-        config = self._config
-        if config.slots is not None:
-            return min(config.slots, self._lanes)
-        if config.vectorized and not config.gpus:
+        options = self._options
+        if options.slots is not None:
+            return min(options.slots, self._lanes)
+        if options.vectorized and not options.gpus:
             return 1
         return max(1, min(self.room(), self._lanes))
 
-    def hire(self, setup: Any) -> None:
-        """Starts the first actors; `setup` is a reference to what each of them is given."""
+    def hire(self, setup: ObjectRef) -> None:
+        """Starts the first actors; `setup` refers to the `ActorSetup` that each of them is sent."""
         self._setup = setup
         self.grow()
 
     def grow(self) -> None:
-        """Starts the actors that are missing; those that find no room wait for it, and a cluster that scales sees them."""
+        """Starts the actors that are missing. Those without room wait for it, so that a cluster that scales sees the demand."""
         while not self.draining and len(self.slots) < self.wanted():
-            self.slots.append(Slot.started(self._config.demand, self._setup))
+            self.slots.append(Slot.started(self._options.demand, self._setup))
 
     def drop(self, slot: Slot) -> None:
         """Ends an actor, dead or alive."""
@@ -76,12 +76,12 @@ class Crew:
         return slot.node is None or any(node.id == slot.node for node in self._nodes)
 
     def look(self) -> None:
-        """Looks at the cluster from time to time: what is about to leave gets no more tasks, what has joined is used.
+        """Looks at the cluster from time to time: nodes that are about to leave get no more tasks, and new ones are used.
 
         Raises:
-            Suspended: there was no room for a single worker for too long, or there is no cluster any more.
+            Suspended: there was no room for a single worker for too long, or the cluster is lost.
         """
-        if clock.monotonic() - self._looked <= LOOK:
+        if clock.monotonic() - self._looked <= CLUSTER_POLL:
             return
         self._looked = clock.monotonic()
         self._nodes = cluster.nodes()
@@ -95,19 +95,19 @@ class Crew:
         self._check_served()
 
     def _check_served(self) -> None:
-        patience = self._config.patience
+        patience = self._options.patience
         if any(slot.about is not None for slot in self.slots):
             self._served, self._warned = self._looked, False
             return
         waited = self._looked - self._served
         if waited > patience:
             raise Suspended(
-                f"Ray placed no worker for {patience:g} s (patience): {self._wanting()}. `poptrain resume` goes on when there is "
-                "room."
+                f"Ray placed no worker for {patience:g} s (patience): {self._wanting()}. When there is room, `poptrain resume` "
+                "continues the run."
             )
-        if waited > min(QUIET, patience / 2) and not self._warned:
+        if waited > min(WARN_AFTER, patience / 2) and not self._warned:
             self._warned = True
             warnings.warn(f"Ray has placed no worker yet: {self._wanting()}.", stacklevel=2)
 
     def _wanting(self) -> str:
-        return cluster.wanting(self._config.demand, self._nodes)
+        return cluster.wanting(self._options.demand, self._nodes)

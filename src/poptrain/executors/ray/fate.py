@@ -1,4 +1,4 @@
-"""Why a call to an actor brought no result, and what follows: whose fault it was decides who pays for it."""
+"""Classifies a call to an actor that brought no result: what was lost decides which tasks are retried, and which have failed."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import NamedTuple
 from ray import exceptions
 
 
-class Kind(Enum):
+class Loss(Enum):
     """What was lost."""
 
-    NODE = "node"  # with every worker on it, or taken away on notice: nobody's fault, the tasks are done elsewhere
-    MEMORY = "memory"  # the node was short of memory: once more, alone on a node
-    WORKER = "worker"  # the process died: a new attempt, a few times
-    UNKNOWN = "unknown"  # it cannot be reached: what became of it, and of its node, is soon known
-    GIFT = "gift"  # a carry that another actor was to hand over: the worker is well, the carry is on disk
-    SETUP = "setup"  # no worker can be made: the run ends
+    NODE = "node"  # with every worker on it, or taken away with notice: no task caused it, and the tasks are done elsewhere
+    MEMORY = "memory"  # the node was short of memory: the task is tried once more, alone on a node
+    WORKER = "worker"  # the process died: the task is tried again, a few times
+    UNKNOWN = "unknown"  # the worker cannot be reached: soon it is known what became of it, and of its node
+    GIFT = "gift"  # a carry from another actor: this worker is well, and the carry is also on disk
+    SETUP = "setup"  # no worker can be set up: the run ends
     CLUSTER = "cluster"  # the run is suspended
     CODE = "code"  # the call itself failed, in a worker that is well
 
 
 class Fate(NamedTuple):
-    """A kind, and how it is told to people: what the worker did or met."""
+    """What was lost, and how messages put it: the text says what happened to the worker."""
 
-    kind: Kind
-    said: str
+    loss: Loss
+    text: str
 
 
-# What Ray's memory monitor says; every death comes with a guess at "the OOM killer", which tells nothing.
+# What Ray's memory monitor writes. Its guess at "the OOM killer" comes with every death, and means nothing.
 _SHORT = re.compile(r"running low on memory|memory usage .{0,80}threshold|OutOfMemoryError", re.IGNORECASE)
 _NODE = re.compile(r"node has died|node .{0,80}(?:died|dead|terminated|drain)|preempt|Owner's node has crashed", re.IGNORECASE)
 
@@ -39,38 +39,38 @@ def fate(error: BaseException, actor: str, node_alive: bool) -> Fate:
 
     Args:
         actor: id of the actor that was called.
-        node_alive: whether the node that it was on still is.
+        node_alive: True if the node of that actor is still alive.
     """
     text = " ".join(str(error).split())
-    whose = getattr(error, "actor_id", None)
+    called = getattr(error, "actor_id", None)
     if isinstance(error, exceptions.LocalRayletDiedError):
-        return Fate(Kind.CLUSTER, text)
+        return Fate(Loss.CLUSTER, text)
     if isinstance(error, exceptions.RayActorError):
         if error.actor_init_failed:
-            return Fate(Kind.SETUP, _last_words(str(error)))
-        if whose is not None and whose != actor:
-            return Fate(Kind.GIFT, text)
+            return Fate(Loss.SETUP, _last_words(str(error)))
+        if called is not None and called != actor:
+            return Fate(Loss.GIFT, text)
         if _SHORT.search(text):
-            return Fate(Kind.MEMORY, "was ended because its node ran out of memory")
+            return Fate(Loss.MEMORY, "was ended because its node ran out of memory")
         if error.preempted or not node_alive or _NODE.search(text):
-            return Fate(Kind.NODE, "was lost with its node")
+            return Fate(Loss.NODE, "was lost with its node")
         if isinstance(error, exceptions.ActorUnavailableError):
-            return Fate(Kind.UNKNOWN, "could not be reached")
-        return Fate(Kind.WORKER, "ended without a word (killed, or a crash)")
+            return Fate(Loss.UNKNOWN, "could not be reached")
+        return Fate(Loss.WORKER, "ended without an error (killed, or a crash)")
     if isinstance(error, exceptions.OutOfMemoryError):
-        return Fate(Kind.MEMORY, "was ended because its node ran out of memory")
+        return Fate(Loss.MEMORY, "was ended because its node ran out of memory")
     if isinstance(error, (exceptions.NodeDiedError, exceptions.ActorUnschedulableError)):
-        return Fate(Kind.NODE, "was lost with its node")
+        return Fate(Loss.NODE, "was lost with its node")
     if isinstance(error, (exceptions.ObjectLostError, exceptions.ObjectFetchTimedOutError, exceptions.OwnerDiedError)):
-        return Fate(Kind.GIFT if node_alive else Kind.NODE, "was lost with its node")
+        return Fate(Loss.GIFT if node_alive else Loss.NODE, "was lost with its node")
     if isinstance(error, exceptions.WorkerCrashedError):
-        return Fate(Kind.WORKER, "ended without a word (killed, or a crash)")
+        return Fate(Loss.WORKER, "ended without an error (killed, or a crash)")
     if isinstance(error, exceptions.RuntimeEnvSetupError):
-        return Fate(Kind.SETUP, _last_words(str(error)))
-    return Fate(Kind.CODE, _last_words(str(error)))
+        return Fate(Loss.SETUP, _last_words(str(error)))
+    return Fate(Loss.CODE, _last_words(str(error)))
 
 
 def _last_words(text: str) -> str:
-    """Returns the last line of a traceback that says something."""
+    """Returns the last line of a traceback that is not empty."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return (lines[-1] if lines else "")[:300]

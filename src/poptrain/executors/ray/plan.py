@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from poptrain.executors.ray.slot import Order, Slot
+from poptrain.executors.ray.slot import ActorOrder, Slot
 
 
-def plan(due: Sequence[Order], slots: Sequence[Slot], most: int) -> list[tuple[Slot, list[Order]]]:
-    """Returns what to give to whom: the longest waiting tasks, each to the actor that has its member in memory if that is free.
+def plan(due: Sequence[ActorOrder], slots: Sequence[Slot], most: int) -> list[tuple[Slot, list[ActorOrder]]]:
+    """Returns the orders that each free actor is sent: the longest waiting ones, each to the actor that has its member in memory.
 
     Args:
-        due: the waiting tasks, first in, first out.
-        most: how many tasks one call may hold.
+        due: the waiting orders, first in, first out.
+        most: how many orders one call may hold.
     """
     free = [slot for slot in slots if slot.free]
     if not free or not due:
         return []
-    given: dict[Slot, list[Order]] = {}
+    given: dict[Slot, list[ActorOrder]] = {}
     reserved = {slot.node for slot in slots if any(order.alone for order in slot.orders)}
     lonely = next((order for order in due if order.alone), None)
     if lonely is not None and not reserved:
         busy = [slot.node for slot in slots if slot.orders]
         host = min(free, key=lambda slot: busy.count(slot.node))
-        reserved.add(host.node)  # it is emptied first, if it must be
+        reserved.add(host.node)  # if it is busy, it is emptied first
         if host.node not in busy:
             given[host] = [lonely]
     free = [slot for slot in free if slot.node not in reserved]
@@ -37,17 +37,17 @@ def plan(due: Sequence[Order], slots: Sequence[Slot], most: int) -> list[tuple[S
     for order in elsewhere:
         slot = max(free, key=room.__getitem__)
         if not _put(order, slot, room, given, most):
-            break  # nobody overtakes
+            break  # no order overtakes another
     return [(slot, sorted(orders, key=lambda order: not at_home(order, slot))) for slot, orders in given.items()]
 
 
-def at_home(order: Order, slot: Slot) -> bool:
-    """True if the actor has the state in memory that the task continues."""
+def at_home(order: ActorOrder, slot: Slot) -> bool:
+    """True if the actor has in memory the state that the task continues."""
     parent = order.task.parent
     return parent is not None and slot.held.get(order.task.member) == parent
 
 
-def _put(order: Order, slot: Slot, room: dict[Slot, int], given: dict[Slot, list[Order]], most: int) -> bool:
+def _put(order: ActorOrder, slot: Slot, room: dict[Slot, int], given: dict[Slot, list[ActorOrder]], most: int) -> bool:
     if not room[slot] or (order.single and room[slot] < most):
         return False
     given.setdefault(slot, []).append(order)

@@ -1,20 +1,19 @@
-"""A population inside one actor: the vectorized executor, given its share of the members."""
+"""A population inside one actor: the vectorized executor, with the actor's share of the members."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from poptrain.core import Result, Task
-from poptrain.executors.context import Context, Start
-from poptrain.executors.ray.actor import Setup
+from poptrain.executors.context import Context, KeepError, PopulationStore, Start
+from poptrain.executors.ray.messages import ActorSetup
 from poptrain.executors.vectorized import VectorizedExecutor
 
 
 @dataclass(frozen=True)
-class _Told(Context):
-    """A context that knows of other tasks what came along with those to be done."""
+class _StartsContext(Context):
+    """A context without the results of other tasks: where each task starts has come along with the task."""
 
     starts: dict[int, Start] = field(default_factory=dict)
 
@@ -28,12 +27,12 @@ class _Told(Context):
         return self.starts[task.id].name
 
 
-class Population:
+class ActorPopulation:
     """Trains the tasks of one call in one program, or in one for each group of equal static hyperparameters and steps."""
 
-    def __init__(self, setup: Setup, relay: Any, keep_error: Callable[[str, str], None]):
-        self._context = _Told(
-            setup.trainable, setup.metric, relay, lambda id: None, setup.lanes, setup.static, keep_error=keep_error
+    def __init__(self, setup: ActorSetup, store: PopulationStore, keep_error: KeepError):
+        self._context = _StartsContext(
+            setup.trainable, setup.metric, store, lambda id: None, setup.lanes, setup.static, keep_error=keep_error
         )
         self._executor = VectorizedExecutor(self._context, setup.lanes)
 
