@@ -25,7 +25,7 @@ from unittest import mock
 import poptrain as pt
 from benchmarks import ray_toys as toys
 from benchmarks.common import figure, main
-from poptrain.checkpoints.store import Store
+from poptrain.checkpoints.store import DiskStore
 from poptrain.log.reader import read
 from poptrain.testing import quadratic
 from poptrain.testing.executors import Bench, ExecutorContract, comparable, task
@@ -201,7 +201,7 @@ def e4_done_but_not_heard(place: Path) -> str:
     """A worker dies when its checkpoint is committed and its result not yet sent."""
     tasks = [task(id, id) for id in range(4)]
     (place / "inline").mkdir()
-    with Bench(pt.executors.Inline(), quadratic, Store(place / "inline")) as bench:
+    with Bench(pt.executors.Inline(), quadratic, DiskStore(place / "inline")) as bench:
         expected = [comparable(result) for result in bench.perform(tasks)]
     with stage() as here:
         store = toys.KillingStore(place)
