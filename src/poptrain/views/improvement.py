@@ -46,7 +46,7 @@ def faster(record: Record, first: int, second: int, step: int | None = None) -> 
     """
     facts = Facts.of(record)
     found = [_points(facts, seat, step) for seat in (first, second)]
-    a, b = (curves.TrainingCurve.of([facts.sign * score for _, score in points]) for points, _ in found)
+    a, b = (curves.Curve.of([facts.sign * score for _, score in points]) for points, _ in found)
     both = curves.overlap(a, b)
     spans = [None, None] if both is None else [(both.a, both.a + both.length), (both.b, both.b + both.length)]
     pieces = []
