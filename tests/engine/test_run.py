@@ -345,3 +345,29 @@ def test_checkpoints_do_not_pile_up(tmp_path):
 def test_kept_checkpoints_stay(tmp_path):
     ended = run(tmp_path / "r", keep=[0])
     assert ended.store.read(ended.history.result(0).checkpoint)["steps"] == 5
+
+
+@pytest.mark.parametrize(
+    "wrong", [None, "pbt", pt.pbt, object(), pt.truncation(0.2)], ids=["None", "name", "factory", "object", "exploit"]
+)
+def test_an_algorithm_that_is_none_names_the_protocol(wrong):
+    with pytest.raises(
+        pt.UsageError, match=r"algorithm=.*ask\(history\) and needed\(history\) of the protocol .*protocols.Algorithm"
+    ):
+        pt.run(wrong, quadratic, stop=pt.steps(5))
+
+
+def test_an_executor_without_drain_is_refused_before_anything_is_trained():
+    class Half:
+        """An executor of a user's own from before `drain` was part of the protocol."""
+
+        def open(self, context):
+            return self
+
+        def submit(self, tasks):
+            raise AssertionError("nothing may be submitted")
+
+        wait = close = submit
+
+    with pytest.raises(pt.UsageError, match="opens a Half, expected an object with submit, wait, drain and close"):
+        pt.run(PBT, quadratic, stop=pt.steps(5), executor=Half())
