@@ -68,7 +68,9 @@ def run(
     if not isinstance(algorithm, Experiment):
         return execute(Experiment(algorithm, *given), directory, keep=keep)
     if given != (None, "score", "max", None, "inline", 0, (), None):
-        raise UsageError("run: an Experiment says everything but directory and keep; change it with dataclasses.replace(…).")
+        raise UsageError(
+            "run: an Experiment already has every argument except directory and keep; change it with dataclasses.replace(…)."
+        )
     source = None
     if directory is not None and (script := script_of(algorithm)) is not None:
         source = file_record(script, directory, {})
