@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := rl,plots,report,test
-EXTRAS_ALL := $(EXTRAS),optuna,torch,sb3,ray,rllib,mlflow,tensorboard,test-s3
+EXTRAS_ALL := $(EXTRAS),docs,optuna,torch,sb3,ray,rllib,mlflow,tensorboard,test-s3
 STAMP := $(VENV)/.installed
 DEMO := runs/demo
+PYTHONS ?= python3.11 python3.12 python3.13
 
-.PHONY: setup setup-all browser demo test test-all lint clean
+.PHONY: setup setup-all browser demo test test-all lint docs package clean
 
 setup: $(STAMP)
 
@@ -37,9 +38,23 @@ test-all: setup-all browser
 	$(BIN)/python -m pytest -m heavy
 
 lint: setup
-	$(BIN)/ruff check src tests benchmarks examples
-	$(BIN)/ruff format --check src tests benchmarks examples
+	$(BIN)/ruff check src tests benchmarks examples docs
+	$(BIN)/ruff format --check src tests benchmarks examples docs
 	$(BIN)/mypy
 
+# The documentation as a site that needs no network: open site/index.html.
+docs: setup
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --clean
+	@echo "open site/index.html"
+
+# Build, check the metadata, and try the wheel in an empty environment with each Python of PYTHONS that is installed.
+package: setup
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[package]'
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python tests/house/smoke_wheel.py dist $(PYTHONS)
+
 clean:
-	rm -rf $(VENV) runs build dist src/*.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) runs site build dist src/*.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
 
+from benchmarks.ablation_cells import SIZES, Cells, Question, Stored, scores
 from poptrain import statistics
 from poptrain.plots import style
-
-if TYPE_CHECKING:
-    from benchmarks.ablation_verdicts import Cells, Question, Stored
 
 
 def draw(question: Question, stored: Stored, path: Path) -> None:
@@ -31,8 +28,6 @@ def draw(question: Question, stored: Stored, path: Path) -> None:
 
 def _sizes(axes: Axes, question: Question, cells: Cells) -> None:
     """Draws scores over population sizes, a line each for PBT and for random search."""
-    from benchmarks.ablation_verdicts import SIZES, scores
-
     for offset, (label, color) in enumerate((("PBT", style.BEST), ("random search", style.MEMBERS[0]))):
         found = [scores(cells, cell) for _, cell in question.rows[offset * len(SIZES) : (offset + 1) * len(SIZES)]]
         at = [(n, values) for n, values in zip(SIZES, found, strict=True) if values]
@@ -47,8 +42,6 @@ def _sizes(axes: Axes, question: Question, cells: Cells) -> None:
 
 def _rows(axes: Axes, question: Question, cells: Cells) -> None:
     """Draws a row a cell: every seed faint, the interquartile mean and its interval bold."""
-    from benchmarks.ablation_verdicts import scores
-
     for place, (label, cell) in enumerate(question.rows):
         if values := scores(cells, cell):
             color = style.MEMBERS[0] if label == "random search" else style.BEST

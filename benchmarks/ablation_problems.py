@@ -39,7 +39,7 @@ class Problem:
     vectorized: bool = False
 
     def executor(self, lanes: int | None = None) -> Any:
-        """Returns the executor: of so many slots, or one for every member."""
+        """Returns the executor, with `lanes` slots; None: one slot for every member."""
         return pt.executors.Vectorized(lanes=lanes) if self.vectorized else "inline"
 
 

@@ -1,13 +1,12 @@
 """Tables, sentences and figures of the ablations, from the stored runs alone; the plots are in `benchmarks/ablation_plots.py`.
 
-A verdict never goes beyond `poptrain.statistics.verdict`: "ahead" needs an interval and a test that agree, all else is "not told
-apart". Every sentence is generated.
+A verdict never goes beyond `poptrain.statistics.verdict`: "ahead" needs an interval and a test that agree. Everything else has
+"no clear difference". Every sentence is generated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
@@ -15,45 +14,14 @@ from typing import Any
 import numpy as np
 
 import poptrain as pt
+from benchmarks.ablation_cells import SIZES, Cells, Claim, Question, Stored, scores
 from benchmarks.common import figure
-from benchmarks.study import Finished
 from poptrain import statistics
 from poptrain.core.rng import rng
 from poptrain.testing.simulate import noisy, simulated
 
-Cells = dict[str, list[Finished]]
-Stored = dict[str, Cells]  # by problem
-SIZES = (5, 10, 20, 40, 100)
 UNITS = {"drift": "θ", "greedy": "Q", "pendulum": "return"}
 DOCS = Path(__file__).parent.parent / "docs"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """The first of two cells beats the second."""
-
-    text: str
-    better: str
-    worse: str
-
-
-@dataclass(frozen=True)
-class Question:
-    """One question: its cells with labels, and what is claimed."""
-
-    name: str
-    title: str
-    slides: str  # what the slides say
-    rows: tuple[tuple[str, str], ...]  # (label, cell)
-    claims: tuple[Claim, ...]
-    extra: Callable[[Stored], str] | None = None  # one more sentence
-
-
-def scores(cells: Cells, name: str) -> list[float]:
-    """Returns the reported scores of a cell, by seed; ``first-n`` is random search of n, the first members of that of 100."""
-    if name.startswith("first-"):
-        return [kept["first"][name.removeprefix("first-")][0] for kept in cells.get("random-100", ())]
-    return [kept["reported"] for kept in cells.get(name, ())]
 
 
 def total(method: str, size: int) -> str:
@@ -65,18 +33,23 @@ def total(method: str, size: int) -> str:
 
 
 def judged(claim: Claim, cells: Cells) -> str | None:
-    """Returns "ahead", "behind" or "not told apart"; None while there are fewer than two runs."""
+    """Returns the verdict of `statistics.verdict` for a claim; None while there are fewer than two runs."""
     a, b = scores(cells, claim.better), scores(cells, claim.worse)
     return statistics.verdict(a, b) if min(len(a), len(b)) > 1 else None
 
 
+def decided(claim: Claim, cells: Cells) -> bool:
+    """True if one of the two cells is ahead, or has too few runs to be judged."""
+    return judged(claim, cells) in ("ahead", "behind", None)
+
+
 def sentence(claim: Claim, stored: Stored) -> str:
-    """Returns where a claim holds, where the contrary does, and where nothing can be told."""
-    where: dict[str, list[str]] = {"ahead": [], "behind": [], "not told apart": []}
+    """Returns where a claim holds, where the contrary holds, and where there is no clear difference."""
+    where: dict[str, list[str]] = {"yes": [], "the contrary": [], "no clear difference": []}
     for problem, cells in stored.items():
         if (word := judged(claim, cells)) is not None:
-            where[word].append(problem)
-    parts = zip(("yes", "the contrary", "not told apart"), where.values(), strict=True)
+            where[{"ahead": "yes", "behind": "the contrary"}.get(word, "no clear difference")].append(problem)
+    parts = where.items()
     return f"{claim.text}: " + "; ".join(f"{word} on {_listed(names)}" for word, names in parts if names) + "."
 
 
@@ -91,19 +64,19 @@ def crossing(stored: Stored, cell: Callable[[int], tuple[str, str]], what: str) 
         ahead = [n for n in SIZES if judged(Claim("", *cell(n)), cells) == "ahead"]
         behind = [n for n in SIZES if judged(Claim("", *cell(n)), cells) == "behind"]
         said = f"at {', '.join(map(str, ahead))}" if ahead else "at no size"
-        parts.append(f"{said} on {problem}" + (f" (behind at {', '.join(map(str, behind))})" if behind else ""))
+        parts.append(f"{said} on {problem}" + (f" (worse at {', '.join(map(str, behind))})" if behind else ""))
     return f"PBT is ahead of random search of the same size, {what}: {'; '.join(parts)}."
 
 
 def best_size(stored: Stored, cell: Callable[[int], str]) -> str:
-    """Returns the population with the best interquartile mean, by problem, and which others are not told apart from it."""
+    """Returns the population with the best interquartile mean, by problem, and which others have no clear difference from it."""
     parts = []
     for problem, cells in stored.items():
         found = {n: statistics.iqm(scores(cells, cell(n))) for n in SIZES if scores(cells, cell(n))}
         if found:
             best = max(found, key=found.__getitem__)
-            level = [str(n) for n in found if n != best and judged(Claim("", cell(best), cell(n)), cells) == "not told apart"]
-            parts.append(f"{best} on {problem}" + (f" (not told apart from {', '.join(level)})" if level else ""))
+            level = [str(n) for n in found if n != best and not decided(Claim("", cell(best), cell(n)), cells)]
+            parts.append(f"{best} on {problem}" + (f" (no clear difference from {', '.join(level)})" if level else ""))
     return f"The best population: {'; '.join(parts)}."
 
 
@@ -131,9 +104,7 @@ def selection(stored: Stored) -> str:
                 if np.isfinite([share, low, high]).all()
                 else "no share"
             )
-            parts.append(
-                f"{said} on {problem}" if gain else f"nothing to explain on {problem}, where PBT is not told apart or behind"
-            )
+            parts.append(f"{said} on {problem}" if gain else f"nothing to explain on {problem}, where PBT is not ahead")
     return f"Selection alone explains, of PBT's gain over random search: {'; '.join(parts)}."
 
 
@@ -156,7 +127,7 @@ def overhead(stored: Stored) -> str:
             "(simulated); asynchronously nothing."]  # fmt: skip
     if took:
         said.append(f"Deciding took {100 * np.mean([t['deciding'] / t['wall'] for t in took]):.1f} % of the time on pendulum.")
-    return " ".join([*said, "No member is evaluated again after a copy: it is worth what its donor was."])
+    return " ".join([*said, "No member is evaluated again after a copy: it keeps the score of its donor."])
 
 
 def waited(sync: bool, spread: float, seed: int, members: int = 20, rounds: int = 20) -> float:
@@ -327,19 +298,20 @@ _HEAD = """# Ablations
 
 <!-- written by `python -m benchmarks.ablations --write` from benchmarks/results/ablations -->
 
-What do the parts of population-based training contribute? The questions are those of the slides on PBT by O. Sigaud, which
-follow the paper of Jaderberg et al. (2017), asked here on two toys and on Pendulum, with random search as control.
+What do the parts of population-based training contribute? The questions come from the slides on PBT by O. Sigaud, which
+follow the paper of Jaderberg et al. (2017). Here they are asked on two toys and on Pendulum, with random search as control.
 
-* **drift**: how fast a member learns depends on how near three hyperparameters are to an optimum that moves as it learns.
+* **drift**: three hyperparameters have an optimum that moves while a member learns; the nearer they are, the faster it learns.
 * **greedy**: a noisy quadratic on which a lower learning rate pays at once and costs later.
 * **pendulum**: PPO on pure-JAX Pendulum-v1, 40,000 steps per member, five hyperparameters with wide ranges.
 
-Twenty intervals per member, 20 members unless said otherwise, `pt.pbt` as it comes (truncation 20 %, factors 0.8 and 1.2,
-redrawn with probability 0.25). Reported is the member that scores best at the end: free of noise on the toys, 100 episodes of
-its deterministic policy on Pendulum. Interquartile means with 95 % bootstrap intervals over seeds ({seeds}). "Yes" needs
-two things that agree: an interval of the probability of improvement that leaves out one half, and a Mann-Whitney test at
-5 %. The tests are many and not corrected for that: of claims that are false, about one in twenty may still get a "yes".
+Twenty intervals per member, 20 members unless stated otherwise, and `pt.pbt` with its defaults (truncation 20 %, factors
+0.8 and 1.2, redrawn with probability 0.25). The tables report the member that scores best at the end: without noise on the
+toys, and over 100 episodes of its deterministic policy on Pendulum. They show interquartile means with 95 % bootstrap
+intervals over seeds ({seeds}). A "yes" needs two things that agree: the interval of the probability of improvement excludes
+one half, and a Mann-Whitney test rejects equality at 5 %. There are many tests, without a correction: of the false claims,
+about one in twenty may still get a "yes".
 
-`python -m benchmarks.ablations` makes the runs that are missing, `--report` the tables and figures, `--write` this page, from
-the data in `benchmarks/results/ablations` alone. At a population of 5, truncation replaces one member a round. Random search
-of n is the first n members of one of 100; at equal total steps it is a run of its own."""
+`python -m benchmarks.ablations` makes the missing runs, `--report` the tables and figures, and `--write` this page, from
+the data in `benchmarks/results/ablations` alone. At a population of 5, truncation replaces one member in each round. Random
+search of n is the first n members of a random search of 100; at equal total steps it is a separate run."""

@@ -1,4 +1,4 @@
-"""The questions of the slides on population-based training, each with random search as control.
+"""The questions of O. Sigaud's slides on population-based training, each with random search as control.
 
     nohup nice python -m benchmarks.ablations &              # 15 to 60 minutes on 2 cores; continues where it stopped
     python -m benchmarks.ablations --report --json           # tables, verdicts and figures from the stored results alone
@@ -28,7 +28,7 @@ from benchmarks.common import installed, report
 from benchmarks.study import RESULTS, Cell, Finished, Study
 from poptrain import views
 
-POPULATION = 20  # where it is not what is varied
+POPULATION = 20  # in cells that do not vary it
 SIZES = (5, 10, 20, 40, 100)
 POINTS = 20  # of a stored curve
 
@@ -43,13 +43,11 @@ class Setting:
     algorithm: Any
     share: float = 1.0
     lanes: int | None = None
-    after: Callable[[Row, Problem], Any] | None = (
-        None  # (schedule of the winner of `algorithm`, problem) -> the algorithm to train
-    )
+    after: Callable[[Row, Problem], Any] | None = None  # (winner's schedule under `algorithm`, problem) -> algorithm to train
 
 
 def settings(problem: Problem) -> dict[str, Setting]:
-    """Returns every cell of a problem by name."""
+    """Returns every cell of a problem by its name."""
 
     def pbt(population: int = POPULATION, **options: Any) -> Any:
         return pt.pbt(problem.space, population, interval=problem.interval, **options)
@@ -76,7 +74,7 @@ def settings(problem: Problem) -> dict[str, Setting]:
     found |= {name: Setting(pbt(**options)) for name, options in varied.items()}
     found["async"] = Setting(pbt(sync=False), lanes=POPULATION // 4)
     sequential = pt.optuna_search(problem.space, POPULATION, interval=problem.interval) if installed("optuna") else None
-    found["optuna"] = Setting(sequential, lanes=1)  # without Optuna it is read from the stored runs, not run
+    found["optuna"] = Setting(sequential, lanes=1)  # without Optuna, its runs are read from the results and not made
     found["held"] = Setting(pbt(), after=held)
     found["schedule"] = Setting(pbt(), after=scheduled)
     return found
@@ -111,7 +109,9 @@ def study(problem: Problem) -> Study:
                 winners[seed] = [(segment.start, dict(segment.hparams)) for segment in segments]
             if setting.after is None:
                 return run
-        return trained(setting, setting.after(winners[seed], problem), seed + 1000, directory / "after")  # seeds of no other run
+        return trained(
+            setting, setting.after(winners[seed], problem), seed + 1000, directory / "after"
+        )  # no other run uses these seeds
 
     def judge(run: pt.Run, seed: int) -> dict[str, Any]:
         judged = {"reported": _short(problem.quality(run.final_best.load(), seed))}
@@ -120,7 +120,7 @@ def study(problem: Problem) -> Study:
         return judged
 
     cells = [Cell(name, setting, problem.seeds) for name, setting in plan.items()]
-    return Study(problem.name, cells, start, judge, lambda found: [], told, compact=True)
+    return Study(problem.name, cells, start, judge, lambda found: [], summary, compact=True)
 
 
 def _of_first(run: pt.Run, n: int, problem: Problem, seed: int) -> list[float]:
@@ -130,8 +130,8 @@ def _of_first(run: pt.Run, n: int, problem: Problem, seed: int) -> list[float]:
     return [_short(problem.quality(run.member(best).load(), seed)), _short(run.member(best).score)]
 
 
-def told(run: pt.Run) -> dict[str, Any]:
-    """Returns what is kept of every run: the curve of the best score so far, the gauges, and where the time went."""
+def summary(run: pt.Run) -> dict[str, Any]:
+    """Returns what is stored of every run: the curve of the best score so far, the gauges, and where the time was spent."""
     history = run.history
     ids = np.flatnonzero(history.oks)
     order = np.unique(history.column("step")[ids])
@@ -184,11 +184,13 @@ def work(root: Path, scratch: Path, quick: bool, only: list[str] | None, hours: 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ablations", description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="two seeds of a few cells in a temporary place; proves that it runs")
+    parser.add_argument(
+        "--quick", action="store_true", help="two seeds of a few cells in a temporary directory, to check that they run"
+    )
     parser.add_argument("--only", action="append", metavar="PROBLEM", help="drift, greedy or pendulum; may be repeated")
-    parser.add_argument("--hours", type=float, help="start no further run of a problem after so many hours")
-    parser.add_argument("--report", action="store_true", help="run nothing: tables, verdicts and figures from what is stored")
-    parser.add_argument("--write", action="store_true", help="run nothing: write docs/ablations.md and its plots as well")
+    parser.add_argument("--hours", type=float, help="start no further run of a problem after this many hours")
+    parser.add_argument("--report", action="store_true", help="run nothing; print tables, verdicts and figures from the results")
+    parser.add_argument("--write", action="store_true", help="run nothing; also write docs/ablations.md and its plots")
     parser.add_argument("--json", action="store_true", help="end with one JSON object on the last line")
     options = parser.parse_args()
     from benchmarks import ablation_verdicts as verdicts

@@ -11,7 +11,6 @@ what the task says. The control leaves out the line that applies hyperparameters
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import io
 import runpy
@@ -19,10 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks import adapters_ray
+from benchmarks.code_lines import MOST, RAY, SNIPPETS, code_lines
 from benchmarks.common import figure, installed, main
-
-SNIPPETS = Path(__file__).parent / "snippets"
-MOST, RAY = 15, 35  # lines: what we want, what Ray Tune needs for the task
 
 
 def measure(quick: bool) -> list[dict[str, Any]]:
@@ -34,9 +32,7 @@ def measure(quick: bool) -> list[dict[str, Any]]:
         figures += control("control: not applied after loading", "faulty", watch_torch)
     if installed("stable_baselines3"):
         figures += adapter("Stable-Baselines3 (SB3Member)", "sb3_agent", watch_ppo, f"<= {MOST}", MOST)
-    if installed("ray") and installed("benchmarks.adapters_ray"):
-        from benchmarks import adapters_ray
-
+    if installed("ray"):
         figures += adapters_ray.measure(quick)
     return figures
 
@@ -56,21 +52,6 @@ def control(name: str, snippet: str, watch: Callable[..., Any]) -> list[dict[str
     """Returns the share of effective mutations of a program that is known to be wrong."""
     mutations, effective = mutated(*watch(SNIPPETS / f"{snippet}.py"))
     return [figure(f"mutations that acted, {name}", effective / mutations, "", "= 0", effective == 0, mutations)]
-
-
-def code_lines(text: str) -> int:
-    """Returns the number of lines that hold code: no blank lines, comments or docstrings.
-
-    >>> code_lines('"doc"\\n\\nx = 1  # one\\n# two\\nprint(\\n    x,\\n)\\n')
-    4
-    """
-    tree = ast.parse(text)
-    said: set[int] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
-            said |= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
-    lines = enumerate(text.splitlines(), start=1)
-    return sum(bool(line.strip()) and not line.strip().startswith("#") and number not in said for number, line in lines)
 
 
 def mutated(run: Any, seen: list[dict[str, Any]]) -> tuple[int, int]:

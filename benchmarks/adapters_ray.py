@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import figure, installed
+from benchmarks.code_lines import MOST, RAY, SNIPPETS, code_lines
+from benchmarks.common import figure, installed, main
 
-SNIPPET = Path(__file__).parent / "snippets" / "ray_tune.py"
-MOST, RAY = 15, 35  # lines: what we want, what the task takes with Ray Tune alone
+SNIPPET = SNIPPETS / "ray_tune.py"
 
 
 def measure(quick: bool) -> list[dict[str, Any]]:
@@ -31,8 +31,6 @@ def measure(quick: bool) -> list[dict[str, Any]]:
 
 def tune_row() -> list[dict[str, Any]]:
     """Returns the figures of the scheduler for Ray Tune with a PyTorch class."""
-    from benchmarks.adapters import code_lines
-
     lines = code_lines(SNIPPET.read_text())
     mutations, acted = mutated(watched_tune(), ("lr", "momentum"))
     return [
@@ -146,6 +144,4 @@ def runs() -> Path:
 
 
 if __name__ == "__main__":
-    from benchmarks.common import main
-
     main("adapters_ray", measure, __doc__)

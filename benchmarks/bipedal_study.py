@@ -5,11 +5,11 @@
 
 1,000,000 steps per member, an interval of 50,000; populations of 4 (10 seeds) and 8 (5 seeds); and batches from [5000, 200000]
 instead of [1000, 60000] at 4 (5 seeds). The reported return of a run is that of its best checkpoint: the mean of 100 episodes of
-the deterministic policy on seeds that nobody trained on. The blog's claims: PB2 is ahead of PBT at 4 and at 8; it is robust to
-the wide range where PBT is not; about 270 against 220 at 4.
+the deterministic policy on seeds that were never used for training. The blog's claims: PB2 is ahead of PBT at 4 and at 8; it is
+robust to the wide range where PBT is not; about 270 against 220 at 4.
 
-Members of random search know nothing of each other, so its five runs of 8 are its ten runs of 4 taken in pairs: the better
-checkpoint of the two by what selection sees, the score in training. Nothing compares these two cells with each other.
+Members of random search are independent, so its five runs of 8 are its ten runs of 4 taken in pairs: the better checkpoint of
+the two by the training score, which is what selection uses. No figure compares these two cells with each other.
 """
 
 from __future__ import annotations

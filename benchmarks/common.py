@@ -1,4 +1,4 @@
-"""What all benchmarks share: the command line, the machine, and the one JSON object that ends their output."""
+"""What all benchmarks share: the command line, the description of the machine, and the JSON object at the end of their output."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from poptrain.core.cpus import cpus
+
 PACKAGES = (
     "poptrain", "numpy", "scipy", "jax", "jaxlib", "envpool", "gymnasium", "torch", "ray", "scikit-learn", "stable-baselines3",
     "mlflow", "tensorboardX",
@@ -23,7 +25,7 @@ PACKAGES = (
 def figure(
     name: str, value: float, unit: str = "", target: str = "", holds: bool | None = None, n: int = 1, spread: float | None = None
 ) -> dict[str, Any]:
-    """Returns one figure; `holds` is None for what is only reported, `spread` the standard deviation over `n` runs."""
+    """Returns one figure; `holds` is None without a target; `spread` is the standard deviation over `n` runs."""
     return {"name": name, "value": _plain(value), "unit": unit, "target": target,
             "holds": None if holds is None else bool(holds), "n": n, "spread": _plain(spread)}  # fmt: skip
 
@@ -54,7 +56,7 @@ def main(benchmark: str, measure: Callable[[bool], Sequence[dict[str, Any]]], do
     began = time.perf_counter()
     figures = list(measure(options.quick))
     for each in figures:
-        mark = {True: "holds", False: "FALLS SHORT", None: ""}[each["holds"]]
+        mark = {True: "holds", False: "MISSED", None: ""}[each["holds"]]
         spread = "" if each["spread"] is None else f" ± {each['spread']:.4g}"
         target = f"  ({each['target']})" if each["target"] else ""
         print(f"{each['name']:60s} {each['value']:>12.6g}{spread} {each['unit']}  n={each['n']}{target}  {mark}", flush=True)
@@ -71,10 +73,9 @@ def installed(package: str) -> bool:
 
 
 def machine() -> dict[str, Any]:
-    """Returns what the figures depend on: cores, memory, system."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    """Returns what the figures depend on: cores, memory and system."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
-    return {"cores": cores, "memory_gib": round(memory / 2**30, 1), "system": platform.system(), "machine": platform.machine(),
+    return {"cores": cpus(), "memory_gib": round(memory / 2**30, 1), "system": platform.system(), "machine": platform.machine(),
             "python": platform.python_version()}  # fmt: skip
 
 

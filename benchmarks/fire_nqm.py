@@ -30,7 +30,7 @@ SETTINGS: dict[str, Any] = dict(
 
 
 def advanced(m: np.ndarray, lr: Any, steps: int) -> np.ndarray:
-    """Returns m after so many steps, in closed form: aᵏ m + b (1 - aᵏ) / (1 - a)."""
+    """Returns m after `steps` steps, in closed form: aᵏ m + b (1 - aᵏ) / (1 - a)."""
     lr = np.asarray(lr, float)[..., None]
     a = (1 - lr * LAMBDA) ** 2
     power = a**steps

@@ -1,4 +1,4 @@
-"""What the machinery costs: a step that does nothing, so that all the time is ours.
+"""What poptrain itself costs: the training step does nothing, so all the time is overhead.
 
     python -m benchmarks.overhead [--quick] --json
 
@@ -28,7 +28,7 @@ POPULATION, INTERVAL = 16, 5
 
 
 def trivial(carry: Any, hp: dict[str, float], steps: int, seed: int) -> tuple[Any, dict[str, float]]:
-    """Counts; its carry is a small array, as a checkpoint of two files wants it."""
+    """Counts steps; its carry is a small array, so that a checkpoint has two files."""
     carry = np.zeros(4) if carry is None else carry + steps
     return carry, {"score": hp["lr"] * float(carry[0])}
 
@@ -38,7 +38,7 @@ def algorithm(population: int = POPULATION) -> Any:
 
 
 def tasks_per_second(executor: Any, rounds: int, directory: Path | None) -> float:
-    """Returns finished tasks per second of a whole run, its start and end included."""
+    """Returns finished tasks per second of a whole run, including its start and end."""
     began = time.perf_counter()
     run = pt.run(algorithm(), trivial, stop=pt.generations(rounds), executor=executor, directory=directory)
     return run.history.n / (time.perf_counter() - began)
@@ -72,7 +72,7 @@ def _sync(path: Path) -> None:
 
 
 def member_steps_per_second(members: int, rounds: int, interval: int) -> float:
-    """Returns member steps per second of a vectorised JAX toy, its start and compilation left out."""
+    """Returns member steps per second of a vectorised JAX toy, without its start and compilation."""
     import jax
 
     def init(hp: Any, key: Any) -> Any:
@@ -88,13 +88,13 @@ def member_steps_per_second(members: int, rounds: int, interval: int) -> float:
         pt.run(pbt, pt.jax_trainable(init, train), stop=pt.generations(generations), executor="vectorized")
         return time.perf_counter() - began
 
-    # The difference of a long and a short run has no start, no compilation and no end in it.
+    # The difference between a long and a short run excludes start, compilation and end.
     short = max(rounds // 10, 2)
     return members * interval * (rounds - short) / (seconds(rounds) - seconds(short))
 
 
 def ask_milliseconds(tasks: int) -> float:
-    """Returns the median time of one `ask` when the history already holds so many tasks."""
+    """Returns the median time of one `ask` when the history already holds `tasks` tasks."""
     pbt, history = algorithm(), History(0, None)
     while history.n < tasks:
         history = history.add(pbt.ask(history))

@@ -21,7 +21,7 @@ MEMBERS = 100
 
 
 def seconds(members: int, steps: int, seed: int) -> tuple[float, np.ndarray]:
-    """Returns the time of training so many members for so many steps each, and their scores."""
+    """Returns the seconds that training takes, and the scores; `steps` is per member."""
     seeds = np.arange(members) + 1000 * seed
     carry = AGENT.init({}, seeds)
     began = time.perf_counter()

@@ -156,7 +156,7 @@ class Function:
         for step in range(steps):
             velocity = hp["momentum"] * velocity - lr * (CURVATURE * theta + noise[step])
             theta = theta + velocity
-        kept = carry["lr"] if self.bug == "lr not applied" else hp["lr"]  # that a value is stored is no effect of it
+        kept = carry["lr"] if self.bug == "lr not applied" else hp["lr"]  # storing a value is not an effect of it
         return {"theta": theta, "velocity": velocity, "lr": kept}, reported(theta, self.bug)
 
 
@@ -285,7 +285,7 @@ CLASSES = {
     "unseeded": Unseeded,
     "optimizer missing, unseeded": UnseededWithoutOptimizer,
 }
-_STATELESS = ("", "lr not applied", "lr ignored", "metric constant", "wrong mode")  # what is no object has all in its carry
+_STATELESS = ("", "lr not applied", "lr ignored", "metric constant", "wrong mode")  # a function keeps all its state in the carry
 FORMS = {
     "class": tuple(CLASSES),
     "function": _STATELESS,

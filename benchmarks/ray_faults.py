@@ -101,7 +101,7 @@ def same(outcome: pt.Run, gain: float = 1.0) -> bool:
     return True
 
 
-def told(directory: Path) -> int:
+def reported(directory: Path) -> int:
     """Returns how many results a run has logged so far."""
     try:
         return sum(len(line) for line in read(directory).lines if isinstance(line[0], pt.Result))
@@ -128,11 +128,11 @@ def attempts(outcome: pt.Run) -> list[int]:
 
 @contextlib.contextmanager
 def after(results: int, directory: Path, action: Callable[[], None]) -> Iterator[None]:
-    """Does something as soon as a run has logged so many results."""
+    """Calls `action` as soon as a run has logged `results` results."""
     over = threading.Event()
 
     def work() -> None:
-        until(lambda: told(directory) >= results)
+        until(lambda: reported(directory) >= results)
         action()
         over.wait(600)  # a node that it started dies with this thread
 
@@ -163,7 +163,7 @@ def e2_head_lost(place: Path) -> str:
     """Every process of Ray is killed; the run goes on on a new cluster, from its directory alone."""
     with stage() as here:
         driver = _driver(place, here.address)
-        until(lambda: told(place) >= 6)
+        until(lambda: reported(place) >= 6)
         for node in [here.cluster.head_node, *here.nodes]:
             for process in [info.process for group in node.all_processes.values() for info in group]:
                 with contextlib.suppress(ProcessLookupError):
@@ -175,7 +175,7 @@ def e2_head_lost(place: Path) -> str:
         driver.kill()
         driver.wait()
     assert code == 3, f"the driver ended with code {code}"
-    before = told(place)
+    before = reported(place)
     with stage() as here:
         code = _driver(place, here.address).wait(180)
     assert code == 0, f"resuming ended with code {code}"
@@ -193,7 +193,7 @@ def e3_out_of_memory(place: Path) -> str:
         Path(f"{place}.once").unlink()
         tried = attempts(outcome)
         same(outcome)
-    assert tried[:4].count(2) >= 1, f"nobody was killed: attempts {tried}"
+    assert tried[:4].count(2) >= 1, f"no worker was killed: attempts {tried}"
     return f"attempts of the first four tasks: {tried[:4]}"
 
 
@@ -211,7 +211,7 @@ def e4_done_but_not_heard(place: Path) -> str:
     committed = len(list(store.root.glob("m*")))
     store.adopt([result.checkpoint for result in results])
     assert committed == 5 and len(list(store.root.glob("m*"))) == 4
-    return "one orphan, collected; every task was told once"
+    return "one orphan, collected; every task was reported once"
 
 
 def e5_notice(place: Path) -> str:

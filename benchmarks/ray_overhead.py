@@ -1,4 +1,4 @@
-"""What a task costs beside training: trivial steps, population 16, on everything that runs PBT here.
+"""What a task costs in addition to training: trivial steps, population 16, on everything that runs PBT here.
 
 A task is one interval of one member: train, checkpoint, report, decide. Its step is a multiplication, so what is measured is
 everything else. All of Ray's contenders use one Ray on this machine; rates leave out the start of workers: they are counted from

@@ -25,7 +25,7 @@ def algorithm(population: int = 4, initial=()):
 
 @dataclass(frozen=True)
 class Slow:
-    """`quadratic` that takes `seconds` for each task; `gain` scales the score, so that two codes can be told apart."""
+    """`quadratic` that takes `seconds` for each task; `gain` scales the score, so that two versions differ in it."""
 
     seconds: float
     gain: float = 1.0
@@ -38,7 +38,7 @@ class Slow:
 
 @dataclass(frozen=True)
 class Hungry:
-    """`quadratic`; the first task of all takes `gigabytes` of memory and holds it, until somebody kills it."""
+    """`quadratic`; the first task of all takes `gigabytes` of memory and holds it until it is killed."""
 
     once: str
     gigabytes: float
@@ -56,7 +56,7 @@ class Hungry:
 
 
 class KillingStore(Store):
-    """A store whose process is killed once, right after a commit: the task was done, but nobody hears of it."""
+    """A store whose process is killed once, right after a commit: the task is done, but its result is lost."""
 
     def commit(self, name, carry, **about):
         ref = super().commit(name, carry, **about)

@@ -36,7 +36,7 @@ SPACE = pt.Space(
 MEMBERS, INTERVAL = 16, 50
 
 
-def told(history: History, task: Task) -> Result:
+def simulated_result(history: History, task: Task) -> Result:
     """Returns the simulated result of a task: noise, and a drift that the learning rate decides."""
     generator = rng(history.seed, task.id, "simulated")
     begin, before = history.step(task.parent), 0.0 if task.parent is None else history.score(task.parent)
@@ -50,7 +50,7 @@ def told(history: History, task: Task) -> Result:
 
 
 def write_log(directory: Path, tasks: int) -> int:
-    """Writes the log of a finished run of at least so many tasks, and its digest; returns the bytes of the log."""
+    """Writes the log of a finished run with at least `tasks` tasks, and its digest; returns the size of the log in bytes."""
     algorithm = pt.pbt(SPACE, population=MEMBERS, interval=INTERVAL)
     budget = INTERVAL * -(-tasks // MEMBERS)
     about = {"mode": "max", "metric": "score", "seed": 0, "budget": budget, "interval": INTERVAL, "trainable": "simulated:train",
@@ -61,7 +61,7 @@ def write_log(directory: Path, tasks: int) -> int:
         while asked := algorithm.ask(history):
             log.append(asked)
             history = history.add(asked)
-            results = [told(history, task) for task in history.pending()]
+            results = [simulated_result(history, task) for task in history.pending()]
             log.append(results)
             history = history.add(results)
         log.note("end", reason="every member reached its last step")

@@ -1,4 +1,4 @@
-"""Studies: many long runs, one small JSON file each, continued where they stopped; tables come from the files alone.
+"""Studies: many long runs with one small JSON file each. A study continues where it stopped.
 
     python -m benchmarks.NAME [--quick] [--hours H] [--report] [--plot] [--json]
 
@@ -29,7 +29,7 @@ from poptrain.statistics import ahead, caution, interval, iqm, verdict
 
 __all__ = [
     "Cell", "Study", "ahead", "averages", "differences", "finish", "interval", "iqm", "main", "plot", "scores", "table",
-    "told",
+    "summary",
 ]  # fmt: skip
 
 RESULTS = Path(__file__).parent / "results"
@@ -40,24 +40,24 @@ Finished = dict[str, Any]
 class Cell:
     """One method under one setting."""
 
-    name: str  # a file name
+    name: str  # part of a file name
     algorithm: Any
     seeds: int
 
 
 @dataclass(frozen=True)
 class Study:
-    """What is run and what is kept of it.
+    """What is run, and what is stored of it.
 
     Args:
         name: of the study, and of its folder of results.
         cells: methods and settings.
         start: ``start(cell, seed, directory) -> Run``: trains, or resumes, one run.
-        judge: ``judge(run, seed) -> dict``: the reported score of a finished run (``"reported"``) and whatever else is kept.
+        judge: ``judge(run, seed) -> dict``: the reported score of a finished run (``"reported"``) and whatever else is stored.
         figures: ``figures(found) -> figures``: found[cell name] is a list of finished runs, by seed.
-        told: ``told(run) -> dict``: what else is kept of every run.
+        summary: ``summary(run) -> dict``: what else is stored of every run; default `summary`.
         draw: ``draw(found, path)``: the figure of the study; default `plot`.
-        compact: keep one line a run in one file, instead of one file each; for many short runs.
+        compact: store one line per run in one file, instead of one file each; for many short runs.
         derived: ``derived(found) -> {cell name: runs}``: further cells that need no runs of their own.
     """
 
@@ -66,7 +66,7 @@ class Study:
     start: Callable[[Cell, int, Path], pt.Run]
     judge: Callable[[pt.Run, int], dict[str, Any]]
     figures: Callable[[dict[str, list[Finished]]], list[dict[str, Any]]]
-    told: Callable[[pt.Run], dict[str, Any]] | None = None
+    summary: Callable[[pt.Run], dict[str, Any]] | None = None
     draw: Callable[[dict[str, list[Finished]], Path], None] | None = None
     compact: bool = False
     derived: Callable[[dict[str, list[Finished]]], dict[str, list[Finished]]] | None = None
@@ -86,7 +86,7 @@ class Study:
         began = time.perf_counter()
         directory.parent.mkdir(parents=True, exist_ok=True)
         run = self.start(cell, seed, directory)
-        kept = {"study": self.name, "cell": cell.name, "seed": seed, **self.judge(run, seed), **(self.told or told)(run)}
+        kept = {"study": self.name, "cell": cell.name, "seed": seed, **self.judge(run, seed), **(self.summary or summary)(run)}
         kept["seconds"] = round(time.perf_counter() - began, 1)
         self._keep(kept, results)
         shutil.rmtree(directory, ignore_errors=True)
@@ -100,7 +100,7 @@ class Study:
             path = results.with_suffix(".jsonl")
             known = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
             places = [each for each in known if "cell" not in each]
-            with path.open("a") as file:  # a line about the machine holds for those that follow
+            with path.open("a") as file:  # a line about the machine describes the runs after it
                 file.write("".join(_line(each) for each in ([where] if places[-1:] != [where] else []) + [kept]))
             return
         target = results / f"{kept['cell']}-{kept['seed']}.json"
@@ -115,7 +115,7 @@ class Study:
             return [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
         path = results.with_suffix(".jsonl")
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-        if lines and not lines[-1].endswith("\n"):  # torn by a crash: that run is made again
+        if lines and not lines[-1].endswith("\n"):  # torn by a crash; that run is made again
             path.write_text("".join(lines := lines[:-1]))
         return [kept for kept in map(json.loads, lines) if kept.get("study") == self.name]
 
@@ -133,8 +133,8 @@ def _line(kept: Finished) -> str:
     return json.dumps(kept, separators=(",", ":")) + "\n"
 
 
-def told(run: pt.Run) -> dict[str, Any]:
-    """Returns what every study keeps: the curve of the best member, the winner's schedule, and how predictions came true."""
+def summary(run: pt.Run) -> dict[str, Any]:
+    """Returns what every study stores: the curve of the best member, the winner's schedule, and predicted and real gains."""
     history = run.history
     steps, best = [], []
     for id in range(history.n):
@@ -172,7 +172,7 @@ def scores(found: dict[str, list[Finished]], cell: str) -> list[float]:
 
 
 def averages(found: dict[str, list[Finished]], what: str, unit: str = "", digits: int = 1) -> list[dict[str, Any]]:
-    """Returns the interquartile mean of every cell as a figure; its name tells the interval."""
+    """Returns the interquartile mean of every cell as a figure; its name contains the interval."""
     out = []
     for cell in found:
         if values := scores(found, cell):
@@ -183,14 +183,14 @@ def averages(found: dict[str, list[Finished]], what: str, unit: str = "", digits
 
 
 def differences(found: dict[str, list[Finished]], pairs: Sequence[tuple[str, str, str]], unit: str = "") -> list[dict[str, Any]]:
-    """Returns how far one cell is ahead of another, for each (label, ahead, behind), and whether that can be told from luck."""
+    """Returns how far `better` is ahead of `worse`, for each (label, better, worse), and whether chance can explain it."""
     out = []
     for label, better, worse in pairs:
         a, b = scores(found, better), scores(found, worse)
         if a and b:
-            told, few = verdict(a, b), min(len(a), len(b)) < 5
-            name = f"{label}: {told}; difference of interquartile means, one-sided p = {ahead(a, b):.3g}"
-            out.append(figure(name, iqm(a) - iqm(b), unit, "ahead", None if few else told == "ahead", min(len(a), len(b))))
+            word, few = verdict(a, b), min(len(a), len(b)) < 5
+            name = f"{label}: {word}; difference of interquartile means, one-sided p = {ahead(a, b):.3g}"
+            out.append(figure(name, iqm(a) - iqm(b), unit, "ahead", None if few else word == "ahead", min(len(a), len(b))))
     return out
 
 
@@ -279,10 +279,10 @@ def _number(value: Any) -> bool:
 def main(study: Study, tiny: Study, doc: str) -> None:
     """Runs a study, or `tiny` with ``--quick``, and prints its table and figures."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{study.name}", description=doc)
-    parser.add_argument("--quick", action="store_true", help="two tiny runs in a temporary place; what they score says nothing")
-    parser.add_argument("--hours", type=float, help="start no further run after so many hours")
-    parser.add_argument("--report", action="store_true", help="run nothing: tables and figures from the stored results")
-    parser.add_argument("--plot", action="store_true", help="draw learning curves and schedules beside the results")
+    parser.add_argument("--quick", action="store_true", help="two tiny runs in a temporary directory; their scores mean nothing")
+    parser.add_argument("--hours", type=float, help="start no further run after this many hours")
+    parser.add_argument("--report", action="store_true", help="run nothing; print tables and figures of the stored results")
+    parser.add_argument("--plot", action="store_true", help="also draw learning curves and schedules next to the results")
     parser.add_argument("--json", action="store_true", help="end with one JSON object on the last line")
     options = parser.parse_args()
     began = time.perf_counter()

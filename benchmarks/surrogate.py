@@ -9,7 +9,7 @@
 * `round`: the whole explore step, from the history to four new configurations: data, one fit, four suggestions; d = 4. All times
   are those of one thread.
 
-Ray's code runs beside it, on the same data, where Ray is installed; scikit-learn's process likewise.
+Where Ray is installed, Ray's code runs on the same data; where scikit-learn is, its Gaussian process does too.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Experiments: `poptrain run examples/NAME.py`; `demo` and `rllib_ppo` are scripts: `python -m examples.NAME`."""
+"""Examples. Run an experiment with `poptrain run examples/NAME.py`, the scripts `demo` and `rllib_ppo` with `python -m examples.NAME`."""

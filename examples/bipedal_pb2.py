@@ -3,7 +3,7 @@
     poptrain run examples/bipedal_pb2.py --dir runs/bipedal-pb2
 
 Four agents; every 50,000 steps the worst copies the best, and a Gaussian process of what every segment gained proposes the
-hyperparameters it goes on with. `poptrain status` tells what the model expected of each proposal.
+hyperparameters it goes on with. `poptrain status` shows the gain that the model expected of each proposal.
 """
 
 from bipedal_walker import agent, space

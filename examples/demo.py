@@ -1,9 +1,9 @@
-"""The main job on real input: 4 PPO agents learn BipedalWalker-v3 for 500,000 steps each while PB2 tunes them.
+"""A complete run: 4 PPO agents learn BipedalWalker-v3 for 500,000 steps each while PB2 tunes them.
 
     make demo            (or: python -m examples.demo [DIRECTORY])
 
-The same as ``poptrain run examples/bipedal_pb2.py --steps 500000``, followed by a test of the best agent, the schedule that
-trained it, and the plots. An interrupted demo is continued by the same command.
+This is ``poptrain run examples/bipedal_pb2.py --steps 500000``, followed by a test of the best agent, the schedule that trained
+it, and the plots. The same command continues an interrupted demo.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def main(base: Path) -> None:
 
 
 def unfinished(base: Path) -> Path:
-    """Returns the first of DIRECTORY, DIRECTORY-2, … that holds no finished run."""
+    """Returns the first of DIRECTORY, DIRECTORY-2, … without a finished run."""
     number = 1
     while exists(path := base if number == 1 else base.with_name(f"{base.name}-{number}")) and read(path).finished:
         number += 1

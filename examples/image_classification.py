@@ -3,9 +3,10 @@
     poptrain run examples/image_classification.py --dir runs/digits    # FIRE PBT with 22 workers
     python -m examples.image_classification                            # the same, and its schedule on all training images
 
-At a high rate the noise keeps the weights from settling; a lower one is better at once, whenever it comes, but what was learnt
-at a high rate for long ends higher. A step is one minibatch, drawn with replacement, every image shifted by up to one pixel;
-the hyperparameter is λ, the rate of the optimiser λ · BATCH / 256. Momentum SGD in JAX, all members in one program.
+At a high learning rate, noise keeps the weights from settling. A lower rate is better at once, but a network that was trained
+longer at a high rate ends with a higher accuracy; FIRE PBT finds such schedules. A step is one minibatch, drawn with
+replacement, with every image shifted by up to one pixel. The hyperparameter is λ; the optimiser, momentum SGD in JAX, uses the
+rate λ · BATCH / 256. All members train in one program.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 import poptrain as pt
-from poptrain._jax import jax, jnp  # and not `import jax`: XLA's flags must be set before its backend starts
+from poptrain._jax import jax, jnp  # not `import jax`: poptrain sets XLA's flags before its backend starts
 
 BATCH, EPOCH, EPOCHS = 64, 12, 90  # images in a step, steps in an epoch (of 768 training images), epochs
 STEPS = EPOCH * EPOCHS
@@ -26,7 +27,7 @@ FLIPPED = 0.2  # share of the training labels that are wrong
 CHANNELS, BLOCKS = 8, 2
 MOMENTUM, DECAY = 0.9, 1e-3
 
-FIRST = (0.05, 1.5)  # the range of λ that everybody begins with
+FIRST = (0.05, 1.5)  # the range of λ from which all members start
 
 space = pt.Space(lr=pt.LogUniform(1e-4, 10.0, init=FIRST))
 greedy = dict(interval=20, exploit=pt.truncation(0.25), explore=pt.perturb((0.5, 0.8, 1.25, 2.0), resample=0))
@@ -39,8 +40,8 @@ greedy = dict(interval=20, exploit=pt.truncation(0.25), explore=pt.perturb((0.5,
 def digits() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Returns the splits by name: images (n, 64) of mean 0 and variance 1, labels (n,).
 
-    "train" and "all" (train and validation together) have wrong labels among theirs and hold every image in its 9 shifts:
-    (9, n, 64). Labels of "validation" and "test" are right.
+    "train" and "all" (train and validation together) contain wrong labels, and hold every image in its 9 shifts: (9, n,
+    64). Labels of "validation" and "test" are right.
     """
     try:
         from sklearn.datasets import load_digits
@@ -75,9 +76,14 @@ def _shifted(images: np.ndarray, blank: float) -> np.ndarray:
 def _taps(size: int, stride: int) -> np.ndarray:
     """Returns which of the 9 weights of a 3 × 3 convolution joins each input pixel with each output pixel; 9: none of them."""
     places = range(0, size, stride)
-    taps = [[3 * (y - v + 1) + x - u + 1 if abs(y - v) <= 1 and abs(x - u) <= 1 else 9 for v in places for u in places]
-            for y in range(size) for x in range(size)]  # fmt: skip
-    return np.array(taps)
+    joined = [
+        3 * (y - v + 1) + x - u + 1 if abs(y - v) <= 1 and abs(x - u) <= 1 else 9
+        for y in range(size)
+        for x in range(size)
+        for v in places
+        for u in places
+    ]
+    return np.array(joined).reshape(size * size, len(places) ** 2)
 
 
 STEM, BODY = _taps(8, 2), _taps(4, 1)

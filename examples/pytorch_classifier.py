@@ -1,8 +1,8 @@
-"""A PyTorch training loop as a member: the form for people who have one already. Needs `pip install 'poptrain[torch]'`.
+"""A PyTorch training loop, tuned by PBT: for users who already have such a loop. It needs `pip install 'poptrain[torch]'`.
 
     poptrain run examples/pytorch_classifier.py
 
-`TorchMember` applies the hyperparameters to the optimiser after every load, reads them back, and saves all of the state.
+`TorchMember` applies the hyperparameters to the optimiser after every load, checks them there, and saves the complete state.
 """
 
 import torch

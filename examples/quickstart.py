@@ -1,9 +1,9 @@
-"""The smallest experiment: a function that trains, a space, and PBT. Needs nothing but poptrain.
+"""The smallest experiment: a function that trains, a space of hyperparameters, and PBT. It needs only poptrain.
 
     poptrain run examples/quickstart.py
 
-Logistic regression on two overlapping clouds of points, by stochastic gradient descent; PBT tunes its learning rate and its
-weight decay while it trains.
+The model is a logistic regression on two overlapping clouds of points, trained by stochastic gradient descent. PBT tunes its
+learning rate and its weight decay during training.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ train_x, train_y, valid_x, valid_y = X[:700], Y[:700], X[700:], Y[700:]
 
 
 def train(carry, hp, steps, seed):
-    """One step is one pass over the data. `carry` is None for a new member, then what the last call returned."""
+    """Trains for `steps` passes over the data. `carry` is None for a new member, and else what the last call returned."""
     weights = np.zeros(10) if carry is None else carry
     shuffle = np.random.default_rng(seed)
     for _ in range(steps):

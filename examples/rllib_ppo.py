@@ -1,4 +1,4 @@
-"""PPO of RLlib, tuned while it trains: the mutations, the explore function, the intervals and the stop of a common Ray set-up.
+"""RLlib's PPO, tuned while it trains, with the mutations, explore function, intervals and stop of a common Ray Tune script.
 
     python -m examples.rllib_ppo --quick                                  # CartPole, 2 members, about two minutes on 2 cores
     python -m examples.rllib_ppo --env BipedalWalker-v3 --members 8       # full size: 100 iterations of 120 s, 5 cores a member
@@ -27,7 +27,7 @@ from poptrain.integrations.rllib import Applied
 
 RETURN = "env_runners/episode_return_mean"
 
-MUTATIONS = {  # a function is drawn anew whenever a member explores; a list is an ordered set of values
+MUTATIONS = {  # a function draws a new value whenever a member explores; a list is an ordered set of values
     "lambda": lambda: random.uniform(0.9, 1.0),
     "clip_param": lambda: random.uniform(0.01, 0.5),
     "lr": [1e-3, 5e-4, 1e-4, 5e-5, 1e-5],
@@ -35,7 +35,7 @@ MUTATIONS = {  # a function is drawn anew whenever a member explores; a list is 
     "minibatch_size": lambda: random.randint(128, 16384),
     "train_batch_size_per_learner": lambda: random.randint(2000, 160000),
 }
-START = {  # these begin drawn from a set, the others at the values in `config`
+START = {  # these start at a value drawn from a set, the others at the values in `config`
     "num_epochs": tune.choice([10, 20, 30]),
     "minibatch_size": tune.choice([128, 512, 2048]),
     "train_batch_size_per_learner": tune.choice([10000, 20000, 40000]),
@@ -55,7 +55,7 @@ QUICK_START = {
 
 
 def explore(config: dict[str, Any]) -> dict[str, Any]:
-    """Returns the config with enough steps in a batch for two minibatches, and at least one epoch."""
+    """Returns the config with at least two minibatches per batch, and at least one epoch."""
     if config["train_batch_size_per_learner"] < 2 * config["minibatch_size"]:
         config["train_batch_size_per_learner"] = 2 * config["minibatch_size"]
     config["num_epochs"] = max(int(config["num_epochs"]), 1)
@@ -63,11 +63,11 @@ def explore(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def param_space(env: str, workers: int, quick: bool) -> dict[str, Any]:
-    """Returns where the members begin, and everything that is not tuned."""
+    """Returns the members' first values, and all settings that are not tuned."""
     config = (
         PPOConfig()
         .environment(env)
-        .env_runners(num_env_runners=workers)  # processes that collect samples; each takes a CPU beside the trial's own
+        .env_runners(num_env_runners=workers)  # processes that collect samples; each takes one CPU more than the trial's own
         .resources(num_cpus_for_main_process=1)
         .learners(num_gpus_per_learner=0)
         .training(kl_coeff=1.0, lambda_=0.95, clip_param=0.2, lr=1e-4)
@@ -81,7 +81,7 @@ def param_space(env: str, workers: int, quick: bool) -> dict[str, Any]:
 
 
 def tuner(arguments: argparse.Namespace) -> tune.Tuner:
-    """Returns the tuner that the arguments ask for."""
+    """Returns the tuner for these arguments."""
     scheduler = PopulationBasedTraining(
         time_attr="training_iteration" if arguments.quick else "time_total_s",
         perturbation_interval=2 if arguments.quick else 120,
@@ -119,15 +119,15 @@ def main(argv: list[str] | None = None) -> tune.Tuner:
     parser.add_argument("--workers", type=int, default=None, help="sampling processes of a member; default 4; 0 with --quick")
     parser.add_argument("--iterations", type=int, default=None, help="default 100; 6 with --quick")
     parser.add_argument("--target", type=float, default=300.0, help="a member stops at this mean return")
-    parser.add_argument("--cpus", type=int, default=None, help="of the Ray that is started here; default: all")
+    parser.add_argument("--cpus", type=int, default=None, help="CPUs of the Ray that is started here; default: all")
     parser.add_argument("--storage", default="runs/ray")
     parser.add_argument("--mlflow", metavar="URI", help="log to this MLflow tracking server or store")
-    parser.add_argument("--parent-run", metavar="ID", help="of MLflow: nest the members under this run")
+    parser.add_argument("--parent-run", metavar="ID", help="MLflow run under which the members are nested")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="small batches, two iterations between decisions")
     arguments = parser.parse_args(argv)
     if arguments.parent_run and not arguments.mlflow:
-        parser.error("--parent-run is a run of MLflow: say where it is with --mlflow URI")
+        parser.error("--parent-run is a run of MLflow: pass its store with --mlflow URI")
     for name, quick, full in (("members", 2, 4), ("workers", 0, 4), ("iterations", 6, 100)):
         if getattr(arguments, name) is None:
             setattr(arguments, name, quick if arguments.quick else full)

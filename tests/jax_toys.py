@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from poptrain import jax_trainable
 from poptrain._jax import jax, jnp
-from poptrain.testing.executors import LIMIT
+from poptrain.testing.trainables import FAULTY_ABOVE
 
 
 def init(hp, key):
@@ -27,7 +27,7 @@ def train(carry, hp, steps, key):
 def _scored(value):
     def faulty(carry, hp, steps, key):
         carry, metrics = train(carry, hp, steps, key)
-        return carry, {**metrics, "score": jnp.where(hp["lr"] > LIMIT, value, metrics["score"])}
+        return carry, {**metrics, "score": jnp.where(hp["lr"] > FAULTY_ABOVE, value, metrics["score"])}
 
     return faulty
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import poptrain as pt
 from poptrain.checkpoints.store import Store
 from poptrain.testing import Quadratic, quadratic
-from poptrain.testing.executors import LIMIT
+from poptrain.testing.trainables import FAULTY_ABOVE
 
 SPACE = pt.Space(lr=pt.LogUniform(1e-3, 0.3, init=(1e-3, 0.05)))
 
@@ -65,7 +65,7 @@ class KillingStore(Store):
 
 def stubborn(carry, hp, steps, seed):
     """Hangs, and does not listen to SIGTERM, for an lr above the limit."""
-    if hp["lr"] > LIMIT:
+    if hp["lr"] > FAULTY_ABOVE:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(3600)
     return quadratic(carry, hp, steps, seed)
@@ -75,7 +75,7 @@ def talkative(carry, hp, steps, seed):
     print(f"lr is {hp['lr']}")
     print("to stderr", file=sys.stderr)
     os.system("echo from a program")
-    if hp["lr"] > LIMIT:
+    if hp["lr"] > FAULTY_ABOVE:
         for _ in range(100):
             print("x" * 1000)
     return quadratic(carry, hp, steps, seed)

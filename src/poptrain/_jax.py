@@ -1,8 +1,8 @@
-"""The one place where JAX comes in: import it from here, so that XLA's CPU flags are set before its backend starts.
+"""The only place that imports JAX, so that XLA's CPU flags are set before its backend starts.
 
 With jaxlib 0.10 on few cores, a batched training loop dead-locks in most runs under XLA's concurrency-optimised CPU
-scheduler (every pool thread idle, the caller in ``BlockUntilReady``). Without it no run hung, at the same speed.
-Whoever needs JAX writes ``from poptrain._jax import jax, jnp``; importing starts no backend and compiles nothing.
+scheduler (every thread of the pool idle, the caller in ``BlockUntilReady``). Without that scheduler no run hung, at the same
+speed. Modules that need JAX write ``from poptrain._jax import jax, jnp``. The import starts no backend and compiles nothing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Import paths of version 0.1 that have moved: ``from poptrain.rng import rng`` still works, with a warning.
 
-`import poptrain` installs the finder below behind Python's own, so it is asked only for modules that do not exist.
+`import poptrain` installs the finder below after Python's own, so it is asked only for modules that do not exist.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
 
 MOVED = {
     "algorithms.replay": "algorithms.schedule_replay",
@@ -39,17 +38,20 @@ MOVED = {
 
 
 class Renamed(ModuleType):
-    """A module under its old name. Importing it binds the name on the package, where `run`, `rng`, `replay` and `verify` are
-    functions: so the module can be called in their place."""
+    """A module under its old name.
+
+    Its import binds the name on the package, where `run`, `rng`, `replay` and `verify` are functions. So the module can be
+    called like the function.
+    """
 
     def __init__(self, name: str, target: ModuleType):
         super().__init__(name, target.__doc__)
         self._target = target
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._target, name)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> object:
         return getattr(self._target, self.__name__.rpartition(".")[2])(*args, **kwargs)
 
 
@@ -66,10 +68,10 @@ class Finder(MetaPathFinder, Loader):
         return Renamed(spec.name, import_module(new))
 
     def exec_module(self, module: ModuleType) -> None:
-        """The module was executed under its new name."""
+        """Does nothing: the module was executed under its new name."""
 
 
 def install() -> None:
-    """Adds the finder behind all others, once."""
+    """Adds the finder after all others, once."""
     if not any(isinstance(finder, Finder) for finder in sys.meta_path):
         sys.meta_path.append(Finder())

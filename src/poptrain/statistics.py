@@ -1,7 +1,7 @@
-"""Statistics of few runs: what is reported of methods that were run with a handful of seeds each.
+"""Statistics of a few runs: how methods compare that were run with a handful of seeds each.
 
 Interquartile means with bootstrap intervals, and the probability of improvement: Agarwal et al. 2021, "Deep Reinforcement
-Learning at the Edge of the Statistical Precipice", arXiv:2108.13264. Larger is better throughout.
+Learning at the Edge of the Statistical Precipice", arXiv:2108.13264. Larger scores are better everywhere.
 
 >>> iqm([0.0, 1.0, 2.0, 100.0])
 1.5
@@ -11,19 +11,33 @@ Learning at the Edge of the Statistical Precipice", arXiv:2108.13264. Larger is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from math import comb
-from typing import Any
+from collections.abc import Sequence
+from math import comb, erfc, sqrt
+from typing import Any, Protocol, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from poptrain.core.rng import rng
 
-Statistic = Callable[..., Any]
+Floats = npt.NDArray[np.float64]
+Scores = npt.ArrayLike  # one number a run
+UNDECIDED = "not told apart"  # a verdict
 
 
-def iqm(values: Any, axis: int = -1) -> Any:
-    """Returns the interquartile mean along an axis: the mean of the middle half, the outermost counted in part."""
+class Statistic(Protocol):
+    """A function of samples, such as `iqm`, ``np.mean`` or ``np.median``."""
+
+    def __call__(self, values: Floats, /, *, axis: int) -> Any:
+        """Returns a number, or an array of the other axes."""
+        ...
+
+
+def iqm(values: npt.ArrayLike, axis: int = -1) -> Any:
+    """Returns the interquartile mean along an axis: the mean of the middle half, whose outermost values count in part.
+
+    It is a float for one axis, and an array of the other axes otherwise.
+    """
     ordered = np.sort(np.asarray(values, float), axis=axis)
     n = ordered.shape[axis]
     weight = np.clip(np.minimum(np.arange(1, n + 1), n - np.arange(n)) - n / 4, 0, 1)
@@ -33,12 +47,13 @@ def iqm(values: Any, axis: int = -1) -> Any:
     return float(found) if found.ndim == 0 else found
 
 
-def resampled(values: Sequence[float], strata: Sequence[Any] | None = None, draws: int = 2000) -> np.ndarray:
+def resampled(values: Scores, strata: Sequence[object] | None = None, draws: int = 2000) -> Floats:
     """Returns bootstrap samples, drawn with replacement inside each stratum; shape (draws, n).
 
     Args:
-        values: one score a run.
-        strata: of each run the task (environment, data set) it was made on; None: all the same.
+        values: one score for each run; shape (n,).
+        strata: for each run its task (environment, data set); None: the same for all.
+        draws: the number of samples.
     """
     values = np.asarray(values, float)
     labels = np.zeros(len(values), int) if strata is None else np.unique(np.asarray(strata, str), return_inverse=True)[1]
@@ -49,109 +64,115 @@ def resampled(values: Sequence[float], strata: Sequence[Any] | None = None, draw
 
 
 def interval(
-    values: Sequence[float], statistic: Statistic = iqm, draws: int = 2000, strata: Sequence[Any] | None = None
+    values: Scores, statistic: Statistic = iqm, draws: int = 2000, strata: Sequence[object] | None = None
 ) -> tuple[float, float]:
     """Returns the 95 % percentile-bootstrap interval of ``statistic(samples, axis=-1)`` over runs."""
     return _ends(statistic(resampled(values, strata, draws), axis=-1))
 
 
-def difference(
-    a: Sequence[float], b: Sequence[float], statistic: Statistic = iqm, draws: int = 2000
-) -> tuple[float, float, float]:
-    """Returns ``statistic(a) - statistic(b)`` and its 95 % bootstrap interval, both sides resampled."""
-    drawn = statistic(_drawn(a, "a", draws), axis=-1) - statistic(_drawn(b, "b", draws), axis=-1)
-    return (float(statistic(a) - statistic(b)), *_ends(drawn))
+def difference(a: Scores, b: Scores, statistic: Statistic = iqm, draws: int = 2000) -> tuple[float, float, float]:
+    """Returns ``statistic(a) - statistic(b)`` and its 95 % bootstrap interval, for which both sides are resampled."""
+
+    def of(x: Floats, y: Floats) -> Any:
+        return statistic(x, axis=-1) - statistic(y, axis=-1)
+
+    drawn = of(_drawn(a, "a", draws), _drawn(b, "b", draws))
+    return (float(of(np.asarray(a, float), np.asarray(b, float))), *_ends(drawn))
 
 
-def improvement(a: Sequence[float], b: Sequence[float], draws: int = 2000) -> tuple[float, float, float]:
+def improvement(a: Scores, b: Scores, draws: int = 2000) -> tuple[float, float, float]:
     """Returns the probability that a run of `a` beats one of `b` (a tie counts half) and its 95 % bootstrap interval."""
 
-    def wins(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return (np.sign(x[..., :, None] - y[..., None, :]) / 2 + 0.5).mean(axis=(-2, -1))
+    def wins(x: Floats, y: Floats) -> Floats:
+        return cast(Floats, (np.sign(x[..., :, None] - y[..., None, :]) / 2 + 0.5).mean(axis=(-2, -1)))
 
-    a, b = np.asarray(a, float), np.asarray(b, float)
-    return (float(wins(a, b)), *_ends(wins(_drawn(a, "a", draws), _drawn(b, "b", draws))))
+    drawn = wins(_drawn(a, "a", draws), _drawn(b, "b", draws))
+    return (float(wins(np.asarray(a, float), np.asarray(b, float))), *_ends(drawn))
 
 
-def share(whole: Sequence[float], part: Sequence[float], base: Sequence[float], draws: int = 2000) -> tuple[float, float, float]:
-    """Returns how much of the gain of `whole` over `base` the runs of `part` reach, (part - base) / (whole - base), in
-    interquartile means, with its 95 % bootstrap interval; NaN where there is no gain to explain."""
+def share(whole: Scores, part: Scores, base: Scores, draws: int = 2000) -> tuple[float, float, float]:
+    """Returns the share of the gain of `whole` over `base` that `part` reaches, and its 95 % bootstrap interval.
 
-    def of(w: Any, p: Any, z: Any) -> np.ndarray:
+    It is (part - base) / (whole - base) in interquartile means, and NaN if there is no gain.
+    """
+
+    def of(w: npt.ArrayLike, p: npt.ArrayLike, z: npt.ArrayLike) -> Floats:
         gain = np.asarray(iqm(w) - iqm(z), float)
         return np.where(gain > 0, (iqm(p) - iqm(z)) / np.where(gain > 0, gain, 1.0), np.nan)
 
     drawn = of(_drawn(whole, "a", draws), _drawn(part, "b", draws), _drawn(base, "c", draws))
-    drawn = np.where(np.isnan(drawn), np.inf, drawn)  # a sample without gain bounds nothing
+    drawn = np.where(np.isnan(drawn), np.inf, drawn)  # a sample without a gain cannot be an upper bound
     return (float(of(whole, part, base)), *_ends(drawn))
 
 
 def sign_test(wins: int, losses: int) -> float:
-    """Returns the exact two-sided p-value of so many wins and losses in pairs, if both were equally likely; ties are left out."""
+    """Returns the exact two-sided p-value of these numbers of wins and losses in pairs, without ties.
+
+    It is the probability of a result at least as uneven if both were equally likely.
+    """
     n, k = wins + losses, min(wins, losses)
     return 1.0 if n == 0 else min(1.0, 2 * _tail(n, k))
 
 
 def _tail(n: int, k: int) -> float:
-    """Returns P(Binomial(n, 1/2) ≤ k); by the normal approximation beyond a thousand."""
+    """Returns P(Binomial(n, 1/2) ≤ k), from n = 1001 on by the normal approximation."""
     if n <= 1000:
-        return sum(comb(n, i) for i in range(k + 1)) / 2**n
-    from math import erfc, sqrt
-
+        return float(sum(comb(n, i) for i in range(k + 1)) / 2**n)
     return erfc((n - 1 - 2 * k) / sqrt(2 * n)) / 2
 
 
-def paired(a: Sequence[float], b: Sequence[float]) -> tuple[int, int, float]:
-    """Returns wins of `a`, losses, and the two-sided p-value of the sign test over pairs (equal seeds at equal places)."""
+def paired(a: Scores, b: Scores) -> tuple[int, int, float]:
+    """Returns wins of `a`, losses, and the two-sided p-value of the sign test over pairs (equal seeds at equal positions)."""
     signs = np.sign(np.asarray(a, float) - np.asarray(b, float))
     wins, losses = int((signs > 0).sum()), int((signs < 0).sum())
     return wins, losses, sign_test(wins, losses)
 
 
-def ahead(a: Sequence[float], b: Sequence[float]) -> float:
-    """Returns the one-sided p-value of the Mann-Whitney test that `a` is greater than `b`; 1 with fewer than two on a side."""
-    from scipy.stats import mannwhitneyu  # 0.5 s to import: paid by those who use the test
+def ahead(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -> float:
+    """Returns the one-sided p-value of the Mann-Whitney test that `a` is greater than `b`; 1 with one run on a side."""
+    from scipy.stats import mannwhitneyu  # the import takes 0.5 s, so it waits until the test is used
 
     return float(mannwhitneyu(a, b, alternative="greater").pvalue) if min(len(a), len(b)) > 1 else 1.0
 
 
-def apart(a: Sequence[float], b: Sequence[float]) -> float:
-    """Returns the two-sided p-value of the Mann-Whitney test that `a` and `b` differ; 1 with fewer than two on a side."""
+def apart(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -> float:
+    """Returns the two-sided p-value of the Mann-Whitney test that `a` and `b` differ; 1 with one run on a side."""
     return min(2 * min(ahead(a, b), ahead(b, a)), 1.0)
 
 
-def verdict(a: Sequence[float], b: Sequence[float]) -> str:
-    """Returns "ahead", "behind" or "not told apart" for `a` against `b`.
+def verdict(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -> str:
+    """Returns `"ahead"`, `"behind"` or `"not told apart"` for `a` against `b`.
 
-    Two things must agree: the 95 % interval of the probability of improvement leaves out one half, and the two-sided
-    Mann-Whitney test rejects equality at 5 %. The first alone is too bold with a few runs, the second says nothing of size.
+    Two criteria must agree: the 95 % interval of the probability of improvement excludes one half, and the two-sided
+    Mann-Whitney test rejects equality at 5 %. The first alone is too bold with a few runs; the second ignores the size.
     """
     _, low, high = improvement(a, b)
     if apart(a, b) > 0.05:
-        return "not told apart"
-    return "ahead" if low > 0.5 else "behind" if high < 0.5 else "not told apart"
+        return UNDECIDED
+    return "ahead" if low > 0.5 else "behind" if high < 0.5 else UNDECIDED
 
 
 def caution(runs: int) -> str:
-    """Returns what so few runs a method allow to say, as a sentence."""
+    """Returns a sentence about what the evidence supports, with this number of runs for each method."""
     if runs < 2:
-        return "One run a method says nothing about methods: luck alone makes such differences. Give at least 5 seeds each."
+        return "One run per method says nothing about methods: chance alone makes such differences. Use at least 5 seeds each."
     if runs < 6:
-        least = sign_test(runs, 0)
-        return (f"With {runs} runs a method, winning on every seed has p = {least:.3g} at best: an order may be suspected, not "
-                "shown. Intervals of so few runs are too narrow.")  # fmt: skip
+        return (
+            f"With {runs} runs per method, winning on every seed has p = {sign_test(runs, 0):.3g} at best: this suggests an "
+            "order, but does not prove it. Intervals of few runs are too narrow."
+        )
     if runs < 10:
-        return f"With {runs} runs a method only large differences show; intervals of so few runs are rather too narrow."
+        return f"With {runs} runs per method only large differences are visible; intervals of few runs are rather too narrow."
     return (
-        f"With {runs} runs a method, differences whose interval excludes zero are credible on this task, and on this task only."
+        f"With {runs} runs per method, differences whose interval excludes zero are credible on this task, and on this task only."
     )
 
 
-def _drawn(values: Sequence[float], side: str, draws: int) -> np.ndarray:
+def _drawn(values: Scores, side: str, draws: int) -> Floats:
     values = np.asarray(values, float)
     return values[rng(0, "bootstrap", side, len(values)).integers(0, len(values), (draws, len(values)))]
 
 
-def _ends(drawn: np.ndarray) -> tuple[float, float]:
+def _ends(drawn: Floats) -> tuple[float, float]:
     low, high = np.quantile(drawn, [0.025, 0.975], method="inverted_cdf")
     return float(low), float(high)

@@ -1,4 +1,4 @@
-"""What is trained: the five forms that a user may write, and the one form that executors call.
+"""Trainables: the five forms that a user may write, and the one form that executors call.
 
 ======================  ================================================================================================
 function                ``train(carry, hp, steps, seed) -> (carry, metrics)``; `carry` is None at the start
@@ -9,8 +9,8 @@ population              an object with ``population = True`` and `PopulationTrai
 ======================  ================================================================================================
 
 A *carry* is a tree of dict / list / tuple / str / int / float / bool / None / numpy or JAX arrays. Metrics are a mapping with
-the score under the run's metric name; ``curve``, ``returns`` and ``steps`` (what was really trained) become fields of the
-result, every other number a metric.
+the score under the run's metric name. ``curve``, ``returns`` and ``steps`` (the steps that were really trained) become fields of
+the result, and every other number becomes a metric.
 """
 
 from __future__ import annotations
@@ -19,15 +19,20 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeGuard
 
-from poptrain.core import Carry, Hparams, Metrics
+import numpy as np
+import numpy.typing as npt
+
+from poptrain.core import Carry, Hparams, Metrics, Value
 from poptrain.core.errors import UsageError
-from poptrain.core.fingerprint import module_of
+from poptrain.core.fingerprint import qualified_name
+
+UserCode = Any  # whatever a user passes as a trainable, before `as_trainable` has recognised its form
 
 
 class Trainable(NamedTuple):
-    """One member's training as functions: the form that executors call."""
+    """The training of one member as functions: the form that executors call."""
 
     init: Callable[[Hparams, int], Carry]  # (hparams, seed)
     train: Callable[[Carry, Hparams, int, int], tuple[Carry, Metrics]]  # (carry, hparams, steps, seed)
@@ -38,58 +43,78 @@ class Trainable(NamedTuple):
 class JaxTrainable:
     """A pure JAX pair: ``init(hparams, key) -> carry`` and ``train(carry, hparams, steps, key) -> (carry, metrics)``.
 
-    `hparams` arrive as traced scalars (static ones and strings as Python values), `steps` as a Python int.
+    `hparams` are traced scalars (static ones and strings are Python values), and `steps` is a Python int.
     """
 
     init: Callable[..., Carry]
     train: Callable[..., tuple[Carry, Metrics]]
 
 
-class PopulationTrainable(Protocol):
-    """Training of a whole population at once: every array has a leading axis of P members.
+PopulationHparams = Mapping[str, npt.NDArray[Any] | Value]  # by name an array of shape (P,); of a static one the common value
+Seeds = npt.NDArray[np.uint32]  # shape (P,)
 
-    `hparams` maps each name to an array of shape (P,), static ones to the one value that all P share; `seeds` has shape (P,).
+
+class PopulationTrainable(Protocol):
+    """Training of a whole population at once: every array of a carry has a leading axis of P members.
+
     Metrics hold one entry per member: arrays of shape (P,), or for ``returns`` and ``curve`` a sequence of P sequences.
     """
 
-    population: bool  # True: how executors recognise this form
+    population: bool  # True: executors recognise this form by it
 
-    def init(self, hparams: Mapping[str, Any], seeds: Any) -> Carry: ...
+    def init(self, hparams: PopulationHparams, seeds: Seeds) -> Carry:
+        """Returns the carry of P new members."""
+        ...
 
-    def train(self, carry: Carry, hparams: Mapping[str, Any], steps: int, seeds: Any) -> tuple[Carry, Metrics]: ...
+    def train(self, carry: Carry, hparams: PopulationHparams, steps: int, seeds: Seeds) -> tuple[Carry, Metrics]:
+        """Returns the carry after `steps` more steps of every member, and their metrics."""
+        ...
 
     def gather(self, lanes: Sequence[tuple[Carry, int]]) -> Carry:
-        """Returns one population carry of the given lanes, each ``(population carry, index)``; must copy."""
+        """Returns one population carry that consists of copies of lanes, each ``(population carry, index)``."""
         ...
 
 
 class MemberClass(Protocol):
-    """The form for people with a training loop of their own: an object that trains, saves and loads itself."""
+    """The form for a training loop that exists already: an object that trains, saves and loads itself."""
 
-    def __init__(self, hp: Hparams, seed: int): ...
+    def __init__(self, hp: Hparams, seed: int):
+        """Makes a new member."""
 
-    def train(self, hp: Hparams, steps: int) -> Metrics: ...
+    def train(self, hp: Hparams, steps: int) -> Metrics:
+        """Trains for `steps` steps and returns the metrics. It applies the hyperparameters in every call."""
+        ...
 
-    def save(self, directory: Path) -> None: ...
+    def save(self, directory: Path) -> None:
+        """Writes everything that training needs to continue into an empty directory."""
 
-    def load(self, directory: Path) -> None: ...
+    def load(self, directory: Path) -> None:
+        """Continues from a directory that `save` of any member has written."""
+
+
+AnyTrainable = Trainable | JaxTrainable | PopulationTrainable | type  # a type: a class with the methods of `MemberClass`
 
 
 def jax_trainable(init: Callable[..., Carry], train: Callable[..., tuple[Carry, Metrics]]) -> JaxTrainable:
-    """Returns a trainable from two pure JAX functions of one member; `Vectorized` trains all members in one program."""
+    """Returns a trainable from two pure JAX functions of one member. `Vectorized` trains all members in one program.
+
+    Args:
+        init: ``init(hparams, key) -> carry``.
+        train: ``train(carry, hparams, steps, key) -> (carry, metrics)``.
+    """
     for name, function in (("init", init), ("train", train)):
         if not callable(function):
             raise UsageError(f"jax_trainable: {name} must be a function, got {function!r}.")
     return JaxTrainable(init, train)
 
 
-def as_trainable(what: Any) -> Trainable | JaxTrainable | PopulationTrainable | type:
+def as_trainable(what: UserCode) -> AnyTrainable:
     """Returns `what` in one of the forms that executors know: `Trainable`, `JaxTrainable`, a class, or a population.
 
     Raises:
-        UsageError: it is none of the forms, or a class that lacks one of its methods.
+        UsageError: it has none of the forms, or it is a class that lacks one of its methods.
     """
-    if isinstance(what, (Trainable, JaxTrainable)) or getattr(what, "population", False):
+    if isinstance(what, (Trainable, JaxTrainable)) or is_population(what):
         return what
     if isinstance(what, type):
         missing = [name for name in ("train", "save", "load") if not callable(getattr(what, name, None))]
@@ -104,7 +129,9 @@ def as_trainable(what: Any) -> Trainable | JaxTrainable | PopulationTrainable | 
         return Trainable(_no_carry, _GeneratorTrain(what))
     if all(callable(getattr(what, name, None)) for name in ("train", "save", "load")):
         name = type(what).__qualname__
-        raise UsageError(f"trainable: got an object of {name}, expected the class: trainable={name}; every member makes its own.")
+        raise UsageError(
+            f"trainable: got an object of {name}, expected the class: trainable={name}. Every member makes its own object."
+        )
     if callable(what):
         _check_signature(what, "carry", "hp", "steps", "seed")
         return Trainable(_no_carry, what)
@@ -114,19 +141,21 @@ def as_trainable(what: Any) -> Trainable | JaxTrainable | PopulationTrainable | 
     )
 
 
-def origin(what: Any) -> Any:
-    """Returns the user's own function, class or object inside a trainable."""
+def is_population(what: object) -> TypeGuard[PopulationTrainable]:
+    """True if an object declares that it trains a whole population."""
+    return bool(getattr(what, "population", False))
+
+
+def origin(what: UserCode) -> UserCode:
+    """Returns the user's own function, class or object in a trainable."""
     if isinstance(what, (Trainable, JaxTrainable)):
         return origin(what.train)
     return what.function if isinstance(what, _GeneratorTrain) else what
 
 
-def name_of(what: Any) -> str:
-    """Returns ``module:qualname`` of a trainable, the name by which a log records it."""
-    what = origin(what)
-    if not hasattr(what, "__qualname__"):
-        what = type(what)
-    return f"{module_of(what)}:{what.__qualname__}"
+def name_of(what: UserCode) -> str:
+    """Returns ``module:qualname`` of a trainable, the name that a log records."""
+    return qualified_name(origin(what))
 
 
 def _no_carry(hparams: Hparams, seed: int) -> None:
@@ -135,7 +164,7 @@ def _no_carry(hparams: Hparams, seed: int) -> None:
 
 @dataclass(frozen=True)
 class _GeneratorTrain:
-    """Drives a generator function: restarted from the carry at every task, one ``yield`` a step."""
+    """Runs a generator function: it restarts from the carry at every task, and each ``yield`` is one step."""
 
     function: Callable[..., Any]
 

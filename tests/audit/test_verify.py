@@ -330,7 +330,7 @@ def test_the_command_exits_with_1_and_names_the_line_the_task_and_the_value(here
 def test_the_command_says_what_it_cannot_verify_without_the_file(here, capsys):
     Path("verified_experiment.py").rename("moved_experiment.py")
     assert main(["verify", "run"]) == 0
-    assert "give it with --experiment FILE" in capsys.readouterr().out
+    assert "no longer exists: pass --experiment FILE" in capsys.readouterr().out
     assert main(["verify", "run", "--experiment", "moved_experiment.py"]) == 0
     assert "decisions: 4 lines" in capsys.readouterr().out
     Path("other_experiment.py").write_text(FILE.replace("population=4", "population=3"))
@@ -343,7 +343,7 @@ def test_the_command_says_what_it_cannot_verify_without_the_file(here, capsys):
     [
         (("nowhere",), "no log in nowhere"),
         (("run", "--experiment", "nothing.py"), "no experiment file 'nothing.py'"),
-        (("run", "--log-only", "--experiment", "verified_experiment.py"), "give one of them"),
+        (("run", "--log-only", "--experiment", "verified_experiment.py"), "pass only one of them"),
         (("run", "--experiment", "run/x.py"), "inside the run directory"),
     ],
 )

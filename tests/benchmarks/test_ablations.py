@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from benchmarks import ablation_verdicts as verdicts
+from benchmarks.ablation_cells import Claim, scores
 from benchmarks.ablation_problems import DRIFT, drift, problems
-from benchmarks.ablation_verdicts import Claim, judged, scores, sentence, waited
+from benchmarks.ablation_verdicts import judged, sentence, waited
 from benchmarks.ablations import found, settings
 from benchmarks.study import RESULTS
 
@@ -27,7 +28,7 @@ def test_a_verdict_says_where_a_claim_holds_and_where_the_contrary_does():
         "c": cells(luck[0], luck[0][::-1]),
         "d": cells([], []),
     }
-    assert sentence(CLAIM, stored) == "New beats old: yes on a; the contrary on b; not told apart on c."
+    assert sentence(CLAIM, stored) == "New beats old: yes on a; the contrary on b; no clear difference on c."
     assert judged(CLAIM, stored["d"]) is None
 
 

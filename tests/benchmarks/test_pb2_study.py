@@ -70,7 +70,7 @@ def test_a_killed_study_resumes_the_run_it_was_in(tmp_path):
 
 def test_a_compact_study_keeps_one_line_a_run_and_makes_a_torn_one_again(tmp_path):
     start = Counted()
-    compact = replace(make(start), compact=True, told=lambda run: {"tasks": run.history.n})
+    compact = replace(make(start), compact=True, summary=lambda run: {"tasks": run.history.n})
     compact.work(tmp_path / "results", tmp_path / "scratch")
     path = tmp_path / "results.jsonl"
     whole = compact.found(tmp_path / "results")
@@ -110,12 +110,12 @@ def test_interquartile_mean_and_its_interval():
     assert studies.ahead([1], [0]) == 1.0 and studies.ahead(range(10, 20), range(10)) < 0.001
 
 
-def test_a_claim_holds_if_it_can_be_told_from_luck():
+def test_a_claim_holds_if_chance_cannot_explain_it():
     of = lambda values: [{"reported": value} for value in values]
     found = {"a": of(range(10, 20)), "b": of(range(10)), "c": of(range(1, 11)), "d": of([99.0] * 4)}
-    told = studies.differences(found, [("a", "a", "b"), ("c", "c", "b"), ("b", "b", "a"), ("d", "d", "b")])
-    assert [each["holds"] for each in told] == [True, False, False, None]
-    words = [each["name"].partition(";")[0] for each in told[:3]]
+    shown = studies.differences(found, [("a", "a", "b"), ("c", "c", "b"), ("b", "b", "a"), ("d", "d", "b")])
+    assert [each["holds"] for each in shown] == [True, False, False, None]
+    words = [each["name"].partition(";")[0] for each in shown[:3]]
     assert words == ["a: ahead", "c: not told apart", "b: behind"]
 
 

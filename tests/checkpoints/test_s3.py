@@ -6,8 +6,8 @@ import threading
 import time
 from contextlib import contextmanager
 
+import executor_table as forms
 import pytest
-import test_executors as others
 
 import poptrain as pt
 from poptrain.core.errors import Suspended, UsageError
@@ -16,7 +16,7 @@ from poptrain.testing import Quadratic, quadratic
 
 pytestmark = pytest.mark.heavy
 
-LAWS = others.Formed()
+LAWS = forms.Formed()
 
 
 @contextmanager
@@ -124,12 +124,12 @@ def test_a_server_that_goes_away_in_the_middle_suspends_and_the_run_goes_on_when
         assert pt.verify(directory).ok
 
 
-class TestLaws(others.Formed):
+class TestLaws(forms.Formed):
     """Worker processes that write into the bucket; drivers that are killed and resumed."""
 
     @pytest.fixture(autouse=True)
     def _server(self, server):
-        self.form = others._in_a_class()
+        self.form = forms.in_a_class()
 
     def checkpoints(self, directory):
         return f"s3://bucket/{directory.parent.name}/{directory.name}"

@@ -9,8 +9,8 @@ import pickle
 import sys
 from pathlib import Path, PurePosixPath
 
+import executor_table as forms
 import pytest
-import test_executors as others
 from faulty_fs import Crash
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,7 +30,7 @@ from poptrain.testing import Quadratic, quadratic
 fsspec = pytest.importorskip("fsspec")
 from fsspec.implementations.memory import MemoryFileSystem  # noqa: E402
 
-LAWS = others.Formed()
+LAWS = forms.Formed()
 HOME = PurePosixPath()
 KINDS = ("carry", "population", "files")
 
@@ -358,7 +358,7 @@ def test_a_run_is_the_same_and_everything_finds_its_checkpoints(url, tmp_path, t
         run(url, tmp_path / "plain", trainable)
     with pytest.raises(UsageError, match="something is there already"):
         run(url, tmp_path / "second", trainable)
-    with pytest.raises(UsageError, match="give a directory too"):
+    with pytest.raises(UsageError, match="a directory too"):
         run(url, None, trainable)
 
 
@@ -434,13 +434,13 @@ def test_worker_processes_write_there_themselves(tmp_path, trainable):
 
 
 ROWS = {  # as in the laws of the executors
-    "inline, function": (others._in_functions, lambda slots: pt.executors.Inline()),
-    "processes, class": (others._in_a_class, lambda slots: pt.executors.Processes(slots=slots)),
+    "inline, function": (forms.in_functions, lambda slots: pt.executors.Inline()),
+    "processes, class": (forms.in_a_class, lambda slots: pt.executors.Processes(slots=slots)),
 }
 
 
 @pytest.mark.parametrize("row", ["inline, function", pytest.param("processes, class", marks=pytest.mark.heavy)])
-class TestLaws(others.Formed):
+class TestLaws(forms.Formed):
     """Runs that are cut, killed and resumed, executors that are closed in the middle, with all checkpoints at a URL."""
 
     @pytest.fixture(autouse=True)

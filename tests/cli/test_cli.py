@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from poptrain import views
 from poptrain.checkpoints.store import Store
 from poptrain.cli import app, main
 from poptrain.cli.live import Live
-from poptrain.cli.show import overview
+from poptrain.cli.overview import overview
 from poptrain.core import Forecast
 from poptrain.core.errors import Suspended
 from poptrain.log import disk
@@ -89,10 +90,22 @@ def cli(*words):
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A directory with a finished run and its experiment file, as the command leaves them; it must not be changed."""
+    directory = tmp_path_factory.mktemp("finished")
+    (directory / "simple_experiment.py").write_text(EXPERIMENT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(directory)
+        patch.setattr(sys, "path", list(sys.path))
+        assert cli("run", "simple_experiment.py", "--dir", "run", "--quiet").exit_code == 0
+    return directory
+
+
 @pytest.fixture
-def run(here):
-    """A finished run in the directory `run`."""
-    assert cli("run", "simple_experiment.py", "--dir", "run", "--quiet").exit_code == 0
+def run(here, finished):
+    """A copy of that run in the directory `run`; its log names the experiment file next to it."""
+    shutil.copytree(finished / "run", "run")
     return Path("run")
 
 
@@ -235,9 +248,8 @@ def test_an_interrupt_exits_with_130_and_resume_continues_exactly(here):
     assert process.returncode == 130
     assert "poptrain resume run" in err and "Traceback" not in err
     assert views.status(read("run")).state == "suspended"
-    process = subprocess_cli("resume", "run", "--json", "--quiet", cwd=here)
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 0 and strict(out)["state"] == "finished"
+    resumed = cli("resume", "run", "--json", "--quiet")
+    assert resumed.exit_code == 0 and strict(resumed.stdout)["state"] == "finished"
     assert cli("run", "slow_experiment.py", "--dir", "straight", "-q").exit_code == 0
     resumed, straight = (views.schedule(read(name)) for name in ("run", "straight"))
     assert resumed == straight
@@ -303,7 +315,7 @@ def test_every_reading_verb_prints_one_strict_object_and_writes_nothing_into_the
     assert strict(cli("status", "run", "--json").stdout)["generation"] == 4
     assert strict(cli("lineage", "run", "--json").stdout)["ancestors"][0]["start"] == 0
     assert strict(cli("schedule", "run", "--json").stdout)["segments"][0]["start"] == 0
-    assert len(strict(cli("plot", "run", "--json").stdout)["files"]) == 5
+    assert len(strict(cli("plot", "run", "--out", "p", "--json").stdout)["files"]) == len(list(Path("p").iterdir())) == 5
     assert strict(cli("export", "run", "--table", "t.csv", "--json").stdout)["files"] == ["t.csv"]
     for verb in ("status", "lineage", "schedule"):
         assert cli(verb, "run").exit_code == 0
@@ -327,7 +339,7 @@ def test_status_shows_what_the_model_expected(here):
     assert newest and newest[-1].gain is not None and newest[-1].observed is not None
     shown = cli("status", "model").stdout
     for each in newest:
-        expected = f"gain {short(each.gain)} ± {short(each.gain_sd)} expected, {short(each.observed)} came"
+        expected = f"gain {short(each.gain)} ± {short(each.gain_sd)} expected, {short(each.observed)} observed"
         assert f"member {each.member} from step {each.step}: {expected}" in shown
     assert strict(cli("status", "model", "--json").stdout)["last_suggestions"][-1]["gain"] == newest[-1].gain
 
@@ -370,11 +382,10 @@ def test_a_directory_of_runs_names_them(run):
     assert missed.exit_code == 2 and "runs/one" in missed.stderr
 
 
-def test_plots_lie_beside_the_run_or_where_told(run):
+def test_plots_lie_next_to_the_run_or_where_out_says(run):
     assert cli("plot", "run").stdout.split() == [
         str(Path("run-plots").resolve() / f"{n}.png") for n in ("score", "hparams", "lineage", "spread", "time")
     ]
-    assert cli("plot", "run", "--out", "p").exit_code == 0 and len(list(Path("p").iterdir())) == 5
     Path("file").write_text("")
     refused = cli("plot", "run", "--out", "file")
     assert refused.exit_code == 2 and "file" in refused.stderr
@@ -492,15 +503,20 @@ def test_live_display_never_stops_a_run():
 WRONG_LINES = {
     "unknown verb": (["stats", "run"], "Did you mean 'status'"),
     "unknown option": (["run", "simple_experiment.py", "--sed", "1"], "Did you mean '--seed'"),
-    "no file": (["run"], "EXPERIMENT.py"),
+    "no file": (["run"], "EXPERIMENT.py is missing"),
+    "one seat to compare": (["plot", "done", "--faster", "1"], "--faster needs 2 values"),
+    "seats by name": (["plot", "done", "--faster", "a", "b"], "--faster: expected 2 whole numbers, got 'a' 'b'"),
+    "a flag with a value": (["export", "done", "--final=1"], "--final takes no value"),
+    "seconds by name": (["check", "simple_experiment.py", "--seconds", "ten"], "--seconds: expected a number, got 'ten'"),
     "missing file": (["run", "simple_experimnt.py"], "Did you mean 'simple_experiment.py'"),
     "a directory as file": (["run", "."], "expected a Python file"),
     "not a Python file": (["run", "notes.txt"], "expected a Python file"),
     "too many words": (["run", "simple_experiment.py", "b.py"], "unexpected extra argument"),
-    "seed is no number": (["run", "simple_experiment.py", "--seed", "x"], "--seed"),
+    "seed is no number": (["run", "simple_experiment.py", "--seed", "x"], "--seed: expected a whole number, got 'x'"),
+    "seed without a value": (["run", "simple_experiment.py", "--seed"], "--seed needs a value"),
     "seed is negative": (["run", "simple_experiment.py", "--seed", "-1"], "seed=-1"),
     "no steps": (["run", "simple_experiment.py", "--steps", "0"], "steps(0)"),
-    "half a step": (["run", "simple_experiment.py", "--steps", "1.5"], "--steps"),
+    "half a step": (["run", "simple_experiment.py", "--steps=1.5"], "--steps: expected a whole number, got '1.5'"),
     "unknown executor": (["run", "simple_experiment.py", "--executor", "inlin"], "Did you mean 'inline'"),
     "the file is in the run": (["run", "simple_experiment.py", "--dir", "."], "inside the run directory"),
     "a file as directory": (["run", "simple_experiment.py", "--dir", "notes.txt"], "is a file"),
@@ -510,11 +526,11 @@ WRONG_LINES = {
     "resume nothing": (["resume", "nothing"], "no log in nothing"),
     "no such task": (["schedule", "done", "--task", "99"], "tasks 0 to 15"),
     "a negative task": (["lineage", "done", "--task", "-1"], "task -1"),
-    "task is no number": (["lineage", "done", "--task", "x"], "--task"),
-    "csv and json": (["schedule", "done", "--csv", "--json"], "give one of them"),
-    "watch and json": (["status", "done", "--watch", "--json"], "give one of them"),
+    "task is no number": (["lineage", "done", "--task", "x"], "--task: expected a whole number, got 'x'"),
+    "csv and json": (["schedule", "done", "--csv", "--json"], "exclude each other"),
+    "watch and json": (["status", "done", "--watch", "--json"], "exclude each other"),
     "export nothing": (["export", "done"], "--best OUT"),
-    "final without best": (["export", "done", "--final", "--table", "t.csv"], "give one of them too"),
+    "final without best": (["export", "done", "--final", "--table", "t.csv"], "pass one of them too"),
     "export over a file": (["export", "done", "--best", "notes.txt"], "exists already"),
     "export over a directory": (["export", "done", "--best", "done"], "exists already"),
     "table into a missing directory": (["export", "done", "--table", "no/t.csv"], "cannot export"),
@@ -523,22 +539,12 @@ WRONG_LINES = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def done(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("done")
-    experiment = {}
-    exec(EXPERIMENT, experiment)
-    e = experiment["experiment"]
-    pt.run(e.algorithm, e.trainable, stop=e.stop, directory=directory / "run")
-    return directory / "run"
-
-
 @pytest.mark.parametrize("case", WRONG_LINES)
-def test_a_wrong_command_line_is_one_sentence_and_nothing_happens(here, done, case):
+def test_a_wrong_command_line_is_one_sentence_and_nothing_happens(here, finished, case):
     words, expected = WRONG_LINES[case]
     Path("notes.txt").write_text("")
     Path("random.py").write_text(EXPERIMENT)
-    Path("done").symlink_to(done)
+    Path("done").symlink_to(finished / "run")
     before = tree()
     refused = cli(*words)
     assert refused.exit_code == 2, refused.stderr

@@ -1,7 +1,8 @@
-"""What the documents show works: every Python block is run as a script, and every file that they link to exists."""
+"""The documents work: every Python block is run as a script, every link leads somewhere, every public name is listed."""
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
@@ -10,17 +11,25 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+REFERENCE = DOCS / "reference"
+PAGES = [*(ROOT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md")), *sorted(DOCS.rglob("*.md"))]
+REPOSITORY = "https://github.com/poptrain/poptrain"
+FILES_THERE = (f"{REPOSITORY}/blob/main/", "https://raw.githubusercontent.com/poptrain/poptrain/main/")
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 HEAVY = {
-    "README.md": "torch",
-    "optuna_search.md": "Optuna",
-    "tracking.md": "mlflow and tensorboardX",
-    "torch.md": "torch",
-    "sb3.md": "Stable-Baselines3",
-    "ray_tune.md": "Ray",
-    "rllib.md": "RLlib",
+    "docs/algorithms/optuna_search.md": "Optuna",
+    "docs/guides/tracking.md": "mlflow and tensorboardX",
+    "docs/guides/torch.md": "torch",
+    "docs/guides/sb3.md": "Stable-Baselines3",
+    "docs/guides/ray_tune.md": "Ray",
+    "docs/guides/rllib.md": "RLlib",
 }  # pages whose blocks need an optional package of `make test-all`
+ROOMS = ("executors", "plots", "report", "rl", "sinks", "statistics", "testing", "views")
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
 
 
 def blocks(page: Path) -> str:
@@ -30,8 +39,8 @@ def blocks(page: Path) -> str:
 def pages():
     for page in PAGES:
         if blocks(page):
-            marks = [pytest.mark.heavy] if page.name in HEAVY else []
-            yield pytest.param(page, id=page.name, marks=marks)
+            marks = [pytest.mark.heavy] if name_of(page) in HEAVY else []
+            yield pytest.param(page, id=name_of(page), marks=marks)
 
 
 @pytest.mark.parametrize("page", list(pages()))
@@ -42,63 +51,126 @@ def test_every_python_block_runs(page, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_leads_somewhere(page):
-    for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
-        if "://" not in target:
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+def test_the_heavy_pages_exist():
+    assert all((ROOT / name).exists() for name in HEAVY)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_file_that_is_named_exists(page):
-    for name in re.findall(r"`((?:src|tests|examples|benchmarks|docs)/[\w./-]+\.(?:py|md|json))`", page.read_text()):
-        assert (ROOT / name).exists(), f"{page.name} names {name}"
+def test_every_link_leads_somewhere():
+    """Also the absolute ones into the repository, which work from a package index."""
+    broken = []
+    for page in PAGES:
+        text = page.read_text()
+        for target in re.findall(r"\]\(([^)#\s]+)", text) + re.findall(r'src="([^"]+)"', text):
+            for prefix in FILES_THERE:
+                if target.startswith(prefix) and not (ROOT / target.removeprefix(prefix)).exists():
+                    broken.append(f"{name_of(page)} links to {target}")
+            if "://" not in target and not (page.parent / target).exists():
+                broken.append(f"{name_of(page)} links to {target}")
+    assert not broken, "\n".join(broken)
+
+
+def test_the_readme_has_no_link_that_only_works_in_the_repository():
+    text = (ROOT / "README.md").read_text()
+    targets = re.findall(r"\]\(([^)\s]+)", text) + re.findall(r'(?:src|href)="([^"]+)"', text)
+    assert len(targets) > 20 and not [target for target in targets if not target.startswith("https://")]
+
+
+def test_the_metadata_names_the_same_repository():
+    import tomllib
+
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
+    assert all(url.startswith(REPOSITORY) for url in urls.values())
+    assert f"repository-code: {REPOSITORY}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_every_file_that_is_named_exists():
+    missing = []
+    for page in PAGES:
+        for name in re.findall(r"`((?:src|tests|examples|benchmarks|docs)/[\w./-]+\.(?:py|md|json|png))`", page.read_text()):
+            if not (ROOT / name).exists():
+                missing.append(f"{name_of(page)} names {name}")
+    assert not missing, "\n".join(missing)
 
 
 def test_every_algorithm_is_shown_in_a_page_of_its_own_or_of_its_relatives():
     from poptrain import algorithms
 
-    text = "\n".join(page.read_text() for page in PAGES if page.name != "api.md")
+    text = "\n".join(page.read_text() for page in PAGES if REFERENCE not in page.parents)
     assert all(f"pt.{name}(" in text or f"`pt.{name}`" in text for name in algorithms.__all__)
 
 
 def public(module: str) -> list[str]:
     """Returns the public names of a module: those that it lists, else those that it defines."""
-    import importlib
-
     made = importlib.import_module(module)
     own = [name for name, value in vars(made).items() if name[0] != "_" and getattr(value, "__module__", "") == module]
     return list(getattr(made, "__all__", own))
 
 
-ROOMS = ("executors", "plots", "report", "rl", "sinks", "statistics", "testing", "views")
+def referenced() -> list[str]:
+    """Returns the names in the reference, from which `make docs` generates signatures and texts."""
+    text = "\n".join(page.read_text() for page in REFERENCE.glob("*.md"))
+    return re.findall(r"^::: poptrain\.([\w.]+)$", text, re.MULTILINE)
+
+
+def exists(name: str) -> bool:
+    """True if a name of the reference can be reached from the package."""
+    found = importlib.import_module("poptrain")
+    for part in name.split("."):
+        try:
+            found = getattr(found, part) if hasattr(found, part) else importlib.import_module(f"{found.__name__}.{part}")
+        except (ModuleNotFoundError, AttributeError):
+            return False
+    return True
 
 
 @pytest.mark.parametrize("room", ["", *ROOMS], ids=lambda room: room or "poptrain")
-def test_every_public_name_is_in_the_list(room):
-    """The list is docs/api.md: a name that is not there is either undocumented or not meant to be public."""
-    listed = (ROOT / "docs" / "api.md").read_text()
-    prefix = f"pt.{room}." if room else "pt."
-    missing = [name for name in public(f"poptrain.{room}".rstrip(".")) if f"| `{prefix}{name}` | " not in listed]
-    assert not missing, f"docs/api.md lacks {', '.join(prefix + name for name in missing)}"
+def test_every_public_name_is_in_the_reference(room):
+    listed = set(referenced())
+    missing = [name for name in public(f"poptrain.{room}".rstrip(".")) if f"{room}.{name}".lstrip(".") not in listed]
+    assert not missing, f"docs/reference lacks {', '.join(f'::: poptrain.{room}.{name}'.replace('..', '.') for name in missing)}"
 
 
-def test_the_list_names_nothing_that_is_gone_and_leaves_nothing_blank():
-    rows = re.findall(r"^\| `pt\.([\w.]+)` \| (.*) \|$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE)
-    assert len(rows) > 100 and all(text.strip() for _, text in rows)
-    for name, _ in rows:
-        room, _, own = name.rpartition(".")
-        assert own in public(f"poptrain.{room}".rstrip(".")), f"docs/api.md lists pt.{name}"
+def test_the_reference_names_nothing_that_is_gone_and_nothing_twice():
+    listed = referenced()
+    assert len(listed) > 100 and len(listed) == len(set(listed))
+    gone = [name for name in listed if not name.startswith("integrations") and not exists(name)]
+    assert not gone, f"docs/reference lists {gone}"
 
 
-def test_every_room_that_the_package_opens_is_in_the_list():
+@pytest.mark.heavy
+def test_the_integrations_in_the_reference_exist():
+    names = [name for name in referenced() if name.startswith("integrations")]
+    assert len(names) > 10 and not [name for name in names if not exists(name)]
+
+
+def test_every_room_that_the_package_opens_is_in_the_reference():
     import poptrain
 
-    assert set(poptrain._MODULES) == set(ROOMS)
+    assert set(poptrain._MODULES) == {*ROOMS, "errors", "parts"}
+    assert {"errors", "parts", "core.protocols.Algorithm"} <= set(referenced())
 
 
 def test_every_verb_is_documented():
     from poptrain.cli.app import VERBS
 
-    text = (ROOT / "docs" / "cli.md").read_text()
+    text = (REFERENCE / "cli.md").read_text()
     assert len(VERBS) > 8 and not [verb for verb in VERBS if f"`poptrain {verb}" not in text]
+
+
+def test_every_page_is_in_the_navigation_of_the_site():
+    text = (ROOT / "mkdocs.yml").read_text()
+    assert not [path for page in DOCS.rglob("*.md") if f" {(path := page.relative_to(DOCS).as_posix())}\n" not in text]
+
+
+@pytest.mark.heavy
+def test_the_site_is_built_without_a_warning_and_loads_nothing_from_a_network(tmp_path):
+    pytest.importorskip("mkdocs")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0 and "WARNING" not in done.stderr, done.stderr  # (with --quiet, strict counts no warnings)
+    built = sorted((tmp_path / "site").rglob("*.html"))
+    assert len(built) >= len(list(DOCS.rglob("*.md")))
+    loaded = re.compile(r"<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=\"?(?:https?:)?//[^\s\">]+")
+    assert not [(page.name, found) for page in built for found in loaded.findall(page.read_text())]
+    signatures = (tmp_path / "site" / "reference" / "algorithms.html").read_text()
+    assert signatures.count('class="doc doc-heading"') >= len(public("poptrain.algorithms"))

@@ -161,6 +161,19 @@ def test_a_function_that_reports_no_checkpoint_is_told_so(tmp_path):
         fit(toys.silent, poptrain_scheduler(pt.pbt(toys.SPACE, 1, interval=2)), tmp_path, trials=1)
 
 
+def test_a_trial_that_ended_is_not_a_failure_and_one_that_failed_is():
+    from poptrain.integrations.ray_tune.trial_seat import TrialSeat
+
+    seat = TrialSeat(0, None, {})
+    kinds = []
+    for leave in (seat.leave, lambda: seat.leave("its trial failed 4 times in a row", "failed")):
+        leave()
+        seat.begin(pt.Task(0, 0, {}, None, 5, 0), 0)
+        kinds.append(seat.without_result(seat.why, seat.why_kind).kind)
+    seat.begin(pt.Task(0, 0, {}, None, 5, 0), 0)
+    assert [*kinds, seat.without_result("planted").kind] == ["ended", "failed", "failed"]
+
+
 RESTORE = """
 import sys
 import ray, ray_toys as toys
@@ -232,7 +245,7 @@ def test_one_call_is_the_whole_experiment(tmp_path):
 
 @pytest.mark.parametrize(("arguments", "says"), [
     ({"stop": 0}, "stop=0, expected a budget such as 100, or {'training_iteration': 100}"),
-    ({"stop": 5, "run_config": tune.RunConfig(stop={"training_iteration": 9})}, "give it as stop= alone"),
+    ({"stop": 5, "run_config": tune.RunConfig(stop={"training_iteration": 9})}, "pass it to tuner as stop=… instead"),
     ({"stop": 5, "time_attr": "steps", "seed": -1}, "seed=-1"),
 ])  # fmt: skip
 def test_what_one_call_cannot_take_is_said_in_a_sentence(arguments, says):
@@ -244,7 +257,7 @@ def test_a_search_algorithm_and_a_limit_of_trials_are_refused_when_the_experimen
     def refused(**config):
         tune_config = tune.TuneConfig(metric="score", mode="max", num_samples=3, scheduler=scheduler(), **config)
         run_config = tune.RunConfig(storage_path=str(tmp_path), name="refused", verbose=0)
-        with pytest.raises(Exception, match=r"remove (search_alg=RandomSearcher|it, members)"):
+        with pytest.raises(Exception, match=r"remove search_alg=RandomSearcher|Remove it: members"):
             tune.Tuner(toys.Ascent, tune_config=tune_config, run_config=run_config).fit()
 
     class RandomSearcher(tune.search.Searcher):

@@ -83,7 +83,7 @@ def pbt_of(**arguments):
 @pytest.mark.parametrize(
     "make, message",
     [
-        pytest.param(lambda: PB2(hyperparam_bounds={"lr": lambda: 1.0}), r"is a function.*give \[low, high\]", id="function"),
+        pytest.param(lambda: PB2(hyperparam_bounds={"lr": lambda: 1.0}), r"is a function.*pass \[low, high\]", id="function"),
         pytest.param(lambda: PB2(hyperparam_bounds={"lr": [0.1, 1e-4]}), r"\[low, high\] with low < high", id="reversed"),
         pytest.param(lambda: PB2(), "hyperparam_bounds is empty", id="empty"),
         pytest.param(lambda: pbt_of(hyperparam_mutations={"lr": tune.sample_from(lambda _: 1)}), "sample_from", id="sample_from"),

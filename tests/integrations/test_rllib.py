@@ -47,9 +47,9 @@ def test_the_field_s_first_complaint_is_caught_and_mended(donor):
     child = ppo(False, lr=5e-4, clip_param=0.1, lambda_=0.9)
     child.load_checkpoint(donor)
     with pytest.raises(rllib.Ignored, match=r"lr=0.0005 in the config, and the live algorithm trains with 0.001"):
-        rllib.check(child)
-    rllib.apply(child)
-    found = rllib.check(child)
+        rllib.checked_effective(child)
+    rllib.apply_learning_rate(child)
+    found = rllib.checked_effective(child)
     assert (found["lr"], found["clip_param"], found["lambda"]) == (5e-4, 0.1, 0.9)
     child.stop()
 

@@ -258,7 +258,7 @@ def test_training_that_overwrites_a_hyperparameter_is_told():
             self.optimizer.param_groups[0]["momentum"] = 0.9
             return metrics
 
-    with pytest.warns(UserWarning, match=r"train changed optimizer\[0\].momentum from 0.5 to 0.9"):
+    with pytest.warns(UserWarning, match=r"train changed optimizer\[0\].momentum from 0.5 to 0.9: train\(\) must not"):
         Overwrites({"lr": 0.1, "momentum": 0.5}, 0).train({"lr": 0.1, "momentum": 0.5}, 1)
 
 

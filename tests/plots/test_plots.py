@@ -62,7 +62,7 @@ def test_score_draws_every_final_member_the_best_and_the_copies(record, request)
     (best,) = [line for line in axes.lines if line.get_label() == "best"]
     assert tuple(zip(best.get_xdata(), best.get_ydata(), strict=True)) == view.best.points
     assert best.get_linewidth() > 2 * lines[0].get_linewidth() - 1 and best.get_color() == style.BEST
-    marked = sum(len(c.get_offsets()) for c in axes.collections if hasattr(c, "get_sizes") and len(c.get_sizes()))
+    marked = sum(len(line.get_xdata()) for line in axes.lines if line.get_label() in ("copied a member", "exploit of the best"))
     assert marked >= len({mark.task for curve in view.members for mark in curve.marks})
     low, high = axes.get_ylim()
     assert all(low <= score <= high for curve in view.members for _, score in curve.points)
@@ -103,16 +103,16 @@ def test_the_family_tree_has_a_row_each_an_arrow_a_copy_and_a_cross_a_failure(fe
     figure = plots.lineage(few)
     axes, line, status = figure.axes[0], views.lineage(few), views.status(few)
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["0", "1", "2", "3", "4"]
-    from matplotlib.collections import LineCollection, PathCollection
+    from matplotlib.collections import LineCollection
 
     segments, *arrows, path = [c for c in axes.collections if isinstance(c, LineCollection)]
     healthy = status.results - status.failed - status.diverged
     assert len(segments.get_segments()) == healthy and len(segments.get_array()) == healthy
     assert sum(len(c.get_segments()) for c in arrows) == len(line.exploits)
     assert len(path.get_segments()) == len(line.ancestors)
-    crosses, *heads = [c for c in axes.collections if isinstance(c, PathCollection)]
-    assert len(crosses.get_offsets()) == status.failed + status.diverged > 0
-    assert sum(len(c.get_offsets()) for c in heads) == len(line.exploits)
+    (crosses,) = [each for each in axes.lines if each.get_marker() == "x"]
+    assert len(crosses.get_xdata()) == status.failed + status.diverged > 0
+    assert sum(len(each.get_xdata()) for each in axes.lines if each.get_marker() in ("v", "^")) == len(line.exploits)
     assert "my \\$loss" in texts(figure)
 
 

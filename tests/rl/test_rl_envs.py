@@ -92,9 +92,9 @@ def test_fresh_jax_environments_differ_and_obey_their_time_limit():
 def test_unusual_spaces_are_flattened_or_refused():
     assert make("FrozenLake-v1", "gymnasium").spec.observation == 16  # one-hot
     with pytest.raises(UsageError, match="MultiDiscrete|Tuple"):
-        envs.spaces.describe("x", gymnasium.spaces.Box(0, 1, (2,)), gymnasium.spaces.MultiDiscrete([2, 2]), None)
+        envs.spaces.spec_of("x", gymnasium.spaces.Box(0, 1, (2,)), gymnasium.spaces.MultiDiscrete([2, 2]), None)
     nested = gymnasium.spaces.Dict({"b": gymnasium.spaces.Box(0, 1, (2, 2)), "a": gymnasium.spaces.Discrete(3)})
-    flat = envs.spaces.flatten(nested, {"a": np.asarray([2, 0]), "b": np.ones((2, 2, 2))}, 2)
+    flat = envs.spaces.flat_observations(nested, {"a": np.asarray([2, 0]), "b": np.ones((2, 2, 2))}, 2)
     assert flat.tolist() == [[0, 0, 1, 1, 1, 1, 1], [1, 0, 0, 1, 1, 1, 1]]
 
 
@@ -103,7 +103,7 @@ def test_unusual_spaces_are_flattened_or_refused():
     [
         ("jax/Pendulum-v2", "Did you mean 'jax/Pendulum-v1'"),
         ("BipedalWalker-v33", "Did you mean 'BipedalWalker-v3'"),
-        ("Nonsense", "knows it"),
+        ("Nonsense", "neither EnvPool nor Gymnasium has it"),
     ],
 )
 def test_an_unknown_environment_is_named(name, message):
@@ -113,7 +113,7 @@ def test_an_unknown_environment_is_named(name, message):
 
 def test_without_envpool_gymnasium_steps_in_and_says_so_once(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "poptrain.rl.envs.envpool", None)
-    envs._told.clear()
+    envs._announced.clear()
     assert make("Pendulum-v1").spec.observation == 3
     make("Pendulum-v1")
     lines = capsys.readouterr().err.strip().splitlines()

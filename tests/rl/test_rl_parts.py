@@ -3,27 +3,39 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 
 pytest.importorskip("jax")
 
 from poptrain._jax import jax, jnp
-from poptrain.rl.parts.batch import Batch, Layout
-from poptrain.rl.parts.distributions import CATEGORICAL, GAUSSIAN
-from poptrain.rl.parts.gae import GOES_ON, RESET, TERMINATED, TRUNCATED
-from poptrain.rl.parts.learner import learn
-from poptrain.rl.parts.networks import forward, init_params
-from poptrain.rl.parts.normaliser import init_normaliser, merge
-from poptrain.rl.parts.recording import Recording, pack, slots_for, unpack
-from poptrain.rl.parts.shuffle import PRIMES, draw_order, times, walk
-from poptrain.rl.parts.table import _advantages, make_scratch
-from poptrain.rl.parts.value_scale import in_units, init_value_scale, rescale
+from poptrain.rl.adam import init_adam
+from poptrain.rl.agents.ppo.learner import learn
+from poptrain.rl.agents.ppo.shuffle import PRIMES, draw_order, times, walk
+from poptrain.rl.agents.ppo.table import _advantages, make_scratch
+from poptrain.rl.agents.ppo.value_scale import in_units, init_value_scale, rescale
+from poptrain.rl.distributions import CATEGORICAL, GAUSSIAN
+from poptrain.rl.memory.batch import Batch, Layout
+from poptrain.rl.memory.marks import GOES_ON, RESET, TERMINATED, TRUNCATED
+from poptrain.rl.memory.recording import Recording, host_slots, pack, unpack
+from poptrain.rl.nets import forward, init_params
+from poptrain.rl.normaliser import init_normaliser, merge
 
 HPARAMS = {
-    "lr": 1e-2, "clip": 0.2, "kl_coeff": 0.5, "kl_target": 0.01, "gae_lambda": 0.9, "discount": 0.97,
-    "entropy_coeff": 0.01, "value_coeff": 0.5, "epochs": 2, "minibatch_size": 8, "train_batch_size": 32,
-}  # fmt: skip
+    "lr": 1e-2,
+    "clip": 0.2,
+    "kl_coeff": 0.5,
+    "kl_target": 0.01,
+    "gae_lambda": 0.9,
+    "discount": 0.97,
+    "entropy_coeff": 0.01,
+    "value_coeff": 0.5,
+    "epochs": 2,
+    "minibatch_size": 8,
+    "train_batch_size": 32,
+}
 
 
 def traced(**changes):
@@ -31,12 +43,15 @@ def traced(**changes):
     return {k: np.int32(v) if k in ints else np.float32(v) for k, v in (HPARAMS | changes).items()}
 
 
+compiled_walk = jax.jit(walk, static_argnames="chunk")
+
+
 @pytest.mark.parametrize("n", [1, 2, 37, 128, 1000, 99_991, 200_000])
 def test_the_shuffle_visits_every_row_once(n):
     offset, stride = draw_order(jax.random.key(n), jnp.int32(n))
     chunk, rows, position = 128, [], offset
     for _ in range(-(-n // chunk)):
-        new, position = walk(position, stride, jnp.int32(n), chunk)
+        new, position = compiled_walk(position, stride, jnp.int32(n), chunk)
         rows.append(np.asarray(new))
     assert np.array_equal(np.sort(np.concatenate(rows)[:n]), np.arange(n))
 
@@ -84,13 +99,16 @@ def test_rescaling_the_value_network_changes_no_value():
     assert np.allclose(in_units(scale, forward(params["value"], x)), in_units(new, forward(layers, x)), atol=1e-4)
 
 
+LAYOUT = Layout(2, 2, host_slots(512, 2), 512, 4)
+
+
 def episode_batch():
     """Two environments over six ticks: a terminal state, a time limit, resets, and a cut at the end."""
     generator = np.random.default_rng(1)
     marks = np.asarray(
         [[GOES_ON, GOES_ON], [TERMINATED, GOES_ON], [RESET, TRUNCATED], [GOES_ON, RESET], [GOES_ON, GOES_ON], [GOES_ON, GOES_ON]]
     )
-    recording = Recording(slots_for(16, 2), 2, 3, 1)
+    recording = Recording(LAYOUT.slots, 2, 3, 1)
     for tick in range(6):
         recording.begin(generator.normal(size=(2, 3)), generator.normal(size=(2, 1)))
         real = marks[tick] != RESET
@@ -100,8 +118,7 @@ def episode_batch():
 
 def test_advantages_follow_the_definition_across_ends_and_resets():
     recording, batch = episode_batch()
-    layout = Layout(2, 2, len(recording.marks), 16, 4)
-    scratch = {name: np.array(array) for name, array in make_scratch(layout, 3, 1, 1).items()}
+    scratch = {name: np.array(array) for name, array in make_scratch(LAYOUT, 3, 1, 1).items()}
     scratch["value"][:14] = values = np.random.default_rng(2).normal(size=14).astype(np.float32)
     values = values.reshape(7, 2)
     discount, decay = HPARAMS["discount"], HPARAMS["discount"] * HPARAMS["gae_lambda"]
@@ -118,7 +135,7 @@ def test_advantages_follow_the_definition_across_ends_and_resets():
                 if mark != GOES_ON or later == 5:
                     break
                 weight, later = weight * decay, later + 1
-    out, (mean, std), _ = _advantages(batch, scratch, traced(), layout, batch.ticks)
+    out, (mean, std), _ = _advantages(batch, scratch, traced(), LAYOUT, batch.ticks)
     got = np.asarray(out["advantage"])[:12].reshape(6, 2)
     assert np.allclose(got, expected, atol=1e-5)
     real = expected[recording.marks[:6] != RESET]
@@ -126,34 +143,40 @@ def test_advantages_follow_the_definition_across_ends_and_resets():
 
 
 def fresh_state(observation=3, actions=1, seed=0):
-    params = init_params(np.random.default_rng(seed), observation, (8, 8), actions, actions)
+    params = init_params(np.random.default_rng(seed), observation, (8,), actions, actions)
     size = sum(leaf.size for leaf in jax.tree.leaves(params))
-    adam = {"m": np.zeros(size, np.float32), "v": np.zeros(size, np.float32), "count": np.int32(0)}
     return {
-        "params": params, "adam": adam, "normaliser": init_normaliser(observation),
-        "value_scale": init_value_scale(), "kl_scale": np.float32(1.0),
-    }  # fmt: skip
+        "params": params,
+        "adam": init_adam(size),
+        "normaliser": init_normaliser(observation),
+        "value_scale": init_value_scale(),
+        "kl_scale": np.float32(1.0),
+    }
 
 
-def updated(batch, layout, **changes):
+@cache
+def update_of(layout):
+    """Returns one compiled update of a layout; hyperparameters are traced, so the tests share it."""
     static = {"layout": layout, "distribution": GAUSSIAN, "max_grad_norm": 0.5}
-    function = jax.jit(lambda *arguments: learn(*arguments, jax.random.key(0), **static))
-    state, _, diagnostics = function(fresh_state(), batch, make_scratch(layout, 3, 1, 1), traced(**changes))
+    return jax.jit(lambda *arguments: learn(*arguments, jax.random.key(0), **static))
+
+
+def updated(batch, layout=LAYOUT, **changes):
+    state, _, diagnostics = update_of(layout)(fresh_state(), batch, make_scratch(layout, 3, 1, 1), traced(**changes))
     return jax.device_get(state), np.asarray(diagnostics)
 
 
 def test_the_chunk_size_does_not_change_an_update():
-    recording, batch = episode_batch()
-    one, _ = updated(batch, Layout(2, 2, len(recording.marks), 16, 2), minibatch_size=10)
-    other, _ = updated(batch, Layout(2, 2, len(recording.marks), 16, 16), minibatch_size=10)
+    _, batch = episode_batch()
+    one, _ = updated(batch, minibatch_size=10)
+    other, _ = updated(batch, LAYOUT._replace(chunk=16), minibatch_size=10)
     for a, b in zip(jax.tree.leaves(one["params"]), jax.tree.leaves(other["params"]), strict=True):
         assert np.allclose(a, b, atol=1e-5)
 
 
 def test_a_window_that_wraps_around_shared_slots_learns_the_same():
-    recording, batch = episode_batch()
-    layout = Layout(2, 2, len(recording.marks), 16, 4)
-    plain, _ = updated(batch, layout)
+    _, batch = episode_batch()
+    plain, _ = updated(batch)
     slots, members, member, first = 11, 3, 1, 7
     shared = []
     for array in batch[:4]:
@@ -169,17 +192,16 @@ def test_a_window_that_wraps_around_shared_slots_learns_the_same():
 
 def test_an_update_moves_towards_better_actions_and_adapts_the_penalty():
     generator = np.random.default_rng(0)
-    recording = Recording(slots_for(512, 4), 4, 3, 1)
-    for _ in range(128):
-        actions = generator.normal(size=(4, 1)).astype(np.float32)
-        recording.begin(generator.normal(size=(4, 3)), actions)
-        recording.record(actions[:, 0], np.full(4, TERMINATED), 4)  # the reward is the action
-    batch = recording.batch(np.zeros((4, 3)))
-    layout = Layout(4, 4, len(recording.marks), 512, 32)
-    state, diagnostics = updated(batch, layout, epochs=20, minibatch_size=64, kl_coeff=0.0)
+    recording = Recording(LAYOUT.slots, 2, 3, 1)
+    for _ in range(256):
+        actions = generator.normal(size=(2, 1)).astype(np.float32)
+        recording.begin(generator.normal(size=(2, 3)), actions)
+        recording.record(actions[:, 0], np.full(2, TERMINATED), 2)  # the reward is the action
+    batch = recording.batch(np.zeros((2, 3)))
+    state, diagnostics = updated(batch, epochs=20, minibatch_size=64, kl_coeff=0.0)
     assert float(forward(state["params"]["policy"], jnp.zeros((3, 1)))[0, 0]) > 0.1
     assert diagnostics[0] > 0.02 and state["kl_scale"] == np.float32(1.5)
-    still, _ = updated(batch, layout, lr=0.0)
+    still, _ = updated(batch, lr=0.0)
     assert still["kl_scale"] == np.float32(0.5)
     assert state["normaliser"]["count"] == 512
 

@@ -1,12 +1,20 @@
 # ruff: noqa: E402
-"""PPO as a population: pure, exact about batches, compiled once, and it learns."""
+"""PPO as a population: pure, exact about batches, compiled once, resumable, and it learns.
+
+Compiling a program takes seconds, training with it milliseconds. So the tests share one agent per environment, with one
+population size on the device, and vary only hyperparameters, which never compile anything. `HPARAMS` belongs to every call of
+`train`: it tunes the batch size, so that the program has the capacity of the largest batch.
+"""
 
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
+
+import poptrain as pt
 
 pytest.importorskip("jax")
 pytest.importorskip("gymnasium")
@@ -14,18 +22,33 @@ pytest.importorskip("gymnasium")
 from poptrain._jax import jax
 from poptrain.checkpoints import carry as carries
 from poptrain.core.errors import UsageError
-from poptrain.rl import PPO
+from poptrain.rl import PPO, make
 from poptrain.rl.agents import ppo
-from poptrain.rl.parts import device_interval, device_training
-from poptrain.rl.parts.host_training import SEEDS, evaluation_seeds, training_seeds
+from poptrain.rl.loops import device, device_interval
+from poptrain.rl.loops.host import SEEDS, evaluation_seeds, training_seeds
+from poptrain.rl.memory.batch import Layout
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fewer than the longest episode")
-SMALL = {"hidden": (8,), "num_envs": 4, "epochs": 1, "train_batch_size": 256, "minibatch_size": 64}
 ENVIRONMENTS = ["jax/Pendulum-v1", "jax/CartPole-v1", "Pendulum-v1", "CartPole-v1"]
+ENVS, MEMBERS = 8, 3
+SEEDS3 = np.asarray([11, 12, 13])
+HPARAMS = {"train_batch_size": np.full(MEMBERS, 256)}
+
+
+@pytest.fixture(scope="module")
+def agent_for():
+    """Returns the one agent of this file for an environment."""
+    agents = {env: PPO(env=env, hidden=(16,), num_envs=ENVS, epochs=1, minibatch_size=64) for env in ENVIRONMENTS}
+    return agents.__getitem__
 
 
 def same(a, b):
     return all(np.array_equal(x, y, equal_nan=True) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+def alone(hparams):
+    """Returns the hyperparameters of a population of one."""
+    return {name: np.asarray(value)[:1] for name, value in hparams.items()}
 
 
 @pytest.fixture
@@ -43,8 +66,8 @@ def compilations():
 
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)
-def test_training_is_a_pure_function_and_lanes_do_not_matter(env):
-    agent, seeds = PPO(env=env, **SMALL), np.asarray([11, 12, 13])
+def test_training_is_a_pure_function_and_lanes_do_not_matter(env, agent_for):
+    agent, seeds = agent_for(env), SEEDS3
     hparams = {"lr": np.asarray([1e-3, 1e-4, 1e-2]), "train_batch_size": np.asarray([100, 300, 1000])}
     start, _ = agent.train(agent.init(hparams, seeds), hparams, 200, seeds)
     before = carries.copy(start)
@@ -52,7 +75,7 @@ def test_training_is_a_pure_function_and_lanes_do_not_matter(env):
     again, _ = agent.train(start, hparams, 203, seeds + 10)
     assert same(start, before), "the carry that went in is untouched"
     assert same(once, again), "bit for bit"
-    assert (metrics["steps"] == (204 if env.startswith("jax/") else 203)).all()
+    assert (metrics["steps"] == (208 if env.startswith("jax/") else 203)).all()
     order = [2, 0, 1]
     turned = agent.gather([(start, lane) for lane in order])
     swapped, _ = agent.train(turned, {k: v[order] for k, v in hparams.items()}, 203, seeds[order] + 10)
@@ -60,23 +83,23 @@ def test_training_is_a_pure_function_and_lanes_do_not_matter(env):
 
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)
-def test_a_stored_carry_continues_exactly(env):
-    agent, seeds = PPO(env=env, **SMALL), np.asarray([1, 2])
-    carry, _ = agent.train(agent.init({}, seeds), {}, 300, seeds)
+def test_a_stored_carry_continues_exactly(env, agent_for):
+    agent = agent_for(env)
+    carry, _ = agent.train(agent.init(HPARAMS, SEEDS3), HPARAMS, 300, SEEDS3)
     structure, arrays = carries.flatten(carries.lane(carry, 1))
     restored = carries.stacked(carries.unflatten(structure, arrays))
-    lanes = agent.gather([(carry, 0), (restored, 0)])
-    assert same(agent.train(carry, {}, 300, seeds)[0], agent.train(lanes, {}, 300, seeds)[0])
+    lanes = agent.gather([(carry, 0), (restored, 0), (carry, 2)])
+    assert same(agent.train(carry, HPARAMS, 300, SEEDS3)[0], agent.train(lanes, HPARAMS, 300, SEEDS3)[0])
 
 
-def test_a_clone_is_a_copy_with_its_recording():
-    agent, seeds = PPO(env="Pendulum-v1", **SMALL), np.asarray([1, 2])
+def test_a_clone_is_a_copy_with_its_recording(agent_for):
+    agent, seeds = agent_for("Pendulum-v1"), np.asarray([1, 2])
     hparams = {"train_batch_size": np.asarray([1000, 200])}
     carry, _ = agent.train(agent.init(hparams, seeds), hparams, 400, seeds)
     assert carry["buffer"]["n"].tolist() == [400, 0]
-    other, _ = agent.train(agent.init(hparams, seeds), hparams, 100, seeds)
+    other, _ = agent.train(agent.init(hparams, seeds), hparams, 104, seeds)
     clones = agent.gather([(carry, 0), (carry, 0), (other, 1), (carry, 1)])
-    assert clones["buffer"]["n"].tolist() == [400, 400, 100, 0]
+    assert clones["buffer"]["n"].tolist() == [400, 400, 104, 0]
     clones["params"]["policy"][0]["w"][:] = 0
     clones["buffer"]["observations"][:] = 0
     assert carry["params"]["policy"][0]["w"].any() and carry["buffer"]["observations"].any()
@@ -84,11 +107,13 @@ def test_a_clone_is_a_copy_with_its_recording():
     assert metrics["updates"].tolist() == [1], "a smaller batch than what is recorded is learned from at once"
 
 
-@pytest.mark.parametrize("env", ["jax/Pendulum-v1", "CartPole-v1"])
-def test_a_batch_of_200_000_makes_five_updates_in_a_million_steps(env):
-    agent = PPO(env=env, hidden=(4,), num_envs=100, epochs=1, chunk=1024)
-    hparams = {"train_batch_size": np.asarray([200_000]), "minibatch_size": np.asarray([20_000])}
-    seeds = np.asarray([1])
+@pytest.mark.parametrize("env", ["jax/CartPole-v1", "CartPole-v1"])
+def test_a_batch_of_200_000_makes_five_updates_in_a_million_steps(env, agent_for):
+    hparams, seeds = {"train_batch_size": np.asarray([200_000]), "minibatch_size": np.asarray([20_000])}, np.asarray([1])
+    agent = agent_for(env)
+    if not env.startswith("jax/"):  # on the host, a step of 8 environments costs as much as one of 1,000
+        sizes, hparams = {name: int(value[0]) for name, value in hparams.items()}, {}  # not tuned: max_batch does not matter
+        agent = PPO(env=env, hidden=(4,), num_envs=1000, epochs=1, chunk=1024, max_batch=1, **sizes)
     carry, updates = agent.init(hparams, seeds), []
     for interval in range(8):
         carry, metrics = agent.train(carry, hparams, 125_000, seeds + interval)
@@ -97,8 +122,8 @@ def test_a_batch_of_200_000_makes_five_updates_in_a_million_steps(env):
 
 
 @pytest.mark.parametrize("env", ["jax/CartPole-v1", "CartPole-v1"])
-def test_no_hyperparameter_ever_recompiles(env, compilations):
-    agent, seeds = PPO(env=env, **SMALL), np.asarray([1, 2, 3])
+def test_no_hyperparameter_ever_recompiles(env, agent_for, compilations):
+    agent, seeds = agent_for(env), np.asarray([1, 2, 3])
     names = ["lr", "clip", "kl_coeff", "kl_target", "gae_lambda", "discount", "entropy_coeff", "value_coeff"]
     hparams = {name: np.asarray([0.01, 0.02, 0.03]) for name in names}
     hparams |= {"epochs": np.asarray([1, 2, 2]), "minibatch_size": np.asarray([16, 64, 99])}
@@ -118,8 +143,8 @@ def test_no_hyperparameter_ever_recompiles(env, compilations):
     assert not compilations
 
 
-def test_learning_all_at_once_equals_learning_in_turn(monkeypatch):
-    agent, seeds = PPO(env="jax/CartPole-v1", **SMALL), np.asarray([1, 2, 3])
+def test_learning_all_at_once_equals_learning_in_turn(agent_for, monkeypatch):
+    agent, seeds = agent_for("jax/CartPole-v1"), np.asarray([1, 2, 3])
     hparams = {"train_batch_size": np.asarray([200, 300, 500])}
     start = agent.init(hparams, seeds)
     turn, _ = agent.train(start, hparams, 600, seeds)
@@ -131,26 +156,36 @@ def test_learning_all_at_once_equals_learning_in_turn(monkeypatch):
         assert np.allclose(a, b, atol=1e-4)
 
 
-def test_agents_with_networks_of_other_sizes_train_in_one_process():
-    seeds = np.asarray([1])
-    for hidden in ((8, 8), (8,)):
-        agent = PPO(env="jax/CartPole-v1", **{**SMALL, "hidden": hidden})
-        carry, metrics = agent.train(agent.init({}, seeds), {}, 256, seeds)
-        assert [layer["w"].shape[-1] for layer in carry["params"]["policy"][:-1]] == list(hidden) and np.isfinite(
-            metrics["score"]
-        )
+def test_agents_with_networks_of_other_sizes_train_in_one_process(agent_for):
+    common, seeds = agent_for("CartPole-v1"), np.asarray([1])
+    other = replace(common, hidden=(8, 8))
+    for agent in (common, other):  # of one layout
+        carry, metrics = agent.train(agent.init(alone(HPARAMS), seeds), alone(HPARAMS), 512, seeds)
+        sizes = [layer["w"].shape[-1] for layer in carry["params"]["policy"][:-1]]
+        assert sizes == list(agent.hidden) and np.isfinite(metrics["score"]).all() and metrics["updates"] > 0
+    env, layout = make("jax/CartPole-v1"), Layout(ENVS, ENVS, 64, 256, 128)
+    programs = [device_interval.program_for(env, 1, agent._functions(env.spec, layout), 500) for agent in (common, other, common)]
+    assert programs[0] is programs[2] and programs[0] is not programs[1]
 
 
-def test_a_tuned_hyperparameter_takes_effect_on_a_clone():
-    agent, seeds = PPO(env="Pendulum-v1", **SMALL), np.asarray([1])
-    carry, _ = agent.train(agent.init({}, seeds), {}, 512, seeds)
-    weights = {}
+def test_a_tuned_hyperparameter_takes_effect_on_a_clone(agent_for):
+    agent, seeds, common = agent_for("Pendulum-v1"), np.asarray([1]), alone(HPARAMS)
+    carry, _ = agent.train(agent.init(common, seeds), common, 512, seeds)
     values = {
-        "lr": 1e-2, "clip": 1e-3, "kl_coeff": 50.0, "gae_lambda": 0.0, "discount": 0.5, "entropy_coeff": 1.0, "value_coeff": 9.0,
-        "epochs": 3, "minibatch_size": 32, "train_batch_size": 128,
-    }  # fmt: skip
+        "lr": 1e-2,
+        "clip": 1e-3,
+        "kl_coeff": 50.0,
+        "gae_lambda": 0.0,
+        "discount": 0.5,
+        "entropy_coeff": 1.0,
+        "value_coeff": 9.0,
+        "epochs": 3,
+        "minibatch_size": 32,
+        "train_batch_size": 128,
+    }
+    weights = {}
     for name, value in {"": 0, **values}.items():
-        hparams = {name: np.asarray([value])} if name else {}
+        hparams = common | ({name: np.asarray([value])} if name else {})
         if name in ("clip", "kl_coeff"):
             hparams |= {"lr": np.asarray([3e-2]), "epochs": np.asarray([5])}
         after, _ = agent.train(carry, hparams, 512, seeds + 1)
@@ -158,55 +193,55 @@ def test_a_tuned_hyperparameter_takes_effect_on_a_clone():
     assert len(set(weights.values())) == len(weights)
 
 
-def test_a_lone_update_spans_intervals_without_losing_a_row():
-    agent = PPO(env="CartPole-v1", **SMALL | {"train_batch_size": 600})
-    carry, seeds, fill = agent.init({}, np.asarray([3])), np.asarray([3]), []
+def test_a_lone_update_spans_intervals_without_losing_a_row(agent_for):
+    agent, hparams, seeds = agent_for("CartPole-v1"), {"train_batch_size": np.asarray([600])}, np.asarray([3])
+    carry, fill = agent.init(hparams, seeds), []
     for interval in range(4):
-        carry, metrics = agent.train(carry, {}, 250, seeds + interval)
+        carry, metrics = agent.train(carry, hparams, 250, seeds + interval)
         fill.append(int(carry["buffer"]["n"][0]))
     assert fill[:2] == [250, 500] and metrics["updates"].tolist() == [1]
-    assert 750 - 600 <= fill[2] <= 750 - 596 and carry["buffer"]["marks"].shape[1] == carry["buffer"]["ticks"].max()
+    assert 750 - 600 <= fill[2] <= 750 - 592 and carry["buffer"]["marks"].shape[1] == carry["buffer"]["ticks"].max()
 
 
-def test_a_batch_smaller_than_one_tick_is_learned_from_at_every_tick():
-    agent = PPO(env="Pendulum-v1", horizon=5, **SMALL | {"train_batch_size": 1, "minibatch_size": 4})
-    carry, metrics = agent.train(agent.init({}, [1]), {}, 48, [1])
+def test_a_batch_smaller_than_one_tick_is_learned_from_at_every_tick(agent_for):
+    agent = replace(agent_for("Pendulum-v1"), horizon=5)
+    hparams = {"train_batch_size": [1], "minibatch_size": [4]}
+    carry, metrics = agent.train(agent.init(hparams, [1]), hparams, 96, [1])
     assert metrics["updates"].tolist() == [12] and np.isfinite(metrics["score"]).all()  # ticks of resets make no batch
 
 
-def test_the_score_is_the_mean_of_the_returns_or_the_last_known():
-    agent, seeds = PPO(env="jax/Pendulum-v1", **SMALL), np.asarray([1, 2])
-    carry, metrics = agent.train(agent.init({}, seeds), {}, 100, seeds)
-    assert metrics["returns"] == [[], []] and np.isfinite(metrics["score"]).all() and (metrics["score"] < 0).all()
-    carry, metrics = agent.train(carry, {}, 800, seeds)
-    assert [len(returns) for returns in metrics["returns"]] == [4, 4]
+def test_the_score_is_the_mean_of_the_returns_or_the_last_known(agent_for):
+    agent = agent_for("jax/Pendulum-v1")
+    carry, metrics = agent.train(agent.init(HPARAMS, SEEDS3), HPARAMS, 200, SEEDS3)
+    assert metrics["returns"] == [[], [], []] and np.isfinite(metrics["score"]).all() and (metrics["score"] < 0).all()
+    carry, metrics = agent.train(carry, HPARAMS, 1600, SEEDS3)
+    assert [len(returns) for returns in metrics["returns"]] == [8, 8, 8]
     assert np.allclose(metrics["score"], np.mean(metrics["returns"], 1), rtol=1e-5) and (metrics["episode_length"] == 200).all()
-    _, later = agent.train(carry, {}, 40, seeds)
-    assert later["returns"] == [[], []] and np.array_equal(later["score"], metrics["score"])
+    _, later = agent.train(carry, HPARAMS, 80, SEEDS3)
+    assert later["returns"] == [[], [], []] and np.array_equal(later["score"], metrics["score"])
 
 
-def test_an_interval_shorter_than_an_episode_is_said():
-    agent = PPO(env="Pendulum-v1", **SMALL)
+def test_a_warning_names_an_interval_that_is_shorter_than_an_episode(agent_for):
+    agent, hparams = agent_for("Pendulum-v1"), alone(HPARAMS)
     with pytest.warns(UserWarning, match="longest episode of Pendulum-v1"):
-        agent.train(agent.init({}, [1]), {}, 100, [1])
+        agent.train(agent.init(hparams, [1]), hparams, 100, [1])
 
 
-def test_a_diverged_member_scores_nan_and_disturbs_nobody():
-    for env in ("Pendulum-v1", "jax/Pendulum-v1"):
-        agent, seeds = PPO(env=env, **SMALL), np.asarray([1, 2])
-        hparams = {"lr": np.asarray([1e38, 1e-3])}
-        carry = agent.init(hparams, seeds)
-        for interval in range(3):
-            carry, metrics = agent.train(carry, hparams, 512, seeds + interval)
-        assert np.isnan(metrics["score"][0]) and np.isfinite(metrics["score"][1])
+@pytest.mark.parametrize("env", ["jax/Pendulum-v1", "Pendulum-v1"])
+def test_a_diverged_member_scores_nan_and_disturbs_no_other(env, agent_for):
+    agent, hparams = agent_for(env), HPARAMS | {"lr": np.asarray([1e38, 1e-3, 1e-3])}
+    carry = agent.init(hparams, SEEDS3)
+    for interval in range(3):
+        carry, metrics = agent.train(carry, hparams, 512, SEEDS3 + interval)
+    assert np.isnan(metrics["score"][0]) and np.isfinite(metrics["score"][1:]).all()
 
 
-def test_zero_steps_evaluate_only():
-    agent, seeds = PPO(env="Pendulum-v1", **SMALL), np.asarray([1, 2])
-    carry = agent.init({}, seeds)
-    after, metrics = agent.train(carry, {}, 0, seeds)
-    assert same(after["params"], carry["params"]) and metrics["steps"].tolist() == [0, 0]
-    assert [len(returns) for returns in metrics["returns"]] == [4, 4] and np.isfinite(metrics["score"]).all()
+def test_zero_steps_evaluate_only(agent_for):
+    agent = agent_for("Pendulum-v1")
+    carry = agent.init(HPARAMS, SEEDS3)
+    after, metrics = agent.train(carry, HPARAMS, 0, SEEDS3)
+    assert same(after["params"], carry["params"]) and metrics["steps"].tolist() == [0, 0, 0]
+    assert [len(returns) for returns in metrics["returns"]] == [8, 8, 8] and np.isfinite(metrics["score"]).all()
 
 
 def test_training_and_evaluation_never_share_a_seed():
@@ -214,22 +249,25 @@ def test_training_and_evaluation_never_share_a_seed():
     assert max(evaluation_seeds(0, 1000)) < 2**31
 
 
+LEARNING = {"lr": 1e-3, "epochs": 10, "minibatch_size": 128}
+
+
 @pytest.mark.parametrize("env", ["jax/Pendulum-v1", "Pendulum-v1"])
-def test_it_learns_pendulum(env):
-    agent = PPO(env=env, hidden=(32, 32), lr=1e-3, train_batch_size=2048, discount=0.95, gae_lambda=0.9)
-    seeds = np.asarray([1, 2])
-    carry = agent.init({}, seeds)
+def test_it_learns_pendulum(env, agent_for):
+    agent, seeds = agent_for(env), SEEDS3 if env.startswith("jax/") else SEEDS3[:2]
+    hparams = LEARNING | {"train_batch_size": 2048, "discount": 0.95, "gae_lambda": 0.9}
+    carry = agent.init(hparams, seeds)
     before = np.mean([agent.evaluate(carry, lane, 32).mean() for lane in (0, 1)])
     for interval in range(2):
-        carry, _ = agent.train(carry, {}, 50_000, seeds + interval)
+        carry, _ = agent.train(carry, hparams, 50_000, seeds + interval)
     after = max(agent.evaluate(carry, lane, 32).mean() for lane in (0, 1))
     assert before < -900 and after > -500
 
 
 @pytest.mark.parametrize("env", ["jax/CartPole-v1", "CartPole-v1"])
-def test_it_learns_cartpole(env):
-    agent, seeds = PPO(env=env, hidden=(32, 32), lr=1e-3, train_batch_size=1024), np.asarray([1, 2])
-    carry, metrics = agent.train(agent.init({}, seeds), {}, 30_000, seeds)
+def test_it_learns_cartpole(env, agent_for):
+    agent, hparams = agent_for(env), LEARNING | {"train_batch_size": 1024}
+    carry, metrics = agent.train(agent.init(hparams, SEEDS3), hparams, 30_000, SEEDS3)
     assert metrics["score"].min() > 60 and agent.evaluate(carry, 0, 16).mean() > 300
 
 
@@ -273,10 +311,51 @@ def test_an_agent_can_be_pickled_and_compared():
     assert pickle.loads(pickle.dumps(agent)) == agent and agent.population and hash(agent)
 
 
-def test_the_number_of_cores_changes_no_bit(monkeypatch):
-    agent, seeds = PPO(env="jax/Pendulum-v1", **SMALL), np.asarray([1, 2, 3, 4, 5])
-    start, carries = agent.init({}, seeds), []
+def test_the_number_of_cores_changes_no_bit(agent_for, monkeypatch):
+    agent, seeds, hparams = agent_for("jax/CartPole-v1"), np.asarray([1, 2, 3, 4, 5]), {"train_batch_size": 256}
+    start, carries = agent.init(hparams, seeds), []
     for cores in (1, 2):
-        monkeypatch.setattr(device_training, "cores", lambda: cores)  # noqa: B023
-        carries.append(agent.train(start, {}, 600, seeds)[0])
+        monkeypatch.setattr(device, "cpus", lambda: cores)  # noqa: B023
+        carries.append(agent.train(start, hparams, 600, seeds)[0])
     assert same(*carries)
+
+
+# -- through `run` --------------------------------------------------------------------------------------------------------
+
+SPACE = pt.Space(lr=pt.LogUniform(1e-4, 1e-2), train_batch_size=pt.Int(128, 700))
+
+
+def run(agent, directory=None, steps=1024, executor="vectorized", space=SPACE):
+    algorithm = pt.pbt(space, population=3, interval=256, exploit=pt.truncation(0.34))
+    return pt.run(algorithm, agent, stop=pt.steps(steps), executor=executor, directory=directory)
+
+
+@pytest.mark.parametrize("env", ["jax/CartPole-v1", "CartPole-v1"], ids=["compiled", "simulated"])
+def test_resume_in_the_middle_of_a_batch_is_bit_equal(env, agent_for, tmp_path):
+    agent = agent_for(env)
+    whole = run(agent)
+    run(agent, tmp_path / "r", steps=512)
+    resumed = run(agent, tmp_path / "r")
+    np.testing.assert_array_equal(whole.history.scores, resumed.history.scores)
+    assert whole.best.hparams == resumed.best.hparams
+    assert same(whole.best.load(), resumed.best.load())
+
+
+def test_one_member_at_a_time_learns_the_same_as_all_at_once(agent_for):
+    agent = agent_for("jax/CartPole-v1")
+    one, together = run(agent, executor="inline"), run(agent)
+    np.testing.assert_allclose(one.history.scores, together.history.scores, rtol=1e-3)
+
+
+def test_a_tuned_learning_rate_is_the_one_that_trains(agent_for):
+    def weights(lr):
+        space = pt.Space(lr=pt.Choice(lr), train_batch_size=pt.Choice(128))
+        carry = run(agent_for("jax/CartPole-v1"), space=space, steps=256).member(0).load()
+        return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(carry["params"])])
+
+    assert np.array_equal(weights(1e-3), weights(1e-3)) and not np.allclose(weights(1e-3), weights(1e-2))
+
+
+def test_an_unknown_hyperparameter_of_a_space_is_refused_with_the_nearest_name(agent_for):
+    with pytest.raises(pt.UsageError, match="Did you mean 'gae_lambda'"):
+        run(agent_for("jax/CartPole-v1"), space=pt.Space(gae_lamda=pt.Uniform(0.9, 1.0)))

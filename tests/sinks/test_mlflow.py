@@ -18,7 +18,7 @@ import pytest
 import poptrain as pt
 from poptrain.checkpoints.store import Store
 from poptrain.log.reader import read
-from poptrain.sinks.mlflow_runs import key
+from poptrain.sinks.mlflow_runs import accepted_name
 from poptrain.sinks.points import Points
 from poptrain.testing import quadratic
 
@@ -103,7 +103,7 @@ def expected(record):
     """Returns every point that the log says, by member."""
     points = defaultdict(lambda: defaultdict(list))
     for point in Points(record).read_on(record):
-        points[point.member][key(point.name)].append((point.step, int(1000 * point.time), repr(float(point.value))))
+        points[point.member][accepted_name(point.name)].append((point.step, int(1000 * point.time), repr(float(point.value))))
     # MLflow's clock is milliseconds: what two lines say within one is one point.
     return {member: {name: sorted(set(series)) for name, series in named.items()} for member, named in points.items()}
 
@@ -118,7 +118,7 @@ def check(uri, experiment, directory):
     for seat, run in members.items():
         assert held(uri, run) == says[seat]
         assert run.data.tags["mlflow.parentRunId"] == parents[0].info.run_id
-        assert run.data.params["act"] in ("relu", "tanh") and key("lr $") in run.data.params
+        assert run.data.params["act"] in ("relu", "tanh") and accepted_name("lr $") in run.data.params
     return parents[0], members
 
 
@@ -185,11 +185,11 @@ def test_hyperparameters_may_change_where_the_peers_are_refused(server, tmp_path
     client = MlflowClient(server)
     run(tmp_path / "r", tracker(server, experiment="changing"))
     _, members = runs_of(server, "changing")
-    seat, member = max(members.items(), key=lambda item: len(held(server, item[1])[key("hparams/lr $")]))
-    rates = {value for _, _, value in held(server, member)[key("hparams/lr $")]}
+    seat, member = max(members.items(), key=lambda item: len(held(server, item[1])[accepted_name("hparams/lr $")]))
+    rates = {value for _, _, value in held(server, member)[accepted_name("hparams/lr $")]}
     assert len(rates) > 1
     with pytest.raises(mlflow.exceptions.MlflowException, match="Changing param values is not allowed"):
-        client.log_param(member.info.run_id, key("lr $"), 0.5)
+        client.log_param(member.info.run_id, accepted_name("lr $"), 0.5)
 
 
 CRASH = """

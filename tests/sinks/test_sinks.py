@@ -9,8 +9,12 @@ import warnings
 import pytest
 
 import poptrain as pt
+from poptrain.core import Result, Task
 from poptrain.core.errors import Suspended
+from poptrain.core.protocols import Sink
 from poptrain.log.reader import read
+from poptrain.log.writer import MemoryLog
+from poptrain.sinks.adapted import as_sink
 from poptrain.sinks.points import Points
 from poptrain.testing import Faulty, quadratic
 
@@ -154,6 +158,54 @@ def test_sinks_are_closed_however_a_run_ends(tmp_path):
     assert sink.closed
 
 
+def test_a_sink_that_inherits_the_protocol_needs_only_what_it_changes():
+    class Counting(Sink):
+        calls = 0
+
+        def write(self, record, history):
+            self.calls += 1
+
+    sink = Counting()
+    assert as_sink(sink) is sink and sink.patience == Sink.patience and sink.hint(None) is None
+    run(None, sink, stop=5)
+    assert sink.calls
+
+
+def test_a_sink_of_version_0_1_needs_only_write_and_its_attributes_are_followed():
+    class Old:
+        def write(self, record, history):
+            self.every = 2.5
+
+    sink = Old()
+    adapted = as_sink(sink)
+    assert (adapted.every, adapted.patience, adapted.retries, adapted.hint(None)) == (0.0, 10.0, False, None)
+    adapted.open(None)
+    adapted.write(None, None)
+    adapted.close()
+    assert adapted.every == 2.5
+    sink.patience, sink.retries, sink.hint = 3.0, True, lambda record: "poptrain export"
+    assert as_sink(sink).hint(None) == "poptrain export" and as_sink(sink).patience == 3.0 and as_sink(sink).retries
+
+
+@pytest.mark.parametrize(
+    ("sink", "says"),
+    [(object(), r"has no write\(record, history\)"), (Collector, r"got the class Collector; pass an object, such as Collector")],
+    ids=["no write", "a class"],
+)
+def test_what_is_not_a_sink_is_one_sentence(sink, says):
+    with pytest.raises(pt.UsageError, match=says):
+        as_sink(sink)
+
+
+def test_a_trial_that_ended_by_itself_is_not_a_failure():
+    log = MemoryLog({})
+    log.append((Task(0, 0, {"lr": 0.1}, None, 10, 0), Task(1, 1, {"lr": 0.1}, None, 10, 0)))
+    nan = float("nan")
+    log.append((Result(0, nan, 0, error="its trial has ended", kind="ended"), Result(1, nan, 0, error="planted")))
+    failures = [point.member for point in Points(log.record).read_on(log.record) if point.name == "failures"]
+    assert failures == [1]
+
+
 def test_points_are_a_function_of_the_log_however_it_is_read(tmp_path):
     record = run(tmp_path / "r").record
     once = Points(record).read_on(record)
@@ -169,9 +221,6 @@ def test_points_are_a_function_of_the_log_however_it_is_read(tmp_path):
 
 def test_a_members_axis_grows_where_its_lineage_goes_back():
     """Member 1 copies member 0, which has trained less: the seat goes on at 20, the lineage goes back to 10."""
-    from poptrain.core import Result, Task
-    from poptrain.log.writer import MemoryLog
-
     log = MemoryLog({})
     hparams = {"lr": 0.1}
     log.append((Task(0, 0, hparams, None, 10, 0), Task(1, 1, hparams, None, 20, 0)))

@@ -16,8 +16,8 @@ from poptrain.log.writer import Log
 from poptrain.sinks.digest import Digest
 from poptrain.testing import play
 from poptrain.testing.simulate import broken, noisy
-from poptrain.views import digest as digests
-from poptrain.views.digest import NAME, Following, Unread, digested
+from poptrain.views.digest import NAME, Following, digested
+from poptrain.views.state import Incomplete
 
 SPACE = pt.Space(lr=pt.LogUniform(1e-4, 1e-1), n=pt.Int(1, 9), kind=pt.Choice("a", "b"))
 WHEN = ("elapsed", "left", "writer", "steps_per_second_overall")
@@ -66,10 +66,10 @@ def test_with_a_digest_of_any_age_status_says_what_the_whole_log_says(tmp_path, 
                     log.note("gc", ids=["x"])
                     log.note("warning", text="odd")
                     sink.write(log.record, None)
-            assert digested(path).seq == cut + 5  # run, open, gc, warning, and the lines: the digest was believed
+            assert digested(path)[0].seq == cut + 5  # run, open, gc, warning, and the lines: the digest was believed
             following = Following(path)
             found = following.look()
-            whole += following.record.lines[0] is not digests.HOLE
+            whole += not following.state.skipped
             assert said(found) == said(views.status(read(path)))
         assert said(Following(path).look()) == said(views.status(read(path)))  # the lock is gone: interrupted
     assert whole <= 1 or name == "fire"  # the digest sufficed, but where the members became one family behind it
@@ -87,7 +87,7 @@ def test_a_follower_goes_on_from_a_digest(tmp_path):
         for line in lines[8:]:
             log.append(line)
             assert said(following.look()) == said(views.status(read(tmp_path / "run")))
-        assert following.record.lines[0] is digests.HOLE
+        assert following.state.skipped and len(following.record.lines) == len(lines) - 8
 
 
 def test_what_the_digest_left_out_is_read_from_the_log(tmp_path):
@@ -99,10 +99,10 @@ def test_what_the_digest_left_out_is_read_from_the_log(tmp_path):
             log.append(line)
         sink.write(log.record, None)
         log.append(Lost(views.status(log.record).best.task))  # which one is best then, only all results can tell
-        record = digested(tmp_path / "run")
+        record, state = digested(tmp_path / "run")
         record.refresh()
-        with pytest.raises(Unread):
-            views.status(record)
+        with pytest.raises(Incomplete):
+            state.read_on(record)
         assert said(Following(tmp_path / "run").look()) == said(views.status(read(tmp_path / "run")))
 
 
@@ -113,14 +113,14 @@ def run(tmp_path):
 
 
 def test_every_run_keeps_a_digest_of_its_whole_log(run):
-    record = digested(run)
-    assert record.seq == read(run).seq and record.lines.count(digests.HOLE) == len(record.lines)
+    record, state = digested(run)
+    assert record.seq == read(run).seq and not record.lines and state.lines == len(read(run).lines)
     assert said(Following(run).look()) == said(views.status(read(run)))
 
 
 def test_resuming_brings_the_digest_up_to_date(run):
     pt.run(ALGORITHMS["pbt"], pt.testing.quadratic, stop=pt.steps(40), directory=run)
-    assert digested(run).seq == read(run).seq and Following(run).look().best.step == views.status(read(run)).best.step
+    assert digested(run)[0].seq == read(run).seq and Following(run).look().best.step == views.status(read(run)).best.step
 
 
 def test_a_flip_of_any_byte_of_log_or_digest_is_never_taken_for_truth(run):
@@ -162,7 +162,7 @@ def test_a_log_of_several_files_has_one_digest(tmp_path, monkeypatch):
     monkeypatch.setattr(Log, "segment_bytes", 2_000)
     pt.run(ALGORITHMS["pbt async"], pt.testing.quadratic, stop=pt.steps(30), directory=tmp_path / "run")
     assert len(list((tmp_path / "run").glob("log-*.jsonl"))) > 3
-    assert digested(tmp_path / "run").seq == read(tmp_path / "run").seq
+    assert digested(tmp_path / "run")[0].seq == read(tmp_path / "run").seq
     assert said(Following(tmp_path / "run").look()) == said(views.status(read(tmp_path / "run")))
 
 
@@ -174,6 +174,6 @@ def test_the_digest_stays_small(tmp_path):
         for number in range(history.lines):
             log.append(history.line(number))
         sink.write(log.record, None)
-    data = json.loads((tmp_path / "run" / NAME).read_text())["d"]
-    assert data["count"] == 3000 and len(data["tasks"]) < 200 and len(data["speed"]) < 1100
+    data = json.loads((tmp_path / "run" / NAME).read_text())["d"]["state"]
+    assert data["tasks"] == 3000 and len(data["known"]) < 200 and len(data["speed"]) < 1100
     assert (tmp_path / "run" / NAME).stat().st_size < 250_000

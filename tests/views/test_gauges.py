@@ -53,16 +53,17 @@ def test_selection_and_training_add_up_to_the_gain(mode, sync):
     for objective in (noisy, broken(0.2)):
         for seed in range(5):
             record = recorded(play(algorithm, objective, seed=seed, order="shuffled"), mode)
-            sign, facts = (-1 if mode == "min" else 1), views.facts.Facts.of(record)
+            told = record.history()
             trained = {}
-            for id, one in enumerate(facts.tasks):
-                if facts.ok(id) and one.parent is not None:
-                    trained[one.member] = trained.get(one.member, 0.0) + facts.results[id].score - facts.results[one.parent].score
-            firsts = {one.member for id, one in enumerate(facts.tasks) if facts.ok(id) and one.parent is None}
+            healthy = [one for one in map(told.task, range(told.n)) if told.ok(one.id)]
+            for one in healthy:
+                if one.parent is not None:
+                    trained[one.member] = trained.get(one.member, 0.0) + told.score(one.id) - told.score(one.parent)
+            firsts = {one.member for one in healthy if one.parent is None}
             if firsts != set(range(6)):
                 continue  # a member whose first task failed has no gain of its own
             g = views.gauges(record)
-            assert g.gain == pytest.approx(g.selection + sign * sum(trained.values()) / 6)
+            assert g.gain == pytest.approx(g.selection + sum(trained.values()) / 6)
 
 
 def test_gauges_read_on_as_if_read_at_once():
@@ -106,8 +107,8 @@ def test_persistence_is_the_rank_correlation_inside_rounds():
 def test_controls_are_compared_with_and_left_out_of_the_rest():
     algorithm = pt.pbt(SPACE, population=8, interval=5, controls=2)
     record = recorded(play(algorithm, noisy))
-    g, facts = views.gauges(record), views.facts.Facts.of(record)
-    held = {seat: facts.results[id].score for seat, id in facts.finals().items()}
+    g, told = views.gauges(record), record.history()
+    held = {seat: told.score(id) for seat, id in told.finals().items()}
     assert g.members == 6 and g.controls == 2
     assert g.ahead == pytest.approx(max(held[seat] for seat in range(6)) - max(held[6], held[7]))
     assert "the best of 2 controls" in g.sentences()[-1]

@@ -15,5 +15,6 @@ __all__ = ["app", "main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns its exit code; the arguments are those of the process unless given."""
-    return app(args=None if arguments is None else list(arguments), prog_name="poptrain", standalone_mode=False)
+    """Runs the command line and returns its exit code; the arguments are those of the process unless they are passed."""
+    code: int = app(args=None if arguments is None else list(arguments), prog_name="poptrain", standalone_mode=False)
+    return code

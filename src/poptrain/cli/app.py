@@ -1,76 +1,102 @@
-"""The application that the verbs join, and what becomes of their errors: one line and an exit code."""
+"""The application that the verbs join, and the handling of their errors: one line and an exit code."""
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
 import warnings
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from poptrain.cli.usage import is_usage_error, sentence
 from poptrain.core.errors import PoptrainError, Suspended, UsageError, did_you_mean
 from poptrain.views import clean
 
 HELP = """Population-based training: hyperparameters tuned while the population trains.
 
-Every reading verb takes --json and then prints one strict JSON object: what is missing is null, and numbers that JSON
-cannot say are "nan", "inf" and "-inf".
+Every reading verb takes --json and then prints one strict JSON object: what is missing is null, and the numbers that JSON
+lacks are "nan", "inf" and "-inf".
 """
 VERBS = ("run", "check", "resume", "status", "lineage", "schedule", "replay", "verify", "compare", "plot", "report", "export")
-_SHOWN = [cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException"][0]
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+TyperContext = Any  # typer's own, which comes from click or from a copy of it
+TyperCommand = Any  # the same
 
 
 class Verbs(TyperGroup):
-    """The group of verbs. It never lets an exception through: the result is an exit code."""
+    """The group of verbs. No exception leaves it: the result is an exit code."""
 
-    def main(self, args: Any = None, prog_name: Any = None, *_: Any, standalone_mode: bool = True, **extra: Any) -> Any:
-        args = list(sys.argv[1:] if args is None else args)
-        debug = bool(os.environ.get("POPTRAIN_DEBUG")) or "--debug" in _before_dashes(args)
-        args = [word for index, word in enumerate(args) if word != "--debug" or index >= len(_before_dashes(args))]
-        _harden_streams()
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> int:
+        """Runs a verb and returns its exit code, or ends the process with it in `standalone_mode`."""
+        words = list(sys.argv[1:] if args is None else args)
+        options = _before_dashes(words)
+        debug = bool(os.environ.get("POPTRAIN_DEBUG")) or "--debug" in options
+        words = [word for index, word in enumerate(words) if word != "--debug" or index >= len(options)]
+        _escape_unprintable()
         with warnings.catch_warnings():
-            warnings.showwarning = _warn
+            warnings.showwarning = _show_warning
             try:
-                code = super().main(args or ["--help"], prog_name, standalone_mode=False, **extra)
-                if code == 130:  # typer's word for KeyboardInterrupt
+                result = super().main(words or ["--help"], prog_name, standalone_mode=False, **extra)
+                if result == 130:  # typer's answer to KeyboardInterrupt
                     raise KeyboardInterrupt
-                code = code if args else 2  # help was not asked for
+                if not words:
+                    result = 2  # the help was not asked for
                 sys.stdout.flush()
             except BaseException as error:
-                code = explain(error, debug)
-        code = code if isinstance(code, int) else 0
+                result = explain(error, debug, words)
+        code = result if isinstance(result, int) else 0
         if standalone_mode:
             sys.exit(code)
         return code
 
-    def list_commands(self, ctx: Any) -> list[str]:
+    def list_commands(self, ctx: TyperContext) -> list[str]:
+        """Returns the verbs in the order of the help."""
         return list(VERBS)
 
-    def get_command(self, ctx: Any, name: str) -> Any:
-        """Returns a verb. Its module is loaded only now: what the other verbs need takes longer than a look at a run."""
-        if name not in VERBS:
+    def get_command(self, ctx: TyperContext, cmd_name: str) -> TyperCommand:
+        """Returns a verb. Its module is loaded only now, because importing all verbs takes longer than a look at a run."""
+        if cmd_name not in VERBS:
             return None
-        if name not in self.commands:
-            alone = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=app.info.context_settings)
-            alone.command(name)(getattr(import_module(f"poptrain.cli.{name}"), name))
-            self.commands[name] = typer.main.get_command(alone)
-        return self.commands[name]
+        if cmd_name not in self.commands:
+            alone = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=SETTINGS)
+            alone.command(cmd_name)(getattr(import_module(f"poptrain.cli.{cmd_name}"), cmd_name))
+            self.commands[cmd_name] = typer.main.get_command(alone)
+        return self.commands[cmd_name]
 
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+    def resolve_command(self, ctx: TyperContext, args: list[str]) -> tuple[str | None, TyperCommand, list[str]]:
+        """Returns the verb that the arguments name.
+
+        Raises:
+            UsageError: there is no such verb.
+        """
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            verbs = self.list_commands(ctx)
-            raise UsageError(f"no command {args[0]!r}: expected one of {', '.join(verbs)}.{did_you_mean(args[0], verbs)}")
+            raise UsageError(f"no command {args[0]!r}: expected one of {', '.join(VERBS)}.{did_you_mean(args[0], VERBS)}")
         return super().resolve_command(ctx, args)
 
 
 app = typer.Typer(
-    cls=Verbs, help=HELP, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-)  # fmt: skip
+    cls=Verbs,
+    help=HELP,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings=SETTINGS,
+)
 
 
 @app.callback()
@@ -78,17 +104,17 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=lambda given: _version(given), help="Print the version.")
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; at any place.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; at any position.")] = False,
 ) -> None:
     """The options of all verbs."""
 
 
-def explain(error: BaseException, debug: bool) -> int:
-    """Prints what went wrong as one line on standard error and returns the exit code."""
+def explain(error: BaseException, debug: bool, words: Sequence[str] = ()) -> int:
+    """Prints what went wrong as one line on standard error and returns the exit code; `words` are the arguments."""
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
-        _tell("interrupted")
+        _print_error("interrupted")
         return 130
     if isinstance(error, BrokenPipeError):  # `poptrain … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -96,33 +122,27 @@ def explain(error: BaseException, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
     if isinstance(error, PoptrainError):
-        _tell(str(error) if isinstance(error, Suspended) else f"error: {error}")
+        _print_error(str(error) if isinstance(error, Suspended) else f"error: {error}")
         return error.exit_code
-    if isinstance(error, _SHOWN):
-        context = getattr(error, "ctx", None)
-        path = context.command_path if context is not None else "poptrain"
-        message = error.format_message().rstrip()
-        if (name := getattr(error, "option_name", None)) and context is not None:  # of a NoSuchOption
-            options = [option for parameter in context.command.params for option in parameter.opts]
-            message = f"no option {name}.{did_you_mean(name, options)}"
-        _tell(f"error: {message}{'' if message.endswith(('.', '?')) else '.'} See `{path} --help`.")
+    if is_usage_error(error):
+        _print_error(f"error: {sentence(error, words)}")
         return 2
     if isinstance(error, ImportError) and "pip install" in str(error):
-        _tell(f"error: {error}")
+        _print_error(f"error: {error}")
         return 2
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
-    hint = "" if debug else "; run again with --debug for the traceback"
-    _tell(f"internal error: {type(error).__name__}: {error}{place}{hint}")
+    hint = "" if debug else "; run again with --debug to see the traceback"
+    _print_error(f"internal error: {type(error).__name__}: {error}{place}{hint}")
     return 1
 
 
-def _tell(text: str) -> None:
+def _print_error(text: str) -> None:
     print(clean(text), file=sys.stderr, flush=True)
 
 
-def _warn(message: Any, *_: Any, **__: Any) -> None:
-    _tell(f"warning: {message}")
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    _print_error(f"warning: {message}")
 
 
 def _version(given: bool) -> None:
@@ -133,12 +153,12 @@ def _version(given: bool) -> None:
         raise typer.Exit()
 
 
-def _before_dashes(args: list[str]) -> list[str]:
-    return args[: args.index("--")] if "--" in args else args
+def _before_dashes(words: list[str]) -> list[str]:
+    return words[: words.index("--")] if "--" in words else words
 
 
-def _harden_streams() -> None:
-    """Lets a terminal that knows only ASCII show the rest escaped instead of failing."""
+def _escape_unprintable() -> None:
+    """Makes a terminal that knows only ASCII show other characters escaped, instead of raising an error."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

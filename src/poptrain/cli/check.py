@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from poptrain.cli import start
-from poptrain.cli.show import Json, emit, rate, say, verdicts
+from poptrain.cli.show import JsonOption, emit, say, steps_per_second, verdicts
 from poptrain.preflight import Preflight
-from poptrain.preflight import check as checked
-from poptrain.preflight.estimate import size
+from poptrain.preflight import check as preflight
+from poptrain.preflight.estimate import bytes_text
 from poptrain.views import span
 
 
@@ -23,12 +23,12 @@ def check(
     dir: Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where the run would be, for the space on its disk.")] = Path(
         "runs"
     ),
-    executor: start.Executor = None,
-    steps: start.Steps = None,
-    json: Json = False,
+    executor: start.ExecutorOption = None,
+    steps: start.StepsOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Try an experiment before it is run: checkpoints, hyperparameters, metric, time and disk."""
-    found = checked(start.load(experiment, {"steps": steps, "executor": executor}), seconds=seconds, directory=dir)
+    found = preflight(start.load(experiment, {"steps": steps, "executor": executor}), seconds=seconds, directory=dir)
     emit(found) if json else _show(found)
     if not found.ok:
         raise typer.Exit(1)
@@ -36,11 +36,12 @@ def check(
 
 def _show(found: Preflight) -> None:
     verdicts(found.checks)
-    told = found.estimate
-    if told is not None:
-        speed = f"{rate(1 / told.seconds_per_step)} steps/s" if told.seconds_per_step else "steps in no time"
-        whole = "it is not known when the run ends" if told.seconds is None else f"about {span(told.seconds)} in all"
-        say(f"the run: {whole} ({speed} of a member, {told.slots} at a time), {size(told.disk)} of disk")
+    if (estimate := found.estimate) is not None:
+        speed = "steps take no time"
+        if estimate.seconds_per_step:
+            speed = f"{steps_per_second(1 / estimate.seconds_per_step)} steps/s"
+        whole = "its duration is not known" if estimate.seconds is None else f"about {span(estimate.seconds)} in all"
+        say(f"the run: {whole} ({speed} of a member, {estimate.slots} at a time), {bytes_text(estimate.disk)} of disk")
     failed, unclear = (sum(verdict.state == state for verdict in found.checks) for state in ("failed", "unclear"))
     short = found.interval is not None and found.steps < found.interval
     say(f"checked in {span(found.seconds)}, {found.steps:,} steps at a time" + (f" of {found.interval:,}" if short else ""))

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from poptrain.cli.show import Directory, Json, TaskId, console, emit, record_of, say, table
+from poptrain.cli.show import Directory, JsonOption, TaskOption, console, emit, record_of, say, table
 from poptrain.views import Lineage, short
 from poptrain.views import lineage as view
 
 
-def lineage(directory: Directory, task: TaskId = None, json: Json = False) -> None:
+def lineage(directory: Directory, task: TaskOption = None, json: JsonOption = False) -> None:
     """Show the ancestors of the best result, or of a task."""
     found = view(record_of(directory), task)
     if json:
         return emit(found)
-    columns = [("task", True), ("member", True), ("steps", True), ("score", True), ("came", False)]
+    columns = [("task", True), ("member", True), ("steps", True), ("score", True), ("origin", False)]
     names = list(found.ancestors[0].hparams)
-    rows = []
-    for a in found.ancestors:
-        came = a.came if a.donor is None else f"{a.came} from {a.donor}"
-        hparams = (a.hparams.get(name) for name in names)
-        rows.append([a.task, a.member, f"{a.start:,}–{a.end:,}", Text(short(a.score, 6)), came, *hparams])
+    rows: list[list[object]] = []
+    for ancestor in found.ancestors:
+        origin = ancestor.came if ancestor.donor is None else f"{ancestor.came} from {ancestor.donor}"
+        steps, score = f"{ancestor.start:,}–{ancestor.end:,}", Text(short(ancestor.score, 6))
+        rows.append([ancestor.task, ancestor.member, steps, score, origin, *(ancestor.hparams.get(name) for name in names)])
     out = console()
     say(f"task {found.task} of member {found.member} descends from", to=out)
     say(table([*columns, *((name, True) for name in names)], rows), "", to=out)
-    say(*summary(found), to=out)
+    say(*forest_sentences(found), to=out)
     return None
 
 
-def summary(found: Lineage) -> list[str]:
+def forest_sentences(found: Lineage) -> list[str]:
     """Returns sentences about the whole forest."""
     lines = [f"{len(found.exploits)} copies in the run; the members descend from {len(found.founders)} of the first ones."]
     if found.common is not None and len(found.finals) > 1:

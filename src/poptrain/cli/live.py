@@ -1,6 +1,6 @@
-"""The live display: a sink that a thread of its own draws, so that the run never waits for the screen.
+"""The live display: a sink that draws on a thread of its own, so that the run never waits for the screen.
 
-On a terminal, a table twice a second; elsewhere a line about every ten seconds.
+On a terminal it is a table, drawn twice a second; elsewhere a line about every ten seconds.
 """
 
 from __future__ import annotations
@@ -8,44 +8,45 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from typing import Any
 
 from rich.console import Console
 from rich.live import Live as Screen
 
 from poptrain.cli import show
-from poptrain.core import clock
+from poptrain.cli.overview import overview, rows_that_fit
+from poptrain.core import History, clock
+from poptrain.core.protocols import Sink
 from poptrain.log.reader import Record
 from poptrain.views import Status, clean, short, span
-from poptrain.views.facts import Facts
+from poptrain.views.state import RunState
 from poptrain.views.status import status_of
 
-REFRESH = 0.5  # seconds between two looks on a terminal
-LINES = 10.0  # and elsewhere
+SCREEN_SECONDS = 0.5  # between two looks on a terminal
+LINE_SECONDS = 10.0  # between two lines elsewhere
 
 
-class Live:
-    """Shows a run while it goes on. `close` it also when the run raises; closing twice does no harm."""
+class Live(Sink[Record]):
+    """Shows a run while it trains. Call `close` even if the run raises an error; a second call does nothing."""
 
     def __init__(self, console: Console | None = None):
         self.console = show.console(sys.stderr) if console is None else console
         self._record: Record | None = None
-        self._facts: Facts | None = None  # of its own: the run's thread may look at the record too
+        self._state: RunState | None = None  # of its own: the run's thread may look at the record too
         self._screen: Screen | None = None
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()
 
     def open(self, record: Record) -> None:
         """Begins to follow a record."""
-        self._record, self._facts = record, Facts(record)
+        self._record, self._state = record, RunState.begin(record)
         if self.console.is_terminal:
             self._screen = Screen(console=self.console, auto_refresh=False, redirect_stdout=sys.stdout.isatty())
             self._screen.start()
         self._thread = threading.Thread(target=self._follow, name="poptrain-live", daemon=True)
         self._thread.start()
 
-    def write(self, record: Record, history: Any) -> None:
-        """Does nothing: the thread looks at the record when it is time to."""
+    def write(self, record: Record, history: History) -> None:
+        """Does nothing: the thread looks at the record at its own pace."""
 
     def close(self) -> None:
         """Shows the last state and ends."""
@@ -60,17 +61,16 @@ class Live:
             self._screen = None
 
     def _follow(self) -> None:
-        while not self._ended.wait(REFRESH if self._screen is not None else LINES):
+        while not self._ended.wait(SCREEN_SECONDS if self._screen is not None else LINE_SECONDS):
             with contextlib.suppress(Exception):  # a display never stops a run
                 self._draw()
 
     def _draw(self) -> None:
-        view = status_of(self._record, self._facts.read_on(self._record))
+        view = status_of(self._record, self._state.read_on(self._record))
         if self._screen is None:
             self.console.print(line(view), soft_wrap=True)
         else:
-            rows = show.rows(self.console)
-            self._screen.update(show.overview(view, self.console.width, rows), refresh=True)
+            self._screen.update(overview(view, self.console.width, rows_that_fit(self.console)), refresh=True)
 
 
 def line(view: Status) -> str:
@@ -80,7 +80,7 @@ def line(view: Status) -> str:
         parts.append(
             f"best {clean(view.metric)} {short(view.best.score, 6)} (member {view.best.member}, step {view.best.step:,})"
         )
-    parts.append(f"{show.rate(view.steps_per_second or view.steps_per_second_overall)} steps/s")
+    parts.append(f"{show.steps_per_second(view.steps_per_second or view.steps_per_second_overall)} steps/s")
     if view.exploits:
         newest = view.last_exploits[-1]
         parts.append(f"{view.exploits} copies, the last {newest.member} of {newest.donor}")

@@ -7,15 +7,14 @@ from typing import Annotated
 
 import typer
 
-from poptrain.cli.show import Directory, Json, emit, record_of, say
+from poptrain.cli.show import Directory, JsonOption, emit, record_of, say
 from poptrain.core.errors import UsageError
-from poptrain.views.facts import Facts
 
 
 def plot(
     directory: Directory,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Where the files go. [default: DIR-plots, beside the run]")
+        Path | None, typer.Option("--out", metavar="DIR", help="Where the files go. [default: DIR-plots, next to the run]")
     ] = None,
     faster: Annotated[
         tuple[int, int] | None,
@@ -24,16 +23,16 @@ def plot(
         ),
     ] = None,
     step: Annotated[int | None, typer.Option("--step", metavar="N", help="With --faster: as it was after N steps.")] = None,
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Draw score, hyperparameters, family tree, spread, time spent and sub-populations as PNG."""
     record = record_of(directory)
-    if not Facts.of(record).reported:
+    if not record.has_results:
         raise UsageError(f"the run in {str(directory)!r} has no results yet: there is nothing to plot.")
-    from poptrain import plots  # matplotlib takes its time
+    from poptrain import plots  # importing Matplotlib takes long
 
     if step is not None and faster is None:
-        raise UsageError("--step says when two seats are compared: give --faster A B, too.")
+        raise UsageError("--step sets when two seats are compared: pass --faster A B too.")
     here = directory.resolve()
     out = here.with_name(f"{here.name}-plots") if out is None else out
     try:
@@ -43,5 +42,5 @@ def plot(
         else:
             files = plots.save_all(record, out)
     except OSError as error:
-        raise UsageError(f"cannot write plots: {error.strerror or error}: {error.filename}; give another --out.") from error
+        raise UsageError(f"cannot write plots: {error.strerror or error}: {error.filename}; pass another --out.") from error
     emit({"files": [str(path) for path in files]}) if json else say(*map(str, files))

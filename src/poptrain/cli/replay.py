@@ -1,22 +1,39 @@
-"""``poptrain replay``: train the schedule of a run, or of a file, alone."""
+"""``poptrain replay``: train one member with the schedule of a run, or of a file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, TypedDict
 
 import typer
 
 from poptrain.cli import start
-from poptrain.cli.show import Json, TaskId, emit, record_of, say
+from poptrain.cli.show import JsonOption, TaskOption, emit, record_of, say
 from poptrain.core.errors import UsageError
 from poptrain.engine import stop as stops
 from poptrain.engine.experiment import file_record
 from poptrain.engine.replay import Source, planned, source_of
 from poptrain.engine.result import Run
-from poptrain.views import short, status
+from poptrain.log.reader import Record
+from poptrain.views import Status, short, status
+
+
+class Replayed(TypedDict):
+    """How a replay ended, and how the run did that its schedule comes from."""
+
+    metric: str
+    mode: str
+    task: int | None  # of the original, as the member, the length and the score are
+    member: int | None
+    length: int | None
+    step: int
+    original: float | None  # None if it is not known, or of another metric
+    replayed: float
+    difference: float | None
+    best: float  # of the whole replay
+    directory: str
+    replay: Status
 
 
 def replay(
@@ -24,13 +41,13 @@ def replay(
     schedule: Annotated[
         Path | None, typer.Option("--schedule", metavar="FILE", help="An exported schedule, instead of the run's best.")
     ] = None,
-    task: TaskId = None,
+    task: TaskOption = None,
     final: Annotated[bool, typer.Option("--final", help="The schedule's last values from step 0 on.")] = False,
     same_seeds: Annotated[bool, typer.Option("--same-seeds", help="The seeds of the run's tasks: repeats its scores.")] = False,
     experiment: Annotated[
         Path | None, typer.Option("--experiment", metavar="FILE", help="What is trained, if not the run's own experiment file.")
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="The seed, instead of the file's.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="The seed, instead of that of the file.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", metavar="N", help="Another length; needs --fit.")] = None,
     fit: Annotated[
         str | None, typer.Option("--fit", metavar="RULE", help="stretch or hold: what another length does to the schedule.")
@@ -40,52 +57,82 @@ def replay(
         Path | None,
         typer.Option("--dir", metavar="OUT", help="Where the replay is kept. [default: runs/replay-of-<run>-<date>-<time>]"),
     ] = None,
-    executor: start.Executor = None,
-    quiet: start.Quiet = False,
-    json: Json = False,
+    executor: start.ExecutorOption = None,
+    quiet: start.QuietOption = False,
+    json: JsonOption = False,
 ) -> None:
-    """Train the best schedule of a run alone; it is a run of its own."""
+    """Train the best schedule of a run alone, as a new run."""
     if directory is None and schedule is None:
-        raise UsageError("nothing to replay: give the directory of a run, or --schedule FILE.")
+        raise UsageError("nothing to replay: pass the directory of a run, or --schedule FILE.")
     record = None if directory is None else record_of(directory)
-    if schedule is not None and not schedule.is_file():
-        raise UsageError(f"no schedule file {str(schedule)!r}.")
-    if schedule is not None and (task is not None or same_seeds):
-        raise UsageError("--task and --same-seeds speak of a run's tasks, which --schedule FILE does not know: leave one out.")
-    source = source_of(record, task) if schedule is None else source_of(schedule)
-    if experiment is None:
-        if record is None:
-            raise UsageError("a schedule alone says nothing about what is trained: give --experiment FILE too.")
-        experiment = start.recorded_file(directory, record.file if isinstance(record.file, Mapping) else {})
-    where = directory if schedule is None else schedule
-    out = start.fresh(experiment, dir, f"replay-of-{where.resolve().name}")
-    start.outside(experiment, out)
-    if directory is not None:
-        start.outside(experiment, directory)
-    loaded = start.load(experiment, {"executor": executor}, seed)
-    stop = None if steps is None else stops.steps(steps)
+    source = _source(record, schedule, task, same_seeds)
+    file = _experiment_file(directory, record, experiment)
+    name = (directory if schedule is None else schedule) or Path()
+    out = start.fresh(file, dir, f"replay-of-{name.resolve().name}")
+    for place in (out, directory):
+        if place is not None:
+            start.outside(file, place)
+    loaded = start.load(file, {"executor": executor}, seed)
     algorithm, stop = planned(
-        source, stop=stop, fit=fit, final=final, same_seeds=same_seeds, interval=interval, space=loaded.algorithm.space
+        source,
+        stop=None if steps is None else stops.steps(steps),
+        fit=fit,
+        final=final,
+        same_seeds=same_seeds,
+        interval=interval,
+        space=loaded.algorithm.space,
     )
-    loaded = replace(loaded, algorithm=algorithm, stop=stop, checkpoints=None)  # the file's are those of the run
-    run = start.watched(loaded, out, file_record(experiment, out, {"executor": executor}), quiet)
+    loaded = replace(loaded, algorithm=algorithm, stop=stop, checkpoints=None)  # the file's place holds those of the run
+    run = start.watched(loaded, out, file_record(file, out, {"executor": executor}), quiet)
     found = _compared(source, run, out)
     if json:
         return emit(found)
-    start.report(run, out)
+    start.print_end(run, out)
     if found["original"] is not None:
         of = f"task {source.task} of {directory}" if schedule is None else str(schedule)
         say(f"{found['metric']} {short(found['replayed'], 6)} at step {found['step']:,}; {of}: {short(found['original'], 6)}")
     return None
 
 
-def _compared(source: Source, run: Run, out: Path) -> dict[str, Any]:
-    """Returns what the replay ended with beside what it was in the run; `difference` is None if the metrics are not the same."""
+def _source(record: Record | None, schedule: Path | None, task: int | None, same_seeds: bool) -> Source:
+    """Returns the schedule to replay: that of the file, else that of the run.
+
+    Raises:
+        UsageError: there is no such file, or an option does not go with a file.
+    """
+    if schedule is None:
+        return source_of(record, task)
+    if not schedule.is_file():
+        raise UsageError(f"no schedule file {str(schedule)!r}.")
+    if task is not None or same_seeds:
+        raise UsageError("--task and --same-seeds refer to the tasks of a run, and --schedule FILE has none: leave one out.")
+    return source_of(schedule)
+
+
+def _experiment_file(directory: Path | None, record: Record | None, given: Path | None) -> Path:
+    """Returns the file that defines the trainable: the one that was passed, else the run's own."""
+    if given is not None:
+        return given
+    if directory is None or record is None:
+        raise UsageError("a schedule alone does not define what is trained: pass --experiment FILE too.")
+    return start.recorded_file(directory, start.recorded_about_file(record))
+
+
+def _compared(source: Source, run: Run, out: Path) -> Replayed:
+    """Returns the last result of the replay next to that of the run; `difference` is None if the metrics are not the same."""
     ended, about = run.member(0), run.record.run
     known = source.score if (source.metric, source.mode) == (about["metric"], about["mode"]) else None
     return {
-        "metric": about["metric"], "mode": about["mode"], "task": source.task, "member": source.member, "length": source.length,
-        "step": ended.step, "original": known, "replayed": ended.score,
-        "difference": None if known is None else ended.score - known, "best": run.best.score, "directory": str(out),
+        "metric": about["metric"],
+        "mode": about["mode"],
+        "task": source.task,
+        "member": source.member,
+        "length": source.length,
+        "step": ended.step,
+        "original": known,
+        "replayed": ended.score,
+        "difference": None if known is None else ended.score - known,
+        "best": run.best.score,
+        "directory": str(out),
         "replay": status(run.record),
-    }  # fmt: skip
+    }

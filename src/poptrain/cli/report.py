@@ -7,30 +7,29 @@ from typing import Annotated
 
 import typer
 
-from poptrain.cli.show import Directory, Json, emit, record_of, say
+from poptrain.cli.show import Directory, JsonOption, emit, record_of, say
 from poptrain.core.errors import UsageError
-from poptrain.views.facts import Facts
 
 
 def report(
     directory: Directory,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="The page. [default: DIR.html, beside the run]")
+        Path | None, typer.Option("--out", metavar="FILE", help="The page. [default: DIR.html, next to the run]")
     ] = None,
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Write one self-contained HTML page with charts and tables."""
     record = record_of(directory)
-    if not Facts.of(record).reported:
+    if not record.has_results:
         raise UsageError(f"the run in {str(directory)!r} has no results yet: there is nothing to report.")
     from poptrain.report import write
 
     here = directory.resolve()
     path = here.with_name(f"{here.name}.html") if out is None else out
     if path.resolve().is_relative_to(here):
-        raise UsageError(f"--out {str(path)!r} is inside the run directory, which reading never changes: give another place.")
+        raise UsageError(f"--out {str(path)!r} is inside the run directory, where only the run writes: choose another place.")
     try:
         write(record, path)
     except OSError as error:
-        raise UsageError(f"cannot write the report: {error.strerror or error}: {error.filename}; give another --out.") from error
+        raise UsageError(f"cannot write the report: {error.strerror or error}: {error.filename}; pass another --out.") from error
     emit({"files": [str(path)], "bytes": path.stat().st_size}) if json else say(str(path))

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from poptrain.cli import start
-from poptrain.cli.show import Directory, Json, console, record_of, say
+from poptrain.cli.show import Directory, JsonOption, console, record_of, say
 from poptrain.engine import stop as stops
 from poptrain.engine.experiment import file_hash, file_record
 from poptrain.engine.replay import rebuilt
@@ -22,23 +22,28 @@ def resume(
     experiment: Annotated[
         Path | None, typer.Option("--experiment", metavar="FILE", help="The experiment file, if it is no longer where it was.")
     ] = None,
-    executor: start.Executor = None,
-    steps: start.Steps = None,
-    quiet: start.Quiet = False,
-    json: Json = False,
+    executor: start.ExecutorOption = None,
+    steps: start.StepsOption = None,
+    quiet: start.QuietOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Continue an interrupted run, or a finished one with more --steps."""
     record = record_of(directory)
-    recorded = record.file if isinstance(record.file, Mapping) else {}
+    recorded = start.recorded_about_file(record)
     file = start.outside(start.recorded_file(directory, recorded) if experiment is None else experiment, directory)
     before = recorded.get("options")
     options = dict(before) if isinstance(before, Mapping) else {}
     options |= {name: value for name, value in (("steps", steps), ("executor", executor)) if value is not None}
     loaded = start.load(file, options, record.run.get("seed"))
-    if (schedule := rebuilt(record.run.get("algorithm"))) is not None:  # a replay is not what its file describes
-        loaded = replace(loaded, algorithm=schedule, stop=stops.steps(steps or record.budget), checkpoints=None)
+    if (schedule := rebuilt(record.run.get("algorithm"))) is not None:  # a replay: its file describes the original run
+        length = record.budget if steps is None else steps
+        stop = loaded.stop if length is None else stops.steps(length)
+        loaded = replace(loaded, algorithm=schedule, stop=stop, checkpoints=None)
     if recorded.get("sha256") not in (None, file_hash(file)):
         say(f"warning: {file} has changed since the run was started with it", to=console(sys.stderr))
     if record.finished and record.budget is not None and (steps is None or steps <= record.budget):
-        say(f"note: it was finished at step {record.budget:,}; a larger --steps trains it further", to=console(sys.stderr))
+        say(
+            f"note: the run was already finished, at step {record.budget:,}; pass a larger --steps to train it further",
+            to=console(sys.stderr),
+        )
     start.perform(loaded, directory, file_record(file, directory, options), quiet, json)

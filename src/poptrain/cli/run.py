@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from poptrain.cli import start
-from poptrain.cli.show import Json
+from poptrain.cli.show import JsonOption
 from poptrain.engine.experiment import file_record
 
 
@@ -20,14 +20,14 @@ def run(
         Path | None,
         typer.Option("--dir", metavar="DIR", help="Where the run is kept. [default: runs/<experiment>-<date>-<time>]"),
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="The seed, instead of the file's.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="The seed, instead of that of the file.")] = None,
     checkpoints: Annotated[
         str | None, typer.Option("--checkpoints", metavar="URL", help="Where checkpoints are kept, instead of in DIR: s3://…")
     ] = None,
-    executor: start.Executor = None,
-    steps: start.Steps = None,
-    quiet: start.Quiet = False,
-    json: Json = False,
+    executor: start.ExecutorOption = None,
+    steps: start.StepsOption = None,
+    quiet: start.QuietOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Start the experiment that a Python file describes."""
     directory = start.fresh(experiment, dir)

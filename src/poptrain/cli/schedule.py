@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from poptrain.cli.show import Directory, Json, TaskId, console, record_of, say, table
+from poptrain.cli.show import Directory, JsonOption, TaskOption, console, record_of, say, table
 from poptrain.core.errors import UsageError
 from poptrain.views import schedule as view
 from poptrain.views import short
@@ -15,13 +15,13 @@ from poptrain.views import short
 
 def schedule(
     directory: Directory,
-    task: TaskId = None,
+    task: TaskOption = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV with exact numbers.")] = False,
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Show the hyperparameters that led to the best result."""
     if csv and json:
-        raise UsageError("--csv and --json: give one of them.")
+        raise UsageError("--csv and --json exclude each other: pass only one of them.")
     found = view(record_of(directory), task)
     if json:
         print(found.to_json())

@@ -14,88 +14,93 @@ from typing import Annotated, Any
 import typer
 
 from poptrain.cli.live import Live
-from poptrain.cli.show import emit, say, settings
+from poptrain.cli.show import emit, one_line, say
 from poptrain.core.errors import UsageError
 from poptrain.engine import experiment as experiments
 from poptrain.engine import stop as stops
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.loop import execute
 from poptrain.engine.result import Run
-from poptrain.log.reader import exists, read
+from poptrain.log.reader import Record, exists, read
 from poptrain.views import clean, short, span, status
 
-Steps = Annotated[int | None, typer.Option("--steps", metavar="N", help="Steps per member, instead of the file's `stop`.")]
-Executor = Annotated[
+StepsOption = Annotated[int | None, typer.Option("--steps", metavar="N", help="Steps per member, instead of the file's `stop`.")]
+ExecutorOption = Annotated[
     str | None, typer.Option("--executor", metavar="NAME", help="inline, processes, vectorized or ray, instead of the file's.")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No live display.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No live display.")]
 
-_TAKEN = frozenset({
-    "poptrain", "numpy", "scipy", "jax", "typer", "rich", "safetensors", "torch", "gymnasium", "envpool", "optuna", "ray",
-    "mlflow", "tensorboardX", "stable_baselines3", "sklearn", "matplotlib", "plotly", "fsspec", "s3fs",
-})  # fmt: skip
+_MODULES = """
+    poptrain numpy scipy jax typer rich safetensors torch gymnasium envpool optuna ray mlflow tensorboardX stable_baselines3
+    sklearn matplotlib plotly fsspec s3fs
+"""
+MODULE_NAMES = sys.stdlib_module_names | set(_MODULES.split())  # an experiment file of that name would hide the module
 
 
 def load(file: Path, options: Mapping[str, Any], seed: int | None = None) -> Experiment:
-    """Returns the experiment of a file, with the options of the command line in the place of its own.
+    """Returns the experiment of a file; the options of the command line replace those of the file.
 
     Raises:
         UsageError: the file or an option is wrong.
     """
     if file.is_dir() or (file.is_file() and file.suffix != ".py"):
-        raise UsageError(f"{str(file)!r} is no experiment: expected a Python file, for example experiment.py.")
-    if file.stem in sys.stdlib_module_names or file.stem in _TAKEN:
+        raise UsageError(f"{str(file)!r} is not an experiment file: expected a Python file, for example experiment.py.")
+    if file.stem in MODULE_NAMES:
         raise UsageError(f"{str(file)!r} has the name of the Python module {file.stem!r}: rename it.")
     experiment = experiments.load(file)
-    changes: dict[str, Any] = {}
     if seed is not None:
-        changes["seed"] = seed
-    if options.get("steps") is not None:
-        changes["stop"] = stops.steps(options["steps"])
-    if options.get("executor") is not None:
-        changes["executor"] = options["executor"]
-    if options.get("checkpoints") is not None:
-        changes["checkpoints"] = options["checkpoints"]
-    return replace(experiment, **changes) if changes else experiment
+        experiment = replace(experiment, seed=seed)
+    if (steps := options.get("steps")) is not None:
+        experiment = replace(experiment, stop=stops.steps(steps))
+    if (executor := options.get("executor")) is not None:
+        experiment = replace(experiment, executor=executor)
+    if (checkpoints := options.get("checkpoints")) is not None:
+        experiment = replace(experiment, checkpoints=checkpoints)
+    return experiment
 
 
 def outside(file: Path, directory: Path) -> Path:
-    """Returns the file, if it is not inside the run directory: nothing in there is ever executed.
+    """Returns the file, if it is not inside the run directory, in which nothing is ever executed.
 
     Raises:
         UsageError: it is.
     """
     if file.resolve().is_relative_to(directory.resolve()):
         raise UsageError(
-            f"the experiment file {str(file)!r} is inside the run directory {str(directory)!r}, and nothing in there is "
-            "executed: keep the two apart."
+            f"the experiment file {str(file)!r} is inside the run directory {str(directory)!r}, where no file is executed: "
+            "move it elsewhere."
         )
     return file
 
 
-def recorded_file(directory: Path, recorded: Mapping[str, Any]) -> Path:
+def recorded_about_file(record: Record) -> Mapping[str, object]:
+    """Returns what a log records of the experiment file: its relative name, its hash and the options; {} if nothing."""
+    return record.file if isinstance(record.file, Mapping) else {}
+
+
+def recorded_file(directory: Path, recorded: Mapping[str, object]) -> Path:
     """Returns the experiment file that a run was started with, as its log names it.
 
     Raises:
-        UsageError: it names none, or the file is not there any more.
+        UsageError: the log names no file, or the file no longer exists.
     """
     name = recorded.get("name")
     if not isinstance(name, str):
         raise UsageError(
-            f"the run in {str(directory)!r} was not started from a file: give --experiment FILE, or continue it with the "
+            f"the run in {str(directory)!r} was not started from a file: pass --experiment FILE, or continue it with the "
             "same pt.run(…) call."
         )
     file = (directory.resolve() / name).resolve() if "\0" not in name else Path("?")
     if file.suffix != ".py" or not file.is_file():
-        raise UsageError(f"the experiment file {str(file)!r} of the run is not there any more: give it with --experiment FILE.")
+        raise UsageError(f"the experiment file {str(file)!r} of the run no longer exists: pass --experiment FILE.")
     return file
 
 
 def fresh(file: Path, directory: Path | None, name: str = "") -> Path:
-    """Returns the directory of a new run: the one given, else ``runs/<experiment>-<date>-<time>``.
+    """Returns the directory of a new run: `directory`, else ``runs/<experiment>-<date>-<time>``.
 
     Raises:
-        UsageError: there is a run in it already, or it is a file.
+        UsageError: it holds a run already, or it is a file.
     """
     if directory is None:
         return new_directory(name or file.stem)
@@ -103,15 +108,15 @@ def fresh(file: Path, directory: Path | None, name: str = "") -> Path:
         record = read(directory)
         if not record.has_results:
             raise UsageError(
-                f"{str(directory)!r} contains a run in which nothing was trained yet ({record.summary()}): if it was started by "
-                f"mistake, delete the directory; else continue it with `poptrain resume {directory}`."
+                f"{str(directory)!r} contains a run that has not trained anything yet ({record.summary()}): continue it with "
+                f"`poptrain resume {directory}`, or delete the directory if it was started by mistake."
             )
         raise UsageError(
             f"{str(directory)!r} already contains a run ({record.summary()}): continue it with "
-            f"`poptrain resume {directory}`, or give another --dir."
+            f"`poptrain resume {directory}`, or pass another --dir."
         )
     if directory.is_file():
-        raise UsageError(f"--dir {str(directory)!r} is a file: give a directory.")
+        raise UsageError(f"--dir {str(directory)!r} is a file: pass a directory.")
     return directory
 
 
@@ -123,14 +128,14 @@ def new_directory(name: str) -> Path:
     return next(path for path in names if not path.exists())
 
 
-def perform(experiment: Experiment, directory: Path, about: dict[str, Any], quiet: bool, json: bool) -> None:
-    """Runs an experiment to its end under the live display, and says how it went."""
+def perform(experiment: Experiment, directory: Path, about: dict[str, object], quiet: bool, json: bool) -> None:
+    """Runs an experiment to its end under the live display, and prints how it went."""
     run = watched(experiment, directory, about, quiet)
-    emit(status(run.record)) if json else report(run, directory)
+    emit(status(run.record)) if json else print_end(run, directory)
 
 
-def watched(experiment: Experiment, directory: Path, about: dict[str, Any], quiet: bool) -> Run:
-    """Returns the run of an experiment, at its end, which the live display followed."""
+def watched(experiment: Experiment, directory: Path, about: dict[str, object], quiet: bool) -> Run:
+    """Returns the finished run of an experiment; the live display follows it unless `quiet`."""
     live = Live()
     if not quiet:
         experiment = replace(experiment, sinks=(*experiment.sinks, live))
@@ -140,15 +145,15 @@ def watched(experiment: Experiment, directory: Path, about: dict[str, Any], quie
         live.close()
 
 
-def report(run: Run, directory: Path) -> None:
-    """Says how a run went, and what may be done next."""
+def print_end(run: Run, directory: Path) -> None:
+    """Prints how a run went, and what can be done next."""
     view = status(run.record)
     say(f"{view.state}: {view.reason or ''} ({view.results:,} results, {view.steps:,} steps, {span(view.elapsed)})")
     if view.best is not None:
         best = view.best
-        say(f"best {clean(view.metric)} {short(best.score, 6)} (member {best.member}, step {best.step:,}, task {best.task}): "
-            f"{settings(best.hparams)}")  # fmt: skip
+        where = f"member {best.member}, step {best.step:,}, task {best.task}"
+        say(f"best {clean(view.metric)} {short(best.score, 6)} ({where}): {one_line(best.hparams)}")
     for text in view.warnings:
         say(f"warning: {text}")
-    where = shlex.quote(str(directory))
-    say(f"the run is in {where}", f"next: poptrain plot {where}", f"      poptrain schedule {where}")
+    run_directory = shlex.quote(str(directory))
+    say(f"the run is in {run_directory}", f"next: poptrain plot {run_directory}", f"      poptrain schedule {run_directory}")

@@ -5,24 +5,25 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.live import Live
+from rich.live import Live as Screen
 
-from poptrain.cli.show import Directory, Json, check_run, console, emit, overview, rows, say
+from poptrain.cli.overview import overview, rows_that_fit
+from poptrain.cli.show import Directory, JsonOption, check_run, console, emit, say
 from poptrain.core import clock, collector
 from poptrain.core.errors import UsageError
 from poptrain.views.digest import Following
 
-POLL = 1.0
+POLL_SECONDS = 1.0
 
 
 def status(
     directory: Directory,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again every second until the run ends.")] = False,
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Show members, scores, hyperparameters, speed, time left."""
     if watch and json:
-        raise UsageError("--watch and --json: give one of them; --json prints one object.")
+        raise UsageError("--watch and --json exclude each other: pass only one of them; --json prints one object.")
     check_run(directory)
     with collector.paused():
         run = Following(directory)
@@ -33,13 +34,13 @@ def status(
     if not watch or not out.is_terminal:
         say(overview(now, out.width), to=out)
         while watch and now.state == "running":  # into a file or pipe: again whenever something was written
-            clock.sleep(POLL)
+            clock.sleep(POLL_SECONDS)
             before, now = run.record.seq, run.look()
             if run.record.seq != before:
                 say("", overview(now, out.width), to=out)
         return None
-    with Live(overview(now, out.width, rows(out)), console=out, auto_refresh=False) as screen:
+    with Screen(overview(now, out.width, rows_that_fit(out)), console=out, auto_refresh=False) as screen:
         while now.state == "running":
-            clock.sleep(POLL)
-            screen.update(overview(now := run.look(), out.width, rows(out)), refresh=True)
+            clock.sleep(POLL_SECONDS)
+            screen.update(overview(now := run.look(), out.width, rows_that_fit(out)), refresh=True)
     return None

@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from poptrain import verify as verified
+from poptrain import verify as verification_of
 from poptrain.audit.verify import Verification
 from poptrain.cli import start
-from poptrain.cli.show import Directory, Json, emit, say, verdicts
+from poptrain.cli.show import Directory, JsonOption, emit, say, verdicts
 from poptrain.core.errors import LogDamaged, UsageError
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.replay import rebuilt
@@ -25,13 +25,13 @@ def verify(
         Path | None, typer.Option("--experiment", metavar="FILE", help="The experiment file, if it is no longer where it was.")
     ] = None,
     log_only: Annotated[bool, typer.Option("--log-only", help="Run no experiment file: leave the decisions unverified.")] = False,
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Recompute every decision from the log; check its lines and checkpoints."""
     if log_only and experiment is not None:
-        raise UsageError("--log-only and --experiment: give one of them.")
+        raise UsageError("--log-only and --experiment exclude each other: pass only one of them.")
     loaded, why = _experiment(directory, experiment, log_only)
-    found = verified(directory, loaded)
+    found = verification_of(directory, loaded)
     if why:
         checks = tuple(replace(each, text=f"{each.text}: {why}") if each.state == "unclear" else each for each in found.checks)
         found = replace(found, checks=checks)
@@ -41,16 +41,16 @@ def verify(
 
 
 def _experiment(directory: Path, file: Path | None, log_only: bool) -> tuple[Experiment | None, str]:
-    """Returns the experiment of a run, or None and why it is not at hand."""
+    """Returns the experiment of a run, or None and why there is none."""
     if log_only:
         return None, "--log-only"
     try:
         record = read(directory) if exists(directory) else Record()
     except LogDamaged:
-        record = Record()  # the report says where; its file is found by hand
+        record = Record()  # `verify` reports the place of the damage; the experiment file must be passed by hand
     if rebuilt(record.run.get("algorithm")) is not None:
-        return None, ""  # a replay: its log holds all that it needs
-    recorded = record.file if isinstance(record.file, Mapping) else {}
+        return None, ""  # a replay: its log holds all that is needed
+    recorded = start.recorded_about_file(record)
     if file is None:
         try:
             file = start.recorded_file(directory, recorded)
@@ -64,4 +64,4 @@ def _show(found: Verification) -> None:
     verdicts(found.checks)
     say(*(f"note: {note}" for note in found.notes))
     done = [check.name for check in found.checks if check.state == "ok"]
-    say(f"verified: {', '.join(done) or 'nothing'}" if found.ok else "this run is not what its log says")
+    say(f"verified: {', '.join(done) or 'nothing'}" if found.ok else "verification failed")

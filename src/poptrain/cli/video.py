@@ -1,31 +1,35 @@
-"""The video of ``poptrain export``: the best policy at work, drawn by the trainable's own `render`."""
+"""The video of ``poptrain export``: one episode of the best policy, drawn by the trainable's own `render`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from poptrain.cli import start
+from poptrain.core import Carry, Hparams
 from poptrain.core.errors import UsageError
 from poptrain.engine.result import Run, Standing
 from poptrain.log.reader import Record
 from poptrain.trainable import as_trainable, origin
+
+Render = Callable[[Carry, Hparams, int], Iterable[np.ndarray]]  # (carry, hparams, seed) -> pictures
 
 
 def write_video(record: Record, run: Run, directory: Path, source: Path | None, out: Path, final: bool) -> None:
     """Writes a GIF of one episode of the best policy. It needs the trainable, so the experiment file is executed.
 
     Raises:
-        UsageError: there is no experiment file, or what it trains cannot be drawn.
+        UsageError: there is no experiment file, or its trainable cannot be drawn.
     """
-    recorded = record.file if isinstance(record.file, Mapping) else {}
+    recorded = start.recorded_about_file(record)
     if source is None and not recorded.get("name"):
-        raise UsageError("--video draws with the trainable of the experiment file, and this run has none: give --source FILE.")
+        raise UsageError("--video needs an experiment file, and this run was not started from one: pass --source FILE.")
     file = start.outside(start.recorded_file(directory, recorded) if source is None else source, directory)
     trainable = start.load(file, {}, record.run.get("seed")).trainable
-    hook = getattr(origin(trainable), "render", None)
-    if not callable(hook):
+    render = getattr(origin(trainable), "render", None)
+    if not callable(render):
         name = getattr(origin(trainable), "__qualname__", type(origin(trainable)).__name__)
         raise UsageError(
             f"{name} cannot be drawn: it has no render(carry, hparams, seed) that yields pictures; see docs/export.md."
@@ -33,10 +37,13 @@ def write_video(record: Record, run: Run, directory: Path, source: Path | None, 
     from poptrain.plots.video import write_gif
 
     run = Run(run.record, run.history, run.store, as_trainable(trainable))
-    write_gif(_frames(trainable, hook, run.final_best if final else run.best), out)
+    write_gif(_frames(trainable, render, run.final_best if final else run.best), out)
 
 
-def _frames(trainable: Any, hook: Any, standing: Standing) -> Iterator[Any]:
+def _frames(trainable: object, render: Render, standing: Standing) -> Iterable[np.ndarray]:
+    """Returns the pictures of one episode; a member of a class draws itself."""
+    member = standing.load()
     if isinstance(trainable, type):
-        return standing.load().render(standing.task.seed)
-    return hook(standing.load(), standing.hparams, standing.task.seed)
+        pictures: Iterable[np.ndarray] = member.render(standing.task.seed)
+        return pictures
+    return render(member, standing.hparams, standing.task.seed)

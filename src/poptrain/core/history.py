@@ -261,6 +261,85 @@ class History:
             table[f"hparams.{name}" if name in table else name] = [task.hparams[name] for task in tasks]
         return table
 
+    # -- what views ask -----------------------------------------------------------------------------------------------
+
+    def source(self, id: int) -> int | None:
+        """Returns the task whose steps this one continues: its parent, else its teacher; None for a fresh start."""
+        task = self._columns.tasks[id]
+        return task.parent if task.parent is not None else task.teacher
+
+    def descent(self, id: int) -> list[int]:
+        """Returns the tasks from the root to `id`, along parents and teachers."""
+        chain, source = [id], self.source(id)
+        while source is not None:
+            chain.append(source)
+            source = self.source(source)
+        return chain[::-1]
+
+    def begin(self, id: int) -> int:
+        """Returns the lineage step at which a task begins."""
+        return self.step(self.source(id))
+
+    def end(self, id: int) -> int:
+        """Returns the lineage step at which a task ended, or will end as planned if it is pending or failed."""
+        result, task = self.result(id), self._columns.tasks[id]
+        if result is not None and result.error is None:
+            return result.step
+        return self.begin(id) + (task.steps if task.seconds is None else 0)
+
+    def previous(self, id: int) -> int:
+        """Returns the task that the same seat had before, or -1."""
+        return int(self._columns.prev[id])
+
+    def issued(self, id: int) -> int:
+        """Returns the number of the line in which a task was decided."""
+        return int(self._columns.issued[id])
+
+    def lost(self, id: int) -> bool:
+        """True if the checkpoint of a task turned out damaged."""
+        return bool(self._columns.lost[id] < self.lines)
+
+    def members(self) -> list[int]:
+        """Returns the seats of members, in order; the other seats are evaluators'."""
+        heads = enumerate(self.heads().tolist())
+        return [seat for seat, head in heads if head >= 0 and not self._columns.tasks[head].evaluator]
+
+    def held(self, seat: int) -> int | None:
+        """Returns the ok task whose weights a seat holds: what its pending task began from, else its newest ok result."""
+        head = self.head(seat)
+        if head >= 0 and self._columns.told[head] >= self.lines:
+            source = self.source(head)
+            return source if self.ok(source) else None
+        while head >= 0 and not self.ok(head):
+            head = self.previous(head)
+        return head if head >= 0 else None
+
+    def finals(self) -> dict[int, int]:
+        """Returns `held` by seat, of the members that hold something."""
+        held = {seat: self.held(seat) for seat in self.members()}
+        return {seat: id for seat, id in held.items() if id is not None}
+
+    def copies(self) -> list[int]:
+        """Returns the tasks that began with a copy from another seat, of weights or of hyperparameters, oldest first.
+
+        An evaluator borrows weights, which is not a copy: no member is replaced.
+        """
+        tasks = self._columns.tasks
+        return [
+            task.id
+            for task in tasks[: self.n]
+            if task.parent is not None
+            and not task.evaluator
+            and (task.donor is not None or tasks[task.parent].member != task.member)
+        ]
+
+    def donor(self, id: int) -> int:
+        """Returns the seat that a task of `copies` copied from."""
+        task = self._columns.tasks[id]
+        assert task.parent is not None
+        member = self._columns.tasks[task.parent].member
+        return task.donor if member == task.member and task.donor is not None else member
+
 
 def _best(best: int, history: History, line: Line) -> int:
     if results := results_of(line):

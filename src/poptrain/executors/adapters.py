@@ -14,7 +14,7 @@ import numpy as np
 from poptrain.checkpoints import carry as carries
 from poptrain.core import Carry, Hparams, Metrics, Task, Value
 from poptrain.core.errors import MetricError, UsageError
-from poptrain.executors.context import AnyTrainable, Checkpoints
+from poptrain.executors.context import AnyTrainable, MemberStore
 from poptrain.space import nested
 from poptrain.trainable import JaxTrainable, MemberClass, PopulationTrainable, Trainable
 
@@ -40,15 +40,15 @@ class Form(Protocol[StateT]):
         """Returns what `train` does, for steps that also learn from the state of a teacher."""
         ...
 
-    def save(self, store: Checkpoints, name: str, state: StateT, task: Task, step: int) -> str:
+    def save(self, store: MemberStore, name: str, state: StateT, task: Task, step: int) -> str:
         """Commits the state, and returns the reference of the checkpoint."""
         ...
 
-    def load(self, store: Checkpoints, ref: str, hparams: Hparams, seed: int) -> StateT:
+    def load(self, store: MemberStore, ref: str, hparams: Hparams, seed: int) -> StateT:
         """Returns the state in a checkpoint, ready to be trained."""
         ...
 
-    def opened(self, store: Checkpoints, ref: str, task: Task) -> Carry:
+    def opened(self, store: MemberStore, ref: str, task: Task) -> Carry:
         """Returns what a checkpoint holds, as the user who asks for it knows it."""
         ...
 
@@ -108,13 +108,13 @@ class FunctionForm:
             raise UsageError("this task distils from a teacher, but the trainable has no distill function.")
         return _checked_pair(self.trainable.distill(state, teacher, nested(hparams), steps, seed, progress))
 
-    def save(self, store: Checkpoints, name: str, state: Carry, task: Task, step: int) -> str:
+    def save(self, store: MemberStore, name: str, state: Carry, task: Task, step: int) -> str:
         return store.commit(name, state, task=task.id, member=task.member, step=step)
 
-    def load(self, store: Checkpoints, ref: str, hparams: Hparams, seed: int) -> Carry:
+    def load(self, store: MemberStore, ref: str, hparams: Hparams, seed: int) -> Carry:
         return store.read(ref)
 
-    def opened(self, store: Checkpoints, ref: str, task: Task) -> Carry:
+    def opened(self, store: MemberStore, ref: str, task: Task) -> Carry:
         return store.read(ref)
 
 
@@ -137,16 +137,16 @@ class ClassForm:
             raise UsageError(f"this task distils from a teacher, but {self.cls.__qualname__} has no distill method.")
         return state, state.distill(teacher, nested(hparams), steps, progress)
 
-    def save(self, store: Checkpoints, name: str, state: MemberClass, task: Task, step: int) -> str:
+    def save(self, store: MemberStore, name: str, state: MemberClass, task: Task, step: int) -> str:
         state.save(store.stage(name))
         return store.commit_staged(name, task=task.id, member=task.member, step=step)
 
-    def load(self, store: Checkpoints, ref: str, hparams: Hparams, seed: int) -> MemberClass:
+    def load(self, store: MemberStore, ref: str, hparams: Hparams, seed: int) -> MemberClass:
         state = self.cls(nested(hparams), seed)
         state.load(store.path(ref))
         return state
 
-    def opened(self, store: Checkpoints, ref: str, task: Task) -> Carry:
+    def opened(self, store: MemberStore, ref: str, task: Task) -> Carry:
         return self.load(store, ref, task.hparams, task.seed)
 
 
@@ -172,13 +172,13 @@ class LaneForm:
         state, metrics = self.trainable.distill(state, teacher, self._columns(hparams), steps, _seeds(seed), progress)
         return state, _first(metrics)
 
-    def save(self, store: Checkpoints, name: str, state: Carry, task: Task, step: int) -> str:
+    def save(self, store: MemberStore, name: str, state: Carry, task: Task, step: int) -> str:
         return store.commit(name, carries.lane(state, 0), task=task.id, member=task.member, step=step)
 
-    def load(self, store: Checkpoints, ref: str, hparams: Hparams, seed: int) -> Carry:
+    def load(self, store: MemberStore, ref: str, hparams: Hparams, seed: int) -> Carry:
         return self.trainable.gather([(carries.stacked(store.read(ref)), 0)])
 
-    def opened(self, store: Checkpoints, ref: str, task: Task) -> Carry:
+    def opened(self, store: MemberStore, ref: str, task: Task) -> Carry:
         lane = store.read(ref)
         if not isinstance(self.trainable, RestoringPopulation):
             return lane

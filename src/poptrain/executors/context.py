@@ -40,7 +40,7 @@ class CheckingConfig(ExecutorConfig, Protocol):
         ...
 
 
-class Checkpoints(Protocol):
+class MemberStore(Protocol):
     """What an executor of single members needs of a `core.protocols.Store`; that class documents the methods."""
 
     def commit(self, name: str, carry: Carry, *, task: int, member: int, step: int) -> str: ...
@@ -54,7 +54,7 @@ class Checkpoints(Protocol):
     def path(self, ref: str) -> Path: ...
 
 
-class PopulationCheckpoints(Checkpoints, Protocol):
+class PopulationStore(MemberStore, Protocol):
     """What an executor of whole populations needs of a `core.protocols.Store`."""
 
     def commit_population(
@@ -85,7 +85,7 @@ class Context:
 
     trainable: AnyTrainable
     metric: str
-    store: PopulationCheckpoints  # where carries are committed and read
+    store: PopulationStore  # where carries are committed and read
     result: Callable[[int], Result | None]  # returns the result of a task, with its checkpoint and step; None while pending
     lanes: int = 1  # the most tasks that are ever pending
     static: tuple[str, ...] = ()  # names of static hyperparameters
@@ -103,19 +103,19 @@ class Context:
 
     def ref(self, task: Task) -> str | None:
         """Returns the reference of the checkpoint that the task starts from."""
-        return None if task.parent is None else self._told(task.parent).checkpoint
+        return None if task.parent is None else self._result_of(task.parent).checkpoint
 
     def begin(self, task: Task) -> int:
         """Returns the lineage step at which the task begins: its parent's, else its teacher's, else 0."""
         source = task.parent if task.parent is not None else task.teacher
-        return 0 if source is None else self._told(source).step
+        return 0 if source is None else self._result_of(source).step
 
     def start(self, task: Task, attempt: int = 1) -> Start:
         """Returns where one attempt at a task starts."""
-        teacher = None if task.teacher is None else self._told(task.teacher).checkpoint
+        teacher = None if task.teacher is None else self._result_of(task.teacher).checkpoint
         return Start(self.name(task, attempt), self.begin(task), self.ref(task), teacher)
 
-    def _told(self, id: int) -> Result:
+    def _result_of(self, id: int) -> Result:
         result = self.result(id)
         if result is None:
             raise ValueError(f"task {id} has no result yet, so that no other task can start from it")

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 
 from poptrain.core import clock
-from poptrain.executors.context import Checkpoints
+from poptrain.executors.context import MemberStore
 from poptrain.executors.messages import WorkerSetup
 from poptrain.executors.orders import Order
 from poptrain.executors.worker import worker_main
@@ -118,7 +118,7 @@ class Worker:
             self.output.close()
 
 
-def answer(store: Checkpoints, method: str, args: tuple[object, ...], kwargs: dict[str, object]) -> tuple[bool, object]:
+def answer(store: MemberStore, method: str, args: tuple[object, ...], kwargs: dict[str, object]) -> tuple[bool, object]:
     """Returns the driver's answer to a call of its store: (True, value) or (False, exception)."""
     if method not in STORE_METHODS:
         raise ValueError(f"a worker called {method!r} of the store, expected one of {', '.join(STORE_METHODS)}")

@@ -9,7 +9,7 @@ from poptrain.core.errors import CheckpointDamaged, PoptrainError
 from poptrain.core.rng import chunk_seed
 from poptrain.executors import outcome
 from poptrain.executors.adapters import Form, Progress, StateT
-from poptrain.executors.context import Checkpoints, KeepError, Start
+from poptrain.executors.context import KeepError, MemberStore, Start
 from poptrain.executors.outcome import Trained
 
 
@@ -24,7 +24,7 @@ class Members(Generic[StateT]):
         warm: the most states that are kept, those of the members that trained last; None keeps all.
     """
 
-    def __init__(self, form: Form[StateT], metric: str, store: Checkpoints, keep_error: KeepError, warm: int | None = None):
+    def __init__(self, form: Form[StateT], metric: str, store: MemberStore, keep_error: KeepError, warm: int | None = None):
         self._form, self._metric, self._store, self._keep_error = form, metric, store, keep_error
         self._limit = warm
         self._warm: dict[int, tuple[int, StateT]] = {}  # member -> its last task and state, the newest at the end
@@ -41,7 +41,7 @@ class Members(Generic[StateT]):
         except PoptrainError:
             raise
         except (Exception, SystemExit) as error:
-            return outcome.failure(task, start.step, error, self._keep_error, clock.monotonic() - began)
+            return outcome.user_error(task, start.step, error, self._keep_error, clock.monotonic() - began)
         self._warm[task.member] = (task.id, state)
         if self._limit is not None and len(self._warm) > self._limit:
             del self._warm[next(iter(self._warm))]

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from poptrain.core.errors import PoptrainError
-from poptrain.executors.context import AnyTrainable, Checkpoints
+from poptrain.executors.context import AnyTrainable, MemberStore
 
 
 class WorkerSetup(NamedTuple):
@@ -24,7 +24,7 @@ class WorkerSetup(NamedTuple):
 
     trainable: AnyTrainable
     metric: str
-    store: Checkpoints | None  # None: the driver's own, through the pipe
+    store: MemberStore | None  # None: the driver's own, through the pipe
     warm: int  # the most member states that it keeps
     static: tuple[str, ...] = ()  # names of static hyperparameters
 

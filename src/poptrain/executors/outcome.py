@@ -114,19 +114,19 @@ def _missing(metrics: Mapping[object, object], metric: str, where: str) -> Metri
 # -- tasks that left no checkpoint ------------------------------------------------------------------------------------
 
 
-def failure(task: Task, step: int, error: BaseException, keep: KeepError, seconds: float = 0.0) -> Result:
+def user_error(task: Task, step: int, error: BaseException, keep: KeepError, seconds: float = 0.0) -> Result:
     """Returns the result of a task whose user code raised; the traceback is passed to `keep(name, text)` once.
 
     The one-line error names the exception and the place in the user's code.
     """
     text = "".join(traceback.format_exception(error))
-    keep(_file_name(task), f"member {task.member}, task {task.id}, from step {step}, {_hparams(task)}\n\n{text}")
+    keep(_file_name(task), f"member {task.member}, task {task.id}, from step {step}, {_listed_hparams(task)}\n\n{text}")
     return Result(task.id, float("nan"), step, error=one_line(error), seconds=seconds)
 
 
 def abandoned(task: Task, step: int, why: str, keep: KeepError, *, seconds: float = 0.0, hint: str = "") -> Result:
     """Returns the result of a task that took too long, or lost its worker too often; `why` and `hint` are passed to `keep`."""
-    keep_if_possible(keep, _file_name(task), f"{why}\n{_hparams(task)}{hint}\n")
+    keep_if_possible(keep, _file_name(task), f"{why}\n{_listed_hparams(task)}{hint}\n")
     return Result(task.id, float("nan"), step, error=why, seconds=seconds)
 
 
@@ -154,5 +154,5 @@ def _file_name(task: Task) -> str:
     return f"m{task.member:03d}-t{task.id:06d}.txt"
 
 
-def _hparams(task: Task) -> str:
+def _listed_hparams(task: Task) -> str:
     return ", ".join(f"{key}={value!r}" for key, value in task.hparams.items())

@@ -97,7 +97,7 @@ class VectorizedExecutor:
         except (Exception, SystemExit) as error:
             seconds = (clock.monotonic() - began) / len(tasks)
             pairs = zip(tasks, begins, strict=True)
-            return results + [outcome.failure(task, begin, error, context.keep_error, seconds) for task, begin in pairs]
+            return results + [outcome.user_error(task, begin, error, context.keep_error, seconds) for task, begin in pairs]
         saving = clock.monotonic()
         refs = self._commit(tasks, carry, [trained.step for trained in all_trained])
         now = clock.monotonic()

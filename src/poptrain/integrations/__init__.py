@@ -1,9 +1,9 @@
-"""Other frameworks, one thin file each; nothing below imports them, and each needs its own extra.
+"""Adapters to other frameworks, one room for each; the rest of poptrain imports none of them, and each needs its own extra.
 
 ==========================  ===========================================================================================
 `integrations.torch`        `TorchMember`: a PyTorch loop as a member (``pip install 'poptrain[torch]'``)
-`integrations.sb3`          `sb3_member`: a Stable-Baselines3 algorithm as a member (``pip install 'poptrain[sb3]'``)
+`integrations.sb3`          `SB3Member`: a Stable-Baselines3 algorithm as a member (``pip install 'poptrain[sb3]'``)
 `integrations.ray_tune`     every algorithm as a scheduler of `tune.Tuner` (``pip install 'poptrain[ray]'``)
-`integrations.rllib`        RLlib's hyperparameters applied after every load and read back (``pip install 'poptrain[rllib]'``)
+`integrations.rllib`        RLlib's hyperparameters, applied after every load and read back (``pip install 'poptrain[rllib]'``)
 ==========================  ===========================================================================================
 """

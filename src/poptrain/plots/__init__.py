@@ -1,4 +1,4 @@
-"""Plots: views as figures, for files. Each takes a record and returns a matplotlib `Figure`; no window is ever opened.
+"""Plots: views as figures, for files. Each function takes a record and returns a Matplotlib `Figure`; no window is opened.
 
 >>> import poptrain as pt
 >>> from poptrain.testing import quadratic
@@ -19,34 +19,96 @@ except ImportError as error:
 
 from matplotlib.figure import Figure
 
+from poptrain import views
 from poptrain.log.reader import Record
-from poptrain.plots.comparison import comparison
-from poptrain.plots.faster import faster
-from poptrain.plots.hparams import hparams
-from poptrain.plots.lineage import lineage
-from poptrain.plots.schedules import schedules
-from poptrain.plots.score import score
-from poptrain.plots.spread import spread
-from poptrain.plots.subpopulations import subpopulations
-from poptrain.plots.time import time
+from poptrain.plots.render import render
+from poptrain.views import Comparison, Curves, Faster, Overhead, Spread, panels
+from poptrain.views.panels.hparams import Named
 from poptrain.views.subpopulations import sizes_of
+
+__all__ = ["FIGURES", "comparison", "faster", "hparams", "lineage", "save", "save_all", "schedules", "score", "spread"]
+__all__ += ["subpopulations", "time"]
+
+MOST_BARS = 40  # members that have a bar of their own in `time`
+
+
+def score(source: Record | Curves) -> Figure:
+    """Returns the figure of the scores of a run along ancestry, from its record or its `views.curves`."""
+    return render(panels.score(views.curves(source) if isinstance(source, Record) else source))
+
+
+def hparams(record: Record) -> Figure:
+    """Returns the figure of the hyperparameter schedules of a run."""
+    return render(panels.hparams(record))
+
+
+def lineage(record: Record) -> Figure:
+    """Returns the figure of the family tree of a run."""
+    return render(panels.tree(record))
+
+
+def spread(source: Record | Spread) -> Figure:
+    """Returns the figure of how far apart the members are, from a record or its `views.spread`."""
+    if isinstance(source, Record):
+        return render(panels.spread(views.spread(source), views.gauges(source).history))
+    return render(panels.spread(source))
+
+
+def time(source: Record | Overhead) -> Figure:
+    """Returns the figure of where the time went, from a record or its `views.overhead`."""
+    return render(panels.time(views.overhead(source) if isinstance(source, Record) else source, MOST_BARS))
+
+
+def subpopulations(record: Record) -> Figure:
+    """Returns the figure of the sub-populations of FIRE PBT: one panel for each hyperparameter that is a number.
+
+    Raises:
+        UsageError: the algorithm of the run has no sub-populations.
+    """
+    return render(panels.subpopulations(record))
+
+
+def faster(source: Record | Faster, first: int = 0, second: int = 1, step: int | None = None) -> Figure:
+    """Returns the figure of which of two seats improves faster, from a record or its `views.faster`.
+
+    Args:
+        first: one seat, if the source is a record.
+        second: the other seat.
+        step: compare them as they were after this many steps; default: at the end.
+    """
+    return render(panels.faster(views.faster(source, first, second, step) if isinstance(source, Record) else source))
+
+
+def comparison(view: Comparison) -> Figure:
+    """Returns the figure of a comparison of methods: interquartile means, with bands between the quartiles over runs."""
+    return render(panels.comparison(view))
+
+
+def schedules(named: Named, hparam: str, end: int, *, log: bool = True, title: str = "Learned schedules") -> Figure:
+    """Returns the figure of schedules by name.
+
+    Args:
+        named: each a `views.Schedule`, a list of these (of several seeds), or a function of the step: a hand-made schedule.
+        hparam: the hyperparameter that is drawn.
+        end: the last step.
+
+    Raises:
+        UsageError: a schedule does not have the hyperparameter.
+    """
+    return render(panels.schedules(named, hparam, end, log=log, title=title))
+
 
 FIGURES = {"score": score, "hparams": hparams, "lineage": lineage, "spread": spread, "time": time}
 
-__all__ = [
-    "FIGURES", "comparison", "faster", "hparams", "lineage", "save", "save_all", "schedules", "score", "spread", "subpopulations",
-    "time",
-]  # fmt: skip
-
 
 def save_all(record: Record, directory: str | Path) -> list[Path]:
-    """Draws every figure into a directory as PNG and returns the paths; the directory is made."""
+    """Draws every figure of a run as PNG, makes the directory, and returns the paths."""
     drawn = {**FIGURES, **({"subpopulations": subpopulations} if sizes_of(record) else {})}
     return [save(draw(record), Path(directory) / f"{name}.png") for name, draw in drawn.items()]
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Writes a figure as PNG and returns the path; its directory is made."""
+    """Writes a figure as PNG, makes its directory, and returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name in a script that the font lacks

@@ -1,72 +1,38 @@
-"""How every figure looks: colours that colour-blind readers can tell apart, labels that no user string can break."""
+"""How every figure looks: colours that colour-blind readers can distinguish, labels that no user's text can break."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
 
 from poptrain.views import clean
-from poptrain.views.palette import BEST, FAILED, FEW, GRID, INK, MEMBERS, NOTE, colours
+from poptrain.views.palette import BEST, FAINT, GRID, INK, MEMBERS, NOTE
 
-FAINT = "#C9CDD3"
-
-__all__ = [
-    "BEST", "FAILED", "FAINT", "FEW", "GRID", "INK", "MEMBERS", "NOTE",
-    "colours", "figure", "label", "scale", "steps_axis", "thousands", "tidy", "title",
-]  # fmt: skip
-
-
-def scale() -> Colormap:
-    """Returns the colours from the worst to the best score: cividis, without its palest end."""
-    return ListedColormap(colormaps["cividis_r"](np.linspace(0.12, 1.0, 256)))
+__all__ = ["BEST", "FAINT", "INK", "MEMBERS", "NOTE", "figure", "label", "tidy", "title"]
 
 
 def figure(width: float, height: float) -> Figure:
-    """Returns an empty figure, independent of any window or global state of matplotlib."""
+    """Returns an empty figure, independent of any window or global state of Matplotlib."""
     return Figure(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
 
 
-def tidy(axes: Axes) -> Axes:
-    """Returns the axes without frame, with a quiet grid."""
+def tidy(axes: Axes, grid: bool = True) -> Axes:
+    """Returns the axes without a frame, with a quiet grid; without horizontal lines if not `grid`."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#9AA1AA")
     axes.tick_params(colors=INK, labelsize=9, length=3)
-    axes.grid(True, color=GRID, linewidth=0.8)
+    axes.grid(True, axis="both" if grid else "x", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     return axes
 
 
-def steps_axis(axes: Axes) -> None:
-    """Labels the x axis as steps; large numbers in thousands and millions."""
-    axes.set_xlabel("steps", color=INK)
-    axes.xaxis.set_major_formatter(lambda x, _: thousands(x))
-    axes.margins(x=0.02)
-
-
 def title(axes: Axes, head: str, note: str = "") -> None:
-    """Writes a bold title on the left and a note under it."""
+    """Writes a bold title at the left, and a note under it."""
     axes.set_title(head, loc="left", fontsize=12, fontweight="bold", color=INK, pad=22 if note else 8)
     if note:
         axes.text(0, 1.012, note, transform=axes.transAxes, fontsize=9, color=NOTE, va="bottom")
 
 
-def label(text: Any, limit: int = 40) -> str:
-    """Returns a user's text for matplotlib: no control characters, and no $ that would begin a formula."""
+def label(text: object, limit: int = 40) -> str:
+    """Returns a user's text for Matplotlib: no control characters, and no $ that would begin a formula."""
     return clean(text, limit).replace("$", r"\$")
-
-
-def thousands(x: float) -> str:
-    """Returns a number of steps as an axis shows it.
-
-    >>> thousands(250), thousands(50_000), thousands(1_500_000), thousands(0)
-    ('250', '50k', '1.5M', '0')
-    """
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if abs(x) >= size:
-            return f"{x / (1e3 if unit == 'k' else size):g}{unit}"
-    return f"{x:g}"

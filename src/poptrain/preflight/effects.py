@@ -1,33 +1,34 @@
-"""Does every hyperparameter change the result, where population based training changes it: at a copy?
+"""Does every hyperparameter change the result after a copy, which is where population-based training changes it?
 
-A control, and one member for each hyperparameter that has another value of it and is otherwise the same, go on from one
-checkpoint with one seed, side by side. A hyperparameter whose member scores exactly as the control does was not heard; it gets
-other values, other configurations and more time before it is said to have no effect.
+A control, and for each hyperparameter one member that differs from the control only in its value, continue side by side from
+one checkpoint with one seed. If such a member scores exactly like the control, no effect was seen. The hyperparameter then gets
+other values, other configurations and more time, before the verdict is that it has no effect.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from poptrain.audit.verdict import Verdict
-from poptrain.core import Hparams, Result, Value
+from poptrain.core import Carry, Hparams, Result, Value
 from poptrain.preflight.lab import Job, Lab, Probe, equal
 from poptrain.space import Space
 
-ROUNDS = 3  # configurations that are tried, each with another value
-SEGMENTS = 2  # that each of them is trained
-ENOUGH = 4  # segments without an effect after which there is none
+VALUES_TRIED = 3  # configurations that are tried, each with another value
+EFFECT_SEGMENTS = 2  # that each of them is trained
+ENOUGH_SEGMENTS = 4  # without an effect, after which the verdict is that there is none
+FEW_LEVELS = 16  # up to this number of levels, another level is taken in turn
 
 
 class Effects:
-    """What was seen of each hyperparameter.
+    """The effects that were seen of each hyperparameter.
 
     Args:
-        bases: trained members, one of each configuration, that are in the store.
-        whole: True if the segments of one training are together as long as the algorithm's interval, or longer; else an update
-            that comes once in so many steps may not have come.
-        out_of_time: asked before every batch, with its size.
+        bases: trained members, one of each configuration, whose checkpoints are in the store.
+        repeats: True if training repeats itself exactly.
+        whole: True if the segments of one training are together as long as the algorithm's interval, or longer. Otherwise an
+            update that comes once in an interval may not have happened.
+        out_of_time: called before every batch, with its size.
     """
 
     def __init__(
@@ -36,9 +37,9 @@ class Effects:
         self.lab, self.space, self.out_of_time, self.repeats, self.whole = lab, space, out_of_time, repeats, whole
         self.bases = [base for base in bases if base.ok] or list(bases)
         self.tried = dict.fromkeys(space.names, 0)  # segments in which no effect was seen
-        self.states: set[str] = set()  # names whose value changed what is saved, if nothing else
-        self.heard: set[str] = set()
-        self.at_once: set[str] = set()  # those that were heard in the very first segment
+        self.saved: set[str] = set()  # names whose value changed the checkpoint, if nothing else
+        self.effective: set[str] = set()  # names with an effect after a copy
+        self.at_once: set[str] = set()  # those of them with an effect in the first segment
 
     def verdicts(self) -> list[Verdict]:
         """Returns one verdict for each hyperparameter."""
@@ -47,59 +48,67 @@ class Effects:
         if not self.repeats:
             return self._among_noise()
         free = [name for name in self.space.names if not self.space[name].static]
-        for number in range(ROUNDS):
-            if waiting := [name for name in free if name not in self.heard]:
+        for number in range(VALUES_TRIED):
+            if waiting := [name for name in free if name not in self.effective]:
                 self._round(waiting, number)
-        at_start = self._fresh([name for name in self.space.names if name not in self.heard])
-        deaf = self._warm([name for name in free if name in self.at_once]) if isinstance(self.lab.trainable, type) else set()
-        return [self._verdict(name, at_start, deaf) for name in self.space.names]
+        at_start = self._fresh([name for name in self.space.names if name not in self.effective])
+        late: set[str] = set()
+        if isinstance(self.lab.trainable, type):
+            late = self._only_after_a_load([name for name in free if name in self.at_once])
+        return [self._verdict(name, at_start, late) for name in self.space.names]
 
     # -- at a copy ----------------------------------------------------------------------------------------------------
 
     def _round(self, names: Sequence[str], number: int) -> None:
-        """Looks for the effect of some hyperparameters from one checkpoint, over up to `SEGMENTS` segments."""
+        """Looks for effects of some hyperparameters after one checkpoint, in up to `EFFECT_SEGMENTS` segments."""
         base = self.bases[number % len(self.bases)]
         steps, seed = base.task.steps, (base.task.seed + 1 + number) % 2**32
         changed = self._changed(base.task.hparams, names, number)
         probes: dict[str | None, Probe] = dict.fromkeys([None, *changed], base)
-        for segment in range(SEGMENTS):
+        for segment in range(EFFECT_SEGMENTS):
             if self.out_of_time(len(probes)) or len(probes) < 2:
                 return
             jobs = [
-                Job(changed.get(name, base.task.hparams), steps, seed + segment, probe, probe.task.member if segment else None)
+                Job(
+                    base.task.hparams if name is None else changed[name],
+                    steps,
+                    seed + segment,
+                    probe,
+                    probe.task.member if segment else None,
+                )
                 for name, probe in probes.items()
             ]
             probes = dict(zip(probes, self.lab.train(jobs, cold=True), strict=True))
             control = probes[None]
-            for name in [name for name in probes if name]:
-                if self._differs(name, control, probes[name]):
-                    self.heard.add(name)
+            for tried in [name for name in probes if name is not None]:
+                if self._differs(tried, control, probes[tried]):
+                    self.effective.add(tried)
                     if not number and not segment:
-                        self.at_once.add(name)
-                    del probes[name]
+                        self.at_once.add(tried)
+                    del probes[tried]
                 else:
-                    self.tried[name] += 1
+                    self.tried[tried] += 1
 
     def _differs(self, name: str, control: Probe, probe: Probe) -> bool:
-        """True if a changed value changed the training. That it is reported or saved is no effect of it."""
+        """True if a changed value changed the training. That the value itself is reported or saved does not count."""
         a, b = control.result, probe.result
-        if _told(a) != _told(b):
+        if _selectable(a) != _selectable(b):
             return True
-        if control.ok and probe.ok and not self.lab.store.is_directory(a.checkpoint):
+        if control.ok and probe.ok and not self.lab.store.is_directory(control.checkpoint):
             values = control.task.hparams[name], probe.task.hparams[name]
             if not equal(_without(self.lab.state(control), values), _without(self.lab.state(probe), values)):
                 return True
         elif control.ok and probe.ok and self.lab.state(control) != self.lab.state(probe):
-            self.states.add(name)
+            self.saved.add(name)
         return False
 
-    def _changed(self, hparams: Hparams, names: Sequence[str], number: int) -> dict[str, dict[str, Any]]:
+    def _changed(self, hparams: Hparams, names: Sequence[str], number: int) -> dict[str, dict[str, Value]]:
         """Returns the configuration with one hyperparameter changed, for each that has another value."""
         found = {}
         for name in names:
             value = other(self.space, name, hparams[name], number)
             if value != hparams[name]:
-                repaired = self.space.finish({**hparams, name: value})  # a repair may take it back, and then nothing changed
+                repaired = self.space.finish({**hparams, name: value})  # a repair may undo the change
                 if repaired[name] != hparams[name]:
                     found[name] = {**hparams, name: repaired[name]}
         return found
@@ -107,26 +116,28 @@ class Effects:
     # -- at the start, and in the middle --------------------------------------------------------------------------------
 
     def _fresh(self, names: Sequence[str]) -> set[str]:
-        """Returns the names that have an effect on a fresh member: all that static ones can have."""
-        heard: set[str] = set()
+        """Returns the names that have an effect on a fresh member, the only effect that static ones can have."""
+        effective: set[str] = set()
         together = [[name for name in names if not self.space[name].static], *([n] for n in names if self.space[n].static)]
-        for number in range(ROUNDS):
+        for number in range(VALUES_TRIED):
             base = self.bases[number % len(self.bases)]
-            for group in together:  # a static one changes the program: alone with its control, both are batches of one
-                changed = self._changed(base.task.hparams, [name for name in group if name not in heard], number)
+            for (
+                group
+            ) in together:  # a static one changes the program, so it is trained alone with its control: two batches of one
+                changed = self._changed(base.task.hparams, [name for name in group if name not in effective], number)
                 if not changed or self.out_of_time(len(changed) + 1):
                     continue
                 jobs = [Job(h, base.task.steps, base.task.seed) for h in (base.task.hparams, *changed.values())]
                 control, *probes = self.lab.train(jobs, cold=True)
                 for name, probe in zip(changed, probes, strict=True):
                     if self._differs(name, control, probe):
-                        heard.add(name)
+                        effective.add(name)
                     elif self.space[name].static:
                         self.tried[name] += 1
-        return heard
+        return effective
 
-    def _warm(self, names: Sequence[str]) -> set[str]:
-        """Returns the names that act after a load, but not on an object that just goes on training."""
+    def _only_after_a_load(self, names: Sequence[str]) -> set[str]:
+        """Returns the names that have an effect after a load, but not on an object that continues in memory."""
         base = self.bases[0]
         changed = self._changed(base.task.hparams, names, 0)
         if not changed or self.out_of_time(2 * len(changed) + 2):
@@ -140,45 +151,48 @@ class Effects:
 
     # -- what was found -------------------------------------------------------------------------------------------------
 
-    def _verdict(self, name: str, at_start: set[str], deaf: set[str]) -> Verdict:
+    def _verdict(self, name: str, at_start: set[str], late: set[str]) -> Verdict:
         what, parameter = f"hparams.{name}", self.space[name]
-        if name in deaf:
-            text = "acts after a load, but not on a member that goes on: set it in train, every time, from the hp that train gets"
+        if name in late:
+            text = "has an effect after a load, but not on a member that continues: apply hp in train, at every call"
             return Verdict(what, "failed", text)
-        if name in self.heard:
+        if name in self.effective:
             return Verdict(what, "ok", "another value after a copy changes the result")
         if parameter.static and name in at_start:
             return Verdict(what, "ok", "another value at the start changes the result; it is static")
         if name in at_start:
-            text = "acts on a fresh member, but not after a copy: the loaded member goes on with its old value"
+            text = "has an effect on a fresh member, but not after a copy: the loaded member keeps its old value"
             return Verdict(what, "failed", text)
         if parameter.levels == 1:
-            return Verdict(what, "unclear", "has one value only")
-        if name in self.states:
-            return Verdict(what, "unclear", f"changes what is saved, but no score in {self.tried[name]} trainings")
-        enough = self.tried[name] >= (ROUNDS if parameter.static else ENOUGH)
+            return Verdict(what, "unclear", "has only one value")
+        if name in self.saved:
+            return Verdict(what, "unclear", f"changes the checkpoint, but no score in {self.tried[name]} trainings")
+        enough = self.tried[name] >= (VALUES_TRIED if parameter.static else ENOUGH_SEGMENTS)
         if enough and not self.whole:
-            text = f"no effect was seen in {self.tried[name]} trainings, all shorter than the interval: give it more seconds"
+            text = f"no effect was seen in {self.tried[name]} trainings, all shorter than the interval: pass more seconds"
             return Verdict(what, "unclear", text)
         if enough:
-            text = f"has no effect: {self.tried[name]} trainings with other values gave the very same result"
+            text = f"has no effect: {self.tried[name]} trainings with other values gave exactly the same result"
             return Verdict(what, "failed", text)
         return Verdict(what, "unclear", f"no effect was seen in {self.tried[name]} trainings; there was no time for more")
 
     def _among_noise(self) -> list[Verdict]:
-        text = "training does not repeat itself, so that an effect cannot be told from chance"
+        text = "training does not repeat itself, so an effect cannot be distinguished from chance"
         return [Verdict(f"hparams.{name}", "unclear", text) for name in self.space.names]
 
 
-def _told(result: Result) -> str:
-    """Returns what selection can see of a result, for comparison; NaN equals itself."""
+def _selectable(result: Result) -> str:
+    """Returns everything of a result that selection uses, for comparison; NaN equals itself."""
     return repr((result.step, tuple(result.curve), tuple(result.returns), result.error is None))
 
 
 def other(space: Space, name: str, value: Value, number: int) -> Value:
-    """Returns another value of a parameter: half the range away, then three quarters, then the far end, the other way round."""
+    """Returns another value of a parameter, a different one for each `number`.
+
+    Of a range: half of it away, three quarters away in the other direction, or its end.
+    """
     parameter = space[name]
-    if parameter.levels is not None and parameter.levels <= 16:
+    if parameter.levels is not None and parameter.levels <= FEW_LEVELS:
         options = [option for option in parameter.grid(parameter.levels) if option != value]
         return options[number * 7 % len(options)] if options else value
     u = parameter.encode(value)
@@ -187,8 +201,8 @@ def other(space: Space, name: str, value: Value, number: int) -> Value:
     return parameter.decode(min(max(u + (far if up else -far), 0.02), 0.98))
 
 
-def _without(state: Any, values: Sequence[Value]) -> Any:
-    """Returns a carry without the leaves that just repeat a hyperparameter, its own value or that of the control."""
+def _without(state: Carry, values: Sequence[Value]) -> Carry:
+    """Returns a carry without the leaves that are equal to one of these values of a hyperparameter."""
     if isinstance(state, Mapping):
         return {key: _without(part, values) for key, part in state.items() if not any(_repeats(part, v) for v in values)}
     if isinstance(state, (list, tuple)):
@@ -196,7 +210,7 @@ def _without(state: Any, values: Sequence[Value]) -> Any:
     return state
 
 
-def _repeats(part: Any, value: Value) -> bool:
+def _repeats(part: Carry, value: Value) -> bool:
     if isinstance(part, (Mapping, list, tuple)):
         return False
     if isinstance(value, (int, float)) and not isinstance(value, bool) and getattr(part, "ndim", 0) == 0:

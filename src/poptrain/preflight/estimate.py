@@ -1,25 +1,25 @@
-"""What the whole run will take: time and disk, from what the probes took."""
+"""The time and disk that the whole run will take, estimated from the probes."""
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from poptrain.audit.verdict import Verdict
 from poptrain.checkpoints import places
+from poptrain.core.cpus import cpus
 from poptrain.core.errors import PoptrainError
+from poptrain.core.protocols import Algorithm
 from poptrain.engine.experiment import Experiment
 
-SLACK, SLACK_BYTES = 16, 64 << 20  # checkpoints, or bytes of them, that the store lets come together before it collects
-LINE = 450  # bytes of the log for one task and its result
+SLACK, SLACK_BYTES = 16, 64 << 20  # checkpoints, or bytes of them, that the store lets accumulate before it deletes some
+LINE_BYTES = 450  # of the log, for one task and its result
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run will take. What is not known, because no number of steps ends the run, is None."""
+    """What a run will take. What is not known, because the run does not end after a number of steps, is None."""
 
     seconds_per_step: float  # of one member
     slots: int  # members that train at once
@@ -32,15 +32,15 @@ class Estimate:
 
 def estimated(experiment: Experiment, per_step: float, checkpoint: int, directory: Path) -> Estimate:
     """Returns the estimate for a run in `directory`, from seconds a step (of one member) and the bytes of a checkpoint."""
-    algorithm, budget = experiment.algorithm, experiment.budget
-    members = algorithm.seats  # evaluators too: at most as much as this
-    interval = getattr(algorithm, "interval", None)
+    algorithm: Algorithm = experiment.algorithm
+    budget, members = experiment.budget, algorithm.seats  # an upper bound: evaluators are counted as members
+    interval = interval_of(algorithm)
     slots = _slots(experiment.executor, algorithm.seats)
     tasks = None
     if budget is not None:
-        tasks = members * (-(-budget // interval) if isinstance(interval, int) else 1)
-    log = LINE * (tasks or 0)
-    kept = 2 * algorithm.seats + 1  # of every member's newest and its parent's, and of the best
+        tasks = members * (1 if interval is None else -(-budget // interval))
+    log = LINE_BYTES * (tasks or 0)
+    kept = 2 * algorithm.seats + 1  # of every member's newest result and its parent's, and of the best
     return Estimate(
         seconds_per_step=per_step,
         slots=slots,
@@ -48,15 +48,15 @@ def estimated(experiment: Experiment, per_step: float, checkpoint: int, director
         checkpoint=checkpoint,
         disk=kept * checkpoint + min(SLACK * checkpoint, SLACK_BYTES + checkpoint) + log,
         written=None if tasks is None else tasks * checkpoint + log,
-        free=shutil.disk_usage(_there(directory)).free,
+        free=shutil.disk_usage(_existing(directory)).free,
     )
 
 
-def place(estimate: Estimate, url: str | None) -> Verdict:
-    """Returns whether the checkpoints have a place: enough of the disk, or a URL that can be used."""
-    text = f"{size(estimate.disk)} at most ({size(estimate.checkpoint)} a checkpoint)"
+def storage(estimate: Estimate, url: str | None) -> Verdict:
+    """Returns whether the checkpoints can be stored: there is enough space on the disk, or the URL can be used."""
+    text = f"{bytes_text(estimate.disk)} at most ({bytes_text(estimate.checkpoint)} a checkpoint)"
     if estimate.written is not None:
-        text += f", {size(estimate.written)} written in all"
+        text += f", {bytes_text(estimate.written)} written in all"
     if url is not None:
         try:
             places.check_usable(url)
@@ -64,28 +64,35 @@ def place(estimate: Estimate, url: str | None) -> Verdict:
             return Verdict("storage", "failed", f"{text}. {error}")
         return Verdict("storage", "ok", f"{text}; {url} is empty, and can be written")
     if estimate.disk > estimate.free:
-        return Verdict("disk", "failed", f"{text}, and {size(estimate.free)} are free: save less, or elsewhere")
-    return Verdict("disk", "ok", f"{text}; {size(estimate.free)} are free")
+        free = bytes_text(estimate.free)
+        return Verdict("disk", "failed", f"{text}, and only {free} are free: save less, or choose another directory")
+    return Verdict("disk", "ok", f"{text}; {bytes_text(estimate.free)} are free")
 
 
-def _slots(executor: Any, seats: int) -> int:
-    """Returns how many members train at once, as far as this machine's cores allow."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def interval_of(algorithm: Algorithm) -> int | None:
+    """Returns the steps between two decisions of an algorithm; None if it has no interval, or one of time."""
+    interval = getattr(algorithm, "interval", None)
+    return interval if isinstance(interval, int) and not isinstance(interval, bool) else None
+
+
+def _slots(executor: object, seats: int) -> int:
+    """Returns the number of members that train at once, at most one for each CPU of this machine."""
     name = executor if isinstance(executor, str) else type(executor).__name__.lower()
     if name in ("inline", "vectorized"):
         return 1  # a batch was measured as a batch
-    return max(1, min(getattr(executor, "slots", None) or cores, seats, cores))
+    return max(1, min(getattr(executor, "slots", None) or cpus(), seats, cpus()))
 
 
-def _there(directory: Path) -> Path:
+def _existing(directory: Path) -> Path:
+    """Returns the directory, or the nearest one above it that exists."""
     place = directory.resolve()
     return next(path for path in (place, *place.parents) if path.exists())
 
 
-def size(count: float) -> str:
-    """Returns a number of bytes as a person wants to read it.
+def bytes_text(count: float) -> str:
+    """Returns a number of bytes in the unit that fits.
 
-    >>> size(812), size(1234567), size(5e10)
+    >>> bytes_text(812), bytes_text(1234567), bytes_text(5e10)
     ('812 B', '1.23 MB', '50 GB')
     """
     for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):

@@ -1,20 +1,21 @@
-"""The laboratory of the preflight: tasks of one's own, given to real executors, with real checkpoints in a temporary directory.
+"""The laboratory of the preflight: tasks of its own, trained by real executors, with real checkpoints in a temporary directory.
 
-Two executors share one store. What the *warm* one trained goes on in memory; the *cold* one has trained none of it and must load
-a checkpoint first, as a clone in another process or a resumed run must.
+Two executors share one store. The *warm* one continues in memory what it trained before. The *cold* one has trained none of it
+and must load a checkpoint first, as a clone in another process or a resumed run must.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 
 from poptrain import executors
 from poptrain.checkpoints.store import Store
-from poptrain.core import History, Hparams, Result, Task, clock
+from poptrain.core import Carry, History, Hparams, Result, Task, clock
+from poptrain.core.protocols import Executor
 from poptrain.executors.context import Context
 from poptrain.trainable import as_trainable
 
@@ -27,12 +28,12 @@ class Job:
     steps: int
     seed: int
     parent: Probe | None = None  # None: fresh
-    member: int | None = None  # the parent's: goes on in memory, if the parent was trained by the same executor; None: a new one
+    member: int | None = None  # the parent's, to continue in memory if the same executor trained it; None: a new member
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What a job left behind."""
+    """What a job left."""
 
     task: Task
     result: Result
@@ -43,79 +44,104 @@ class Probe:
         """True if it trained: the score may still be infinite or NaN."""
         return self.result.error is None
 
-    def told(self, without: Collection[str] = ()) -> str:
-        """Returns all that the result says, but for some metrics, for comparison; NaN equals itself."""
-        r = self.result
-        metrics = sorted((name, value) for name, value in r.metrics.items() if name not in without)
-        return repr((r.score, r.step, tuple(r.curve), tuple(r.returns), metrics))
+    @property
+    def checkpoint(self) -> str:
+        """The reference of its checkpoint; only asked for if it trained."""
+        assert self.result.checkpoint is not None
+        return self.result.checkpoint
+
+    def reported(self, without: Collection[str] = ()) -> str:
+        """Returns everything that the result reports, except for some metrics, for comparison; NaN equals itself."""
+        result = self.result
+        metrics = sorted((name, value) for name, value in result.metrics.items() if name not in without)
+        return repr((result.score, result.step, tuple(result.curve), tuple(result.returns), metrics))
 
 
 class Lab:
-    """Trains jobs. `static` names the static hyperparameters; `lanes` is the most jobs of one batch."""
+    """Trains jobs. `static` names the static hyperparameters; `lanes` is the largest number of jobs of one batch."""
 
     def __init__(
-        self, trainable: Any, metric: str, directory: Any, *, static: Sequence[str] = (), executor: Any = "inline", lanes: int = 8
-    ):  # fmt: skip
+        self,
+        trainable: object,
+        metric: str,
+        directory: Path,
+        *,
+        static: Sequence[str] = (),
+        executor: object = "inline",
+        lanes: int = 8,
+    ):
         self.trainable, self.store = as_trainable(trainable), Store(directory, durable=False)
-        self.vectorized = executor == "vectorized" or type(executor).__name__ == "Vectorized"
+        vectorized = executor == "vectorized" or type(executor).__name__ == "Vectorized"
         self._history = History()
-        self._context = Context(self.trainable, metric, self.store, self._told, lanes, tuple(static))
-        config = executors.resolve("vectorized" if self.vectorized else "inline", self.trainable)
-        self._executors = {False: config.open(self._context), True: config.open(self._context)}
+        context = Context(self.trainable, metric, self.store, self._result, lanes, tuple(static))
+        config = executors.resolve("vectorized" if vectorized else "inline", self.trainable)
+        self._warm: Executor = config.open(context)
+        self._cold: Executor = config.open(context)
         self._members = 0
-        self.pace = float("inf")  # seconds of one job and step, at best: no batch that compiles
+        self.pace = float("inf")  # seconds of one job and step, at best: of a batch that does not compile
 
-    def _told(self, id: int) -> Result | None:
+    def _result(self, id: int) -> Result | None:
         return self._history.result(id)
 
     def close(self) -> None:
         """Ends both executors."""
-        for executor in self._executors.values():
-            executor.close()
+        self._warm.close()
+        self._cold.close()
 
     def train(self, jobs: Sequence[Job], cold: bool = False) -> list[Probe]:
-        """Returns the probes of jobs, trained side by side; a job whose parent failed is not trained again, it is its parent.
+        """Returns the probes of jobs, trained side by side. A job whose parent failed is not trained: its probe is the parent.
 
         Raises:
             MetricError: the metrics have no score.
         """
-        tasks, at = [], {}
+        begun: dict[int, Task] = {}  # by the index of the job
         for index, job in enumerate(jobs):
-            if job.parent is not None and not job.parent.ok:
-                continue
-            member = job.member
-            if member is None:
-                member, self._members = self._members, self._members + 1
-            parent = None if job.parent is None else job.parent.task.id
-            at[len(self._history) + len(tasks)] = index
-            tasks.append(Task(len(self._history) + len(tasks), member, job.hparams, parent, job.steps, job.seed))
-        found: dict[int, Probe] = {}
-        if tasks:
-            self._history = self._history.add(tasks)
-            executor, began, told = self._executors[cold], clock.monotonic(), []
-            executor.submit(tasks)
-            while len(told) < len(tasks):
-                told += executor.wait()
-            seconds = (clock.monotonic() - began) / len(tasks)
-            self.pace = min(self.pace, seconds / max(tasks[0].steps, 1))
-            self._history = self._history.add(told)
-            found = {at[result.task]: Probe(self._history.task(result.task), result, seconds) for result in told}
-        return [found.get(index, job.parent) for index, job in enumerate(jobs)]
+            if job.parent is None or job.parent.ok:
+                begun[index] = self._task(job, len(begun))
+        probes = self._trained(list(begun.values()), self._cold if cold else self._warm) if begun else {}
+        return [probes[begun[index].id] if index in begun else _failed_parent(job) for index, job in enumerate(jobs)]
 
-    def state(self, probe: Probe) -> Any:
+    def _task(self, job: Job, number: int) -> Task:
+        """Returns the task of a job; `number` counts the jobs of its batch."""
+        member = job.member
+        if member is None:
+            member, self._members = self._members, self._members + 1
+        parent = None if job.parent is None else job.parent.task.id
+        return Task(len(self._history) + number, member, job.hparams, parent, job.steps, job.seed)
+
+    def _trained(self, tasks: Sequence[Task], executor: Executor) -> dict[int, Probe]:
+        """Returns the probes of tasks by id, after training them."""
+        self._history = self._history.add(tasks)
+        began = clock.monotonic()
+        results: list[Result] = []
+        executor.submit(tasks)
+        while len(results) < len(tasks):
+            results += executor.wait()
+        seconds = (clock.monotonic() - began) / len(tasks)
+        self.pace = min(self.pace, seconds / max(tasks[0].steps, 1))
+        self._history = self._history.add(results)
+        return {result.task: Probe(self._history.task(result.task), result, seconds) for result in results}
+
+    def state(self, probe: Probe) -> Carry:
         """Returns what a probe's checkpoint holds, for comparison: a carry, or the hashes of the files."""
-        ref = probe.result.checkpoint
+        ref = probe.checkpoint
         return self.store.hashes(ref) if self.store.is_directory(ref) else self.store.read(ref)
 
     def bytes(self, probe: Probe) -> int:
         """Returns the size of a probe's checkpoint; a batch of a population shares one."""
-        name = probe.result.checkpoint.partition(":")[0].partition("/")[0]
+        name = probe.checkpoint.partition(":")[0].partition("/")[0]
         whole = sum(self.store.fs.walk(self.store.root / name).values())
-        lanes = sum(1 for id in range(len(self._history)) if (self._told(id).checkpoint or "").startswith(f"{name}/"))
-        return whole // max(lanes, 1)
+        results = [self._history.result(id) for id in range(len(self._history))]
+        refs = [result.checkpoint or "" for result in results if result is not None]
+        return whole // max(sum(ref.startswith(f"{name}/") for ref in refs), 1)
 
 
-def equal(a: Any, b: Any) -> bool:
+def _failed_parent(job: Job) -> Probe:
+    assert job.parent is not None  # every other job was trained
+    return job.parent
+
+
+def equal(a: Carry, b: Carry) -> bool:
     """True if two carries are equal, bit for bit; NaN equals itself."""
     if isinstance(a, Mapping):
         return isinstance(b, Mapping) and a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
@@ -124,4 +150,4 @@ def equal(a: Any, b: Any) -> bool:
     if isinstance(a, (str, bool, type(None))) or isinstance(b, (str, bool, type(None))):
         return type(a) is type(b) and a == b
     a, b = np.asarray(a), np.asarray(b)
-    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+    return bool(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())

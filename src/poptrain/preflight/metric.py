@@ -1,4 +1,4 @@
-"""Is the metric a number, does it move while training goes on, and does it move the way that the mode says is better?"""
+"""Is the metric a number, does it change during training, and does it change in the direction that the mode calls better?"""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ import numpy as np
 from poptrain.audit.verdict import Verdict
 from poptrain.preflight.lab import Probe
 
-_LOSS = {"loss", "losses", "error", "err", "mse", "rmse", "mae", "nll", "regret", "perplexity", "ppl", "cost", "kl", "distance",
-         "deviation", "wer", "cer", "fid"}  # fmt: skip
-_GAIN = {"accuracy", "acc", "reward", "rewards", "return", "returns", "auc", "f1", "likelihood", "bleu", "precision", "recall",
-         "success", "iou", "psnr", "ssim", "elo", "wins"}  # fmt: skip
-STEADY = 0.8  # share of the changes that must go one way
+LESS_IS_BETTER = re.compile(  # a word of a metric's name
+    "loss|losses|error|err|mse|rmse|mae|nll|regret|perplexity|ppl|cost|kl|distance|deviation|wer|cer|fid"
+)
+MORE_IS_BETTER = re.compile(
+    "accuracy|acc|reward|rewards|return|returns|auc|f1|likelihood|bleu|precision|recall|success|iou|psnr|ssim|elo|wins"
+)
+STEADY = 0.8  # share of the changes that must have one sign
 
 
 def finite(curves: Sequence[Sequence[Probe]]) -> Verdict:
-    """Returns whether scores are numbers. `curves`: the segments of each configuration, in order."""
+    """Returns whether scores are finite numbers. `curves` holds the segments of each configuration, in order."""
     if errors := [probe.result.error for curve in curves for probe in curve if not probe.ok]:
         every = all(not curve[0].ok for curve in curves)
         text = f"{'every' if every else 'one'} configuration raised an error: {errors[0]}"
@@ -37,55 +39,55 @@ def finite(curves: Sequence[Sequence[Probe]]) -> Verdict:
 
 
 def moving(curves: Sequence[Sequence[Probe]], whole: bool) -> Verdict:
-    """Returns whether scores change along a training; `whole`: the segments were as long as the algorithm's own."""
+    """Returns whether scores change during a training; `whole`: the segments were as long as the algorithm's interval."""
     rows = [row for curve in curves if len(row := _scores(curve)) > 1]
     if not rows:
         return Verdict("metric moves", "unclear", "there was no time for a second segment")
     if any(len(set(row)) > 1 for row in rows):
         return Verdict("metric moves", "ok", "it changes while members train")
     everywhere = len({score for row in rows for score in row}) == 1
-    text = f"it is {rows[0][0]!r} " + ("whatever is trained" if everywhere else "from the start to the end of a training")
+    text = f"it is {rows[0][0]!r} " + ("in every training" if everywhere else "from the start to the end of a training")
     text += f": constant over {max(map(len, rows))} segments in {len(rows)} configurations"
     return Verdict("metric moves", "failed" if whole or everywhere else "unclear", text)
 
 
 def direction(curves: Sequence[Sequence[Probe]], metric: str, mode: str) -> Verdict:
-    """Returns whether training makes the score better, as the mode understands it, and whether the metric's name agrees."""
+    """Returns whether training makes the score better, as the mode defines it, and whether the metric's name agrees."""
     sign = -1 if mode == "min" else 1
     rows = [sign * np.array(row) for curve in curves if len(row := _scores(curve)) > 1 and np.isfinite(row).all()]
     contradicts = (hint := hinted(metric)) and hint != sign
     other = "max" if mode == "min" else "min"
     if not rows:
-        text = f"{metric!r} sounds as if {'more' if hint > 0 else 'less'} of it were better, and mode is {mode!r}"
+        text = f"the name {metric!r} suggests that {'more' if hint > 0 else 'less'} is better, but mode is {mode!r}"
         return Verdict("direction", "unclear", text if contradicts else "there was no time for a second segment")
     better = sum(row[-1] > row[0] for row in rows)
     steps = [b - a for row in rows for a, b in pairwise(row) if a != b]
     falling = sum(step < 0 for step in steps) / max(len(steps), 1)
     worse = not better and all(row[-1] < row[0] for row in rows)
-    told = f"training made {metric!r} better in {better} of {len(rows)} configurations under mode={mode!r}"
+    result = f"training made {metric!r} better in {better} of {len(rows)} configurations under mode={mode!r}"
     if contradicts and better * 2 < len(rows):
-        return Verdict("direction", "failed", f"{told}, and its name says {other!r}: is mode={other!r} meant?")
+        return Verdict("direction", "failed", f"{result}, and its name suggests {other!r}: is mode={other!r} meant?")
     if worse and not hint and len(rows) > 1 and falling >= STEADY:
-        return Verdict("direction", "failed", f"{told}: every one got steadily worse; is mode={other!r} meant?")
+        return Verdict("direction", "failed", f"{result}, and all of them got steadily worse: is mode={other!r} meant?")
     if contradicts or worse:
-        remark = f", but its name says {other!r}" if contradicts else "; too little to say that the mode is wrong"
-        return Verdict("direction", "unclear", told + remark)
-    return Verdict("direction", "ok", told)
+        remark = f", but its name suggests {other!r}" if contradicts else "; this is too little evidence that the mode is wrong"
+        return Verdict("direction", "unclear", result + remark)
+    return Verdict("direction", "ok", result)
 
 
 def hinted(metric: str) -> int:
-    """Returns 1 if a metric's name says that more is better, -1 that less is, 0 if it says nothing.
+    """Returns 1 if a metric's name suggests that more is better, -1 if it suggests that less is, else 0.
 
     >>> [hinted(name) for name in ("accuracy", "valid/loss", "log_likelihood", "neg_loss", "score", "nll")]
     [1, -1, 1, 1, 0, -1]
     """
     words = re.findall(r"[a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", metric).lower())
     sign = -1 if {"neg", "negative", "minus"} & set(words) else 1
-    if set(words) & _GAIN:
+    if any(map(MORE_IS_BETTER.fullmatch, words)):
         return sign
-    return -sign if set(words) & _LOSS else 0
+    return -sign if any(map(LESS_IS_BETTER.fullmatch, words)) else 0
 
 
 def _scores(curve: Sequence[Probe]) -> list[float]:
-    """Returns the scores along one training, evaluations inside its segments included."""
+    """Returns the scores during one training, including the evaluations inside its segments."""
     return [score for probe in curve if probe.ok for _, score in probe.result.curve]

@@ -1,4 +1,4 @@
-"""Does save → load → continue equal to continue; and if not, is the checkpoint to blame, or does training never repeat?"""
+"""Does save → load → continue equal continue? If not: is the checkpoint incomplete, or does training never repeat?"""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 from poptrain.audit.verdict import Verdict
 from poptrain.preflight.lab import Job, Lab, Probe, equal
 
-ROUNDING = 1e-5  # relative: what the order of a sum may change
-OUTSIDE = 6.0  # so many standard deviations beyond what repetition changes is no accident
-LOADS = 8  # from one checkpoint, when training does not repeat itself
+ROUNDING = 1e-5  # relative: the order of a sum may change this much
+SIGNIFICANT = 6.0  # standard deviations; a larger difference is not explained by repetition
+LOADS = 8  # from one checkpoint, if training does not repeat itself
 
 
 class RoundTrip:
-    """The verdicts, and the probes that later checks compare with.
+    """The verdicts on repetition and on the checkpoint.
 
     Args:
         first: fresh members, trained for some steps by the warm executor.
@@ -41,12 +41,12 @@ class RoundTrip:
 
     @property
     def _twice(self) -> list[tuple[Probe, Probe]]:
-        """What was trained twice, from nothing, with the same seeds."""
+        """The pairs of probes that were trained twice from a fresh start, with the same seeds."""
         return [*zip(self.first, self.again, strict=True), *zip(self.straight, self.repeated, strict=True)]
 
     @cached_property
     def clocks(self) -> frozenset[str]:
-        """Metrics that are another number every time, and do not count where the score repeats itself: times, speeds."""
+        """Metrics that differ every time, such as times and speeds: they do not count if the score repeats itself."""
         pairs = [(a.result.metrics, b.result.metrics) for a, b in self._twice]
         return frozenset(name for a, b in pairs for name in a if name in b and _relative(a[name], b[name]))
 
@@ -56,7 +56,7 @@ class RoundTrip:
         return all(self._same(a, b) for a, b in self._twice)
 
     def _same(self, a: Probe, b: Probe) -> bool:
-        return a.told(self.clocks) == b.told(self.clocks)
+        return a.reported(self.clocks) == b.reported(self.clocks)
 
     def deterministic(self) -> Verdict:
         """Returns whether training repeats itself."""
@@ -66,16 +66,16 @@ class RoundTrip:
         if far <= ROUNDING:
             return Verdict("deterministic", "ok", f"the same seeds gave the same scores twice, to a relative {far:.1g}")
         text = (
-            f"the same seeds gave scores that differ by a relative {far:.2g}, so that no run can be repeated exactly: draw all "
-            "randomness from the seed that the trainable is given"
+            f"the same seeds gave scores that differ by a relative {far:.2g}, so runs cannot be repeated exactly: derive all "
+            "random numbers from the seed that the trainable gets"
         )
         return Verdict("deterministic", "unclear", text)
 
     def saved(self) -> Verdict:
-        """Returns whether a loaded member goes on as one that was never away."""
+        """Returns whether a member that was loaded continues exactly like one that was not."""
         pairs = list(zip(self.straight, self.loaded, strict=True))
         if errors := [b.result.error for a, b in pairs if a.ok and not b.ok]:
-            return self._verdict("failed", f"a member that was loaded cannot go on: {errors[0]}")
+            return self._verdict("failed", f"a member that was loaded cannot continue: {errors[0]}")
         if all(self._same(a, b) for a, b in pairs):
             return self._states(pairs)
         far = max(self._distance(a, b) for a, b in pairs)
@@ -86,21 +86,21 @@ class RoundTrip:
         return self._among_noise(far)
 
     def _states(self, pairs: Sequence[tuple[Probe, Probe]]) -> Verdict:
-        """Returns the verdict where scores are equal: what is saved next should be equal too."""
+        """Returns the verdict if scores are equal: the next checkpoints should be equal too."""
         for (a, b), c in zip(pairs, self.repeated, strict=True):
             if not (a.ok and c.ok and self._same(a, c)):
                 continue
             state = self.lab.state(a)
             if equal(state, self.lab.state(c)) and not equal(state, self.lab.state(b)):
                 text = (
-                    "save → load → continue gives the same scores so far, but what is saved next differs: the checkpoint "
-                    "does not hold all of the state, or load does not take all of it over"
+                    "save → load → continue gives the same scores so far, but the next checkpoint differs: the checkpoint "
+                    "does not hold all of the state, or load does not restore all of it"
                 )
                 return self._verdict("failed", text)
         return self._verdict("ok", "save → load → continue equals continue, bit for bit")
 
     def _among_noise(self, far: float) -> Verdict:
-        """Returns the verdict where training does not repeat itself: do loaded members differ from each other as much?"""
+        """Returns the verdict if training does not repeat itself: do loaded members differ from each other as much?"""
         loads = [self.loaded, *(self.lab.train(self._loads(0), cold=True) for _ in range(LOADS - 1))]
         beyond = []
         for index, probe in enumerate(self.straight):
@@ -109,9 +109,9 @@ class RoundTrip:
                 spread = max(float(scores.std(ddof=1)), 1e-12 * abs(probe.result.score), 1e-300)
                 beyond.append(abs(probe.result.score - float(scores.mean())) / spread)
         times = float(np.median(beyond)) if beyond else 0.0
-        if times > OUTSIDE:
-            return self._verdict("failed", f"{self._lost(far)}, {times:.0f} times what repetition changes.")
-        text = f"after a load scores differ by a relative {far:.2g}, no more than repetition changes: training is not exact"
+        if times > SIGNIFICANT:
+            return self._verdict("failed", f"{self._lost(far)}. The difference is {times:.0f} times that of repetitions.")
+        text = f"after a load, scores differ by a relative {far:.2g}, as they do between repetitions: training is not exact"
         return self._verdict("unclear", text)
 
     def _verdict(self, state: str, text: str) -> Verdict:
@@ -126,11 +126,13 @@ class RoundTrip:
     def _hint(self) -> str:
         """Returns what is probably missing from the checkpoint."""
         if not isinstance(self.lab.trainable, type):
-            return " Something outside the carry changes the training: a global, or an attribute of the trainable."
-        others = self.lab.train(self._loads(1), cold=True)  # a generator that is not saved begins anew with the object's seed
+            return (
+                " Something outside the carry changes the training, such as a global variable or an attribute of the trainable."
+            )
+        others = self.lab.train(self._loads(1), cold=True)  # a generator that is not saved starts again from the object's seed
         if not all(self._same(a, b) for a, b in zip(self.loaded, others, strict=True)):
-            return " It depends on the seed that the object is made with: save and load its random generator."
-        return " It is not the random generator: look for the optimiser's moments, a step counter, a normaliser, an iterator."
+            return " The result depends on the seed that the object was made with: save and load its random generator."
+        return " It is not the random generator: check the optimiser's moments, step counters, normalisers and iterators."
 
     def _distance(self, a: Probe, b: Probe) -> float:
         """Returns how far apart the results of two probes are, relative to their size; 0 if they are equal."""

@@ -1,4 +1,4 @@
-"""The report: one HTML page about a run that needs no network, nothing beside it and nothing of poptrain to be read.
+"""The report: one HTML page about a run. It needs no network, no other file, and no poptrain to be read.
 
 >>> import poptrain as pt
 >>> from poptrain.testing import quadratic

@@ -52,8 +52,8 @@ h2 { margin: 0 0 4px; font-size: 17px; }
 .cards b { display: block; font-size: 21px; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; line-height: 1.25; }
 .cards span { color: var(--note); font-size: 12.5px; }
 .cards .best b { color: var(--best); }
-.said { margin: 0 0 20px; padding: 14px 22px; list-style: none; }
-.said li { margin: 3px 0; }
+.notes { margin: 0 0 20px; padding: 14px 22px; list-style: none; }
+.notes li { margin: 3px 0; }
 .warning { color: #8a4b00; }
 .chart { width: 100%; overflow: hidden; }
 .chart + .scroll, h2 + .scroll { margin-top: 10px; }

@@ -1,4 +1,9 @@
-"""Reinforcement learning in JAX, the whole population at once: agents, environments and the parts they share."""
+"""Reinforcement learning in JAX, the whole population at once: agents, environments and the parts that agents share.
+
+Rooms import only rooms to their left: ``envs`` (simulators) ← ``memory`` (transitions) ← ``loops`` (acting, learning) ←
+``agents``. The files next to them are small tools for all agents: networks, distributions, the observation filter, Adam,
+hyperparameters and evaluation.
+"""
 
 from poptrain.rl.agents.ppo import PPO
 from poptrain.rl.envs import make

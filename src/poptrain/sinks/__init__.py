@@ -1,7 +1,8 @@
 """Sinks follow the log, live or afterwards, and never stop training.
 
-A sink has any of ``open(record)``, ``write(record, history)`` when the log has grown, and ``close()``. Each runs on a thread
-of its own; a sink that is slower than the run is called once for several lines, and reads the record from where it left off.
+A sink is an object with ``write(record, history)``, which is called when the log has grown; `poptrain.core.protocols.Sink`
+lists what else it may have. Each sink runs on a thread of its own. A sink that is slower than the run is called once for
+several lines, and reads the record from where it left off.
 
 ================  =====================================================================================================
 `MLflow`          a parent run and a nested run for each member (``pip install 'poptrain[mlflow]'``)
@@ -12,19 +13,23 @@ of its own; a sink that is slower than the run is called once for several lines,
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
 from poptrain.core.errors import did_you_mean
 from poptrain.sinks.guarded import Guarded
 
-EXPERIMENT = "poptrain"  # of MLflow, unless another is named
+if TYPE_CHECKING:
+    from poptrain.sinks.event_files import TensorBoard
+    from poptrain.sinks.mlflow_runs import MLflow
+
+EXPERIMENT = "poptrain"  # the default name of the MLflow experiment
 _SINKS = {"MLflow": "mlflow_runs", "TensorBoard": "event_files"}
 
 __all__ = ["Guarded", "MLflow", "TensorBoard"]
 
 
-def __getattr__(name: str) -> Any:
-    """Imports a sink when it is first named."""
+def __getattr__(name: str) -> object:
+    """Imports a sink when its name is first used."""
     if name in _SINKS:
         return getattr(import_module(f"poptrain.sinks.{_SINKS[name]}"), name)
     raise AttributeError(f"module 'poptrain.sinks' has no attribute {name!r}.{did_you_mean(name, __all__)}")

@@ -1,4 +1,4 @@
-"""Digest: keeps what `status` needs of a long log beside it. Every run with a directory has this sink; see `views.digest`."""
+"""The sink that writes the digest of a run next to its log. Every run with a directory has it; see `views.digest`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from poptrain.core import History, Line, clock
 from poptrain.log.codec import Entry, checked, decode_line
 from poptrain.log.reader import Record
 from poptrain.views.digest import NAME, encoded
-from poptrain.views.facts import Facts
-from poptrain.views.gauges import gauges_of
+from poptrain.views.state import RunState
 
 EVERY = 1.0  # seconds between two digests, at least
-SHARE = 100  # and so many times as long as the last one took to write
-LONGEST = 10.0
+SHARE = 100  # a digest is written at most once in this many times the seconds that the last one took
+LONGEST = 10.0  # seconds between two digests, at most
 _FACTS = re.compile(rb'\{"v":\d+,"q":(\d+),"e":(\d+),"w":"([^"]*)","t":"(tasks|results|lost)",')
 
 
@@ -31,15 +30,15 @@ class Digest:
         """Begins to follow a record."""
         self._follower = _Follower(record)
 
-    def write(self, record: Record, history: History) -> None:
+    def write(self, record: Record, history: History | None) -> None:
         """Writes the digest of what is in the log by now."""
-        follower = self._follower
-        if follower.refresh() or not follower.kept:
-            facts = Facts.of(follower)
-            gauges_of(follower, facts)
+        if self._follower is not None and self._follower.refresh():
             began = clock.monotonic()
-            follower.keep(encoded(follower, facts, follower.prefix))
+            self._follower.keep()
             self.every = min(max(EVERY, SHARE * (clock.monotonic() - began)), LONGEST)
+
+    def close(self) -> None:
+        """Does nothing: the last `write` was the digest of the whole log."""
 
 
 class _Follower(Record):
@@ -47,26 +46,29 @@ class _Follower(Record):
 
     def __init__(self, leader: Record):
         super().__init__(leader.directory, leader.fs)
-        self.leader = leader
-        self.prefix = 0  # CRC-32 of all bytes before the offset
-        self.kept = False
+        self._writer = leader
+        self._bytes_crc = 0  # CRC-32 of all bytes before the offset
+        self._after: RunState | None = None  # begun after the first line, which holds the mode
 
     def _decoded(self, text: bytes) -> tuple[Entry, Line | None]:
         match, number = _FACTS.match(text), len(self.lines)
+        line: Line | None = None
         if match is None:
-            entry, line = decode_line(text, self.crc), None
-        elif number < len(self.leader.times):
+            entry = decode_line(text, self.crc)
+        elif number < len(self._writer.times):
             entry = Entry(match[4].decode(), None, int(match[1]), int(match[2]), match[3].decode(), checked(text, self.crc))
-            line = self.leader.lines[number]
+            line = self._writer.lines[number]
         else:
             raise ValueError("the writer has not taken this line yet")
-        self.prefix = crc32(b"\n", crc32(text, self.prefix))
+        self._bytes_crc = crc32(b"\n", crc32(text, self._bytes_crc))
         return entry, line
 
-    def keep(self, text: bytes) -> None:
-        """Puts a digest in the place of the one before."""
+    def keep(self) -> None:
+        """Puts the digest of what was read in the place of the one before."""
+        if self.directory is None:
+            return
+        self._after = (self._after or RunState.begin(self)).read_on(self)
         path, fresh = self.directory / NAME, self.directory / f".{NAME}"
         self.fs.remove(fresh)
-        self.fs.write_new(fresh, text, sync=False)
+        self.fs.write_new(fresh, encoded(self, self._after, self._bytes_crc), sync=False)
         self.fs.rename(fresh, path)
-        self.kept = True

@@ -3,11 +3,11 @@
 ```
 LOGDIR/population                  best score, copies and failures over the steps of all members together
 LOGDIR/member-00 …                 what happened on a seat, over the steps trained on it: live
-LOGDIR/ancestry/member-00 … best   the ancestral curve of what each member ended with, over lineage steps: at the end
+LOGDIR/ancestry/member-00 … best   the ancestral curve of each member's last weights, over lineage steps: at the end
 ```
 
-The files are always written from the first line of the log on: those of an earlier sitting are removed first, by a suffix
-that names the run, and a session mark tells a TensorBoard that has read them to forget them. So nothing is there twice.
+The files are always written from the first line of the log on. Those of an earlier session are removed first; a suffix that
+identifies the run marks them, and a session mark makes a TensorBoard that has read them forget them. So no point appears twice.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from poptrain.core import History, clock
+from poptrain.core import History, Hparams, Result, clock
 from poptrain.core.errors import MissingExtra, UsageError
+from poptrain.core.protocols import Sink
 from poptrain.log.reader import Record
 from poptrain.sinks.points import Points, identity, snapshot
 
@@ -28,11 +29,11 @@ SUFFIX = ".poptrain-"
 ANCESTRY = "ancestry"
 
 
-class TensorBoard:
+class TensorBoard(Sink[Record]):
     """Writes a run as event files: ``pt.run(…, sinks=[pt.sinks.TensorBoard("runs/first-tensorboard")])``.
 
     Args:
-        logdir: a directory of this run's own; it is made. Its parent is what ``tensorboard --logdir`` wants to compare runs.
+        logdir: a directory for this run alone; it is made. Pass its parent to ``tensorboard --logdir`` to compare runs.
 
     Raises:
         MissingExtra: tensorboardX is not installed.
@@ -52,14 +53,14 @@ class TensorBoard:
         """The directory of the event files."""
         return str(self.logdir)
 
-    def hint(self, record: Record) -> str:
-        """Returns the command that writes afterwards what is missing."""
+    def hint(self, record: Record) -> str | None:
+        """Returns the command that writes afterwards what is missing; None if the run was kept in memory only."""
         if record.directory is None:
-            return "nothing, for it was kept in memory only: give pt.run a directory"
+            return None
         return shlex.join(["poptrain", "export", str(record.directory), "--to", "tensorboard", "--out", str(self.logdir)])
 
     def open(self, record: Record) -> None:
-        """Removes the files of an earlier sitting.
+        """Removes the files of an earlier session.
 
         Raises:
             UsageError: the directory holds the files of another run.
@@ -83,26 +84,31 @@ class TensorBoard:
     def close(self) -> None:
         """Writes the ancestral curves and the HParams table, and closes the files."""
         record = snapshot(self._record)
-        if not all(file.path.exists() for file in self._files.values()):  # an export from elsewhere began anew
+        if not all(file.path.exists() for file in self._files.values()):  # an export by another process began again
             self.open(self._record)
         self.write(record)
-        facts = self._points.facts
-        chosen = {f"member-{seat:02d}": id for seat, id in facts.finals().items()}
-        if facts.best is not None:
-            chosen["best"] = facts.best
+        history = record.history()
+        results = {
+            fact.task: (fact, number) for number, line in enumerate(record.lines) for fact in line if isinstance(fact, Result)
+        }
+        chosen = {f"member-{seat:02d}": id for seat, id in _finals(history).items()}
+        if (best := history.best()) is not None:
+            chosen["best"] = best
         for name, id in chosen.items():
             file = self._file(f"{ANCESTRY}/{name}")
-            for tag, value, step, line in self._ancestral(id):
+            for tag, value, step, line in self._ancestral(history, results, id):
                 file.scalar(tag, value, step, record.times[line])
-            file.hparams(facts.tasks[id].hparams, self._points.metric)
+            file.hparams(history.task(id).hparams, self._points.metric)
         self._end()
 
-    def _ancestral(self, id: int) -> Iterator[tuple[str, float, int, int]]:
-        """Yields tag, value, lineage step and log line along one ancestry."""
-        points, facts = self._points, self._points.facts
-        for ancestor in facts.ancestry(id):
-            task, result = facts.tasks[ancestor], facts.results[ancestor]
-            begin, line = facts.begin(ancestor), facts.told[ancestor]
+    def _ancestral(
+        self, history: History, results: dict[int, tuple[Result, int]], id: int
+    ) -> Iterator[tuple[str, float, int, int]]:
+        """Yields tag, value, lineage step and log line along one ancestry; `results` have the user's sign, and their lines."""
+        points = self._points
+        for ancestor in _descent(history, id):
+            task, (result, line) = history.task(ancestor), results[ancestor]
+            begin = history.step(_source(history, ancestor))
             for name, value in task.hparams.items():
                 if (number := points.option(name, value)) is not None:
                     yield f"hparams/{name}", number, begin, line
@@ -121,6 +127,41 @@ class TensorBoard:
         self._files = {}
 
 
+def _source(history: History, id: int) -> int | None:
+    """Returns the task whose steps this one continues: its parent, else its teacher."""
+    task = history.task(id)
+    return task.parent if task.parent is not None else task.teacher
+
+
+def _descent(history: History, id: int) -> list[int]:
+    """Returns the tasks from the root to `id`, along parents and teachers."""
+    chain, source = [id], _source(history, id)
+    while source is not None:
+        chain.append(source)
+        source = _source(history, source)
+    return chain[::-1]
+
+
+def _finals(history: History) -> dict[int, int]:
+    """Returns the healthy task whose weights a member holds, by seat: its pending task's source, else its newest ok result."""
+    found = {}
+    pending = {task.member for task in history.pending()}
+    previous = history.column("prev")
+    for seat, head in enumerate(history.heads().tolist()):
+        if head < 0 or history.task(head).evaluator:
+            continue
+        id: int | None = head
+        if seat in pending:
+            id = _source(history, head)
+        else:
+            while head >= 0 and not history.ok(head):
+                head = int(previous[head])
+            id = head
+        if id is not None and history.ok(id):
+            found[seat] = id
+    return found
+
+
 class EventFile:
     """One event file, written on the calling thread."""
 
@@ -132,7 +173,7 @@ class EventFile:
         self.path = folder / f"events.out.tfevents.{int(clock.now())}.{socket.gethostname()}{suffix}"
         self._writer, self._event = RecordWriter(str(self.path)), Event
         self._put(file_version="brain.Event:2")
-        self._put(step=0, session_log=SessionLog(status=SessionLog.START))  # forget what an earlier file said
+        self._put(step=0, session_log=SessionLog(status=SessionLog.START))  # forget what an earlier file contained
 
     def scalar(self, tag: str, value: float, step: int, time: float) -> None:
         """Writes one value of one series."""
@@ -140,21 +181,21 @@ class EventFile:
 
         self._put(time, step=step, summary=Summary(value=[Summary.Value(tag=tag, simple_value=value)]))
 
-    def hparams(self, hparams: Any, metric: str) -> None:
-        """Writes the row of the HParams table that this file's directory is: hyperparameters, and the metric it shows."""
+    def hparams(self, hparams: Hparams, metric: str) -> None:
+        """Writes this file's row of the HParams table: hyperparameters, and the metric that it shows."""
         from tensorboardX.summary import hparams as summaries
 
-        for summary in summaries(dict(hparams), {metric: 0.0}):  # the value is that of the series
+        for summary in summaries(dict(hparams), {metric: 0.0}):  # TensorBoard takes the value from the series
             self._put(summary=summary)
 
     def flush(self) -> None:
-        """Hands everything to the system."""
+        """Passes everything to the operating system."""
         self._writer.flush()
 
     def close(self) -> None:
         """Flushes and ends the file."""
         self._writer.close()
 
-    def _put(self, time: float | None = None, **what: Any) -> None:
-        event = self._event(wall_time=clock.now() if time is None else time, **what)
+    def _put(self, time: float | None = None, **fields: Any) -> None:
+        event = self._event(wall_time=clock.now() if time is None else time, **fields)
         self._writer.write(event.SerializeToString())

@@ -1,110 +1,113 @@
-"""The guard around every sink: a thread of its own, so that a sink that fails, hangs or is slow costs training nothing."""
+"""The guard around every sink: a thread of its own, so that a sink that fails, hangs or is slow does not delay training."""
 
 from __future__ import annotations
 
 import threading
 import warnings
-from typing import Any
 
 from poptrain.core import History
+from poptrain.core.protocols import Sink
+from poptrain.log.reader import Record
+from poptrain.sinks.adapted import as_sink
 
-PATIENCE = 10.0  # seconds that a run waits at its end for a sink to catch up
-LONGEST = 60.0  # seconds between two attempts of a sink that tries again
+LONGEST_DELAY = 60.0  # seconds between two attempts of a sink that tries again
 
 
 class Guarded:
-    """A sink on a thread of its own. The run hands over the news and goes on; what becomes of it is a warning at most.
+    """A sink on a thread of its own. The run reports that the log has grown, and continues; an error is only a warning.
 
-    A sink that sleeps through ten lines is called once for all of them: it reads the record from where it left off. A sink
-    may have these attributes: ``every``, the seconds between two calls of ``write``; ``retries``, True if ``open`` may be
-    called again after an error, because it finds out by itself how far it came; ``patience``, the seconds that the run
-    waits for it at the end; ``hint(record)``, the command that fills in afterwards what is missing.
+    A sink that sleeps while ten lines are written is called once for all of them: it reads the record from where it left off.
+
+    Args:
+        sink: an object with ``write(record, history)``; see `poptrain.core.protocols.Sink`.
+
+    Raises:
+        UsageError: it has no ``write``.
     """
 
-    def __init__(self, sink: Any):
-        self._sink, self._name = sink, type(sink).__name__
-        self._patience = float(getattr(sink, "patience", PATIENCE))
-        self._record: Any = None
+    def __init__(self, sink: object):
+        self._sink: Sink[Record] = as_sink(sink)
+        self._name = type(sink).__name__
+        self._patience = self._sink.patience
+        self._record: Record | None = None
         self._history: History | None = None
-        self._news, self._ending = threading.Event(), threading.Event()
+        self._grown, self._ending = threading.Event(), threading.Event()
         self._failure: BaseException | None = None  # of the newest attempt
         self._thread: threading.Thread | None = None
-        self._told = False
+        self._warned = False
 
-    def open(self, record: Any) -> None:
+    def open(self, record: Record) -> None:
         """Begins to follow a record; returns at once."""
         self._record = record
-        self._thread = threading.Thread(target=self._follow, name=f"poptrain-{self._name}", daemon=True)
+        self._thread = threading.Thread(target=self._follow, args=(record,), name=f"poptrain-{self._name}", daemon=True)
         self._thread.start()
 
-    def write(self, record: Any, history: History) -> None:
-        """Tells the sink that the record has grown; returns at once."""
+    def write(self, record: Record, history: History) -> None:
+        """Notifies the sink that the record has grown; returns at once."""
         self._history = history
-        self._news.set()
+        self._grown.set()
         self._warn_once()
 
     def close(self) -> None:
-        """Waits until the sink has caught up, for its patience at most, and says so if it has not."""
-        if self._thread is None:
+        """Waits until the sink has caught up, for its patience at most, and warns if it has not."""
+        if self._thread is None or self._record is None:
             return
         self._ending.set()
-        self._news.set()
+        self._grown.set()
         self._thread.join(self._patience)
         busy, self._thread = self._thread.is_alive(), None
         if not busy and self._failure is None:
             return
-        hint = getattr(self._sink, "hint", None)
-        if hint is None:
-            self._warn_once() if not busy else _warn(f"sink {self._name} was still busy {self._patience:g} s after the end.")
-            return
         why = f"was still busy {self._patience:g} s after the end" if busy else f"failed ({_short(self._failure)})"
-        _warn(f"sink {self._name} {why}; the run itself is complete. Fill in what is missing with: {hint(self._record)}")
+        if (hint := self._sink.hint(self._record)) is not None:
+            _warn(f"sink {self._name} {why}; the run itself is complete. Fill in what is missing with: {hint}")
+        elif busy:
+            _warn(f"sink {self._name} {why}; the run itself is complete.")
+        else:
+            self._warn_once()
 
     # -- on the thread ------------------------------------------------------------------------------------------------
 
-    def _follow(self) -> None:
+    def _follow(self, record: Record) -> None:
         delay = 1.0
         while True:
             last = self._ending.is_set()
             try:
-                self._attend()
+                self._attempt(record)
                 self._failure = None
                 return
             except BaseException as error:
                 self._failure = error
-                if last or not getattr(self._sink, "retries", False):
+                if last or not self._sink.retries:
                     return
             self._ending.wait(delay)
-            delay = min(2 * delay, LONGEST)
+            delay = min(2 * delay, LONGEST_DELAY)
 
-    def _attend(self) -> None:
-        self._call("open", self._record)
-        self._news.set()  # a run that goes on has lines already
+    def _attempt(self, record: Record) -> None:
+        """Serves the sink to the end of the run, or until it raises."""
+        self._sink.open(record)
+        self._grown.set()  # a run that is continued has lines already
         while True:
-            self._news.wait()
+            self._grown.wait()
             ending = self._ending.is_set()
-            self._news.clear()  # before the sink looks: what is logged meanwhile is news again
+            self._grown.clear()  # before the sink looks, so that a line written meanwhile wakes it again
             if self._history is not None:
-                self._call("write", self._record, self._history)
+                self._sink.write(record, self._history)
             self._failure = None
             if ending:
                 break
-            self._ending.wait(getattr(self._sink, "every", 0.0))
-        self._call("close")
-
-    def _call(self, method: str, *args: Any) -> None:
-        if (function := getattr(self._sink, method, None)) is not None:
-            function(*args)
+            self._ending.wait(self._sink.every)
+        self._sink.close()
 
     def _warn_once(self) -> None:
         error = self._failure
-        if error is not None and not self._told:
-            self._told = True
-            again = "it is tried again" if getattr(self._sink, "retries", False) else "it is off"
-            _warn(f"sink {self._name} failed, training goes on and {again}: {_short(error)}")
+        if error is not None and not self._warned:
+            self._warned = True
+            then = "it is tried again" if self._sink.retries else "it gets no more calls"
+            _warn(f"sink {self._name} failed; training continues, and {then}: {_short(error)}")
 
 
-def _short(error: BaseException) -> str:
+def _short(error: BaseException | None) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:200]}{'…' if len(text) > 200 else ''}"
 

@@ -1,11 +1,11 @@
 """What trackers draw: the lines of a record as points on axes that never run backwards.
 
-Trackers want steps that only grow. The steps of a lineage do not: a member that copies another one takes over the donor's
+Trackers expect steps that only grow. The steps of a lineage do not: a member that copies another one takes over the donor's
 steps, which in an asynchronous run may be fewer than its own. So a member's axis is *the steps trained on its seat*,
-whatever became of the weights, and the population's axis is the steps trained by all members together. Where a member
-stands on its lineage is drawn beside it, as ``lineage/step``.
+whatever became of the weights, and the population's axis is the steps trained by all members together. A member's step
+along its lineage is a series of its own, ``lineage/step``.
 
-Every point is a pure function of one log line, its time included: writing a point twice is writing the same point.
+Every point is a pure function of one log line, its time included: writing a point twice writes the same point.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import json
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
 from poptrain.core import Result, Task
 from poptrain.log.reader import Record
-from poptrain.views.facts import Facts, space_of
+from poptrain.views.index import space_of
+from poptrain.views.state import RunState
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +37,18 @@ class Point:
 
 
 class Points:
-    """A reader of one record, with facts of its own, because it may live on another thread than the run."""
+    """A reader of one record, with a state of its own, because it may live on another thread than the run."""
 
     def __init__(self, record: Record):
-        self.facts = Facts(record)
+        self.state = RunState.begin(record)
         self.metric = str(record.run.get("metric", "score"))
+        self.lines = 0  # read so far
         self._space = space_of(record)
 
     def read_on(self, record: Record) -> list[Point]:
         """Returns the points of the lines that the record has gained."""
         points: list[Point] = []
-        for number in range(self.facts.lines, min(len(record.lines), len(record.times))):
+        for number in range(self.state.lines, min(len(record.lines), len(record.times))):
             line, time = record.lines[number], record.times[number]
             for fact in line:
                 if isinstance(fact, Task):
@@ -55,25 +56,26 @@ class Points:
                 elif isinstance(fact, Result):
                     points += self._ended(fact, number, time)
             before = self._standing()
-            self.facts.take(line, time)
+            self.state.take(line, time)
             after = self._standing()
-            steps = self.facts.steps
+            steps = self.state.steps
             points += [
                 Point(number, None, name, value, steps, time) for name, value in after.items() if before.get(name) != value
             ]
+            self.lines = number + 1
         return points
 
-    def option(self, name: str, value: Any) -> float | None:
-        """Returns a hyperparameter as a number: itself, or its place among the options if they are not all numbers."""
+    def option(self, name: str, value: object) -> float | None:
+        """Returns a hyperparameter as a number: its value, or its index among the options if they are not all numbers."""
         options = self._space.get(name, {}).get("options")
         if options is not None and not all(_is_number(option) for option in options):
             places = [place for place, option in enumerate(options) if option == value and type(option) is type(value)]
             return float(places[0]) if places else None
-        return float(value) if _is_number(value) or isinstance(value, bool) else None
+        return float(value) if isinstance(value, (int, float)) else None
 
     @cached_property
     def options(self) -> dict[str, str]:
-        """What the numbers of hyperparameters without numbers mean, by name: ``0=relu 1=tanh``."""
+        """What the indices of hyperparameters that are not numbers mean, by name: ``0=relu 1=tanh``."""
         listed = {name: about.get("options") for name, about in self._space.items()}
         return {
             name: " ".join(f"{place}={option}" for place, option in enumerate(options))
@@ -82,27 +84,29 @@ class Points:
         }
 
     def _axis(self, member: int) -> int:
-        return self.facts.seats[member].spent if member in self.facts.seats else 0
+        return self.state.seats[member].spent if member in self.state.seats else 0
 
     def _began(self, task: Task, line: int, time: float) -> list[Point]:
         step = self._axis(task.member)
         named = {f"hparams/{name}": self.option(name, value) for name, value in task.hparams.items()}
-        parent = None if task.parent is None else self.facts.tasks[task.parent]
+        parent = None if task.parent is None else self.state.known[task.parent]
         if parent is not None and parent.member != task.member:
             named["lineage/donor"] = float(parent.member)
-            named["lineage/step"] = float(self.facts.end(parent.id))
+            named["lineage/step"] = float(parent.end)
         return [Point(line, task.member, name, value, step, time) for name, value in named.items() if value is not None]
 
     def _ended(self, result: Result, line: int, time: float) -> list[Point]:
-        task = self.facts.tasks[result.task]
-        start, begin = self._axis(task.member), self.facts.begin(task.id)
+        task = self.state.known[result.task]
+        start, begin = self._axis(task.member), task.begin
         end = start + result.step - begin
 
         def point(name: str, value: float, step: int = end) -> Point:
             return Point(line, task.member, name, float(value), step, time)
 
+        if result.kind == "ended":  # a trial that ended by itself did not fail
+            return []
         if result.error is not None:
-            return [point("failures", self.facts.seats[task.member].failures + 1)]
+            return [point("failures", self.state.seats[task.member].failures + 1)]
         curve = result.curve or ((result.step, result.score),)
         points = [point(self.metric, score, start + int(step) - begin) for step, score in curve]
         points += [point(name, value) for name, value in result.metrics.items()]
@@ -110,11 +114,11 @@ class Points:
 
     def _standing(self) -> dict[str, float]:
         """Returns the series of the population; a point is drawn when one changes."""
-        facts = self.facts
-        now = {"population/exploits": float(len(facts.exploits)), "population/failures": float(facts.failed + facts.diverged)}
-        if facts.best is not None:
-            now[f"best/{self.metric}"] = facts.results[facts.best].score
-            now["best/member"] = float(facts.tasks[facts.best].member)
+        state = self.state
+        now = {"population/exploits": float(state.exploits), "population/failures": float(state.failed + state.diverged)}
+        if state.best is not None:
+            now[f"best/{self.metric}"] = state.known[state.best].score
+            now["best/member"] = float(state.known[state.best].member)
         return now
 
 
@@ -122,7 +126,7 @@ _in_memory: WeakKeyDictionary[Record, str] = WeakKeyDictionary()
 
 
 def identity(record: Record) -> str:
-    """Returns 16 hex digits that tell this run from all others, the same whenever and wherever its log is read."""
+    """Returns 16 hex digits that identify this run, the same whenever and wherever its log is read."""
     if record.directory is None:
         return _in_memory.setdefault(record, uuid4().hex[:16])
     opened = next((event for event in record.events if event[0] == "open"), None)
@@ -130,12 +134,12 @@ def identity(record: Record) -> str:
 
 
 def snapshot(record: Record) -> Record:
-    """Returns a copy that no longer grows, for views that are made on another thread than the run's."""
+    """Returns a copy that does not grow, for views that are made on another thread than the run's."""
     other = copy(record)
     other.lines, other.times, other.events = list(record.lines), list(record.times), list(record.events)
     del other.lines[len(other.times) :]
     return other
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)

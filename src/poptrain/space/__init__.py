@@ -1,4 +1,4 @@
-"""The hyperparameters that are tuned: parameters with exact codecs, and the space that they span."""
+"""The hyperparameters that are tuned: parameters with exact codecs, and the space that consists of them."""
 
 from poptrain.space.floats import Complement, LogUniform, Uniform
 from poptrain.space.integers import Int, LogInt

@@ -1,36 +1,35 @@
-"""Checks of what a user hands to a space: names, parameters, factors, numbers."""
+"""Checks of what a user passes to a space: names, parameters, factors, numbers."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from poptrain.core.errors import UsageError
-from poptrain.space.parameter import Parameter, is_number, plain, show
+from poptrain.space.parameter import Given, Parameter, is_number, plain, show
 
 
-def flatten(mapping: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+def with_dotted_names(mapping: Mapping[Given, Given], prefix: str = "") -> dict[str, Given]:
     """Returns nested mappings as one dict with dotted names; raises UsageError for unusable names."""
     if getattr(mapping, "repair", None) is not None:
-        raise UsageError("a Space with a repair cannot be part of another; give the repair to the outer Space.")
-    flat: dict[str, Any] = {}
+        raise UsageError("a Space with a repair cannot be part of another; pass the repair to the outer Space.")
+    flat: dict[str, Given] = {}
     for key, value in mapping.items():
         if not isinstance(key, str) or not all(key.split(".")):
-            raise UsageError(f"the name {key!r} is not usable; give a string like 'lr' or 'optimizer.lr'.")
+            raise UsageError(f"the name {key!r} is not usable; use a string like 'lr' or 'optimizer.lr'.")
         name = prefix + key
-        inner = flatten(value, name + ".") if isinstance(value, Mapping) else {name: value}
+        inner = with_dotted_names(value, name + ".") if isinstance(value, Mapping) else {name: value}
         for each, item in inner.items():
             if each in flat:
-                raise UsageError(f"the name {each!r} appears twice; give each parameter one name.")
+                raise UsageError(f"the name {each!r} appears twice; each parameter needs a name of its own.")
             flat[each] = item
     return flat
 
 
-def check_parameter(name: str, parameter: Any) -> None:
-    """Raises UsageError unless it is a parameter; guesses which one was meant."""
+def check_parameter(name: str, parameter: Given) -> None:
+    """Raises UsageError unless it is a parameter; the message guesses which one was meant."""
     if isinstance(parameter, Parameter):
         return
     if isinstance(parameter, type) and issubclass(parameter, Parameter):
@@ -40,24 +39,24 @@ def check_parameter(name: str, parameter: Any) -> None:
         bounds = len(parameter) == 2 and all(is_number(plain(item)) for item in parameter)
         fix = f"did you mean {'Uniform' if bounds else 'Choice'}({inside})?"
     else:
-        fix = f"for a constant give Choice({show(plain(parameter))})"
+        fix = f"for a constant use Choice({show(plain(parameter))})"
     raise UsageError(f"Space: {name}={show(parameter)} is not a parameter; {fix}")
 
 
-def check_factors(factors: Any) -> tuple[float, ...]:
+def check_factors(factors: Given) -> tuple[float, ...]:
     """Returns the factors of a perturbation as finite floats above 0."""
     if not isinstance(factors, Sequence | np.ndarray) or isinstance(factors, str) or not len(factors):
-        raise UsageError(f"perturb: factors={factors!r} are no factors; give for example factors=(0.8, 1.2).")
+        raise UsageError(f"perturb: factors={factors!r} are not factors; pass for example factors=(0.8, 1.2).")
     for factor in map(plain, factors):
         if not is_number(factor) or not 0 < factor < math.inf:
-            raise UsageError(f"perturb: factors={factors!r} has {factor!r}; give finite numbers above 0, for example (0.8, 1.2).")
+            raise UsageError(f"perturb: factors={factors!r} has {factor!r}; pass finite numbers above 0, for example (0.8, 1.2).")
     return tuple(map(float, factors))
 
 
-def check_number(argument: str, value: Any, most: float) -> float:
+def check_number(argument: str, value: Given, most: float) -> float:
     """Returns a finite float from 0 to `most`."""
     value = plain(value)
     if not is_number(value) or not 0 <= value <= most or value == math.inf:
         span = "from 0 to 1" if most == 1 else "from 0"
-        raise UsageError(f"{argument}={value!r} is not a finite number {span}; give for example {argument}=0.25.")
+        raise UsageError(f"{argument}={value!r} is not a finite number {span}; pass for example {argument}=0.25.")
     return float(value)

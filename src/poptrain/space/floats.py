@@ -1,21 +1,20 @@
 """Real parameters: on a linear scale, on a logarithmic one, and on the logarithmic scale of 1 - x.
 
-The codecs are exact at both ends, and on the lattice in between: a value is rounded to 12 digits, counted
-from the leading digit of the range's width (a logarithmic range wider than a factor 2: of the value), so that
-it is short to read and survives logarithm and exponential. Where doubles are coarser than that, every double
-is a lattice value. Both bounds are lattice values as they were given, and what is nearer to a bound than half
-a step is the bound.
+The codecs are exact at both ends, and on the lattice between them. A lattice value has 12 digits, counted from the leading
+digit of the range's width, or of the value itself if a logarithmic range is wider than a factor of 2. So it is short to read,
+and it survives the logarithm and the exponential. Where doubles are coarser than that, every double is a lattice value. Both
+bounds are lattice values exactly as they were passed, and a value that is nearer to a bound than half a step becomes the bound.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 from poptrain.core.errors import UsageError
 from poptrain.space.bounded import Bounded
-from poptrain.space.parameter import is_number, plain, show
+from poptrain.space.parameter import Given, is_number, plain, show
 
 DIGITS = 12
 LARGEST, SMALLEST = 1e100, 1e-100
@@ -23,34 +22,38 @@ SLACK = 4e-13  # relative: less than half a step of 12 digits, more than the err
 
 
 class _Real(Bounded):
-    kind = "a number"
+    """A real number: all but the scale."""
 
-    def _number(self, argument: str, value: Any) -> float:
+    kind = "a number"
+    _width: float  # of the range
+    _decimals: int | None  # of the lattice, after the point; None: every double
+    _near: float  # half a step: the distance at which a value becomes the bound
+
+    def _number(self, argument: str, value: Given) -> float:
         number = super()._number(argument, value)
         if number and not SMALLEST <= abs(number) <= LARGEST:
             raise UsageError(
                 f"{type(self).__name__}: {argument}={show(value)} has no magnitude "
-                f"between {SMALLEST} and {LARGEST}; "
-                "tune a rescaled hyperparameter instead."
+                f"between {SMALLEST} and {LARGEST}; tune a rescaled hyperparameter instead."
             )
         return float(number) + 0.0  # never -0.0
 
     def _prepare(self) -> None:
-        """Chooses the lattice: decimals after the point (None: every double), and what counts as a bound."""
+        """Chooses the lattice."""
         width = self.high - self.low
-        decimals = step = None
+        decimals, near = None, 0.0
         if width:
-            decimals = DIGITS - 1 - math.floor(math.log10(width))
-            step = 10.0**-decimals
-            if step < 4 * math.ulp(max(abs(self.low), abs(self.high))):
-                decimals = None
-        self._set(_width=width, _decimals=decimals, _near=step / 2 if decimals is not None else 0.0)
+            digits = DIGITS - 1 - math.floor(math.log10(width))
+            step = 10.0**-digits
+            if step >= 4 * math.ulp(max(abs(self.low), abs(self.high))):
+                decimals, near = digits, step / 2
+        self._set(_width=width, _decimals=decimals, _near=near)
         self._set(levels=None if width else 1, _additive=self.low < 0 < self.high)
 
     def _ends(self, low: float, high: float) -> tuple[float, float]:
         return self.encode(low), self.encode(high)
 
-    def encode(self, value: Any) -> float:
+    def encode(self, value: Given) -> float:
         if not self._width:
             return 0.5
         if value <= self.low:
@@ -59,15 +62,15 @@ class _Real(Bounded):
 
     def decode(self, u: float) -> float:
         if u != u:
-            raise UsageError(f"{self!r} cannot decode NaN; give a number from 0 to 1.")
+            raise UsageError(f"{self!r} cannot decode NaN; pass a number from 0 to 1.")
         if u <= 0:
             return self.low
         return self.high if u >= 1 else self.snap(self._position(u))
 
-    def snap(self, value: Any) -> float:
+    def snap(self, value: Given) -> float:
         low, high, x = self.low, self.high, float(value)
         if x != x:
-            raise UsageError(f"{self!r} has no value near NaN; give a number from {low!r} to {high!r}.")
+            raise UsageError(f"{self!r} has no value near NaN; pass a number from {low!r} to {high!r}.")
         if x <= low:
             return low
         if x >= high:
@@ -80,20 +83,19 @@ class _Real(Bounded):
     def _rounded(self, x: float) -> tuple[float, float]:
         return (x if self._decimals is None else round(x, self._decimals)), self._near
 
-    def contains(self, value: Any) -> bool:
+    def contains(self, value: Given) -> bool:
         value = plain(value)
         if not is_number(value):
             return False
         low, high = self.low, self.high
-        if low <= value <= high:
-            return True
-        return low - self._rounded(low)[1] <= value <= high + self._rounded(high)[1]
+        inside: bool = low <= value <= high or low - self._rounded(low)[1] <= value <= high + self._rounded(high)[1]
+        return inside
 
-    def shift(self, value: Any, delta: float, dither: float = 0.5) -> float:
+    def shift(self, value: Given, delta: float, dither: float = 0.5) -> float:
         return self.decode(self.encode(value) + delta)
 
-    def _perturb(self, value: Any, factor: float, u: float) -> float:
-        """Multiplies and clips; where multiplying cannot move (0) or bounds have two signs, adds instead."""
+    def _perturb(self, value: Given, factor: float, u: float) -> float:
+        """Multiplies and clips. It adds instead where a product cannot change (0), or where the bounds have two signs."""
         x = self._times(value, factor)
         up = factor > 1 if x == value or self._additive else x > value
         if x != value and not self._additive:
@@ -127,10 +129,16 @@ class Uniform(_Real):
         return self.low + u * self._width
 
 
+class _Logarithmic(_Real):
+    """A real number whose codec takes a logarithm."""
+
+    _log: float  # of the ratio of the bounds
+
+
 @final
 @dataclass(frozen=True, repr=False)
-class LogUniform(_Real):
-    """A positive real number on a logarithmic scale: a learning rate, a penalty. Arguments as for `Uniform`.
+class LogUniform(_Logarithmic):
+    """A positive real number on a logarithmic scale: a learning rate, a penalty. The arguments are those of `Uniform`.
 
     >>> LogUniform(1e-4, 1e-1).grid(4)
     [0.0001, 0.001, 0.01, 0.1]
@@ -138,12 +146,14 @@ class LogUniform(_Real):
 
     def _prepare(self) -> None:
         if self.low <= 0:
-            raise UsageError(f"LogUniform: low={self.low!r} has no logarithm; give low > 0 or use Uniform.")
+            raise UsageError(f"LogUniform: low={self.low!r} has no logarithm; pass low > 0 or use Uniform.")
         super()._prepare()
-        self._set(_log=math.log1p(self._width / self.low), _own=self.high > 2 * self.low)
+        self._set(_log=math.log1p(self._width / self.low))
 
     def _rounded(self, x: float) -> tuple[float, float]:
-        return (float(f"{x:.{DIGITS - 1}e}"), SLACK * x) if self._own else super()._rounded(x)
+        if self.high <= 2 * self.low:
+            return super()._rounded(x)
+        return float(f"{x:.{DIGITS - 1}e}"), SLACK * x
 
     def _unit(self, x: float) -> float:
         return math.log1p((x - self.low) / self.low) / self._log
@@ -154,10 +164,10 @@ class LogUniform(_Real):
 
 @final
 @dataclass(frozen=True, repr=False)
-class Complement(_Real):
+class Complement(_Logarithmic):
     """A real number just below 1 on the logarithmic scale of 1 - x: a discount, a GAE λ.
 
-    Arguments as for `Uniform`. A perturbation multiplies 1 - x. ``high`` = 1 has no logarithm and is refused.
+    The arguments are those of `Uniform`. A perturbation multiplies 1 - x. ``high=1`` has no logarithm and is refused.
 
     >>> Complement(0.9, 0.999).grid(3)
     [0.9, 0.99, 0.999]
@@ -165,20 +175,20 @@ class Complement(_Real):
 
     def _prepare(self) -> None:
         if self.low < 0:
-            raise UsageError(f"Complement: low={self.low!r} is below 0; give 0 <= low or use Uniform.")
+            raise UsageError(f"Complement: low={self.low!r} is below 0; pass 0 <= low or use Uniform.")
         if self.high > 1 - 1e-9:
             raise UsageError(
-                f"Complement: high={self.high!r} leaves no 1 - high to take the logarithm of; "
-                "give high <= 1 - 1e-9, for example 0.9999, or use Uniform."
+                f"Complement: high={self.high!r} is too near to 1 for a logarithm of 1 - high; "
+                "pass high <= 1 - 1e-9, for example 0.9999, or use Uniform."
             )
         super()._prepare()
-        self._set(_rest=1 - self.low, _log=-math.log1p(-self._width / (1 - self.low)))
+        self._set(_log=-math.log1p(-self._width / (1 - self.low)))
 
     def _unit(self, x: float) -> float:
-        return -math.log1p(-(x - self.low) / self._rest) / self._log
+        return -math.log1p(-(x - self.low) / (1 - self.low)) / self._log
 
     def _position(self, u: float) -> float:
-        return self.low - self._rest * math.expm1(-u * self._log)
+        return self.low - (1 - self.low) * math.expm1(-u * self._log)
 
     def _times(self, value: float, factor: float) -> float:
         return 1 - (1 - value) * factor

@@ -1,29 +1,36 @@
-"""Whole parameters: all values equally likely, or on a logarithmic scale; a value is a bin of codes."""
+"""Whole parameters: all values equally likely, or on a logarithmic scale. Each value stands for an interval of codes."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 from poptrain.core.errors import UsageError
 from poptrain.space.bounded import Bounded
-from poptrain.space.parameter import is_number, plain, show
+from poptrain.space.parameter import Given, is_number, plain, show
 
-MOST = 10**12
+LARGEST_WHOLE = 10**12
 
 
 class _Whole(Bounded):
-    kind = "a whole number"
+    """A whole number: all but the scale."""
 
-    def _number(self, argument: str, value: Any) -> int:
+    kind = "a whole number"
+    low: int
+    high: int
+    levels: int
+
+    def _number(self, argument: str, value: Given) -> int:
         number = super()._number(argument, value)
         if number != math.floor(number):
             raise UsageError(
-                f"{type(self).__name__}: {argument}={show(value)} is not a whole number; give an int or use Uniform."
+                f"{type(self).__name__}: {argument}={show(value)} is not a whole number; pass an int or use Uniform."
             )
-        if abs(number) > MOST:
-            raise UsageError(f"{type(self).__name__}: {argument}={show(value)} is beyond ±{MOST}; use Uniform or LogUniform.")
+        if abs(number) > LARGEST_WHOLE:
+            raise UsageError(
+                f"{type(self).__name__}: {argument}={show(value)} is beyond ±{LARGEST_WHOLE}; use Uniform or LogUniform."
+            )
         return int(number)
 
     def _prepare(self) -> None:
@@ -32,7 +39,7 @@ class _Whole(Bounded):
     def _ends(self, low: float, high: float) -> tuple[float, float]:
         return self._unit(low - 0.5), self._unit(high + 0.5)
 
-    def encode(self, value: Any) -> float:
+    def encode(self, value: Given) -> float:
         if self.levels == 1:
             return 0.5
         return self._unit(min(max(value, self.low), self.high))
@@ -41,25 +48,25 @@ class _Whole(Bounded):
         return self._whole(self._position(min(max(u, 0.0), 1.0)))
 
     def _whole(self, x: float, dither: float = 0.5) -> int:
-        """Returns the whole number inside the bounds for a position; half is rounded up."""
+        """Returns the whole number inside the bounds for a position; halves are rounded up."""
         if x != x:
-            raise UsageError(f"{self!r} has no value near NaN; give a number from {self.low!r} to {self.high!r}.")
+            raise UsageError(f"{self!r} has no value near NaN; pass a number from {self.low!r} to {self.high!r}.")
         return min(max(math.floor(x + dither), self.low), self.high)
 
-    def snap(self, value: Any) -> int:
+    def snap(self, value: Given) -> int:
         return self._whole(min(max(value, self.low), self.high))
 
-    def contains(self, value: Any) -> bool:
+    def contains(self, value: Given) -> bool:
         value = plain(value)
-        return is_number(value) and self.low <= value <= self.high and value == math.floor(value)
+        return is_number(value) and bool(self.low <= value <= self.high and value == math.floor(value))
 
-    def shift(self, value: Any, delta: float, dither: float = 0.5) -> int:
+    def shift(self, value: Given, delta: float, dither: float = 0.5) -> int:
         if not delta:
             return self.snap(value)
         return self._whole(self._position(min(max(self.encode(value) + delta, 0.0), 1.0)), dither)
 
-    def _perturb(self, value: Any, factor: float, u: float) -> int:
-        """Multiplies and rounds (adds where multiplying cannot move); moves by one if nothing changed."""
+    def _perturb(self, value: Given, factor: float, u: float) -> int:
+        """Multiplies and rounds, or adds where a product cannot change; moves by one if the value is still the same."""
         added = self._additive or value == 0
         moved = self._whole(value + (factor - 1) * (self.high - self.low) if added else value * factor)
         if moved == value and factor != 1:
@@ -71,7 +78,7 @@ class _Whole(Bounded):
 @final
 @dataclass(frozen=True, repr=False)
 class Int(_Whole):
-    """A whole number, every one from `low` to `high` equally likely. Arguments as for `Uniform`.
+    """A whole number, every one from `low` to `high` equally likely. The arguments are those of `Uniform`.
 
     >>> Int(1, 4).grid(4), Int(1, 4).encode(1)
     ([1, 2, 3, 4], 0.125)
@@ -84,10 +91,17 @@ class Int(_Whole):
         return self.low + (u * self.levels - 0.5)
 
 
+class _LogWhole(_Whole):
+    """A whole number whose codec takes a logarithm. Each value is the middle of an interval of length 1."""
+
+    _edge: float  # the lowest end of the intervals
+    _log: float  # of the ratio of their outermost ends
+
+
 @final
 @dataclass(frozen=True, repr=False)
-class LogInt(_Whole):
-    """A positive whole number on a logarithmic scale: a batch size, a horizon. Arguments as for `Uniform`.
+class LogInt(_LogWhole):
+    """A positive whole number on a logarithmic scale: a batch size, a horizon. The arguments are those of `Uniform`.
 
     >>> LogInt(1, 10_000).grid(3)[::2]
     [1, 10000]
@@ -95,7 +109,7 @@ class LogInt(_Whole):
 
     def _prepare(self) -> None:
         if self.low < 1:
-            raise UsageError(f"LogInt: low={self.low!r} has no logarithm; give low >= 1 or use Int.")
+            raise UsageError(f"LogInt: low={self.low!r} has no logarithm; pass low >= 1 or use Int.")
         super()._prepare()
         self._set(_edge=self.low - 0.5, _log=math.log((self.high + 0.5) / (self.low - 0.5)))
 

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
-from poptrain.core import Value
+from poptrain.core import Json, Value
 from poptrain.core.errors import UsageError, did_you_mean
-from poptrain.space.parameter import Parameter, check_static, plain
+from poptrain.space.parameter import Given, Parameter, check_static, plain
+
+
+class _ListedBase(Parameter):
+    """What a parameter with options computes once. (Outside of the dataclass below, so that these are not fields.)"""
+
+    levels: int
+    _index: dict[Value, int]  # the place of each option
 
 
 @dataclass(frozen=True, repr=False, init=False)
-class _Listed(Parameter):
+class _Listed(_ListedBase):
+    """One of several options: all but their order."""
+
     options: tuple[Value, ...]
     init: tuple[Value, ...] | None
     static: bool
@@ -33,41 +42,36 @@ class _Listed(Parameter):
                 )
             index[option] = place
         check_static(owner, static)
-        for name, value in {
-            "options": options,
-            "static": static,
-            "levels": len(options),
-            "_index": index,
-        }.items():
+        for name, value in {"options": options, "static": static, "levels": len(options), "_index": index}.items():
             object.__setattr__(self, name, value)
         object.__setattr__(self, "init", self._checked_init(owner, init))
 
     @staticmethod
-    def _option(owner: str, option: Any) -> Value:
+    def _option(owner: str, option: Given) -> Value:
         value = plain(option)
         if value is not None and not isinstance(value, bool | int | float | str):
             raise UsageError(
                 f"{owner}: the option {value!r} is a {type(value).__name__}; "
-                "give a str, int, float, bool or None, and look the object up by it in your trainable."
+                "pass a str, int, float, bool or None, and let your trainable look up the object by it."
             )
         if isinstance(value, float) and not math.isfinite(value):
-            raise UsageError(f"{owner}: the option {value!r} is not finite; give None or a finite number.")
+            raise UsageError(f"{owner}: the option {value!r} is not finite; pass None or a finite number.")
         return value
 
-    def _checked_init(self, owner: str, init: Any) -> tuple[Value, ...] | None:
+    def _checked_init(self, owner: str, init: object) -> tuple[Value, ...] | None:
         if init is None:
             return None
         if not isinstance(init, tuple | list) or not init:
-            raise UsageError(f"{owner}: init={init!r} is not a tuple of options; give for example init={self.options[:1]!r}.")
+            raise UsageError(f"{owner}: init={init!r} is not a tuple of options; pass for example init={self.options[:1]!r}.")
         for option in init:
             if not self.contains(option):
-                raise UsageError(f"{owner}: init={init!r} has {option!r}, which is no option; choose from {self._all()}.")
+                raise UsageError(f"{owner}: init={init!r} has {option!r}, which is not an option; choose from {self._all()}.")
         return tuple(dict.fromkeys(self.snap(option) for option in init))
 
     def _all(self) -> str:
         return ", ".join(map(repr, self.options))
 
-    def _place(self, value: Any) -> int:
+    def _place(self, value: Given) -> int:
         value = plain(value)
         try:
             place = self._index[value]
@@ -77,17 +81,17 @@ class _Listed(Parameter):
             pass
         raise UsageError(f"{value!r} {self._why_not(value)}")
 
-    def snap(self, value: Any) -> Value:
+    def snap(self, value: Given) -> Value:
         return self.options[self._place(value)]
 
-    def contains(self, value: Any) -> bool:
+    def contains(self, value: Given) -> bool:
         try:
             self._place(value)
         except UsageError:
             return False
         return True
 
-    def _why_not(self, value: Any) -> str:
+    def _why_not(self, value: Given) -> str:
         near = did_you_mean(value, (o for o in self.options if isinstance(o, str))) if isinstance(value, str) else ""
         return f"is not an option; choose from {self._all()}.{near}"
 
@@ -98,7 +102,7 @@ class _Listed(Parameter):
     def _draw(self, u: float) -> Value:
         return self.options[int(u * self.levels)]
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Json]:
         init = None if self.init is None else list(self.init)
         return {
             "type": type(self).__name__,
@@ -113,8 +117,8 @@ class _Listed(Parameter):
 class Choice(_Listed):
     """One of a few options without an order: str, int, float, bool or None.
 
-    Its code is the index of the option, as a float: a name, no distance. An option has no neighbours, so a
-    perturbation draws from all options, and `shift` changes nothing.
+    Its code is the index of the option, as a float; distances between codes have no meaning. An option has no neighbours, so
+    a perturbation draws from all options, and `shift` changes nothing.
 
     Args:
         options: the options, all different.
@@ -127,21 +131,21 @@ class Choice(_Listed):
 
     numeric = False
 
-    def encode(self, value: Any) -> float:
+    def encode(self, value: Given) -> float:
         return float(self._place(value))
 
     def decode(self, u: float) -> Value:
         if u != u:
-            raise UsageError(f"{self!r} cannot decode NaN; give the index of an option.")
+            raise UsageError(f"{self!r} cannot decode NaN; pass the index of an option.")
         return self.options[math.floor(min(max(u, 0), self.levels - 1) + 0.5)]
 
-    def shift(self, value: Any, delta: float, dither: float = 0.5) -> Value:
+    def shift(self, value: Given, delta: float, dither: float = 0.5) -> Value:
         return self.snap(value)
 
     def grid(self, n: int) -> list[Value]:
         return list(self.options)
 
-    def _perturb(self, value: Any, factor: float, u: float) -> Value:
+    def _perturb(self, value: Given, factor: float, u: float) -> Value:
         return self._draw(u)
 
 
@@ -150,13 +154,13 @@ class Choice(_Listed):
 class Ordinal(_Listed):
     """One of a few values in an order: a perturbation moves to a neighbour, up for a factor above 1.
 
-    Encoded like the whole number of its place. Arguments as for `Choice`.
+    It is encoded like the whole number of its place. The arguments are those of `Choice`.
 
     >>> Ordinal(32, 64, 128).shift(32, 0.4)
     64
     """
 
-    def encode(self, value: Any) -> float:
+    def encode(self, value: Given) -> float:
         return (self._place(value) + 0.5) / self.levels
 
     def decode(self, u: float) -> Value:
@@ -164,11 +168,11 @@ class Ordinal(_Listed):
 
     def _at(self, u: float, dither: float) -> Value:
         if u != u:
-            raise UsageError(f"{self!r} cannot decode NaN; give a number from 0 to 1.")
+            raise UsageError(f"{self!r} cannot decode NaN; pass a number from 0 to 1.")
         place = math.floor(min(max(u, 0.0), 1.0) * self.levels - 0.5 + dither)
         return self.options[min(max(place, 0), self.levels - 1)]
 
-    def shift(self, value: Any, delta: float, dither: float = 0.5) -> Value:
+    def shift(self, value: Given, delta: float, dither: float = 0.5) -> Value:
         return self._at(self.encode(value) + delta, dither) if delta else self.snap(value)
 
     def grid(self, n: int) -> list[Value]:
@@ -178,6 +182,6 @@ class Ordinal(_Listed):
             return [self.decode(0.5)]
         return [self.options[math.floor(i * (self.levels - 1) / (n - 1) + 0.5)] for i in range(n)]
 
-    def _perturb(self, value: Any, factor: float, u: float) -> Value:
+    def _perturb(self, value: Given, factor: float, u: float) -> Value:
         place = self._place(value) + (factor > 1) - (factor < 1)
         return self.options[min(max(place, 0), self.levels - 1)]

@@ -1,4 +1,4 @@
-"""What every parameter can do, and how anything that a user hands over becomes a plain Python scalar."""
+"""The interface of every parameter, and how a value that a user passes becomes a plain Python scalar."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import Any, ClassVar
 
 from numpy.random import Generator
 
-from poptrain.core import Value
+from poptrain.core import Json, Value
 from poptrain.core.errors import UsageError
+
+Given = Any  # a value as a user, a log or numpy passes it; it is checked before it is used
 
 _PLAIN = frozenset({bool, int, float, str, type(None)})
 
 
-def plain(value: Any) -> Any:
-    """Returns the Python scalar behind a numpy scalar, 0-d array or enum member; others as they are."""
+def plain(value: Given) -> Given:
+    """Returns the Python scalar of a numpy scalar, 0-d array or enum member; other values as they are."""
     if type(value) in _PLAIN:
         return value
     if getattr(value, "shape", None) == () and hasattr(value, "item"):
@@ -27,13 +29,13 @@ def plain(value: Any) -> Any:
     return value
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: object) -> bool:
     """True for an int or a float; a bool is not a number here."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def parses(text: str) -> bool:
-    """True if the text reads as a number."""
+    """True if the text can be read as a number."""
     try:
         float(text)
     except ValueError:
@@ -41,31 +43,31 @@ def parses(text: str) -> bool:
     return True
 
 
-def show(value: Any) -> str:
+def show(value: object) -> str:
     """Returns the repr for a message, cut to a readable length."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:79]}…"
 
 
-def check_static(owner: str, static: Any) -> None:
+def check_static(owner: str, static: object) -> None:
     """Raises UsageError unless `static` is a bool."""
     if not isinstance(static, bool):
-        raise UsageError(f"{owner}: static={static!r} is not a bool; give True or False.")
+        raise UsageError(f"{owner}: static={static!r} is not a bool; pass True or False.")
 
 
 class Parameter(ABC):
-    """One hyperparameter: its values, their codec, and how they are drawn and moved.
+    """One hyperparameter: its values, their codec, and how they are drawn and changed.
 
     The values are a finite *lattice* of Python scalars: ``decode(encode(value)) == value`` holds exactly.
     """
 
-    numeric: ClassVar[bool] = True  # False: unordered, the code is an index and distances mean nothing
+    numeric: ClassVar[bool] = True  # False: without an order; the code is an index, and distances have no meaning
     static: bool  # never changed after the first draw: clones keep it
-    levels: int | None  # how many values there are; None: a continuum; 1: a constant
-    init: tuple | None
+    levels: int | None  # the number of values; None: a continuum; 1: a constant
+    init: tuple[Value, ...] | None
 
     @abstractmethod
-    def encode(self, value: Any) -> float:
+    def encode(self, value: Given) -> float:
         """Returns the code of a value: in [0, 1], increasing (an unordered `Choice`: its index)."""
 
     @abstractmethod
@@ -73,28 +75,28 @@ class Parameter(ABC):
         """Returns the value of a code; codes outside [0, 1] are clipped, every result is on the lattice."""
 
     @abstractmethod
-    def snap(self, value: Any) -> Value:
-        """Returns the lattice value for any number or option: rounded, clipped, a Python scalar."""
+    def snap(self, value: Given) -> Value:
+        """Returns the lattice value for any number or option: rounded and clipped, as a Python scalar."""
 
     @abstractmethod
-    def contains(self, value: Any) -> bool:
-        """True if the value has the right type and lies inside the bounds (but for rounding)."""
+    def contains(self, value: Given) -> bool:
+        """True if the value has the right type and is inside the bounds (except for rounding)."""
 
     @abstractmethod
-    def shift(self, value: Any, delta: float, dither: float = 0.5) -> Value:
-        """Returns the value `delta` further in encoded units, clipped.
+    def shift(self, value: Given, delta: float, dither: float = 0.5) -> Value:
+        """Returns the value at a distance of `delta` in encoded units, clipped.
 
         Args:
-            dither: how far discrete values are rounded up, in [0, 1); 0.5 is to the nearest. Drawn
-                uniformly, it is right on average: a small `delta` moves a coarse value sometimes, not never.
+            dither: the point where discrete values are rounded up, in [0, 1); 0.5 rounds to the nearest. If it is drawn
+                uniformly, the move is right on average: a small `delta` then moves a coarse value sometimes instead of never.
         """
 
     @abstractmethod
     def grid(self, n: int) -> list[Value]:
-        """Returns `n` values at equal distances in encoded units, with both ends; fewer if it has fewer."""
+        """Returns `n` values at equal distances in encoded units, including both ends; fewer if it has fewer."""
 
     @abstractmethod
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Json]:
         """Returns the definition as JSON."""
 
     def sample(self, generator: Generator) -> Value:
@@ -105,16 +107,16 @@ class Parameter(ABC):
         """Returns a value, uniform in encoded units over the whole range."""
         return self._draw(generator.random())
 
-    def perturb(self, value: Any, factor: float, generator: Generator) -> Value:
-        """Returns the value moved by a factor, inside the bounds (PBT paper, explore)."""
+    def perturb(self, value: Given, factor: float, generator: Generator) -> Value:
+        """Returns the value changed by a factor, inside the bounds (explore in the PBT paper)."""
         return self._perturb(value, factor, generator.random())
 
-    def check(self, name: str, value: Any) -> None:
-        """Raises UsageError that names parameter, value, bounds and fix, unless the value is inside."""
+    def check(self, name: str, value: Given) -> None:
+        """Raises UsageError with the parameter, the value, the bounds and the fix, unless the value is inside."""
         if not self.contains(value):
             raise UsageError(f"{name}={show(value)} {self._why_not(plain(value))}")
 
-    # Randomness comes in as u, uniform in [0, 1), so that a space draws it for all its parameters at once.
+    # Randomness is passed as u, uniform in [0, 1), so that a space draws it for all its parameters together.
 
     @abstractmethod
     def _first(self, u: float) -> Value: ...
@@ -123,10 +125,10 @@ class Parameter(ABC):
     def _draw(self, u: float) -> Value: ...
 
     @abstractmethod
-    def _perturb(self, value: Any, factor: float, u: float) -> Value: ...
+    def _perturb(self, value: Given, factor: float, u: float) -> Value: ...
 
     @abstractmethod
-    def _why_not(self, value: Any) -> str: ...
+    def _why_not(self, value: Given) -> str: ...
 
     def __repr__(self) -> str:
         rest = self.describe()

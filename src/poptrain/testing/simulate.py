@@ -1,13 +1,13 @@
-"""Histories without training: an algorithm is played against a function that makes up results."""
+"""Histories without training: an algorithm is run against a function that makes up the scores."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 
 from poptrain.core import History, Line, Result, Task
+from poptrain.core.protocols import Algorithm
 from poptrain.core.rng import rng
 
 Objective = Callable[[History, Task], float]
@@ -16,11 +16,11 @@ Objective = Callable[[History, Task], float]
 def simulated(history: History, task: Task, score: float) -> Result:
     """Returns the result of a task that scored `score`, with a checkpoint and three returns around the score.
 
-    Its evaluations, if it has several, lie on the line from its parent's score.
+    If the task has several evaluations, they lie on the line from its parent's score to its own.
     """
     begin = history.step(task.parent if task.parent is not None else task.teacher)
     step, evals = begin + task.steps, max(1, min(task.evals, task.steps))
-    before = history.score(task.parent) if history.ok(task.parent) else score
+    before = _parent_score(history, task, score)
     parts = [(index + 1) / evals for index in range(evals - 1)]
     curve = [(begin + int(task.steps * part), before + part * (score - before)) for part in parts] + [(step, score)]
     spread = rng(task.seed, "returns").normal(size=3)
@@ -28,8 +28,12 @@ def simulated(history: History, task: Task, score: float) -> Result:
     return Result(task.id, score, step, tuple(curve), returns, {}, f"sim-{task.id}:0", None, 0.0)
 
 
+def _parent_score(history: History, task: Task, default: float) -> float:
+    return history.score(task.parent) if task.parent is not None and history.ok(task.parent) else default
+
+
 def play(
-    algorithm: Any,
+    algorithm: Algorithm,
     objective: Objective,
     *,
     seed: int = 0,
@@ -40,9 +44,11 @@ def play(
     """Returns the history of a whole run of `algorithm` against ``objective(history, task) -> score``.
 
     Args:
+        seed: of the run.
+        budget: steps for each member, or None.
         order: how pending tasks are delivered: "together" (one line), "fifo" (one by one, oldest first), "lifo", or
             "shuffled" (one by one, in an order drawn from the seed).
-        most: lines after which a run that does not end is given up with an AssertionError.
+        most: lines after which a run that has not ended raises an AssertionError.
     """
     history = History(seed, budget)
     while history.lines < most:
@@ -63,7 +69,7 @@ def play(
 
 
 def replay(history: History) -> Iterator[tuple[History, Line]]:
-    """Yields every prefix of a history, rebuilt from nothing, with the line that follows it."""
+    """Yields every prefix of a history, rebuilt line by line, with the line that follows it."""
     prefix = History(history.seed, history.budget, history.sign)
     for number in range(history.lines):
         line = history.line(number)
@@ -72,24 +78,23 @@ def replay(history: History) -> Iterator[tuple[History, Line]]:
 
 
 def by_hparams(history: History, task: Task) -> float:
-    """A noiseless objective: the numeric hyperparameters' sum, plus the parent's score; the larger the better."""
+    """Returns the sum of the numeric hyperparameters, plus the score of the parent: an objective without noise."""
     gain = sum(float(value) for value in task.hparams.values() if isinstance(value, (int, float)) and not isinstance(value, bool))
-    before = history.score(task.parent) if history.ok(task.parent) else 0.0
-    return before + gain * max(task.steps, 0) / 100
+    return _parent_score(history, task, 0.0) + gain * max(task.steps, 0) / 100
 
 
 def noisy(history: History, task: Task) -> float:
-    """`by_hparams` with noise keyed by the task's seed."""
+    """Returns `by_hparams` with noise that is drawn from the seed of the task."""
     return by_hparams(history, task) + float(rng(task.seed, "noise").normal()) * 0.05
 
 
 def constant(history: History, task: Task) -> float:
-    """Every score is equal: the choice among ties is all that is left."""
+    """Returns 1.0, so that all tasks tie."""
     return 1.0
 
 
 def broken(share: float, value: float = float("nan")) -> Objective:
-    """Returns an objective under which a `share` of the tasks, drawn by their seeds, score `value` (NaN or infinite)."""
+    """Returns an objective under which a `share` of the tasks, drawn by their seeds, scores `value` (NaN or infinite)."""
 
     def objective(history: History, task: Task) -> float:
         return value if rng(task.seed, "broken").random() < share else noisy(history, task)
@@ -98,19 +103,19 @@ def broken(share: float, value: float = float("nan")) -> Objective:
 
 
 def transformed(objective: Objective, function: Callable[[float], float]) -> Objective:
-    """Returns the objective seen through a strictly increasing function; gains are measured on the original scale."""
+    """Returns the objective after a strictly increasing function; the objective itself sees the scores without it."""
     memory: dict[int, float] = {}
 
     def seen(history: History, task: Task) -> float:
         hidden = _Hidden(history, memory)
-        memory[task.id] = objective(hidden, task)  # type: ignore[arg-type]
+        memory[task.id] = objective(hidden, task)  # type: ignore[arg-type]  # objectives read only `ok` and `score`
         return float(function(np.float64(memory[task.id])))
 
     return seen
 
 
 class _Hidden:
-    """A history whose scores are the untransformed ones."""
+    """A history with the scores before the transformation."""
 
     def __init__(self, history: History, scores: dict[int, float]):
         self._history, self._scores = history, scores

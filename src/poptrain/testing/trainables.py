@@ -1,4 +1,7 @@
-"""Small deterministic trainables: a quadratic as function and class, one with planted faults, and a check of a user's own."""
+"""Small deterministic trainables: a quadratic as function and class, some with faults, and a check of a user's trainable.
+
+Worker processes import this module, so it imports little.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,17 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from poptrain.core import Carry, Metrics
+from poptrain.core import Carry, Hparams, Metrics
 from poptrain.core.rng import rng
 
+FAULTY_ABOVE = 0.1  # in the contract of the executors, members with a larger lr have a planted fault
 
-def quadratic(carry: Carry, hp: Mapping[str, Any], steps: int, seed: int) -> tuple[Carry, Metrics]:
-    """Gradient ascent on Q(θ) = 1.2 - θ² from θ = 0.9, with a little noise drawn from the seed; tunes ``lr``."""
+
+def quadratic(carry: Carry, hp: Mapping[str, float], steps: int, seed: int) -> tuple[Carry, Metrics]:
+    """Returns carry and score after gradient ascent on Q(θ) = 1.2 - θ², from θ = 0.9, with a little noise; tunes ``lr``."""
     theta = np.array([0.9]) if carry is None else carry["theta"]
     noise = rng(seed, "quadratic").normal(size=max(steps, 1)) * 1e-4
     for step in range(steps):
@@ -30,10 +34,10 @@ def quadratic(carry: Carry, hp: Mapping[str, Any], steps: int, seed: int) -> tup
 class Quadratic:
     """`quadratic` in the form of a class."""
 
-    def __init__(self, hp: Mapping[str, Any], seed: int):
+    def __init__(self, hp: Mapping[str, float], seed: int):
         self.theta, self.seed = 0.9, seed
 
-    def train(self, hp: Mapping[str, Any], steps: int) -> Metrics:
+    def train(self, hp: Mapping[str, float], steps: int) -> Metrics:
         for _ in range(steps):
             self.theta -= 2 * hp["lr"] * self.theta
         return {"score": 1.2 - self.theta**2}
@@ -42,15 +46,19 @@ class Quadratic:
         (directory / "state.json").write_text(json.dumps({"theta": self.theta}))
 
     def load(self, directory: Path) -> None:
-        self.theta = json.loads((directory / "state.json").read_text())["theta"]
+        self.theta = float(json.loads((directory / "state.json").read_text())["theta"])
 
 
 @dataclass(frozen=True)
 class Faulty:
-    """`quadratic` with one planted fault, for members whose ``lr`` is above `above`, once they have trained `after` steps.
+    """`quadratic` with one planted fault, for members whose ``lr`` is above `above`, after they have trained `after` steps.
 
-    fault: "raise", "nan", "inf", "hang" (for `seconds`), "exit" (the process ends), "sys.exit" or "print" (a line of output).
-    `once` is a path: the fault happens only if the file is absent, and makes it (a transient fault).
+    Args:
+        fault: "raise", "nan", "inf", "hang" (for `seconds`), "exit" (the process ends), "sys.exit" or "print" (a line of output).
+        above: members with a larger ``lr`` have the fault.
+        after: steps that a member trains without it.
+        seconds: that the fault "hang" takes.
+        once: a path; the fault happens only if this file does not exist, and then creates it (a transient fault).
     """
 
     fault: str
@@ -59,7 +67,7 @@ class Faulty:
     seconds: float = 3600.0
     once: str | None = None
 
-    def __call__(self, carry: Carry, hp: Mapping[str, Any], steps: int, seed: int) -> tuple[Carry, Metrics]:
+    def __call__(self, carry: Carry, hp: Mapping[str, float], steps: int, seed: int) -> tuple[Carry, Metrics]:
         carry, metrics = quadratic(carry, hp, steps, seed)
         if hp["lr"] <= self.above or carry["steps"] <= self.after or not self._due():
             return carry, metrics
@@ -87,11 +95,34 @@ class Faulty:
         return True
 
 
-def check_trainable(trainable: Any, hparams: Mapping[str, Any], *, steps: int = 2, metric: str = "score", seed: int = 0) -> None:
-    """Raises an AssertionError unless save → load → continue equals to continue, for the given hyperparameters.
+@dataclass(frozen=True)
+class BadMetrics:
+    """`quadratic` with metrics that hold no score, from the first evaluation on.
 
-    A trainable that fails this loses something in its checkpoint (optimiser moments, a normaliser, a position in the data),
-    and every clone and every resumed member silently trains on without it. `poptrain.check` looks at a whole experiment.
+    Args:
+        what: "missing" (the score has another name), "string", "bool", "none" or "array" (the score is not a number).
+    """
+
+    what: str
+
+    def __call__(self, carry: Carry, hp: Mapping[str, float], steps: int, seed: int) -> tuple[Carry, Metrics]:
+        carry, metrics = quadratic(carry, hp, steps, seed)
+        if self.what == "missing":
+            return carry, {"sore": metrics["score"]}
+        wrong = {"string": "high", "bool": True, "none": None, "array": np.zeros(2)}
+        return carry, {"score": wrong[self.what]}
+
+
+def check_trainable(trainable: object, hparams: Hparams, *, steps: int = 2, metric: str = "score", seed: int = 0) -> None:
+    """Raises an AssertionError unless a member that is saved and loaded continues exactly as one that was never saved.
+
+    A trainable that fails this leaves something out of its checkpoint (optimiser moments, a normaliser, a position in the
+    data), and every clone and every resumed member silently trains on without it. `poptrain.check` checks a whole experiment.
+
+    Args:
+        hparams: flat, as the space samples them.
+        steps: of each of the segments that are trained.
+        metric: the key of the score in the metrics.
     """
     from poptrain.preflight import verdict_of
 

@@ -1,4 +1,4 @@
-"""Views: what a log says, as frozen dataclasses. Each is a pure function of a record, in the user's sign.
+"""Views: what a log contains, as frozen dataclasses. Each is a pure function of a record, with the user's sign of scores.
 
 >>> import poptrain as pt
 >>> from poptrain.testing import quadratic
@@ -14,7 +14,7 @@ from poptrain.views.comparison import Comparison, Method, Outcome, Pair, Point, 
 from poptrain.views.curves import Curve, Curves, Mark, SeatCurve, curves
 from poptrain.views.exploits import Exploit
 from poptrain.views.format import clean, short, span
-from poptrain.views.gauges import Diversity, Gauges, gauges
+from poptrain.views.gauges import Gauges, gauges
 from poptrain.views.improvement import Faster, Piece, faster
 from poptrain.views.lineage import Ancestor, Common, Lineage, lineage
 from poptrain.views.lock_holder import Writer
@@ -24,11 +24,59 @@ from poptrain.views.spread import Generation, Spread, spread
 from poptrain.views.status import Best, Member, Status, status
 from poptrain.views.subpopulations import HandOver, Quantiles, Subpopulation, Subpopulations, subpopulations
 from poptrain.views.suggestions import Suggestion, suggestions
+from poptrain.views.tally import Diversity
 
 __all__ = [
-    "Ancestor", "Best", "Common", "Comparison", "Curve", "Curves", "Diversity", "Exploit", "Faster", "Gauges", "Generation",
-    "HandOver", "LineTime", "Lineage", "Mark", "Member", "MemberTime", "Method", "Outcome", "Overhead", "Pair", "Piece",
-    "Point", "Quantiles", "Reported", "Schedule", "SeatCurve", "Segment", "Spread", "Status", "Subpopulation", "Subpopulations",
-    "Suggestion", "Writer", "as_json", "clean", "compare", "curves", "dumps", "faster", "gauges", "lineage", "overhead",
-    "schedule", "schedule_from", "schedules", "short", "span", "spread", "status", "subpopulations", "suggestions",
-]  # fmt: skip
+    "Ancestor",
+    "Best",
+    "Common",
+    "Comparison",
+    "Curve",
+    "Curves",
+    "Diversity",
+    "Exploit",
+    "Faster",
+    "Gauges",
+    "Generation",
+    "HandOver",
+    "LineTime",
+    "Lineage",
+    "Mark",
+    "Member",
+    "MemberTime",
+    "Method",
+    "Outcome",
+    "Overhead",
+    "Pair",
+    "Piece",
+    "Point",
+    "Quantiles",
+    "Reported",
+    "Schedule",
+    "SeatCurve",
+    "Segment",
+    "Spread",
+    "Status",
+    "Subpopulation",
+    "Subpopulations",
+    "Suggestion",
+    "Writer",
+    "as_json",
+    "clean",
+    "compare",
+    "curves",
+    "dumps",
+    "faster",
+    "gauges",
+    "lineage",
+    "overhead",
+    "schedule",
+    "schedule_from",
+    "schedules",
+    "short",
+    "span",
+    "spread",
+    "status",
+    "subpopulations",
+    "suggestions",
+]

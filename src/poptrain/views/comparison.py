@@ -1,8 +1,8 @@
-"""Comparison: runs grouped by method, at equal steps per member and at equal total steps, and what may be said of them.
+"""Comparison: runs grouped by method, at equal steps per member and at equal total steps, and what the evidence supports.
 
-A method is an algorithm with all its settings; runs of one method differ in their seeds. What is compared is the best score that
-a run had shown by then: a member that trained as long (equal steps per member), or all members together (equal total steps),
-which is the fair view when populations differ in size or full runs follow one another.
+A method is an algorithm with all its settings; runs of one method differ in their seeds. Compared are the best scores that the
+runs had reached after equal steps per member, or after equal steps of all members together. The second view is the fair one
+when populations differ in size, or when full runs follow one another.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from poptrain import statistics
+from poptrain.core import History
 from poptrain.core.errors import UsageError
 from poptrain.log.reader import Record
-from poptrain.views.facts import Facts
 from poptrain.views.format import clean, short
+from poptrain.views.index import about, history_of, reported
 
 POINTS = 50  # of a curve
 
@@ -31,7 +31,7 @@ class Outcome:
     seed: int
     finished: bool
     score: float  # best, at equal steps per member
-    score_total: float | None  # best, at equal total steps; None: nothing was told by then
+    score_total: float | None  # best, at equal total steps; None: no result was reported by then
     steps: int  # the most that a member trained
     total: int  # trained by all members together
     seconds: float  # of wall time
@@ -93,7 +93,7 @@ class Comparison:
     mode: str
     steps: int  # per member, at which they are compared
     total: int  # of all members together, likewise
-    reference: str  # the method that the others are held against
+    reference: str  # the method that the others are compared with
     methods: tuple[Method, ...]
     pairs: tuple[Pair, ...]
     said: tuple[str, ...]  # sentences
@@ -107,23 +107,24 @@ def compare(records: Sequence[Record]) -> Comparison:
         UsageError: there are fewer than two runs, their metrics differ, or a run has no healthy result.
     """
     if len(records) < 2:
-        raise UsageError(f"compare: got {len(records)} run, expected at least 2; one run compares with nothing.")
+        raise UsageError(f"compare: got {len(records)} run, expected at least 2.")
     traces = [_Trace(record) for record in records]
     for what in ("metric", "mode"):
         differ = sorted({str(record.run.get(what)) for record in records})
         if len(differ) > 1:
-            raise UsageError(f"compare: the runs have different settings of {what} ({', '.join(differ)}); scores do not compare.")
+            raise UsageError(
+                f"compare: the runs have different settings of {what} ({', '.join(differ)}); their scores cannot be compared."
+            )
     sign = traces[0].sign
     steps, total = min(trace.steps[-1][0] for trace in traces), min(trace.total[-1][0] for trace in traces)
-    steps = max(steps, max(trace.steps[0][0] for trace in traces))  # everybody has shown something by then
+    steps = max(steps, max(trace.steps[0][0] for trace in traces))  # every run has a result by then
     groups = _grouped(traces)
     methods = tuple(_method(name, group, steps, total) for name, group in groups.items())
     reference = next((name for name, group in groups.items() if _independent(group[0].algorithm)), next(iter(groups)))
     found = {method.name: method for method in methods}
-    pairs = [_pair(found[name], found[other], sign) for name in groups for other in groups
-             if other == reference and name != reference]  # fmt: skip
+    pairs = [_pair(found[name], found[reference], sign) for name in groups if name != reference]
     return Comparison(
-        metric=str(records[0].run.get("metric", "score")),
+        metric=about(records[0])[0],
         mode="min" if sign < 0 else "max",
         steps=steps,
         total=total,
@@ -139,32 +140,34 @@ class _Trace:
     """One run as two step functions: the best score so far (maximised) over steps of a member and over those of all."""
 
     def __init__(self, record: Record):
-        facts = Facts.of(record)
-        self.record, self.sign = record, facts.sign
-        self.algorithm: Mapping[str, Any] = record.run.get("algorithm") or {}
-        if facts.best is None:
+        history = history_of(record)
+        self.record, self.sign = record, history.sign
+        self.algorithm: Mapping[str, object] = record.run.get("algorithm") or {}
+        if history.best() is None:
             where = "a run" if record.directory is None else f"the run in {str(record.directory)!r}"
             raise UsageError(f"compare: {where} has no healthy result yet; leave it out.")
-        shown = list(_shown(facts))
+        shown = list(_shown(history))
         self.steps = _rising((step, score) for step, _, score in shown)
         self.total = _rising((total, score) for _, total, score in shown)
-        self.steps.append((max(facts.end(id) for id, told in enumerate(facts.results) if told is not None), self.steps[-1][1]))
-        self.total.append((facts.steps, self.total[-1][1]))
+        self.steps.append((max(history.end(id) for id in reported(history)), self.steps[-1][1]))
+        trained = sum(history.step(id) - history.begin(id) for id in reported(history))
+        self.total.append((trained, self.total[-1][1]))
 
     @property
     def seed(self) -> int:
         return int(self.record.run.get("seed", 0))
 
 
-def _shown(facts: Facts) -> Iterator[tuple[int, int, float]]:
-    """Yields (lineage step, steps of all members so far, maximised score) of every evaluation that was told."""
-    total = 0
-    for id in sorted((id for id, line in enumerate(facts.told) if line >= 0), key=lambda id: (facts.told[id], id)):
-        result, begin = facts.results[id], facts.begin(id)
-        if facts.ok(id):
+def _shown(history: History) -> Iterator[tuple[int, int, float]]:
+    """Yields (lineage step, steps of all members so far, maximised score) of every evaluation that was reported."""
+    total, told = 0, history.column("told")
+    for id in sorted(reported(history), key=lambda id: (told[id], id)):
+        result, begin = history.result(id), history.begin(id)
+        assert result is not None
+        if history.ok(id):
             for step, score in [*result.curve, (result.step, result.score)]:
                 if np.isfinite(score):
-                    yield int(step), total + int(step) - begin, facts.sign * score
+                    yield int(step), total + int(step) - begin, score
         total += result.step - begin
 
 
@@ -180,7 +183,7 @@ def _rising(points: Iterator[tuple[int, float]]) -> list[tuple[int, float]]:
 
 
 def _best(trace: list[tuple[int, float]], at: float) -> float:
-    """Returns the best score by then; NaN if there was none."""
+    """Returns the best score until `at`; NaN if there was no result."""
     index = bisect_right(trace, at, key=lambda point: point[0])
     return trace[index - 1][1] if index else float("nan")
 
@@ -189,8 +192,8 @@ def _best(trace: list[tuple[int, float]], at: float) -> float:
 
 
 def _grouped(traces: Sequence[_Trace]) -> dict[str, list[_Trace]]:
-    """Returns the runs by method, named by what sets them apart; the control comes first."""
-    kinds: list[tuple[Mapping[str, Any], list[_Trace]]] = []
+    """Returns the runs by method, named by the settings in which they differ; independent members come first."""
+    kinds: list[tuple[Mapping[str, object], list[_Trace]]] = []
     for trace in traces:
         group = next((group for algorithm, group in kinds if algorithm == trace.algorithm), None)
         if group is None:
@@ -209,13 +212,13 @@ def _grouped(traces: Sequence[_Trace]) -> dict[str, list[_Trace]]:
     return named
 
 
-def _title(algorithm: Mapping[str, Any]) -> str:
+def _title(algorithm: Mapping[str, object]) -> str:
     if _independent(algorithm):
         return "grid_search" if len(algorithm.get("initial", ())) == algorithm.get("population") else "random_search"
     return clean(str(algorithm.get("name") or algorithm.get("type") or "unknown"), 40)
 
 
-def _brief(value: Any) -> str:
+def _brief(value: object) -> str:
     """Returns a setting in a few characters: ``truncation(0.2)``, ``none``."""
     if isinstance(value, Mapping) and "parameters" in value:
         return f"{len(value['parameters'])} parameters"
@@ -227,8 +230,13 @@ def _brief(value: Any) -> str:
     return clean(short(value), 24)
 
 
-def _independent(algorithm: Mapping[str, Any]) -> bool:
-    return algorithm.get("type") == "Independent"
+def _kind(described: object) -> object:
+    """Returns the type that a description in a log names."""
+    return described.get("type") if isinstance(described, Mapping) else None
+
+
+def _independent(algorithm: object) -> bool:
+    return _kind(algorithm) == "Independent"
 
 
 def _method(name: str, group: list[_Trace], steps: int, total: int) -> Method:
@@ -277,7 +285,7 @@ def _curve(traces: list[list[tuple[int, float]]], end: int, sign: int) -> tuple[
     return tuple(found)
 
 
-# -- what may be said -------------------------------------------------------------------------------------------------
+# -- what the evidence supports -------------------------------------------------------------------------------------------------
 
 
 def _pair(method: Method, against: Method, sign: int) -> Pair:
@@ -291,10 +299,10 @@ def _pair(method: Method, against: Method, sign: int) -> Pair:
 
 
 def _selection(groups: Mapping[str, list[_Trace]], found: Mapping[str, Method], sign: int) -> Iterator[str]:
-    """Yields what selection alone explains, where a method was run without exploring, and random search beside it."""
+    """Yields what selection alone explains, where a method was also run without exploring, and random search was run."""
     bases = [name for name, group in groups.items() if _title(group[0].algorithm) == "random_search"]
     for part, group in groups.items():
-        if (group[0].algorithm.get("explore") or {}).get("type") != "Keep":
+        if _kind(group[0].algorithm.get("explore")) != "Keep":
             continue
         rest = {key: value for key, value in group[0].algorithm.items() if key != "explore"}
         for whole, others in groups.items():
@@ -304,8 +312,8 @@ def _selection(groups: Mapping[str, list[_Trace]], found: Mapping[str, Method], 
             scores = ([sign * outcome.score for outcome in found[name].runs] for name in (whole, part, bases[0]))
             share, low, high = statistics.share(*scores)
             if share == share:
-                yield (f"Selection alone ({part}) explains {100 * share:.0f} % of the gain of {whole} over {bases[0]} "
-                       f"(95 % interval {_percent(low)} to {_percent(high)}).")  # fmt: skip
+                gain, interval = f"the gain of {whole} over {bases[0]}", f"{_percent(low)} to {_percent(high)}"
+                yield f"Selection alone ({part}) explains {100 * share:.0f} % of {gain} (95 % interval {interval})."
             else:
                 yield f"{whole} has no gain over {bases[0]} that selection could explain."
 

@@ -7,11 +7,11 @@ from math import isfinite
 
 import numpy as np
 
-from poptrain.core import Result
+from poptrain.core import History
 from poptrain.log.reader import Record
-from poptrain.views.facts import Facts
+from poptrain.views.index import about, history_of, points_of, result_of
 
-Point = tuple[int, float]
+StepScore = tuple[int, float]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Curve:
     member: int
     task: int
     score: float
-    points: tuple[Point, ...]  # (step, score), steps never decreasing
+    points: tuple[StepScore, ...]  # (step, score), steps never decreasing
     marks: tuple[Mark, ...]
 
 
@@ -41,7 +41,7 @@ class SeatCurve:
     """What happened on one member's seat, in the order of time: a new piece begins where other weights were taken over."""
 
     member: int
-    pieces: tuple[tuple[Point, ...], ...]
+    pieces: tuple[tuple[StepScore, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -57,33 +57,37 @@ class Curves:
 
 def curves(record: Record) -> Curves:
     """Returns the learning curves of a run."""
-    facts = Facts.of(record)
+    history = history_of(record)
+    metric, mode = about(record)
+    best = history.best()
     return Curves(
-        metric=str(record.run.get("metric", "score")),
-        mode=str(record.run.get("mode", "max")),
-        best=None if facts.best is None else curve_of(facts, facts.best),
-        members=tuple(curve_of(facts, id, seat) for seat, id in facts.finals().items()),
-        seats=_seats(facts),
+        metric=metric,
+        mode=mode,
+        best=None if best is None else curve_of(history, best),
+        members=tuple(curve_of(history, id, seat) for seat, id in history.finals().items()),
+        seats=_seats(history),
     )
 
 
-def curve_of(facts: Facts, id: int, member: int | None = None) -> Curve:
-    """Returns the curve of the ancestry of one told task."""
-    points: list[Point] = []
+def curve_of(history: History, id: int, member: int | None = None) -> Curve:
+    """Returns the curve of the ancestry of one reported task."""
+    points: list[StepScore] = []
     marks: list[Mark] = []
-    for ancestor in facts.ancestry(id):
-        task, source = facts.tasks[ancestor], facts.source(ancestor)
-        if source is not None and facts.tasks[source].member != task.member and not task.evaluator:
-            result = facts.results[source]
-            marks.append(Mark(result.step, result.score, ancestor, task.member, facts.tasks[source].member))
-        points += _points(facts.results[ancestor])
-    member = facts.tasks[id].member if member is None else member
-    return Curve(member, id, facts.results[id].score, tuple(points), tuple(marks))
+    for ancestor in history.descent(id):
+        task, source = history.task(ancestor), history.source(ancestor)
+        if source is not None and history.task(source).member != task.member and not task.evaluator:
+            before = result_of(history, source)
+            marks.append(Mark(before.step, before.score, ancestor, task.member, history.task(source).member))
+        points += points_of(history, ancestor)
+    member = history.task(id).member if member is None else member
+    return Curve(member, id, result_of(history, id).score, tuple(points), tuple(marks))
 
 
 def extent(view: Curves) -> tuple[float, float, bool]:
-    """Returns the lowest and highest score to draw, and whether on a log axis: the lineages, and the dead ends except for
-    their worst tail."""
+    """Returns the lowest and highest score to draw, and whether to draw them on a log axis.
+
+    All lineages are visible; of the dead ends, the worst 5 % may leave the picture.
+    """
     kept = [y for curve in (*view.members, *([view.best] if view.best else [])) for _, y in curve.points if isfinite(y)]
     other = [y for seat in view.seats for piece in seat.pieces for _, y in piece if isfinite(y)]
     if not kept:
@@ -96,18 +100,15 @@ def extent(view: Curves) -> tuple[float, float, bool]:
     return low - pad, high + pad, False
 
 
-def _seats(facts: Facts) -> tuple[SeatCurve, ...]:
-    pieces: dict[int, list[list[Point]]] = {seat: [] for seat in facts.members()}
-    for task, result in zip(facts.tasks, facts.results, strict=True):
+def _seats(history: History) -> tuple[SeatCurve, ...]:
+    pieces: dict[int, list[list[StepScore]]] = {seat: [] for seat in history.members()}
+    for id in range(history.n):
+        task, result = history.task(id), history.result(id)
         if result is None or result.error is not None or task.evaluator:
             continue
-        own, source = pieces[task.member], facts.source(task.id)
-        if not own or source != facts.previous[task.id]:
-            before = None if source is None else facts.results[source]
+        own, source = pieces[task.member], history.source(id)
+        if not own or source != history.previous(id):
+            before = None if source is None else result_of(history, source)
             own.append([] if before is None else [(before.step, before.score)])
-        own[-1] += _points(result)
+        own[-1] += points_of(history, id)
     return tuple(SeatCurve(seat, tuple(map(tuple, own))) for seat, own in pieces.items())
-
-
-def _points(result: Result) -> list[Point]:
-    return [(int(step), float(score)) for step, score in result.curve] or [(result.step, result.score)]

@@ -1,56 +1,36 @@
-"""The digest: what `status` needs of a long log, kept beside it, so that only the newest lines have to be decoded.
+"""The digest: a copy of the state of a run next to a long log, so that `status` decodes only the newest lines.
 
-    RUN/digest.json      one line, made by the run itself (`sinks.digest`), about every second and at its end
+    RUN/digest.json      one line, written by the run itself (`sinks.digest`), about every second and at its end
 
-It is derived, and never trusted over the log. Its checksum begins with the CRC-32 of all bytes of the log that it stands for,
-so it is believed only if every byte of them is as it was and every byte of its own too; the lines behind them are read and
-checked as always. If anything is amiss, or a newer line asks for what the digest left out, the whole log is read instead.
-
-What to keep is not written down anywhere: `status` is taken once, and every task, result and time that it looks at is kept.
+The digest is derived, and the log always wins. Its checksum starts from the CRC-32 of all bytes of the log that it stands for,
+so it is used only if every one of these bytes, and every byte of its own, is as it was. The lines after them are read and
+checked as always. Otherwise, or if a newer line refers to a task that the digest left out, the whole log is read.
 """
 
 from __future__ import annotations
 
-import copy
 import json
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+from poptrain.core import Task
 from poptrain.log.codec import decode_facts, decode_line, encode_facts, encode_line
 from poptrain.log.disk import FS, default
 from poptrain.log.reader import Record, read, segment_name
-from poptrain.views.facts import Facts, Seat
-from poptrain.views.gauges import TALLIES, Diversity, Tally
-from poptrain.views.status import LAST, Status, status, status_of
+from poptrain.views.exploits import Exploit
+from poptrain.views.state import Incomplete, KnownTasks, RunState, SeatState
+from poptrain.views.status import Status, status_of
+from poptrain.views.tally import Diversity, Known, Tally
 
 NAME = "digest.json"
-FORMAT = 2  # with facts of version 2 of the log
-CHUNK = 1 << 19
-_COUNTS = ("reported", "failed", "diverged", "steps", "best")
-_SUMS = ("squares", "furthest", "selection", "decisions", "replaced", "pairs", "better", "worse")
-_SEAT = ("head", "done", "failures", "spent", "error", "cloned")
-_PLACE = ("epoch", "seq", "crc", "segment", "offset", "number", "_state", "_spent", "_opened", "_last")
-
-
-class Unread(Exception):
-    """Something is needed that the digest left out: read the whole log."""
-
-
-class _Hole:
-    """Stands for what was left out; whoever looks at it gets `Unread`."""
-
-    def _refuse(self, *_: Any) -> Any:
-        raise Unread
-
-    __getattr__ = __index__ = __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __add__ = __sub__ = __len__ = __iter__ = _refuse
-    __radd__ = __rsub__ = __bool__ = __float__ = __getitem__ = _refuse
-    __hash__ = None  # type: ignore[assignment]
-
-
-HOLE = _Hole()
+FORMAT = 3
+CHUNK = 1 << 19  # bytes that are read at a time: pieces that stay in the processor's cache are twice as fast
+Packed = dict[str, Any]  # JSON
+_PLACE = [name for name, value in vars(Record()).items() if isinstance(value, (int, float, str))]  # how far it was read
 
 
 class Following:
@@ -58,10 +38,14 @@ class Following:
 
     def __init__(self, directory: Path | str, fs: FS = default):
         self.directory, self.fs = directory, fs
-        self.record = digested(directory, fs) or read(directory, fs)
+        found = digested(directory, fs)
+        if found is None:
+            record = read(directory, fs)
+            found = record, RunState.begin(record)
+        self.record, self.state = found
 
     def look(self) -> Status:
-        """Returns the status as the log stands now.
+        """Returns the status as the log is now.
 
         Raises:
             UsageError: there is no run.
@@ -69,28 +53,49 @@ class Following:
         """
         try:
             self.record.refresh()
-            return status(self.record)
-        except Unread:
+            return status_of(self.record, self.state.read_on(self.record))
+        except Incomplete:
             self.record = read(self.directory, self.fs)
-            return status(self.record)
+            self.state = RunState.begin(self.record)
+            return status_of(self.record, self.state.read_on(self.record))
 
 
-def digested(directory: Path | str, fs: FS = default) -> Record | None:
-    """Returns the record of a run as its digest has it, good for `status` alone; None if the digest cannot be believed."""
+def digested(directory: Path | str, fs: FS = default) -> tuple[Record, RunState] | None:
+    """Returns what the digest of a run holds: a record without its first lines, and the state after them.
+
+    None if there is no digest, or it does not belong to the log as it is.
+    """
     path = Path(directory).resolve()
     try:
         text = fs.read(path / NAME).rstrip(b"\n")
         place = json.loads(text)["d"]["place"]
-        prefix = prefix_crc(path, place["segment"], place["offset"], fs)
-        data = decode_line(text, prefix).data
-        return unpacked(data, Record(path, fs)) if data["format"] == FORMAT else None
+        data = decode_line(text, prefix_crc(path, place["segment"], place["offset"], fs)).data
+        if data["format"] != FORMAT:
+            return None
+        record = Record(path, fs)
+        vars(record).update(place)
+        record.run, record.events = data["run"], [(type, about, time) for type, about, time in data["events"]]
+        return record, unpacked(data["state"])
     except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):  # UsageError, for a link, is a ValueError
         return None
 
 
-def encoded(record: Record, facts: Facts, prefix: int) -> bytes:
-    """Returns the digest of a record as a line of text; `prefix` is the CRC-32 of the log's bytes up to its offset."""
-    return encode_line("digest", packed(record, facts), seq=record.seq, epoch=record.epoch, wall="", crc=prefix)[0]
+def encoded(record: Record, state: RunState, prefix: int) -> bytes:
+    """Returns the digest as a line of text.
+
+    Args:
+        record: read up to a line of the log.
+        state: after the same line.
+        prefix: CRC-32 of the bytes of the log up to there.
+    """
+    data = {
+        "format": FORMAT,
+        "place": {name: getattr(record, name) for name in _PLACE},
+        "run": record.run,
+        "events": [[*event] for event in record.events if event[0] != "gc"],
+        "state": packed(state),
+    }
+    return encode_line("digest", data, seq=record.seq, epoch=record.epoch, wall="", crc=prefix)[0]
 
 
 def prefix_crc(directory: Path, segment: int, offset: int, fs: FS) -> int:
@@ -99,144 +104,104 @@ def prefix_crc(directory: Path, segment: int, offset: int, fs: FS) -> int:
     for number in range(1, segment + 1):
         path = directory / segment_name(number)
         end = offset if number == segment else fs.size(path)
-        for at in range(0, end, CHUNK):  # in pieces that stay in the processor's cache: twice as fast
+        for at in range(0, end, CHUNK):
             crc = crc32(fs.read(path, at, min(CHUNK, end - at)), crc)
     return crc
 
 
-# -- what is kept ---------------------------------------------------------------------------------------------------------
+# -- the state as JSON ----------------------------------------------------------------------------------------------------
 
 
-class _Watched:
-    """A list that notes which of its items were looked at."""
-
-    def __init__(self, items: list[Any], seen: set[int]):
-        self._items, self._seen = items, seen
-
-    def __getitem__(self, index: Any) -> Any:
-        chosen = range(len(self._items))[index]
-        self._seen.update(chosen if isinstance(index, slice) else (chosen,))
-        return self._items[index]
-
-    def __iter__(self) -> Iterator[Any]:
-        self._seen.update(range(len(self._items)))
-        return iter(self._items)
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-
-def packed(record: Record, facts: Facts) -> dict[str, Any]:
-    """Returns the digest of a record and its facts, as JSON can say it."""
-    ids, times = _looked_at(record, facts)
-    tally = TALLIES[facts]
-    for id in sorted(ids):
-        ids.update(tally.clones.get(id, ()), *([{tally.own[id]}] if id in tally.own else []))
-    known = sorted(ids)
-    return {
-        "format": FORMAT,
-        "place": {name: getattr(record, name) for name in _PLACE},
-        "run": record.run,
-        "events": [[*event] for event in record.events if event[0] != "gc"],
-        "lines": len(record.lines),
-        "times": [[index, record.times[index]] for index in sorted(times)],
-        "tasks": encode_facts(tuple(facts.tasks[id] for id in known))[1] if known else [],
-        "results": encode_facts(told)[1] if (told := tuple(facts.results[id] for id in known if facts.results[id])) else [],
-        "rows": [[facts.previous[id], facts.issued[id], facts.told[id]] for id in known],
-        "count": len(facts.tasks),
-        "lost": sorted(facts.lost),
-        "seats": [[number, *(getattr(seat, name) for name in _SEAT)] for number, seat in facts.seats.items()],
-        "exploits": [len(facts.exploits), facts.exploits[-LAST:]],
-        "suggested": facts.suggested,
-        "counts": [getattr(facts, name) for name in _COUNTS],
-        "speed": [list(entry) for entry in facts.speed],
-        "tally": _packed_tally(tally, known),
+def packed(state: RunState) -> Packed:
+    """Returns a state as JSON, with those tasks only that `status` shows or that the next lines can refer to."""
+    tally = state.tally
+    kept = _kept(state)
+    above = _nearest(state.known, kept)
+    own = {id: child for id, child in tally.own.items() if id in kept and child in kept}
+    clones = {id: here for id, ids in tally.clones.items() if id in kept and (here := [each for each in ids if each in kept])}
+    children = {*own.values(), *(each for ids in clones.values() for each in ids)}
+    plain = {field.name: getattr(state, field.name) for field in fields(state) if field.name not in _APART}
+    return plain | {
+        "seats": [[number, *astuple(seat)] for number, seat in state.seats.items()],
+        "known": [[id, _fields(state.known[id]) | {"source": above[id]}] for id in sorted(kept)],
+        "last_exploits": [_fields(exploit) for exploit in state.last_exploits],
+        "suggested": encode_facts(state.suggested)[1] if state.suggested else [],
+        "tally": {
+            **{name: [*getattr(tally, name).items()] for name in _MAPPINGS},
+            **{name: getattr(tally, name) for name in _SUMS},
+            "own": [*own.items()],
+            "clones": [*clones.items()],
+            "controls": sorted(tally.controls),
+            "lasting": [*tally.lasting],
+            "reported": sorted(children & tally.reported),
+            "history": [list(astuple(each)) for each in tally.history[-1:]],
+        },
     }
 
 
-def _looked_at(record: Record, facts: Facts) -> tuple[set[int], set[int]]:
-    """Returns the tasks and the lines that a status needs, and that what comes next begins from."""
-    ids: set[int] = set()
-    times: set[int] = set()
-    probe, seen = copy.copy(facts), copy.copy(record)
-    for name in ("tasks", "results", "previous", "issued", "told"):
-        setattr(probe, name, _Watched(getattr(facts, name), ids))
-    seen.times = _Watched(record.times, times)  # type: ignore[assignment]
-    TALLIES[probe] = TALLIES[facts]
-    status_of(seen, probe)
-    for seat, known in facts.seats.items():
-        for id in (known.head, facts.source(known.head), facts.standing(seat)):
-            ids.update(() if id is None else (id,))
-    return ids | facts.lost, times | ({len(record.times) - 1} if record.times else set())
+def unpacked(data: Packed) -> RunState:
+    """Returns the state that was packed."""
+    sums = data["tally"]
+    tally = Tally(
+        **{name: dict(sums[name]) for name in ("held", "first", "roots", "own", "clones")},
+        **{name: sums[name] for name in _SUMS},
+        shares=Counter(dict(sums["shares"])),
+        controls=set(sums["controls"]),
+        reported=set(sums["reported"]),
+        history=[Diversity(*each) for each in sums["history"]],
+    )
+    tally.lasting.extend(tuple(each) for each in sums["lasting"])
+    state = RunState(**{name: value for name, value in data.items() if name not in _APART}, tally=tally)
+    state.skipped = state.lines
+    state.seats = {number: SeatState(*seat) for number, *seat in data["seats"]}
+    state.known = KnownTasks({id: Known(**task) for id, task in data["known"]})
+    state.last_exploits.extend(Exploit(**exploit) for exploit in data["last_exploits"])
+    state.suggested = tuple(task for task in decode_facts("tasks", data["suggested"]) or () if isinstance(task, Task))
+    state.lost = [tuple(each) for each in data["lost"]]
+    state.speed = deque(tuple(each) for each in data["speed"])
+    return state
 
 
-def _packed_tally(tally: Tally, known: list[int]) -> dict[str, Any]:
-    own = {id: tally.own[id] for id in known if id in tally.own}
-    clones = {id: tally.clones[id] for id in known if id in tally.clones}
-    children = {*own.values(), *(clone for group in clones.values() for clone in group)}
-    return {
-        "lines": tally.lines,
-        "founder": [tally.founder[id] for id in known],
-        "held": [*tally.held.items()], "first": [*tally.first.items()], "roots": [*tally.roots.items()],
-        "shares": [*tally.shares.items()], "controls": sorted(tally.controls), "lasting": [*tally.lasting],
-        "own": [*own.items()], "clones": [*clones.items()], "told": sorted(children & tally.told),
-        "sums": [getattr(tally, name) for name in _SUMS],
-        "history": [[each.step, each.founders, each.effective] for each in tally.history[-1:]],
-    }  # fmt: skip
+_APART = ("seats", "known", "last_exploits", "suggested", "tally", "skipped")
+_MAPPINGS = ("held", "first", "roots", "shares")
+_SUMS = ("squares", "furthest", "selection", "decisions", "replaced", "pairs", "better", "worse")
 
 
-# -- and what becomes of it -----------------------------------------------------------------------------------------------
+def _fields(value: Known | Exploit) -> Packed:
+    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
-def unpacked(data: dict[str, Any], record: Record) -> Record:
-    """Returns the record, filled by a digest: with holes, and with facts and a tally that go on from there."""
-    for name in _PLACE:
-        setattr(record, name, data["place"][name])
-    record.run = data["run"]
-    record.events = [(type, fields, time) for type, fields, time in data["events"]]
-    record.lines = [HOLE] * data["lines"]  # type: ignore[list-item]
-    record.times = _sparse(data["lines"], data["times"])
-    facts = Facts._known[record] = Facts(record)
-    tasks = decode_facts("tasks", data["tasks"]) or ()
-    results = {result.task: result for result in decode_facts("results", data["results"]) or ()}
-    known, count = [task.id for task in tasks], data["count"]
-    facts.lines = data["lines"]
-    facts.tasks = _sparse(count, ((task.id, task) for task in tasks))
-    facts.results = _sparse(count, ((id, results.get(id)) for id in known))
-    for index, name in enumerate(("previous", "issued", "told")):
-        setattr(facts, name, _sparse(count, zip(known, (row[index] for row in data["rows"]), strict=True)))
-    facts.lost = set(data["lost"])
-    for number, *values in data["seats"]:
-        seat = facts.seats[number] = Seat()
-        for name, value in zip(_SEAT, values, strict=True):
-            setattr(seat, name, value)
-    whole, newest = data["exploits"]
-    facts.exploits = [*[HOLE] * (whole - len(newest)), *newest]  # type: ignore[list-item]
-    facts.suggested = data["suggested"]
-    for name, value in zip(_COUNTS, data["counts"], strict=True):
-        setattr(facts, name, value)
-    facts.speed = deque(tuple(entry) for entry in data["speed"])
-    TALLIES[facts] = _unpacked_tally(data["tally"], known, count)
-    return record
+def _kept(state: RunState) -> set[int]:
+    """Returns the tasks that a digest holds."""
+    known, tally = state.known, state.tally
+    kept = {id for seat in state.seats.values() for id in (seat.head, seat.holds, seat.newest_ok, known[seat.head].source)}
+    kept |= {id for task in state.suggested for id in (task.id, task.parent)} | {state.best}
+    ids = {id for id in kept if id is not None}
+    for id in sorted(ids):
+        ids.update(tally.clones.get(id, ()), *([{tally.own[id]}] if id in tally.own else []))
+    return ids | _branchings(known, state.held().values())
 
 
-def _unpacked_tally(data: dict[str, Any], known: list[int], count: int) -> Tally:
-    tally = Tally()
-    tally.lines = data["lines"]
-    tally.founder = _sparse(count, zip(known, data["founder"], strict=True))
-    tally.held, tally.first, tally.roots = dict(data["held"]), dict(data["first"]), dict(data["roots"])
-    tally.shares, tally.controls = Counter(dict(data["shares"])), set(data["controls"])
-    tally.lasting.extend(tuple(entry) for entry in data["lasting"])
-    tally.own, tally.clones, tally.told = dict(data["own"]), dict(data["clones"]), set(data["told"])
-    for name, value in zip(_SUMS, data["sums"], strict=True):
-        setattr(tally, name, value)
-    tally.history = [Diversity(*each) for each in data["history"]]
-    return tally
+def _branchings(known: Mapping[int, Known], ids: Iterable[int]) -> set[int]:
+    """Returns the ancestors in which the lineages of `ids` meet: all that the newest common ancestor depends on."""
+    ids = set(ids)
+    seen, found = set(ids), set()
+    for id in ids:
+        while (source := known[id].source) is not None:
+            if source in seen:
+                found.add(source)
+                break
+            seen.add(source)
+            id = source
+    return found
 
 
-def _sparse(count: int, items: Iterable[tuple[int, Any]]) -> list[Any]:
-    """Returns a list of holes with some items in it."""
-    found: list[Any] = [HOLE] * count
-    for index, item in items:
-        found[index] = item
+def _nearest(known: Mapping[int, Known], kept: set[int]) -> dict[int, int | None]:
+    """Returns, for each task of `kept`, its nearest ancestor that is kept as well."""
+    found = {}
+    for id in kept:
+        source = known[id].source
+        while source is not None and source not in kept:
+            source = known[source].source
+        found[id] = source
     return found

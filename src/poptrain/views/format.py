@@ -1,13 +1,15 @@
-"""Text that anybody may have written, made harmless to show, and numbers made short enough to read."""
+"""Text from any source, made harmless to show, and numbers made short enough to read."""
 
 from __future__ import annotations
 
 from math import isfinite
-from typing import Any
+from typing import TypeVar
+
+ValueT = TypeVar("ValueT")
 
 
-def clean(text: Any, limit: int | None = None) -> str:
-    r"""Returns text in which every character that a terminal obeys instead of showing is escaped; one line.
+def clean(text: object, limit: int | None = None) -> str:
+    r"""Returns text in one line, in which every character that would control a terminal is escaped.
 
     >>> clean("lr\x1b[31m\nred")
     'lr\\x1b[31m\\nred'
@@ -20,8 +22,8 @@ def clean(text: Any, limit: int | None = None) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def short(value: Any, digits: int = 4) -> str:
-    """Returns a value as a person wants to read it: a few significant digits, whole numbers in full.
+def short(value: object, digits: int = 4) -> str:
+    """Returns a value for a reader: a float with a few significant digits, a whole number in full.
 
     >>> short(0.000123456), short(12345), short(float("nan")), short(None), short(True)
     ('0.0001235', '12345', 'nan', '–', 'true')
@@ -53,7 +55,19 @@ def span(seconds: float | None) -> str:
     return "1 min"
 
 
-def cell(value: Any) -> Any:
+def thousands(x: float) -> str:
+    """Returns a number of steps as an axis shows it.
+
+    >>> thousands(250), thousands(50_000), thousands(1_500_000), thousands(0)
+    ('250', '50k', '1.5M', '0')
+    """
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(x) >= size:
+            return f"{x / (1e3 if unit == 'k' else size):g}{unit}"
+    return f"{x:g}"
+
+
+def cell(value: ValueT) -> ValueT | str:
     """Returns a value for a CSV cell: a text that a spreadsheet would run as a formula gets an apostrophe.
 
     >>> cell("=1+1"), cell(-1.5), cell(None)

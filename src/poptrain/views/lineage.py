@@ -1,14 +1,14 @@
-"""Lineage: where weights come from. A task's parent is whose checkpoint it went on from; the parents make a forest."""
+"""Lineage: where weights come from. Each task continues the checkpoint of its parent, and the parents form a forest."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from poptrain.core import Hparams
+from poptrain.core import History, Hparams
 from poptrain.log.reader import Record
 from poptrain.views.exploits import Exploit, exploits_of
-from poptrain.views.facts import Facts
+from poptrain.views.index import chosen, history_of, score_of
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Ancestor:
     member: int
     start: int  # lineage steps
     end: int
-    score: float | None  # None: not told yet, failed or lost
+    score: float | None  # None: pending, failed or lost
     hparams: Hparams
     came: str  # fresh, continued (its own weights), cloned (another's), borrowed (by an evaluator) or distilled (from a teacher)
     donor: int | None  # the member that it copied weights or hyperparameters from
@@ -36,7 +36,7 @@ class Common:
 
 @dataclass(frozen=True)
 class Lineage:
-    """The ancestry of one task, and the forest that it stands in."""
+    """The ancestry of one task, and the forest that contains it."""
 
     task: int
     member: int
@@ -54,55 +54,57 @@ def lineage(record: Record, task: int | None = None) -> Lineage:
     Raises:
         UsageError: there is no such task, or no healthy result yet.
     """
-    facts = Facts.of(record)
-    id, finals = facts.chosen(task), facts.finals()
-    chains = [facts.ancestry(final) for final in finals.values()]
+    history = history_of(record)
+    id, finals = chosen(history, task), history.finals()
+    chains = [history.descent(final) for final in finals.values()]
     return Lineage(
         task=id,
-        member=facts.tasks[id].member,
-        ancestors=tuple(_ancestor(facts, ancestor) for ancestor in facts.ancestry(id)),
-        exploits=exploits_of(facts, record.times, facts.exploits),
+        member=history.task(id).member,
+        ancestors=tuple(_ancestor(history, ancestor) for ancestor in history.descent(id)),
+        exploits=exploits_of(history, record.times, history.copies()),
         finals=finals,
-        founders=tuple(sorted({facts.tasks[chain[0]].member for chain in chains})),
-        common=_common(facts, chains),
-        children=_children(facts),
+        founders=tuple(sorted({history.task(chain[0]).member for chain in chains})),
+        common=_common(history, chains),
+        children=_children(history),
     )
 
 
-def _ancestor(facts: Facts, id: int) -> Ancestor:
-    task, source = facts.tasks[id], facts.source(id)
+def _ancestor(history: History, id: int) -> Ancestor:
+    task, source = history.task(id), history.source(id)
     if source is None:
         came = "fresh"
     elif task.parent is None:
         came = "distilled"
+    elif history.task(source).member == task.member:
+        came = "continued"
     else:
-        came = "continued" if facts.tasks[source].member == task.member else "borrowed" if task.evaluator else "cloned"
+        came = "borrowed" if task.evaluator else "cloned"
     copied = task.parent is not None and (came in ("cloned", "borrowed") or task.donor is not None)
     return Ancestor(
         task=id,
         member=task.member,
-        start=facts.begin(id),
-        end=facts.end(id),
-        score=facts.results[id].score if facts.ok(id) else None,
+        start=history.begin(id),
+        end=history.end(id),
+        score=score_of(history, id) if history.ok(id) else None,
         hparams=dict(task.hparams),
         came=came,
-        donor=facts.donor(id) if copied else None,
+        donor=history.donor(id) if copied else None,
     )
 
 
-def _common(facts: Facts, chains: list[list[int]]) -> Common | None:
+def _common(history: History, chains: list[list[int]]) -> Common | None:
     if not chains:
         return None
     shared = set(chains[0]).intersection(*chains[1:])
     if not shared:
         return None
-    id = next(id for id in reversed(chains[0]) if id in shared)
-    return Common(id, facts.tasks[id].member, facts.end(id))
+    id = max(shared)
+    return Common(id, history.task(id).member, history.end(id))
 
 
-def _children(facts: Facts) -> dict[int, tuple[int, ...]]:
+def _children(history: History) -> dict[int, tuple[int, ...]]:
     found: dict[int, list[int]] = {}
-    for task in facts.tasks:
-        if (source := facts.source(task.id)) is not None:
-            found.setdefault(source, []).append(task.id)
+    for id in range(history.n):
+        if (source := history.source(id)) is not None:
+            found.setdefault(source, []).append(id)
     return {id: tuple(children) for id, children in found.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import isfinite, log10
-from typing import Any
+from typing import TypeGuard
 
 from poptrain.core import Value
 
@@ -54,11 +54,11 @@ class Scale:
         return sorted({round(tick, 13) for tick in ticks}) if len(ticks) > 1 else [low, high]
 
 
-def scale_of(kind: Mapping[str, Any], values: Iterable[Value]) -> Scale:
+def scale_of(kind: Mapping[str, object], values: Iterable[Value]) -> Scale:
     """Returns the scale of a hyperparameter.
 
     Args:
-        kind: its description, as `facts.space_of` has it; {} if there is none.
+        kind: its description, as `index.space_of` has it; {} if there is none.
         values: all that occurred, for what the description does not say.
     """
     seen = {_key(value): value for value in values if value is not None}
@@ -86,7 +86,7 @@ def nines(value: float) -> float:
     return -log10(max(1 - value, 1e-16))
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: object) -> TypeGuard[int | float]:
     """True for ints and floats; a bool is an option."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 

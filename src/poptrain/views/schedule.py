@@ -6,16 +6,15 @@ import csv
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
-from poptrain.core import Hparams
+from poptrain.core import History, Hparams, Value
 from poptrain.core.errors import UsageError
 from poptrain.log.reader import Record
 from poptrain.views.as_json import as_json, dumps
-from poptrain.views.facts import Facts
 from poptrain.views.format import cell
+from poptrain.views.index import about, chosen, history_of, score_of
 
 
 @dataclass(frozen=True)
@@ -31,12 +30,12 @@ class Segment:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The hyperparameters of one ancestry, piecewise constant from step 0; starts are strictly increasing."""
+    """The hyperparameters of one ancestry: piecewise constant, from step 0, with strictly increasing starts."""
 
     task: int
     member: int
     step: int  # where it ends
-    score: float | None  # None: not told yet, or failed
+    score: float | None  # None: pending, failed or lost
     metric: str
     mode: str
     segments: tuple[Segment, ...]
@@ -46,8 +45,8 @@ class Schedule:
         """The hyperparameters."""
         return tuple(self.segments[0].hparams) if self.segments else ()
 
-    def at(self, step: int) -> dict[str, Any]:
-        """Returns the hyperparameters that the step after `step` steps was trained with; the last ones from the end on.
+    def at(self, step: int) -> dict[str, Value]:
+        """Returns the hyperparameters that training used after `step` steps; after the end, the last ones.
 
         Raises:
             UsageError: the step is negative, or nothing was trained.
@@ -58,7 +57,7 @@ class Schedule:
             raise UsageError(f"at({step}): no step was trained before task {self.task}.")
         return dict(next(segment for segment in reversed(self.segments) if segment.start <= step).hparams)
 
-    def rows(self) -> Iterator[dict[str, Any]]:
+    def rows(self) -> Iterator[dict[str, Value]]:
         """Yields one flat dict for each segment: start, end, task, member and the hyperparameters by name."""
         for s in self.segments:
             row = {"start": s.start, "end": s.end, "task": s.task, "member": s.member}
@@ -85,21 +84,21 @@ def schedule(record: Record, task: int | None = None) -> Schedule:
     Raises:
         UsageError: there is no such task, or no healthy result yet.
     """
-    facts = Facts.of(record)
-    return schedule_of(facts, record, facts.chosen(task))
+    history = history_of(record)
+    return schedule_of(history, record, chosen(history, task))
 
 
 def schedules(record: Record) -> tuple[Schedule, ...]:
     """Returns the schedule of what every member ended with, by seat."""
-    facts = Facts.of(record)
-    return tuple(schedule_of(facts, record, id, seat) for seat, id in facts.finals().items())
+    history = history_of(record)
+    return tuple(schedule_of(history, record, id, seat) for seat, id in history.finals().items())
 
 
 def schedule_from(path: Path) -> Schedule:
     """Returns the schedule in a JSON file that `export` or ``schedule --json`` wrote.
 
     Raises:
-        UsageError: the file cannot be read, or is something else.
+        UsageError: the file cannot be read, or does not contain a schedule.
     """
     try:
         data = json.loads(path.read_text())
@@ -109,35 +108,35 @@ def schedule_from(path: Path) -> Schedule:
         raise UsageError(f"cannot read the schedule {str(path)!r}: {error.strerror or error}.") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(
-            f"{str(path)!r} is no schedule: expected the JSON file that `poptrain schedule DIR --json` prints, or schedule.json "
-            "of `poptrain export DIR --best OUT`."
+            f"{str(path)!r} is not a schedule: expected the JSON file that `poptrain schedule DIR --json` prints, or the file "
+            "schedule.json of `poptrain export DIR --best OUT`."
         ) from error
     edges = [0, *(segment.end for segment in segments)]
     if [segment.start for segment in segments] != edges[:-1] or found.step != edges[-1] or edges != sorted(set(edges)):
-        raise UsageError(f"{str(path)!r}: its segments do not follow each other from step 0 to {found.step!r}.")
+        raise UsageError(f"{str(path)!r} has gaps: its segments do not follow each other from step 0 to {found.step!r}.")
     return found
 
 
-def schedule_of(facts: Facts, record: Record, id: int, member: int | None = None) -> Schedule:
+def schedule_of(history: History, record: Record, id: int, member: int | None = None) -> Schedule:
     """Returns the schedule of one ancestry."""
     segments: list[Segment] = []
-    for ancestor in facts.ancestry(id):
-        task, end = facts.tasks[ancestor], facts.end(ancestor)
+    for ancestor in history.descent(id):
+        task, end = history.task(ancestor), history.end(ancestor)
         start = segments[-1].end if segments else 0
         if end <= start:  # it only evaluated
             continue
         if segments and same(segments[-1].hparams, task.hparams):
-            last = segments.pop()
-            segments.append(Segment(last.start, end, last.hparams, last.task, last.member))
+            segments[-1] = replace(segments[-1], end=end)
         else:
             segments.append(Segment(start, end, dict(task.hparams), ancestor, task.member))
+    metric, mode = about(record)
     return Schedule(
         task=id,
-        member=facts.tasks[id].member if member is None else member,
-        step=facts.end(id),
-        score=facts.results[id].score if facts.ok(id) else None,
-        metric=str(record.run.get("metric", "score")),
-        mode=str(record.run.get("mode", "max")),
+        member=history.task(id).member if member is None else member,
+        step=history.end(id),
+        score=score_of(history, id) if history.ok(id) else None,
+        metric=metric,
+        mode=mode,
         segments=tuple(segments),
     )
 

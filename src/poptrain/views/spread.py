@@ -1,4 +1,4 @@
-"""Spread: how far apart the members are, generation by generation: scores, hyperparameters, and how many lines of descent."""
+"""Spread: how far apart the members are, for each generation: in scores, in hyperparameters, and in their origin."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from math import sqrt
 
 import numpy as np
 
-from poptrain.core import Value
+from poptrain.core import History, Value
 from poptrain.log.reader import Record
-from poptrain.views.facts import Facts, space_of
+from poptrain.views.index import about, history_of, reported, score_of, space_of
 from poptrain.views.scale import Scale, scale_of
 
 _UNIFORM = 1 / sqrt(12)  # standard deviation of a uniform draw from 0 to 1
@@ -23,15 +23,15 @@ class Generation:
 
     generation: int  # counted from 1
     step: int  # the median of their lineage steps
-    members: int  # of whom a healthy result is known
+    members: int  # that have a healthy result
     scores: tuple[float, float, float, float, float]  # lowest, lower quartile, median, upper quartile, highest
-    founders: int  # how many first members they all descend from: 1 means one family
+    founders: int  # number of first members that they descend from: 1 means one family
     hparams: Mapping[str, float | None]  # 0: all equal; about 1: as far apart as uniform draws; None: fewer than two values
 
 
 @dataclass(frozen=True)
 class Spread:
-    """The whole run; a generation in which nobody was healthy is left out."""
+    """The whole run. A generation without a healthy result is left out."""
 
     metric: str
     mode: str
@@ -41,26 +41,27 @@ class Spread:
 
 def spread(record: Record) -> Spread:
     """Returns how far apart the members of a run were over time."""
-    facts, space = Facts.of(record), space_of(record)
-    groups = _generations(facts)
-    names = tuple(space) or tuple(dict.fromkeys(name for ids in groups for id in ids for name in facts.tasks[id].hparams))
-    founder = _founders(facts)
-    scales = {name: scale_of(space.get(name) or {}, (task.hparams.get(name) for task in facts.tasks)) for name in names}
+    history, space = history_of(record), space_of(record)
+    tasks = [history.task(id) for id in range(history.n)]
+    names = tuple(space) or tuple(dict.fromkeys(name for task in tasks for name in task.hparams))
+    scales = {name: scale_of(space.get(name, {}), (task.hparams.get(name) for task in tasks)) for name in names}
+    founder = _founders(history)
     found = []
-    for number, ids in enumerate(groups, 1):
-        ids = [id for id in ids if facts.ok(id)]
+    for number, group in enumerate(_generations(history), 1):
+        ids = [id for id in group if history.ok(id)]
         if not ids:
             continue
-        scores = np.quantile([facts.results[id].score for id in ids], (0, 0.25, 0.5, 0.75, 1)).tolist()
-        found.append(Generation(
+        low, lower, middle, upper, high = np.quantile([score_of(history, id) for id in ids], (0, 0.25, 0.5, 0.75, 1)).tolist()
+        generation = Generation(
             generation=number,
-            step=int(np.median([facts.end(id) for id in ids])),
+            step=int(np.median([history.end(id) for id in ids])),
             members=len(ids),
-            scores=tuple(scores),
+            scores=(low, lower, middle, upper, high),
             founders=len({founder[id] for id in ids}),
-            hparams={name: _spread(scales[name], [facts.tasks[id].hparams.get(name) for id in ids]) for name in names},
-        ))  # fmt: skip
-    return Spread(str(record.run.get("metric", "score")), str(record.run.get("mode", "max")), names, tuple(found))
+            hparams={name: _spread(scales[name], [tasks[id].hparams.get(name) for id in ids]) for name in names},
+        )
+        found.append(generation)
+    return Spread(*about(record), names, tuple(found))
 
 
 def extent(view: Spread) -> tuple[float, float, bool]:
@@ -81,31 +82,32 @@ def extent(view: Spread) -> tuple[float, float, bool]:
     return begin - pad, end + pad, False
 
 
-def _generations(facts: Facts) -> list[list[int]]:
-    """Returns the told tasks by how many intervals their members had finished with them; evaluations alone do not count."""
+def _generations(history: History) -> list[list[int]]:
+    """Returns the reported tasks, grouped by how many intervals their seat had finished; evaluations alone do not count."""
     done: Counter[int] = Counter()
     groups: list[list[int]] = []
-    for task, result in zip(facts.tasks, facts.results, strict=True):
-        if result is None or task.evaluator or not task.steps:
+    for id in reported(history):
+        task = history.task(id)
+        if task.evaluator or not task.steps:
             continue
         done[task.member] += 1
         if done[task.member] > len(groups):
             groups.append([])
-        groups[done[task.member] - 1].append(task.id)
+        groups[done[task.member] - 1].append(id)
     return groups
 
 
-def _founders(facts: Facts) -> list[int]:
+def _founders(history: History) -> list[int]:
     """Returns, for each task, the first task that it descends from."""
     first: list[int] = []
-    for id in range(len(facts.tasks)):
-        source = facts.source(id)
+    for id in range(history.n):
+        source = history.source(id)
         first.append(id if source is None else first[source])
     return first
 
 
 def _spread(scale: Scale, values: Sequence[Value]) -> float | None:
-    """Returns the standard deviation over that of a uniform draw; of options, the chance that two members differ likewise."""
+    """Returns the standard deviation divided by that of a uniform draw; for options, the same with the chance that two differ."""
     known = [value for value in values if value is not None]
     if len(known) < 2:
         return None

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
 
-from poptrain.core import Hparams, clock
+from poptrain.core import Hparams, Task, clock
 from poptrain.log.reader import Record
-from poptrain.views.exploits import Exploit, exploits_of
-from poptrain.views.facts import Facts, Seat
+from poptrain.views.exploits import Exploit
 from poptrain.views.format import clean, short
 from poptrain.views.gauges import Gauges, gauges_of
+from poptrain.views.index import about, algorithm_name
 from poptrain.views.lock_holder import Writer, writer_of
-from poptrain.views.suggestions import Suggestion, newest
+from poptrain.views.state import RunState, state_of
+from poptrain.views.suggestions import Suggestion, suggestion_of
 
-LAST = 5  # exploits that are shown
-_NAMES = {"Pbt": "pbt", "FirePbt": "fire_pbt", "Independent": "independent members", "ScheduleReplay": "schedule replay"}
-_STATES = {"open": "interrupted", "suspend": "suspended", "end": "finished", "failed": "failed"}
+_PHASES = {"open": "interrupted", "suspend": "suspended", "end": "finished", "failed": "failed"}
 
 
 @dataclass(frozen=True)
@@ -50,10 +48,10 @@ class Best:
 
 @dataclass(frozen=True)
 class Status:
-    """The whole run. Scores have the user's sign; times are in seconds; a rate or time that is not known is None."""
+    """The whole run. Scores have the user's sign, and times are in seconds. A rate or time that is not known is None."""
 
     directory: str | None
-    state: str  # running, finished, suspended, failed, interrupted (not ended, and nobody writes it)
+    state: str  # running, finished, suspended, failed, interrupted (it did not end, and no process writes it)
     reason: str | None  # why it ended, was suspended or failed
     writer: Writer | None  # the process that writes it now
     algorithm: str
@@ -75,142 +73,147 @@ class Status:
     exploits: int
     last_exploits: tuple[Exploit, ...]  # newest last
     gauges: Gauges  # selection, greediness, diversity
-    last_suggestions: tuple[Suggestion, ...]  # of the newest round that had some: what the model (PB2) expected
+    last_suggestions: tuple[Suggestion, ...]  # of the newest round with a model's proposals (PB2)
     steps: int  # trained by all members together
     steps_per_second: float | None  # recently
     steps_per_second_overall: float | None
-    elapsed: float  # over all sittings
+    elapsed: float  # over all sessions
     left: float | None
     warnings: tuple[str, ...]
 
 
 def status(record: Record) -> Status:
     """Returns the status of a run as its record was read."""
-    return status_of(record, Facts.of(record))
+    return status_of(record, state_of(record))
 
 
-def status_of(record: Record, facts: Facts) -> Status:
-    """Returns the status by facts of one's own: for a follower in another thread than the run's."""
-    run = record.run
-    state, reason = _state(record)
-    writer = writer_of(record) if state == "interrupted" else None
-    if writer is not None or (state == "interrupted" and record.directory is None):
-        state = "running"
-    elapsed, budget = record.elapsed, record.budget
+def status_of(record: Record, state: RunState) -> Status:
+    """Returns the status from a state of one's own, for a reader on a thread of its own."""
+    phase, reason = _phase(record)
+    writer = writer_of(record) if phase == "interrupted" else None
+    if writer is not None or (phase == "interrupted" and record.directory is None):
+        phase = "running"
+    elapsed, budget, (metric, mode) = record.elapsed, record.budget, about(record)
     if writer is not None:
-        elapsed += max(0.0, clock.now() - _last(record))
-    members = tuple(_member(facts, seat, facts.seats[seat], budget) for seat in facts.members())
-    recent, overall = _speed(record, facts), facts.steps / elapsed if elapsed > 0 and facts.steps else None
+        elapsed += max(0.0, clock.now() - _last(record, state))
+    members = tuple(_member(state, seat, budget) for seat in state.members())
+    recent, overall = _speed(record, state), state.steps / elapsed if elapsed > 0 and state.steps else None
+    left = None if phase in ("finished", "failed") else _left(record, state, members, elapsed, recent or overall)
     return Status(
         directory=None if record.directory is None else str(record.directory),
-        state=state,
+        state=phase,
         reason=reason,
         writer=writer,
-        algorithm=_name(run.get("algorithm")),
-        trainable=str(run.get("trainable", "")),
-        metric=str(run.get("metric", "score")),
-        mode=str(run.get("mode", "max")),
-        seed=run.get("seed", 0),
+        algorithm=algorithm_name(record),
+        trainable=str(record.run.get("trainable", "")),
+        metric=metric,
+        mode=mode,
+        seed=record.run.get("seed", 0),
         budget=budget,
-        generation=_generation(facts),
-        generations=_generations(budget, run.get("interval")),
-        best=None if facts.best is None else _best(facts, facts.best),
+        generation=_generation(state),
+        generations=_generations(budget, record.run.get("interval")),
+        best=None if state.best is None else _best(state, state.best),
         members=members,
-        evaluators=len(facts.seats) - len(members),
-        tasks=len(facts.tasks),
-        results=facts.reported,
-        failed=facts.failed,
-        diverged=facts.diverged,
-        lost=len(facts.lost),
-        exploits=len(facts.exploits),
-        last_exploits=exploits_of(facts, record.times, facts.exploits[-LAST:]),
-        gauges=gauges_of(record, facts),
-        last_suggestions=newest(facts),
-        steps=facts.steps,
+        evaluators=len(state.seats) - len(members),
+        tasks=state.tasks,
+        results=state.reported,
+        failed=state.failed,
+        diverged=state.diverged,
+        lost=len(state.lost),
+        exploits=state.exploits,
+        last_exploits=tuple(state.last_exploits),
+        gauges=gauges_of(state),
+        last_suggestions=tuple(_suggestion(state, task) for task in state.suggested),
+        steps=state.steps,
         steps_per_second=recent,
         steps_per_second_overall=overall,
         elapsed=elapsed,
-        left=_left(facts, members, budget, run.get("stop"), elapsed, recent or overall, state),
-        warnings=_warnings(record, facts),
+        left=left,
+        warnings=_warnings(record, state),
     )
 
 
-def _state(record: Record) -> tuple[str, str | None]:
+def _phase(record: Record) -> tuple[str, str | None]:
+    """Returns the state that the newest administration left the run in, and the reason."""
     for type, fields, _ in reversed(record.events):
-        if type in _STATES:
-            return _STATES[type], fields.get("reason")
+        if type in _PHASES:
+            return _PHASES[type], fields.get("reason")
     return "interrupted", None
 
 
-def _last(record: Record) -> float:
+def _last(record: Record, state: RunState) -> float:
     """Returns when the newest line was written."""
-    return max(record.times[-1:] + [time for _, _, time in record.events[-1:]], default=0.0)
+    return max([state.time] + [time for _, _, time in record.events[-1:]])
 
 
-def _member(facts: Facts, number: int, seat: Seat, budget: int | None) -> Member:
-    head, standing = seat.head, facts.standing(number)
-    step = facts.begin(head) if standing is None else facts.end(standing)
-    if facts.results[head] is None:
-        state = "training"
-    elif not facts.ok(head):
-        state = "failed"
+def _member(state: RunState, number: int, budget: int | None) -> Member:
+    seat = state.seats[number]
+    head, held = state.known[seat.head], None if seat.holds is None else state.known[seat.holds]
+    step = head.begin if held is None else held.end
+    if seat.pending:
+        phase = "training"
+    elif not head.ok:
+        phase = "failed"
     else:
-        state = "finished" if budget is not None and max(step, seat.spent) >= budget else "waiting"
+        phase = "finished" if budget is not None and max(step, seat.spent) >= budget else "waiting"
     return Member(
         member=number,
-        state=state,
+        state=phase,
         step=step,
-        score=None if standing is None else facts.results[standing].score,
-        hparams=dict(facts.tasks[head].hparams),
+        score=None if held is None else held.score,
+        hparams=dict(head.hparams),
         tasks=seat.done,
         failures=seat.failures,
         error=seat.error,
-        cloned_from=None if seat.cloned is None else facts.donor(seat.cloned),
-        cloned_at=None if seat.cloned is None else facts.begin(seat.cloned),
+        cloned_from=seat.cloned_from,
+        cloned_at=seat.cloned_at,
     )
 
 
-def _best(facts: Facts, id: int) -> Best:
-    task, result = facts.tasks[id], facts.results[id]
-    return Best(id, task.member, result.step, result.score, dict(task.hparams))
+def _best(state: RunState, id: int) -> Best:
+    best = state.known[id]
+    return Best(id, best.member, best.end, best.score, dict(best.hparams))
 
 
-def _generation(facts: Facts) -> int:
-    seats = [facts.seats[seat] for seat in facts.members()]  # evaluators may be idle
-    alive = [seat.done for seat in seats if facts.results[seat.head] is None or facts.ok(seat.head)]
+def _suggestion(state: RunState, task: Task) -> Suggestion:
+    own, parent = state.known[task.id], None if task.parent is None else state.known[task.parent]
+    gain = state.sign * (own.score - parent.score) if parent is not None and own.ok and parent.ok else None
+    return suggestion_of(task, own.begin, gain)
+
+
+def _generation(state: RunState) -> int:
+    seats = [state.seats[seat] for seat in state.members()]  # evaluators may be idle
+    alive = [seat.done for seat in seats if seat.pending or state.known[seat.head].ok]
     return min(alive or [seat.done for seat in seats], default=0)
 
 
-def _generations(budget: int | None, interval: Any) -> int | None:
-    whole = isinstance(interval, int) and not isinstance(interval, bool) and interval > 0
-    return ceil(budget / interval) if whole and budget is not None else None
+def _generations(budget: int | None, interval: object) -> int | None:
+    if budget is None or not isinstance(interval, int) or isinstance(interval, bool) or interval <= 0:
+        return None
+    return ceil(budget / interval)
 
 
-def _speed(record: Record, facts: Facts) -> float | None:
-    """Returns the steps per second over the newest lines of the newest sitting."""
+def _speed(record: Record, state: RunState) -> float | None:
+    """Returns the steps per second over the newest lines of the newest session."""
     opened = next((time for type, _, time in reversed(record.events) if type == "open"), 0.0)
-    began, steps, _ = facts.speed[0]
+    began, steps, _ = state.speed[0]
     if began < opened:
-        began, steps = opened, [entry[1] for entry in facts.speed if entry[0] < opened][-1]
-    now, trained, _ = facts.speed[-1]
+        began, steps = opened, [entry[1] for entry in state.speed if entry[0] < opened][-1]
+    now, trained, _ = state.speed[-1]
     return (trained - steps) / (now - began) if now > began else None
 
 
-def _left(
-    facts: Facts, members: tuple[Member, ...], budget: int | None, stop: Any, elapsed: float,
-    speed: float | None, state: str,
-) -> float | None:  # fmt: skip
-    if state in ("finished", "failed"):
-        return None
-    times = [max(limit - elapsed, 0.0) for limit in _limits(stop)]
-    if budget is not None and speed:
+def _left(record: Record, state: RunState, members: tuple[Member, ...], elapsed: float, speed: float | None) -> float | None:
+    """Returns the seconds until the first of the time limits, or until all members have trained their budget."""
+    times = [max(limit - elapsed, 0.0) for limit in _limits(record.run.get("stop"))]
+    if record.budget is not None and speed:
         going = [member for member in members if member.state in ("training", "waiting")]
-        steps = sum(max(budget - max(member.step, facts.seats[member.member].spent), 0) for member in going)
-        times.append(steps / speed)
+        trained = [max(member.step, state.seats[member.member].spent) for member in going]
+        times.append(sum(max(record.budget - steps, 0) for steps in trained) / speed)
     return min(times, default=None)
 
 
-def _limits(stop: Any) -> list[float]:
+def _limits(stop: object) -> list[float]:
     """Returns the time limits in the description of a stop condition."""
     if not isinstance(stop, Mapping):
         return []
@@ -219,26 +222,19 @@ def _limits(stop: Any) -> list[float]:
     return [limit for condition in stop.get("conditions", ()) for limit in _limits(condition)]
 
 
-def _name(algorithm: Any) -> str:
-    """Returns the name of an algorithm from its description: a function, or a dataclass."""
-    name = algorithm.get("name") or algorithm.get("type", "") if isinstance(algorithm, Mapping) else str(algorithm or "")
-    return _NAMES.get(name, name)
-
-
-def _warnings(record: Record, facts: Facts) -> tuple[str, ...]:
+def _warnings(record: Record, state: RunState) -> tuple[str, ...]:
     found = []
     for type, fields, _ in record.events:
         if type == "warning":
             found.append(str(fields.get("text", "")))
         elif type == "recovered":
             found.append(f"a torn last line ({fields.get('bytes')} bytes) was cut off and kept in {fields.get('file')}")
-    for id in sorted(facts.lost):
-        task, result = facts.tasks[id], facts.results[id]
-        found.append(f"the checkpoint of task {id} (member {task.member}, step {result.step}) was damaged: it counts as failed")
-    bad = facts.failed + facts.diverged
-    if facts.best is None and facts.reported:
-        why = next((seat.error for seat in facts.seats.values() if seat.error), "no score was finite")
+    for id, member, step in sorted(state.lost):
+        found.append(f"the checkpoint of task {id} (member {member}, step {step}) was damaged: the task counts as failed")
+    bad = state.failed + state.diverged
+    if state.best is None and state.reported:
+        why = next((seat.error for seat in state.seats.values() if seat.error), "no score was finite")
         found.append(f"no result has been healthy yet: {why}")
-    elif bad >= 4 and bad * 4 > facts.reported:
-        found.append(f"{short(100 * bad / facts.reported)} % of the results failed or diverged")
+    elif bad >= 4 and bad * 4 > state.reported:
+        found.append(f"{short(100 * bad / state.reported)} % of the results failed or diverged")
     return tuple(clean(text, 400) for text in found)

@@ -1,24 +1,26 @@
-"""Sub-populations of FIRE PBT: how the hyperparameters of each are spread over the steps, and who handed weights to whom."""
+"""Sub-populations of FIRE PBT: how the hyperparameters of each are spread over the steps, and how weights were handed over."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import accumulate
 
 import numpy as np
 
+from poptrain.core import History, Hparams, Value
 from poptrain.core.errors import UsageError
 from poptrain.log.reader import Record
-from poptrain.views.facts import Facts
+from poptrain.views.index import algorithm_name, history_of
+from poptrain.views.scale import is_number
 from poptrain.views.schedule import Schedule, schedule_of
 
 
 @dataclass(frozen=True)
 class Quantiles:
-    """One number of all members of a sub-population from one step on: smallest, quartiles and median, largest."""
+    """One hyperparameter over all members of a sub-population: smallest, quartiles and median, largest."""
 
-    step: int
+    step: int  # from which on
     low: float
     lower: float
     middle: float
@@ -28,7 +30,7 @@ class Quantiles:
 
 @dataclass(frozen=True)
 class Subpopulation:
-    """P₁ is greedy and has `index` 1; every other is a parent of the one before."""
+    """P₁ is greedy and has `index` 1. Each other sub-population is the parent of the one before it."""
 
     index: int
     members: tuple[int, ...]
@@ -37,7 +39,7 @@ class Subpopulation:
 
 @dataclass(frozen=True)
 class HandOver:
-    """An evaluator's success: weights of a `parent`, trained on by the evaluator, became those of the `child`."""
+    """An evaluator succeeded: the `child` took over weights that the evaluator had copied from the `parent` and trained on."""
 
     step: int
     since: int  # the step at which the evaluator took the parent's weights
@@ -58,7 +60,7 @@ class Subpopulations:
 
 
 def sizes_of(record: Record) -> tuple[int, ...]:
-    """Returns the sizes of the sub-populations; () for an algorithm without any."""
+    """Returns the sizes of the sub-populations; () for an algorithm without sub-populations."""
     algorithm = record.run.get("algorithm")
     sizes = algorithm.get("subpopulations") if isinstance(algorithm, Mapping) else None
     return tuple(sizes) if isinstance(sizes, Sequence) and all(isinstance(size, int) for size in sizes) else ()
@@ -68,52 +70,45 @@ def subpopulations(record: Record) -> Subpopulations:
     """Returns the sub-populations of a run.
 
     Raises:
-        UsageError: its algorithm has none.
+        UsageError: the algorithm of the run has no sub-populations.
     """
     sizes = sizes_of(record)
     if not sizes:
-        algorithm = record.run.get("algorithm") or {}
-        raise UsageError(f"subpopulations: a run of {algorithm.get('type', 'no algorithm')} has none; fire_pbt makes them.")
-    facts = Facts.of(record)
-    best = facts.best
-    path = set() if best is None else set(facts.ancestry(best))
-    found, begin = [], 0
-    for index, size in enumerate(sizes):
-        members = tuple(range(begin, begin + size))
-        found.append(Subpopulation(index + 1, members, _spread(facts, members)))
-        begin += size
+        name = algorithm_name(record) or "an unknown algorithm"
+        raise UsageError(f"subpopulations: a run of {name} has no sub-populations; only fire_pbt has them.")
+    history = history_of(record)
+    best = history.best()
+    path = set() if best is None else set(history.descent(best))
+    ends = list(accumulate(sizes))
+    groups = [tuple(range(end - size, end)) for size, end in zip(sizes, ends, strict=True)]
     return Subpopulations(
-        subpopulations=tuple(found),
-        hand_overs=tuple(_hand_overs(facts, path)),
-        best=None if best is None else schedule_of(facts, record, best),
+        subpopulations=tuple(Subpopulation(k, members, _spread(history, members)) for k, members in enumerate(groups, 1)),
+        hand_overs=tuple(_hand_overs(history, path)),
+        best=None if best is None else schedule_of(history, record, best),
     )
 
 
-def _spread(facts: Facts, members: tuple[int, ...]) -> dict[str, tuple[Quantiles, ...]]:
-    seats = set(members)
-    rows: dict[int, list[Mapping[str, Any]]] = {}  # by the step at which the tasks begin
-    for task in facts.tasks:
-        if task.member in seats and task.steps:
-            rows.setdefault(facts.begin(task.id), []).append(task.hparams)
-    names = {name for row in rows.values() for hparams in row for name, value in hparams.items() if _number(value)}
-    order = [name for name in (facts.tasks[0].hparams if facts.tasks else ()) if name in names]
+def _spread(history: History, members: tuple[int, ...]) -> dict[str, tuple[Quantiles, ...]]:
+    rows: dict[int, list[Hparams]] = {}  # by the step at which the tasks begin
+    for id in range(history.n):
+        task = history.task(id)
+        if task.member in members and task.steps:
+            rows.setdefault(history.begin(id), []).append(task.hparams)
+    names = {name for row in rows.values() for hparams in row for name, value in hparams.items() if is_number(value)}
+    order = [name for name in (history.task(0).hparams if history.n else ()) if name in names]
     return {name: tuple(_quantiles(step, [hparams[name] for hparams in rows[step]]) for step in sorted(rows)) for name in order}
 
 
-def _quantiles(step: int, values: list[float]) -> Quantiles:
+def _quantiles(step: int, values: Sequence[Value]) -> Quantiles:
     return Quantiles(step, *np.quantile(np.asarray(values, float), (0, 0.25, 0.5, 0.75, 1)).tolist())
 
 
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _hand_overs(facts: Facts, path: set[int]) -> list[HandOver]:
+def _hand_overs(history: History, path: set[int]) -> list[HandOver]:
     found = []
-    for task in facts.tasks:
-        source = None if task.parent is None else facts.tasks[task.parent]
+    for id in range(history.n):
+        task = history.task(id)
+        source = None if task.parent is None else history.task(task.parent)
         if source is not None and source.evaluator and not task.evaluator:
-            tags = source.tags
-            found.append(HandOver(facts.begin(task.id), tags["since"], source.member, tags["evaluates"], task.member,
-                                  task.id, task.id in path))  # fmt: skip
+            since, parent = int(source.tags["since"]), int(source.tags["evaluates"])  # written by `algorithms.fire.round`
+            found.append(HandOver(history.begin(id), since, source.member, parent, task.member, id, id in path))
     return sorted(found, key=lambda hand: (hand.step, hand.task))

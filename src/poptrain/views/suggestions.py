@@ -1,62 +1,65 @@
-"""Suggestions: what a model (PB2 and its relatives) expected of the hyperparameters it gave, and what came of them."""
+"""Suggestions: what a model (PB2 and its relatives) expected of the hyperparameters it proposed, and what was observed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from poptrain.core import Forecast, Hparams, Task
+from poptrain.core import Forecast, History, Hparams, Task, Value
 from poptrain.log.reader import Record
-from poptrain.views.facts import Facts, suggested
+from poptrain.views.index import history_of
 
 _SCORES = frozenset({"own", "donor"})  # of the exploit that came before
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """The hyperparameters of one clone. Gains are in units of the score over one interval, and up is better, whatever the
-    mode; what the note does not say is None."""
+    """The hyperparameters proposed for one clone.
+
+    Gains are in units of the score over one interval, and more is better in both modes. What is not known is None.
+    """
 
     task: int
     member: int
     step: int  # the lineage step at which it begins
     gain: float | None  # predicted
     gain_sd: float | None  # its standard deviation
-    observed: float | None  # what the interval gained; None: not told yet, failed, or the parent has no score
+    observed: float | None  # what the interval gained; None: pending, failed, or the parent has no score
     beta: float | None  # weight of exploration
     rows: int | None  # intervals that the model learned from
-    source: str  # "model", "redraw" or "bandit": what chose
-    fallback: str | None  # why no model gave the numbers; None: one did
-    model: Mapping[str, Any]  # the kernel's parameters; of categories the chances, too
+    source: str  # what proposed them: "model", "redraw" or "bandit"
+    fallback: str | None  # why no model proposed the numbers; None: a model did
+    model: Mapping[str, Value]  # the kernel's parameters, and the chances of categories
     hparams: Hparams
 
     @property
     def by_bandit(self) -> bool:
-        """True if categories were all that there was to choose, and a bandit drew them."""
+        """True if only categories had to be chosen, and a bandit drew them."""
         return self.source == "bandit"
 
 
 def suggestions(record: Record) -> tuple[Suggestion, ...]:
     """Returns every suggestion of a run, oldest first; () for algorithms without a model."""
-    facts = Facts.of(record)
-    return tuple(_suggestion(facts, task) for task in facts.tasks if suggested(task))
+    history = history_of(record)
+    tasks = (history.task(id) for id in range(history.n))
+    return tuple(suggestion_of(task, history.begin(task.id), _observed(history, task)) for task in tasks if task.forecast)
 
 
-def newest(facts: Facts) -> tuple[Suggestion, ...]:
-    """Returns the suggestions of the newest round that had some."""
-    return tuple(_suggestion(facts, facts.tasks[id]) for id in facts.suggested)
+def suggestion_of(task: Task, step: int, observed: float | None) -> Suggestion:
+    """Returns the suggestion that a task was decided with.
 
-
-def _suggestion(facts: Facts, task: Task) -> Suggestion:
+    Args:
+        step: the lineage step at which the task begins.
+        observed: the gain, maximised; None if it is not known.
+    """
     forecast = task.forecast or Forecast()
     return Suggestion(
         task=task.id,
         member=task.member,
-        step=facts.begin(task.id),
+        step=step,
         gain=forecast.gain,
         gain_sd=forecast.gain_sd,
-        observed=_observed(facts, task),
+        observed=observed,
         beta=forecast.beta,
         rows=forecast.rows,
         source=forecast.source,
@@ -66,7 +69,7 @@ def _suggestion(facts: Facts, task: Task) -> Suggestion:
     )
 
 
-def _observed(facts: Facts, task: Task) -> float | None:
-    if task.parent is None or not facts.ok(task.id) or not facts.ok(task.parent):
+def _observed(history: History, task: Task) -> float | None:
+    if task.parent is None or not history.ok(task.id) or not history.ok(task.parent):
         return None
-    return facts.sign * (facts.results[task.id].score - facts.results[task.parent].score)
+    return history.score(task.id) - history.score(task.parent)

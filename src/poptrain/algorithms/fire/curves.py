@@ -38,9 +38,6 @@ class TrainingCurve(NamedTuple):
         return TrainingCurve(self.raw - delta, self.smoothed - delta)
 
 
-Curve = TrainingCurve  # the name that `views.improvement` uses
-
-
 class Overlap(NamedTuple):
     """The overlap of two curves: it begins at point `a` of the first and `b` of the second, and has `length` more points."""
 

@@ -66,19 +66,19 @@ def join(address: str | None, options: Mapping[str, object]) -> bool:
     except (ConnectionError, ValueError, RuntimeError) as error:
         text = " ".join(str(error).split())[:300]
         raise UsageError(f"Ray: no cluster could be joined (address={address!r}): {text}") from error
-    _quiet(not options.get("log_to_driver"))
+    _print_worker_logs(bool(options.get("log_to_driver")))
     return True
 
 
 def leave() -> None:
     """Ends the connection that `join` made, and the cluster, if it was started with it."""
     ray.shutdown()
-    _quiet(False)
+    _print_worker_logs(True)
 
 
-def _quiet(yes: bool) -> None:
-    """Keeps Ray from printing pages about every worker that dies: what the user must know is in the results."""
-    ray._private.worker._worker_logs_enabled = not yes
+def _print_worker_logs(enabled: bool) -> None:
+    """Ray prints pages about every worker that dies, unless this is False: what the user must know is in the results."""
+    ray._private.worker._worker_logs_enabled = enabled
 
 
 def own_address() -> str:

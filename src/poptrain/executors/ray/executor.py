@@ -26,7 +26,7 @@ from poptrain.executors.ray.losses import Losses
 from poptrain.executors.ray.messages import ActorSetup, Delivery, Ready
 from poptrain.executors.ray.options import RayOptions
 from poptrain.executors.ray.plan import plan
-from poptrain.executors.ray.probe import Probe, remove_probe, write_probe
+from poptrain.executors.ray.probe import DiskProbe, remove_probe, write_probe
 from poptrain.executors.ray.relay import store_parcel
 from poptrain.executors.ray.slot import ActorOrder, Slot
 
@@ -46,7 +46,7 @@ class RayExecutor:
         self._closed = False
         store = context.store
         self._shared = store if isinstance(store, Store) and options.carrier == "shared" else None  # the actors use it too
-        self._probe: Probe | None = None
+        self._probe: DiskProbe | None = None
         self._cargo = Cargo(context, options.vectorized, by_driver=self._shared is None)
         self._joined = cluster.join(options.address, options.options)
         try:

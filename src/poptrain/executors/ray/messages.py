@@ -9,7 +9,7 @@ from poptrain.checkpoints.store import Store
 from poptrain.core import Result
 from poptrain.executors.context import AnyTrainable
 from poptrain.executors.messages import Fatal
-from poptrain.executors.ray.probe import Probe
+from poptrain.executors.ray.probe import DiskProbe
 from poptrain.executors.ray.relay import Parcel
 
 
@@ -19,7 +19,7 @@ class ActorSetup(NamedTuple):
     trainable: AnyTrainable
     metric: str
     store: Store | None  # None: checkpoints travel with results
-    probe: Probe | None  # a file next to the checkpoints, which the actor must be able to read
+    probe: DiskProbe | None  # a file next to the checkpoints, which the actor must be able to read
     warm: int  # the most member states that it keeps
     static: tuple[str, ...]  # names of static hyperparameters
     lanes: int  # of a population; 0: members one after another

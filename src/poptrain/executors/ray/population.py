@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from poptrain.core import Result, Task
-from poptrain.executors.context import Context, KeepError, PopulationCheckpoints, Start
+from poptrain.executors.context import Context, KeepError, PopulationStore, Start
 from poptrain.executors.ray.messages import ActorSetup
 from poptrain.executors.vectorized import VectorizedExecutor
 
@@ -30,7 +30,7 @@ class _StartsContext(Context):
 class ActorPopulation:
     """Trains the tasks of one call in one program, or in one for each group of equal static hyperparameters and steps."""
 
-    def __init__(self, setup: ActorSetup, store: PopulationCheckpoints, keep_error: KeepError):
+    def __init__(self, setup: ActorSetup, store: PopulationStore, keep_error: KeepError):
         self._context = _StartsContext(
             setup.trainable, setup.metric, store, lambda id: None, setup.lanes, setup.static, keep_error=keep_error
         )

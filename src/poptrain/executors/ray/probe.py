@@ -16,28 +16,28 @@ from poptrain.log.disk import FS
 SHARED_DISK_DELAY = 5.0  # seconds after which a network file system shows a file that another node has just written
 
 
-class Probe(NamedTuple):
+class DiskProbe(NamedTuple):
     """A file next to the checkpoints of a run: in its directory, or at their URL."""
 
     path: Path  # or the path of a `UrlFS`
     content: bytes
 
 
-def write_probe(store: Store) -> Probe:
+def write_probe(store: Store) -> DiskProbe:
     """Returns the probe of a store after writing it."""
     store.fs.make_dir(store.root)
-    probe = Probe(store.root / f".tmp-probe-{os.urandom(8).hex()}", os.urandom(16))
+    probe = DiskProbe(store.root / f".tmp-probe-{os.urandom(8).hex()}", os.urandom(16))
     store.fs.write_new(probe.path, probe.content, sync=False)
     return probe
 
 
-def remove_probe(probe: Probe, store: Store) -> None:
+def remove_probe(probe: DiskProbe, store: Store) -> None:
     """Removes what `write_probe` wrote, if that is still possible."""
     with suppress(OSError, PoptrainError):
         store.fs.remove(probe.path)
 
 
-def check_probe(probe: Probe, fs: FS) -> None:
+def check_probe(probe: DiskProbe, fs: FS) -> None:
     """Raises a `UsageError` unless this node reads what the driver wrote."""
     node = own_address()
     until = clock.monotonic() + SHARED_DISK_DELAY

@@ -18,7 +18,7 @@ from poptrain.checkpoints import carry as carries
 from poptrain.checkpoints.store import Store
 from poptrain.core import Carry
 from poptrain.core.errors import CheckpointDamaged
-from poptrain.executors.context import PopulationCheckpoints
+from poptrain.executors.context import PopulationStore
 from poptrain.log.disk import default as disk
 
 HASH_UNKNOWN = "sent"  # the hash in a reference, until the driver has stored the parcel and knows the real one
@@ -38,7 +38,7 @@ class Parcel(NamedTuple):
     lanes: int = 1  # of a population
 
 
-class Relay(PopulationCheckpoints, Protocol):
+class Relay(PopulationStore, Protocol):
     """A store in an actor, which also knows what came along with the tasks, and what goes back with the results."""
 
     given: dict[str, Carry]  # reference -> what came along with the tasks of this call
@@ -193,7 +193,7 @@ class StoreInParcels:
         return self.given[ref]
 
 
-def store_parcel(parcel: Parcel, store: PopulationCheckpoints) -> list[str]:
+def store_parcel(parcel: Parcel, store: PopulationStore) -> list[str]:
     """Commits a parcel that has arrived; returns its reference, or those of a population's members."""
     _, name, content, tasks, members, steps, lanes = parcel
     if parcel.kind == "population":

@@ -1,39 +1,44 @@
-"""What does not fit together, refused before anything trains."""
+"""Checks of an experiment: what does not fit together is refused before anything trains."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from ray.tune.search import SearchGenerator
 
 from poptrain.algorithms.parts import turns
 from poptrain.core.errors import UsageError, did_you_mean
+from poptrain.core.protocols import Algorithm
 from poptrain.integrations.ray_tune import configs
+from poptrain.integrations.ray_tune.configs import Config, Report
+from poptrain.space import Space
 
 
-def search(what: str, algorithm: Any) -> None:
-    """Refuses search algorithms, which choose what the scheduler chooses, and limits that keep members out for ever."""
+def search(what: str, algorithm: object) -> None:
+    """Refuses a search algorithm, because the scheduler chooses the values, and a limit that would keep members from training."""
     if isinstance(algorithm, SearchGenerator):
         name = type(algorithm.searcher).__name__
         raise UsageError(f"{what} chooses hyperparameters itself: remove search_alg={name} from tune.TuneConfig.")
     most, total = getattr(algorithm, "max_concurrent", 0) or 0, getattr(algorithm, "total_samples", 0) or 0
     if 0 < most < total:
         raise UsageError(
-            f"{what}: max_concurrent_trials={most} would keep {total - most} of the {total} members out; "
-            "remove it, members that exceed the slots take turns."
+            f"{what}: max_concurrent_trials={most} would keep {total - most} of the {total} members from training. Remove it: "
+            "members that exceed the slots take turns."
         )
 
 
-def goal(what: str, metric: Any, mode: Any) -> None:
+def goal(what: str, metric: object, mode: object) -> None:
     """Refuses an experiment without metric or mode."""
     if not metric or mode not in ("min", "max"):
-        raise UsageError(f"{what}: metric={metric!r}, mode={mode!r}; give tune.TuneConfig(metric=…, mode='max' or 'min').")
+        raise UsageError(
+            f"{what}: metric={metric!r}, mode={mode!r}; set them with tune.TuneConfig(metric=…, mode='max' or 'min')."
+        )
 
 
-def fitting(what: str, algorithm: Any, trials: int) -> Any:
-    """Returns the algorithm, if it is one for so many trials."""
+def fitting(what: str, algorithm: Algorithm, trials: int) -> Algorithm:
+    """Returns the algorithm, if it is one for this number of trials."""
     if algorithm.seats != trials:
         raise UsageError(
             f"{what}: the algorithm has {algorithm.seats} seats and Ray Tune made {trials} trials; "
@@ -42,14 +47,14 @@ def fitting(what: str, algorithm: Any, trials: int) -> Any:
     interval = getattr(algorithm, "interval", None)
     if isinstance(interval, turns.Seconds):
         raise UsageError(
-            f"{what}: interval=pt.seconds({interval.seconds:g}); give interval={int(interval.seconds) or 1} and "
-            "time_attr='time_total_s'."
+            f"{what}: interval=pt.seconds({interval.seconds:g}) does not work in Ray Tune; pass "
+            f"interval={int(interval.seconds) or 1} and time_attr='time_total_s'."
         )
     return algorithm
 
 
-def complete(what: str, result: dict[str, Any], keys: Sequence[str], require: bool) -> bool:
-    """Returns whether a report has all keys; raises if it must."""
+def complete(what: str, result: Report, keys: Sequence[str], require: bool) -> bool:
+    """Returns whether a report has all keys; with `require`, a missing key is an error."""
     for key in keys:
         if key not in result:
             if not require:
@@ -59,30 +64,31 @@ def complete(what: str, result: dict[str, Any], keys: Sequence[str], require: bo
     return True
 
 
-def patience(what: str, time_attr: str, step: int, due: int, interval: int) -> None:
-    """Raises when a function has passed a whole interval after its task was due without reporting a checkpoint."""
+def checkpoint_in_time(what: str, time_attr: str, step: int, due: int, interval: int) -> None:
+    """Raises when a function has trained a whole interval beyond the end of its task without reporting a checkpoint."""
     if step >= due + interval:
         raise UsageError(
-            f"{what}: a trial reported no checkpoint for {2 * interval} {time_attr}; others start from it, "
+            f"{what}: a trial reported no checkpoint for {2 * interval} {time_attr}. Other trials start from it, "
             "so call tune.report(metrics, checkpoint=…) at least once in every interval."
         )
 
 
-def no_checkpoint(what: str, trial: Any) -> NoReturn:
-    """Raises because a trial, asked for a checkpoint, left none."""
+def no_checkpoint(what: str, trial: object) -> NoReturn:
+    """Raises because a trial that was asked for a checkpoint saved none."""
     raise UsageError(
-        f"{what}: trial {trial} saved no checkpoint; others start from it, so write save_checkpoint and load_checkpoint."
+        f"{what}: trial {trial} saved no checkpoint. Other trials start from it, so write save_checkpoint and load_checkpoint."
     )
 
 
-def with_initial(algorithm: Any, given: list[dict[str, Any]]) -> Any:
-    """Returns the algorithm with the values that the user's configs fix as the members' first ones.
+def with_initial(algorithm: Algorithm, given: list[Config]) -> Algorithm:
+    """Returns the algorithm, whose members begin with the values that the user's configs set.
 
     Raises:
-        UsageError: a value lies outside the space.
+        UsageError: a value lies outside the space, or the algorithm does not let users choose the first values.
     """
+    space = cast(Space, algorithm.space)
     members = given[: getattr(algorithm, "population", algorithm.seats)]
-    found = [configs.given(config, algorithm.space) for config in members]
+    found = [configs.given(config, space) for config in members]
     if not any(found):
         return algorithm
     if not hasattr(algorithm, "initial"):
@@ -92,4 +98,5 @@ def with_initial(algorithm: Any, given: list[dict[str, Any]]) -> Any:
         )
     own = [*algorithm.initial, *[{}] * (len(found) - len(algorithm.initial))]
     initial = [{**mine, **values} for mine, values in zip(own, found, strict=True)]
-    return replace(algorithm, initial=turns.freeze(initial, algorithm.space))
+    changed: Algorithm = replace(cast(Any, algorithm), initial=turns.freeze(initial, space))
+    return changed

@@ -2,45 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from poptrain.core import Hparams
-from poptrain.space import Space
+
+Config = dict[str, Any]  # of a trial: the user's own
+Report = dict[str, Any]  # of a trial: the user's own metrics, and what Ray adds
 
 
-def copied(config: Any) -> Any:
-    """Returns a config with its own dicts; what they hold is shared."""
-    return {key: copied(value) for key, value in config.items()} if isinstance(config, dict) else config
+def copied(config: Config) -> Config:
+    """Returns a config whose dicts, also nested ones, are copies; other values are shared."""
+    return {key: copied(value) if isinstance(value, dict) else value for key, value in config.items()}
 
 
-def given(config: Mapping[str, Any], space: Space) -> dict[str, Any]:
-    """Returns the hyperparameters of the space that a config has values for, by their flat names."""
-    return {name: value for name in space if (value := at(config, name)) is not None}
+def given(config: Mapping[str, object], names: Iterable[str]) -> Config:
+    """Returns the values that a config has for some hyperparameters, by their flat names."""
+    return {name: value for name in names if (value := at(config, name)) is not None}
 
 
-def at(config: Mapping[str, Any], name: str) -> Any:
-    """Returns what a config has under a dotted name; None if it has nothing there."""
-    branch: Any = config
+def at(config: Mapping[str, object], name: str) -> object:
+    """Returns the value of a config under a dotted name; None if there is none."""
+    branch: object = config
     for key in name.split("."):
         branch = branch.get(key) if isinstance(branch, Mapping) else None
     return branch
 
 
-def difference(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> str | None:
+def first_difference(one: Mapping[str, object], other: Mapping[str, object], prefix: str = "") -> str | None:
     """Returns the dotted name of the first value that differs between two configs, or None."""
     for key in dict.fromkeys([*one, *other]):
         a, b = one.get(key), other.get(key)
         if isinstance(a, Mapping) and isinstance(b, Mapping):
-            if inner := difference(a, b, f"{prefix}{key}."):
+            if inner := first_difference(a, b, f"{prefix}{key}."):
                 return inner
         elif a is not b and repr(a) != repr(b):
             return f"{prefix}{key}"
     return None
 
 
-def applied(config: Mapping[str, Any], hparams: Hparams) -> dict[str, Any]:
-    """Returns the config with the hyperparameters in their places; all other keys are untouched, and so is `config`.
+def applied(config: Mapping[str, object], hparams: Hparams) -> Config:
+    """Returns the config with the hyperparameters in their places; all other keys are unchanged, and so is `config`.
 
     >>> applied({"env": "CartPole-v1", "optimizer": {"eps": 1e-8}}, {"optimizer.lr": 0.1})
     {'env': 'CartPole-v1', 'optimizer': {'eps': 1e-08, 'lr': 0.1}}
@@ -48,7 +50,8 @@ def applied(config: Mapping[str, Any], hparams: Hparams) -> dict[str, Any]:
     new = dict(config)
     fresh = set()  # branches that are copies already
     for name, value in hparams.items():
-        branch, prefix = new, ""
+        branch: Config = new
+        prefix = ""
         *path, last = name.split(".")
         for key in path:
             prefix += f"{key}."

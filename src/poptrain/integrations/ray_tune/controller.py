@@ -1,7 +1,7 @@
-"""What the scheduler asks of Ray's controller beyond the scheduler interface: all in this file, tested with Ray 2.60.
+"""What the scheduler uses of Ray's controller beyond the scheduler interface: all in this file, tested with Ray 2.60.
 
-A trial that has reported stays ``RUNNING`` without training until it is told to go on (`hold`, `go_on`): its actor lives, and
-a member that continues unchanged costs no restart. A trial that takes another's checkpoint is paused and queued again.
+A trial that has reported stays ``RUNNING`` without training until `go_on` is called: its actor lives, and a member that
+continues unchanged needs no restart. A trial that takes another's checkpoint is paused and queued again.
 """
 
 from __future__ import annotations
@@ -10,9 +10,16 @@ import logging
 from typing import Any
 
 from ray.train._internal.session import _TrainingResult
+from ray.train._internal.storage import StorageContext
 from ray.tune import Checkpoint
 from ray.tune.experiment import Trial
 from ray.tune.trainable import FunctionTrainable, Trainable
+
+from poptrain.integrations.ray_tune.configs import Config, Report
+
+RayController = Any  # Ray's `TuneController`, of which private parts are used
+RayCheckpoints = Any  # Ray's `_CheckpointManager` of one trial, the same
+StoredCheckpoint = _TrainingResult  # a checkpoint and the metrics that were reported with it
 
 logger = logging.getLogger(__name__)
 
@@ -20,37 +27,37 @@ logger = logging.getLogger(__name__)
 class Controller:
     """Ray's controller, unwrapped."""
 
-    def __init__(self, controller: Any):
-        self._ray = getattr(controller, "_tune_controller", controller)
+    def __init__(self, controller: RayController):
+        self._ray: RayController = getattr(controller, "_tune_controller", controller)
 
     @property
-    def search(self) -> Any:
+    def search(self) -> object:
         """The search algorithm that makes the trials."""
         return self._ray.search_alg
 
-    def config_as_given(self, trial: Trial) -> dict[str, Any]:
+    def config_as_given(self, trial: Trial) -> Config:
         """Returns the config that a trial was made with, also when it was restored with a later one."""
         if self._ray._placeholder_resolvers:
             return trial.config  # Ray has just made it anew
         return getattr(trial, "_Trial__unresolved_config", trial.config)
 
     def reuse_if_possible(self, trial: Trial) -> None:
-        """Turns ``reuse_actors`` off for a trainable that cannot be given another config: Ray would end the trial."""
+        """Turns ``reuse_actors`` off for a trainable that cannot take another config, because Ray would end its trials."""
         trainable = trial.get_trainable_cls()
         if self._ray._reuse_actors and getattr(trainable, "reset_config", None) is Trainable.reset_config:
             self._ray._reuse_actors = False
             logger.warning("reuse_actors=True has no effect: %s does not define reset_config.", trial.trainable_name)
 
-    def save(self, trial: Trial, result: dict[str, Any]) -> None:
+    def save(self, trial: Trial, result: Report) -> None:
         """Asks the trial for a checkpoint; it is there when `saving` is False again."""
         self._ray._schedule_trial_save(trial, result=result)
 
     def go_on(self, trial: Trial) -> None:
-        """Lets a held trial train on."""
+        """Lets a held trial continue to train."""
         self._ray._schedule_trial_train(trial)
 
     def release(self, trial: Trial, reuse: bool) -> None:
-        """Frees the slot of a held trial, whose checkpoint is stored; `reuse`: it is queued at once, so keep the actor for it."""
+        """Frees the slot of a held trial, whose checkpoint is stored; `reuse` keeps the actor, as the trial is queued at once."""
         ray = self._ray
         if reuse and ray._reuse_actors and trial not in ray._staged_trials:
             ray._staged_trials.add(trial)  # Ray keeps an idle actor only for a trial that already waits for one
@@ -59,7 +66,7 @@ class Controller:
 
     def queue(self, trial: Trial) -> None:
         """Lets the trial start, or start again, as soon as there is a slot."""
-        if trial.status == Trial.ERROR:  # it gets other weights and hyperparameters: the old failure is no longer its own
+        if trial.status == Trial.ERROR:  # it gets other weights and hyperparameters, so the old failure no longer counts
             trial.run_metadata.error_filename = trial.run_metadata.pickled_error_filename = None
         self._ray._set_trial_status(trial, Trial.PENDING)
 
@@ -72,42 +79,52 @@ class Controller:
         self._ray.stop_trial(trial)
 
     def has_slot(self, trial: Trial) -> bool:
-        """True if the trial has been given its resources."""
+        """True if the trial holds its resources."""
         actor = self._ray._trial_to_actor.get(trial)
         return actor is not None and actor in self._ray._actor_manager._live_actors_to_ray_actors_resources
 
 
 def saving(trial: Trial) -> bool:
     """True while a checkpoint of the trial is being written."""
-    return trial.is_saving
+    return bool(trial.is_saving)
 
 
-def saves_itself(trial: Trial, result: dict[str, Any]) -> bool:
+def saves_itself(trial: Trial, result: Report) -> bool:
     """True if Ray takes a checkpoint at this result without being asked."""
     every = trial.checkpoint_freq
     return bool(result.get("should_checkpoint") or (every and result.get("training_iteration", 0) % every == 0))
 
 
 def is_function(trial: Trial) -> bool:
-    """True for a trainable function, whose checkpoints are the ones that it reports."""
+    """True for a trainable function, which reports its checkpoints itself."""
     trainable = trial.get_trainable_cls()
     return isinstance(trainable, type) and issubclass(trainable, FunctionTrainable)
 
 
-def latest(trial: Trial) -> _TrainingResult | None:
-    """Returns the newest checkpoint of a trial with the metrics of its moment."""
+def checkpoints_of(trial: Trial) -> RayCheckpoints:
+    """Returns what Ray knows of a trial's checkpoints."""
+    return trial.run_metadata.checkpoint_manager
+
+
+def storage_of(trial: Trial) -> StorageContext:
+    """Returns where a trial is stored."""
+    assert trial.storage is not None  # trials of a `tune.Tuner` have a storage
+    return trial.storage
+
+
+def latest(trial: Trial) -> StoredCheckpoint | None:
+    """Returns the newest checkpoint of a trial, with the metrics that were reported with it."""
     return trial.latest_checkpoint_result
 
 
-def start_from(trial: Trial, checkpoint: _TrainingResult | None) -> None:
+def start_from(trial: Trial, checkpoint: StoredCheckpoint | None) -> None:
     """Sets what the trial loads when it starts: a checkpoint, or nothing for a fresh start."""
-    manager = trial.run_metadata.checkpoint_manager
-    if checkpoint is not None:  # Ray writes into the metrics of what a trial was restored from
-        checkpoint = _TrainingResult(checkpoint.checkpoint, dict(checkpoint.metrics))
-    manager._latest_checkpoint_result = checkpoint
+    if checkpoint is not None:  # Ray writes into the metrics of the checkpoint that a trial was restored from
+        checkpoint = StoredCheckpoint(checkpoint.checkpoint, dict(checkpoint.metrics))
+    checkpoints_of(trial)._latest_checkpoint_result = checkpoint
     trial.run_metadata.invalidate_cache()
 
 
-def stored(trial: Trial, path: str, metrics: dict[str, Any]) -> _TrainingResult:
+def stored(trial: Trial, path: str, metrics: Report) -> StoredCheckpoint:
     """Returns the checkpoint at a path of the experiment's storage."""
-    return _TrainingResult(Checkpoint(path, trial.storage.storage_filesystem), metrics)
+    return StoredCheckpoint(Checkpoint(path, storage_of(trial).storage_filesystem), metrics)

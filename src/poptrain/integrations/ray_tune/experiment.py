@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from ray import tune
 
 from poptrain.core.errors import UsageError
+from poptrain.core.protocols import Algorithm
 from poptrain.integrations.ray_tune.api import poptrain_scheduler
 from poptrain.integrations.ray_tune.member import tune_trainable
 
+RayTrainable = type[Any] | Callable[..., Any]  # a class or function of the user
+
 
 def tuner(
-    trainable: Any,
-    algorithm: Any,
+    trainable: RayTrainable,
+    algorithm: Algorithm,
     *,
-    stop: int | float | Mapping[str, Any],
+    stop: int | float | Mapping[str, object],
     metric: str = "score",
     mode: str = "max",
-    param_space: Mapping[str, Any] | None = None,
+    param_space: Mapping[str, object] | None = None,
     resources: Mapping[str, float] | None = None,
     run_config: tune.RunConfig | None = None,
     **scheduler: Any,
 ) -> tune.Tuner:
-    """Returns the `tune.Tuner` that trains `trainable` under `algorithm`: a trial for each seat, actors reused.
+    """Returns the `tune.Tuner` that trains `trainable` under `algorithm`: one trial for each seat, actors reused.
 
-    The run log lies in ``poptrain/`` inside the experiment's directory, ``results.experiment_path``. For anything that has no
+    The run log is in ``poptrain/`` inside the experiment's directory, ``results.experiment_path``. For anything that has no
     argument here, make the `tune.Tuner` yourself, with `poptrain_scheduler`.
 
     Args:
         trainable: one of Ray Tune's, or a class with ``train``, ``save`` and ``load``, which `tune_trainable` wraps.
         algorithm: such as ``pt.pbt(space, population=8, interval=5)``.
-        stop: the budget of each trial, in `time_attr` (by default iterations); or what `tune.RunConfig` takes.
+        stop: the budget of each trial, in `time_attr` (by default iterations); or any ``stop`` of `tune.RunConfig`.
         metric, mode: what to optimise.
-        param_space: all that is not tuned, and where members begin.
+        param_space: everything that is not tuned, and the values that members begin with.
         resources: of each trial, such as ``{"cpu": 2, "gpu": 0.5}``.
         run_config: anything else about the experiment, such as its name and storage; without ``stop``.
         scheduler: arguments of `poptrain_scheduler`.
@@ -46,7 +49,7 @@ def tuner(
     if isinstance(trainable, type) and not issubclass(trainable, tune.Trainable):
         trainable = tune_trainable(trainable)
     if run_config is not None and run_config.stop is not None:
-        raise UsageError(f"tuner: run_config.stop={run_config.stop!r}; give it as stop= alone.")
+        raise UsageError(f"tuner: run_config.stop={run_config.stop!r}; pass it to tuner as stop=… instead.")
     decides = poptrain_scheduler(algorithm, **scheduler)
     return tune.Tuner(
         trainable if resources is None else tune.with_resources(trainable, dict(resources)),
@@ -58,7 +61,7 @@ def tuner(
     )
 
 
-def _stop(stop: int | float | Mapping[str, Any], time_attr: str) -> dict[str, Any]:
+def _stop(stop: int | float | Mapping[str, object], time_attr: str) -> dict[str, object]:
     if isinstance(stop, Mapping) and stop:
         return dict(stop)
     if isinstance(stop, bool) or not isinstance(stop, (int, float)) or not stop > 0:
@@ -66,6 +69,7 @@ def _stop(stop: int | float | Mapping[str, Any], time_attr: str) -> dict[str, An
     return {time_attr: stop}
 
 
-def _reusable(trainable: Any) -> bool:
-    """True if actors can take another config, which saves their start; a function never can."""
-    return isinstance(trainable, type) and trainable.reset_config is not tune.Trainable.reset_config
+def _reusable(trainable: RayTrainable) -> bool:
+    """True if actors can take another config, which saves starting new ones; a function never can."""
+    reset = getattr(trainable, "reset_config", None)
+    return isinstance(trainable, type) and reset is not tune.Trainable.reset_config

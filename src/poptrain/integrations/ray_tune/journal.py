@@ -1,35 +1,39 @@
-"""The run log beside the experiment: what `Tuner.restore` brings the scheduler back from, and what ``poptrain status`` reads.
+"""The run log of an experiment: `Tuner.restore` brings the scheduler back from it, and ``poptrain status`` reads it.
 
-It also knows which trial sits on which seat. In storage that is no local path, and no `directory` given, it is kept in memory.
+It also records which trial has which seat. If the storage is not a local path and no `directory` was given, it is kept in
+memory.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import ray
 from ray.tune.experiment import Trial
 
-from poptrain.core import History, Result
+from poptrain.core import History, Result, Task
 from poptrain.core.errors import UsageError
 from poptrain.core.fingerprint import describe
+from poptrain.core.protocols import Algorithm
 from poptrain.engine.stop import steps
+from poptrain.integrations.ray_tune.controller import storage_of
 from poptrain.log.reader import exists, read
 from poptrain.log.writer import Log, MemoryLog
 from poptrain.sinks import Guarded
 
 logger = logging.getLogger(__name__)
 
+About = Mapping[str, object]  # what a run is, as the first line of its log
+
 _OPEN: dict[Path, Log] = {}  # of this process: a restored experiment takes the log over from the one that it continues
 
 
 class Journal:
-    """The log of one experiment and the history that it holds. Made by `begin` or `go_on`, where `find` says."""
+    """The log of one experiment and the history that it holds. Made by `begin` or `go_on`, at the place that `find` returns."""
 
-    def __init__(self, log: Any, seats: list[str], sinks: Sequence[Any]):
+    def __init__(self, log: Log | MemoryLog, seats: list[str], sinks: Sequence[object]):
         self.log, self.seats = log, seats  # seats: the trial id on each
         self.sign = -1 if log.record.run["mode"] == "min" else 1
         self.history: History = log.record.history()
@@ -39,24 +43,25 @@ class Journal:
             sink.open(log.record)
 
     @classmethod
-    def begin(cls, place: Path | None, seats: list[str], meta: dict[str, Any], sinks: Sequence[Any]) -> Journal:
+    def begin(cls, place: Path | None, seats: list[str], about: About, sinks: Sequence[object]) -> Journal:
         """Starts the journal of new trials; in memory where `place` is None."""
+        log: Log | MemoryLog
         if place is None:
-            log: Any = MemoryLog(_with_versions(meta))
+            log = MemoryLog(_with_versions(about))
         else:
-            log = _OPEN[place] = Log.create(place, _with_versions(meta))
+            log = _OPEN[place] = Log.create(place, _with_versions(about))
         log.note("trials", seats=seats)
         return cls(log, seats, sinks)
 
     @classmethod
-    def go_on(cls, place: Path, seats: list[str], meta: dict[str, Any], sinks: Sequence[Any]) -> Journal:
-        """Continues a journal; the one that this process still has open is closed."""
+    def go_on(cls, place: Path, seats: list[str], about: About, sinks: Sequence[object]) -> Journal:
+        """Continues a journal; if this process still has it open, that one is closed."""
         if place in _OPEN:
             _OPEN.pop(place).close()
         log = _OPEN[place] = Log.open(place)
         log.note("trials", seats=seats)
-        if log.record.budget != meta["budget"]:
-            log.note("budget", budget=meta["budget"])
+        if log.record.budget != about["budget"]:
+            log.note("budget", budget=about["budget"])
         return cls(log, seats, sinks)
 
     @property
@@ -64,14 +69,13 @@ class Journal:
         """Where the log is; None in memory."""
         return self.log.record.directory
 
-    def append(self, facts: Any) -> None:
+    def append(self, facts: Sequence[Task] | Sequence[Result]) -> None:
         """Writes facts, in the user's sign, and adds them to the history, where scores are maximised."""
         if not facts:
             return
         self.log.append(facts)
-        if self.sign < 0 and isinstance(facts[0], Result):
-            facts = tuple(result.flipped() for result in facts)
-        self.history = self.history.add(facts)
+        results = tuple(fact for fact in facts if isinstance(fact, Result))
+        self.history = self.history.add(tuple(result.flipped() for result in results) if results and self.sign < 0 else facts)
         for sink in self.sinks:
             sink.write(self.log.record, self.history)
 
@@ -87,14 +91,14 @@ class Journal:
 
 
 def find(trials: Sequence[Trial], directory: str | Path | None) -> tuple[Path | None, list[str], bool]:
-    """Returns where the journal of these trials is to be, the trial id on each seat, and whether it is there already."""
+    """Returns the place of the journal of these trials, the trial id on each seat, and whether the journal already exists."""
     ids = [trial.trial_id for trial in trials]
     place = _place(trials[0], directory)
     if place is None:
         return None, ids, False
     number = 1
     while exists(candidate := place if number == 1 else place.with_name(f"{place.name}-{number}")):
-        seats = _seats(candidate)
+        seats = _recorded_seats(candidate)
         if set(seats) & set(ids):
             if len(seats) != len(ids):
                 raise UsageError(f"{candidate} holds a run of {len(seats)} trials, and {len(ids)} were restored.")
@@ -107,29 +111,29 @@ def find(trials: Sequence[Trial], directory: str | Path | None) -> tuple[Path | 
 def _place(trial: Trial, directory: str | Path | None) -> Path | None:
     if directory is not None:
         return Path(directory).expanduser().resolve()
-    storage = trial.storage
+    storage = storage_of(trial)
     if storage.storage_filesystem.type_name == "local":
         return Path(storage.experiment_fs_path).resolve() / "poptrain"
     logger.warning(
-        "poptrain keeps its run log in memory, because the experiment is stored in %s: give poptrain_scheduler(…, "
-        "directory=…) a local or mounted path, or Tuner.restore begins a new run.",
+        "poptrain keeps its run log in memory, because the experiment is stored in %s. Tuner.restore would begin a new run: "
+        "pass a local or mounted path as poptrain_scheduler(…, directory=…).",
         storage.storage_filesystem.type_name,
     )
     return None
 
 
-def _seats(place: Path) -> list[str]:
-    noted = [fields["seats"] for type, fields, _ in read(place).events if type == "trials"]
+def _recorded_seats(place: Path) -> list[str]:
+    noted: list[list[str]] = [fields["seats"] for type, fields, _ in read(place).events if type == "trials"]
     return noted[-1] if noted else []
 
 
-def _with_versions(meta: dict[str, Any]) -> dict[str, Any]:
+def _with_versions(about: About) -> dict[str, object]:
     from poptrain.engine.open_log import _versions
 
-    return {**meta, "versions": {**_versions(), "ray": ray.__version__}}
+    return {**about, "versions": {**_versions(), "ray": ray.__version__}}
 
 
-def meta(algorithm: Any, trial: Trial, *, metric: str, mode: str, seed: int, budget: int | None) -> dict[str, Any]:
+def first_line(algorithm: Algorithm, trial: Trial, *, metric: str, mode: str, seed: int, budget: int | None) -> About:
     """Returns what the run is, as the first line of its log."""
     return {
         "algorithm": describe(algorithm),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
 from zlib import crc32
 
 from ray import tune
 
 from poptrain.core.errors import UsageError
+from poptrain.integrations.ray_tune.configs import Config, Report
+from poptrain.trainable import MemberClass
 
 
-def tune_trainable(member: type, steps: int = 1) -> type[tune.Trainable]:
+def tune_trainable(member: type[MemberClass], steps: int = 1) -> type[tune.Trainable]:
     """Returns a Trainable that makes, trains, saves and loads a `member`, and may be reused for another config.
 
     Args:
@@ -19,7 +21,7 @@ def tune_trainable(member: type, steps: int = 1) -> type[tune.Trainable]:
         steps: the member's own steps in one iteration of Ray Tune.
 
     Raises:
-        UsageError: it is no such class.
+        UsageError: it is not such a class.
     """
     missing = [name for name in ("train", "save", "load") if not callable(getattr(member, name, None))]
     if not isinstance(member, type) or missing:
@@ -28,19 +30,19 @@ def tune_trainable(member: type, steps: int = 1) -> type[tune.Trainable]:
         )
 
     class Member(tune.Trainable):
-        def setup(self, config: dict[str, Any]) -> None:
+        def setup(self, config: Config) -> None:
             self.member = member(config, crc32(str(self.trial_id).encode()))
 
-        def step(self) -> dict[str, Any]:
+        def step(self) -> Report:
             return dict(self.member.train(self.config, steps))
 
         def save_checkpoint(self, checkpoint_dir: str) -> None:
-            self.member.save(checkpoint_dir)
+            self.member.save(Path(checkpoint_dir))
 
-        def load_checkpoint(self, checkpoint: str) -> None:  # type: ignore[override]
-            self.member.load(checkpoint)
+        def load_checkpoint(self, checkpoint: str) -> None:  # type: ignore[override]  # Ray's own annotation is older
+            self.member.load(Path(checkpoint))
 
-        def reset_config(self, new_config: dict[str, Any]) -> bool:
+        def reset_config(self, new_config: Config) -> bool:
             self.setup(new_config)
             return True
 

@@ -1,1 +1,1 @@
-"""One agent, one file; each implements `poptrain.trainable.PopulationTrainable`."""
+"""One room per agent; each agent implements `poptrain.trainable.PopulationTrainable`."""

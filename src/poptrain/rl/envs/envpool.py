@@ -1,8 +1,8 @@
 """EnvPool: thousands of C++ environments, stepped by a pool of threads. One pool serves a whole population.
 
-In EnvPool an episode's last step returns the state that it ended in; the step after it ignores its action and returns the
-first observation of the next episode, which is what `Simulator` asks for. States cannot be saved, so pools are short-lived:
-one is made for every interval, in milliseconds, with one seed per environment, and then repeats bit for bit.
+In EnvPool the last step of an episode returns the state that it ended in; the step after it ignores its action and returns the
+first observation of the next episode, as `Simulator` demands. States cannot be saved, so pools are short-lived: every interval
+makes one in milliseconds, with one seed per environment, and its results are the same bit for bit.
 """
 
 from __future__ import annotations
@@ -10,18 +10,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import envpool
 import numpy as np
 
-from poptrain.rl.envs.spaces import describe, flatten
+from poptrain.core.cpus import cpus
+from poptrain.rl.envs.spaces import flat_observations, spec_of
 from poptrain.rl.envs.spec import Arrival, EnvSpec, HostBackend
-from poptrain.rl.parts.cores import cores
 
 
 def names() -> list[str]:
-    """Returns every environment that this EnvPool knows."""
+    """Returns every environment that the installed EnvPool has."""
     return envpool.list_all_envs()
 
 
@@ -31,24 +30,26 @@ def backend(name: str) -> HostBackend:
     with quiet():
         pool = envpool.make_gymnasium(name, num_envs=1, seed=0)
         limit, space = pool.config.get("max_episode_steps"), pool.observation_space
-        spec = describe(name, space, pool.action_space, int(limit) if limit else None)
+        spec = spec_of(name, space, pool.action_space, int(limit) if limit else None)
         pool.close()
     return HostBackend(spec, lambda seeds, group, horizon: _Pool(spec, seeds, group, horizon))
 
 
 class _Pool:
+    """A `Simulator` of EnvPool."""
+
     def __init__(self, spec: EnvSpec, seeds: Sequence[int], group: int, horizon: int | None):
         limit = {"max_episode_steps": horizon} if horizon else {}
         with quiet():
-            self.pool: Any = envpool.make_gymnasium(
+            self.pool = envpool.make_gymnasium(
                 spec.name,
                 num_envs=len(seeds),
                 batch_size=group,
-                num_threads=min(len(seeds), cores()),
+                num_threads=min(len(seeds), cpus()),
                 seed=[int(seed) for seed in seeds],
                 **limit,
             )
-            self.space = self.pool.observation_space  # kept by the pool from here on: it warns whenever it makes one
+            self.space = self.pool.observation_space  # read once: every read warns
         self.pool.async_reset()
 
     def send(self, actions: np.ndarray, ids: np.ndarray) -> None:
@@ -57,12 +58,12 @@ class _Pool:
     def recv(self) -> Arrival:
         observations, rewards, terminated, truncated, info = self.pool.recv()
         ids = info["env_id"]
-        return Arrival(ids, flatten(self.space, observations, len(ids)), rewards, terminated, truncated)
+        return Arrival(ids, flat_observations(self.space, observations, len(ids)), rewards, terminated, truncated)
 
     def close(self) -> None:
         self.pool.close()
 
 
 def quiet() -> warnings.catch_warnings:
-    """Silences what Gymnasium says about the precision of EnvPool's bounds."""
+    """Returns a context without Gymnasium's warnings about the precision of EnvPool's bounds."""
     return warnings.catch_warnings(action="ignore")

@@ -1,16 +1,15 @@
-"""Gymnasium: any registered environment, stepped one after another in this process. Where EnvPool cannot help."""
+"""Gymnasium: any registered environment, stepped one after another in this process. For environments that EnvPool lacks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import gymnasium
 import numpy as np
 
 from poptrain.core.errors import UsageError
-from poptrain.rl.envs.spaces import describe, flatten
+from poptrain.rl.envs.spaces import Observation, flat_observations, native_action, spec_of
 from poptrain.rl.envs.spec import Arrival, EnvSpec, HostBackend
 
 
@@ -24,28 +23,27 @@ def backend(name: str) -> HostBackend:
     """Returns the backend of one environment that `gymnasium.make` knows, ``module:Name-v0`` included.
 
     Raises:
-        UsageError: the environment cannot be made, mostly because a package that it needs is missing.
+        UsageError: Gymnasium cannot make the environment, usually because a package is missing.
     """
     try:
         env = gymnasium.make(name)
     except (gymnasium.error.Error, ImportError) as error:
-        raise UsageError(f"env {name!r}: Gymnasium cannot make it: {error}") from error
+        raise UsageError(f"environment {name!r}: Gymnasium cannot make it: {error}") from error
     horizon = env.spec.max_episode_steps if env.spec else None
-    spec = describe(name, env.observation_space, env.action_space, horizon)
+    spec = spec_of(name, env.observation_space, env.action_space, horizon)
     env.close()
     return HostBackend(spec, lambda seeds, group, horizon: _Serial(spec, seeds, group, horizon))
 
 
 class _Serial:
-    """Environments in a row that keep `Simulator`'s promises: one tick for a reset, `group` arrivals at once."""
+    """A `Simulator` of environments that step one after another: one tick for a reset, `group` arrivals at once."""
 
     def __init__(self, spec: EnvSpec, seeds: Sequence[int], group: int, horizon: int | None):
-        limit = {"max_episode_steps": horizon} if horizon else {}
-        self.envs = [gymnasium.make(spec.name, **limit) for _ in seeds]
+        self.envs = [gymnasium.make(spec.name, max_episode_steps=horizon or None) for _ in seeds]
         self.seeds: list[int | None] = [int(seed) for seed in seeds]
         self.over = np.ones(len(seeds), bool)  # the next step is a reset
         self.spec, self.group = spec, group
-        self.waiting: list[tuple[int, Any]] = [(i, None) for i in range(len(seeds))]
+        self.waiting: list[tuple[int, np.ndarray | None]] = [(i, None) for i in range(len(seeds))]
 
     def send(self, actions: np.ndarray, ids: np.ndarray) -> None:
         self.waiting.extend(zip(ids.tolist(), actions, strict=True))
@@ -62,23 +60,19 @@ class _Serial:
             np.asarray(truncated, bool),
         )
 
-    def _step(self, i: int, action: Any) -> tuple[np.ndarray, float, bool, bool]:
+    def _step(self, i: int, action: np.ndarray | None) -> tuple[np.ndarray, float, bool, bool]:
         env = self.envs[i]
-        if self.over[i]:
+        if self.over[i] or action is None:
             self.over[i] = False
-            seed, self.seeds[i] = self.seeds[i], None  # seeded once; later episodes go on from there
+            seed, self.seeds[i] = self.seeds[i], None  # seeded once; later episodes continue its random numbers
             return self._flat(env.reset(seed=seed)[0]), 0.0, False, False
-        if self.spec.discrete:
-            action = int(action) + int(getattr(env.action_space, "start", 0))
-        else:
-            action = np.asarray(action, env.action_space.dtype).reshape(env.action_space.shape)
-        observation, reward, terminated, truncated, _ = env.step(action)
+        observation, reward, terminated, truncated, _ = env.step(native_action(env.action_space, action))
         self.over[i] = terminated or truncated
         return self._flat(observation), float(reward), bool(terminated), bool(truncated)
 
-    def _flat(self, observation: Any) -> np.ndarray:
+    def _flat(self, observation: Observation) -> np.ndarray:
         space = self.envs[0].observation_space
-        return flatten(space, observation, 1)[0]
+        return flat_observations(space, observation, 1)[0]
 
     def close(self) -> None:
         for env in self.envs:

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from poptrain._jax import jax, jnp
 from poptrain.rl.envs.spec import DeviceEnv, EnvSpec
+from poptrain.rl.trees import Array
 
 GRAVITY, MASS, LENGTH, DT = 10.0, 1.0, 1.0, 0.05
 MAX_SPEED, MAX_TORQUE = 8.0, 2.0
 
+Swing = tuple[Array, Array]  # angle in rad, 0 is upright; speed in rad/s
 
-def _observe(state: Any) -> Any:
+
+def _observe(state: Swing) -> Array:
     angle, speed = state
     return jnp.stack([jnp.cos(angle), jnp.sin(angle), speed])
 
 
-def reset(key: Any) -> tuple[Any, Any]:
-    """Returns a random angle and speed, and what is seen of them."""
+def reset(key: Array) -> tuple[Swing, Array]:
+    """Returns a random angle and speed, and their observation: cosine and sine of the angle, and the speed."""
     angle, speed = jax.random.uniform(key, (2,), minval=-1.0) * jnp.asarray([jnp.pi, 1.0])
     return (angle, speed), _observe((angle, speed))
 
 
-def step(state: Any, action: Any) -> tuple[Any, Any, Any, Any]:
-    """Returns (state, observation, reward, terminated) after a torque of shape (1,), in N m."""
+def step(state: Swing, action: Array) -> tuple[Swing, Array, Array, Array]:
+    """Returns (state, observation, reward, terminated) after a torque in N m, shape (1,)."""
     angle, speed = state
     torque = jnp.clip(action[0], -MAX_TORQUE, MAX_TORQUE)
     upright = (angle + jnp.pi) % (2.0 * jnp.pi) - jnp.pi

@@ -1,18 +1,27 @@
-"""Pictures of one episode: EnvPool draws what it knows (but MuJoCo, which wants a screen), Gymnasium the rest."""
+"""Pictures of one episode. EnvPool draws its own environments except MuJoCo, which needs a screen; Gymnasium draws the others."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from poptrain.core.errors import UsageError
 from poptrain.rl.envs import DEVICE
-from poptrain.rl.envs.spaces import flatten
+from poptrain.rl.envs.spaces import Observation, flat_observations, native_action
 
 Policy = Callable[[np.ndarray], np.ndarray]  # observations (1, O) -> actions (1, A), or (1,) whole numbers
-UNLIMITED = 10_000  # steps after which an episode without a time limit is given up
+LONGEST_FILM = 10_000  # steps after which an episode without a time limit ends
+
+
+class _Screen(NamedTuple):
+    """One environment that can draw itself."""
+
+    env: Any  # of EnvPool or Gymnasium
+    reset: Callable[[], Observation]
+    picture: Callable[[], Any]  # -> uint8 (height, width, 3)
+    act: Callable[[np.ndarray], Any]  # the policy's actions, (1, A) or (1,) -> the action as the environment takes it
 
 
 def pictures(
@@ -25,26 +34,29 @@ def pictures(
         horizon: steps after which the episode ends; None: the environment's own limit.
 
     Raises:
-        UsageError: the environment has no pictures here.
+        UsageError: the environment cannot draw pictures here.
     """
     if name in DEVICE:
-        raise UsageError(f"env {name!r} has no pictures: it is computed, not simulated. Train on {name.removeprefix('jax/')!r}.")
-    limit = {"max_episode_steps": horizon} if horizon else {}
-    shown = (_pool(name, seed, limit) if backend != "gymnasium" else None) or _gym(name, seed, limit)
-    env, observe, act, picture, start = shown
+        raise UsageError(
+            f"environment {name!r} has no pictures, because it is a pure JAX function. "
+            f"Train on {name.removeprefix('jax/')!r} to get pictures."
+        )
+    screen = (_envpool(name, seed, horizon) if backend != "gymnasium" else None) or _gymnasium(name, seed, horizon)
+    space = screen.env.observation_space
     try:
-        observation = start()
-        for _ in range(horizon or UNLIMITED):
-            yield picture()
-            observation, _, terminated, truncated, _ = env.step(act(policy(observe(observation))))
+        observation = screen.reset()
+        for _ in range(horizon or LONGEST_FILM):
+            yield screen.picture()
+            actions = policy(flat_observations(space, observation, 1))
+            observation, _, terminated, truncated, _ = screen.env.step(screen.act(actions))
             if np.all(terminated) or np.all(truncated):
                 break
-        yield picture()
+        yield screen.picture()
     finally:
-        env.close()
+        screen.env.close()
 
 
-def _pool(name: str, seed: int, limit: dict[str, int]) -> Any:
+def _envpool(name: str, seed: int, horizon: int | None) -> _Screen | None:
     try:
         import envpool
     except ImportError:
@@ -53,30 +65,26 @@ def _pool(name: str, seed: int, limit: dict[str, int]) -> Any:
         return None
     from poptrain.rl.envs.envpool import quiet
 
+    limit = {"max_episode_steps": horizon} if horizon else {}
     with quiet():
-        env = envpool.make_gymnasium(name, num_envs=1, seed=[seed], render_mode="rgb_array", **limit)
-        space = env.observation_space
-    return env, lambda seen: flatten(space, seen, 1), lambda action: action, lambda: env.render()[0], lambda: env.reset()[0]
+        env: Any = envpool.make_gymnasium(name, num_envs=1, seed=[seed], render_mode="rgb_array", **limit)
+        _ = env.observation_space  # read once: every read of a fresh one warns
+    return _Screen(env, lambda: env.reset()[0], lambda: env.render()[0], lambda actions: actions)
 
 
-def _gym(name: str, seed: int, limit: dict[str, int]) -> Any:
+def _gymnasium(name: str, seed: int, horizon: int | None) -> _Screen:
     try:
         import gymnasium
     except ImportError as error:
         raise ImportError("pictures of an environment need Gymnasium: pip install 'poptrain[rl]'") from error
     try:
-        env = gymnasium.make(name, render_mode="rgb_array", **limit)
+        env = gymnasium.make(name, max_episode_steps=horizon, render_mode="rgb_array")
         env.reset(seed=seed)
-        first = env.render()
+        first: object = env.render()
     except Exception as error:  # each environment fails in its own way: no screen, a missing package, no such mode
         why = " ".join(str(error).split())[:200]
-        raise UsageError(f"env {name!r} has no pictures here: {type(error).__name__}: {why}") from error
+        raise UsageError(f"environment {name!r} cannot draw pictures here: {type(error).__name__}: {why}") from error
     if not isinstance(first, np.ndarray) or first.ndim != 3:
-        raise UsageError(f"env {name!r} has no pictures here: its render gave {type(first).__name__}, not an image.")
-
-    def act(actions: np.ndarray) -> Any:
-        if hasattr(env.action_space, "n"):
-            return int(actions[0]) + int(getattr(env.action_space, "start", 0))
-        return np.asarray(actions[0], env.action_space.dtype).reshape(env.action_space.shape)
-
-    return env, lambda seen: flatten(env.observation_space, seen, 1), act, env.render, lambda: env.reset(seed=seed)[0]
+        raise UsageError(f"environment {name!r} cannot draw pictures: render() returned {type(first).__name__}, not an image.")
+    space = env.action_space
+    return _Screen(env, lambda: env.reset(seed=seed)[0], env.render, lambda actions: native_action(space, actions[0]))

@@ -1,4 +1,7 @@
-"""Spaces of host environments as numbers: any observation becomes one vector, an action is a vector or an index."""
+"""Spaces of host environments as numbers: any observation becomes one vector, an action is a vector or an index.
+
+EnvPool and Gymnasium have spaces of the same form, from different packages, so they are recognised by the names of their classes.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,15 @@ import numpy as np
 from poptrain.core.errors import UsageError
 from poptrain.rl.envs.spec import EnvSpec
 
+Space = Any  # of Gymnasium, or of EnvPool in the same form
+Observation = Any  # an array, a number, or a dict or tuple of them
 
-def describe(name: str, observation: Any, action: Any, horizon: int | None) -> EnvSpec:
-    """Returns the spec of an environment with these Gymnasium-like spaces.
+
+def spec_of(name: str, observation: Space, action: Space, horizon: int | None) -> EnvSpec:
+    """Returns the spec of an environment with these spaces.
 
     Raises:
-        UsageError: the action space is neither a box nor discrete.
+        UsageError: the action space is neither a Box nor Discrete.
     """
     size = _size(observation)
     kind = type(action).__name__
@@ -23,28 +29,41 @@ def describe(name: str, observation: Any, action: Any, horizon: int | None) -> E
     if kind == "Box":
         low, high = (tuple(float(x) for x in np.ravel(bound)) for bound in (action.low, action.high))
         return EnvSpec(name, size, len(low), False, low, high, horizon)
-    raise UsageError(f"env {name!r} has a {kind} action space; agents here know Box and Discrete ones.")
+    raise UsageError(f"environment {name!r} has a {kind} action space; the agents of poptrain support Box and Discrete.")
 
 
-def _size(space: Any) -> int:
+def _size(space: Space) -> int:
+    """Returns the number of features of a flattened observation."""
     if hasattr(space, "spaces"):
         inner = space.spaces.values() if isinstance(space.spaces, dict) else space.spaces
         return sum(_size(part) for part in inner)
-    if type(space).__name__ == "Discrete":
+    kind = type(space).__name__
+    if kind == "Discrete":
         return int(space.n)
-    if type(space).__name__ == "Box":
+    if kind == "Box":
         return int(np.prod(space.shape))
-    raise UsageError(f"cannot flatten a {type(space).__name__} observation; Box, Discrete, Dict and Tuple are known.")
+    raise UsageError(f"an observation of a {kind} space cannot be flattened; supported are Box, Discrete, Dict and Tuple.")
 
 
-def flatten(space: Any, values: Any, n: int) -> np.ndarray:
+def flat_observations(space: Space, values: Observation, n: int) -> np.ndarray:
     """Returns n observations as one float32 array of shape (n, O); a discrete one becomes one-hot."""
     if isinstance(values, np.ndarray) and type(space).__name__ == "Box":
         return values.reshape(n, -1).astype(np.float32, copy=False)
     if hasattr(space, "spaces"):
         keys = space.spaces.keys() if isinstance(space.spaces, dict) else range(len(space.spaces))
-        return np.concatenate([flatten(space.spaces[key], values[key], n) for key in keys], axis=1)
+        return np.concatenate([flat_observations(space.spaces[key], values[key], n) for key in keys], axis=1)
     if type(space).__name__ == "Discrete":
-        start = int(getattr(space, "start", 0))
-        return np.eye(int(space.n), dtype=np.float32)[np.asarray(values, int).reshape(n) - start]
+        return np.eye(int(space.n), dtype=np.float32)[np.asarray(values, int).reshape(n) - first_element(space)]
     return np.asarray(values, np.float32).reshape(n, -1)
+
+
+def first_element(space: Space) -> int:
+    """Returns the number of the first element of a Discrete space: 0 unless the environment sets another."""
+    return int(getattr(space, "start", 0))
+
+
+def native_action(space: Space, action: np.ndarray) -> int | np.ndarray:
+    """Returns one action, an index or (A,), as an environment with this action space takes it."""
+    if type(space).__name__ == "Discrete":
+        return int(action) + first_element(space)
+    return np.asarray(action, space.dtype).reshape(space.shape)

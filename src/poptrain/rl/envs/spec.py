@@ -1,22 +1,24 @@
-"""The contract of environments: what an agent may know of one, and the two forms that it comes in.
+"""What an agent may know of an environment, and the two forms of environments.
 
 Both forms follow EnvPool in one thing: the observation of the last tick of an episode is the state that it ended in. A
-`Simulator` spends one more tick on the reset (that tick's action is ignored and its reward is no reward); a `DeviceEnv`
-has no state of its own and is reset by whoever steps it.
+`Simulator` spends one more tick on the reset: the action of that tick is ignored, and its reward does not count. A `DeviceEnv`
+has no state of its own; the code that steps it also resets it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
+
+from poptrain.rl.trees import Array, Tree
 
 
 @dataclass(frozen=True)
 class EnvSpec:
-    """What an agent needs to know of an environment."""
+    """The shapes and bounds of an environment."""
 
     name: str
     observation: int  # features of the flattened observation
@@ -33,7 +35,7 @@ class EnvSpec:
 
 
 class Arrival(NamedTuple):
-    """What some environments did; n of them, in no particular order."""
+    """The results of n environments that finished a step or a reset, in no particular order."""
 
     ids: np.ndarray  # (n,) int
     observations: np.ndarray  # (n, O) float32
@@ -43,7 +45,7 @@ class Arrival(NamedTuple):
 
 
 class Simulator(Protocol):
-    """Many environments on the host, stepped while others wait. Opened by a `HostBackend`; every id resets at once."""
+    """Many environments on the host, stepped while others wait. A `HostBackend` opens it; every id then resets at once."""
 
     def send(self, actions: np.ndarray, ids: np.ndarray) -> None:
         """Starts a step of the given environments; actions (n, A) within bounds, or (n,) int32."""
@@ -53,14 +55,16 @@ class Simulator(Protocol):
         """Returns some of the environments that were reset or sent and have finished; waits for them."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Ends all environments."""
+        ...
 
 
 class HostBackend(NamedTuple):
     """Environments that run on the host."""
 
     spec: EnvSpec
-    # (seeds, group, horizon): one seed per environment, as many arrivals at once as divide `group`
+    # (seeds, group, horizon): one seed per environment; arrivals come in groups whose size divides `group`
     open: Callable[[Sequence[int], int, int | None], Simulator]
 
 
@@ -68,5 +72,5 @@ class DeviceEnv(NamedTuple):
     """One environment as pure JAX functions; its states are trees of arrays."""
 
     spec: EnvSpec
-    reset: Callable[[Any], tuple[Any, Any]]  # key -> (state, observation (O,))
-    step: Callable[[Any, Any], tuple[Any, Any, Any, Any]]  # (state, action) -> (state, observation, reward, terminated)
+    reset: Callable[[Array], tuple[Tree, Array]]  # key -> (state, observation (O,))
+    step: Callable[[Tree, Array], tuple[Tree, Array, Array, Array]]  # (state, action) -> (state, observation, reward, terminated)

@@ -1,0 +1,96 @@
+"""What a checkpoint of a Stable-Baselines3 algorithm holds: everything but code, custom objects and the simulator."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from poptrain.integrations.sb3.hparams import Model
+from poptrain.integrations.torch.state import TorchState, is_plain
+
+COUNTERS = (
+    "num_timesteps",
+    "_num_timesteps_at_start",
+    "_total_timesteps",
+    "_current_progress_remaining",
+    "_n_updates",
+    "_n_calls",
+    "_episode_num",
+    "exploration_rate",
+)
+WINDOWS = ("ep_info_buffer", "ep_success_buffer")  # of the newest episodes
+
+Buffer = Any  # a replay buffer of Stable-Baselines3
+Rows = np.ndarray | Mapping[str, np.ndarray]  # one row a transition; a mapping for dictionary observations
+
+
+def saved_state(model: Model) -> dict[str, TorchState]:
+    """Returns all of the state of an algorithm, in a form that `save_state` accepts."""
+    _, variables = model._get_torch_save_params()
+    return {
+        "parameters": model.get_parameters(),
+        "variables": {name: getattr(model, name) for name in variables if getattr(model, name) is not None},
+        "counters": {name: getattr(model, name) for name in COUNTERS if hasattr(model, name)},
+        "windows": {name: list(getattr(model, name) or ()) for name in WINDOWS},
+        "normalise": [_plain_attributes(part) for part in _running_statistics(model)],
+        "replay": _filled_part(getattr(model, "replay_buffer", None)),
+    }
+
+
+def restore(model: Model, state: Mapping[str, TorchState]) -> None:
+    """Puts a state that `saved_state` returned into an algorithm that `make` has built."""
+    model.set_parameters(state["parameters"], exact_match=True, device=model.device)
+    for name, value in state["variables"].items():
+        getattr(model, name).data = value.to(model.device)
+    for name, value in state["counters"].items():
+        setattr(model, name, value)
+    for name, items in state["windows"].items():
+        setattr(model, name, deque(items, maxlen=model._stats_window_size))
+    for part, values in zip(_running_statistics(model), state["normalise"], strict=True):
+        vars(part).update(values)
+    _refill(getattr(model, "replay_buffer", None), state["replay"])
+
+
+def _running_statistics(model: Model) -> list[object]:
+    """Returns the running means and variances of a ``VecNormalize``, if there is one."""
+    env = model.get_vec_normalize_env()
+    if env is None:
+        return []
+    observed = getattr(env, "obs_rms", None)
+    return [*(observed.values() if isinstance(observed, dict) else [observed] if observed is not None else []), env.ret_rms]
+
+
+def _plain_attributes(part: object) -> dict[str, TorchState]:
+    return {name: value for name, value in vars(part).items() if is_plain(value)}
+
+
+def _filled_part(buffer: Buffer) -> dict[str, TorchState] | None:
+    """Returns the part of a replay buffer that holds transitions."""
+    if buffer is None:
+        return None
+    rows = buffer.buffer_size if buffer.full else buffer.pos
+    arrays = {name: _first_rows(value, rows) for name, value in vars(buffer).items() if _has_rows(value, buffer.buffer_size)}
+    return {"pos": buffer.pos, "full": buffer.full, "arrays": arrays}
+
+
+def _refill(buffer: Buffer, saved: Mapping[str, TorchState] | None) -> None:
+    if buffer is None or saved is None:
+        return
+    buffer.pos, buffer.full = saved["pos"], saved["full"]
+    for name, value in saved["arrays"].items():
+        mine = getattr(buffer, name)
+        for part, rows in [(mine[key], value[key]) for key in value] if isinstance(value, dict) else [(mine, value)]:
+            part[: len(rows)] = rows
+
+
+def _has_rows(value: object, size: int) -> bool:
+    if isinstance(value, dict):
+        return bool(value) and all(_has_rows(item, size) for item in value.values())
+    return isinstance(value, np.ndarray) and value.ndim > 0 and len(value) == size
+
+
+def _first_rows(value: Rows, count: int) -> Rows:
+    return {key: item[:count] for key, item in value.items()} if isinstance(value, Mapping) else value[:count]

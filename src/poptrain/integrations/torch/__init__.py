@@ -1,0 +1,27 @@
+"""PyTorch: hyperparameters that really reach the optimiser, and a checkpoint that holds all of the state.
+
+A classic bug: a clone loads its parent's optimiser and with it the parent's learning rate, so the rate that was chosen for
+the clone never takes effect. Here hyperparameters are applied after every load and read back from the live object.
+
+=================  ====================================================================================================
+`member`           `TorchMember`: the base of a trainable class with PyTorch in it
+`hparams`          `apply_hparams` and `read_hparams`: which option of which parameter group a hyperparameter sets
+`state`            `save_state` and `load_state`: ``state_dict()`` on the disk, without pickle
+`random_stream`    a random stream for each member
+=================  ====================================================================================================
+"""
+
+from __future__ import annotations
+
+from poptrain.core.errors import MissingExtra
+
+try:
+    import torch  # noqa: F401
+except ImportError as error:
+    raise MissingExtra("poptrain.integrations.torch needs PyTorch: pip install 'poptrain[torch]'") from error
+
+from poptrain.integrations.torch.hparams import apply_hparams, read_hparams
+from poptrain.integrations.torch.member import TorchMember
+from poptrain.integrations.torch.state import load_state, save_state
+
+__all__ = ["TorchMember", "apply_hparams", "load_state", "read_hparams", "save_state"]

@@ -1,0 +1,160 @@
+"""One preflight: what is trained, for how long, and in which order the checks come."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from poptrain.audit.verdict import Verdict
+from poptrain.core import History, Hparams, clock
+from poptrain.core.rng import rng, task_seed
+from poptrain.engine.experiment import Experiment
+from poptrain.preflight import estimate as estimates
+from poptrain.preflight import metric
+from poptrain.preflight.effects import EFFECT_SEGMENTS, Effects
+from poptrain.preflight.estimate import Estimate, interval_of
+from poptrain.preflight.lab import Job, Lab, Probe
+from poptrain.preflight.roundtrip import RoundTrip
+from poptrain.space import Space
+
+CONFIGURATIONS = 3  # configurations that are trained
+CURVE_SEGMENTS = 4  # that each is trained, one after another
+PROBES_SHARE = 0.4  # of the time limit that the planned probes may take, by the first measurement
+LONGEST_WITHOUT_INTERVAL = 100  # steps of a probe, if the algorithm has no interval in steps
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What `check` found."""
+
+    ok: bool  # nothing failed; something may be unclear
+    checks: tuple[Verdict, ...]
+    estimate: Estimate | None  # None: every training raised an error
+    steps: int  # that one probe trained
+    interval: int | None  # steps that a task of the algorithm trains; None: the interval is a length of time
+    seconds: float  # that the preflight took
+
+
+class Flight:
+    """One preflight, which `fly` performs.
+
+    Args:
+        limit: seconds that it may take.
+        directory: where the run would be.
+    """
+
+    def __init__(self, experiment: Experiment, lab: Lab, limit: float, directory: Path):
+        self.experiment, self.lab, self.limit, self.directory = experiment, lab, limit, directory
+        self.space = cast(Space, experiment.algorithm.space)
+        self.began = clock.monotonic()
+        self.steps = 1  # of one segment
+        self.checks: list[Verdict] = []
+        self.seeds = iter(range(1 << 30))
+
+    def out_of_time(self, jobs: int = CONFIGURATIONS) -> bool:
+        """True if this number of jobs would end too late, even if nothing has to be compiled for them."""
+        return clock.monotonic() - self.began + self.lab.pace * self.steps * jobs >= self.limit
+
+    def fly(self) -> Preflight:
+        """Returns what was found."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # segments may be shorter than the run's, and the run shows its own warnings
+            return self._fly()
+
+    def _fly(self) -> Preflight:
+        configurations, interval = self._first()
+        self.steps, per_step = self._scale(configurations[0], interval)
+        steps = self.steps
+        curves = self._train(configurations)
+        self._check_metric(curves, interval is not None and steps >= interval)
+        healthy = [curve for curve in curves if curve[0].ok]
+        if healthy:
+            self._check_state(healthy, interval is not None and steps * EFFECT_SEGMENTS >= interval)
+        times = [probe.seconds / steps for curve in healthy for probe in curve[1:] if probe.ok]
+        estimate = self._estimate(healthy, min(times, default=per_step))
+        fine = all(verdict.state != "failed" for verdict in self.checks)
+        return Preflight(fine, tuple(self.checks), estimate, steps, interval, clock.monotonic() - self.began)
+
+    def _train(self, configurations: list[Hparams]) -> list[list[Probe]]:
+        """Returns the segments of each configuration, as many as there is time for."""
+        curves: list[list[Probe]] = [[] for _ in configurations]
+        for segment in range(CURVE_SEGMENTS):
+            if segment and self.out_of_time():
+                break
+            jobs = []
+            for hparams, curve in zip(configurations, curves, strict=True):
+                parent = curve[-1] if curve else None
+                jobs.append(Job(hparams, self.steps, self._seed(), parent, None if parent is None else parent.task.member))
+            for curve, probe in zip(curves, self.lab.train(jobs), strict=True):
+                curve.append(probe)
+        return curves
+
+    # -- checks -------------------------------------------------------------------------------------------------------
+
+    def _check_metric(self, curves: list[list[Probe]], whole: bool) -> None:
+        """Checks the scores; `whole`: a segment is as long as the algorithm's interval, or longer."""
+        about = self.experiment
+        self.checks.append(metric.finite(curves))
+        if all(not curve[0].ok for curve in curves):
+            return
+        self.checks += [metric.moving(curves, whole), metric.direction(curves, about.metric, about.mode)]
+
+    def _check_state(self, curves: list[list[Probe]], whole: bool) -> None:
+        """Checks what a checkpoint holds and what a hyperparameter changes; `whole`: in an interval's time or more."""
+        continued = [curve for curve in curves if len(curve) > 1]
+        if self.out_of_time(3 * CONFIGURATIONS) or not continued:
+            late = "there was no time; pass more seconds"
+            self.checks += [Verdict(name, "unclear", late) for name in ("deterministic", "save and load", "hyperparameters")]
+            return
+        first = [curve[0] for curve in continued]
+        trip = RoundTrip(self.lab, first, [curve[1] for curve in continued])
+        self.checks += [trip.deterministic(), trip.saved()]
+        self.checks += Effects(self.lab, self.space, first, trip.repeats, whole, self.out_of_time).verdicts()
+
+    def _estimate(self, curves: list[list[Probe]], per_step: float) -> Estimate | None:
+        """Returns what the run will take, after checking that its checkpoints fit."""
+        if not curves:
+            return None
+        largest = max(self.lab.bytes(probe) for curve in curves for probe in curve if probe.ok)  # a buffer may fill up
+        found = estimates.estimated(self.experiment, per_step, largest, self.directory)
+        self.checks.append(estimates.storage(found, self.experiment.checkpoints))
+        return found
+
+    # -- what is trained, and for how long ----------------------------------------------------------------------------
+
+    def _first(self) -> tuple[list[Hparams], int | None]:
+        """Returns configurations as the algorithm draws its first ones, and the steps of its first task that trains."""
+        algorithm, about = self.experiment.algorithm, self.experiment
+        tasks = algorithm.ask(History(about.seed, about.budget, about.sign))
+        found: list[Hparams] = [dict(task.hparams) for task in tasks[:CONFIGURATIONS]]
+        for index in range(len(found), CONFIGURATIONS):
+            found.append(self.space.sample(rng(about.seed, "check", index)))
+        interval = interval_of(algorithm)
+        if interval is None and not any(task.seconds is not None for task in tasks):
+            interval = max((task.steps for task in tasks), default=1)
+        return found, interval if interval is None or about.budget is None else max(min(interval, about.budget), 1)
+
+    def _scale(self, hparams: Hparams, interval: int | None) -> tuple[int, float]:
+        """Returns the steps of one probe, the interval or as much of it as there is time for, and seconds a step."""
+        longest = interval or LONGEST_WITHOUT_INTERVAL
+        steps = max(1, longest // 5000)
+        while True:
+            probe = self.lab.train([Job(hparams, steps, self._seed())])[0]
+            if probe.ok and not self.out_of_time(1):  # the first probe may have compiled
+                probe = self.lab.train([Job(hparams, steps, self._seed(), probe, probe.task.member)])[0]
+            per_step = probe.seconds / steps
+            if not probe.ok or 10 * steps > longest // 5 or 10 * probe.seconds > 0.01 * self.limit:
+                break
+            steps *= 10  # a shorter probe measures the call more than the steps
+        left = max(self.limit - (clock.monotonic() - self.began), 0.0)
+        return max(1, min(longest, int(PROBES_SHARE * left / max(per_step * self._planned(), 1e-12)))), per_step
+
+    def _planned(self) -> int:
+        """Returns the number of planned probes: the curves, the round trips, and two segments for every hyperparameter."""
+        each = 4 if isinstance(self.lab.trainable, type) else 2
+        return CONFIGURATIONS * (CURVE_SEGMENTS + 3) + each * (len(self.space) + 1)
+
+    def _seed(self) -> int:
+        return task_seed(self.experiment.seed, next(self.seeds))

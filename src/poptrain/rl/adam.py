@@ -1,0 +1,34 @@
+"""Adam (arXiv 1412.6980) on one flat vector, with the learning rate as an argument of every step.
+
+The state holds no hyperparameter, so a clone that gets a new learning rate trains with it at once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from poptrain._jax import jnp
+from poptrain.rl.trees import Array, State
+
+BETA1, BETA2 = 0.9, 0.999
+ADAM_EPSILON = 1e-5  # as in the PPO reference code
+
+
+def init_adam(size: int) -> State:
+    """Returns zero moments for `size` parameters, and a step count."""
+    return {"m": np.zeros(size, np.float32), "v": np.zeros(size, np.float32), "count": np.int32(0)}
+
+
+def adam_step(state: State, params: Array, gradient: Array, lr: Array) -> tuple[State, Array]:
+    """Returns the next state and parameters.
+
+    Args:
+        params, gradient: flat vectors, shape (size,).
+        lr: learning rate, shape ().
+    """
+    count = state["count"] + 1
+    m = BETA1 * state["m"] + (1.0 - BETA1) * gradient
+    v = BETA2 * state["v"] + (1.0 - BETA2) * gradient * gradient
+    t = count.astype(jnp.float32)
+    scale = lr * jnp.sqrt(1.0 - BETA2**t) / (1.0 - BETA1**t)
+    return {"m": m, "v": v, "count": count}, params - scale * m / (jnp.sqrt(v) + ADAM_EPSILON)

@@ -1,0 +1,66 @@
+"""PPO's functions of one member, as the loops take them: act, value and learn for batches of one layout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from poptrain.rl.agents.ppo.learner import DIAGNOSTICS, LEARNED, learn
+from poptrain.rl.agents.ppo.table import make_scratch
+from poptrain.rl.agents.ppo.value_scale import in_units
+from poptrain.rl.distributions import Distribution
+from poptrain.rl.memory.batch import Batch, Layout
+from poptrain.rl.nets import forward
+from poptrain.rl.normaliser import normalise
+from poptrain.rl.trees import Array, Scalars, State
+
+
+@dataclass(frozen=True)
+class Functions:
+    """A `loops.agent.RolloutAgent`. Equal ones share compiled programs, so every field may change a program.
+
+    Args:
+        sizes: of the policy's layers, from the observation to the outputs.
+        action: numbers that one action is recorded as.
+        max_grad_norm: global norm at which gradients are clipped.
+    """
+
+    layout: Layout
+    distribution: Distribution
+    sizes: tuple[int, ...]
+    action: int
+    max_grad_norm: float
+
+    learned: ClassVar[tuple[str, ...]] = LEARNED
+    diagnostics: ClassVar[tuple[str, ...]] = DIAGNOSTICS
+
+    def act(self, state: State, observations: Array, key: Array) -> Array:
+        """Returns actions as they are drawn, (E, A), for raw observations, (E, O)."""
+        outputs = forward(state["params"]["policy"], normalise(state["normaliser"], observations.T))
+        noise = self.distribution.noise(key, (self.sizes[-1], self.layout.num_envs))
+        return self.distribution.sample(outputs, state["params"]["log_std"], noise).T
+
+    def value(self, state: State, observations: Array) -> Array:
+        """Returns the values, (E,), of states with raw observations, (E, O), in units of reward."""
+        outputs = forward(state["params"]["value"], normalise(state["normaliser"], observations.T))
+        return in_units(state["value_scale"], outputs[0])
+
+    def learn(
+        self, state: State, batch: Batch, scratch: State, hparams: Scalars, key: Array, span: Array | None = None
+    ) -> tuple[State, State, Array]:
+        """Returns the state after an update, the scratch, and the diagnostics, see `learner.learn`."""
+        return learn(
+            state,
+            batch,
+            scratch,
+            hparams,
+            key,
+            layout=self.layout,
+            distribution=self.distribution,
+            max_grad_norm=self.max_grad_norm,
+            span=span,
+        )
+
+    def make_scratch(self, members: tuple[int, ...] = ()) -> State:
+        """Returns working memory for `learn`, with these leading axes."""
+        return make_scratch(self.layout, self.sizes[0], self.action, self.sizes[-1], members)

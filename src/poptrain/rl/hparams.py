@@ -1,0 +1,63 @@
+"""Hyperparameters of an agent: the tuned ones arrive as arrays, the others have the agent's own values.
+
+All of them reach the compiled program as traced numbers, so a new value never compiles anything again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from poptrain.core.errors import UsageError, did_you_mean
+
+PopulationHparams = Mapping[str, ArrayLike]  # tuned ones: one value per member, shape (P,), or one for all
+
+
+class Range(NamedTuple):
+    """The allowed values of a hyperparameter, both ends included; `integer` ones are rounded."""
+
+    low: float
+    high: float = float("inf")
+    integer: bool = False
+
+
+def resolve(agent: object, ranges: Mapping[str, Range], hparams: PopulationHparams, members: int) -> dict[str, np.ndarray]:
+    """Returns every hyperparameter as an array of shape (members,), float32 or int32.
+
+    Args:
+        agent: holds a default under each name.
+        ranges: all hyperparameters that the agent has.
+        hparams: the tuned ones.
+
+    Raises:
+        UsageError: an unknown name, a value out of range or not a number.
+    """
+    for name in hparams:
+        if name not in ranges:
+            raise UsageError(
+                f"{type(agent).__name__} has no hyperparameter {name!r}.{did_you_mean(name, ranges)} "
+                f"Its hyperparameters are {', '.join(ranges)}."
+            )
+    return {name: _column(name, hparams.get(name, getattr(agent, name)), ranges[name], members) for name in ranges}
+
+
+def _column(name: str, value: ArrayLike, allowed: Range, members: int) -> np.ndarray:
+    try:
+        values = np.broadcast_to(np.asarray(value, np.float64), (members,))
+    except (TypeError, ValueError):
+        raise UsageError(f"{name}={value!r}: expected a number, or one for each of the {members} members.") from None
+    if allowed.integer:
+        values = np.rint(values)
+    outside = ~((values >= allowed.low) & (values <= allowed.high))
+    if outside.any():
+        fix = " Raise max_batch to allow more." if name == "train_batch_size" and values[outside][0] > allowed.high else ""
+        raise UsageError(f"{name}={values[outside][0]:g} is not within [{allowed.low:g}, {allowed.high:g}].{fix}")
+    return values.astype(np.int32 if allowed.integer else np.float32)
+
+
+def of_member(hparams: Mapping[str, np.ndarray], member: int) -> dict[str, np.generic]:
+    """Returns one member's hyperparameters as numpy scalars."""
+    return {name: values[member] for name, values in hparams.items()}

@@ -1,0 +1,1 @@
+"""Loops that let members act and learn: environments inside the compiled program (`device`) or on the host (`host`)."""

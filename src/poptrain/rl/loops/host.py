@@ -1,0 +1,98 @@
+"""Training with environments on the host: a carry goes in, an interval runs, a carry comes out.
+
+A simulator's state cannot be saved, so every interval starts from resets that the task's seed decides; only then is training a
+function of its arguments, and a resumed run the same run. Episodes that the end of an interval interrupts are bootstrapped like
+time limits in the buffer, so a batch that spans intervals stays correct; their returns are not counted.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+from poptrain.core.rng import rng
+from poptrain.rl.envs.spec import HostBackend
+from poptrain.rl.hparams import of_member
+from poptrain.rl.loops.host_interval import HostMember, run_interval
+from poptrain.rl.loops.host_learner import HostLearner
+from poptrain.rl.loops.interval import Interval
+from poptrain.rl.memory.recording import Recording, pack, unpack
+from poptrain.rl.trees import State, stack, take
+
+SEEDS = 1 << 30  # environments train on seeds below it, and are evaluated on seeds from it to 2 * SEEDS
+
+
+def train(
+    backend: HostBackend,
+    learner: HostLearner,
+    horizon: int | None,
+    carry: State,
+    hparams: dict[str, np.ndarray],
+    steps: int,
+    seeds: np.ndarray,
+) -> tuple[State, Interval]:
+    """Returns the parts of the carry that training changes, and what happened.
+
+    Args:
+        horizon: longest episode in steps; None: the environment's own limit.
+        hparams: all hyperparameters, (P,) each.
+        steps: environment steps per member, trained exactly.
+        seeds: of the tasks, (P,).
+    """
+    agent, num_envs = learner.agent, learner.agent.layout.num_envs
+    _warn_if_short(backend, horizon, steps, num_envs)
+    simulator = backend.open(training_seeds(seeds, num_envs), num_envs, horizon)
+    members = [_member(backend, learner, carry, hparams, i, int(seed)) for i, seed in enumerate(seeds)]
+    try:
+        run_interval(members, simulator, learner, num_envs, steps)
+    finally:
+        simulator.close()
+    names = agent.diagnostics
+    last = [member.diagnostics[-1] if member.diagnostics else np.full(len(names), np.nan) for member in members]
+    happened = Interval(
+        returns=[member.returns for member in members],
+        score=np.asarray([_mean(member.returns) for member in members]),
+        running=np.asarray([member.running.mean() for member in members]),
+        episode_length=np.asarray([_mean(member.lengths) for member in members]),
+        steps=np.asarray([member.steps for member in members]),
+        updates=np.asarray([member.updates for member in members]),
+        diagnostics=dict(zip(names, np.stack(last, 1), strict=True)),
+    )
+    buffer = pack([member.recording for member in members])
+    return {**stack([member.state for member in members]), "buffer": buffer}, happened
+
+
+def _member(
+    backend: HostBackend, learner: HostLearner, carry: State, hparams: dict[str, np.ndarray], i: int, seed: int
+) -> HostMember:
+    spec, layout = backend.spec, learner.agent.layout
+    state = take({name: carry[name] for name in learner.agent.learned}, i)
+    recording = unpack(carry["buffer"], i, Recording(layout.slots, layout.num_envs, spec.observation, spec.recorded))
+    return HostMember(spec, state, recording, of_member(hparams, i), seed, layout.num_envs)
+
+
+def _warn_if_short(backend: HostBackend, horizon: int | None, steps: int, num_envs: int) -> None:
+    longest = horizon or backend.spec.horizon
+    if longest and steps < longest * num_envs:
+        warnings.warn(
+            f"An interval of {steps} steps is {steps / num_envs:.0f} steps in each of {num_envs} environments, fewer than the "
+            f"longest episode of {backend.spec.name} ({longest} steps). Only episodes that end inside the interval count for the "
+            "score. Use a longer interval or a smaller num_envs.",
+            stacklevel=3,
+        )
+
+
+def training_seeds(seeds: np.ndarray, num_envs: int) -> list[int]:
+    """Returns one seed for every environment of every member."""
+    return [int(x) for seed in seeds for x in rng(int(seed), "environments").integers(0, SEEDS, num_envs)]
+
+
+def evaluation_seeds(seed: int, episodes: int) -> list[int]:
+    """Returns seeds that no member ever trains on."""
+    return [int(x) for x in SEEDS + rng(int(seed), "evaluation").integers(0, SEEDS, episodes)]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else float("nan")

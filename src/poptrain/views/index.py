@@ -1,0 +1,103 @@
+"""The index that views start from: one `History` for each record, continued while the record grows.
+
+Scores inside a history are maximised. Every number that a view shows has the user's sign, so a view reads results and scores
+with `result_of` and `score_of`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from weakref import WeakKeyDictionary
+
+from poptrain.core import History, Result, collector
+from poptrain.core.errors import UsageError
+from poptrain.log.reader import Record
+
+_known: WeakKeyDictionary[Record, History] = WeakKeyDictionary()
+
+
+def history_of(record: Record) -> History:
+    """Returns the history of a record, read to its end.
+
+    It is kept as long as the record, so that a view of a record that grew costs only the new lines.
+    """
+    ready = min(len(record.lines), len(record.times))  # a run on another thread adds a line before its time
+    history = _known.get(record)
+    if history is None or history.lines > ready:
+        history = History(record.run.get("seed", 0), record.budget, -1 if record.run.get("mode") == "min" else 1)
+    with collector.paused():  # nothing of what is made becomes garbage
+        for line in record.lines[history.lines : ready]:
+            flips = history.sign < 0 and isinstance(line[0], Result)
+            history = history.add([fact.flipped() for fact in line if isinstance(fact, Result)] if flips else line)
+    _known[record] = history
+    return history
+
+
+def result_of(history: History, id: int) -> Result:
+    """Returns the result of a reported task, in the user's sign."""
+    result = history.result(id)
+    assert result is not None
+    return result.flipped() if history.sign < 0 else result
+
+
+def score_of(history: History, id: int) -> float:
+    """Returns the score of a task in the user's sign; NaN while it is pending, and if it is not ok."""
+    return history.sign * history.score(id)
+
+
+def points_of(history: History, id: int) -> list[tuple[int, float]]:
+    """Returns the curve of a reported task, (step, score) with the user's sign; its result alone if it has no curve."""
+    result = result_of(history, id)
+    return [(int(step), float(score)) for step, score in result.curve] or [(int(result.step), float(result.score))]
+
+
+def reported(history: History) -> list[int]:
+    """Returns the tasks with a result, by id."""
+    return (history.column("told") < history.lines).nonzero()[0].tolist()
+
+
+def unhealthy(history: History, ids: Iterable[int]) -> list[int]:
+    """Returns the tasks among `ids` that failed, diverged, or lost their checkpoint."""
+    return [id for id in ids if not history.ok(id)]
+
+
+def chosen(history: History, id: int | None) -> int:
+    """Returns the id of a task: the given one, or the one with the best result.
+
+    Raises:
+        UsageError: there is no such task, or no healthy result.
+    """
+    if id is None:
+        if (best := history.best()) is None:
+            raise UsageError("this run has no healthy result yet: no score was finite.")
+        return best
+    if isinstance(id, bool) or not isinstance(id, int) or not 0 <= id < history.n:
+        has = f"has tasks 0 to {history.n - 1}" if history.n else "has no tasks yet"
+        raise UsageError(f"task {id!r}: this run {has}.")
+    return id
+
+
+def about(record: Record) -> tuple[str, str]:
+    """Returns the name of the metric and the mode, "max" or "min"."""
+    return str(record.run.get("metric", "score")), str(record.run.get("mode", "max"))
+
+
+def space_of(record: Record) -> dict[str, Mapping[str, object]]:
+    """Returns the description of each hyperparameter by name, as the run was created with; {} if the log has none."""
+    algorithm = record.run.get("algorithm")
+    space = algorithm.get("space") if isinstance(algorithm, Mapping) else None
+    parameters = space.get("parameters") if isinstance(space, Mapping) else None
+    return {name: kind or {} for name, kind in parameters.items()} if isinstance(parameters, Mapping) else {}
+
+
+def algorithm_name(record: Record) -> str:
+    """Returns the name of the algorithm as the log has it; of one without a name, its type: ``fire_pbt`` for FirePbt."""
+    algorithm = record.run.get("algorithm")
+    if not isinstance(algorithm, Mapping):
+        return str(algorithm or "")
+    name, kind = algorithm.get("name"), str(algorithm.get("type") or "")
+    return str(name) if name else _PLAIN.get(kind) or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind).lower()
+
+
+_PLAIN = {"Independent": "independent members", "ScheduleReplay": "schedule replay"}

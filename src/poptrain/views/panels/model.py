@@ -1,0 +1,176 @@
+"""What a picture is made of, before anything draws it: panels, axes and series, as frozen dataclasses.
+
+`plots` renders a `Picture` with Matplotlib, `report` with Plotly, and `as_json` makes it JSON. Series are listed from back to
+front. Texts may hold anything that a user wrote, without control characters: a renderer escapes what its own markup needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+Place = int | float | None  # None: a gap
+Places = Sequence[Place]
+Marker = Literal["ring", "dot", "cross", "star", "up", "down", "tick"]
+Hover = Literal["", "value", "text"]  # nothing; name, x, and the text or else y; the text alone
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """What all series have: a name in the legend, and a colour."""
+
+    name: str
+    colour: str = ""
+    caption: str = ""  # what the legend shows instead of the name
+    legend: bool = True
+    rank: int = 0  # order in the legend; equal ones in the order of the panel
+    alpha: float = 1.0
+    hover: Hover = ""
+    texts: Sequence[str] = ()  # one a point, for hovering; several lines are separated by a newline
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line(Series):
+    """A line through points."""
+
+    x: Places
+    y: Places
+    width: float = 1.5
+    stepped: bool = False  # each value is kept up to the next x
+    dash: Literal["", "dashed", "dotted"] = ""
+    mark: Marker | None = None  # that the legend shows on the line
+    kind: str = field(default="line", init=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Band(Series):
+    """The area between two lines."""
+
+    x: Places
+    low: Places
+    high: Places
+    stepped: bool = False
+    kind: str = field(default="band", init=False)
+
+
+@dataclass(frozen=True)
+class Shades:
+    """A colour scale, from the worst to the best value."""
+
+    label: str
+    low: float
+    high: float
+    palette: tuple[str, ...]  # from low to high
+    beyond: Literal["", "min", "max"] = ""  # the end at which values lie outside
+
+
+@dataclass(frozen=True, kw_only=True)
+class Points(Series):
+    """Separate marks. With `shades`, each has the colour of its value."""
+
+    x: Places
+    y: Places
+    marker: Marker = "dot"
+    size: float = 6.0  # points
+    values: Sequence[float] = ()
+    shades: Shades | None = None
+    spread: Sequence[float] = ()  # half the length of a horizontal error bar
+    kind: str = field(default="points", init=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segments(Series):
+    """Separate pieces of lines. With `shades`, each has the colour of its value."""
+
+    x: Places  # where they begin
+    y: Places
+    x_end: Places
+    y_end: Places
+    width: float = 1.5
+    values: Sequence[float] = ()
+    shades: Shades | None = None
+    mark: Marker | None = None  # that the legend shows on the line
+    kind: str = field(default="segments", init=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bars(Series):
+    """Horizontal bars, one a row from 0 on; those of the next series of bars are stacked on them."""
+
+    widths: Sequence[float]
+    kind: str = field(default="bars", init=False)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A dotted horizontal line over the whole panel."""
+
+    y: float
+    kind: str = field(default="rule", init=False)
+
+
+Item = Line | Band | Points | Segments | Bars | Rule
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of a panel, in the units of the data."""
+
+    label: str = ""
+    scale: Literal["linear", "log", "nines"] = "linear"  # nines: 0.9, 0.99, 0.999 … are equally far apart
+    low: float | None = None  # None: the renderer fits it to the data
+    high: float | None = None  # below `low` for an axis that points down
+    ticks: tuple[tuple[float, str], ...] | None = None  # None: the renderer chooses
+    whole: bool = False  # only whole numbers are labelled
+    grid: bool = True
+
+
+STEPS = Axis("steps", low=0)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes with what is drawn inside."""
+
+    series: tuple[Item, ...]
+    x: Axis = STEPS
+    y: Axis = Axis()
+    title: str = ""
+    height: float = 1.0  # relative to the other panels
+    legend: bool = False  # of its own, at its right
+
+    @property
+    def shades(self) -> Shades | None:
+        """The colour scale of the first series that has one."""
+        return next((each.shades for each in self.series if isinstance(each, (Points, Segments)) and each.shades), None)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Panels in a grid, row by row. All panels have the same x axis unless `columns` says otherwise."""
+
+    name: str
+    title: str
+    panels: tuple[Panel, ...]
+    height: float  # inches
+    note: str = ""  # one line under the title
+    width: float = 8.4  # inches
+    columns: int = 1
+    legend: Literal["", "below", "right"] = ""  # one of the first panel, for all
+    same_x: bool = True
+    same_y: bool = False
+
+    @property
+    def rows(self) -> int:
+        """The number of rows of the grid."""
+        return -(-len(self.panels) // self.columns) or 1
+
+    @property
+    def heights(self) -> list[float]:
+        """The relative heights of the rows."""
+        return [panel.height for panel in self.panels[:: self.columns]]
+
+    def listed(self, index: int) -> bool:
+        """True if the series of a panel are listed in a legend."""
+        return self.panels[index].legend or (index == 0 and bool(self.legend))
