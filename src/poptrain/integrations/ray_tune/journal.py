@@ -129,9 +129,9 @@ def _recorded_seats(place: Path) -> list[str]:
 
 
 def _with_versions(about: About) -> dict[str, object]:
-    from poptrain.engine.open_log import _versions
+    from poptrain.engine.open_log import package_versions
 
-    return {**about, "versions": {**_versions(), "ray": ray.__version__}}
+    return {**about, "versions": {**package_versions(), "ray": ray.__version__}}
 
 
 def first_line(algorithm: Algorithm, trial: Trial, *, metric: str, mode: str, seed: int, budget: int | None) -> About:
