@@ -46,7 +46,7 @@ from poptrain.algorithms.gp.rows import ModelColumns, Rows, pending
 from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.exploit import truncation
 from poptrain.algorithms.parts.snapshot import Population
-from poptrain.algorithms.pbt import Pbt, PbtOptions, make
+from poptrain.algorithms.pbt import Pbt, PbtOptions, make_pbt
 from poptrain.core import Forecast, History, Hparams, Value, rank
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.interval import Interval
@@ -155,7 +155,7 @@ def make_pb2(what: str, space: Space, population: int, options: Pb2Options, cate
     options.check(what, population)
     rows = min(max(200, 25 * population), 1000) if options.window is None else options.window
     beta = options.beta if isinstance(options.beta, str) else float(options.beta)
-    return make(what, space, population, Suggest(options.steps, beta, rows, categories), options.shared())
+    return make_pbt(what, space, population, Suggest(options.steps, beta, rows, categories), options.shared())
 
 
 # -- categories ---------------------------------------------------------------------------------------------------------
