@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip("jax")
 
+from poptrain import rl
 from poptrain._jax import jax, jnp
 from poptrain.rl.adam import init_adam
 from poptrain.rl.agents.ppo.learner import learn
@@ -36,6 +38,15 @@ HPARAMS = {
     "minibatch_size": 8,
     "train_batch_size": 32,
 }
+
+
+def test_rooms_import_only_rooms_below_them():
+    order = ["envs", "memory", "loops", "agents"]
+    root = Path(rl.__file__).parent
+    for rank, room in enumerate(order):
+        for path in (root / room).rglob("*.py"):
+            above = [name for name in order[rank + 1 :] if f"poptrain.rl.{name}" in path.read_text()]
+            assert not above, f"{path.relative_to(root)} imports {above}"
 
 
 def traced(**changes):

@@ -1,4 +1,4 @@
-"""What a loop needs of an agent that learns from rollouts. Loops do not import agents; an agent passes itself to a loop."""
+"""What a loop needs of an agent that learns from rollouts. Loops do not import agents; agents pass these functions to a loop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from poptrain.rl.trees import Array, Parts, Scalars
 
 
 class RolloutAgent(Protocol):
-    """Pure functions of one member, for batches of one layout. Hashable: compiled programs are kept by it."""
+    """Pure functions of one member, for batches of one layout. Hashable, because compiled programs are cached by it."""
 
     @property
     def layout(self) -> Layout:
