@@ -1,4 +1,4 @@
-"""What the Ray benchmarks train: `quadratic` with a pause, and with faults that strike once. Workers import it from here."""
+"""What the Ray benchmarks train: `quadratic` with a pause, and with faults that happen once. Workers import it from this file."""
 
 from __future__ import annotations
 
