@@ -29,8 +29,7 @@ ABOUT = {
     "score": "Each line follows the weights of one member back through all members that it was copied from. A ring: an exploit.",
     "hparams": "What the weights of each member were trained with over the steps, along the same ancestry.",
     "tree": "One row for each member: the pieces are training, a line with a tip is a copy.",
-    "spread": "By generation. Spread of a hyperparameter: 0 all equal, 1 like uniform draws. Origin: first members that others "
-    "descend from, and how many lineages of equal size are as diverse.",
+    "spread": "By generation. First members: those with descendants. Equal lineages: lineages of equal size that are as diverse.",
     "time": "Training and saving, queued for a slot, waiting for the others of a round, and deciding what comes next.",
     "model": "What the model expected of the hyperparameters that it proposed, over one interval; more is better.",
 }

@@ -68,6 +68,8 @@ _LAYOUT: Json = {
     "plot_bgcolor": "rgba(0,0,0,0)",
     "hoverlabel": {"bgcolor": "white", "bordercolor": FAINT, "font": {"color": INK}, "align": "left"},
     "hovermode": "closest",
+    "barmode": "stack",
+    "bargap": 0.22,
     "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "#B8BEC6", "activecolor": INK},
 }
 
