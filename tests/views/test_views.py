@@ -80,6 +80,20 @@ def test_status_of_a_known_history():
     assert any("task 7" in text for text in s.warnings)
 
 
+@pytest.mark.parametrize(
+    ("described", "name"),
+    [
+        ({"type": "FirePbt"}, "fire_pbt"),
+        ({"type": "Pbt", "name": "pb2"}, "pb2"),
+        ({"type": "MyOwnSearch"}, "my_own_search"),
+        ({"type": "MyOwnSearch", "name": "mine"}, "mine"),
+        ("module:function#0123", "module:function#0123"),
+    ],
+)
+def test_an_algorithm_has_the_name_that_its_log_has_or_its_type(described, name):
+    assert views.status(record_of(*STORY, algorithm=described)).algorithm == name
+
+
 def test_exploits_say_who_copied_whom_where_and_what_changed():
     first, second, third = views.status(record_of(*STORY)).last_exploits
     assert (first.task, first.member, first.donor, first.parent, first.step, first.failed) == (3, 0, 2, 2, 10, False)

@@ -183,4 +183,5 @@ def _log_ticks(axes: Axes) -> None:
 
 
 def _nines(y: np.ndarray) -> np.ndarray:
-    return np.negative(np.log10(np.maximum(1 - np.asarray(y, float), 1e-16)))
+    found: np.ndarray = -np.log10(np.maximum(1 - np.asarray(y, float), 1e-16))
+    return found
