@@ -77,7 +77,7 @@ def ray_suggested(history: History, space: pt.Space) -> float:
     np.random.seed(history.seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        chosen = _select_config(x, segments.gains, None, new, {name: [0, 1] for name in space}, 2)
+        chosen = _select_config(x, rows.gains, None, new, {name: [0, 1] for name in space}, 2)
     return float(np.ravel(chosen)[0])
 
 
