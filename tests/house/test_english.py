@@ -53,7 +53,9 @@ COMPILED = [
 ]
 
 # (end of the path, phrase, why it is right there). Ten at most.
-ALLOWED: tuple[tuple[str, str, str], ...] = ()
+ALLOWED: tuple[tuple[str, str, str], ...] = (
+    ("src/poptrain/statistics.py", "told", "'not told apart' is a documented value of `verdict`, and in the JSON of `compare`"),
+)
 
 
 class Offender(NamedTuple):
