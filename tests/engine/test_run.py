@@ -136,7 +136,12 @@ def test_a_score_ends_the_run_in_the_users_sign():
 
 
 def test_time_ends_the_run():
-    ended = run(stop=pt.seconds(0.2))
+    def slow(carry, hp, steps, seed):
+        clock.sleep(1)
+        return quadratic(carry, hp, steps, seed)
+
+    with clock.use(clock.FakeClock()):
+        ended = run(None, slow, stop=pt.seconds(10))
     assert ended.history.n > 4 and not ended.history.pending()
 
 
