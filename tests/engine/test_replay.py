@@ -281,7 +281,7 @@ def test_a_schedule_file_is_replayed_with_another_experiment(here, capsys):
         (("run", "--experiment", "renamed_experiment.py"), "has lr, which the experiment has not"),
         (("--schedule", "s.json"), "give --experiment FILE too"),
         (("--schedule", "none.json", "--experiment", "first_experiment.py"), "no schedule file"),
-        (("--schedule", "first_experiment.py", "--experiment", "first_experiment.py"), "is no schedule"),
+        (("--schedule", "first_experiment.py", "--experiment", "first_experiment.py"), "is not a schedule"),
         (("run", "--schedule", "s.json", "--task", "3"), "leave one out"),
     ],
 )
