@@ -162,7 +162,7 @@ class Silent:
 
 
 @pytest.mark.parametrize("make", [pt.pbt, pt.pb2, pt.pb2_mix])
-@pytest.mark.parametrize("wrong", ["truncation", pt.truncation, Silent, Silent(), 0.2], ids=repr)
+@pytest.mark.parametrize("wrong", ["truncation", pt.truncation, Silent, Silent(), 0.2])
 def test_an_exploit_that_is_none_names_the_protocol(make, wrong):
     with pytest.raises(
         pt.UsageError, match=r"exploit=.*donor\(population, position, draw\) and losers.*protocols.Exploit"
@@ -174,7 +174,7 @@ def test_an_exploit_that_is_none_names_the_protocol(make, wrong):
 @pytest.mark.parametrize(
     "make", [pt.pbt, lambda space, **options: pt.fire_pbt(space, interval=options["interval"], explore=options["explore"])]
 )
-@pytest.mark.parametrize("wrong", ["perturb", Silent, Silent(), 0.2], ids=repr)
+@pytest.mark.parametrize("wrong", ["perturb", Silent, Silent(), 0.2])
 def test_an_explore_that_is_none_names_the_protocol(make, wrong):
     with pytest.raises(pt.UsageError, match=r"explore=.*propose\(history, space, clones\).*protocols.Explore"):
         make(pt.Space(x=pt.Uniform(0, 1)), interval=5, explore=wrong)
