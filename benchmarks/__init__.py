@@ -1,1 +1,1 @@
-"""Figures: every module here is `python -m benchmarks.NAME [--quick] --json`."""
+"""Benchmarks. `python -m benchmarks.NAME [--quick] --json` measures the figures of one of them."""

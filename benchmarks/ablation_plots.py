@@ -1,4 +1,4 @@
-"""Plots of the ablations: one figure a question, one panel a problem."""
+"""Plots of the ablations: one figure per question, one panel per problem."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def draw(question: Question, stored: Stored, path: Path) -> None:
 
 
 def _sizes(axes: Axes, question: Question, cells: Cells) -> None:
-    """Draws scores over population sizes, a line each for PBT and for random search."""
+    """Draws scores against the population size, with one line for PBT and one for random search."""
     for offset, (label, color) in enumerate((("PBT", style.BEST), ("random search", style.MEMBERS[0]))):
         found = [scores(cells, cell) for _, cell in question.rows[offset * len(SIZES) : (offset + 1) * len(SIZES)]]
         at = [(n, values) for n, values in zip(SIZES, found, strict=True) if values]
@@ -41,7 +41,7 @@ def _sizes(axes: Axes, question: Question, cells: Cells) -> None:
 
 
 def _rows(axes: Axes, question: Question, cells: Cells) -> None:
-    """Draws a row a cell: every seed faint, the interquartile mean and its interval bold."""
+    """Draws one row per cell: every seed faintly, the interquartile mean and its interval in bold."""
     for place, (label, cell) in enumerate(question.rows):
         if values := scores(cells, cell):
             color = style.MEMBERS[0] if label == "random search" else style.BEST

@@ -1,12 +1,13 @@
 """What the ablations train: two toys whose answers are known beforehand, and PPO on Pendulum.
 
-* `drift`: how fast a member learns depends on how near three hyperparameters are to an optimum that moves as it learns; what pays
-  now also pays later, so that following it is right.
+* `drift`: three hyperparameters have an optimum that moves as a member learns; the nearer they are to it, the faster it learns.
+  What helps now also helps later, so following the optimum is right.
 * `greedy`: the noisy quadratic of `benchmarks.fire_nqm`, where a lower learning rate pays at once and costs later.
 * `pendulum`: PPO on pure-JAX Pendulum-v1, all members in one program; five hyperparameters with wide ranges.
 
-Toys are scored by the mean of ten noisy evaluations, as an agent by its episodes. The *reported* score is another one: that of
-the member with the best score at the end, free of noise on the toys, 100 episodes of its deterministic policy on Pendulum.
+The score of a toy is the mean of ten noisy evaluations, as that of an agent is a mean over episodes. The *reported* score is
+another one: the quality of the member with the best score at the end, without noise on the toys, and over 100 episodes of its
+deterministic policy on Pendulum.
 """
 
 from __future__ import annotations

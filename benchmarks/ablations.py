@@ -2,7 +2,7 @@
 
     nohup nice python -m benchmarks.ablations &              # 15 to 60 minutes on 2 cores; continues where it stopped
     python -m benchmarks.ablations --report --json           # tables, verdicts and figures from the stored results alone
-    python -m benchmarks.ablations --write                   # likewise, and docs/ablations.md with its plots
+    python -m benchmarks.ablations --write                   # the same, and docs/ablations.md with its plots
 
 Population size at equal steps per member and at equal total steps; truncation, t-test or tournament; perturb or resample; copying
 weights, hyperparameters or both; asynchronous or synchronous; PBT's schedule or its final values held constant. The problems are
@@ -11,7 +11,6 @@ those of `benchmarks/ablation_problems.py`, the verdicts are made in `benchmarks
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 import time
@@ -24,7 +23,7 @@ import numpy as np
 
 import poptrain as pt
 from benchmarks.ablation_problems import Problem, problems
-from benchmarks.common import installed, report
+from benchmarks.common import command_line, installed, report
 from benchmarks.study import RESULTS, Cell, Finished, Study
 from poptrain import views
 
@@ -183,15 +182,11 @@ def work(root: Path, scratch: Path, quick: bool, only: list[str] | None, hours: 
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.ablations", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--quick", action="store_true", help="two seeds of a few cells in a temporary directory, to check that they run"
-    )
+    parser = command_line("ablations", __doc__.splitlines()[0], "two seeds of a few cells in a temporary directory")
     parser.add_argument("--only", action="append", metavar="PROBLEM", help="drift, greedy or pendulum; may be repeated")
     parser.add_argument("--hours", type=float, help="start no further run of a problem after this many hours")
     parser.add_argument("--report", action="store_true", help="run nothing; print tables, verdicts and figures from the results")
     parser.add_argument("--write", action="store_true", help="run nothing; also write docs/ablations.md and its plots")
-    parser.add_argument("--json", action="store_true", help="end with one JSON object on the last line")
     options = parser.parse_args()
     from benchmarks import ablation_verdicts as verdicts
 

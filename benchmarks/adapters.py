@@ -1,12 +1,12 @@
-"""How much a user writes for each adapter, and whether every mutated hyperparameter really acts.
+"""How many lines a user writes for each adapter, and whether every mutated hyperparameter takes effect.
 
     python -m benchmarks.adapters --json
 
 The task is the one of the comparison with other tools: a PyTorch classifier whose learning rate and momentum are tuned, with
 `make_model`, `train_one_epoch` and `evaluate` given (for Stable-Baselines3: a PPO agent). The programs in `benchmarks/snippets`
-are run as they are, and their lines counted without blank ones, comments and docstrings. A mutation counts as effective if the
-live optimiser (of PPO: also the clip range and batch size), looked at after every epoch or update of the task, held exactly
-what the task says. The control leaves out the line that applies hyperparameters after loading: none of its mutations acts.
+are run as they are, and their lines are counted without blank lines, comments and docstrings. A mutation is effective if the
+live optimiser (for PPO also the clip range and batch size), read after every epoch or update of the task, has exactly the
+values of the task. The control lacks the line that applies hyperparameters after loading, so none of its mutations takes effect.
 """
 
 from __future__ import annotations

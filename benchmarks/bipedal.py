@@ -1,4 +1,4 @@
-"""The main job: PBT tunes 4 PPO agents on BipedalWalker-v3 for 1,000,000 steps each (`examples/bipedal_walker.py`).
+"""The main benchmark: PBT tunes 4 PPO agents on BipedalWalker-v3 for 1,000,000 steps each (`examples/bipedal_walker.py`).
 
     python -m benchmarks.bipedal [--quick] --json
 
@@ -69,7 +69,7 @@ def stable_baselines_rate(steps: int) -> float:
     import torch
     from stable_baselines3.common.vec_env import DummyVecEnv
 
-    torch.set_num_threads(1)  # small networks: its own threads only get into each other's way
+    torch.set_num_threads(1)  # small networks are slower with several threads
     envs = DummyVecEnv([lambda: gymnasium.make(agent.env)] * agent.num_envs)
     model = stable_baselines3.PPO(
         "MlpPolicy", envs, n_steps=256, batch_size=agent.minibatch_size, n_epochs=agent.epochs, seed=0, device="cpu",
@@ -101,7 +101,7 @@ def rllib_rate(steps: int) -> float:
 
 
 def measure(quick: bool) -> list[dict[str, Any]]:
-    """Returns the figures; quick: one seed and a tenth of the steps, where a return says nothing."""
+    """Returns the figures; quick: one seed and a tenth of the steps, where returns mean nothing."""
     steps, interval, seeds = (100_000, 25_000, 1) if quick else (1_000_000, 50_000, 3)
     seconds, rates, alone, ratios, returns, scores = [], [], [], [], [], []
     for seed in range(seeds):

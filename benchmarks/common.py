@@ -47,12 +47,17 @@ def report(benchmark: str, figures: Sequence[dict[str, Any]], seconds: float) ->
     }
 
 
+def command_line(benchmark: str, doc: str | None, quick: str) -> argparse.ArgumentParser:
+    """Returns the parser of a benchmark, with the options of all benchmarks; `quick` is the help of ``--quick``."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{benchmark}", description=doc)
+    parser.add_argument("--quick", action="store_true", help=quick)
+    parser.add_argument("--json", action="store_true", help="end with one JSON object on the last line")
+    return parser
+
+
 def main(benchmark: str, measure: Callable[[bool], Sequence[dict[str, Any]]], doc: str | None = None) -> None:
     """Runs ``measure(quick)`` and prints its figures: a table for people, then one JSON object with ``--json``."""
-    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{benchmark}", description=doc)
-    parser.add_argument("--quick", action="store_true", help="the same figures at a size that ends within a minute")
-    parser.add_argument("--json", action="store_true", help="end with one JSON object on the last line")
-    options = parser.parse_args()
+    options = command_line(benchmark, doc, "the same figures at a size that ends within a minute").parse_args()
     began = time.perf_counter()
     figures = list(measure(options.quick))
     for each in figures:

@@ -1,10 +1,10 @@
-"""FIRE PBT against PBT on a noisy quadratic, where decaying the learning rate greedily is computably wrong.
+"""FIRE PBT against PBT on a noisy quadratic, where a greedy decay of the learning rate is provably wrong.
 
     python -m benchmarks.fire_nqm [--quick] --json
 
 Mean-field SGD: m ← (1 - ηλ)² m + η²c for 16 curvatures λ between 1 and 1/300, gradient noise c = 0.1 λ, loss L = ½ Σ λm,
-Q = -log10 L. Everything is deterministic. A lower η is better at once, wherever the steep directions are at their noise floor,
-and starves the flat ones: the greedy schedule ends at 2.112, the best constant at 2.43, slow decay at 3.52.
+Q = -log10 L. Everything is deterministic. A lower η is better at once when the steep directions are at their noise floor, but
+slows down the flat ones: the greedy schedule ends at 2.112, the best constant at 2.43, slow decay at 3.52.
 PBT22 and FIRE22 have 22 workers each: 22 members, and 2 × 8 members with 6 evaluators. Workers are evaluated 12 times a round.
 """
 

@@ -1,4 +1,4 @@
-"""Why no method of `mixed_study` finds the good augmentation for certain: what its clones were given, on seeds of their own.
+"""Why no method of `mixed_study` reliably finds the good augmentation: the values that its clones drew, on separate seeds.
 
     python -m benchmarks.mixed_draws --json      # about two minutes
 
@@ -44,8 +44,8 @@ def measure(quick: bool) -> list[dict[str, Any]]:
                 share = float(good[here].mean())
                 figures.append(figure(f"{name}: share of the good one among {whose}, {which} third", share, n=int(here.sum())))
         last = rate[third == 2]
-        told = f"{name}: log10 of the learning rate, last third"
-        figures.append(figure(told, float(last.mean()), n=len(last), spread=float(last.std())))
+        label = f"{name}: log10 of the learning rate, last third"
+        figures.append(figure(label, float(last.mean()), n=len(last), spread=float(last.std())))
     return figures
 
 

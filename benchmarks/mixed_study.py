@@ -4,12 +4,12 @@
     python -m benchmarks.mixed_study --report --plot --json
 
 Handwritten digits (8 × 8 pixels, scikit-learn's copy of the UCI set): 200 images to train a network of 64 tanh units on, 600
-to score it, 997 that are seen once, at the end, by the best checkpoint (the reported accuracy). What scores and tests it
-lies up to a pixel off centre, what it trains on does not: of the augmentations only one imitates that. Tuned: the optimiser
-(each with a range of good learning rates of its own), the kind and the strength of the augmentation, learning rate, weight
-decay, dropout. Four members, 30 intervals of one epoch over 20 batches of 50; PBT, PB2 with random categories, PB2-Mult and
-PB2-Mix; and PB2 with the best and with no augmentation from the start, which says how much the category matters. The four
-methods also in runs of 90 intervals.
+to score it, and 997 to test the best checkpoint once, at the end (the reported accuracy). The images for scoring and testing
+are shifted by up to one pixel, those for training are not, and only one augmentation imitates such shifts. Tuned are the
+optimiser (each has its own range of good learning rates), the kind and the strength of the augmentation, learning rate, weight
+decay and dropout. There are four members and 30 intervals of one epoch, 20 batches of 50. The methods are PBT, PB2 with random
+categories, PB2-Mult and PB2-Mix; PB2 with the best and with no augmentation from the start shows how much the category matters.
+The four methods also run for 90 intervals.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The preflight: planted bugs that it catches, and false alarms on what is right.
+"""The preflight checks: how many planted bugs they catch, and how many false alarms they raise.
 
     python -m benchmarks.preflight [--quick] --json
 
-The bugs are those of `preflight_bugs.py`, each in every form of a trainable that can have it: a bug is caught if the check that
-it belongs to fails. A false alarm is a check that fails on a trainable without a bug, or on an example of the repository.
+The bugs are those of `preflight_bugs.py`, each in every form of a trainable that can have it. A bug is caught if its own check
+fails. A false alarm is a check that fails on a trainable without a bug, or on an example of the repository.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def measure(quick: bool) -> list[dict[str, Any]]:
         else:
             caught.setdefault(case.bug, []).append(case.check in failed(found))
             also = [name for name in failed(found) if name != case.check]
-            told = f"caught{f', and {also} too' if also else ''}" if caught[case.bug][-1] else "MISSED"
-            print(f"{case.form}, {case.bug}: {told}", flush=True)
+            outcome = f"caught{f', and {also} too' if also else ''}" if caught[case.bug][-1] else "MISSED"
+            print(f"{case.form}, {case.bug}: {outcome}", flush=True)
     figures = [_share(f"caught: {bug}", caught[bug]) for bug in BUGS]
     others = [hit for bug, hits in caught.items() if bug not in BUGS for hit in hits]
     figures.append(_share("caught: variants of them", others))

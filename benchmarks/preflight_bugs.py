@@ -1,6 +1,6 @@
-"""Users' bugs, planted one at a time into trainables that are otherwise right, in every form that a trainable has.
+"""Bugs that users write, planted one at a time into otherwise correct trainables of every form.
 
-All train the same thing: stochastic gradient descent with momentum on a noisy quadratic. `cases` yields each bug with the check
+They all train alike: stochastic gradient descent with momentum on a noisy quadratic. `cases` yields each bug with the check
 of the preflight that must fail, and each form without a bug.
 """
 

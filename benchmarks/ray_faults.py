@@ -1,8 +1,8 @@
-"""The seven faults of a cluster, each made to happen on a local Ray of several nodes: how many the executor survives.
+"""Seven faults of a cluster, each caused on a local Ray with several nodes: how many of them the executor survives.
 
-A fault is survived if the run ends as the undisturbed run does on the inline executor: the same tasks, the same scores, the
-same bytes in the last checkpoints. Head to head: a population in which one member always fails, synchronously, on ours and on
-Ray Tune's PBT.
+The executor survives a fault if the run ends like the undisturbed run on the inline executor: the same tasks, the same scores,
+and the same bytes in the last checkpoints. One more figure compares poptrain with Ray Tune's PBT: a synchronous population in
+which one member always fails.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from unittest import mock
 import poptrain as pt
 from benchmarks import ray_toys as toys
 from benchmarks.common import figure, main
-from poptrain.checkpoints.store import Store
+from poptrain.checkpoints.store import DiskStore
 from poptrain.log.reader import read
 from poptrain.testing import quadratic
 from poptrain.testing.executors import Bench, ExecutorContract, comparable, task
@@ -149,7 +149,7 @@ def after(results: int, directory: Path, action: Callable[[], None]) -> Iterator
 
 
 def e1_node_lost(place: Path) -> str:
-    """A worker node is taken away in the middle of its members' tasks."""
+    """A worker node is removed while its members' tasks run."""
     with stage(workers=2) as here:
         lose = lambda: here.cluster.remove_node(here.nodes[1], allow_graceful=False)
         with after(6, place, lose):
@@ -160,7 +160,7 @@ def e1_node_lost(place: Path) -> str:
 
 
 def e2_head_lost(place: Path) -> str:
-    """Every process of Ray is killed; the run goes on on a new cluster, from its directory alone."""
+    """Every process of Ray is killed; the run continues on a new cluster, from its directory alone."""
     with stage() as here:
         driver = _driver(place, here.address)
         until(lambda: reported(place) >= 6)
@@ -188,7 +188,7 @@ def e3_out_of_memory(place: Path) -> str:
     memory = {line.split(":")[0]: int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines()}
     used = memory["MemTotal"] - memory["MemAvailable"] + (3 << 20)  # kB
     limit = {"RAY_memory_usage_threshold": f"{used / memory['MemTotal']:.3f}", "RAY_memory_monitor_refresh_ms": "100"}
-    with stage(workers=1, environment=limit) as here:  # all nodes here share one memory: two would shoot each other's workers
+    with stage(workers=1, environment=limit) as here:  # one node: nodes share the memory of this machine
         outcome = run(here, place, toys.Hungry(str(place.parent / f"{place.name}.once"), 8.0))
         Path(f"{place}.once").unlink()
         tried = attempts(outcome)
@@ -198,10 +198,10 @@ def e3_out_of_memory(place: Path) -> str:
 
 
 def e4_done_but_not_heard(place: Path) -> str:
-    """A worker dies when its checkpoint is committed and its result not yet sent."""
+    """A worker dies after its checkpoint was committed and before its result was sent."""
     tasks = [task(id, id) for id in range(4)]
     (place / "inline").mkdir()
-    with Bench(pt.executors.Inline(), quadratic, Store(place / "inline")) as bench:
+    with Bench(pt.executors.Inline(), quadratic, DiskStore(place / "inline")) as bench:
         expected = [comparable(result) for result in bench.perform(tasks)]
     with stage() as here:
         store = toys.KillingStore(place)

@@ -1,11 +1,11 @@
 """What a task costs in addition to training: trivial steps, population 16, on everything that runs PBT here.
 
-A task is one interval of one member: train, checkpoint, report, decide. Its step is a multiplication, so what is measured is
-everything else. All of Ray's contenders use one Ray on this machine; rates leave out the start of workers: they are counted from
-the moment when every member has delivered twice. Files are in memory (/dev/shm) for all, so that no disk is measured; one more
-figure has ours on the disk, every checkpoint and log line synced, which Ray Tune does not do. Ray Tune gets a CPU for each trial,
-so that none waits, and reuses its actors. Asynchronously its first trials train on while the last actors start, so there the
-start of actors is counted, on both sides.
+A task is one interval of one member: train, checkpoint, report, decide. Its step is a multiplication, so everything else is
+measured. All programs that use Ray share one Ray on this machine. Rates exclude the start of workers: they count from the time
+when every member has delivered two results. Files are in memory (/dev/shm) for all programs, so that no disk is measured; one
+more figure is poptrain on the disk with every checkpoint and log line synced, which Ray Tune does not do. Ray Tune gets one CPU
+per trial, so that no trial waits, and reuses its actors. In the asynchronous case its first trials train while the last actors
+start, so there the start of actors is counted on both sides.
 
 Driver time per decision is the time inside the scheduler's methods divided by the number of exploits that they decided, PB2
 against PB2 in the same Ray Tune.

@@ -1,4 +1,4 @@
-"""What the Ray benchmarks train: `quadratic` with a pause, and with faults that strike once. Workers import it from here."""
+"""What the Ray benchmarks train: `quadratic` with a pause, and with faults that happen once. Workers import it from this file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import poptrain as pt
-from poptrain.checkpoints.store import Store
+from poptrain.checkpoints.store import DiskStore
 from poptrain.testing import quadratic
 
 SPACE = pt.Space(lr=pt.LogUniform(1e-3, 0.3, init=(1e-3, 0.05)))
@@ -55,7 +55,7 @@ class Hungry:
         return quadratic(carry, hp, steps, seed)
 
 
-class KillingStore(Store):
+class KillingStore(DiskStore):
     """A store whose process is killed once, right after a commit: the task is done, but its result is lost."""
 
     def commit(self, name, carry, **about):

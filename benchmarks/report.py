@@ -1,9 +1,9 @@
-"""What looking at a run costs: report and plots of 16 members × 200 generations, `status` of a log of 100,000 tasks.
+"""How long it takes to look at a run: report and plots of 16 members × 200 generations, `status` of a log of 100,000 tasks.
 
     python -m benchmarks.report [--quick] --json
 
 Every figure is the wall time of the whole command, interpreter and imports included; the log comes from a simulated run with
-five hyperparameters, one in a hundred tasks failing. `status` is also timed without its digest, when it decodes every line.
+five hyperparameters, one in a hundred tasks failing. `status` is also timed without its digest, where it must decode every line.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Learned learning-rate schedules against the hand-made one: Table 1 of the FIRE PBT paper in small, on noisy digits.
+"""Learned learning-rate schedules against the hand-made one: Table 1 of the FIRE PBT paper, on small digits with label noise.
 
     nohup nice python -m benchmarks.schedules &              # about an hour on 2 cores; continues where it stopped
     python -m benchmarks.schedules --report --plot --json

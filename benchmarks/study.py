@@ -10,7 +10,6 @@ which was stopped early is balanced. A study of very many short runs is `compact
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 
 import poptrain as pt
-from benchmarks.common import figure, machine, report, versions
+from benchmarks.common import command_line, figure, machine, report, versions
 from poptrain.statistics import ahead, caution, interval, iqm, verdict
 
 __all__ = [
@@ -278,12 +277,10 @@ def _number(value: Any) -> bool:
 
 def main(study: Study, tiny: Study, doc: str) -> None:
     """Runs a study, or `tiny` with ``--quick``, and prints its table and figures."""
-    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{study.name}", description=doc)
-    parser.add_argument("--quick", action="store_true", help="two tiny runs in a temporary directory; their scores mean nothing")
+    parser = command_line(study.name, doc, "two tiny runs in a temporary directory; their scores mean nothing")
     parser.add_argument("--hours", type=float, help="start no further run after this many hours")
     parser.add_argument("--report", action="store_true", help="run nothing; print tables and figures of the stored results")
     parser.add_argument("--plot", action="store_true", help="also draw learning curves and schedules next to the results")
-    parser.add_argument("--json", action="store_true", help="end with one JSON object on the last line")
     options = parser.parse_args()
     began = time.perf_counter()
     if options.quick:

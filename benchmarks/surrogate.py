@@ -1,11 +1,11 @@
-"""PB2's surrogate: how far its suggestions are from a known optimum under noise, and what one round costs.
+"""PB2's surrogate model: how far its suggestions are from a known optimum under noise, and how long one round takes.
 
     python -m benchmarks.surrogate [--quick] --json
 
 * `suggestion error`: four members train for ten intervals under uniformly drawn x in [0, 1]; the gain of an interval is
-  -3 (x - 0.7)² plus noise. One suggestion is then asked for, with nothing pending; its distance to 0.7 is the error (a uniform
-  draw: 0.29). The factor 3 makes the reference that the targets come from (Ray's own code with a noise term added) score
-  what was reported for it: 0.015, 0.134, 0.237 here, 0.013, 0.112, 0.237 there.
+  -3 (x - 0.7)² plus noise. Then one suggestion is made, with nothing pending; its distance to 0.7 is the error (0.29 for a
+  uniform draw). With the factor 3, the reference of the targets (Ray's own code with a noise term added) has the errors that
+  were reported for it: 0.015, 0.134, 0.237 here, 0.013, 0.112, 0.237 there.
 * `round`: the whole explore step, from the history to four new configurations: data, one fit, four suggestions; d = 4. All times
   are those of one thread.
 
@@ -77,7 +77,7 @@ def ray_suggested(history: History, space: pt.Space) -> float:
     np.random.seed(history.seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        chosen = _select_config(x, segments.gains, None, new, {name: [0, 1] for name in space}, 2)
+        chosen = _select_config(x, rows.gains, None, new, {name: [0, 1] for name in space}, 2)
     return float(np.ravel(chosen)[0])
 
 

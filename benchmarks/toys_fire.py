@@ -1,4 +1,4 @@
-"""FIRE PBT and PBT on the path-dependent toy, whose optimum is a slow linear decay and which punishes greed for ever after.
+"""FIRE PBT and PBT on the path-dependent toy, where a slow linear decay is best and greedy steps slow down all later ones.
 
     python -m benchmarks.toys_fire [--quick] --json
 

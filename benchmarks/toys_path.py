@@ -1,7 +1,7 @@
-"""Toys whose end depends on the whole path of h: a plain one, on which greed is right, and a deceptive one, which punishes it.
+"""Toys whose result depends on the whole path of h: on `plain` a greedy schedule is right, on `deceptive` it is wrong.
 
-One weight θ, Q = 1.2 - θ²: a small h is best at once. `deceptive` charges every later step for each departure of the lineage
-from a slow linear decay, so that greed loses.
+One weight θ, Q = 1.2 - θ²: a small h is best at once. In `deceptive`, each departure of the lineage from a slow
+linear decay slows down every later step, so that greedy schedules lose.
 """
 
 from __future__ import annotations

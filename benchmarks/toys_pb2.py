@@ -2,10 +2,10 @@
 
     python -m benchmarks.toys_pb2 [--quick] --json
 
-* `plain`, `deceptive`: the toys of `benchmarks/toys_path.py`; better models are greedier, so that PB2 wins the first and loses
-  the second.
-* `drifting bandit`: f_{t+1} = √(1-ε) f_t + √ε g on 64 points, one noisy look a round; regret of GP-UCB with the forgetting kernel
-  at the given ε and with none.
+* `plain`, `deceptive`: the toys of `benchmarks/toys_path.py`; better models are greedier, so PB2 wins on the first and
+  loses on the second.
+* `drifting bandit`: f_{t+1} = √(1-ε) f_t + √ε g on 64 points, one noisy observation per round; regret of GP-UCB with the
+  forgetting kernel at the given ε and without forgetting.
 * `switching bandit`: four categories, two plays a round, the best changes half-way; how often it is among the plays at the end.
 * `mixed`: the category says where the optimum of x lies; PB2-Mix and PB2-Mult against PB2 with random categories.
 """

@@ -1,11 +1,11 @@
-"""What goes wrong with Ray Tune's own PBT, and what the same arguments do with poptrain's: bounds, integers, NaN, a restored run.
+"""Faults of Ray Tune's own PBT, and poptrain's results with the same arguments: bounds, integers, NaN, a restored run.
 
     python -m benchmarks.tune_faults --json
 
 Exploration is compared on 200 chains of 10 steps from 0.9 in uniform(0, 1), and on an integer that starts at 1. The experiments
 run on a local Ray, each in a process of its own: three trials of which one reports NaN from its second round on, and a
-synchronous population whose driver is killed at iteration 13 of 20 and restored with `Tuner.restore`. An experiment that is not
-over after a minute and a half is taken to hang, and killed.
+synchronous population whose driver is killed at iteration 13 of 20 and restored with `Tuner.restore`. An experiment that has not
+ended after 90 seconds counts as hanging, and is killed.
 """
 
 from __future__ import annotations
@@ -147,8 +147,8 @@ def nan_member() -> list[dict[str, Any]]:
     healthy = {}
     for side in SIDES:
         with place() as directory:
-            told = experiment(side, "nan", directory, "begin")
-            healthy[side] = told["healthy"] if told else 0
+            reported = experiment(side, "nan", directory, "begin")
+            healthy[side] = reported["healthy"] if reported else 0
     return both("trials of 3 that end with a finite score, one began with NaN", healthy, "trials", "= 3", 3)
 
 
@@ -158,8 +158,8 @@ def restored() -> list[dict[str, Any]]:
     for side in SIDES:
         with place() as directory:
             experiment(side, "restore", directory, "begin", KILL_AT="13", TUNE_GLOBAL_CHECKPOINT_S="0")
-            told = experiment(side, "restore", directory, "restore")
-            done[side] = sum(step == 20 for step in told["done"]) if told else 0
+            reported = experiment(side, "restore", directory, "restore")
+            done[side] = sum(step == 20 for step in reported["done"]) if reported else 0
     return both("trials of 3 that finish a synchronous run after Tuner.restore", done, "trials", "= 3", 3)
 
 

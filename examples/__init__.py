@@ -1,1 +1,1 @@
-"""Examples. Run an experiment with `poptrain run examples/NAME.py`, the scripts `demo` and `rllib_ppo` with `python -m examples.NAME`."""
+"""Examples: run an experiment with `poptrain run examples/NAME.py`; run `demo` and `rllib_ppo` with `python -m examples.NAME`."""

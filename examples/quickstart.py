@@ -11,23 +11,18 @@ import numpy as np
 import poptrain as pt
 
 rng = np.random.default_rng(0)
-X = np.concatenate([rng.normal(-0.5, 1, (500, 10)), rng.normal(0.5, 1, (500, 10))])
-Y = np.repeat([0.0, 1.0], 500)
-order = rng.permutation(1000)
-X, Y = X[order], Y[order]
-train_x, train_y, valid_x, valid_y = X[:700], Y[:700], X[700:], Y[700:]
+y = rng.integers(0, 2, 1000)  # labels of 1000 points; the first 700 are for training, the others for the score
+x = rng.normal(y[:, None] - 0.5, 1, (1000, 10))
 
 
 def train(carry, hp, steps, seed):
-    """Trains for `steps` passes over the data. `carry` is None for a new member, and else what the last call returned."""
+    """Trains `steps` times 20 minibatches. `carry` is None for a new member, and else what the last call returned."""
     weights = np.zeros(10) if carry is None else carry
-    shuffle = np.random.default_rng(seed)
-    for _ in range(steps):
-        for batch in np.array_split(shuffle.permutation(len(train_x)), 20):
-            error = 1 / (1 + np.exp(-train_x[batch] @ weights)) - train_y[batch]
-            weights = weights - hp["lr"] * (train_x[batch].T @ error / len(batch) + hp["decay"] * weights)
-    odds = valid_x @ weights
-    return weights, {"log_likelihood": float(np.mean(valid_y * odds - np.logaddexp(0, odds)))}
+    for rows in np.random.default_rng(seed).integers(0, 700, (20 * steps, 35)):
+        error = 1 / (1 + np.exp(-x[rows] @ weights)) - y[rows]
+        weights = weights - hp["lr"] * (x[rows].T @ error / 35 + hp["decay"] * weights)
+    odds = x[700:] @ weights
+    return weights, {"log_likelihood": np.mean(y[700:] * odds - np.logaddexp(0, odds))}
 
 
 space = pt.Space(lr=pt.LogUniform(1e-4, 1.0), decay=pt.LogUniform(1e-5, 1e-1))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import poptrain as pt
-from poptrain.checkpoints.store import Store
+from poptrain.checkpoints.store import DiskStore
 from poptrain.testing import Quadratic, quadratic
 from poptrain.testing.trainables import FAULTY_ABOVE
 
@@ -53,7 +53,7 @@ class KilledInSave(Quadratic):
         super().save(directory)
 
 
-class KillingStore(Store):
+class KillingStore(DiskStore):
     """A store whose process is killed once, right after a commit: the result is never sent."""
 
     def commit(self, name, carry, **about):

@@ -35,7 +35,6 @@ __version__ = "0.1.0"
 # The module of each public name. It is loaded when one of its names is first used, so that `import poptrain`, and with it
 # every command, spends no time on modules that it does not use.
 _NAMES = {
-    "algorithms": "fire_pbt grid_search optuna_search pb2 pb2_mix pb2_mult pbt random_search schedule_replay",
     "core": "History Lost Result Task rank",
     "core.errors": "PoptrainError UsageError",
     "engine.experiment": "Experiment",
@@ -57,25 +56,36 @@ _MODULES = {name: name for name in ("executors", "views", "plots", "report", "rl
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 
-__all__ = sorted([*_HOME, "errors", "executors", "parts"])
-
 install()  # the import paths of version 0.1
 
 
 def __getattr__(name: str) -> object:
     """Loads the object of a public name when it is first used: ``pt.pbt``, ``pt.views`` …"""
-    if name in _HOME:
-        module = import_module(f"poptrain.{_HOME[name]}")
+    if name in _MODULES:
+        return import_module(f"poptrain.{_MODULES[name]}")
+    if name == "__all__":
+        return _public()
+    if name in _HOME or (not name.startswith("_") and name in _algorithms()):
+        module = import_module(f"poptrain.{_HOME.get(name, 'algorithms')}")
         found: object = getattr(module, name)
         globals()[name] = found
         return found
-    if name in _MODULES:
-        return import_module(f"poptrain.{_MODULES[name]}")
     from poptrain.core.errors import did_you_mean
 
-    raise AttributeError(f"module 'poptrain' has no attribute {name!r}.{did_you_mean(name, [*__all__, *_MODULES])}")
+    raise AttributeError(f"module 'poptrain' has no attribute {name!r}.{did_you_mean(name, [*_public(), *_MODULES])}")
 
 
 def __dir__() -> list[str]:
     """Returns all public names, loaded or not."""
-    return sorted({*globals(), *__all__, *_MODULES})
+    return sorted({*globals(), *_public(), *_MODULES})
+
+
+def _public() -> list[str]:
+    """Returns every public name, which ``__all__`` stands for. It is not a list here, because the algorithms list themselves."""
+    return sorted([*_HOME, *_algorithms(), "errors", "executors", "parts"])
+
+
+def _algorithms() -> list[str]:
+    """Returns the names of the algorithms: a new one is public as soon as ``poptrain.algorithms`` lists it."""
+    listed: list[str] = import_module("poptrain.algorithms").__all__
+    return listed

@@ -112,3 +112,17 @@ def test_optuna_keeps_its_verbosity():
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     play(pt.optuna_search(SPACE, population=3), hill)
     assert optuna.logging.get_verbosity() == optuna.logging.WARNING
+
+
+@pytest.mark.heavy
+def test_ask_never_touches_the_level_of_a_logger_or_the_filters_of_warnings(monkeypatch):
+    import logging
+    import warnings
+
+    search, history = pt.optuna_search(SPACE, population=3), pt.History(0, 50)
+    touched = []
+    monkeypatch.setattr(logging.Logger, "setLevel", lambda self, level: touched.append(self.name))
+    monkeypatch.setattr(warnings, "simplefilter", lambda *args, **kwargs: touched.append("warnings"))
+    while tasks := search.ask(history):
+        history = history.add(tasks).add([simulated(history.add(tasks), task, 0.0) for task in tasks])
+    assert history.n == 3 and not touched

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -9,10 +10,11 @@ import pytest
 
 import poptrain as pt
 from poptrain.algorithms.parts.exploit import significantly_better, truncation, welch_p
-from poptrain.algorithms.parts.explore import Custom, additive, as_explore, perturb
+from poptrain.algorithms.parts.explore import Custom, Proposal, additive, as_explore, perturb
 from poptrain.algorithms.parts.snapshot import Population
 from poptrain.core import History, Result, Task
 from poptrain.core.rng import rng, task_seed
+from poptrain.testing import play, simulate
 
 A = np.array([10, 12, 11, 13, 9, 10, 11, 12, 10, 12.0])
 
@@ -153,3 +155,61 @@ def test_a_users_explore_gets_a_copy_and_its_answer_is_checked():
     ]:
         with pytest.raises(pt.UsageError, match=word):
             Custom(bad).vary(start, space, rng(0))
+
+
+class Silent:
+    """Implements no protocol."""
+
+
+@pytest.mark.parametrize("make", [pt.pbt, pt.pb2, pt.pb2_mix])
+@pytest.mark.parametrize("wrong", ["truncation", pt.truncation, Silent, Silent(), 0.2])
+def test_an_exploit_that_is_none_names_the_protocol(make, wrong):
+    with pytest.raises(
+        pt.UsageError, match=r"exploit=.*donor\(population, position, draw\) and losers.*protocols.Exploit"
+    ) as caught:
+        make(pt.Space(x=pt.Uniform(0, 1)), population=4, interval=5, exploit=wrong)
+    assert str(caught.value).startswith(make.__name__)
+
+
+@pytest.mark.parametrize(
+    "make", [pt.pbt, lambda space, **options: pt.fire_pbt(space, interval=options["interval"], explore=options["explore"])]
+)
+@pytest.mark.parametrize("wrong", ["perturb", Silent, Silent(), 0.2])
+def test_an_explore_that_is_none_names_the_protocol(make, wrong):
+    with pytest.raises(pt.UsageError, match=r"explore=.*propose\(history, space, clones\).*protocols.Explore"):
+        make(pt.Space(x=pt.Uniform(0, 1)), interval=5, explore=wrong)
+
+
+@dataclass(frozen=True)
+class Halve:
+    """An explore of a user's own, as the docstring of `explore` shows it; `count` is how many proposals it returns."""
+
+    count: int | None = None
+
+    def propose(self, history, space, clones):
+        return [
+            Proposal(space.finish({**clone.hparams, "lr": space["lr"].snap(clone.hparams["lr"] / 2)}))
+            for clone in clones[: self.count]
+        ]
+
+
+@dataclass(frozen=True)
+class CopyTheBest:
+    """An exploit of a user's own, as the docstring of `exploit` shows it."""
+
+    def losers(self, population):
+        return np.ones(len(population.seats), bool)
+
+    def donor(self, population, position, draw):
+        best = population.top(1)
+        return int(best[0]) if len(best) and best[0] != position else None
+
+
+def test_strategies_of_a_users_own_are_used():
+    space = pt.Space(lr=pt.LogUniform(1e-9, 1e-1, init=(1e-3, 1e-1)))
+    history = play(pt.pbt(space, population=4, interval=10, exploit=CopyTheBest(), explore=Halve()), simulate.noisy)
+    copies = [task for task in map(history.task, range(4, history.n)) if task.donor is not None]
+    assert len(copies) == 3 * 4
+    assert all(task.hparams["lr"] == pytest.approx(history.task(task.parent).hparams["lr"] / 2) for task in copies)
+    with pytest.raises(pt.UsageError, match="propose returned 1 proposals for 3 clones"):
+        play(pt.pbt(space, population=4, interval=10, exploit=CopyTheBest(), explore=Halve(1)), simulate.noisy)

@@ -8,7 +8,7 @@ from scipy.linalg import LinAlgError
 
 from poptrain.algorithms.gp import posterior as gp
 from poptrain.algorithms.gp.acquisition import MIN_DISTANCE, Question, beta_of, maximise, stratified
-from poptrain.algorithms.gp.kernels import Inputs, Mixed, TimeVarying, forgetting, forgotten, gaps, equal_share, squared_distances
+from poptrain.algorithms.gp.kernels import Inputs, Mixed, TimeVarying, equal_share, forgetting, forgotten, gaps, squared_distances
 from poptrain.algorithms.gp.rows import winsorised
 from poptrain.core.rng import rng
 

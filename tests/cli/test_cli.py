@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 import poptrain as pt
 from poptrain import views
-from poptrain.checkpoints.store import Store
+from poptrain.checkpoints.store import DiskStore
 from poptrain.cli import app, main
 from poptrain.cli.live import Live
 from poptrain.cli.overview import overview
@@ -404,7 +404,7 @@ def test_export_of_a_carry(run, final):
         standing.step,
         standing.hparams,
     )
-    assert Store("out").read(about["checkpoint"])["theta"] == standing.load()["theta"]
+    assert DiskStore("out").read(about["checkpoint"])["theta"] == standing.load()["theta"]
     assert json.loads(Path("out/schedule.json").read_text())["task"] == standing.task.id
     assert Path("out/schedule.csv").read_text() == views.schedule(whole.record, standing.task.id).to_csv()
     rows = list(csv.DictReader(io.StringIO(Path("out/table.csv").read_text())))
@@ -418,7 +418,7 @@ def test_export_of_a_classs_files(here):
     assert cli("export", "run", "--best", "out").exit_code == 0
     copied = Path("out/checkpoints/best/user/state.json").read_text()
     assert copied == (pt.open_run("run").best.load() / "state.json").read_text()
-    assert Store("out").path(json.loads(Path("out/best.json").read_text())["checkpoint"]).is_dir()
+    assert DiskStore("out").path(json.loads(Path("out/best.json").read_text())["checkpoint"]).is_dir()
 
 
 def test_reading_loads_no_heavy_package_and_is_quick(run):

@@ -17,6 +17,16 @@ SPACE = pt.Space(lr=pt.LogUniform(1e-4, 1e-1))
 PBT = pt.pbt(SPACE, population=4, interval=5, sync=False, exploit=pt.truncation(0.5))
 
 
+def errors_of(kind: type) -> list[type]:
+    return [kind, *(each for below in kind.__subclasses__() for each in errors_of(below) if each.__module__ == kind.__module__)]
+
+
+@pytest.mark.parametrize("kind", errors_of(pt.PoptrainError), ids=lambda kind: kind.__name__)
+def test_every_error_says_its_exit_code_and_is_in_the_table(kind):
+    assert f"Exit code {kind.exit_code}" in kind.__doc__
+    assert any(line.split()[:2] == [f"`{kind.__name__}`", str(kind.exit_code)] for line in pt.errors.__doc__.splitlines())
+
+
 def task(id, member, parent=None, steps=5):
     return Task(id, member, {"lr": 0.01}, parent, steps, task_seed(0, id))
 
@@ -84,7 +94,7 @@ def test_a_score_that_cannot_be_ranked_is_never_best(score):
     [
         [task(1, 0)],  # ids are dense
         [task(0, 0), task(1, 0)],  # a seat is busy
-        [task(0, 0, parent=0)],  # a parent that was not told
+        [task(0, 0, parent=0)],  # a parent without a result
         [result(0, 1.0)],  # nothing pending
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 from experiment_file import FILE
 
 import poptrain as pt
-from poptrain.algorithms.pbt import PbtOptions, make
+from poptrain.algorithms.pbt import PbtOptions, make_pbt
 from poptrain.algorithms.schedule_replay import schedule_replay
 from poptrain.cli import main
 from poptrain.core import Result
@@ -48,7 +48,7 @@ ALGORITHMS = {
     "pbt async": lambda: pt.pbt(SPACE, population=8, interval=5, sync=False, exploit=pt.tournament()),
     "pbt that copies hyperparameters": lambda: pt.pbt(SPACE, population=6, interval=5, copy="hparams", exploit=pt.tournament()),
     "fire_pbt": lambda: pt.fire_pbt(SPACE, (6, 6), interval=5, evals=5, exploit=pt.truncation(0.4)),
-    "evaluated first": lambda: make(
+    "evaluated first": lambda: make_pbt(
         "pbt", SPACE, 4, pt.resample(), PbtOptions(5, True, pt.truncation(0.5), evaluate_first=True)
     ),
 }
@@ -281,7 +281,7 @@ def test_a_schedule_file_is_replayed_with_another_experiment(here, capsys):
         (("run", "--experiment", "renamed_experiment.py"), "has lr, which the experiment lacks"),
         (("--schedule", "s.json"), "pass --experiment FILE too"),
         (("--schedule", "none.json", "--experiment", "first_experiment.py"), "no schedule file"),
-        (("--schedule", "first_experiment.py", "--experiment", "first_experiment.py"), "is no schedule"),
+        (("--schedule", "first_experiment.py", "--experiment", "first_experiment.py"), "is not a schedule"),
         (("run", "--schedule", "s.json", "--task", "3"), "leave one out"),
     ],
 )

@@ -136,7 +136,12 @@ def test_a_score_ends_the_run_in_the_users_sign():
 
 
 def test_time_ends_the_run():
-    ended = run(stop=pt.seconds(0.2))
+    def slow(carry, hp, steps, seed):
+        clock.sleep(1)
+        return quadratic(carry, hp, steps, seed)
+
+    with clock.use(clock.FakeClock()):
+        ended = run(None, slow, stop=pt.seconds(10))
     assert ended.history.n > 4 and not ended.history.pending()
 
 
@@ -290,7 +295,7 @@ def test_an_experiment_says_everything_but_where(tmp_path):
     assert facts(ran) == facts(pt.run(experiment.algorithm, quadratic, stop=pt.steps(20), seed=3))
     assert ran.record.file is None, "this file exposes no experiment of that name"
     for more in (dict(seed=1), dict(stop=pt.steps(30)), dict(mode="min"), dict(trainable=quadratic)):
-        with pytest.raises(pt.UsageError, match="an Experiment says everything but directory and keep"):
+        with pytest.raises(pt.UsageError, match="an Experiment already has every argument except directory and keep"):
             pt.run(experiment, **more)
 
 
@@ -345,3 +350,29 @@ def test_checkpoints_do_not_pile_up(tmp_path):
 def test_kept_checkpoints_stay(tmp_path):
     ended = run(tmp_path / "r", keep=[0])
     assert ended.store.read(ended.history.result(0).checkpoint)["steps"] == 5
+
+
+@pytest.mark.parametrize(
+    "wrong", [None, "pbt", pt.pbt, object(), pt.truncation(0.2)], ids=["None", "name", "factory", "object", "exploit"]
+)
+def test_an_algorithm_that_is_none_names_the_protocol(wrong):
+    with pytest.raises(
+        pt.UsageError, match=r"algorithm=.*ask\(history\) and needed\(history\) of the protocol .*protocols.Algorithm"
+    ):
+        pt.run(wrong, quadratic, stop=pt.steps(5))
+
+
+def test_an_executor_without_drain_is_refused_before_anything_is_trained():
+    class Half:
+        """An executor of a user's own from before `drain` was part of the protocol."""
+
+        def open(self, context):
+            return self
+
+        def submit(self, tasks):
+            raise AssertionError("nothing may be submitted")
+
+        wait = close = submit
+
+    with pytest.raises(pt.UsageError, match="opens a Half, expected an object with submit, wait, drain and close"):
+        pt.run(PBT, quadratic, stop=pt.steps(5), executor=Half())

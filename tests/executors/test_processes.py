@@ -16,7 +16,7 @@ import pytest
 
 import poptrain as pt
 from poptrain.checkpoints.memory import MemoryStore
-from poptrain.checkpoints.store import Store
+from poptrain.checkpoints.store import DiskStore
 from poptrain.core.cpus import cpus
 from poptrain.engine.signals import Interrupted
 from poptrain.executors import output, pool, processes
@@ -70,7 +70,7 @@ def test_a_worker_killed_in_the_middle_is_replaced_and_nothing_changes(tmp_path)
     lrs = [0.01, 0.02, 0.03, 0.04]
     trainable = toys.Killed(str(tmp_path), {0.01: 0, 0.02: 2, 0.04: 4})
     tasks = [task(id, id, lr=lr) for id, lr in enumerate(lrs)]
-    with bench(trainable, Store(tmp_path)) as it:
+    with bench(trainable, DiskStore(tmp_path)) as it:
         results = it.perform(tasks)
         again = it.perform([task(4 + id, id, parent=id) for id in range(4)])
     assert [comparable(result) for result in results] == inline(quadratic, tasks)
@@ -81,9 +81,9 @@ def test_a_worker_killed_in_the_middle_is_replaced_and_nothing_changes(tmp_path)
 
 def test_a_worker_killed_in_save_leaves_no_half_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setenv("POPTRAIN_TEST_ONCE", str(tmp_path / "once"))
-    with bench(toys.KilledInSave, Store(tmp_path)) as it:
+    with bench(toys.KilledInSave, DiskStore(tmp_path)) as it:
         (result,) = it.perform([task(0, 0)])
-    store = Store(tmp_path)
+    store = DiskStore(tmp_path)
     assert store.verify(result.checkpoint) and [file.name for file in store.path(result.checkpoint).iterdir()] == ["state.json"]
     store.adopt([result.checkpoint])
     assert [path.name for path in store.root.iterdir()] == [result.checkpoint.partition(":")[0]]
@@ -136,7 +136,7 @@ def test_closing_ends_hanging_workers_and_leaves_nothing_behind(tmp_path):
         it.perform([task(0, 0)])
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(2):
-        with bench(Faulty("hang"), Store(tmp_path), outputs=tmp_path / "output") as it:
+        with bench(Faulty("hang"), DiskStore(tmp_path), outputs=tmp_path / "output") as it:
             it.submit([task(0, 0), task(1, 1), task(2, 2)])
             time.sleep(0.5)
             began = time.monotonic()
@@ -222,7 +222,7 @@ def test_an_error_of_poptrain_in_a_worker_comes_out_as_it_is(tmp_path):
 
 def test_what_members_print_is_kept_by_member_and_capped(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(output.Output, "LIMIT", 20_000)
-    with bench(toys.talkative, Store(tmp_path), outputs=tmp_path / "output") as it:
+    with bench(toys.talkative, DiskStore(tmp_path), outputs=tmp_path / "output") as it:
         it.perform([task(0, 0, lr=0.01), task(1, 1, lr=0.02), task(2, 2, lr=0.2)])
         it.perform([task(3, 0, parent=0, lr=0.03)])
     texts = {path.name: path.read_text() for path in (tmp_path / "output").iterdir()}

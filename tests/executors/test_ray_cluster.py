@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 import poptrain as pt
-from poptrain.checkpoints.store import Store
+from poptrain.checkpoints.store import DiskStore
 from poptrain.core.errors import CheckpointDamaged, MissingExtra
 from poptrain.log.disk import default
 from poptrain.log.reader import read
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 LAWS = ExecutorContract()
 
 
-class Unreadable(Store):
+class Unreadable(DiskStore):
     """A store whose disk takes checkpoints and gives none back."""
 
     def read(self, ref):
@@ -55,7 +55,7 @@ def bench(store, trainable=quadratic, **options):
 
 def test_a_clone_on_another_node_is_handed_its_parent_and_reads_no_disk(cluster, tmp_path):
     tasks = [task(0, 0), task(1, 1)], [task(2, 0, parent=0), task(3, 1, parent=0, lr=0.05)]
-    with Bench(pt.executors.Inline(), quadratic, Store(tmp_path)) as it:
+    with Bench(pt.executors.Inline(), quadratic, DiskStore(tmp_path)) as it:
         expected = [comparable(result) for wave in tasks for result in it.perform(wave)]
     (tmp_path / "ray").mkdir()
 
@@ -73,7 +73,7 @@ def test_a_clone_on_another_node_is_handed_its_parent_and_reads_no_disk(cluster,
 
 def test_a_step_that_hangs_is_a_failure_and_the_rest_goes_on(cluster, tmp_path):
     hang = lambda carry, hp, steps, seed: time.sleep(600) if hp["lr"] > 0.1 else quadratic(carry, hp, steps, seed)
-    with bench(Store(tmp_path), hang, timeout=3.0) as it:
+    with bench(DiskStore(tmp_path), hang, timeout=3.0) as it:
         results = it.perform([task(0, 0), task(1, 1, lr=0.2), task(2, 2), task(3, 3)])
     assert [result.error for result in results] == [
         None,
@@ -89,7 +89,7 @@ def test_a_member_that_kills_its_worker_fails_alone_whatever_call_it_shared(clus
             os.kill(os.getpid(), signal.SIGKILL)
         return quadratic(carry, hp, steps, seed)
 
-    with bench(Store(tmp_path), deadly, retries=2) as it:
+    with bench(DiskStore(tmp_path), deadly, retries=2) as it:
         first = it.perform([task(id, id) for id in range(4)])  # it knows now that tasks are short, and sends several in a call
         second = it.perform([task(4 + id, id, parent=id, lr=0.2 if id == 2 else 0.02) for id in range(4)])
     assert all(result.error is None for result in first)

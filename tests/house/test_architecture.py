@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -61,7 +63,8 @@ OPTIONAL = {
 }
 IMPURE = {"os", "pathlib", "logging", "time", "random", "threading", "io", "subprocess", "socket"}
 PICKLES = {"pickle", "cloudpickle", "dill", "marshal", "shelve"}
-LONGEST = 420  # lines of a file
+LONGEST = 350  # lines of a file
+MOST_ANY, MOST_UNFORMATTED = 300, 20  # uses of `Any`, and of `fmt: skip`, in all of src
 EVALUATES = {"eval", "exec", "torch.load", "numpy.load", "np.load"}
 
 
@@ -99,9 +102,51 @@ def room_of(module: str) -> str | None:
 
 
 def listed(offenders: Iterator[str]) -> None:
-    """Fails with every offender, one a line."""
+    """Fails with every offender, one on each line."""
     found = list(offenders)
     assert not found, "\n" + "\n".join(found)
+
+
+def top(module: str) -> str:
+    """Returns the directory or module directly under `src/poptrain` that a module belongs to."""
+    return module.partition(".")[0]
+
+
+def arrows() -> dict[str, dict[str, str]]:
+    """Returns the imports between rooms: room -> imported room -> one module that has the import."""
+    found: dict[str, dict[str, str]] = {}
+    for path in FILES:
+        module = module_name(path)
+        for name in imports(path):
+            target = top(name.removeprefix("poptrain."))
+            is_room = (SOURCE / target).is_dir() or (SOURCE / f"{target}.py").is_file()
+            if name.startswith("poptrain.") and target != top(module) and is_room:
+                found.setdefault(top(module), {}).setdefault(target, module)
+    return found
+
+
+def circles(graph: Mapping[str, Iterable[str]]) -> Iterator[list[str]]:
+    """Yields one circle for each node that lies on one."""
+    for start in graph:
+        todo, seen = [[start]], set()
+        while todo:
+            way = todo.pop()
+            for node in graph.get(way[-1], ()):
+                if node == start:
+                    yield [*way, start]
+                    todo.clear()
+                    break
+                if node not in seen:
+                    seen.add(node)
+                    todo.append([*way, node])
+
+
+def too_many(what: str, allowed: int) -> None:
+    """Fails with the counts of a pattern in each file if there are more in all of src."""
+    counts = {module_name(path): len(re.findall(what, path.read_text())) for path in FILES}
+    most = sorted(((count, module) for module, count in counts.items() if count), reverse=True)
+    total = sum(counts.values())
+    assert total <= allowed, f"{total} of {allowed}:\n" + "\n".join(f"{count:4d} {module}" for count, module in most)
 
 
 def test_imports_run_one_way():
@@ -160,6 +205,34 @@ def test_files_are_small_and_say_what_they_are():
                 yield f"{module_name(path)}: a module begins with what it is"
 
     listed(offenders())
+
+
+def test_any_is_for_what_is_the_users_own():
+    too_many(r"\bAny\b", MOST_ANY)
+
+
+def test_the_formatter_has_its_way():
+    too_many("fmt: skip", MOST_UNFORMATTED)
+
+
+def test_rooms_import_each_other_in_no_circle():
+    graph = arrows()
+    listed(" -> ".join(circle) + f" ({', '.join(graph[a][b] for a, b in pairwise(circle))})" for circle in circles(graph))
+
+
+def test_circles_are_found():
+    assert list(circles({"a": ["b", "c"], "b": ["c"], "c": []})) == []
+    assert [circle[0] for circle in circles({"a": ["b"], "b": ["c"], "c": ["b", "d"], "d": []})] == ["b", "c"]
+
+
+def test_no_public_name_hides_a_module():
+    import poptrain
+
+    listed(
+        f"pt.{name} is in {home}, and poptrain.{name} is a module"
+        for name, home in poptrain._HOME.items()
+        if (SOURCE / name).exists() or (SOURCE / f"{name}.py").exists()
+    )
 
 
 def test_the_hall_has_few_doors():

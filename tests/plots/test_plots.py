@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import warnings
@@ -16,9 +17,14 @@ from poptrain.log.reader import Record
 from poptrain.plots import style
 
 SPACE = pt.Space(
-    {"$lr_\\frac": pt.LogUniform(1e-4, 1e-1)}, momentum=pt.Uniform(0.8, 0.99), gamma=pt.Complement(0.9, 0.9999),
-    width=pt.LogInt(16, 512), layers=pt.Int(1, 4), act=pt.Choice("relu", "\x1b[31m<b>", "日本"), batch=pt.Ordinal(16, 32, 64),
-)  # fmt: skip
+    {"$lr_\\frac": pt.LogUniform(1e-4, 1e-1)},
+    momentum=pt.Uniform(0.8, 0.99),
+    gamma=pt.Complement(0.9, 0.9999),
+    width=pt.LogInt(16, 512),
+    layers=pt.Int(1, 4),
+    act=pt.Choice("relu", "\x1b[31m<b>", "日本"),
+    batch=pt.Ordinal(16, 32, 64),
+)
 
 
 def train(carry, hp, steps, seed):
@@ -81,8 +87,15 @@ def test_hparams_has_one_panel_each_with_the_right_scale(few):
     panels = {axes.get_title(loc="left"): axes for axes in figure.axes if axes.get_visible()}
     assert list(panels) == ["\\$lr_\\frac", "momentum", "gamma", "width", "layers", "act", "batch"]
     scales = {name: axes.get_yscale() for name, axes in panels.items()}
-    assert scales == {"\\$lr_\\frac": "log", "momentum": "linear", "gamma": "function", "width": "log", "layers": "linear",
-                      "act": "linear", "batch": "linear"}  # fmt: skip
+    assert scales == {
+        "\\$lr_\\frac": "log",
+        "momentum": "linear",
+        "gamma": "function",
+        "width": "log",
+        "layers": "linear",
+        "act": "linear",
+        "batch": "linear",
+    }
     assert [tick.get_text() for tick in panels["act"].get_yticklabels()] == ["relu", "\\x1b[31m<b>", "日本"]
     assert [tick.get_text() for tick in panels["batch"].get_yticklabels()] == ["16", "32", "64"]
     assert [tick.get_text() for tick in panels["gamma"].get_yticklabels()] == ["0.9", "0.99", "0.999", "0.9999"]
@@ -147,8 +160,12 @@ def test_save_all_writes_images_without_a_warning(many, tmp_path):
 @pytest.mark.parametrize("fault", ["nan", "raise"])
 def test_a_run_without_any_healthy_result_can_be_drawn(tmp_path, fault):
     with pytest.raises(pt.errors.RunFailed):
-        pt.run(pt.pbt(pt.Space(lr=pt.Uniform(0.1, 1.0)), population=3, interval=1), pt.testing.Faulty(fault), stop=pt.steps(5),
-               directory=tmp_path / "run")  # fmt: skip
+        pt.run(
+            pt.pbt(pt.Space(lr=pt.Uniform(0.1, 1.0)), population=3, interval=1),
+            pt.testing.Faulty(fault),
+            stop=pt.steps(5),
+            directory=tmp_path / "run",
+        )
     assert len(plots.save_all(pt.open_run(tmp_path / "run").record, tmp_path / "plots")) == len(plots.FIGURES)
 
 
@@ -162,3 +179,18 @@ def test_without_matplotlib_the_error_names_the_extra():
     code = "import sys; sys.modules['matplotlib'] = None; import poptrain.plots"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1 and "plots need matplotlib: pip install 'poptrain[plots]'" in done.stderr
+
+
+def test_every_picture_is_strict_json_and_both_renderers_draw_it(few):
+    pytest.importorskip("plotly")
+    from poptrain.report.render import render as page_chart
+
+    for picture in views.panels.pictures(few):
+        data = json.loads(views.dumps(picture), parse_constant=lambda name: pytest.fail(f"not strict JSON: {name}"))
+        assert [len(panel["series"]) for panel in data["panels"]] == [len(panel.series) for panel in picture.panels]
+        assert all(series["kind"] for panel in data["panels"] for series in panel["series"])
+        chart = page_chart(picture)
+        json.dumps(chart, allow_nan=False)
+        legend = {series.name for panel in picture.panels for series in panel.series if getattr(series, "legend", False)}
+        assert legend <= {trace["legendgroup"] for trace in chart["data"]}
+        assert len(plots.render(picture).axes) >= len(picture.panels)

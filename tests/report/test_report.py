@@ -75,13 +75,51 @@ def hostile():
 def test_nothing_that_a_user_wrote_becomes_an_element_an_attribute_or_a_script(hostile):
     page = report.page(hostile)
     found = Elements(page)
-    plain = {"html", "head", "meta", "title", "style", "body", "header", "h1", "h2", "p", "main", "section", "div", "span", "b",
-             "ul", "li", "table", "thead", "tbody", "tr", "th", "td", "code", "dl", "dt", "dd", "footer", "script"}  # fmt: skip
+    plain = {
+        "html",
+        "head",
+        "meta",
+        "title",
+        "style",
+        "body",
+        "header",
+        "h1",
+        "h2",
+        "p",
+        "main",
+        "section",
+        "div",
+        "span",
+        "b",
+        "ul",
+        "li",
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+        "code",
+        "dl",
+        "dt",
+        "dd",
+        "footer",
+        "script",
+    }
     assert set(found.tags) <= plain
     assert not [name for name, _ in found.attributes if name.startswith("on")]
     assert {name for name, _ in found.attributes} <= {
-        "lang", "charset", "http-equiv", "content", "name", "class", "id", "style", "type", "nonce",
-    }  # fmt: skip
+        "lang",
+        "charset",
+        "http-equiv",
+        "content",
+        "name",
+        "class",
+        "id",
+        "style",
+        "type",
+        "nonce",
+    }
     assert [attributes.get("id") for attributes, _ in found.scripts] == ["charts", "plotly", None]
     assert not any(text in page for text in BREAKS_OUT) and "\x1b" not in page and "\u202e" not in page
     assert any("<svg onload=alert(1)>" in text for text in found.texts)  # shown as it is
@@ -137,8 +175,12 @@ def test_tables_name_every_exploit_failure_and_suggestion(hostile):
 @pytest.mark.parametrize("bad", ["nan", "raise"])
 def test_a_run_without_any_healthy_result_has_a_report(tmp_path, bad):
     with pytest.raises(pt.errors.RunFailed):
-        pt.run(pt.pbt(pt.Space(lr=pt.Uniform(0.1, 1.0)), population=3, interval=1), pt.testing.Faulty(bad), stop=pt.steps(5),
-               directory=tmp_path / "run")  # fmt: skip
+        pt.run(
+            pt.pbt(pt.Space(lr=pt.Uniform(0.1, 1.0)), population=3, interval=1),
+            pt.testing.Faulty(bad),
+            stop=pt.steps(5),
+            directory=tmp_path / "run",
+        )
     assert "failed" in report.page(pt.open_run(tmp_path / "run").record)
 
 
@@ -163,9 +205,22 @@ def opened(page, tmp_path):
         pytest.fail("this test opens the report in Chromium, which is not installed: `apt-get install chromium`")
     path = tmp_path / "report.html"
     path.write_text(page, encoding="utf-8")
-    words = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-             "--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr",
-             "--virtual-time-budget=30000", "--window-size=1280,5000", "--dump-dom", path.as_uri()]  # fmt: skip
+    words = [
+        browser,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--enable-logging=stderr",
+        "--virtual-time-budget=30000",
+        "--window-size=1280,5000",
+        "--dump-dom",
+        path.as_uri(),
+    ]
     done = subprocess.run(words, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]

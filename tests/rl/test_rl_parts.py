@@ -4,22 +4,24 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip("jax")
 
+from poptrain import rl
 from poptrain._jax import jax, jnp
 from poptrain.rl.adam import init_adam
 from poptrain.rl.agents.ppo.learner import learn
-from poptrain.rl.agents.ppo.shuffle import PRIMES, draw_order, times, walk
+from poptrain.rl.agents.ppo.shuffle import PRIMES, draw_order, times, walk_order
 from poptrain.rl.agents.ppo.table import _advantages, make_scratch
 from poptrain.rl.agents.ppo.value_scale import in_units, init_value_scale, rescale
 from poptrain.rl.distributions import CATEGORICAL, GAUSSIAN
 from poptrain.rl.memory.batch import Batch, Layout
 from poptrain.rl.memory.marks import GOES_ON, RESET, TERMINATED, TRUNCATED
-from poptrain.rl.memory.recording import Recording, host_slots, pack, unpack
+from poptrain.rl.memory.recording import Recording, host_slots, pack_recordings, unpack_recording
 from poptrain.rl.nets import forward, init_params
 from poptrain.rl.normaliser import init_normaliser, merge
 
@@ -38,12 +40,21 @@ HPARAMS = {
 }
 
 
+def test_rooms_import_only_rooms_below_them():
+    order = ["envs", "memory", "loops", "agents"]
+    root = Path(rl.__file__).parent
+    for rank, room in enumerate(order):
+        for path in (root / room).rglob("*.py"):
+            above = [name for name in order[rank + 1 :] if f"poptrain.rl.{name}" in path.read_text()]
+            assert not above, f"{path.relative_to(root)} imports {above}"
+
+
 def traced(**changes):
     ints = ("epochs", "minibatch_size", "train_batch_size")
     return {k: np.int32(v) if k in ints else np.float32(v) for k, v in (HPARAMS | changes).items()}
 
 
-compiled_walk = jax.jit(walk, static_argnames="chunk")
+compiled_walk = jax.jit(walk_order, static_argnames="chunk")
 
 
 @pytest.mark.parametrize("n", [1, 2, 37, 128, 1000, 99_991, 200_000])
@@ -212,7 +223,7 @@ def test_recordings_survive_a_carry_and_hold_nothing_stale():
     for _ in range(9):
         long.begin(np.ones((2, 3)), np.ones((2, 1)))
         long.record(np.ones(2), GOES_ON, 2)
-    buffer = pack([recording, long])
+    buffer = pack_recordings([recording, long])
     assert buffer["marks"].shape == (2, 9, 2) and not buffer["observations"][0, 6:].any()
-    back = unpack(buffer, 0, Recording(len(recording.marks), 2, 3, 1))
+    back = unpack_recording(buffer, 0, Recording(len(recording.marks), 2, 3, 1))
     assert back.n == recording.n and np.array_equal(back.marks[:6], recording.marks[:6])

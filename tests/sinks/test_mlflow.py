@@ -16,7 +16,7 @@ from urllib.request import urlopen
 import pytest
 
 import poptrain as pt
-from poptrain.checkpoints.store import Store
+from poptrain.checkpoints.store import DiskStore
 from poptrain.log.reader import read
 from poptrain.sinks.mlflow_runs import accepted_name
 from poptrain.sinks.points import Points
@@ -141,7 +141,7 @@ def best_is_there(server, run_id, done, folder):
     best = f"best/task-{done.best.task.id:06d}"
     assert {"schedule.json", "schedule.csv", "lineage.json", "run.json", "plots/score.png", f"{best}/best.json"} <= names
     about = json.loads((folder / best / "best.json").read_text())
-    assert Store(folder / best).read(about["checkpoint"])["theta"] == done.best.load()["theta"]
+    assert DiskStore(folder / best).read(about["checkpoint"])["theta"] == done.best.load()["theta"]
     assert (folder / "schedule.csv").read_text() == done.schedule().to_csv()
 
 

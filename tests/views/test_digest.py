@@ -72,7 +72,7 @@ def test_with_a_digest_of_any_age_status_says_what_the_whole_log_says(tmp_path, 
             whole += not following.state.skipped
             assert said(found) == said(views.status(read(path)))
         assert said(Following(path).look()) == said(views.status(read(path)))  # the lock is gone: interrupted
-    assert whole <= 1 or name == "fire"  # the digest sufficed, but where the members became one family behind it
+    assert whole <= 1, name
 
 
 def test_a_follower_goes_on_from_a_digest(tmp_path):

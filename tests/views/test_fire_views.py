@@ -45,8 +45,11 @@ def test_the_spread_of_a_sub_population_is_that_of_its_members_tasks(run, view):
     for sub in view.subpopulations:
         assert list(sub.hparams) == ["lr"], "what is no number has no quantiles"
         for row in sub.hparams["lr"]:
-            tasks = [task for task in map(history.task, range(history.n))
-                     if task.member in sub.members and history.step(task.parent) == row.step]  # fmt: skip
+            tasks = [
+                task
+                for task in map(history.task, range(history.n))
+                if task.member in sub.members and history.step(task.parent) == row.step
+            ]
             values = [task.hparams["lr"] for task in tasks]
             assert len(values) == 4 and (row.low, row.middle, row.high) == (min(values), np.median(values), max(values))
     assert [row.step for row in view.subpopulations[0].hparams["lr"]] == list(range(0, 320, 16))

@@ -80,6 +80,20 @@ def test_status_of_a_known_history():
     assert any("task 7" in text for text in s.warnings)
 
 
+@pytest.mark.parametrize(
+    ("described", "name"),
+    [
+        ({"type": "FirePbt"}, "fire_pbt"),
+        ({"type": "Pbt", "name": "pb2"}, "pb2"),
+        ({"type": "MyOwnSearch"}, "my_own_search"),
+        ({"type": "MyOwnSearch", "name": "mine"}, "mine"),
+        ("module:function#0123", "module:function#0123"),
+    ],
+)
+def test_an_algorithm_has_the_name_that_its_log_has_or_its_type(described, name):
+    assert views.status(record_of(*STORY, algorithm=described)).algorithm == name
+
+
 def test_exploits_say_who_copied_whom_where_and_what_changed():
     first, second, third = views.status(record_of(*STORY)).last_exploits
     assert (first.task, first.member, first.donor, first.parent, first.step, first.failed) == (3, 0, 2, 2, 10, False)
@@ -189,8 +203,10 @@ def test_schedule_of_a_known_history():
     s = views.schedule(record_of(*STORY))
     assert (s.task, s.member, s.step, s.score) == (7, 1, 30, 9.0)
     assert [(x.start, x.end, x.hparams, x.task, x.member) for x in s.segments] == [
-        (0, 10, {"lr": 3.0}, 2, 2), (10, 20, {"lr": 3.3}, 3, 0), (20, 30, {"lr": 2.6}, 7, 1),
-    ]  # fmt: skip
+        (0, 10, {"lr": 3.0}, 2, 2),
+        (10, 20, {"lr": 3.3}, 3, 0),
+        (20, 30, {"lr": 2.6}, 7, 1),
+    ]
     assert [s.at(step)["lr"] for step in (0, 9, 10, 19, 20, 29, 30, 10**9)] == [3.0, 3.0, 3.3, 3.3, 2.6, 2.6, 2.6, 2.6]
     assert s.to_csv() == "start,end,task,member,lr\n0,10,2,2,3.0\n10,20,3,0,3.3\n20,30,7,1,2.6\n"
     assert [segment["hparams"]["lr"] for segment in json.loads(s.to_json())["segments"]] == [3.0, 3.3, 2.6]
@@ -249,8 +265,10 @@ def test_names_that_clash_or_look_like_formulas_survive_a_csv():
 def test_lineage_of_a_known_history():
     line = views.lineage(record_of(*STORY))
     assert [(a.task, a.member, a.start, a.end, a.score, a.came, a.donor) for a in line.ancestors] == [
-        (2, 2, 0, 10, 3.0, "fresh", None), (3, 0, 10, 20, 5.0, "cloned", 2), (7, 1, 20, 30, 9.0, "cloned", 0),
-    ]  # fmt: skip
+        (2, 2, 0, 10, 3.0, "fresh", None),
+        (3, 0, 10, 20, 5.0, "cloned", 2),
+        (7, 1, 20, 30, 9.0, "cloned", 0),
+    ]
     assert line.finals == {0: 6, 1: 7, 2: 8}
     assert line.common == views.Common(3, 0, 20) and line.founders == (2,)
     assert line.children == {1: (4,), 2: (3, 5), 3: (6, 7, 8)}
@@ -324,9 +342,17 @@ def test_the_time_of_every_member_adds_up():
 
 
 SPACED = {
-    "algorithm": {"type": "Pbt", "space": {"parameters": {"lr": {"type": "LogUniform", "low": 0.01, "high": 1.0}, "act": {
-        "type": "Choice", "options": ["a", "b"]}, "eps": {"type": "Complement", "low": 0.9, "high": 0.999}}}},
-}  # fmt: skip
+    "algorithm": {
+        "type": "Pbt",
+        "space": {
+            "parameters": {
+                "lr": {"type": "LogUniform", "low": 0.01, "high": 1.0},
+                "act": {"type": "Choice", "options": ["a", "b"]},
+                "eps": {"type": "Complement", "low": 0.9, "high": 0.999},
+            }
+        },
+    },
+}
 
 
 def test_spread_of_a_known_history():

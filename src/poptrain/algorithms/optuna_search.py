@@ -11,9 +11,8 @@ liar") and does not propose them again.
 Departures from a script with ``study.optimize``: no study is stored. Each `ask` rebuilds one from the history, with a sampler
 that the task's id seeds, so that runs resume, replay and verify like all others. Proposals are rounded to a millionth of the
 range, so that they do not depend on the last bits of another machine's arithmetic. The search is on the scale of the space (the
-logarithm of a
-`LogUniform`), and the sampler sees the values after rounding and repair. A run that failed or diverged counts as the worst
-score so far; otherwise similar ones would be proposed again.
+logarithm of a `LogUniform`), and the sampler sees the values after rounding and repair. A run that failed or diverged counts as
+the worst score so far; otherwise similar ones would be proposed again.
 """
 
 from __future__ import annotations

@@ -42,11 +42,12 @@ import numpy as np
 
 from poptrain.algorithms.gp.acquisition import BETAS, Question, beta_of, maximise
 from poptrain.algorithms.gp.kernels import Inputs, Kernel, Mixed, TimeVarying
+from poptrain.algorithms.gp.round_model import MIN_ROWS, RoundModel
 from poptrain.algorithms.gp.rows import ModelColumns, Rows, pending
 from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.exploit import truncation
 from poptrain.algorithms.parts.snapshot import Population
-from poptrain.algorithms.pbt import Pbt, PbtOptions, make
+from poptrain.algorithms.pbt import Pbt, PbtOptions, make_pbt
 from poptrain.core import Forecast, History, Hparams, Value, rank
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.interval import Interval
@@ -57,7 +58,6 @@ from poptrain.space import Space
 if TYPE_CHECKING:
     from poptrain.algorithms.gp.posterior import Posterior
 
-MIN_ROWS = 3  # below, there is no model
 MADE_FOR = 4  # members; below, a warning is given
 SCORE_BEFORE = "score before"  # the name of the context among the columns
 COARSE = 32  # levels up to which all are tried, instead of following a gradient
@@ -155,7 +155,7 @@ def make_pb2(what: str, space: Space, population: int, options: Pb2Options, cate
     options.check(what, population)
     rows = min(max(200, 25 * population), 1000) if options.window is None else options.window
     beta = options.beta if isinstance(options.beta, str) else float(options.beta)
-    return make(what, space, population, Suggest(options.steps, beta, rows, categories), options.shared())
+    return make_pbt(what, space, population, Suggest(options.steps, beta, rows, categories), options.shared())
 
 
 # -- categories ---------------------------------------------------------------------------------------------------------
@@ -305,38 +305,6 @@ class Suggest:
         gain, gain_sd = (center + scale * float(mean[0])) * steps, scale * float(sd[0]) * steps
         equal = {} if scale else {"nothing to learn": True}
         return {**equal, **process.parameters(), **known}, Forecast("model", gain, gain_sd, model.beta, len(rows))
-
-
-@dataclass(frozen=True, eq=False)
-class RoundModel:
-    """What one round has learned: the fitted process, and the pending points so far."""
-
-    rows: Rows
-    inputs: Inputs  # of the rows
-    beta: float
-    own: Posterior  # the process; in PB2-Mult, rows of different categories are independent in it
-    pooled: Posterior | None  # PB2-Mult: the same parameters, with the rows of all categories together
-    waiting: Inputs  # the pending points
-
-    def row(self, clone: Clone, hparams: Hparams) -> Inputs:
-        """Returns the inputs of the clone's next segment with some hyperparameters; one row."""
-        return self.rows.at(np.array([clone.parent]), self.rows.space.encode(hparams)[None])
-
-    def with_pending(self, more: Inputs) -> RoundModel:
-        """Returns the model after more points are pending: the mean stays, the spread shrinks around them."""
-        own, pooled = self.own.with_pending(more), self.pooled and self.pooled.with_pending(more)
-        return replace(self, own=own, pooled=pooled, waiting=self.waiting.join(more))
-
-    def process_for(self, row: Inputs) -> tuple[Posterior, dict[str, Value]]:
-        """Returns the process that is asked about a row, and what the note of PB2-Mult states about it.
-
-        It is the pooled one if the category of the row has too few rows of its own.
-        """
-        if self.pooled is None:
-            return self.own, {}
-        count = int((self.inputs.categories == row.categories).all(1).sum())
-        few = count < MIN_ROWS
-        return self.pooled if few else self.own, {"rows of the category": count, "learned from all": few}
 
 
 def asked(space: Space, row: Inputs, waiting: Inputs) -> Question:

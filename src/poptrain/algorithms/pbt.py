@@ -85,12 +85,12 @@ def pbt(
     options = PbtOptions(
         interval, sync, truncation(0.2) if exploit is None else exploit, copy, warmup, average, initial, controls
     )
-    return make("pbt", space, population, as_explore(explore), options)
+    return make_pbt("pbt", space, population, as_explore(explore), options)
 
 
 @dataclass(frozen=True)
 class PbtOptions:
-    """The arguments that PBT shares with its relatives, as the user passed them; `make` checks them."""
+    """The arguments that PBT shares with its relatives, as the user passed them; `make_pbt` checks them."""
 
     interval: Interval
     sync: bool
@@ -120,7 +120,7 @@ class PbtOptions:
             raise UsageError(f"{what}: evaluate_first={self.evaluate_first!r}, expected True or False.")
 
 
-def make(what: str, space: Space, population: int, explore: Explore[Space], options: PbtOptions) -> Pbt:
+def make_pbt(what: str, space: Space, population: int, explore: Explore[Space], options: PbtOptions) -> Pbt:
     """Returns the algorithm with the name `what`: PBT with this `explore`.
 
     Raises:

@@ -30,7 +30,7 @@ from poptrain.core import Carry
 from poptrain.core.errors import CheckpointDamaged, PoptrainError, Suspended, UsageError
 from poptrain.log.disk import default, safe_name
 
-__all__ = ["ARRAYS", "FORMAT", "MANIFEST", "USER", "DiskStore", "Ref", "Store", "sha256", "stem"]
+__all__ = ["ARRAYS", "FORMAT", "MANIFEST", "USER", "DiskStore", "Ref", "sha256", "stem"]
 
 # Dead checkpoints are collected together, with one durable log line for all, when there are this many, or this many bytes.
 _DEAD_CHECKPOINTS = 16
@@ -343,6 +343,3 @@ class DiskStore:
             return self.fs.walk(self.root / name).values()
         except OSError:
             return ()  # removed already, or not a directory: it takes no space
-
-
-Store = DiskStore  # the name in version 0.1.0

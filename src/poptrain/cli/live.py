@@ -83,7 +83,7 @@ def line(view: Status) -> str:
     parts.append(f"{show.steps_per_second(view.steps_per_second or view.steps_per_second_overall)} steps/s")
     if view.exploits:
         newest = view.last_exploits[-1]
-        parts.append(f"{view.exploits} copies, the last {newest.member} of {newest.donor}")
+        parts.append(f"{view.exploits} copies, the last by member {newest.member} of member {newest.donor}")
     if view.failed or view.diverged:
         parts.append(f"{view.failed + view.diverged} failures")
     if view.left is not None:

@@ -18,7 +18,8 @@ from poptrain.core.facts import (
     results_of,
     tasks_of,
 )
-from poptrain.core.history import History, rank
+from poptrain.core.history import History
+from poptrain.core.ranking import rank
 
 __all__ = [
     "NEVER",

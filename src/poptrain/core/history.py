@@ -11,7 +11,6 @@ from math import inf
 from typing import TypeVar, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from poptrain.core.columns import Bools, Columns, Floats, Ints
 from poptrain.core.facts import Line, Lost, Result, Task, Value, as_line, results_of
@@ -140,12 +139,11 @@ class History:
         return self.scores_of(slice(self.n))
 
     def column(self, name: str) -> Ints:
-        """Returns a read-only column by name; shape (n,), int.
+        """Returns a read-only column by name; shape (n,), int, -1 where there is none.
 
         Args:
-            name: `member`, `parent` or `teacher` (-1: none), `prev` (the task before on the same seat, -1: none), `steps`,
-                `step`, `spent`, or `issued`, `told` or `lost` (line numbers). A line number from `lines` on has not
-                happened yet in this history.
+            name: `member`, `parent`, `teacher`, `prev` (the task before on the same seat), `steps`, `step`, `spent`, or the line
+                numbers `issued`, `told` and `lost`. A line number from `lines` on has not happened yet in this history.
         """
         column: Ints = getattr(self._columns, name)[: self.n]
         column.flags.writeable = False
@@ -261,7 +259,7 @@ class History:
             table[f"hparams.{name}" if name in table else name] = [task.hparams[name] for task in tasks]
         return table
 
-    # -- what views ask -----------------------------------------------------------------------------------------------
+    # -- for views ----------------------------------------------------------------------------------------------------
 
     def source(self, id: int) -> int | None:
         """Returns the task whose steps this one continues: its parent, else its teacher; None for a fresh start."""
@@ -296,16 +294,16 @@ class History:
         return int(self._columns.issued[id])
 
     def lost(self, id: int) -> bool:
-        """True if the checkpoint of a task turned out damaged."""
+        """True if the checkpoint of a task turned out to be damaged."""
         return bool(self._columns.lost[id] < self.lines)
 
     def members(self) -> list[int]:
-        """Returns the seats of members, in order; the other seats are evaluators'."""
+        """Returns the seats of members, in order; the other seats belong to evaluators."""
         heads = enumerate(self.heads().tolist())
         return [seat for seat, head in heads if head >= 0 and not self._columns.tasks[head].evaluator]
 
     def held(self, seat: int) -> int | None:
-        """Returns the ok task whose weights a seat holds: what its pending task began from, else its newest ok result."""
+        """Returns the ok task whose weights a seat holds: the source of its pending task, else its newest ok result."""
         head = self.head(seat)
         if head >= 0 and self._columns.told[head] >= self.lines:
             source = self.source(head)
@@ -315,7 +313,7 @@ class History:
         return head if head >= 0 else None
 
     def finals(self) -> dict[int, int]:
-        """Returns `held` by seat, of the members that hold something."""
+        """Returns `held` by seat, for the members that hold something."""
         held = {seat: self.held(seat) for seat in self.members()}
         return {seat: id for seat, id in held.items() if id is not None}
 
@@ -325,13 +323,8 @@ class History:
         An evaluator borrows weights, which is not a copy: no member is replaced.
         """
         tasks = self._columns.tasks
-        return [
-            task.id
-            for task in tasks[: self.n]
-            if task.parent is not None
-            and not task.evaluator
-            and (task.donor is not None or tasks[task.parent].member != task.member)
-        ]
+        cloned = ((task, tasks[task.parent]) for task in tasks[: self.n] if task.parent is not None and not task.evaluator)
+        return [task.id for task, parent in cloned if task.donor is not None or parent.member != task.member]
 
     def donor(self, id: int) -> int:
         """Returns the seat that a task of `copies` copied from."""
@@ -351,13 +344,3 @@ def _best(best: int, history: History, line: Line) -> int:
         ids = [id for id in np.flatnonzero(history.oks).tolist() if not history.task(id).evaluator]
         best = max(ids, key=history.score, default=-1)
     return best
-
-
-def rank(scores: npt.ArrayLike, generator: np.random.Generator) -> npt.NDArray[np.intp]:
-    """Returns indices from worst to best; non-finite scores first, ties in an order drawn from `generator`. Shape (n,).
-
-    Only the order of the scores matters, so the result is invariant to strictly increasing transforms.
-    """
-    scores = np.asarray(scores, float)
-    key = np.where(np.isfinite(scores), scores, -np.inf)
-    return np.lexsort((generator.permutation(len(scores)), key))

@@ -45,6 +45,9 @@ class Algorithm(Protocol):
 
     An algorithm is a frozen, hashable value (a frozen dataclass): its fields are written into the log, and a resumed run must
     have equal ones. `poptrain.testing.AlgorithmContract` holds every law as a test.
+
+    Two more fields are optional: `name`, which `status` and `compare` show instead of the class name in snake case, and
+    `interval`, which ``stop=pt.generations(n)`` needs (see `poptrain.core.interval.Paced`).
     """
 
     @property

@@ -14,7 +14,7 @@ from poptrain.core.protocols import Algorithm, Executor, Sink, Store
 from poptrain.engine import stop as stops
 from poptrain.engine import tracebacks
 from poptrain.engine.experiment import Experiment, file_record, script_of
-from poptrain.engine.open_log import check_same, open_log
+from poptrain.engine.open_log import check_same_run, open_log
 from poptrain.engine.result import Run
 from poptrain.engine.signals import Interrupted, Signals
 from poptrain.executors.context import Context, ExecutorConfig
@@ -68,7 +68,9 @@ def run(
     if not isinstance(algorithm, Experiment):
         return execute(Experiment(algorithm, *given), directory, keep=keep)
     if given != (None, "score", "max", None, "inline", 0, (), None):
-        raise UsageError("run: an Experiment says everything but directory and keep; change it with dataclasses.replace(…).")
+        raise UsageError(
+            "run: an Experiment already has every argument except directory and keep; change it with dataclasses.replace(…)."
+        )
     source = None
     if directory is not None and (script := script_of(algorithm)) is not None:
         source = file_record(script, directory, {})
@@ -97,7 +99,7 @@ def execute(
     executor = executors.resolve(experiment.executor, experiment.trainable)
     if directory is not None and exists(directory):
         record = read(directory)  # without the lock: a refused call and a finished run leave no trace
-        check_same(record, experiment, directory)
+        check_same_run(record, experiment, directory)
         if ended := _finished(experiment, directory, record):
             return ended
     log = open_log(experiment, directory, source)

@@ -19,7 +19,7 @@ from poptrain.trainable import as_trainable, name_of, origin
 
 
 def open_log(experiment: Experiment, directory: str | Path | None, source: dict[str, Json] | None) -> LogWriter:
-    """Returns the log: in memory, a new one, or the one in `directory`, which `check_same` has accepted.
+    """Returns the log: in memory, a new one, or the one in `directory`, which `check_same_run` has accepted.
 
     Args:
         source: the entry about the experiment's file, from `file_record`; None if there is no file.
@@ -43,7 +43,7 @@ def open_log(experiment: Experiment, directory: str | Path | None, source: dict[
     return log
 
 
-def check_same(record: Record, experiment: Experiment, directory: str | Path) -> None:
+def check_same_run(record: Record, experiment: Experiment, directory: str | Path) -> None:
     """Raises a `UsageError` with the differences if a directory holds the run of another experiment."""
     then, now = record.run, fingerprint(experiment)
     changes = [line for key in now for line in differences(then.get(key), now[key], key)]
@@ -67,7 +67,7 @@ def _header(experiment: Experiment, source: dict[str, Json] | None) -> dict[str,
         "budget": experiment.budget,
         "code": source_name(origin(as_trainable(experiment.trainable))),
         "file": source,
-        "versions": _versions(),
+        "versions": package_versions(),
     }
 
 
@@ -82,7 +82,8 @@ def fingerprint(experiment: Experiment) -> dict[str, Json]:
     }
 
 
-def _versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
+    """Returns the versions of Python and of the packages that a result may depend on."""
     versions = {"python": platform.python_version()}
     for package in ("poptrain", "numpy", "jax", "torch", "envpool", "gymnasium"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

@@ -9,7 +9,7 @@ from multiprocessing import connection
 from queue import SimpleQueue
 from typing import Any
 
-from poptrain.checkpoints.store import Store
+from poptrain.checkpoints.store import DiskStore
 from poptrain.core import Result, clock
 from poptrain.core.errors import PoptrainError
 from poptrain.executors import outcome
@@ -47,7 +47,7 @@ class Pool:
         self.error: BaseException | None = None  # why no more results come
         self._context, self._environments, self._timeout, self._retries = context, environments, timeout, retries
         self._outbox, self._news = outbox, news
-        store = context.store if isinstance(context.store, Store) else None
+        store = context.store if isinstance(context.store, DiskStore) else None
         warm = -(-context.lanes // len(environments))  # the members that each worker trains, if they are spread evenly
         self._setup = WorkerSetup(context.trainable, context.metric, store, warm, context.static)
         self._workers: list[Worker] = []

@@ -23,7 +23,7 @@ from poptrain import views
 from poptrain.log.reader import Record
 from poptrain.plots.render import render
 from poptrain.views import Comparison, Curves, Faster, Overhead, Spread, panels
-from poptrain.views.panels.hparams import Named
+from poptrain.views.panels.hyperparameters import Named
 from poptrain.views.subpopulations import sizes_of
 
 __all__ = ["FIGURES", "comparison", "faster", "hparams", "lineage", "save", "save_all", "schedules", "score", "spread"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import singledispatch
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -19,6 +20,7 @@ from poptrain.views.format import thousands
 from poptrain.views.panels import Axis, Band, Bars, Line, Panel, Picture, Points, Rule, Segments, Series, Shades
 from poptrain.views.panels.model import Places
 
+Look = dict[str, Any]  # keywords of Matplotlib
 DASHES = {"": "-", "dashed": "--", "dotted": ":"}
 _MARKERS = {None: None, "ring": "o", "dot": ".", "cross": "x", "star": "*", "up": "^", "down": "v", "tick": "|"}
 
@@ -26,7 +28,7 @@ _MARKERS = {None: None, "ring": "o", "dot": ".", "cross": "x", "star": "*", "up"
 def render(picture: Picture) -> Figure:
     """Returns the figure of a picture."""
     figure = style.figure(picture.width, picture.height)
-    shared = {"sharex": picture.same_x, "sharey": picture.same_y, "height_ratios": picture.heights}
+    shared: Look = {"sharex": picture.same_x, "sharey": picture.same_y, "height_ratios": picture.heights}
     grid = figure.subplots(picture.rows, picture.columns, squeeze=False, **shared).ravel()
     for index, (axes, panel) in enumerate(zip(grid, picture.panels, strict=False)):
         legend = _draw(figure, axes, panel)
@@ -35,7 +37,8 @@ def render(picture: Picture) -> Figure:
             axes.legend(handles=legend, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)
         elif picture.listed(index):
             where, columns = ("lower center", len(legend)) if picture.legend == "below" else ("right center", 1)
-            figure.legend(handles=legend, loc=f"outside {where}", ncols=min(max(columns, 1), 5), frameon=False, fontsize=9)
+            look: Look = {"loc": f"outside {where}", "ncols": min(max(columns, 1), 5), "frameon": False, "fontsize": 9}
+            figure.legend(handles=legend, **look)
     for axes in grid[len(picture.panels) :]:
         axes.set_visible(False)
     if picture.columns > 1 and picture.title:
@@ -71,7 +74,7 @@ def _item(item: Series, axes: Axes, order: float) -> Artist:
 
 @_item.register
 def _(item: Line, axes: Axes, order: float) -> Artist:
-    look = {"color": item.colour, "linestyle": DASHES[item.dash], "linewidth": item.width}
+    look: Look = {"color": item.colour, "linestyle": DASHES[item.dash], "linewidth": item.width}
     drawn = "steps-post" if item.stepped else "default"
     x, y, name = _numbers(item.x), _numbers(item.y), style.label(item.name)
     axes.plot(x, y, drawstyle=drawn, alpha=item.alpha, label=name, zorder=order, **look)
@@ -80,44 +83,46 @@ def _(item: Line, axes: Axes, order: float) -> Artist:
 
 @_item.register
 def _(item: Band, axes: Axes, order: float) -> Artist:
-    step = "post" if item.stepped else None
-    look = {"color": item.colour, "alpha": item.alpha, "linewidth": 0, "zorder": order}
-    return axes.fill_between(_numbers(item.x), _numbers(item.low), _numbers(item.high), step=step, **look)
+    look: Look = {"color": item.colour, "alpha": item.alpha, "linewidth": 0, "zorder": order}
+    look["step"] = "post" if item.stepped else None
+    return axes.fill_between(_numbers(item.x), _numbers(item.low), _numbers(item.high), **look)
 
 
 @_item.register
 def _(item: Points, axes: Axes, order: float) -> Artist:
+    x, y, name = _numbers(item.x), _numbers(item.y), style.label(item.name)
     if item.spread:
-        axes.errorbar(item.x, item.y, xerr=item.spread, fmt="none", ecolor=style.FAINT, elinewidth=1, zorder=order - 0.005)
+        axes.errorbar(x, y, xerr=item.spread, fmt="none", ecolor=style.FAINT, elinewidth=1, zorder=order - 0.005)
     if item.shades is not None:
-        colours = _colours(item.shades).to_rgba(item.values)
-        return axes.scatter(item.x, item.y, s=item.size**2, c=colours, edgecolor="white", zorder=order)
-    look = {"color": item.colour, "marker": _MARKERS[item.marker], "markersize": item.size, "linestyle": "None"}
+        colours = _colours(item.shades).to_rgba(np.asarray(item.values))
+        return axes.scatter(x, y, s=item.size**2, c=colours, edgecolor="white", zorder=order)
+    look: Look = {"color": item.colour, "marker": _MARKERS[item.marker], "markersize": item.size, "linestyle": "None"}
     if item.marker == "ring":
         look |= {"markerfacecolor": "white", "markeredgewidth": 0.7 if item.size < 5 else 1.5}
     elif item.marker in ("star", "up", "down"):
         look |= {"markeredgecolor": "white", "markeredgewidth": 0.6}
-    x, y, name = _numbers(item.x), _numbers(item.y), style.label(item.name)
     axes.plot(x, y, alpha=item.alpha, label=name, zorder=order, **look)
     return Line2D([], [], **look)
 
 
 @_item.register
 def _(item: Segments, axes: Axes, order: float) -> Artist:
-    ends = zip(item.x, item.y, item.x_end, item.y_end, strict=True)
-    colours = {"colors": item.colour} if item.shades is None else {"array": np.asarray(item.values, float)}
+    pieces = np.stack([_numbers(each) for each in (item.x, item.y, item.x_end, item.y_end)], axis=1).reshape(-1, 2, 2)
+    colours: Look = {"colors": item.colour} if item.shades is None else {"array": np.asarray(item.values, float)}
     if item.shades is not None:
         colours |= {"cmap": _colours(item.shades).cmap, "norm": _colours(item.shades).norm}
-    pieces = [[(x, y), (x_end, y_end)] for x, y, x_end, y_end in ends]
-    axes.add_collection(LineCollection(pieces, linewidths=item.width, alpha=item.alpha, capstyle="butt", zorder=order, **colours))
-    size = {"linewidth": item.width, "markersize": 9 if item.mark == "star" else 4}
+    axes.add_collection(
+        LineCollection(list(pieces), linewidths=item.width, alpha=item.alpha, capstyle="butt", zorder=order, **colours)
+    )
+    size: Look = {"linewidth": item.width, "markersize": 9 if item.mark == "star" else 4}
     return Line2D([], [], color=item.colour, marker=_MARKERS.get(item.mark), **size)
 
 
 @_item.register
 def _(item: Bars, axes: Axes, order: float) -> Artist:
     left = np.sum([[bar.get_width() for bar in bars] for bars in axes.containers], axis=0) if axes.containers else 0.0
-    return axes.barh(range(len(item.widths)), item.widths, left=left, height=0.78, color=item.colour, zorder=order)[0]
+    bars = axes.barh(range(len(item.widths)), item.widths, left=left, height=0.78, color=item.colour, zorder=order)
+    return bars.patches[0]
 
 
 def _colours(shades: Shades) -> ScalarMappable:
@@ -178,4 +183,5 @@ def _log_ticks(axes: Axes) -> None:
 
 
 def _nines(y: np.ndarray) -> np.ndarray:
-    return -np.log10(np.maximum(1 - np.asarray(y, float), 1e-16))
+    found: np.ndarray = -np.log10(np.maximum(1 - np.asarray(y, float), 1e-16))
+    return found

@@ -118,12 +118,11 @@ class Effects:
     def _fresh(self, names: Sequence[str]) -> set[str]:
         """Returns the names that have an effect on a fresh member, the only effect that static ones can have."""
         effective: set[str] = set()
+        # A static one changes the program, so it is trained alone with its control: two batches of one.
         together = [[name for name in names if not self.space[name].static], *([n] for n in names if self.space[n].static)]
         for number in range(VALUES_TRIED):
             base = self.bases[number % len(self.bases)]
-            for (
-                group
-            ) in together:  # a static one changes the program, so it is trained alone with its control: two batches of one
+            for group in together:
                 changed = self._changed(base.task.hparams, [name for name in group if name not in effective], number)
                 if not changed or self.out_of_time(len(changed) + 1):
                     continue

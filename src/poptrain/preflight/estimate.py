@@ -10,6 +10,7 @@ from poptrain.audit.verdict import Verdict
 from poptrain.checkpoints import places
 from poptrain.core.cpus import cpus
 from poptrain.core.errors import PoptrainError
+from poptrain.core.interval import interval_of
 from poptrain.core.protocols import Algorithm
 from poptrain.engine.experiment import Experiment
 
@@ -34,7 +35,7 @@ def estimated(experiment: Experiment, per_step: float, checkpoint: int, director
     """Returns the estimate for a run in `directory`, from seconds a step (of one member) and the bytes of a checkpoint."""
     algorithm: Algorithm = experiment.algorithm
     budget, members = experiment.budget, algorithm.seats  # an upper bound: evaluators are counted as members
-    interval = interval_of(algorithm)
+    interval = steps_between(algorithm)
     slots = _slots(experiment.executor, algorithm.seats)
     tasks = None
     if budget is not None:
@@ -69,9 +70,9 @@ def storage(estimate: Estimate, url: str | None) -> Verdict:
     return Verdict("disk", "ok", f"{text}; {bytes_text(estimate.free)} are free")
 
 
-def interval_of(algorithm: Algorithm) -> int | None:
+def steps_between(algorithm: Algorithm) -> int | None:
     """Returns the steps between two decisions of an algorithm; None if it has no interval, or one of time."""
-    interval = getattr(algorithm, "interval", None)
+    interval = interval_of(algorithm)
     return interval if isinstance(interval, int) and not isinstance(interval, bool) else None
 
 

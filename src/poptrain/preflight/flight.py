@@ -14,7 +14,7 @@ from poptrain.engine.experiment import Experiment
 from poptrain.preflight import estimate as estimates
 from poptrain.preflight import metric
 from poptrain.preflight.effects import EFFECT_SEGMENTS, Effects
-from poptrain.preflight.estimate import Estimate, interval_of
+from poptrain.preflight.estimate import Estimate, steps_between
 from poptrain.preflight.lab import Job, Lab, Probe
 from poptrain.preflight.roundtrip import RoundTrip
 from poptrain.space import Space
@@ -131,7 +131,7 @@ class Flight:
         found: list[Hparams] = [dict(task.hparams) for task in tasks[:CONFIGURATIONS]]
         for index in range(len(found), CONFIGURATIONS):
             found.append(self.space.sample(rng(about.seed, "check", index)))
-        interval = interval_of(algorithm)
+        interval = steps_between(algorithm)
         if interval is None and not any(task.seconds is not None for task in tasks):
             interval = max((task.steps for task in tasks), default=1)
         return found, interval if interval is None or about.budget is None else max(min(interval, about.budget), 1)

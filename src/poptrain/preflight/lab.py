@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from poptrain import executors
-from poptrain.checkpoints.store import Store
+from poptrain.checkpoints.store import DiskStore
 from poptrain.core import Carry, History, Hparams, Result, Task, clock
 from poptrain.core.protocols import Executor
 from poptrain.executors.context import Context
@@ -70,7 +70,7 @@ class Lab:
         executor: object = "inline",
         lanes: int = 8,
     ):
-        self.trainable, self.store = as_trainable(trainable), Store(directory, durable=False)
+        self.trainable, self.store = as_trainable(trainable), DiskStore(directory, durable=False)
         vectorized = executor == "vectorized" or type(executor).__name__ == "Vectorized"
         self._history = History()
         context = Context(self.trainable, metric, self.store, self._result, lanes, tuple(static))

@@ -29,8 +29,7 @@ ABOUT = {
     "score": "Each line follows the weights of one member back through all members that it was copied from. A ring: an exploit.",
     "hparams": "What the weights of each member were trained with over the steps, along the same ancestry.",
     "tree": "One row for each member: the pieces are training, a line with a tip is a copy.",
-    "spread": "By generation. Spread of a hyperparameter: 0 all equal, 1 like uniform draws. Origin: first members that others "
-    "descend from, and how many lineages of equal size are as diverse.",
+    "spread": "By generation. First members: those with descendants. Equal lineages: lineages of equal size that are as diverse.",
     "time": "Training and saving, queued for a slot, waiting for the others of a round, and deciding what comes next.",
     "model": "What the model expected of the hyperparameters that it proposed, over one interval; more is better.",
 }
@@ -74,24 +73,16 @@ def page(record: Record) -> str:
 def _sections(record: Record, view: Status, charts: dict[str, Json]) -> Iterator[str]:
     """Yields the sections of the page, and adds their charts to `charts`."""
     suggestions = views.suggestions(record)
-    for picture in _pictures(record):
+    for picture in panels.pictures(record):
         yield _section(TITLES.get(picture.name, picture.title), _drawn(picture, charts), ABOUT[picture.name])
     if suggestions:
-        picture = panels.suggestions(suggestions)
-        chart = "" if picture is None else _drawn(picture, charts)
+        compared = panels.suggestions(suggestions)
+        chart = "" if compared is None else _drawn(compared, charts)
         yield _section("Suggestions of the model", chart + tables.models(suggestions), ABOUT["model"])
     yield _section("Exploits", tables.exploits(record))
     if view.failed or view.diverged or view.lost:
         yield _section("Failures", tables.failures(record))
     yield _section("The run", tables.details(record, view))
-
-
-def _pictures(record: Record) -> Iterator[Picture]:
-    yield panels.score(views.curves(record), tables.all_exploits(record))
-    yield panels.hparams(record)
-    yield panels.tree(record)
-    yield panels.spread(views.spread(record), views.gauges(record).history)
-    yield panels.time(views.overhead(record))
 
 
 def _drawn(picture: Picture, charts: dict[str, Json]) -> str:

@@ -44,14 +44,14 @@ def render(picture: Picture) -> Json:
         n = "" if index == 0 else str(index + 1)
         across, up = _domain(picture, index, height - TOP - bottom)
         last = index + picture.columns >= len(picture.panels)
-        layout[f"xaxis{n}"] = _axis(panel.x, last) | {"domain": across, "anchor": f"y{n}"}
-        layout[f"xaxis{n}"] |= {"matches": "x"} if n and picture.same_x else {}
+        shared: Json = {"matches": "x"} if n and picture.same_x else {}
+        layout[f"xaxis{n}"] = _axis(panel.x, last) | shared | {"domain": across, "anchor": f"y{n}"}
         layout[f"yaxis{n}"] = _axis(panel.y, True) | {"domain": up, "anchor": f"x{n}"}
         beside = {"x": 1.01, "y": up[1], "yanchor": "top"} if len(picture.panels) > 1 else {}
         layout[f"legend{n}"] = _LEGEND | (BELOW if below else beside)
         place = _PLACE[panel.y.scale]
         shapes += [_rule(place(item.y), n) for item in panel.series if isinstance(item, Rule)]
-        where = {"xaxis": f"x{n}", "yaxis": f"y{n}", "legend": f"legend{n}"}
+        where: Json = {"xaxis": f"x{n}", "yaxis": f"y{n}", "legend": f"legend{n}"}
         where |= {} if picture.listed(index) else {"showlegend": False}
         data += [trace | where for item in panel.series if isinstance(item, Series) for trace in _traces(item, place)]
         if panel.title:
@@ -68,6 +68,8 @@ _LAYOUT: Json = {
     "plot_bgcolor": "rgba(0,0,0,0)",
     "hoverlabel": {"bgcolor": "white", "bordercolor": FAINT, "font": {"color": INK}, "align": "left"},
     "hovermode": "closest",
+    "barmode": "stack",
+    "bargap": 0.22,
     "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "#B8BEC6", "activecolor": INK},
 }
 

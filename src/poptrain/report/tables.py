@@ -54,29 +54,22 @@ def cards(view: Status) -> str:
     return f'<div class="cards">{made}</div>' + (f'<section class="notes">{"".join(lines)}</section>' if lines else "")
 
 
-def all_exploits(record: Record, newest: int = 0) -> tuple[Exploit, ...]:
-    """Returns the exploits of a run, oldest first; only the newest ones if a number of them is passed."""
-    history = history_of(record)
-    return exploits_of(history, record.times, history.copies()[-newest:])
-
-
 def exploits(record: Record) -> str:
     """Returns the table of exploits, newest first."""
-    count = len(history_of(record).copies())
-    if not count:
+    history = history_of(record)
+    copies = history.copies()
+    if not copies:
         return '<p class="note">No member was copied.</p>'
-    rows = [
-        [each.step, each.member, each.donor, Html(_why(each)), Html(_changes(each))]
-        for each in reversed(all_exploits(record, MOST_ROWS))
-    ]
-    return _table(("step", "member", "copied", "why", "donor's value → new value"), rows, 3, count)
+    found = reversed(exploits_of(history, record.times, copies[-MOST_ROWS:]))
+    rows: list[list[Cell]] = [[each.step, each.member, each.donor, Html(_why(each)), Html(_changes(each))] for each in found]
+    return _table(("step", "member", "copied", "why", "donor's value → new value"), rows, 3, len(copies))
 
 
 def failures(record: Record) -> str:
     """Returns the table of results that failed or diverged and of checkpoints that were lost, newest first."""
     history = history_of(record)
     bad = [id for id in reported(history) if not history.ok(id)]
-    rows = []
+    rows: list[list[Cell]] = []
     for id in bad[: -MOST_ROWS - 1 : -1]:
         task, result = history.task(id), result_of(history, id)
         why = "the checkpoint was damaged" if history.lost(id) else f"the score was {result.score}"
@@ -87,7 +80,7 @@ def failures(record: Record) -> str:
 
 def models(found: Sequence[Suggestion]) -> str:
     """Returns the table of a model's suggestions, newest first."""
-    rows = []
+    rows: list[list[Cell]] = []
     for each in found[: -MOST_ROWS - 1 : -1]:
         expected = "–" if each.gain is None else f"{short(each.gain)} ± {short(each.gain_sd)}"
         why = _settings(each.model) if each.fallback is None else escaped(f"no model: {each.fallback}", 200)

@@ -10,7 +10,7 @@ import numpy as np
 
 from poptrain.rl.envs.spec import EnvSpec
 from poptrain.rl.normaliser import CLIP_AT, VARIANCE_EPSILON
-from poptrain.rl.trees import State
+from poptrain.rl.trees import Parts
 
 NOISE_TICKS = 256  # ticks for which noise is drawn in one call
 
@@ -22,7 +22,7 @@ class Actor:
         params, normaliser: numpy trees of one member, without a leading axis.
     """
 
-    def __init__(self, spec: EnvSpec, params: State, normaliser: State):
+    def __init__(self, spec: EnvSpec, params: Parts, normaliser: Parts):
         self.spec = spec
         self.layers = [(layer["w"], layer["b"]) for layer in params["policy"]]
         self.std = np.exp(params["log_std"])

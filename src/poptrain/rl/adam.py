@@ -8,18 +8,18 @@ from __future__ import annotations
 import numpy as np
 
 from poptrain._jax import jnp
-from poptrain.rl.trees import Array, State
+from poptrain.rl.trees import Array, Parts
 
 BETA1, BETA2 = 0.9, 0.999
 ADAM_EPSILON = 1e-5  # as in the PPO reference code
 
 
-def init_adam(size: int) -> State:
+def init_adam(size: int) -> Parts:
     """Returns zero moments for `size` parameters, and a step count."""
     return {"m": np.zeros(size, np.float32), "v": np.zeros(size, np.float32), "count": np.int32(0)}
 
 
-def adam_step(state: State, params: Array, gradient: Array, lr: Array) -> tuple[State, Array]:
+def adam_step(state: Parts, params: Array, gradient: Array, lr: Array) -> tuple[Parts, Array]:
     """Returns the next state and parameters.
 
     Args:

@@ -24,7 +24,9 @@ class Range(NamedTuple):
     integer: bool = False
 
 
-def resolve(agent: object, ranges: Mapping[str, Range], hparams: PopulationHparams, members: int) -> dict[str, np.ndarray]:
+def resolve_hparams(
+    agent: object, ranges: Mapping[str, Range], hparams: PopulationHparams, members: int
+) -> dict[str, np.ndarray]:
     """Returns every hyperparameter as an array of shape (members,), float32 or int32.
 
     Args:

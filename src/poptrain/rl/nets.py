@@ -11,12 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from poptrain._jax import jnp
-from poptrain.rl.trees import Array, State
+from poptrain.rl.trees import Array, Parts
 
-Layers = list[State]  # from the first to the last: weights "w" (inputs, outputs) and biases "b" (outputs,)
+Layers = list[Parts]  # from the first to the last: weights "w" (inputs, outputs) and biases "b" (outputs,)
 
 
-def init_params(generator: np.random.Generator, observation: int, hidden: Sequence[int], outputs: int, log_std: int) -> State:
+def init_params(generator: np.random.Generator, observation: int, hidden: Sequence[int], outputs: int, log_std: int) -> Parts:
     """Returns fresh parameters: orthogonal weights, zero biases, and a last policy layer that is 100 times smaller.
 
     With a small last layer the first policy is nearly independent of the observation, which is why PPO explores well from

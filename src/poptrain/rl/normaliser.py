@@ -10,13 +10,13 @@ from __future__ import annotations
 import numpy as np
 
 from poptrain._jax import jnp
-from poptrain.rl.trees import Array, State
+from poptrain.rl.trees import Array, Parts
 
 CLIP_AT = 10.0  # standard deviations, as in RLlib
 VARIANCE_EPSILON = 1e-8
 
 
-def init_normaliser(observation: int) -> State:
+def init_normaliser(observation: int) -> Parts:
     """Returns the statistics of an empty sample of `observation` features: mean 0, variance 1, count 0."""
     return {
         "mean": np.zeros(observation, np.float32),
@@ -25,13 +25,13 @@ def init_normaliser(observation: int) -> State:
     }
 
 
-def normalise(statistics: State, columns: Array) -> Array:
+def normalise(statistics: Parts, columns: Array) -> Array:
     """Returns observations of shape (O, B) in standard deviations from the mean, clipped."""
     scale = 1.0 / jnp.sqrt(statistics["var"] + VARIANCE_EPSILON)
     return jnp.clip((columns - statistics["mean"][:, None]) * scale[:, None], -CLIP_AT, CLIP_AT)
 
 
-def merge(statistics: State, mean: Array, var: Array, count: Array) -> State:
+def merge(statistics: Parts, mean: Array, var: Array, count: Array) -> Parts:
     """Returns the statistics of two samples together (Chan, Golub and LeVeque 1979).
 
     Args:

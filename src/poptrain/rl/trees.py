@@ -11,7 +11,7 @@ from poptrain._jax import jax
 
 Array: TypeAlias = jax.Array  # traced or on a device; functions that take one also take a numpy array
 Tree: TypeAlias = Any  # nested dicts, lists and tuples of numpy or JAX arrays
-State: TypeAlias = dict[str, Tree]  # a tree with named parts: one member's state, or the carry of a population
+Parts: TypeAlias = dict[str, Tree]  # a tree with named parts: one member's state, or the carry of a population
 Scalars: TypeAlias = Mapping[str, Array]  # one member's hyperparameters, traced, shape () each
 
 

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from poptrain.checkpoints import places
-from poptrain.checkpoints.store import Store
+from poptrain.checkpoints.store import DiskStore
 from poptrain.core import History, protocols
 from poptrain.log.reader import Record
 from poptrain.views import dumps, schedule
@@ -26,7 +26,7 @@ def write_best(record: Record, history: History, task: int, out: Path, **about: 
     chosen, result = history.task(task), history.result(task)
     assert result is not None and result.checkpoint is not None  # the best result is healthy
     out.mkdir(parents=True, exist_ok=True)
-    copied = _copy(places.of(record), Store(out), result.checkpoint, task=task, member=chosen.member, step=result.step)
+    copied = _copy(places.of(record), DiskStore(out), result.checkpoint, task=task, member=chosen.member, step=result.step)
     path = schedule(record, task)
     described = {
         "score": history.sign * result.score,
@@ -63,7 +63,7 @@ def table_as_csv(history: History) -> str:
     return text.getvalue()
 
 
-def _copy(store: protocols.Store, target: Store, checkpoint: str, *, task: int, member: int, step: int) -> str:
+def _copy(store: protocols.Store, target: DiskStore, checkpoint: str, *, task: int, member: int, step: int) -> str:
     """Copies a checkpoint, verified, and returns its reference in the new store."""
     if not store.is_directory(checkpoint):
         return target.commit(BEST_NAME, store.read(checkpoint), task=task, member=member, step=step)

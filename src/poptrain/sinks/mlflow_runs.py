@@ -179,9 +179,8 @@ class MLflow(Sink[Record]):
         experiment = self._experiment_id() if given is None else given.info.experiment_id
         found = self._search(experiment)
         members = [run for run in found if MEMBER in run.data.tags]
-        above = [
-            run.data.tags[PARENT] for run in members
-        ]  # a parent with members comes first: creating a run may have been tried twice
+        # A parent with members comes first, because the creation of a run may have been tried twice.
+        above = [run.data.tags[PARENT] for run in members]
         if given is not None and any(id != self.run_id for id in above):
             raise UsageError(
                 f"the members of this run are already nested under {above[0]}: pass run_id={above[0]!r}, or no run_id."

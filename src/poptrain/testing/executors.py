@@ -227,6 +227,15 @@ class ExecutorContract:
                 self.equal(bench.results[each.id], result)
             assert all(result.checkpoint is not None and store.verify(result.checkpoint) for result in told)
 
+    def test_draining_returns_each_result_once_and_starts_no_queued_task(self, tmp_path: Path) -> None:
+        with self.bench(self.store(tmp_path), self.narrow(), lanes=6) as bench:
+            bench.submit([task(id, id) for id in range(6)])
+            told = bench.wait()
+            drained = [result for results in bench.executor.drain(60.0) for result in results]
+            ids = [result.task for result in [*told, *drained]]
+            assert ids == list(range(len(ids))), "first in, first out, each once"
+            assert all(result.healthy for result in drained)
+
     # -- what the laws are written with -------------------------------------------------------------------------------
 
     def run(

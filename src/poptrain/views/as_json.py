@@ -1,4 +1,4 @@
-"""Views as strict JSON: what is missing is null; what JSON has no number for is "nan", "inf" or "-inf"."""
+"""Views as strict JSON: a missing value is null, and a number that JSON cannot hold is "nan", "inf" or "-inf"."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from math import isfinite
-from typing import Any
+from typing import Any  # what JSON can hold
 
 import numpy as np
 
 
-def as_json(value: Any) -> Any:
+def as_json(value: object) -> Any:
     """Returns a view, or any part of one, as dicts, lists, strings, numbers, booleans and None.
 
     >>> as_json({"score": float("nan"), "step": 3, "best": None})
@@ -32,6 +32,6 @@ def as_json(value: Any) -> Any:
     return str(value)
 
 
-def dumps(value: Any, indent: int | None = None) -> str:
+def dumps(value: object, indent: int | None = None) -> str:
     """Returns a view as JSON text in ASCII."""
     return json.dumps(as_json(value), allow_nan=False, indent=indent)

@@ -82,7 +82,7 @@ class Pair:
     wins: int  # on equal seeds
     losses: int
     p: float  # two-sided sign test over equal seeds
-    verdict: str  # ahead, behind, not told apart
+    verdict: str  # that of `statistics.verdict`
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,9 @@ def _grouped(traces: Sequence[_Trace]) -> dict[str, list[_Trace]]:
 
 def _title(algorithm: Mapping[str, object]) -> str:
     if _independent(algorithm):
-        return "grid_search" if len(algorithm.get("initial", ())) == algorithm.get("population") else "random_search"
+        initial = algorithm.get("initial")
+        whole = isinstance(initial, (list, tuple)) and len(initial) == algorithm.get("population")
+        return "grid_search" if whole else "random_search"
     return clean(str(algorithm.get("name") or algorithm.get("type") or "unknown"), 40)
 
 
@@ -242,12 +244,12 @@ def _independent(algorithm: object) -> bool:
 def _method(name: str, group: list[_Trace], steps: int, total: int) -> Method:
     sign = group[0].sign
     outcomes = tuple(_outcome(trace, steps, total) for trace in group)
-    totals = [outcome.score_total for outcome in outcomes]
+    totals = [outcome.score_total for outcome in outcomes if outcome.score_total is not None]
     return Method(
         name=name,
         runs=outcomes,
         score=_reported([outcome.score for outcome in outcomes]),
-        score_total=None if None in totals else _reported(totals),
+        score_total=_reported(totals) if len(totals) == len(outcomes) else None,
         total=float(np.mean([outcome.total for outcome in outcomes])),
         seconds=float(np.mean([outcome.seconds for outcome in outcomes])),
         by_steps=_curve([trace.steps for trace in group], steps, sign),
@@ -309,8 +311,8 @@ def _selection(groups: Mapping[str, list[_Trace]], found: Mapping[str, Method], 
             other = {key: value for key, value in others[0].algorithm.items() if key != "explore"}
             if whole == part or other != rest or not bases:
                 continue
-            scores = ([sign * outcome.score for outcome in found[name].runs] for name in (whole, part, bases[0]))
-            share, low, high = statistics.share(*scores)
+            a, b, base = ([sign * outcome.score for outcome in found[name].runs] for name in (whole, part, bases[0]))
+            share, low, high = statistics.share(a, b, base)
             if share == share:
                 gain, interval = f"the gain of {whole} over {bases[0]}", f"{_percent(low)} to {_percent(high)}"
                 yield f"Selection alone ({part}) explains {100 * share:.0f} % of {gain} (95 % interval {interval})."

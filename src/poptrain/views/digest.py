@@ -142,9 +142,10 @@ def packed(state: RunState) -> Packed:
 def unpacked(data: Packed) -> RunState:
     """Returns the state that was packed."""
     sums = data["tally"]
+    same: Packed = {name: sums[name] for name in _SUMS}
+    same |= {name: dict(sums[name]) for name in ("held", "first", "roots", "own", "clones")}
     tally = Tally(
-        **{name: dict(sums[name]) for name in ("held", "first", "roots", "own", "clones")},
-        **{name: sums[name] for name in _SUMS},
+        **same,
         shares=Counter(dict(sums["shares"])),
         controls=set(sums["controls"]),
         reported=set(sums["reported"]),

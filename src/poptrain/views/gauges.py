@@ -136,4 +136,5 @@ def _centred_ranks(values: np.ndarray) -> np.ndarray:
     """Returns ranks minus their mean, equal values sharing a rank; shape (n,)."""
     ordered = np.sort(values)
     ranks = (np.searchsorted(ordered, values) + np.searchsorted(ordered, values, side="right")) / 2
-    return ranks - ranks.mean()
+    centred: np.ndarray = ranks - ranks.mean()
+    return centred

@@ -1,4 +1,4 @@
-"""Who writes a run directory at this moment, found out without disturbing it."""
+"""Which process writes a run directory at this moment, found without disturbing it."""
 
 from __future__ import annotations
 
@@ -40,5 +40,5 @@ def _alive(pid: int) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
-        pass  # somebody else's process
+        pass  # the process of another user
     return True

@@ -123,7 +123,8 @@ def _by_member(
         decided = min(gap, lines[line].seconds) if line and lines[line - 1].kind == "results" else 0.0
         parts[history.task(id).member][3:] += gap - decided, decided
     members = set(history.members())
-    return tuple(MemberTime(seat, *row.tolist(), seat not in members) for seat, row in parts.items())
+    rows = ((seat, row.tolist()) for seat, row in parts.items())
+    return tuple(MemberTime(seat, a, b, c, d, e, evaluator=seat not in members) for seat, (a, b, c, d, e) in rows)
 
 
 def _slots(begin: Times, end: Times, issued: Times) -> int:

@@ -40,8 +40,10 @@ class Scale:
         place = self.place(value)
         if place is None:
             return None
-        low, high = (0.0, len(self.options) - 1.0) if self.listed else (self.place(self.low), self.place(self.high))
-        if self.kind == "log":
+        low, high = (0.0, len(self.options) - 1.0) if self.listed else (self.low, self.high)
+        if self.kind == "nines":
+            low, high = nines(low), nines(high)
+        elif self.kind == "log":
             place, low, high = log10(place), log10(low), log10(high)
         return (place - low) / (high - low) if high > low else None
 
@@ -63,18 +65,21 @@ def scale_of(kind: Mapping[str, object], values: Iterable[Value]) -> Scale:
     """
     seen = {_key(value): value for value in values if value is not None}
     options, low, high = kind.get("options"), kind.get("low"), kind.get("high")
-    if options or not all(is_number(value) for value in seen.values()):
-        listed = tuple({**{_key(option): option for option in options or ()}, **seen}.values())
+    numbers = [value for value in seen.values() if is_number(value)]
+    if isinstance(options, (list, tuple)) or len(numbers) < len(seen):
+        described = options if isinstance(options, (list, tuple)) else ()
+        listed = tuple({**{_key(option): option for option in described}, **seen}.values())
         return Scale("ordinal" if kind.get("type") == "Ordinal" else "options", options=listed)
-    bounded = is_number(low) and is_number(high) and low < high
-    if not bounded:
-        known = [value for value in seen.values() if isfinite(value)] or [0.0]
-        low, high = min(known), max(known)
-    if kind.get("type") in _LOG and low > 0:
+    if is_number(low) and is_number(high) and low < high:
+        return _ranged(kind.get("type"), low, high, bounded=True)
+    known = [value for value in numbers if isfinite(value)] or [0.0]
+    return _ranged(kind.get("type"), min(known), max(known), bounded=False)
+
+
+def _ranged(type: object, low: float, high: float, bounded: bool) -> Scale:
+    if type in _LOG and low > 0:
         return Scale("log", low, high, bounded=bounded)
-    if kind.get("type") == "Complement" and high < 1:
-        return Scale("nines", low, high, bounded=bounded)
-    return Scale("linear", low, high, bounded=bounded)
+    return Scale("nines" if type == "Complement" and high < 1 else "linear", low, high, bounded=bounded)
 
 
 def nines(value: float) -> float:

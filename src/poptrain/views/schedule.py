@@ -60,7 +60,7 @@ class Schedule:
     def rows(self) -> Iterator[dict[str, Value]]:
         """Yields one flat dict for each segment: start, end, task, member and the hyperparameters by name."""
         for s in self.segments:
-            row = {"start": s.start, "end": s.end, "task": s.task, "member": s.member}
+            row: dict[str, Value] = {"start": s.start, "end": s.end, "task": s.task, "member": s.member}
             row.update({f"hparams.{name}" if name in row else name: value for name, value in s.hparams.items()})
             yield row
 

@@ -24,7 +24,7 @@ STARTS = 3  # of them, from which the gradient is followed
 CLIMB_STEPS = 10  # iterations of each ascent
 NEIGHBOURS = 64  # points around the best one
 NEAR = 0.02  # how far they are from it in each column, at most
-GRID = np.linspace(0, 1, 257)  # finer than the levels of any coarse column, also on log scales
+SWEEP_CODES = np.linspace(0, 1, 257)  # finer than the levels of any coarse column, also on log scales
 MIN_DISTANCE = 1e-3  # L∞ between a suggestion and every pending point, in encoded units
 
 BETAS: dict[str, Callable[[int], float]] = {
@@ -86,7 +86,7 @@ def _swept(best: np.ndarray, question: Question, values: Callable[[np.ndarray], 
     coarse = np.flatnonzero(question.coarse)
     if not len(coarse):
         return best
-    grid = question.snap(np.repeat(GRID[:, None], best.shape[1], 1))
+    grid = question.snap(np.repeat(SWEEP_CODES[:, None], best.shape[1], 1))
     for column in [*coarse, *coarse]:
         levels = np.unique(grid[:, column])
         tried = np.repeat(best[:, None], len(levels), 1)  # (m, levels, f)

@@ -9,7 +9,10 @@ A rule without a model is a function ``explore(hparams, generator) -> hparams``.
     @dataclass(frozen=True)
     class Halve:
         def propose(self, history, space, clones):
-            return [Proposal(space.finish({**clone.hparams, "lr": clone.hparams["lr"] / 2})) for clone in clones]
+            halves = [space["lr"].snap(clone.hparams["lr"] / 2) for clone in clones]   # snap clips to the range
+            return [
+                Proposal(space.finish({**clone.hparams, "lr": half})) for clone, half in zip(clones, halves)
+            ]
 
 Both are passed as ``pt.pbt(…, explore=…)``.
 """

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import ray
 
-from poptrain.checkpoints.store import Store
+from poptrain.checkpoints.store import DiskStore
 from poptrain.core import Result, Task, clock
 from poptrain.core.errors import UsageError
 from poptrain.executors import outcome
@@ -45,7 +45,7 @@ class RayExecutor:
         self._seconds: float | None = None  # that a task takes, lately
         self._closed = False
         store = context.store
-        self._shared = store if isinstance(store, Store) and options.carrier == "shared" else None  # the actors use it too
+        self._shared = store if isinstance(store, DiskStore) and options.carrier == "shared" else None  # the actors use it too
         self._probe: DiskProbe | None = None
         self._cargo = Cargo(context, options.vectorized, by_driver=self._shared is None)
         self._joined = cluster.join(options.address, options.options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from poptrain.checkpoints.store import Store
+from poptrain.checkpoints.store import DiskStore
 from poptrain.core import Result
 from poptrain.executors.context import AnyTrainable
 from poptrain.executors.messages import Fatal
@@ -18,7 +18,7 @@ class ActorSetup(NamedTuple):
 
     trainable: AnyTrainable
     metric: str
-    store: Store | None  # None: checkpoints travel with results
+    store: DiskStore | None  # None: checkpoints travel with results
     probe: DiskProbe | None  # a file next to the checkpoints, which the actor must be able to read
     warm: int  # the most member states that it keeps
     static: tuple[str, ...]  # names of static hyperparameters

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from poptrain.checkpoints.store import Store
+from poptrain.checkpoints.store import DiskStore
 from poptrain.core import clock
 from poptrain.core.errors import PoptrainError, UsageError
 from poptrain.executors.ray.cluster import own_address
@@ -23,7 +23,7 @@ class DiskProbe(NamedTuple):
     content: bytes
 
 
-def write_probe(store: Store) -> DiskProbe:
+def write_probe(store: DiskStore) -> DiskProbe:
     """Returns the probe of a store after writing it."""
     store.fs.make_dir(store.root)
     probe = DiskProbe(store.root / f".tmp-probe-{os.urandom(8).hex()}", os.urandom(16))
@@ -31,7 +31,7 @@ def write_probe(store: Store) -> DiskProbe:
     return probe
 
 
-def remove_probe(probe: DiskProbe, store: Store) -> None:
+def remove_probe(probe: DiskProbe, store: DiskStore) -> None:
     """Removes what `write_probe` wrote, if that is still possible."""
     with suppress(OSError, PoptrainError):
         store.fs.remove(probe.path)

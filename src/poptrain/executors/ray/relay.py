@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 from poptrain.checkpoints import carry as carries
-from poptrain.checkpoints.store import Store
+from poptrain.checkpoints.store import DiskStore
 from poptrain.core import Carry
 from poptrain.core.errors import CheckpointDamaged
 from poptrain.executors.context import PopulationStore
@@ -68,7 +68,7 @@ class SharedStore:
         warm: the most carries that are kept.
     """
 
-    def __init__(self, store: Store, warm: int):
+    def __init__(self, store: DiskStore, warm: int):
         self._store, self._warm = store, warm
         self._held: OrderedDict[int, tuple[str, Carry]] = OrderedDict()  # member -> what it committed last
         self.given: dict[str, Carry] = {}
@@ -130,7 +130,7 @@ class StoreInParcels:
     def __init__(self) -> None:
         self.given: dict[str, Carry | Files] = {}
         self.parcels: list[Parcel] = []
-        self._staging: tuple[Path, Store] | None = None  # a folder for the files of this call, and a store in it
+        self._staging: tuple[Path, DiskStore] | None = None  # a folder for the files of this call, and a store in it
 
     def commit(self, name: str, carry: Carry, *, task: int, member: int, step: int) -> str:
         self.parcels.append(Parcel("carry", name, carries.copy(carry), [task], [member], [step]))
@@ -181,10 +181,10 @@ class StoreInParcels:
             shutil.rmtree(self._staging[0], ignore_errors=True)
             self._staging = None
 
-    def _files(self) -> Store:
+    def _files(self) -> DiskStore:
         if self._staging is None:
             folder = Path(tempfile.mkdtemp(prefix="poptrain-")).resolve()
-            self._staging = folder, Store(folder, durable=False)
+            self._staging = folder, DiskStore(folder, durable=False)
         return self._staging[1]
 
     def _received(self, ref: str) -> Carry:

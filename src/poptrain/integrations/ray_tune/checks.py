@@ -10,6 +10,7 @@ from ray.tune.search import SearchGenerator
 
 from poptrain.algorithms.parts import turns
 from poptrain.core.errors import UsageError, did_you_mean
+from poptrain.core.interval import Seconds, interval_of
 from poptrain.core.protocols import Algorithm
 from poptrain.integrations.ray_tune import configs
 from poptrain.integrations.ray_tune.configs import Config, Report
@@ -44,8 +45,8 @@ def fitting(what: str, algorithm: Algorithm, trials: int) -> Algorithm:
             f"{what}: the algorithm has {algorithm.seats} seats and Ray Tune made {trials} trials; "
             f"set tune.TuneConfig(num_samples={algorithm.seats})."
         )
-    interval = getattr(algorithm, "interval", None)
-    if isinstance(interval, turns.Seconds):
+    interval = interval_of(algorithm)
+    if isinstance(interval, Seconds):
         raise UsageError(
             f"{what}: interval=pt.seconds({interval.seconds:g}) does not work in Ray Tune; pass "
             f"interval={int(interval.seconds) or 1} and time_attr='time_total_s'."

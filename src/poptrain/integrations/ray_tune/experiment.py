@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from ray import tune
 
@@ -12,6 +12,7 @@ from poptrain.core.errors import UsageError
 from poptrain.core.protocols import Algorithm
 from poptrain.integrations.ray_tune.api import poptrain_scheduler
 from poptrain.integrations.ray_tune.member import tune_trainable
+from poptrain.trainable import MemberClass
 
 RayTrainable = type[Any] | Callable[..., Any]  # a class or function of the user
 
@@ -47,7 +48,7 @@ def tuner(
         UsageError: an argument is out of range, or `run_config` has a ``stop`` of its own.
     """
     if isinstance(trainable, type) and not issubclass(trainable, tune.Trainable):
-        trainable = tune_trainable(trainable)
+        trainable = tune_trainable(cast(type[MemberClass], trainable))
     if run_config is not None and run_config.stop is not None:
         raise UsageError(f"tuner: run_config.stop={run_config.stop!r}; pass it to tuner as stop=… instead.")
     decides = poptrain_scheduler(algorithm, **scheduler)

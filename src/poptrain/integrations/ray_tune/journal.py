@@ -16,6 +16,7 @@ from ray.tune.experiment import Trial
 from poptrain.core import History, Result, Task
 from poptrain.core.errors import UsageError
 from poptrain.core.fingerprint import describe
+from poptrain.core.interval import interval_of
 from poptrain.core.protocols import Algorithm
 from poptrain.engine.stop import steps
 from poptrain.integrations.ray_tune.controller import storage_of
@@ -128,9 +129,9 @@ def _recorded_seats(place: Path) -> list[str]:
 
 
 def _with_versions(about: About) -> dict[str, object]:
-    from poptrain.engine.open_log import _versions
+    from poptrain.engine.open_log import package_versions
 
-    return {**about, "versions": {**_versions(), "ray": ray.__version__}}
+    return {**about, "versions": {**package_versions(), "ray": ray.__version__}}
 
 
 def first_line(algorithm: Algorithm, trial: Trial, *, metric: str, mode: str, seed: int, budget: int | None) -> About:
@@ -144,7 +145,7 @@ def first_line(algorithm: Algorithm, trial: Trial, *, metric: str, mode: str, se
         "stop": describe(None if budget is None else steps(budget)),
         "seats": algorithm.seats,
         "static": list(algorithm.space.static_names),
-        "interval": describe(getattr(algorithm, "interval", None)),
+        "interval": describe(interval_of(algorithm)),
         "budget": budget,
         "keeper": "Ray",  # of the checkpoints
         "code": None,

@@ -12,11 +12,11 @@ import numpy as np
 from poptrain.core.errors import UsageError
 from poptrain.rl.envs.spec import EnvSpec
 
-Space = Any  # of Gymnasium, or of EnvPool in the same form
+NativeSpace = Any  # of Gymnasium, or of EnvPool in the same form
 Observation = Any  # an array, a number, or a dict or tuple of them
 
 
-def spec_of(name: str, observation: Space, action: Space, horizon: int | None) -> EnvSpec:
+def spec_of(name: str, observation: NativeSpace, action: NativeSpace, horizon: int | None) -> EnvSpec:
     """Returns the spec of an environment with these spaces.
 
     Raises:
@@ -32,7 +32,7 @@ def spec_of(name: str, observation: Space, action: Space, horizon: int | None) -
     raise UsageError(f"environment {name!r} has a {kind} action space; the agents of poptrain support Box and Discrete.")
 
 
-def _size(space: Space) -> int:
+def _size(space: NativeSpace) -> int:
     """Returns the number of features of a flattened observation."""
     if hasattr(space, "spaces"):
         inner = space.spaces.values() if isinstance(space.spaces, dict) else space.spaces
@@ -45,7 +45,7 @@ def _size(space: Space) -> int:
     raise UsageError(f"an observation of a {kind} space cannot be flattened; supported are Box, Discrete, Dict and Tuple.")
 
 
-def flat_observations(space: Space, values: Observation, n: int) -> np.ndarray:
+def flat_observations(space: NativeSpace, values: Observation, n: int) -> np.ndarray:
     """Returns n observations as one float32 array of shape (n, O); a discrete one becomes one-hot."""
     if isinstance(values, np.ndarray) and type(space).__name__ == "Box":
         return values.reshape(n, -1).astype(np.float32, copy=False)
@@ -57,12 +57,12 @@ def flat_observations(space: Space, values: Observation, n: int) -> np.ndarray:
     return np.asarray(values, np.float32).reshape(n, -1)
 
 
-def first_element(space: Space) -> int:
+def first_element(space: NativeSpace) -> int:
     """Returns the number of the first element of a Discrete space: 0 unless the environment sets another."""
     return int(getattr(space, "start", 0))
 
 
-def native_action(space: Space, action: np.ndarray) -> int | np.ndarray:
+def native_action(space: NativeSpace, action: np.ndarray) -> int | np.ndarray:
     """Returns one action, an index or (A,), as an environment with this action space takes it."""
     if type(space).__name__ == "Discrete":
         return int(action) + first_element(space)

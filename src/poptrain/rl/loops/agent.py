@@ -1,15 +1,15 @@
-"""What a loop needs of an agent that learns from rollouts. Loops do not import agents; an agent passes itself to a loop."""
+"""What a loop needs of an agent that learns from rollouts. Loops do not import agents; agents pass these functions to a loop."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 from poptrain.rl.memory.batch import Batch, Layout
-from poptrain.rl.trees import Array, Scalars, State
+from poptrain.rl.trees import Array, Parts, Scalars
 
 
 class RolloutAgent(Protocol):
-    """Pure functions of one member, for batches of one layout. Hashable: compiled programs are kept by it."""
+    """Pure functions of one member, for batches of one layout. Hashable, because compiled programs are cached by it."""
 
     @property
     def layout(self) -> Layout:
@@ -26,17 +26,17 @@ class RolloutAgent(Protocol):
         """Names of the numbers that `learn` returns about an update."""
         ...
 
-    def act(self, state: State, observations: Array, key: Array) -> Array:
+    def act(self, state: Parts, observations: Array, key: Array) -> Array:
         """Returns actions as they are drawn, (E, A), for raw observations, (E, O)."""
         ...
 
-    def value(self, state: State, observations: Array) -> Array:
+    def value(self, state: Parts, observations: Array) -> Array:
         """Returns the values, (E,), of states with raw observations, (E, O)."""
         ...
 
     def learn(
-        self, state: State, batch: Batch, scratch: State, hparams: Scalars, key: Array, span: Array | None = None
-    ) -> tuple[State, State, Array]:
+        self, state: Parts, batch: Batch, scratch: Parts, hparams: Scalars, key: Array, span: Array | None = None
+    ) -> tuple[Parts, Parts, Array]:
         """Returns the state after an update, the scratch, and the diagnostics, (len(diagnostics),).
 
         Args:
@@ -44,6 +44,6 @@ class RolloutAgent(Protocol):
         """
         ...
 
-    def make_scratch(self, members: tuple[int, ...] = ()) -> State:
+    def make_scratch(self, members: tuple[int, ...] = ()) -> Parts:
         """Returns working memory for `learn`, with these leading axes. Its content never matters."""
         ...

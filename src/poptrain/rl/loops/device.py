@@ -18,7 +18,7 @@ from poptrain.rl.loops import device_interval
 from poptrain.rl.loops.device_interval import RETURNS_KEPT, UPDATE_KEYS, Program
 from poptrain.rl.loops.interval import Interval
 from poptrain.rl.memory.recording import gather
-from poptrain.rl.trees import Array, State, Tree
+from poptrain.rl.trees import Array, Parts, Tree
 
 
 @lru_cache(maxsize=16)
@@ -32,7 +32,7 @@ def _resetter(env: DeviceEnv, num_envs: int) -> Callable[[np.ndarray], tuple[Tre
     return jax.jit(reset)
 
 
-def fresh_world(env: DeviceEnv, num_envs: int, seeds: np.ndarray) -> State:
+def fresh_world(env: DeviceEnv, num_envs: int, seeds: np.ndarray) -> Parts:
     """Returns the world of a `Program` at the beginning of its first episodes; seeds (P,)."""
     states, observation = jax.device_get(_resetter(env, num_envs)(seeds.astype(np.uint32)))
     lead = (len(seeds), num_envs)
@@ -45,9 +45,9 @@ def fresh_world(env: DeviceEnv, num_envs: int, seeds: np.ndarray) -> State:
 
 
 def train_in_shares(
-    program: Callable[[int], Program], carry: State, hparams: dict[str, np.ndarray], steps: int, seeds: np.ndarray
-) -> tuple[State, Interval]:
-    """Returns what `train` returns, from one program for all members, or on CPUs from one share of them on every core.
+    program: Callable[[int], Program], carry: Parts, hparams: dict[str, np.ndarray], steps: int, seeds: np.ndarray
+) -> tuple[Parts, Interval]:
+    """Returns what `train_on_device` returns, from one program for all members, or on CPUs from one share of them on every core.
 
     Shares have the same width, so that only one program is compiled; the last one is filled up with copies. They have at
     least two members: XLA multiplies a batch of one in another order, and results should not depend on the number of cores.
@@ -58,15 +58,15 @@ def train_in_shares(
     members = len(seeds)
     shares = 1 if device_interval.accelerated() else max(1, min(cpus(), members // 2))
     if shares == 1:
-        return train(program(members), carry, hparams, steps, seeds)
+        return train_on_device(program(members), carry, hparams, steps, seeds)
     width = -(-members // shares)
     lanes = [[min(first + i, members - 1) for i in range(width)] for first in range(0, members, width)]
 
-    def one(own: list[int]) -> tuple[State, Interval]:
+    def one(own: list[int]) -> tuple[Parts, Interval]:
         settings = {name: column[own] for name, column in hparams.items()}
         share = program(width)
         part = gather([({name: carry[name] for name in (*share.agent.learned, "buffer", "env")}, i) for i in own])
-        return train(share, part, settings, steps, seeds[own])
+        return train_on_device(share, part, settings, steps, seeds[own])
 
     with ThreadPoolExecutor(len(lanes)) as threads:
         changed, intervals = zip(*threads.map(one, lanes), strict=True)
@@ -91,9 +91,9 @@ def _joined(intervals: tuple[Interval, ...], where: list[tuple[int, int]]) -> In
     )
 
 
-def train(
-    program: Program, carry: State, hparams: dict[str, np.ndarray], steps: int, seeds: np.ndarray
-) -> tuple[State, Interval]:
+def train_on_device(
+    program: Program, carry: Parts, hparams: dict[str, np.ndarray], steps: int, seeds: np.ndarray
+) -> tuple[Parts, Interval]:
     """Returns the parts of the carry that training changes, and what happened.
 
     Args:

@@ -15,8 +15,8 @@ from poptrain._jax import jax, jnp
 from poptrain.rl.envs.spec import DeviceEnv
 from poptrain.rl.loops.agent import RolloutAgent
 from poptrain.rl.memory.marks import GOES_ON, TERMINATED, TRUNCATED
-from poptrain.rl.memory.ring import COLUMNS, Ring, write
-from poptrain.rl.trees import Array, State, Tree
+from poptrain.rl.memory.ring import RING_COLUMNS, Ring, write_slot
+from poptrain.rl.trees import Array, Parts, Tree
 
 RETURNS_KEPT = 1024  # the latest episode returns that an interval keeps per member
 UPDATE_KEYS = 0x7FFF0000  # keys of updates start here, those of ticks at 0
@@ -43,7 +43,7 @@ class Program:
         return self._compiled(*arguments)
 
     def _run(
-        self, state: State, world: State, ring: State, window: State, hparams: State, seeds: Array, ticks: Array
+        self, state: Parts, world: Parts, ring: Parts, window: Parts, hparams: Parts, seeds: Array, ticks: Array
     ) -> tuple[Tree, ...]:
         """Returns (state, world, ring, window, log) after `ticks` ticks; the arrays of the log lead with (P,)."""
         keys = jax.vmap(jax.random.key)(seeds)
@@ -55,7 +55,7 @@ class Program:
             world, ring, window, log, state, t = carry
             here = jax.vmap(jax.random.fold_in, (0, None))(keys, t)
             world, row, ended = self._tick(state, world, here)
-            ring = {k: write(ring[k], row[k], window["head"]) for k in COLUMNS}
+            ring = {k: write_slot(ring[k], row[k], window["head"]) for k in RING_COLUMNS}
             head = (window["head"] + 1) % self.layout.slots
             window = {"head": head, "ticks": window["ticks"] + 1, "n": window["n"] + envs}
             log = jax.lax.cond(ended[0].any(), _add_episodes, lambda log, *_: log, log, *ended)
@@ -67,7 +67,7 @@ class Program:
             trips = jnp.minimum(room, ticks - t)
             world, ring, window, log, state, t = jax.lax.fori_loop(0, trips, tick, (world, ring, window, log, state, t))
             full = window["n"] + envs > hparams["train_batch_size"]
-            ring = ring | {"observations": write(ring["observations"], world["observation"], window["head"])}
+            ring = ring | {"observations": write_slot(ring["observations"], world["observation"], window["head"])}
             state, scratch, log = learn_full(full, state, ring, window, scratch, log, hparams, keys)
             window = window | {k: jnp.where(full, 0, window[k]) for k in ("ticks", "n")}
             return world, ring, window, log, state, scratch, t
@@ -76,7 +76,7 @@ class Program:
         world, ring, window, log, state, _, _ = jax.lax.while_loop(lambda c: c[-1] < ticks, until_full, carry)
         return state, world, ring, window, log
 
-    def _empty_log(self) -> State:
+    def _empty_log(self) -> Parts:
         zero = jnp.zeros(self.members)
         return {
             "returns": jnp.zeros((self.members, RETURNS_KEPT)),
@@ -89,7 +89,7 @@ class Program:
 
     # -- acting -------------------------------------------------------------------------------------------------------
 
-    def _tick(self, state: State, world: State, keys: Array) -> tuple[State, State, tuple[Array, ...]]:
+    def _tick(self, state: Parts, world: Parts, keys: Array) -> tuple[Parts, Parts, tuple[Array, ...]]:
         """Returns the next world, the row to record, and the episodes that ended: (over, return, length), (P, E) each."""
         spec, envs = self.env.spec, self.layout.num_envs
         drawn = jax.vmap(self.agent.act)(state, world["observation"], keys)
@@ -125,8 +125,8 @@ class Program:
     # -- learning -----------------------------------------------------------------------------------------------------
 
     def _learn_in_turn(
-        self, full: Array, state: State, ring: State, window: State, scratch: State, log: State, hparams: State, keys: Array
-    ) -> tuple[State, State, State]:
+        self, full: Array, state: Parts, ring: Parts, window: Parts, scratch: Parts, log: Parts, hparams: Parts, keys: Array
+    ) -> tuple[Parts, Parts, Parts]:
         def one(member: Array, carry: Tree) -> Tree:
             def update(carry: Tree) -> Tree:
                 state, scratch, log = carry
@@ -149,12 +149,12 @@ class Program:
         return jax.lax.cond(full.any(), turns, lambda carry: carry, (state, scratch, log))
 
     def _learn_together(
-        self, full: Array, state: State, ring: State, window: State, scratch: State, log: State, hparams: State, keys: Array
-    ) -> tuple[State, State, State]:
+        self, full: Array, state: Parts, ring: Parts, window: Parts, scratch: Parts, log: Parts, hparams: Parts, keys: Array
+    ) -> tuple[Parts, Parts, Parts]:
         span = jnp.where(full, window["ticks"], 0).max()
         settings = hparams | {"epochs": jnp.where(full, hparams["epochs"], 0)}
 
-        def one(member: Array, state: State, scratch: State, settings: State, key: Array) -> tuple[State, State, Array]:
+        def one(member: Array, state: Parts, scratch: Parts, settings: Parts, key: Array) -> tuple[Parts, Parts, Array]:
             batch = self.ring.batch(ring, window, member)._replace(n=jnp.maximum(window["n"][member], 1))
             return self.agent.learn(state, batch, scratch, settings, key, span=span)
 
@@ -174,7 +174,7 @@ def _where(condition: Array, yes: Array, no: Array) -> Array:
     return jnp.where(condition.reshape(condition.shape + (1,) * (yes.ndim - condition.ndim)), yes, no)
 
 
-def _add_episodes(log: State, over: Array, running: Array, length: Array) -> State:
+def _add_episodes(log: Parts, over: Array, running: Array, length: Array) -> Parts:
     at = log["episodes"][:, None] + jnp.cumsum(over, 1) - 1
     at = jnp.where(over, at % RETURNS_KEPT, RETURNS_KEPT)  # an index out of range is dropped
     put = jax.vmap(lambda log, at, running: log.at[at].set(running, mode="drop"))

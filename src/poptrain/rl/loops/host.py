@@ -18,21 +18,21 @@ from poptrain.rl.hparams import of_member
 from poptrain.rl.loops.host_interval import HostMember, run_interval
 from poptrain.rl.loops.host_learner import HostLearner
 from poptrain.rl.loops.interval import Interval
-from poptrain.rl.memory.recording import Recording, pack, unpack
-from poptrain.rl.trees import State, stack, take
+from poptrain.rl.memory.recording import Recording, pack_recordings, unpack_recording
+from poptrain.rl.trees import Parts, stack, take
 
 SEEDS = 1 << 30  # environments train on seeds below it, and are evaluated on seeds from it to 2 * SEEDS
 
 
-def train(
+def train_on_host(
     backend: HostBackend,
     learner: HostLearner,
     horizon: int | None,
-    carry: State,
+    carry: Parts,
     hparams: dict[str, np.ndarray],
     steps: int,
     seeds: np.ndarray,
-) -> tuple[State, Interval]:
+) -> tuple[Parts, Interval]:
     """Returns the parts of the carry that training changes, and what happened.
 
     Args:
@@ -60,16 +60,16 @@ def train(
         updates=np.asarray([member.updates for member in members]),
         diagnostics=dict(zip(names, np.stack(last, 1), strict=True)),
     )
-    buffer = pack([member.recording for member in members])
+    buffer = pack_recordings([member.recording for member in members])
     return {**stack([member.state for member in members]), "buffer": buffer}, happened
 
 
 def _member(
-    backend: HostBackend, learner: HostLearner, carry: State, hparams: dict[str, np.ndarray], i: int, seed: int
+    backend: HostBackend, learner: HostLearner, carry: Parts, hparams: dict[str, np.ndarray], i: int, seed: int
 ) -> HostMember:
     spec, layout = backend.spec, learner.agent.layout
     state = take({name: carry[name] for name in learner.agent.learned}, i)
-    recording = unpack(carry["buffer"], i, Recording(layout.slots, layout.num_envs, spec.observation, spec.recorded))
+    recording = unpack_recording(carry["buffer"], i, Recording(layout.slots, layout.num_envs, spec.observation, spec.recorded))
     return HostMember(spec, state, recording, of_member(hparams, i), seed, layout.num_envs)
 
 

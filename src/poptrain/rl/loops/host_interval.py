@@ -19,7 +19,7 @@ from poptrain.rl.envs.spec import Arrival, EnvSpec, Simulator
 from poptrain.rl.loops.host_learner import HostLearner
 from poptrain.rl.memory.marks import GOES_ON, RESET, TERMINATED, TRUNCATED
 from poptrain.rl.memory.recording import Recording
-from poptrain.rl.trees import State
+from poptrain.rl.trees import Parts
 
 
 class HostMember:
@@ -28,7 +28,7 @@ class HostMember:
     def __init__(
         self,
         spec: EnvSpec,
-        state: State,
+        state: Parts,
         recording: Recording,
         hparams: Mapping[str, np.generic],
         seed: int,
@@ -90,7 +90,7 @@ class HostMember:
         """Returns True if no further whole tick fits in the batch. A batch exceeds its size only if one tick does."""
         return self.recording.n > 0 and self.recording.n + len(self.over) > self.batch_size
 
-    def learned(self, state: State, diagnostics: np.ndarray) -> None:
+    def learned(self, state: Parts, diagnostics: np.ndarray) -> None:
         """Accepts the result of an update."""
         self.state, self.updates = state, self.updates + 1
         self.diagnostics.append(diagnostics)
@@ -121,7 +121,7 @@ class _HostLoop:
         self.arrived = [0] * population  # environments of a member that are back
         self.fresh = [True] * population  # nothing was sent yet, so the first arrival is the reset
         self.pending = population * envs  # environments that the simulator will deliver
-        self.learning: dict[Future[tuple[State, np.ndarray]], int] = {}
+        self.learning: dict[Future[tuple[Parts, np.ndarray]], int] = {}
         self.ready: deque[int] = deque()
 
     def run(self) -> None:

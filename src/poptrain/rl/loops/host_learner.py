@@ -12,7 +12,7 @@ from poptrain._jax import jax
 from poptrain.core.cpus import cpus
 from poptrain.rl.loops.agent import RolloutAgent
 from poptrain.rl.memory.batch import Batch
-from poptrain.rl.trees import Array, Scalars, State
+from poptrain.rl.trees import Array, Parts, Scalars
 
 
 class HostLearner:
@@ -22,18 +22,18 @@ class HostLearner:
         self.agent = agent
         self._program = jax.jit(self._update, donate_argnames="scratch")
         self._compiled: jax.stages.Compiled | None = None
-        self._spare: list[State] = []  # working memory that no update uses, as much as ever was in use at once
+        self._spare: list[Parts] = []  # working memory that no update uses, as much as ever was in use at once
         self._threads = ThreadPoolExecutor(cpus(), thread_name_prefix="poptrain-learner")
 
     def _update(
-        self, state: State, batch: Batch, scratch: State, hparams: Scalars, seed: Array, update: Array
-    ) -> tuple[State, State, Array]:
+        self, state: Parts, batch: Batch, scratch: Parts, hparams: Scalars, seed: Array, update: Array
+    ) -> tuple[Parts, Parts, Array]:
         key = jax.random.fold_in(jax.random.key(seed), update)
         return self.agent.learn(state, batch, scratch, hparams, key)
 
     def submit(
-        self, state: State, batch: Batch, hparams: Mapping[str, np.generic], seed: int, update: int
-    ) -> Future[tuple[State, np.ndarray]]:
+        self, state: Parts, batch: Batch, hparams: Mapping[str, np.generic], seed: int, update: int
+    ) -> Future[tuple[Parts, np.ndarray]]:
         """Starts one update; the future holds (state, diagnostics) as numpy. `batch` must not change until then.
 
         Args:
@@ -49,12 +49,12 @@ class HostLearner:
     def _run(
         self,
         compiled: jax.stages.Compiled,
-        state: State,
+        state: Parts,
         batch: Batch,
         hparams: Mapping[str, np.generic],
         seed: np.uint32,
         update: np.int32,
-    ) -> tuple[State, np.ndarray]:
+    ) -> tuple[Parts, np.ndarray]:
         try:
             scratch = self._spare.pop()
         except IndexError:

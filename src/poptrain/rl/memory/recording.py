@@ -12,7 +12,7 @@ import numpy as np
 
 from poptrain.rl.memory.batch import Batch
 from poptrain.rl.memory.marks import GOES_ON, RESET, TRUNCATED
-from poptrain.rl.trees import State, stack, take
+from poptrain.rl.trees import Parts, stack, take
 
 RECORDED = ("observations", "actions", "rewards", "marks")  # the arrays of a recording
 
@@ -81,8 +81,8 @@ class Recording:
         self.observations[self.ticks] = observations
         self.order[: self.n] = np.flatnonzero(self.marks[: self.ticks].ravel() != RESET)
         zero = np.int32(0)
-        arrays: State = {name: _rows(getattr(self, name)) for name in RECORDED} | {"order": self.order}
-        numbers: State = {"n": np.int32(self.n), "ticks": np.int32(self.ticks), "first_slot": zero, "lane": zero}
+        arrays: Parts = {name: _rows(getattr(self, name)) for name in RECORDED} | {"order": self.order}
+        numbers: Parts = {"n": np.int32(self.n), "ticks": np.int32(self.ticks), "first_slot": zero, "lane": zero}
         return Batch(**arrays, bootstrap=None, **numbers)
 
     def clear(self) -> None:
@@ -90,7 +90,7 @@ class Recording:
         self.ticks = self.n = 0
 
 
-def pack(recordings: Sequence[Recording]) -> State:
+def pack_recordings(recordings: Sequence[Recording]) -> Parts:
     """Returns the recordings as the buffer of a carry: arrays (P, ticks, E, …) trimmed to the fullest, copied."""
     longest = max(recording.ticks for recording in recordings)
     arrays = {name: np.stack([getattr(r, name)[:longest] for r in recordings]) for name in RECORDED}
@@ -103,7 +103,7 @@ def pack(recordings: Sequence[Recording]) -> State:
     }
 
 
-def unpack(buffer: State, member: int, recording: Recording) -> Recording:
+def unpack_recording(buffer: Parts, member: int, recording: Recording) -> Recording:
     """Returns `recording`, filled with one member's part of a carry's buffer."""
     recording.ticks, recording.n = int(buffer["ticks"][member]), int(buffer["n"][member])
     for name in RECORDED:
@@ -111,18 +111,18 @@ def unpack(buffer: State, member: int, recording: Recording) -> Recording:
     return recording
 
 
-def empty_recordings(members: int, num_envs: int, observation: int, action: int) -> State:
+def empty_recordings(members: int, num_envs: int, observation: int, action: int) -> Parts:
     """Returns the buffer of members without transitions."""
-    return pack([Recording(0, num_envs, observation, action) for _ in range(members)])
+    return pack_recordings([Recording(0, num_envs, observation, action) for _ in range(members)])
 
 
-def gather(lanes: Sequence[tuple[State, int]]) -> State:
+def gather(lanes: Sequence[tuple[Parts, int]]) -> Parts:
     """Returns one carry of the given lanes, each (carry with a buffer, index), as copies; shorter recordings are padded."""
     longest = max(carry["buffer"]["marks"].shape[1] for carry, _ in lanes)
     return stack([_padded(take(carry, i), longest) for carry, i in lanes])
 
 
-def _padded(lane: State, ticks: int) -> State:
+def _padded(lane: Parts, ticks: int) -> Parts:
     """Returns one member's carry with its recording padded to `ticks`."""
     buffer = {
         name: np.pad(array, [(0, ticks - len(array))] + [(0, 0)] * (array.ndim - 1)) if array.ndim else array

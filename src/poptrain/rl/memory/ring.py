@@ -12,18 +12,18 @@ import numpy as np
 from poptrain._jax import jax, jnp
 from poptrain.rl.envs.spec import EnvSpec
 from poptrain.rl.memory.batch import Batch, Layout
-from poptrain.rl.trees import Array, State
+from poptrain.rl.trees import Array, Parts
 
-PAGE = 64  # ticks that are moved into or out of the ring at once
-COLUMNS = ("observations", "actions", "rewards", "marks", "bootstrap")  # the arrays of a ring
+PAGE_TICKS = 64  # ticks that are moved into or out of the ring at once
+RING_COLUMNS = ("observations", "actions", "rewards", "marks", "bootstrap")  # the arrays of a ring
 
 
 def ring_slots(rows: int, num_envs: int) -> int:
     """Returns the ticks that a ring needs for `rows` transitions and the state reached, in whole pages."""
-    return -(-(-(-rows // num_envs) + 1) // PAGE) * PAGE
+    return -(-(-(-rows // num_envs) + 1) // PAGE_TICKS) * PAGE_TICKS
 
 
-def empty_rings(members: int, num_envs: int, observation: int, action: int) -> State:
+def empty_rings(members: int, num_envs: int, observation: int, action: int) -> Parts:
     """Returns the buffer of members without transitions: `recording.empty_recordings` with bootstrap values."""
     lead = (members, 0, num_envs)
     return {
@@ -37,7 +37,7 @@ def empty_rings(members: int, num_envs: int, observation: int, action: int) -> S
     }
 
 
-def write(array: Array, row: Array, slot: Array) -> Array:
+def write_slot(array: Array, row: Array, slot: Array) -> Array:
     """Returns an array of the ring, (slots, …), with one slot replaced."""
     return jax.lax.dynamic_update_index_in_dim(array, row, slot, 0)
 
@@ -51,7 +51,7 @@ class Ring:
         self._put = jax.jit(self._put_page, donate_argnums=0)
         self._get = jax.jit(self._get_page)
 
-    def _make(self) -> State:
+    def _make(self) -> Parts:
         lead = (self.layout.slots, self.members, self.layout.num_envs)
         return {
             "observations": jnp.zeros((*lead, self.spec.observation)),
@@ -61,18 +61,18 @@ class Ring:
             "bootstrap": jnp.zeros(lead),
         }
 
-    def _put_page(self, ring: State, page: State, slot: Array) -> State:
-        return {k: jax.lax.dynamic_update_slice_in_dim(ring[k], page[k], slot, 0) for k in COLUMNS}
+    def _put_page(self, ring: Parts, page: Parts, slot: Array) -> Parts:
+        return {k: jax.lax.dynamic_update_slice_in_dim(ring[k], page[k], slot, 0) for k in RING_COLUMNS}
 
-    def _get_page(self, ring: State, slot: Array) -> State:
-        slots = (slot + jnp.arange(PAGE)) % self.layout.slots
-        return {k: ring[k][slots] for k in COLUMNS}
+    def _get_page(self, ring: Parts, slot: Array) -> Parts:
+        slots = (slot + jnp.arange(PAGE_TICKS)) % self.layout.slots
+        return {k: ring[k][slots] for k in RING_COLUMNS}
 
-    def batch(self, ring: State, window: State, member: Array) -> Batch:
+    def batch(self, ring: Parts, window: Parts, member: Array) -> Batch:
         """Returns one member's recording; for use inside a compiled program."""
         ticks = window["ticks"][member]
         return Batch(
-            **{k: ring[k].reshape(-1, *ring[k].shape[3:]) for k in COLUMNS},
+            **{k: ring[k].reshape(-1, *ring[k].shape[3:]) for k in RING_COLUMNS},
             order=None,
             n=window["n"][member],
             ticks=ticks,
@@ -80,22 +80,22 @@ class Ring:
             lane=member * self.layout.num_envs,
         )
 
-    def load(self, buffer: State) -> tuple[State, State]:
+    def load(self, buffer: Parts) -> tuple[Parts, Parts]:
         """Returns the ring and the window that hold the buffer of a carry: every recording ends at the head."""
         ring = self._empty()
         longest = int(buffer["ticks"].max())
-        for begin in range(0, longest, PAGE):
-            page = {name: _page(buffer[name], buffer["ticks"], longest, begin) for name in COLUMNS}
+        for begin in range(0, longest, PAGE_TICKS):
+            page = {name: _page(buffer[name], buffer["ticks"], longest, begin) for name in RING_COLUMNS}
             ring = self._put(ring, page, np.int32(begin))
         return ring, {"head": np.int32(longest % self.layout.slots), "ticks": buffer["ticks"], "n": buffer["n"]}
 
-    def store(self, ring: State, window: State) -> State:
+    def store(self, ring: Parts, window: Parts) -> Parts:
         """Returns the buffer of a carry: arrays (P, ticks, E, …) as long as the fullest member's recording."""
         longest, slots = int(window["ticks"].max()), self.layout.slots
         begin = (int(window["head"]) - longest) % slots
-        pages = [jax.device_get(self._get(ring, np.int32((begin + page) % slots))) for page in range(0, longest, PAGE)]
+        pages = [jax.device_get(self._get(ring, np.int32((begin + page) % slots))) for page in range(0, longest, PAGE_TICKS)]
         buffer = {}
-        for name in COLUMNS:
+        for name in RING_COLUMNS:
             shape, dtype = ring[name].shape[2:], ring[name].dtype
             whole = np.concatenate([np.zeros((0, self.members, *shape), dtype), *(page[name] for page in pages)])[:longest]
             out = np.zeros((self.members, longest, *shape), dtype)
@@ -106,11 +106,11 @@ class Ring:
 
 
 def _page(whole: np.ndarray, filled: np.ndarray, longest: int, begin: int) -> np.ndarray:
-    """Returns ticks `begin` to `begin + PAGE` of a buffer's array (P, ticks, E, …) as (PAGE, P, E, …), moved to end together."""
-    array = np.zeros((PAGE, *whole.shape[:1], *whole.shape[2:]), whole.dtype)
+    """Returns one page, (PAGE_TICKS, P, E, …), of a buffer's array, (P, ticks, E, …); all recordings end at tick `longest`."""
+    array = np.zeros((PAGE_TICKS, *whole.shape[:1], *whole.shape[2:]), whole.dtype)
     for member, ticks in enumerate(filled):
         shift = longest - int(ticks)  # shorter recordings begin later
-        first, last = max(begin, shift), min(begin + PAGE, longest)
+        first, last = max(begin, shift), min(begin + PAGE_TICKS, longest)
         if first < last:
             array[first - begin : last - begin, member] = whole[member, first - shift : last - shift]
     return array

@@ -8,8 +8,16 @@
 ('score along ancestry', ['abandoned', 'member 0', 'member 1'])
 """
 
-from poptrain.views.panels.curves import comparison, faster, score, suggestions
-from poptrain.views.panels.hparams import hparams, schedules, subpopulations
+from collections.abc import Iterator
+
+from poptrain.log.reader import Record
+from poptrain.views.curves import curves
+from poptrain.views.exploits import exploits_of
+from poptrain.views.gauges import gauges
+from poptrain.views.index import history_of
+from poptrain.views.overhead import overhead
+from poptrain.views.panels.family import tree
+from poptrain.views.panels.hyperparameters import hparams, schedules, subpopulations
 from poptrain.views.panels.model import (
     Axis,
     Band,
@@ -25,7 +33,8 @@ from poptrain.views.panels.model import (
     Shades,
 )
 from poptrain.views.panels.population import spread, time
-from poptrain.views.panels.tree import tree
+from poptrain.views.panels.scores import comparison, faster, score, suggestions
+from poptrain.views.spread import spread as spread_of
 
 __all__ = [
     "Axis",
@@ -43,6 +52,7 @@ __all__ = [
     "comparison",
     "faster",
     "hparams",
+    "pictures",
     "schedules",
     "score",
     "spread",
@@ -51,3 +61,13 @@ __all__ = [
     "time",
     "tree",
 ]
+
+
+def pictures(record: Record) -> Iterator[Picture]:
+    """Yields the pictures that every run has, one after the other."""
+    history = history_of(record)
+    yield score(curves(record), exploits_of(history, record.times, history.copies()))
+    yield hparams(record)
+    yield tree(record)
+    yield spread(spread_of(record), gauges(record).history)
+    yield time(overhead(record))

@@ -13,6 +13,7 @@ from typing import Literal
 Place = int | float | None  # None: a gap
 Places = Sequence[Place]
 Marker = Literal["ring", "dot", "cross", "star", "up", "down", "tick"]
+Dash = Literal["", "dashed", "dotted"]
 Hover = Literal["", "value", "text"]  # nothing; name, x, and the text or else y; the text alone
 
 
@@ -38,7 +39,7 @@ class Line(Series):
     y: Places
     width: float = 1.5
     stepped: bool = False  # each value is kept up to the next x
-    dash: Literal["", "dashed", "dotted"] = ""
+    dash: Dash = ""
     mark: Marker | None = None  # that the legend shows on the line
     kind: str = field(default="line", init=False)
 

@@ -9,7 +9,7 @@ import numpy as np
 from poptrain.views.format import clean, span
 from poptrain.views.overhead import MemberTime, Overhead
 from poptrain.views.palette import BEST, FAILED, INK, MEMBERS, NOTE, TIMES
-from poptrain.views.panels.model import Axis, Band, Bars, Item, Line, Panel, Picture, Place, Rule
+from poptrain.views.panels.model import Axis, Band, Bars, Dash, Item, Line, Panel, Picture, Place, Rule
 from poptrain.views.spread import Spread, extent
 from poptrain.views.tally import Diversity
 
@@ -62,7 +62,7 @@ def _hparams(view: Spread) -> Iterable[Line]:
     x = [generation.step for generation in view.generations]
     for index, name in enumerate(view.names):
         y: list[Place] = [generation.hparams[name] for generation in view.generations]
-        dash = "dashed" if index >= len(palette) else ""
+        dash: Dash = "dashed" if index >= len(palette) else ""
         yield Line(name=clean(name, 24), colour=palette[index % len(palette)], width=1.3, dash=dash, x=x, y=y, hover="value")
 
 

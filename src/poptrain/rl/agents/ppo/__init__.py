@@ -54,7 +54,7 @@ from poptrain.rl.envs.pictures import pictures
 from poptrain.rl.envs.spec import DeviceEnv, EnvSpec
 from poptrain.rl.envs.stepped import Stepped
 from poptrain.rl.evaluation import episode_returns
-from poptrain.rl.hparams import PopulationHparams, Range, resolve
+from poptrain.rl.hparams import PopulationHparams, Range, resolve_hparams
 from poptrain.rl.loops import host
 from poptrain.rl.loops.device import train_in_shares
 from poptrain.rl.loops.device_interval import Program, program_for
@@ -63,7 +63,7 @@ from poptrain.rl.loops.interval import Interval
 from poptrain.rl.memory.batch import Layout
 from poptrain.rl.memory.recording import gather, host_slots
 from poptrain.rl.memory.ring import ring_slots
-from poptrain.rl.trees import State, take
+from poptrain.rl.trees import Parts, take
 
 
 # A log records a trainable as module:name, so this class stays `poptrain.rl.agents.ppo:PPO`.
@@ -122,13 +122,13 @@ class PPO:
 
     # -- PopulationTrainable ------------------------------------------------------------------------------------------
 
-    def init(self, hparams: PopulationHparams, seeds: ArrayLike) -> State:
+    def init(self, hparams: PopulationHparams, seeds: ArrayLike) -> Parts:
         """Returns the carry of P fresh members; seeds (P,)."""
         seeds = np.asarray(seeds)
         self._resolve(hparams, len(seeds))
         return fresh_carry(make(self.env, self.backend), self.num_envs, self.hidden, seeds)
 
-    def train(self, carry: State, hparams: PopulationHparams, steps: int, seeds: ArrayLike) -> tuple[State, State]:
+    def train(self, carry: Parts, hparams: PopulationHparams, steps: int, seeds: ArrayLike) -> tuple[Parts, Parts]:
         """Returns the carry after `steps` more environment steps, and the metrics of the interval.
 
         A pure function, bit for bit. On the host exactly `steps` are trained; in JAX environments they are rounded up to
@@ -142,7 +142,7 @@ class PPO:
         """
         seeds = np.asarray(seeds)
         settings = self._resolve(hparams, len(seeds))
-        changed: State = {}
+        changed: Parts = {}
         if steps <= 0:
             returns = [self.evaluate(carry, i, self.num_envs, int(seed), False) for i, seed in enumerate(seeds)]
             happened = evaluation_only(carry, returns)
@@ -150,14 +150,14 @@ class PPO:
             changed, happened = self._interval(carry, self._capacity(hparams), settings, steps, seeds)
         return account(carry | changed, happened, settings["kl_coeff"])
 
-    def gather(self, lanes: Sequence[tuple[State, int]]) -> State:
+    def gather(self, lanes: Sequence[tuple[Parts, int]]) -> Parts:
         """Returns one carry of the given lanes, each (carry, index), as copies; shorter recordings are padded."""
         return gather(lanes)
 
     # -- after training -----------------------------------------------------------------------------------------------
 
     def evaluate(
-        self, carry: State, lane: int | None = None, episodes: int = 100, seed: int = 0, deterministic: bool = True
+        self, carry: Parts, lane: int | None = None, episodes: int = 100, seed: int = 0, deterministic: bool = True
     ) -> np.ndarray:
         """Returns the undiscounted returns of one member over whole episodes that it never trained on; (episodes,).
 
@@ -179,7 +179,7 @@ class PPO:
         finally:
             simulator.close()
 
-    def render(self, carry: State, hparams: PopulationHparams | None = None, seed: int = 0) -> Iterator[np.ndarray]:
+    def render(self, carry: Parts, hparams: PopulationHparams | None = None, seed: int = 0) -> Iterator[np.ndarray]:
         """Yields pictures of one episode by the mode of the policy, uint8 (height, width, 3); `carry` is one member's.
 
         Raises:
@@ -193,21 +193,21 @@ class PPO:
     # -- inside -------------------------------------------------------------------------------------------------------
 
     def _resolve(self, hparams: PopulationHparams, members: int) -> dict[str, np.ndarray]:
-        return resolve(self, RANGES | {"train_batch_size": Range(1, self._capacity(hparams), True)}, hparams, members)
+        return resolve_hparams(self, RANGES | {"train_batch_size": Range(1, self._capacity(hparams), True)}, hparams, members)
 
     def _capacity(self, hparams: PopulationHparams) -> int:
         """Returns the rows of the largest batch, which are known beforehand unless train_batch_size is tuned."""
         return self.max_batch if "train_batch_size" in hparams else int(self.train_batch_size)
 
     def _interval(
-        self, carry: State, capacity: int, settings: dict[str, np.ndarray], steps: int, seeds: np.ndarray
-    ) -> tuple[State, Interval]:
+        self, carry: Parts, capacity: int, settings: dict[str, np.ndarray], steps: int, seeds: np.ndarray
+    ) -> tuple[Parts, Interval]:
         env, envs = make(self.env, self.backend), self.num_envs
         rows = max(capacity, int(carry["buffer"]["n"].max()) + envs)
         if not isinstance(env, DeviceEnv):
             layout = Layout(envs, envs, host_slots(rows, envs), rows + envs, self.chunk)
             learner = learner_for(self._functions(env.spec, layout))
-            return host.train(env, learner, self.horizon, carry, settings, steps, seeds)
+            return host.train_on_host(env, learner, self.horizon, carry, settings, steps, seeds)
         slots, horizon = ring_slots(rows, envs), self.horizon or env.spec.horizon
 
         def program(members: int) -> Program:

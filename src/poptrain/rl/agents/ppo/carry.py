@@ -22,10 +22,10 @@ from poptrain.rl.memory.recording import empty_recordings
 from poptrain.rl.memory.ring import empty_rings
 from poptrain.rl.nets import init_params
 from poptrain.rl.normaliser import init_normaliser
-from poptrain.rl.trees import State, all_finite, stack, take
+from poptrain.rl.trees import Parts, all_finite, stack, take
 
 
-def fresh_carry(env: DeviceEnv | HostBackend, num_envs: int, hidden: tuple[int, ...], seeds: np.ndarray) -> State:
+def fresh_carry(env: DeviceEnv | HostBackend, num_envs: int, hidden: tuple[int, ...], seeds: np.ndarray) -> Parts:
     """Returns the carry of P fresh members; seeds (P,)."""
     spec, members = env.spec, len(seeds)
     log_std = 0 if spec.discrete else spec.actions
@@ -48,7 +48,7 @@ def fresh_carry(env: DeviceEnv | HostBackend, num_envs: int, hidden: tuple[int, 
     return carry | {"buffer": empty_recordings(members, num_envs, spec.observation, spec.recorded)}
 
 
-def evaluation_only(carry: State, returns: list[np.ndarray]) -> Interval:
+def evaluation_only(carry: Parts, returns: list[np.ndarray]) -> Interval:
     """Returns the interval of members that were evaluated and not trained.
 
     Args:
@@ -59,7 +59,7 @@ def evaluation_only(carry: State, returns: list[np.ndarray]) -> Interval:
     return Interval(kept, score, score, carry["episode_length"], nothing, nothing, carry["diagnostics"])
 
 
-def account(carry: State, happened: Interval, kl_coeff: np.ndarray) -> tuple[State, State]:
+def account(carry: Parts, happened: Interval, kl_coeff: np.ndarray) -> tuple[Parts, Parts]:
     """Returns the carry with the interval added, and its metrics; members without new episodes keep their last known score.
 
     Args:

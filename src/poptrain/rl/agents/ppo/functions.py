@@ -12,7 +12,7 @@ from poptrain.rl.distributions import Distribution
 from poptrain.rl.memory.batch import Batch, Layout
 from poptrain.rl.nets import forward
 from poptrain.rl.normaliser import normalise
-from poptrain.rl.trees import Array, Scalars, State
+from poptrain.rl.trees import Array, Parts, Scalars
 
 
 @dataclass(frozen=True)
@@ -34,20 +34,20 @@ class Functions:
     learned: ClassVar[tuple[str, ...]] = LEARNED
     diagnostics: ClassVar[tuple[str, ...]] = DIAGNOSTICS
 
-    def act(self, state: State, observations: Array, key: Array) -> Array:
+    def act(self, state: Parts, observations: Array, key: Array) -> Array:
         """Returns actions as they are drawn, (E, A), for raw observations, (E, O)."""
         outputs = forward(state["params"]["policy"], normalise(state["normaliser"], observations.T))
         noise = self.distribution.noise(key, (self.sizes[-1], self.layout.num_envs))
         return self.distribution.sample(outputs, state["params"]["log_std"], noise).T
 
-    def value(self, state: State, observations: Array) -> Array:
+    def value(self, state: Parts, observations: Array) -> Array:
         """Returns the values, (E,), of states with raw observations, (E, O), in units of reward."""
         outputs = forward(state["params"]["value"], normalise(state["normaliser"], observations.T))
         return in_units(state["value_scale"], outputs[0])
 
     def learn(
-        self, state: State, batch: Batch, scratch: State, hparams: Scalars, key: Array, span: Array | None = None
-    ) -> tuple[State, State, Array]:
+        self, state: Parts, batch: Batch, scratch: Parts, hparams: Scalars, key: Array, span: Array | None = None
+    ) -> tuple[Parts, Parts, Array]:
         """Returns the state after an update, the scratch, and the diagnostics, see `learner.learn`."""
         return learn(
             state,
@@ -61,6 +61,6 @@ class Functions:
             span=span,
         )
 
-    def make_scratch(self, members: tuple[int, ...] = ()) -> State:
+    def make_scratch(self, members: tuple[int, ...] = ()) -> Parts:
         """Returns working memory for `learn`, with these leading axes."""
         return make_scratch(self.layout, self.sizes[0], self.action, self.sizes[-1], members)

@@ -13,21 +13,21 @@ from collections.abc import Callable
 
 from poptrain._jax import jax, jnp
 from poptrain.rl.adam import adam_step
-from poptrain.rl.agents.ppo.shuffle import draw_order, times, walk
+from poptrain.rl.agents.ppo.shuffle import draw_order, times, walk_order
 from poptrain.rl.agents.ppo.table import prepare, select_rows
 from poptrain.rl.distributions import Distribution
 from poptrain.rl.memory.batch import Batch, Layout
 from poptrain.rl.nets import forward
-from poptrain.rl.trees import Array, Scalars, State, Tree
+from poptrain.rl.trees import Array, Parts, Scalars, Tree
 
 LEARNED = ("params", "adam", "normaliser", "value_scale", "kl_scale")  # the parts of a carry that an update changes
 DIAGNOSTICS = ("kl", "entropy", "policy_loss", "value_loss")
 
 
 def learn(
-    state: State,
+    state: Parts,
     batch: Batch,
-    scratch: State,
+    scratch: Parts,
     hparams: Scalars,
     key: Array,
     *,
@@ -35,7 +35,7 @@ def learn(
     distribution: Distribution,
     max_grad_norm: float,
     span: Array | None = None,
-) -> tuple[State, State, Array]:
+) -> tuple[Parts, Parts, Array]:
     """Returns the learned state, the scratch, and the mean `DIAGNOSTICS` of the last epoch, shape (4,).
 
     Args:
@@ -95,7 +95,7 @@ def _epoch(
 
             def part(j: Array, carry: Tree) -> Tree:
                 gradient, sums, position = carry
-                rows, position = walk(position, stride, n, chunk)
+                rows, position = walk_order(position, stride, n, chunk)
                 weight = jnp.where(j * chunk + jnp.arange(chunk) < size, 1.0, 0.0) / size
                 more, diagnostics = jax.grad(loss, has_aux=True)(params, rows, weight)
                 return gradient + more, sums + diagnostics, position

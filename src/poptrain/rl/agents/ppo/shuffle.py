@@ -15,7 +15,7 @@ from poptrain._jax import jax, jnp
 from poptrain.rl.trees import Array
 
 MAX_ROWS = 1 << 21  # every prime of the table is greater
-MAX_CHUNK = 1 << 10  # rows that `walk` returns at once: position + stride * chunk must fit into 32 bits
+MAX_CHUNK = 1 << 10  # rows that `walk_order` returns at once: position + stride * chunk must fit into 32 bits
 
 
 def _draw_primes(count: int) -> np.ndarray:
@@ -52,7 +52,7 @@ def draw_order(key: Array, n: Array) -> tuple[Array, Array]:
     return bits[0] % n, jnp.asarray(PRIMES)[bits[1] % len(PRIMES)] % n
 
 
-def walk(position: Array, stride: Array, n: Array, chunk: int) -> tuple[Array, Array]:
+def walk_order(position: Array, stride: Array, n: Array, chunk: int) -> tuple[Array, Array]:
     """Returns the next `chunk` rows of the order, shape (chunk,) int32, and the position after them."""
     n = n.astype(jnp.uint32)
     rows = (position + stride * jnp.arange(chunk, dtype=jnp.uint32)) % n

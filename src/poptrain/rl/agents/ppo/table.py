@@ -17,7 +17,7 @@ from poptrain.rl.memory.batch import Batch, Layout
 from poptrain.rl.memory.marks import RESET, TRUNCATED
 from poptrain.rl.nets import Layers, forward
 from poptrain.rl.normaliser import merge, normalise
-from poptrain.rl.trees import Array, Scalars, State, Tree
+from poptrain.rl.trees import Array, Parts, Scalars, Tree
 
 Moments = tuple[Array, Array]  # mean and standard deviation, or mean and variance
 
@@ -36,12 +36,12 @@ class TableRows(NamedTuple):
 class Prepared(NamedTuple):
     """What an update needs in addition to the table."""
 
-    normaliser: State  # the filter, with the batch added
-    value_scale: State  # of the batch's returns
+    normaliser: Parts  # the filter, with the batch added
+    value_scale: Parts  # of the batch's returns
     value_layers: Layers  # the value network, rescaled to them
 
 
-def make_scratch(layout: Layout, observation: int, action: int, outputs: int, members: tuple[int, ...] = ()) -> State:
+def make_scratch(layout: Layout, observation: int, action: int, outputs: int, members: tuple[int, ...] = ()) -> Parts:
     """Returns working memory with these leading axes. Its content never matters, so it is reused from call to call."""
     ticks = (*members, layout.local_rows)
     width = observation + action + outputs + 3
@@ -56,8 +56,8 @@ def select_rows(table: Array, rows: Array, observation: int, action: int) -> Tab
 
 
 def prepare(
-    state: State, batch: Batch, scratch: State, hparams: Scalars, layout: Layout, distribution: Distribution, span: Array
-) -> tuple[State, Prepared]:
+    state: Parts, batch: Batch, scratch: Parts, hparams: Scalars, layout: Layout, distribution: Distribution, span: Array
+) -> tuple[Parts, Prepared]:
     """Returns the scratch with its table filled, and what else follows from the batch; arguments as in `learner.learn`."""
     params, old = state["params"], state["normaliser"]
     moments = _moments(old["mean"], batch, layout, span)
@@ -102,7 +102,7 @@ def _moments(centre: Array, batch: Batch, layout: Layout, span: Array) -> Moment
     return centre + shift, jnp.maximum(second / n - shift * shift, 0.0)
 
 
-def _values(layers: Layers, statistics: State, scale: State, batch: Batch, scratch: State, layout: Layout, span: Array) -> Array:
+def _values(layers: Layers, statistics: Parts, scale: Parts, batch: Batch, scratch: Parts, layout: Layout, span: Array) -> Array:
     """Returns the value of every recorded state, and of the one after the last tick, in units of reward; (local rows,)."""
 
     def body(i: Array, values: Array) -> Array:
@@ -114,7 +114,7 @@ def _values(layers: Layers, statistics: State, scale: State, batch: Batch, scrat
     return jax.lax.fori_loop(0, -(-(span + 1) * layout.num_envs // layout.chunk), body, scratch["value"])
 
 
-def _advantages(batch: Batch, scratch: State, hparams: Scalars, layout: Layout, span: Array) -> tuple[State, Moments, Moments]:
+def _advantages(batch: Batch, scratch: Parts, hparams: Scalars, layout: Layout, span: Array) -> tuple[Parts, Moments, Moments]:
     """Returns the scratch with the advantage of every tick, and (mean, std) over all transitions of advantage and of return.
 
     The return of a transition is its value + its advantage.

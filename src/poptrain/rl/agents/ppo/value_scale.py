@@ -10,20 +10,20 @@ import numpy as np
 
 from poptrain._jax import jnp
 from poptrain.rl.nets import Layers
-from poptrain.rl.trees import Array, State
+from poptrain.rl.trees import Array, Parts
 
 
-def init_value_scale() -> State:
+def init_value_scale() -> Parts:
     """Returns the scale at which outputs are values: mean 0, standard deviation 1."""
     return {"mean": np.float32(0.0), "std": np.float32(1.0)}
 
 
-def in_units(scale: State, output: Array) -> Array:
+def in_units(scale: Parts, output: Array) -> Array:
     """Returns the values, in units of reward, of outputs of the network."""
     return scale["mean"] + scale["std"] * output
 
 
-def rescale(scale: State, layers: Layers, mean: Array, std: Array) -> tuple[State, Layers]:
+def rescale(scale: Parts, layers: Layers, mean: Array, std: Array) -> tuple[Parts, Layers]:
     """Returns the scale of returns with this mean and deviation, and the network with unchanged values."""
     std = jnp.maximum(std, jnp.maximum(1e-2 * jnp.abs(mean), 1e-6))  # the spread of constant returns is unknown
     last = {

@@ -13,7 +13,7 @@ from poptrain.views.format import clean, short
 from poptrain.views.improvement import Faster, Piece
 from poptrain.views.palette import BEST, COPIES, FAINT, INK, MEMBERS, STEPS, colour, colours
 from poptrain.views.panels.model import STEPS as STEPS_AXIS
-from poptrain.views.panels.model import Axis, Band, Item, Line, Panel, Picture, Place, Points, Shades
+from poptrain.views.panels.model import Axis, Band, Dash, Item, Line, Panel, Picture, Place, Points, Shades
 from poptrain.views.suggestions import Suggestion
 
 
@@ -139,7 +139,7 @@ def comparison(view: Comparison) -> Picture:
 def _method(points: Sequence[Point], name: str, index: int) -> Iterable[Item]:
     at, mean = [point.at for point in points], [point.mean for point in points]
     low, high = [point.low for point in points], [point.high for point in points]
-    dash = "dashed" if index >= len(MEMBERS) else ""
+    dash: Dash = "dashed" if index >= len(MEMBERS) else ""
     yield Band(name=name, legend=False, colour=colour(index), alpha=0.15, x=at, low=low, high=high)
     yield Line(name=name, colour=colour(index), width=1.8, dash=dash, x=at, y=mean, hover="value")
 

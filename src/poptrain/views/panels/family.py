@@ -66,33 +66,37 @@ class _Tree:
         low, high = np.quantile(scores or [0.0], (0.05, 1.0) if up else (0.0, 0.95)).tolist()  # the worst scores share a colour
         palette = SCORES if up else SCORES[::-1]
         label = clean(about(self.record)[0], 40)
+        begin, end, rows = self._places(ids)
         return Segments(
             name="training",
             legend=False,
             colour=COPIES,
             width=float(np.clip(110 / max(len(self.seats), 1), 1.5, 7)),
-            **self._places(ids),
+            x=begin,
+            y=rows,
+            x_end=end,
+            y_end=rows,
             values=scores,
             shades=Shades(label, low, high if high > low else low + 1, palette, "min" if up else "max"),
             hover="text",
             texts=[self._about(id) for id in ids],
         )
 
-    def _places(self, ids: Sequence[int]) -> dict[str, list[int]]:
+    def _places(self, ids: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
+        """Returns the steps at which tasks begin and end, and their rows."""
         rows = [self.row[self.history.task(id).member] for id in ids]
-        begin, end = [self.history.begin(id) for id in ids], [self.history.end(id) for id in ids]
-        return {"x": begin, "y": rows, "x_end": end, "y_end": rows}
+        return [self.history.begin(id) for id in ids], [self.history.end(id) for id in ids], rows
 
     def _crosses(self, ids: Sequence[int]) -> Points:
-        places = self._places(ids)
+        _, end, rows = self._places(ids)
         return Points(
             name="failed or diverged",
             rank=1,
             colour=FAILED,
             marker="cross",
             size=5,
-            x=places["x_end"],
-            y=places["y"],
+            x=end,
+            y=rows,
             hover="text",
             texts=[_failure(self.history, id) for id in ids],
         )
@@ -119,12 +123,22 @@ class _Tree:
             yield Points(name=name, legend=False, colour=colour, marker=marker, size=size, x=x, y=y, hover="text", texts=texts)
 
     def _best_path(self) -> list[Item]:
-        places = self._places(self.path)
-        end = {"x": places["x_end"][-1:], "y": places["y"][-1:]}
-        texts = [self._about(self.path[-1])]
+        begin, end, rows = self._places(self.path)
         return [
-            Segments(name="ancestry of the best", rank=-1, mark="star", colour=BEST, width=2.2, **places),
-            Points(name="star", legend=False, colour=BEST, marker="star", size=13, hover="text", texts=texts, **end),
+            Segments(
+                name="ancestry of the best", rank=-1, mark="star", colour=BEST, width=2.2, x=begin, y=rows, x_end=end, y_end=rows
+            ),
+            Points(
+                name="star",
+                legend=False,
+                colour=BEST,
+                marker="star",
+                size=13,
+                x=end[-1:],
+                y=rows[-1:],
+                hover="text",
+                texts=[self._about(self.path[-1])],
+            ),
         ]
 
     def _about(self, id: int) -> str:

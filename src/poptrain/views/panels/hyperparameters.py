@@ -64,8 +64,8 @@ def _hparam(name: str, kind: Mapping[str, object], members: Sequence[Schedule], 
         series.append(line)
     if best is not None:
         x, y, texts = _steps(best, name, scale, 0.0)
-        look = {"colour": BEST, "rank": -1}
-        series.append(Line(name="best", width=2.6, x=x, y=y, stepped=True, hover="value", texts=texts, **look))
+        line = Line(name="best", rank=-1, colour=BEST, width=2.6, x=x, y=y, stepped=True, hover="value", texts=texts)
+        series.append(line)
     return Panel(tuple(series), y=_axis(scale), title=clean(name, 40))
 
 
@@ -113,9 +113,16 @@ def schedules(named: Named, hparam: str, end: int, *, log: bool = True, title: s
         for index, each in enumerate(several):
             steps, values = _values(each, hparam, name)
             one = len(several) == 1
-            look = {"width": 2.0 if one else 1.2, "alpha": 0.9 if one else 0.6}
             line = Line(
-                name=caption, legend=index == 0, colour=colour(learned), stepped=True, x=steps, y=values, hover="value", **look
+                name=caption,
+                legend=index == 0,
+                colour=colour(learned),
+                width=2.0 if one else 1.2,
+                alpha=0.9 if one else 0.6,
+                stepped=True,
+                x=steps,
+                y=values,
+                hover="value",
             )
             series.append(line)
         learned += 1
