@@ -362,6 +362,13 @@ def test_an_algorithm_that_is_none_names_the_protocol(wrong):
         pt.run(wrong, quadratic, stop=pt.steps(5))
 
 
+@pytest.mark.parametrize("wrong", [object(), pt.sinks.Guarded], ids=["no write", "a class"])
+def test_a_wrong_sink_is_refused_before_there_is_a_run_directory(tmp_path, wrong):
+    with pytest.raises(pt.UsageError, match="^sinks: .* pass an object"):
+        pt.run(PBT, quadratic, stop=pt.steps(5), directory=tmp_path / "r", sinks=[wrong])
+    assert not (tmp_path / "r").exists()
+
+
 def test_an_executor_without_drain_is_refused_before_anything_is_trained():
     class Half:
         """An executor of a user's own from before `drain` was part of the protocol."""

@@ -20,6 +20,7 @@ from poptrain.core.protocols import Algorithm, Sink
 from poptrain.engine import stop as stops
 from poptrain.executors.context import ExecutorConfig
 from poptrain.log.reader import Record
+from poptrain.sinks.adapted import as_sink
 from poptrain.trainable import as_trainable
 
 
@@ -62,6 +63,8 @@ class Experiment:
         if self.checkpoints is not None:
             checked_url(self.checkpoints)
         as_trainable(self.trainable)
+        for sink in self.sinks:
+            as_sink(sink)  # raises a UsageError if it is not a sink, before there is a run directory
 
     @property
     def budget(self) -> int | None:
