@@ -13,7 +13,7 @@ from poptrain.executors.inline import Inline
 BY_NAME = {"inline": "Inline", "processes": "Processes", "vectorized": "Vectorized", "ray": "Ray"}  # name -> class
 LATE = ("Processes", "Vectorized", "Ray")  # they need more than the core: each is imported when it is asked for
 
-__all__ = ["Context", "Executor", "Inline", "Processes", "Ray", "Vectorized", "resolve"]
+__all__ = ["Context", "Executor", "ExecutorConfig", "Inline", "Processes", "Ray", "Vectorized", "resolve"]
 
 
 def __getattr__(name: str) -> Any:
