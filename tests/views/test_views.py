@@ -16,10 +16,13 @@ from poptrain.core import Forecast, Lost, Result, Task, clock
 from poptrain.core.fingerprint import describe
 from poptrain.log.reader import read
 from poptrain.log.writer import Log, MemoryLog
+from poptrain.report import tables
 from poptrain.testing import play
 from poptrain.testing.simulate import broken, noisy
+from poptrain.views.exploits import exploits_of
 from poptrain.views.format import cell
 from poptrain.views.index import history_of
+from poptrain.views.panels.family import tree
 from poptrain.views.state import RunState, state_of
 
 NAN = float("nan")
@@ -78,6 +81,27 @@ def test_status_of_a_known_history():
     assert one.error == "the checkpoint of task 7 was damaged"
     assert (two.failures, two.error, two.cloned_from, two.cloned_at) == (1, "the score was nan", 0, 20)
     assert any("task 7" in text for text in s.warnings)
+
+
+def test_a_trial_that_ended_by_itself_counts_nowhere_as_a_failure():
+    """Ray ends the trial of member 0; member 1 really fails; the seat of member 0 is then given to a copy of member 2."""
+    ended = Result(3, NAN, 10, error="the trial was stopped", kind="ended")
+    lines = (*STORY[:3], [ended, failure(4, 10), result(5, 4.0, 20)])
+    record = record_of(*lines)
+    view = views.status(record)
+    assert (view.results, view.failed, view.diverged, view.warnings) == (6, 1, 0, ())
+    assert [(member.state, member.failures, member.error is None) for member in view.members] == [
+        ("finished", 0, True),
+        ("failed", 1, False),
+        ("waiting", 0, True),
+    ]
+    assert "the trial was stopped" not in tables.failures(record) and "boom" in tables.failures(record)
+    assert "1 failed, 0 diverged" in tables.details(record, view)
+    crosses = [item for item in tree(record).panels[0].series if item.name == "failed or diverged"]
+    assert [list(item.y) for item in crosses] == [[1]]
+    record = record_of(*lines, [task(6, 0, 3.3, 5, donor=2), task(7, 1, 3.3, 5, donor=2)])
+    assert [exploit.failed for exploit in exploits_of(history_of(record), record.times, [6, 7])] == [False, True]
+    assert [exploit.failed for exploit in list(state_of(record).last_exploits)[-2:]] == [False, True]
 
 
 @pytest.mark.parametrize(

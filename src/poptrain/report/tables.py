@@ -10,7 +10,7 @@ from html import escape
 from poptrain.log.reader import Record
 from poptrain.views import Exploit, Status, Suggestion, clean, short, span
 from poptrain.views.exploits import exploits_of
-from poptrain.views.index import history_of, reported, result_of, space_of
+from poptrain.views.index import history_of, reported, result_of, space_of, unhealthy
 
 MOST_ROWS = 500  # of a table: the newest
 
@@ -68,7 +68,7 @@ def exploits(record: Record) -> str:
 def failures(record: Record) -> str:
     """Returns the table of results that failed or diverged and of checkpoints that were lost, newest first."""
     history = history_of(record)
-    bad = [id for id in reported(history) if not history.ok(id)]
+    bad = unhealthy(history, reported(history))
     rows: list[list[Cell]] = []
     for id in bad[: -MOST_ROWS - 1 : -1]:
         task, result = history.task(id), result_of(history, id)

@@ -27,7 +27,7 @@ from poptrain.views.status import Status, status_of
 from poptrain.views.tally import Diversity, Known, Tally
 
 NAME = "digest.json"
-FORMAT = 3
+DIGEST_FORMAT = 4
 CHUNK = 1 << 19  # bytes that are read at a time: pieces that stay in the processor's cache are twice as fast
 Packed = dict[str, Any]  # JSON
 _PLACE = [name for name, value in vars(Record()).items() if isinstance(value, (int, float, str))]  # how far it was read
@@ -70,7 +70,7 @@ def digested(directory: Path | str, fs: FS = default) -> tuple[Record, RunState]
         text = fs.read(path / NAME).rstrip(b"\n")
         place = json.loads(text)["d"]["place"]
         data = decode_line(text, prefix_crc(path, place["segment"], place["offset"], fs)).data
-        if data["format"] != FORMAT:
+        if data["format"] != DIGEST_FORMAT:
             return None
         record = Record(path, fs)
         vars(record).update(place)
@@ -89,7 +89,7 @@ def encoded(record: Record, state: RunState, prefix: int) -> bytes:
         prefix: CRC-32 of the bytes of the log up to there.
     """
     data = {
-        "format": FORMAT,
+        "format": DIGEST_FORMAT,
         "place": {name: getattr(record, name) for name in _PLACE},
         "run": record.run,
         "events": [[*event] for event in record.events if event[0] != "gc"],

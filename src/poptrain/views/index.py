@@ -58,8 +58,8 @@ def reported(history: History) -> list[int]:
 
 
 def unhealthy(history: History, ids: Iterable[int]) -> list[int]:
-    """Returns the tasks among `ids` that failed, diverged, or lost their checkpoint."""
-    return [id for id in ids if not history.ok(id)]
+    """Returns the tasks among `ids` that failed, diverged or lost their checkpoint; trials that ended by themselves did not."""
+    return [id for id in ids if not history.ok(id) and ((result := history.result(id)) is None or result.kind != "ended")]
 
 
 def chosen(history: History, id: int | None) -> int:

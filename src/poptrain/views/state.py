@@ -153,7 +153,7 @@ class RunState:
             step=parent.end,
             time=time,
             weights=weights,
-            failed=own >= 0 and not self.known[own].ok,
+            failed=own >= 0 and not self.known[own].ok and not self.known[own].ended,
             before=self.known[own].hparams if own >= 0 else None,
             copied=parent.hparams if weights else self._hparams_before(donor, first),
             after=task.hparams,
@@ -178,7 +178,7 @@ class RunState:
         seat.spent += trained
         self.steps += trained
         self.reported += 1
-        task.score, task.ok = result.score, result.healthy
+        task.score, task.ok, task.ended = result.score, result.healthy, result.kind == "ended"
         if result.error is None:
             task.end = result.step
         if result.healthy:
@@ -186,7 +186,7 @@ class RunState:
             if task.role != "evaluator" and (self.best is None or self._ahead(task, self.known[self.best])):
                 self.best = id
             self.tally.tell(self.known, id, self.sign)
-        else:
+        elif not task.ended:
             self.failed += result.error is not None
             self.diverged += result.error is None
             seat.failures += 1

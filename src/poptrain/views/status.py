@@ -152,10 +152,10 @@ def _member(state: RunState, number: int, budget: int | None) -> Member:
     step = head.begin if held is None else held.end
     if seat.pending:
         phase = "training"
-    elif not head.ok:
+    elif not head.ok and not head.ended:
         phase = "failed"
     else:
-        phase = "finished" if budget is not None and max(step, seat.spent) >= budget else "waiting"
+        phase = "finished" if head.ended or (budget is not None and max(step, seat.spent) >= budget) else "waiting"
     return Member(
         member=number,
         state=phase,

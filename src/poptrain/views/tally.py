@@ -31,6 +31,7 @@ class Known:
     hparams: Hparams
     score: float = float("nan")
     ok: bool = False  # reported, healthy, and not lost
+    ended: bool = False  # its trial ended by itself: no score, and not a failure
 
 
 @dataclass(frozen=True)

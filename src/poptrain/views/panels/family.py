@@ -9,7 +9,7 @@ import numpy as np
 from poptrain.core import History
 from poptrain.log.reader import Record
 from poptrain.views.format import clean, short, thousands
-from poptrain.views.index import about, history_of, reported, result_of, score_of
+from poptrain.views.index import about, history_of, reported, result_of, score_of, unhealthy
 from poptrain.views.palette import BEST, COPIES, FAILED, SCORES
 from poptrain.views.panels.model import STEPS, Axis, Item, Marker, Panel, Picture, Points, Segments, Shades
 
@@ -42,7 +42,7 @@ class _Tree:
         if self.path:
             series += self._arrows("its exploits", [id for id in self.copies if id in on_path], BEST, 1.8, 7.0)
             series += self._best_path()
-        if bad := [id for id in ids if not self.history.ok(id)]:
+        if bad := unhealthy(self.history, ids):
             series.append(self._crosses(bad))
         height = min(max(2.6, 1.6 + 0.28 * len(self.seats)), 14)
         panel = Panel(tuple(series), STEPS, self._rows())
