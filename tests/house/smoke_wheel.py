@@ -1,5 +1,7 @@
 """Installs the built wheel into an empty environment with each interpreter, and runs the first example of the README there.
 
+Before that, it checks that every link of the README in the metadata of the wheel is absolute, as a package index needs it.
+
     python tests/house/smoke_wheel.py dist python3.11 python3.12 python3.13
 
 Interpreters that are not installed are named and left out; at least one must be there.
@@ -11,6 +13,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -24,8 +27,22 @@ def works(interpreter: str) -> bool:
         return False
 
 
+def relative_links(wheel: Path) -> list[str]:
+    """Returns the links of the wheel's description that are not absolute."""
+    with zipfile.ZipFile(wheel) as files:
+        (name,) = [name for name in files.namelist() if name.endswith(".dist-info/METADATA")]
+        description = files.read(name).decode().partition("\n\n")[2]
+    targets = re.findall(r"\]\(([^)\s]+)", description) + re.findall(r'(?:src|href)="([^"]+)"', description)
+    if len(targets) < 20:
+        raise ValueError(f"{wheel.name}: expected the README as its description, got {len(targets)} links.")
+    return [target for target in targets if not target.startswith("https://")]
+
+
 def main(dist: Path, interpreters: list[str]) -> int:
     (wheel,) = dist.glob("*.whl")
+    if found := relative_links(wheel):
+        print(f"{wheel.name}: its description has relative links: {', '.join(found)}")
+        return 1
     example = re.search(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)[1]
     tried = 0
     for interpreter in interpreters:

@@ -6,6 +6,7 @@ import importlib
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
 PAGES = [*(ROOT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md")), *sorted(DOCS.rglob("*.md"))]
 REPOSITORY = "https://github.com/poptrain/poptrain"
-FILES_THERE = (f"{REPOSITORY}/blob/main/", "https://raw.githubusercontent.com/poptrain/poptrain/main/")
+FILES_THERE = (f"{REPOSITORY}/blob/main/", f"{REPOSITORY}/raw/main/")
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 HEAVY = {
     "docs/algorithms/optuna_search.md": "Optuna",
@@ -56,7 +57,7 @@ def test_the_heavy_pages_exist():
 
 
 def test_every_link_leads_somewhere():
-    """Also the absolute ones into the repository, which work from a package index."""
+    """Also the absolute ones into the repository."""
     broken = []
     for page in PAGES:
         text = page.read_text()
@@ -69,16 +70,27 @@ def test_every_link_leads_somewhere():
     assert not broken, "\n".join(broken)
 
 
-def test_the_readme_has_no_link_that_only_works_in_the_repository():
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def links(text: str) -> list[str]:
+    return re.findall(r"\]\(([^)\s]+)", text) + re.findall(r'(?:src|href)="([^"]+)"', text)
+
+
+def test_the_readme_works_in_a_checkout_and_on_a_package_index():
+    """Its links are relative, so that a checkout shows its pictures; the build makes them absolute (see also smoke_wheel.py)."""
     text = (ROOT / "README.md").read_text()
-    targets = re.findall(r"\]\(([^)\s]+)", text) + re.findall(r'(?:src|href)="([^"]+)"', text)
-    assert len(targets) > 20 and not [target for target in targets if not target.startswith("https://")]
+    here = [target for target in links(text) if "://" not in target]
+    assert len(here) > 20 and not any(target.startswith(REPOSITORY) for target in links(text))
+    for rule in project()["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]["substitutions"]:
+        text = re.sub(rule["pattern"], rule["replacement"], text)
+    there = [f"{REPOSITORY}/{'raw' if name.endswith(('.png', '.webp')) else 'blob'}/main/{name}" for name in here]
+    assert set(there) <= set(links(text)) and all(target.startswith("https://") for target in links(text))
 
 
 def test_the_metadata_names_the_same_repository():
-    import tomllib
-
-    urls = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
+    urls = project()["project"]["urls"]
     assert all(url.startswith(REPOSITORY) for url in urls.values())
     assert f"repository-code: {REPOSITORY}\n" in (ROOT / "CITATION.cff").read_text()
 
