@@ -18,9 +18,9 @@ from typing import Any, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
+from poptrain.core.columns import Floats
 from poptrain.core.rng import rng
 
-Floats = npt.NDArray[np.float64]
 Scores = npt.ArrayLike  # one number a run
 UNDECIDED = "not told apart"  # a verdict
 

@@ -92,7 +92,7 @@ class MemberClass(Protocol):
         """Continues from a directory that `save` of any member has written."""
 
 
-AnyTrainable = Trainable | JaxTrainable | PopulationTrainable | type  # a type: a class with the methods of `MemberClass`
+AnyTrainable = Trainable | JaxTrainable | PopulationTrainable | type[MemberClass]  # what `as_trainable` returns
 
 
 def jax_trainable(init: Callable[..., Carry], train: Callable[..., tuple[Carry, Metrics]]) -> JaxTrainable:

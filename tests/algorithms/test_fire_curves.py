@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poptrain.algorithms.fire.curves import TrainingCurve, best_score_diff, binomial_p, mended, overlap, sign_test
+from poptrain.algorithms.fire.curves import TrainingCurve, best_score_diff, binomial_p, curve_sign_test, mended, overlap
 from poptrain.algorithms.fire.smoother import MOST_POINTS, smooth
 from poptrain.core.rng import rng
 
@@ -84,7 +84,7 @@ def test_antisymmetric_and_equivariant_to_shifts_and_scales(make):
 def test_whatever_the_curves_are_the_answer_is_finite_and_antisymmetric(a, b):
     a, b = TrainingCurve.of(a), TrainingCurve.of(b)
     assert np.isfinite(best_score_diff(a, b)) and best_score_diff(a, b) == -best_score_diff(b, a)
-    p = sign_test(a, b)
+    p = curve_sign_test(a, b)
     assert p is None or 0 < p <= 1
 
 
@@ -120,12 +120,12 @@ def test_binomial_agrees_with_scipy():
 
 
 def test_the_sign_test_drops_ties_and_the_start_points():
-    assert sign_test(plain([9, 2, 2, 2]), plain([9, 1, 2, 3])) == binomial_p(1, 2)
-    assert sign_test(plain([1, 1, 1]), plain([1, 1, 1])) == 1
-    assert sign_test(plain([0, 0]), plain([5, 5])) is None
+    assert curve_sign_test(plain([9, 2, 2, 2]), plain([9, 1, 2, 3])) == binomial_p(1, 2)
+    assert curve_sign_test(plain([1, 1, 1]), plain([1, 1, 1])) == 1
+    assert curve_sign_test(plain([0, 0]), plain([5, 5])) is None
     rising = [0.1 * i for i in range(8)]
-    assert sign_test(plain(rising), plain([0.0, *[-1.0] * 7])) == 0.0078125
-    assert sign_test(plain([0.0, *[-1.0] * 7]), plain(rising)) == 1.0  # one-sided: who always loses is not significant
+    assert curve_sign_test(plain(rising), plain([0.0, *[-1.0] * 7])) == 0.0078125
+    assert curve_sign_test(plain([0.0, *[-1.0] * 7]), plain(rising)) == 1.0  # one-sided: who always loses is not significant
 
 
 # -- the smoother -----------------------------------------------------------------------------------------------------

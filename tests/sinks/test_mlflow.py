@@ -19,7 +19,7 @@ import poptrain as pt
 from poptrain.checkpoints.store import DiskStore
 from poptrain.log.reader import read
 from poptrain.sinks.mlflow_runs import accepted_name
-from poptrain.sinks.points import Points
+from poptrain.sinks.points import PointReader
 from poptrain.testing import quadratic
 
 pytestmark = pytest.mark.heavy
@@ -102,7 +102,7 @@ def held(uri, run):
 def expected(record):
     """Returns every point that the log says, by member."""
     points = defaultdict(lambda: defaultdict(list))
-    for point in Points(record).read_on(record):
+    for point in PointReader(record).read_on(record):
         points[point.member][accepted_name(point.name)].append((point.step, int(1000 * point.time), repr(float(point.value))))
     # MLflow's clock is milliseconds: what two lines say within one is one point.
     return {member: {name: sorted(set(series)) for name, series in named.items()} for member, named in points.items()}
@@ -156,10 +156,10 @@ def test_steps_only_grow_although_members_go_back(tmp_path):
     run(tmp_path / "r")
     record = read(tmp_path / "r")
     series = defaultdict(list)
-    for point in Points(record).read_on(record):
+    for point in PointReader(record).read_on(record):
         series[point.member, point.name].append(point.step)
     assert all(steps == sorted(steps) for steps in series.values())
-    lineage = [p.value for p in Points(record).read_on(record) if p.name == "lineage/step" and p.member == 0]
+    lineage = [p.value for p in PointReader(record).read_on(record) if p.name == "lineage/step" and p.member == 0]
     assert len(lineage) > 8
 
 

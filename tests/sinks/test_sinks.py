@@ -15,7 +15,7 @@ from poptrain.core.protocols import Sink
 from poptrain.log.reader import read
 from poptrain.log.writer import MemoryLog
 from poptrain.sinks.adapted import as_sink
-from poptrain.sinks.points import Points
+from poptrain.sinks.points import PointReader
 from poptrain.testing import Faulty, quadratic
 
 SPACE = pt.Space(lr=pt.LogUniform(1e-4, 1e-1))
@@ -202,19 +202,19 @@ def test_a_trial_that_ended_by_itself_is_not_a_failure():
     log.append((Task(0, 0, {"lr": 0.1}, None, 10, 0), Task(1, 1, {"lr": 0.1}, None, 10, 0)))
     nan = float("nan")
     log.append((Result(0, nan, 0, error="its trial has ended", kind="ended"), Result(1, nan, 0, error="planted")))
-    failures = [point.member for point in Points(log.record).read_on(log.record) if point.name == "failures"]
+    failures = [point.member for point in PointReader(log.record).read_on(log.record) if point.name == "failures"]
     assert failures == [1]
 
 
 def test_points_are_a_function_of_the_log_however_it_is_read(tmp_path):
     record = run(tmp_path / "r").record
-    once = Points(record).read_on(record)
-    pieces, reader = [], Points(record)
+    once = PointReader(record).read_on(record)
+    pieces, reader = [], PointReader(record)
     whole, record.lines = record.lines, []
     for line in whole:
         record.lines = [*record.lines, line]
         pieces += reader.read_on(record)
-    assert pieces == once == Points(read(tmp_path / "r")).read_on(read(tmp_path / "r"))
+    assert pieces == once == PointReader(read(tmp_path / "r")).read_on(read(tmp_path / "r"))
     scores = [point.value for point in once if point.name == "score"]
     assert scores == [result.score for line in whole for result in line if hasattr(result, "score")]
 
@@ -228,7 +228,7 @@ def test_a_members_axis_grows_where_its_lineage_goes_back():
     log.append((Task(2, 1, {"lr": 0.2}, 0, 5, 0),))
     log.append((Result(2, 2.0, 15, checkpoint="c:1"),))
     of = {}
-    for point in Points(log.record).read_on(log.record):
+    for point in PointReader(log.record).read_on(log.record):
         if point.member == 1:
             of.setdefault(point.name, []).append((point.step, point.value))
     assert of["score"] == [(10, 0.2), (20, 0.5), (25, 2.0)]

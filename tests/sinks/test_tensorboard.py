@@ -9,7 +9,7 @@ import pytest
 
 import poptrain as pt
 from poptrain.log.reader import read
-from poptrain.sinks.points import Points
+from poptrain.sinks.points import PointReader
 from poptrain.testing import quadratic
 
 pytestmark = pytest.mark.heavy
@@ -71,7 +71,7 @@ def all_of(logdir):
 def check(logdir, directory):
     """Members and population hold every point of the log in order, with steps that only grow."""
     says = defaultdict(lambda: defaultdict(list))
-    for point in Points(read(directory)).read_on(read(directory)):
+    for point in PointReader(read(directory)).read_on(read(directory)):
         folder = "population" if point.member is None else f"member-{point.member:02d}"
         says[folder][point.name].append((point.step, struct.unpack("<f", struct.pack("<f", point.value))[0]))
     held = {folder: series for folder, series in all_of(logdir).items() if not folder.startswith("ancestry")}

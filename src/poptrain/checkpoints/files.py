@@ -6,64 +6,64 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-Place = Any  # a path that only its own file system understands; `/` continues it
+FilePath = Any  # a path that only its own file system understands; `/` continues it
 
 
 class Files(Protocol):
     """A file system in which a store keeps checkpoints."""
 
-    def home(self, directory: Path | str) -> Place:
+    def home(self, directory: Path | str) -> FilePath:
         """Returns the place that everything is below."""
         ...
 
-    def inside(self, root: Place, name: str) -> Place:
+    def inside(self, root: FilePath, name: str) -> FilePath:
         """Returns ``root / name`` if the name is safe."""
         ...
 
-    def shown(self, path: Place) -> str:
+    def shown(self, path: FilePath) -> str:
         """Returns a path as messages show it."""
         ...
 
-    def write_new(self, path: Place, data: bytes, sync: bool = True) -> None:
+    def write_new(self, path: FilePath, data: bytes, sync: bool = True) -> None:
         """Writes a file that must not exist yet."""
         ...
 
-    def read(self, path: Place) -> bytes:
+    def read(self, path: FilePath) -> bytes:
         """Returns the bytes of a file."""
         ...
 
-    def digest(self, path: Place) -> str:
+    def digest(self, path: FilePath) -> str:
         """Returns the SHA-256 of a file, whatever its size."""
         ...
 
-    def exists(self, path: Place) -> bool:
+    def exists(self, path: FilePath) -> bool:
         """True if anything has this name."""
         ...
 
-    def make_dir(self, path: Place) -> None:
+    def make_dir(self, path: FilePath) -> None:
         """Makes a directory, unless it exists."""
         ...
 
-    def fsync(self, path: Place) -> None:
+    def fsync(self, path: FilePath) -> None:
         """Makes a file durable that other code wrote."""
         ...
 
-    def fsync_dir(self, path: Place) -> None:
+    def fsync_dir(self, path: FilePath) -> None:
         """Makes the names in a directory durable."""
         ...
 
-    def list(self, path: Place) -> list[str]:
+    def list(self, path: FilePath) -> list[str]:
         """Returns the names in a directory, sorted; an empty list if the directory does not exist."""
         ...
 
-    def walk(self, path: Place) -> Mapping[str, int]:
+    def walk(self, path: FilePath) -> Mapping[str, int]:
         """Returns the size of every file below a directory by its relative path; links and pipes have -1."""
         ...
 
-    def rename(self, old: Place, new: Place) -> None:
+    def rename(self, old: FilePath, new: FilePath) -> None:
         """Gives a file or directory another name, completely or not at all."""
         ...
 
-    def remove_tree(self, path: Place) -> None:
+    def remove_tree(self, path: FilePath) -> None:
         """Removes a directory with its content, if it exists."""
         ...

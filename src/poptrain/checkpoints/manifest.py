@@ -7,7 +7,7 @@ from typing import NotRequired, TypedDict, cast
 
 from poptrain.core import Json
 
-FORMAT = 1
+MANIFEST_FORMAT = 1
 MANIFEST, ARRAYS, USER = "MANIFEST.json", "arrays.safetensors", "user"
 
 

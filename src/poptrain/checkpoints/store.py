@@ -23,14 +23,25 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from poptrain.checkpoints import carry as carries
-from poptrain.checkpoints.files import Files, Place
-from poptrain.checkpoints.manifest import ARRAYS, FORMAT, MANIFEST, USER, FileEntry, Manifest, Purpose, parsed, purpose, written
+from poptrain.checkpoints.files import FilePath, Files
+from poptrain.checkpoints.manifest import (
+    ARRAYS,
+    MANIFEST,
+    MANIFEST_FORMAT,
+    USER,
+    FileEntry,
+    Manifest,
+    Purpose,
+    parsed,
+    purpose,
+    written,
+)
 from poptrain.checkpoints.refs import Ref, stem
 from poptrain.core import Carry
 from poptrain.core.errors import CheckpointDamaged, PoptrainError, Suspended, UsageError
 from poptrain.log.disk import default, safe_name
 
-__all__ = ["ARRAYS", "FORMAT", "MANIFEST", "USER", "DiskStore", "Ref", "sha256", "stem"]
+__all__ = ["ARRAYS", "MANIFEST", "MANIFEST_FORMAT", "USER", "DiskStore", "Ref", "sha256", "stem"]
 
 # Dead checkpoints are collected together, with one durable log line for all, when there are this many, or this many bytes.
 _DEAD_CHECKPOINTS = 16
@@ -51,11 +62,11 @@ class DiskStore:
     def __init__(self, directory: Path | str, *, fs: Files = default, durable: bool = True, hash_below: int | None = None):
         self.fs, self.durable, self.hash_below = fs, durable, hash_below
         home = fs.home(directory)
-        self.root: Place = home / "checkpoints"
-        self.trash: Place = home / "trash"
+        self.root: FilePath = home / "checkpoints"
+        self.trash: FilePath = home / "trash"
         self._live: set[str] = set()  # names that are in the log and were not collected
         self._dead: dict[str, int] = {}  # those of them that are no longer needed, and their bytes
-        self._staged: dict[str, Place] = {}
+        self._staged: dict[str, FilePath] = {}
         self._made = False  # True if `root` is known to exist, and not as a link
 
     def __getstate__(self) -> dict[str, object]:
@@ -116,15 +127,15 @@ class DiskStore:
             if self.durable:
                 for directory in sorted({USER} | {str(parent) for file in files for parent in Path(file).parents[:-1]}):
                     self.fs.fsync_dir(temporary / directory)
-            manifest: Manifest = {
-                "format": FORMAT,
+            about: Manifest = {
+                "format": MANIFEST_FORMAT,
                 "name": name,
                 "task": task,
                 "member": member,
                 "step": step,
                 "files": files,
             }
-            return self._finish(temporary, manifest)
+            return self._finish(temporary, about)
         finally:
             self._discard(name)
 
@@ -138,20 +149,20 @@ class DiskStore:
             if arrays:
                 files[ARRAYS] = {"size": len(data), "sha256": sha256(data).hexdigest()}
                 self.fs.write_new(temporary / ARRAYS, data, self.durable)
-            manifest: Manifest = {"format": FORMAT, "name": name, **about, "files": files, "carry": structure}
+            manifest: Manifest = {"format": MANIFEST_FORMAT, "name": name, **about, "files": files, "carry": structure}
             return self._finish(temporary, manifest)
         except BaseException:
             with suppress(Suspended):  # the user must see the first error
                 self.fs.remove_tree(temporary)
             raise
 
-    def _finish(self, temporary: Place, manifest: Manifest) -> str:
+    def _finish(self, temporary: FilePath, manifest: Manifest) -> str:
         name, data = manifest["name"], written(manifest)
         self.fs.write_new(temporary / MANIFEST, data, self.durable)
         self._publish(name, temporary)
         return f"{name}:{sha256(data).hexdigest()[:16]}"
 
-    def _publish(self, name: str, temporary: Place) -> None:
+    def _publish(self, name: str, temporary: FilePath) -> None:
         """Gives a complete checkpoint its name."""
         if self.durable:
             self.fs.fsync_dir(temporary)
@@ -167,7 +178,7 @@ class DiskStore:
         if self._used(name):
             raise PoptrainError(f"checkpoint {name} exists already in {self.fs.shown(self.root)}: each name is used once.")
 
-    def _temporary(self, name: str) -> Place:
+    def _temporary(self, name: str) -> FilePath:
         if not self._made:
             self.fs.make_dir(self.root)
             self._made = True
@@ -246,7 +257,7 @@ class DiskStore:
             manifest = parsed(data)
         except (ValueError, TypeError, LookupError, RecursionError) as error:
             raise self._damaged(ref, None, MANIFEST, f"is not a manifest ({error})") from error
-        if manifest["format"] > FORMAT:
+        if manifest["format"] > MANIFEST_FORMAT:
             raise UsageError(f"checkpoint {ref} was written by a newer poptrain (format {manifest['format']}): upgrade.")
         return manifest
 

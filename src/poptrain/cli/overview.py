@@ -9,7 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from poptrain.cli.show import one_line, steps_per_second, table
+from poptrain.cli.show import hparams_line, steps_per_second, table
 from poptrain.views import Exploit, Member, Status, Suggestion, clean, short, span
 
 OTHER_LINES = 16  # lines of the overview that are not members
@@ -33,7 +33,7 @@ def overview(view: Status, width: int, rows: int | None = None) -> Group:
         best = Text("best ", "bold")
         best.append(f"{clean(view.metric)} {short(view.best.score, 6)}", "bold green")
         best.append(f"  member {view.best.member}, step {view.best.step:,}, task {view.best.task}  ")
-        parts.append(best.append(one_line(view.best.hparams), "cyan"))
+        parts.append(best.append(hparams_line(view.best.hparams), "cyan"))
     if view.members:
         parts += ["", _members(view, width, rows)]
         if rows is not None and len(view.members) > rows:
@@ -81,7 +81,7 @@ def suggestion_line(suggestion: Suggestion) -> Text:
     if suggestion.observed is not None:
         text.append(f", {short(suggestion.observed)} observed")
     text.append(f"  (β {short(suggestion.beta)}, {short(suggestion.rows)} rows)", "dim")
-    return text.append(f"  {one_line(suggestion.hparams)}", "cyan")
+    return text.append(f"  {hparams_line(suggestion.hparams)}", "cyan")
 
 
 def _headline(view: Status) -> Text:

@@ -80,7 +80,7 @@ def verdicts(found: Sequence[Verdict]) -> None:
         say(line.append(f" {clean(verdict.name)}: {clean(verdict.text)}", ""), to=out)
 
 
-def one_line(hparams: Mapping[str, object]) -> str:
+def hparams_line(hparams: Mapping[str, object]) -> str:
     """Returns hyperparameters in one line: ``lr=0.003 momentum=0.9``."""
     return " ".join(f"{clean(name)}={short(value)}" for name, value in hparams.items())
 

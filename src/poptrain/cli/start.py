@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from poptrain.cli.live import Live
-from poptrain.cli.show import emit, one_line, say
+from poptrain.cli.show import emit, hparams_line, say
 from poptrain.core.errors import UsageError
 from poptrain.engine import experiment as experiments
 from poptrain.engine import stop as stops
@@ -152,7 +152,7 @@ def print_end(run: Run, directory: Path) -> None:
     if view.best is not None:
         best = view.best
         where = f"member {best.member}, step {best.step:,}, task {best.task}"
-        say(f"best {clean(view.metric)} {short(best.score, 6)} ({where}): {one_line(best.hparams)}")
+        say(f"best {clean(view.metric)} {short(best.score, 6)} ({where}): {hparams_line(best.hparams)}")
     for text in view.warnings:
         say(f"warning: {text}")
     run_directory = shlex.quote(str(directory))

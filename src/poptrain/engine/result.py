@@ -11,9 +11,8 @@ from poptrain.core import Carry, History, Task, Value
 from poptrain.core.errors import UsageError
 from poptrain.core.protocols import Store
 from poptrain.executors.adapters import form_of
-from poptrain.executors.context import AnyTrainable
 from poptrain.log.reader import Record, read
-from poptrain.trainable import as_trainable
+from poptrain.trainable import AnyTrainable, as_trainable
 
 if TYPE_CHECKING:
     from poptrain.views import Lineage, Schedule

@@ -14,9 +14,9 @@ import numpy as np
 from poptrain.checkpoints import carry as carries
 from poptrain.core import Carry, Hparams, Metrics, Task, Value
 from poptrain.core.errors import MetricError, UsageError
-from poptrain.executors.context import AnyTrainable, MemberStore
+from poptrain.executors.context import MemberStore
 from poptrain.space import nested
-from poptrain.trainable import JaxTrainable, MemberClass, PopulationTrainable, Trainable
+from poptrain.trainable import AnyTrainable, JaxTrainable, MemberClass, PopulationTrainable, Trainable
 
 StateT = TypeVar("StateT")  # what a form trains: a carry, or an object of the user's class
 Progress = tuple[float, float] | None  # the part of a distillation that a chunk covers

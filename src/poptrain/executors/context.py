@@ -9,9 +9,8 @@ from typing import Protocol, runtime_checkable
 
 from poptrain.core import Carry, Result, Task
 from poptrain.core.protocols import Executor
-from poptrain.trainable import JaxTrainable, MemberClass, PopulationTrainable, Trainable
+from poptrain.trainable import AnyTrainable
 
-AnyTrainable = Trainable | JaxTrainable | PopulationTrainable | type[MemberClass]  # what `as_trainable` returns
 KeepError = Callable[[str, str], None]  # takes the name and the text of a traceback
 
 

@@ -16,7 +16,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from poptrain.core.errors import PoptrainError
-from poptrain.executors.context import AnyTrainable, MemberStore
+from poptrain.executors.context import MemberStore
+from poptrain.trainable import AnyTrainable
 
 
 class WorkerSetup(NamedTuple):

@@ -121,7 +121,7 @@ def user_error(task: Task, step: int, error: BaseException, keep: KeepError, sec
     """
     text = "".join(traceback.format_exception(error))
     keep(_file_name(task), f"member {task.member}, task {task.id}, from step {step}, {_listed_hparams(task)}\n\n{text}")
-    return Result(task.id, float("nan"), step, error=one_line(error), seconds=seconds)
+    return Result(task.id, float("nan"), step, error=error_line(error), seconds=seconds)
 
 
 def abandoned(task: Task, step: int, why: str, keep: KeepError, *, seconds: float = 0.0, hint: str = "") -> Result:
@@ -141,7 +141,7 @@ def keep_if_possible(keep: KeepError, name: str, text: str) -> None:
         keep(name, text)
 
 
-def one_line(error: BaseException, limit: int = 300) -> str:
+def error_line(error: BaseException, limit: int = 300) -> str:
     """Returns the exception, and the innermost place of the user's code where it was raised, in at most `limit` characters."""
     frames = traceback.extract_tb(error.__traceback__)
     outside = [frame for frame in frames if "poptrain" not in frame.filename.replace("\\", "/").split("/")] or frames

@@ -116,9 +116,9 @@ def encode_facts(line: Line) -> tuple[str, Json]:
 def decode_facts(type: str, data: Json, version: int = VERSION) -> Line | None:
     """Returns the facts of a line of any version of the format, or None if it is administration."""
     if type == "results":
-        return tuple([_result(**(each if version > 1 else format1.result(each))) for each in data])
+        return tuple([_result(**(each if version > 1 else format1.result_from_1(each))) for each in data])
     if type == "tasks":
-        return tuple([_task(**(each if version > 1 else format1.task(each))) for each in data])
+        return tuple([_task(**(each if version > 1 else format1.task_from_1(each))) for each in data])
     return (Lost(data),) if type == "lost" else None
 
 

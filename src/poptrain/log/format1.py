@@ -21,7 +21,7 @@ _FORECAST = ("gain", "gain_sd", "beta", "rows", "fallback")
 _ONLY_CATEGORIES = "no numeric hyperparameter"  # a reason for a fallback
 
 
-def task(data: dict[str, Json]) -> dict[str, Json]:
+def task_from_1(data: dict[str, Json]) -> dict[str, Json]:
     """Returns the data of a task as version 2 has it."""
     tags, note = dict(data.get("tags") or {}), dict(data.get("note") or {})
     if not tags and not note:
@@ -52,6 +52,6 @@ def _forecast(note: dict[str, Json]) -> dict[str, Json]:
     return {"source": source, **fields}
 
 
-def result(data: dict[str, Json]) -> dict[str, Json]:
+def result_from_1(data: dict[str, Json]) -> dict[str, Json]:
     """Returns the data of a result as version 2 has it."""
     return {**data, "kind": "damaged"} if str(data.get("error") or "").startswith("CheckpointDamaged") else data

@@ -17,11 +17,11 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from poptrain.plots import style
 from poptrain.views.format import thousands
-from poptrain.views.panels import Axis, Band, Bars, Line, Panel, Picture, Points, Rule, Segments, Series, Shades
-from poptrain.views.panels.model import Places
+from poptrain.views.panels import Axis, Band, Bars, LineSeries, Panel, Picture, PointSeries, Rule, Segments, Series, Shades
+from poptrain.views.panels.model import Coordinates
 
 Look = dict[str, Any]  # keywords of Matplotlib
-DASHES = {"": "-", "dashed": "--", "dotted": ":"}
+LINE_STYLES = {"": "-", "dashed": "--", "dotted": ":"}
 _MARKERS = {None: None, "ring": "o", "dot": ".", "cross": "x", "star": "*", "up": "^", "down": "v", "tick": "|"}
 
 
@@ -73,8 +73,8 @@ def _item(item: Series, axes: Axes, order: float) -> Artist:
 
 
 @_item.register
-def _(item: Line, axes: Axes, order: float) -> Artist:
-    look: Look = {"color": item.colour, "linestyle": DASHES[item.dash], "linewidth": item.width}
+def _(item: LineSeries, axes: Axes, order: float) -> Artist:
+    look: Look = {"color": item.colour, "linestyle": LINE_STYLES[item.dash], "linewidth": item.width}
     drawn = "steps-post" if item.stepped else "default"
     x, y, name = _numbers(item.x), _numbers(item.y), style.label(item.name)
     axes.plot(x, y, drawstyle=drawn, alpha=item.alpha, label=name, zorder=order, **look)
@@ -89,7 +89,7 @@ def _(item: Band, axes: Axes, order: float) -> Artist:
 
 
 @_item.register
-def _(item: Points, axes: Axes, order: float) -> Artist:
+def _(item: PointSeries, axes: Axes, order: float) -> Artist:
     x, y, name = _numbers(item.x), _numbers(item.y), style.label(item.name)
     if item.spread:
         axes.errorbar(x, y, xerr=item.spread, fmt="none", ecolor=style.FAINT, elinewidth=1, zorder=order - 0.005)
@@ -130,7 +130,7 @@ def _colours(shades: Shades) -> ScalarMappable:
     return ScalarMappable(Normalize(shades.low, shades.high), colours)
 
 
-def _numbers(values: Places) -> np.ndarray:
+def _numbers(values: Coordinates) -> np.ndarray:
     """Returns the values as floats; what is missing or not finite is a gap."""
     numbers = np.array(values, float)
     numbers[~np.isfinite(numbers)] = np.nan

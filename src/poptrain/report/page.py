@@ -19,7 +19,7 @@ from pathlib import Path
 from poptrain import views
 from poptrain.log.reader import Record
 from poptrain.report import tables
-from poptrain.report.render import PIXELS, Json, render
+from poptrain.report.render import PIXELS, JsonObject, render
 from poptrain.report.template import PAGE, SCRIPT, STYLE
 from poptrain.views import Status, clean, panels
 from poptrain.views.panels import Picture
@@ -50,7 +50,7 @@ def page(record: Record) -> str:
     """
     library = _plotly()
     view = views.status(record)
-    charts: dict[str, Json] = {}
+    charts: dict[str, JsonObject] = {}
     body = tables.cards(view) + "".join(_sections(record, view, charts))
     data = json.dumps(charts, allow_nan=False, separators=(",", ":"))
     data = data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
@@ -70,7 +70,7 @@ def page(record: Record) -> str:
     return "".join(filled[piece] if index % 2 else piece for index, piece in enumerate(PAGE.split("@@")))
 
 
-def _sections(record: Record, view: Status, charts: dict[str, Json]) -> Iterator[str]:
+def _sections(record: Record, view: Status, charts: dict[str, JsonObject]) -> Iterator[str]:
     """Yields the sections of the page, and adds their charts to `charts`."""
     suggestions = views.suggestions(record)
     for picture in panels.pictures(record):
@@ -85,7 +85,7 @@ def _sections(record: Record, view: Status, charts: dict[str, Json]) -> Iterator
     yield _section("The run", tables.details(record, view))
 
 
-def _drawn(picture: Picture, charts: dict[str, Json]) -> str:
+def _drawn(picture: Picture, charts: dict[str, JsonObject]) -> str:
     charts[picture.name] = render(picture)
     return f'<div class="chart" id="{picture.name}" style="min-height:{round(PIXELS * picture.height)}px"></div>'
 

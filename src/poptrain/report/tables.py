@@ -12,7 +12,7 @@ from poptrain.views import Exploit, Status, Suggestion, clean, short, span
 from poptrain.views.exploits import exploits_of
 from poptrain.views.index import history_of, reported, result_of, space_of, unhealthy
 
-MOST_ROWS = 500  # of a table: the newest
+MOST_TABLE_ROWS = 500  # of a table: the newest
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def exploits(record: Record) -> str:
     copies = history.copies()
     if not copies:
         return '<p class="note">No member was copied.</p>'
-    found = reversed(exploits_of(history, record.times, copies[-MOST_ROWS:]))
+    found = reversed(exploits_of(history, record.times, copies[-MOST_TABLE_ROWS:]))
     rows: list[list[Cell]] = [[each.step, each.member, each.donor, Html(_why(each)), Html(_changes(each))] for each in found]
     return _table(("step", "member", "copied", "why", "donor's value → new value"), rows, 3, len(copies))
 
@@ -70,7 +70,7 @@ def failures(record: Record) -> str:
     history = history_of(record)
     bad = unhealthy(history, reported(history))
     rows: list[list[Cell]] = []
-    for id in bad[: -MOST_ROWS - 1 : -1]:
+    for id in bad[: -MOST_TABLE_ROWS - 1 : -1]:
         task, result = history.task(id), result_of(history, id)
         why = "the checkpoint was damaged" if history.lost(id) else f"the score was {result.score}"
         what = Html(escaped(result.error or why, 400))
@@ -81,7 +81,7 @@ def failures(record: Record) -> str:
 def models(found: Sequence[Suggestion]) -> str:
     """Returns the table of a model's suggestions, newest first."""
     rows: list[list[Cell]] = []
-    for each in found[: -MOST_ROWS - 1 : -1]:
+    for each in found[: -MOST_TABLE_ROWS - 1 : -1]:
         expected = "–" if each.gain is None else f"{short(each.gain)} ± {short(each.gain_sd)}"
         why = _settings(each.model) if each.fallback is None else escaped(f"no model: {each.fallback}", 200)
         numbers = [expected, short(each.observed), short(each.beta), short(each.rows)]

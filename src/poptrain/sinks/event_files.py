@@ -23,7 +23,7 @@ from poptrain.core import History, Hparams, Result, clock
 from poptrain.core.errors import MissingExtra, UsageError
 from poptrain.core.protocols import Sink
 from poptrain.log.reader import Record
-from poptrain.sinks.points import Points, identity, snapshot
+from poptrain.sinks.points import PointReader, identity, snapshot
 
 SUFFIX = ".poptrain-"
 ANCESTRY = "ancestry"
@@ -65,7 +65,7 @@ class TensorBoard(Sink[Record]):
         Raises:
             UsageError: the directory holds the files of another run.
         """
-        self._record, self._points, self._suffix = record, Points(record), SUFFIX + identity(record)
+        self._record, self._points, self._suffix = record, PointReader(record), SUFFIX + identity(record)
         self._end()
         for path in list(self.logdir.glob("**/events.out.tfevents.*")):
             if path.name.endswith(self._suffix):

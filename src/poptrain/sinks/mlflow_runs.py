@@ -28,7 +28,7 @@ from poptrain.core.protocols import Sink
 from poptrain.log.reader import Record
 from poptrain.sinks import EXPERIMENT
 from poptrain.sinks.best import write_best
-from poptrain.sinks.points import Point, Points, identity, snapshot
+from poptrain.sinks.points import PointReader, SeriesPoint, identity, snapshot
 from poptrain.views import dumps, lineage, schedule, status
 from poptrain.views.lock_holder import writer_of
 
@@ -100,7 +100,7 @@ class MLflow(Sink[Record]):
         """
         from mlflow.tracking import MlflowClient
 
-        self._client, self._record, self._points = MlflowClient(self.uri), record, Points(record)
+        self._client, self._record, self._points = MlflowClient(self.uri), record, PointReader(record)
         self._id = identity(record)
         self._members: dict[int, str] = {}
         self._lines: dict[int | None, int] = {}
@@ -119,7 +119,7 @@ class MLflow(Sink[Record]):
         """Logs what the record has gained."""
         points = self._points.read_on(record)
         read = self._points.lines
-        by_member: dict[int | None, list[Point]] = defaultdict(list)
+        by_member: dict[int | None, list[SeriesPoint]] = defaultdict(list)
         for point in points:
             by_member[point.member].append(point)
         for member, own in by_member.items():
@@ -233,7 +233,7 @@ class MLflow(Sink[Record]):
     def _lines_tag(self, member: int | None) -> str:
         return LINES if member is not None or self._own else f"{LINES}.{self._id}"  # several runs may share a parent
 
-    def _log(self, member: int | None, points: Sequence[Point], read: int) -> None:
+    def _log(self, member: int | None, points: Sequence[SeriesPoint], read: int) -> None:
         from mlflow.entities import Metric
 
         run = self.parent if member is None else self._members[member]

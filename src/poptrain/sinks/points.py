@@ -25,7 +25,7 @@ from poptrain.views.state import RunState
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class SeriesPoint:
     """One value of one series."""
 
     line: int  # of the record, counted from 0
@@ -36,7 +36,7 @@ class Point:
     time: float  # seconds since 1970
 
 
-class Points:
+class PointReader:
     """A reader of one record, with a state of its own, because it may live on another thread than the run."""
 
     def __init__(self, record: Record):
@@ -45,9 +45,9 @@ class Points:
         self.lines = 0  # read so far
         self._space = space_of(record)
 
-    def read_on(self, record: Record) -> list[Point]:
+    def read_on(self, record: Record) -> list[SeriesPoint]:
         """Returns the points of the lines that the record has gained."""
-        points: list[Point] = []
+        points: list[SeriesPoint] = []
         for number in range(self.state.lines, min(len(record.lines), len(record.times))):
             line, time = record.lines[number], record.times[number]
             for fact in line:
@@ -60,7 +60,7 @@ class Points:
             after = self._standing()
             steps = self.state.steps
             points += [
-                Point(number, None, name, value, steps, time) for name, value in after.items() if before.get(name) != value
+                SeriesPoint(number, None, name, value, steps, time) for name, value in after.items() if before.get(name) != value
             ]
             self.lines = number + 1
         return points
@@ -86,22 +86,22 @@ class Points:
     def _axis(self, member: int) -> int:
         return self.state.seats[member].spent if member in self.state.seats else 0
 
-    def _began(self, task: Task, line: int, time: float) -> list[Point]:
+    def _began(self, task: Task, line: int, time: float) -> list[SeriesPoint]:
         step = self._axis(task.member)
         named = {f"hparams/{name}": self.option(name, value) for name, value in task.hparams.items()}
         parent = None if task.parent is None else self.state.known[task.parent]
         if parent is not None and parent.member != task.member:
             named["lineage/donor"] = float(parent.member)
             named["lineage/step"] = float(parent.end)
-        return [Point(line, task.member, name, value, step, time) for name, value in named.items() if value is not None]
+        return [SeriesPoint(line, task.member, name, value, step, time) for name, value in named.items() if value is not None]
 
-    def _ended(self, result: Result, line: int, time: float) -> list[Point]:
+    def _ended(self, result: Result, line: int, time: float) -> list[SeriesPoint]:
         task = self.state.known[result.task]
         start, begin = self._axis(task.member), task.begin
         end = start + result.step - begin
 
-        def point(name: str, value: float, step: int = end) -> Point:
-            return Point(line, task.member, name, float(value), step, time)
+        def point(name: str, value: float, step: int = end) -> SeriesPoint:
+            return SeriesPoint(line, task.member, name, float(value), step, time)
 
         if result.kind == "ended":  # a trial that ended by itself did not fail
             return []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeGuard
 
 from numpy.random import Generator
 
@@ -29,7 +29,7 @@ def plain(value: Given) -> Given:
     return value
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[int | float]:
     """True for an int or a float; a bool is not a number here."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 

@@ -83,7 +83,7 @@ def curve_of(history: History, id: int, member: int | None = None) -> Curve:
     return Curve(member, id, result_of(history, id).score, tuple(points), tuple(marks))
 
 
-def extent(view: Curves) -> tuple[float, float, bool]:
+def curves_extent(view: Curves) -> tuple[float, float, bool]:
     """Returns the lowest and highest score to draw, and whether to draw them on a log axis.
 
     All lineages are visible; of the dead ends, the worst 5 % may leave the picture.

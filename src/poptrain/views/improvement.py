@@ -58,7 +58,7 @@ def faster(record: Record, first: int, second: int, step: int | None = None) -> 
         first=_piece(first, here, mine, history.sign * a.smoothed, both and (both.a, both.a + both.length)),
         second=_piece(second, there, theirs, history.sign * b.smoothed, both and (both.b, both.b + both.length)),
         difference=curves.best_score_diff(a, b),
-        p=curves.sign_test(a, b),
+        p=curves.curve_sign_test(a, b),
     )
 
 

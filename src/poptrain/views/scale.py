@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import isfinite, log10
-from typing import TypeGuard
 
 from poptrain.core import Value
+from poptrain.space.parameter import is_number
 
 _LOG = ("LogUniform", "LogInt")
 
@@ -89,11 +89,6 @@ def nines(value: float) -> float:
     3.0
     """
     return -log10(max(1 - value, 1e-16))
-
-
-def is_number(value: object) -> TypeGuard[int | float]:
-    """True for ints and floats; a bool is an option."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _key(value: Value) -> tuple[str, Value]:

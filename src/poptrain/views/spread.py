@@ -64,7 +64,7 @@ def spread(record: Record) -> Spread:
     return Spread(*about(record), names, tuple(found))
 
 
-def extent(view: Spread) -> tuple[float, float, bool]:
+def spread_extent(view: Spread) -> tuple[float, float, bool]:
     """Returns the lowest and highest score to draw, and whether on a log axis.
 
     One collapsed member must not flatten the rest: the worst tenth of the generations may leave the picture.

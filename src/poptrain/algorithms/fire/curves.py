@@ -68,7 +68,7 @@ def best_score_diff(a: TrainingCurve, b: TrainingCurve) -> float:
     return 0.0
 
 
-def sign_test(a: TrainingCurve, b: TrainingCurve) -> float | None:
+def curve_sign_test(a: TrainingCurve, b: TrainingCurve) -> float | None:
     """Returns p of "`a` is not above `b`", over the pairs after the start of their overlap; None if they do not overlap."""
     both = overlap(a, b)
     if both is None:

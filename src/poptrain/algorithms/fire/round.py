@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from poptrain.algorithms.fire.curves import TrainingCurve, best_score_diff, sign_test
+from poptrain.algorithms.fire.curves import TrainingCurve, best_score_diff, curve_sign_test
 from poptrain.algorithms.fire.evaluations import Evaluation
 from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.explore import proposals_of
@@ -159,7 +159,7 @@ class Round:
             if not fine or {at.member, at.target} & self.lost:
                 continue
             mine, target = self._curve(seat), self._curve(at.target)
-            p = sign_test(mine, target)
+            p = curve_sign_test(mine, target)
             if p is not None and p < self.algorithm.p_stat and best_score_diff(mine, target) > 0:
                 successes.setdefault(at.target, []).append(seat)
             elif not self.algorithm.stops(p, self.history.step(self.heads[seat]) - at.since):

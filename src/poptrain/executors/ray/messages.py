@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from poptrain.checkpoints.store import DiskStore
 from poptrain.core import Result
-from poptrain.executors.context import AnyTrainable
 from poptrain.executors.messages import Fatal
 from poptrain.executors.ray.probe import DiskProbe
 from poptrain.executors.ray.relay import Parcel
+from poptrain.trainable import AnyTrainable
 
 
 class ActorSetup(NamedTuple):

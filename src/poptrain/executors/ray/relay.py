@@ -23,7 +23,7 @@ from poptrain.log.disk import default as disk
 
 HASH_UNKNOWN = "sent"  # the hash in a reference, until the driver has stored the parcel and knows the real one
 
-Files = Mapping[str, bytes]  # the files of a trainable class, by relative path
+FileContents = Mapping[str, bytes]  # the files of a trainable class, by relative path
 
 
 class Parcel(NamedTuple):
@@ -31,7 +31,7 @@ class Parcel(NamedTuple):
 
     kind: Literal["carry", "population", "files"]
     name: str
-    content: Carry | Files
+    content: Carry | FileContents
     tasks: Sequence[int]
     members: Sequence[int]
     steps: Sequence[int]
@@ -128,7 +128,7 @@ class StoreInParcels:
     """A store that only sends and receives."""
 
     def __init__(self) -> None:
-        self.given: dict[str, Carry | Files] = {}
+        self.given: dict[str, Carry | FileContents] = {}
         self.parcels: list[Parcel] = []
         self._staging: tuple[Path, DiskStore] | None = None  # a folder for the files of this call, and a store in it
 
@@ -205,12 +205,12 @@ def store_parcel(parcel: Parcel, store: PopulationStore) -> list[str]:
     return [store.commit_staged(name, task=task, member=member, step=step)]
 
 
-def files_in(directory: Path) -> Files:
+def files_in(directory: Path) -> FileContents:
     """Returns the contents of all files in a directory by their relative paths."""
     return {file: disk.read(directory / file) for file in sorted(disk.walk(directory))}
 
 
-def write_files(files: Files, directory: Path) -> None:
+def write_files(files: FileContents, directory: Path) -> None:
     """Writes files into an existing directory."""
     for file, data in files.items():
         path = directory / file

@@ -16,7 +16,7 @@ from poptrain.core.cpus import cpus
 from poptrain.rl.envs.spec import DeviceEnv
 from poptrain.rl.loops import device_interval
 from poptrain.rl.loops.device_interval import RETURNS_KEPT, UPDATE_KEYS, Program
-from poptrain.rl.loops.interval import Interval
+from poptrain.rl.loops.interval import IntervalOutcome
 from poptrain.rl.memory.recording import gather
 from poptrain.rl.trees import Array, Parts, Tree
 
@@ -46,7 +46,7 @@ def fresh_world(env: DeviceEnv, num_envs: int, seeds: np.ndarray) -> Parts:
 
 def train_in_shares(
     program: Callable[[int], Program], carry: Parts, hparams: dict[str, np.ndarray], steps: int, seeds: np.ndarray
-) -> tuple[Parts, Interval]:
+) -> tuple[Parts, IntervalOutcome]:
     """Returns what `train_on_device` returns, from one program for all members, or on CPUs from one share of them on every core.
 
     Shares have the same width, so that only one program is compiled; the last one is filled up with copies. They have at
@@ -62,7 +62,7 @@ def train_in_shares(
     width = -(-members // shares)
     lanes = [[min(first + i, members - 1) for i in range(width)] for first in range(0, members, width)]
 
-    def one(own: list[int]) -> tuple[Parts, Interval]:
+    def one(own: list[int]) -> tuple[Parts, IntervalOutcome]:
         settings = {name: column[own] for name, column in hparams.items()}
         share = program(width)
         part = gather([({name: carry[name] for name in (*share.agent.learned, "buffer", "env")}, i) for i in own])
@@ -74,13 +74,13 @@ def train_in_shares(
     return gather([(changed[share], i) for share, i in where]), _joined(intervals, where)
 
 
-def _joined(intervals: tuple[Interval, ...], where: list[tuple[int, int]]) -> Interval:
+def _joined(intervals: tuple[IntervalOutcome, ...], where: list[tuple[int, int]]) -> IntervalOutcome:
     """Returns one interval of all members; member i is at `where[i]`: (share, index in it)."""
 
     def column(parts: Sequence[np.ndarray]) -> np.ndarray:
         return np.stack([parts[share][i] for share, i in where])
 
-    return Interval(
+    return IntervalOutcome(
         returns=[intervals[share].returns[i] for share, i in where],
         score=column([each.score for each in intervals]),
         running=column([each.running for each in intervals]),
@@ -93,7 +93,7 @@ def _joined(intervals: tuple[Interval, ...], where: list[tuple[int, int]]) -> In
 
 def train_on_device(
     program: Program, carry: Parts, hparams: dict[str, np.ndarray], steps: int, seeds: np.ndarray
-) -> tuple[Parts, Interval]:
+) -> tuple[Parts, IntervalOutcome]:
     """Returns the parts of the carry that training changes, and what happened.
 
     Args:
@@ -108,7 +108,7 @@ def train_on_device(
     state, world, ring, window, log = program.run(state, world, ring, window, hparams, seeds.astype(np.uint32), np.int32(ticks))
     state, world, window, log = jax.device_get((state, world, window, log))
     episodes = np.maximum(log["episodes"], 1)
-    happened = Interval(
+    happened = IntervalOutcome(
         returns=[_latest(log["returns"][i], int(n)) for i, n in enumerate(log["episodes"])],
         score=np.where(log["episodes"] > 0, log["sum"] / episodes, np.nan),
         running=world["running"].mean(1),

@@ -17,7 +17,7 @@ from poptrain.rl.envs.spec import HostBackend
 from poptrain.rl.hparams import of_member
 from poptrain.rl.loops.host_interval import HostMember, run_interval
 from poptrain.rl.loops.host_learner import HostLearner
-from poptrain.rl.loops.interval import Interval
+from poptrain.rl.loops.interval import IntervalOutcome
 from poptrain.rl.memory.recording import Recording, pack_recordings, unpack_recording
 from poptrain.rl.trees import Parts, stack, take
 
@@ -32,7 +32,7 @@ def train_on_host(
     hparams: dict[str, np.ndarray],
     steps: int,
     seeds: np.ndarray,
-) -> tuple[Parts, Interval]:
+) -> tuple[Parts, IntervalOutcome]:
     """Returns the parts of the carry that training changes, and what happened.
 
     Args:
@@ -51,7 +51,7 @@ def train_on_host(
         simulator.close()
     names = agent.diagnostics
     last = [member.diagnostics[-1] if member.diagnostics else np.full(len(names), np.nan) for member in members]
-    happened = Interval(
+    happened = IntervalOutcome(
         returns=[member.returns for member in members],
         score=np.asarray([_mean(member.returns) for member in members]),
         running=np.asarray([member.running.mean() for member in members]),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 
-class Interval(NamedTuple):
+class IntervalOutcome(NamedTuple):
     """One entry per member in every field; P members."""
 
     returns: list[list[float]]  # of the training episodes that ended, the latest ones

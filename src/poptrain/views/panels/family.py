@@ -11,9 +11,9 @@ from poptrain.log.reader import Record
 from poptrain.views.format import clean, short, thousands
 from poptrain.views.index import about, history_of, reported, result_of, score_of, unhealthy
 from poptrain.views.palette import BEST, COPIES, FAILED, SCORES
-from poptrain.views.panels.model import STEPS, Axis, Item, Marker, Panel, Picture, Points, Segments, Shades
+from poptrain.views.panels.model import STEPS, Axis, Item, Marker, Panel, Picture, PointSeries, Segments, Shades
 
-MOST_ROWS = 40  # labels of rows
+MOST_ROW_LABELS = 40  # labels of rows
 MOST_TIPS = 400  # copies up to which the tips have their full size
 COPIED = "copied by the member at the tip"
 _TIPS: tuple[tuple[Marker, bool], ...] = (("down", True), ("up", False))
@@ -56,7 +56,7 @@ class _Tree:
 
     def _rows(self) -> Axis:
         members = set(self.history.members())
-        every = max(1, -(-len(self.seats) // MOST_ROWS))
+        every = max(1, -(-len(self.seats) // MOST_ROW_LABELS))
         names = [(float(row), str(seat) if seat in members else f"evaluator {seat}") for seat, row in self.row.items()]
         return Axis("member", low=len(self.seats) - 0.4, high=-0.6, ticks=tuple(names[::every]), grid=False)
 
@@ -87,9 +87,9 @@ class _Tree:
         rows = [self.row[self.history.task(id).member] for id in ids]
         return [self.history.begin(id) for id in ids], [self.history.end(id) for id in ids], rows
 
-    def _crosses(self, ids: Sequence[int]) -> Points:
+    def _crosses(self, ids: Sequence[int]) -> PointSeries:
         _, end, rows = self._places(ids)
-        return Points(
+        return PointSeries(
             name="failed or diverged",
             rank=1,
             colour=FAILED,
@@ -120,7 +120,9 @@ class _Tree:
             some = [id for id in ids if (ends[id][1] > ends[id][0]) == down]
             texts = [f"member {history.task(id).member} copied {history.donor(id)} at step {history.begin(id):,}" for id in some]
             x, y = [history.begin(id) for id in some], [ends[id][1] for id in some]
-            yield Points(name=name, legend=False, colour=colour, marker=marker, size=size, x=x, y=y, hover="text", texts=texts)
+            yield PointSeries(
+                name=name, legend=False, colour=colour, marker=marker, size=size, x=x, y=y, hover="text", texts=texts
+            )
 
     def _best_path(self) -> list[Item]:
         begin, end, rows = self._places(self.path)
@@ -128,7 +130,7 @@ class _Tree:
             Segments(
                 name="ancestry of the best", rank=-1, mark="star", colour=BEST, width=2.2, x=begin, y=rows, x_end=end, y_end=rows
             ),
-            Points(
+            PointSeries(
                 name="star",
                 legend=False,
                 colour=BEST,

@@ -14,7 +14,7 @@ from poptrain.log.reader import Record
 from poptrain.views.format import clean, short
 from poptrain.views.index import history_of, space_of
 from poptrain.views.palette import BEST, INK, MEMBERS, NOTE, colour, colours
-from poptrain.views.panels.model import Axis, Band, Item, Line, Panel, Picture, Points, Rule
+from poptrain.views.panels.model import Axis, Band, Item, LineSeries, Panel, Picture, PointSeries, Rule
 from poptrain.views.scale import Scale, nines, scale_of
 from poptrain.views.schedule import Schedule, schedule
 from poptrain.views.schedule import schedules as schedules_of
@@ -48,7 +48,7 @@ def _hparam(name: str, kind: Mapping[str, object], members: Sequence[Schedule], 
         # Equal options lie on one line: a small shift keeps the members apart.
         shift = (index - (len(members) - 1) / 2) * min(0.08, 0.3 / max(len(members), 1)) if scale.listed else 0.0
         x, y, texts = _steps(view, name, scale, shift)
-        line = Line(
+        line = LineSeries(
             name=f"member {view.member}",
             caption="" if few else f"{len(members)} members",
             legend=few or index == 0,
@@ -64,7 +64,7 @@ def _hparam(name: str, kind: Mapping[str, object], members: Sequence[Schedule], 
         series.append(line)
     if best is not None:
         x, y, texts = _steps(best, name, scale, 0.0)
-        line = Line(name="best", rank=-1, colour=BEST, width=2.6, x=x, y=y, stepped=True, hover="value", texts=texts)
+        line = LineSeries(name="best", rank=-1, colour=BEST, width=2.6, x=x, y=y, stepped=True, hover="value", texts=texts)
         series.append(line)
     return Panel(tuple(series), y=_axis(scale), title=clean(name, 40))
 
@@ -107,13 +107,13 @@ def schedules(named: Named, hparam: str, end: int, *, log: bool = True, title: s
         caption = clean(name, 40)
         if callable(given):
             x = np.linspace(0, end, FUNCTION_POINTS, endpoint=False).tolist()
-            series.append(Line(name=caption, colour=INK, width=2.0, dash="dashed", x=x, y=[float(given(at)) for at in x]))
+            series.append(LineSeries(name=caption, colour=INK, width=2.0, dash="dashed", x=x, y=[float(given(at)) for at in x]))
             continue
         several = [given] if isinstance(given, Schedule) else list(given)
         for index, each in enumerate(several):
             steps, values = _values(each, hparam, name)
             one = len(several) == 1
-            line = Line(
+            line = LineSeries(
                 name=caption,
                 legend=index == 0,
                 colour=colour(learned),
@@ -165,7 +165,7 @@ def _quartiles(view: Subpopulations, name: str) -> Iterable[Item]:
         for ends, alpha in ((outer, 0.12), (inner, 0.25)):
             low, high = [low for low, _ in ends], [high for _, high in ends]
             yield Band(name=label, legend=False, colour=shade, alpha=alpha, x=x, low=low, high=high, stepped=True)
-        yield Line(name=label, colour=shade, x=x, y=[row.middle for row in rows], stepped=True, hover="value")
+        yield LineSeries(name=label, colour=shade, x=x, y=[row.middle for row in rows], stepped=True, hover="value")
 
 
 def _best(view: Subpopulations, name: str) -> Iterable[Item]:
@@ -173,14 +173,14 @@ def _best(view: Subpopulations, name: str) -> Iterable[Item]:
     others = [hand.step for hand in view.hand_overs if not hand.best]
     if others:
         bottom = min(row.low for sub in view.subpopulations for row in sub.hparams[name])
-        yield Points(name="other hand-overs", colour=NOTE, marker="tick", size=7, x=others, y=[bottom] * len(others))
+        yield PointSeries(name="other hand-overs", colour=NOTE, marker="tick", size=7, x=others, y=[bottom] * len(others))
     if view.best is None or not view.best.segments:
         return
     x, y = _values(view.best, name, "best")
-    yield Line(name="best schedule", colour=BEST, width=2.6, x=x, y=y, stepped=True, hover="value")
+    yield LineSeries(name="best schedule", colour=BEST, width=2.6, x=x, y=y, stepped=True, hover="value")
     steps = [hand.step for hand in view.hand_overs if hand.best]
     values: list[Value] = [view.best.at(step)[name] for step in steps]
-    yield Points(name="handed over", colour=BEST, marker="ring", size=7, x=steps, y=[float(value or 0) for value in values])
+    yield PointSeries(name="handed over", colour=BEST, marker="ring", size=7, x=steps, y=[float(value or 0) for value in values])
 
 
 __all__ = ["hparams", "schedules", "sizes_of", "subpopulations"]

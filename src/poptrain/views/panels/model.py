@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-Place = int | float | None  # None: a gap
-Places = Sequence[Place]
+Coordinate = int | float | None  # None: a gap
+Coordinates = Sequence[Coordinate]
 Marker = Literal["ring", "dot", "cross", "star", "up", "down", "tick"]
 Dash = Literal["", "dashed", "dotted"]
 Hover = Literal["", "value", "text"]  # nothing; name, x, and the text or else y; the text alone
@@ -32,11 +32,11 @@ class Series:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line(Series):
+class LineSeries(Series):
     """A line through points."""
 
-    x: Places
-    y: Places
+    x: Coordinates
+    y: Coordinates
     width: float = 1.5
     stepped: bool = False  # each value is kept up to the next x
     dash: Dash = ""
@@ -48,9 +48,9 @@ class Line(Series):
 class Band(Series):
     """The area between two lines."""
 
-    x: Places
-    low: Places
-    high: Places
+    x: Coordinates
+    low: Coordinates
+    high: Coordinates
     stepped: bool = False
     kind: str = field(default="band", init=False)
 
@@ -67,11 +67,11 @@ class Shades:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Points(Series):
+class PointSeries(Series):
     """Separate marks. With `shades`, each has the colour of its value."""
 
-    x: Places
-    y: Places
+    x: Coordinates
+    y: Coordinates
     marker: Marker = "dot"
     size: float = 6.0  # points
     values: Sequence[float] = ()
@@ -84,10 +84,10 @@ class Points(Series):
 class Segments(Series):
     """Separate pieces of lines. With `shades`, each has the colour of its value."""
 
-    x: Places  # where they begin
-    y: Places
-    x_end: Places
-    y_end: Places
+    x: Coordinates  # where they begin
+    y: Coordinates
+    x_end: Coordinates
+    y_end: Coordinates
     width: float = 1.5
     values: Sequence[float] = ()
     shades: Shades | None = None
@@ -111,7 +111,7 @@ class Rule:
     kind: str = field(default="rule", init=False)
 
 
-Item = Line | Band | Points | Segments | Bars | Rule
+Item = LineSeries | Band | PointSeries | Segments | Bars | Rule
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class Panel:
     @property
     def shades(self) -> Shades | None:
         """The colour scale of the first series that has one."""
-        return next((each.shades for each in self.series if isinstance(each, (Points, Segments)) and each.shades), None)
+        return next((each.shades for each in self.series if isinstance(each, (PointSeries, Segments)) and each.shades), None)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import numpy as np
 from poptrain.views.format import clean, span
 from poptrain.views.overhead import MemberTime, Overhead
 from poptrain.views.palette import BEST, FAILED, INK, MEMBERS, NOTE, TIMES
-from poptrain.views.panels.model import Axis, Band, Bars, Dash, Item, Line, Panel, Picture, Place, Rule
-from poptrain.views.spread import Spread, extent
+from poptrain.views.panels.model import Axis, Band, Bars, Coordinate, Dash, Item, LineSeries, Panel, Picture, Rule
+from poptrain.views.spread import Spread, spread_extent
 from poptrain.views.tally import Diversity
 
 
@@ -20,7 +20,7 @@ def spread(view: Spread, descent: Sequence[Diversity] = ()) -> Picture:
     Args:
         descent: the diversity after each decision, as `gauges` has it.
     """
-    low, high, log = extent(view)
+    low, high, log = spread_extent(view)
     scores = Axis(clean(view.metric, 40), "log" if log else "linear", low, high)
     families = max([1.0, *(each.founders for each in view.generations), *(each.effective for each in descent)])
     panels = (
@@ -52,28 +52,30 @@ def _scores(view: Spread) -> Iterable[Item]:
     blue = MEMBERS[0]
     yield Band(name="worst to best", colour=blue, alpha=0.13, x=x, low=low, high=high)
     yield Band(name="middle half", colour=blue, alpha=0.28, x=x, low=lower, high=upper)
-    yield Line(name="median", colour=blue, width=1.6, x=x, y=middle, hover="value")
+    yield LineSeries(name="median", colour=blue, width=1.6, x=x, y=middle, hover="value")
     best = low if view.mode == "min" else high
-    yield Line(name="best of the generation", colour=BEST, width=1.6, x=x, y=best, hover="value")
+    yield LineSeries(name="best of the generation", colour=BEST, width=1.6, x=x, y=best, hover="value")
 
 
-def _hparams(view: Spread) -> Iterable[Line]:
+def _hparams(view: Spread) -> Iterable[LineSeries]:
     palette = (*MEMBERS, FAILED, NOTE)
     x = [generation.step for generation in view.generations]
     for index, name in enumerate(view.names):
-        y: list[Place] = [generation.hparams[name] for generation in view.generations]
+        y: list[Coordinate] = [generation.hparams[name] for generation in view.generations]
         dash: Dash = "dashed" if index >= len(palette) else ""
-        yield Line(name=clean(name, 24), colour=palette[index % len(palette)], width=1.3, dash=dash, x=x, y=y, hover="value")
+        yield LineSeries(
+            name=clean(name, 24), colour=palette[index % len(palette)], width=1.3, dash=dash, x=x, y=y, hover="value"
+        )
 
 
-def _descent(view: Spread, descent: Sequence[Diversity]) -> Iterable[Line]:
+def _descent(view: Spread, descent: Sequence[Diversity]) -> Iterable[LineSeries]:
     x = [generation.step for generation in view.generations]
     founders = [generation.founders for generation in view.generations]
-    yield Line(name="first members", colour=INK, x=x, y=founders, stepped=True, hover="value")
+    yield LineSeries(name="first members", colour=INK, x=x, y=founders, stepped=True, hover="value")
     if descent and x:
         steps = [*(each.step for each in descent), max(x[-1], descent[-1].step)]
         worth = [*(each.effective for each in descent), descent[-1].effective]
-        yield Line(name="equal lineages", colour=MEMBERS[1], x=steps, y=worth, stepped=True, hover="value")
+        yield LineSeries(name="equal lineages", colour=MEMBERS[1], x=steps, y=worth, stepped=True, hover="value")
 
 
 def time(view: Overhead, most: int | None = None) -> Picture:

@@ -7,13 +7,13 @@ from dataclasses import replace
 from itertools import chain
 
 from poptrain.views.comparison import Comparison, Point
-from poptrain.views.curves import Curves, Mark, extent
+from poptrain.views.curves import Curves, Mark, curves_extent
 from poptrain.views.exploits import Exploit
 from poptrain.views.format import clean, short
 from poptrain.views.improvement import Faster, Piece
 from poptrain.views.palette import BEST, COPIES, FAINT, INK, MEMBERS, STEPS, colour, colours
 from poptrain.views.panels.model import STEPS as STEPS_AXIS
-from poptrain.views.panels.model import Axis, Band, Dash, Item, Line, Panel, Picture, Place, Points, Shades
+from poptrain.views.panels.model import Axis, Band, Coordinate, Dash, Item, LineSeries, Panel, Picture, PointSeries, Shades
 from poptrain.views.suggestions import Suggestion
 
 
@@ -24,7 +24,7 @@ def score(view: Curves, exploits: Iterable[Exploit] = ()) -> Picture:
         exploits: those of the run, whose changes are shown when hovering over a mark.
     """
     told = {each.task: each for each in exploits}
-    low, high, log = extent(view)
+    low, high, log = curves_extent(view)
     every = {mark.task: mark for curve in view.members for mark in curve.marks}
     best = {mark.task: mark for mark in view.best.marks} if view.best else {}
     others = [mark for task, mark in every.items() if task not in best]
@@ -33,9 +33,9 @@ def score(view: Curves, exploits: Iterable[Exploit] = ()) -> Picture:
         x, y = zip(*view.best.points, strict=True)
         caption = f"best  {short(view.best.score, 5)}"
         series += [
-            Line(name="best", caption=caption, rank=-1, colour=BEST, width=2.8, mark="star", x=x, y=y, hover="value"),
+            LineSeries(name="best", caption=caption, rank=-1, colour=BEST, width=2.8, mark="star", x=x, y=y, hover="value"),
             _marks("exploit of the best", list(best.values()), told, BEST, 6.0),
-            Points(name="star", legend=False, colour=BEST, marker="star", size=13, x=x[-1:], y=y[-1:]),
+            PointSeries(name="star", legend=False, colour=BEST, marker="star", size=13, x=x[-1:], y=y[-1:]),
         ]
     metric, members, copies = clean(view.metric, 40), len(view.members), len(every)
     better = "lower is better" if view.mode == "min" else "higher is better"
@@ -44,21 +44,21 @@ def score(view: Curves, exploits: Iterable[Exploit] = ()) -> Picture:
     return Picture("score", f"{metric} along ancestry", (panel,), 5.0, note=f"{better} · {count}")
 
 
-def _abandoned(view: Curves) -> Line:
+def _abandoned(view: Curves) -> LineSeries:
     """Returns all that was trained; what no final member descends from stays visible."""
     pieces = [[*piece, (None, None)] for seat in view.seats for piece in seat.pieces if len(piece) > 1]
-    points: list[tuple[Place, Place]] = list(chain(*pieces))
+    points: list[tuple[Coordinate, Coordinate]] = list(chain(*pieces))
     x, y = [x for x, _ in points], [y for _, y in points]
-    return Line(name="abandoned", rank=1000, colour=FAINT, width=0.8, x=x, y=y)
+    return LineSeries(name="abandoned", rank=1000, colour=FAINT, width=0.8, x=x, y=y)
 
 
-def _members(view: Curves) -> Iterable[Line]:
+def _members(view: Curves) -> Iterable[LineSeries]:
     colour = colours([curve.member for curve in view.members])
     few = len(view.members) <= len(MEMBERS)
     ranked = sorted(view.members, key=lambda curve: curve.score, reverse=view.mode != "min")
     for index, curve in enumerate(view.members):
         name = f"member {curve.member}"
-        yield Line(
+        yield LineSeries(
             name=name,
             caption=f"{name}  {short(curve.score, 5)}" if few else f"{len(view.members)} members",
             legend=few or index == 0,
@@ -72,10 +72,10 @@ def _members(view: Curves) -> Iterable[Line]:
         )
 
 
-def _marks(name: str, marks: Sequence[Mark], told: dict[int, Exploit], colour: str, size: float) -> Points:
+def _marks(name: str, marks: Sequence[Mark], told: dict[int, Exploit], colour: str, size: float) -> PointSeries:
     x, y = [mark.step for mark in marks], [mark.score for mark in marks]
     texts = [_about(mark, told.get(mark.task)) for mark in marks]
-    return Points(name=name, rank=999, colour=colour, marker="ring", size=size, x=x, y=y, hover="text", texts=texts)
+    return PointSeries(name=name, rank=999, colour=colour, marker="ring", size=size, x=x, y=y, hover="text", texts=texts)
 
 
 def _about(mark: Mark, exploit: Exploit | None) -> str:
@@ -95,15 +95,15 @@ def faster(view: Faster) -> Picture:
 
 def _piece(piece: Piece, colour: str) -> Iterable[Item]:
     x, name = [step - piece.steps[0] for step in piece.steps], _seat(piece)
-    yield Points(
+    yield PointSeries(
         name=f"{name}, raw", legend=False, colour=colour, alpha=0.45, marker="dot", size=4, x=x, y=piece.scores, hover="value"
     )
-    yield Line(name=name, colour=colour, width=1.1, x=x, y=piece.smoothed)
+    yield LineSeries(name=name, colour=colour, width=1.1, x=x, y=piece.smoothed)
     if piece.overlap is not None:
         a, b = piece.overlap
         here, there = x[a : b + 1], piece.smoothed[a : b + 1]
-        yield Line(name=f"overlap, {b - a} points", colour=colour, width=3.2, x=here, y=there)
-        yield Points(name="start", legend=False, colour=colour, marker="ring", size=8, x=here[:1], y=there[:1])
+        yield LineSeries(name=f"overlap, {b - a} points", colour=colour, width=3.2, x=here, y=there)
+        yield PointSeries(name="start", legend=False, colour=colour, marker="ring", size=8, x=here[:1], y=there[:1])
 
 
 def _seat(piece: Piece) -> str:
@@ -141,7 +141,7 @@ def _method(points: Sequence[Point], name: str, index: int) -> Iterable[Item]:
     low, high = [point.low for point in points], [point.high for point in points]
     dash: Dash = "dashed" if index >= len(MEMBERS) else ""
     yield Band(name=name, legend=False, colour=colour(index), alpha=0.15, x=at, low=low, high=high)
-    yield Line(name=name, colour=colour(index), width=1.8, dash=dash, x=at, y=mean, hover="value")
+    yield LineSeries(name=name, colour=colour(index), width=1.8, dash=dash, x=at, y=mean, hover="value")
 
 
 def suggestions(found: Sequence[Suggestion]) -> Picture | None:
@@ -152,7 +152,7 @@ def suggestions(found: Sequence[Suggestion]) -> Picture | None:
     numbers = [number for _, expected, observed in known for number in (expected, observed)]
     ends, steps = (min(numbers), max(numbers)), [each.step for each, _, _ in known]
     texts = [f"member {each.member}, step {each.step:,}\n{_gains(each)}" for each, _, _ in known]
-    points = Points(
+    points = PointSeries(
         name="suggestions",
         colour=INK,
         marker="dot",
@@ -165,7 +165,7 @@ def suggestions(found: Sequence[Suggestion]) -> Picture | None:
         hover="text",
         texts=texts,
     )
-    diagonal = Line(name="as expected", colour=BEST, width=1.2, dash="dotted", x=ends, y=ends)
+    diagonal = LineSeries(name="as expected", colour=BEST, width=1.2, dash="dotted", x=ends, y=ends)
     panel = Panel((diagonal, points), Axis("expected gain (± standard deviation)"), Axis("observed gain"))
     return Picture("model", "Suggestions of the model", (panel,), 4.3)
 

@@ -59,7 +59,7 @@ from poptrain.rl.loops import host
 from poptrain.rl.loops.device import train_in_shares
 from poptrain.rl.loops.device_interval import Program, program_for
 from poptrain.rl.loops.host_learner import learner_for
-from poptrain.rl.loops.interval import Interval
+from poptrain.rl.loops.interval import IntervalOutcome
 from poptrain.rl.memory.batch import Layout
 from poptrain.rl.memory.recording import gather, host_slots
 from poptrain.rl.memory.ring import ring_slots
@@ -201,7 +201,7 @@ class PPO:
 
     def _interval(
         self, carry: Parts, capacity: int, settings: dict[str, np.ndarray], steps: int, seeds: np.ndarray
-    ) -> tuple[Parts, Interval]:
+    ) -> tuple[Parts, IntervalOutcome]:
         env, envs = make(self.env, self.backend), self.num_envs
         rows = max(capacity, int(carry["buffer"]["n"].max()) + envs)
         if not isinstance(env, DeviceEnv):

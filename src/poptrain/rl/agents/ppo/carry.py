@@ -17,7 +17,7 @@ from poptrain.rl.agents.ppo.learner import DIAGNOSTICS
 from poptrain.rl.agents.ppo.value_scale import init_value_scale
 from poptrain.rl.envs.spec import DeviceEnv, HostBackend
 from poptrain.rl.loops.device import fresh_world
-from poptrain.rl.loops.interval import Interval
+from poptrain.rl.loops.interval import IntervalOutcome
 from poptrain.rl.memory.recording import empty_recordings
 from poptrain.rl.memory.ring import empty_rings
 from poptrain.rl.nets import init_params
@@ -48,7 +48,7 @@ def fresh_carry(env: DeviceEnv | HostBackend, num_envs: int, hidden: tuple[int, 
     return carry | {"buffer": empty_recordings(members, num_envs, spec.observation, spec.recorded)}
 
 
-def evaluation_only(carry: Parts, returns: list[np.ndarray]) -> Interval:
+def evaluation_only(carry: Parts, returns: list[np.ndarray]) -> IntervalOutcome:
     """Returns the interval of members that were evaluated and not trained.
 
     Args:
@@ -56,10 +56,10 @@ def evaluation_only(carry: Parts, returns: list[np.ndarray]) -> Interval:
     """
     score, nothing = np.asarray([each.mean() for each in returns]), np.zeros(len(returns), int)
     kept = [[float(x) for x in each] for each in returns]
-    return Interval(kept, score, score, carry["episode_length"], nothing, nothing, carry["diagnostics"])
+    return IntervalOutcome(kept, score, score, carry["episode_length"], nothing, nothing, carry["diagnostics"])
 
 
-def account(carry: Parts, happened: Interval, kl_coeff: np.ndarray) -> tuple[Parts, Parts]:
+def account(carry: Parts, happened: IntervalOutcome, kl_coeff: np.ndarray) -> tuple[Parts, Parts]:
     """Returns the carry with the interval added, and its metrics; members without new episodes keep their last known score.
 
     Args:
@@ -86,7 +86,7 @@ def account(carry: Parts, happened: Interval, kl_coeff: np.ndarray) -> tuple[Par
     return carry | {"score": score, "episode_length": length, "updates": updates, "diagnostics": diagnostics}, metrics
 
 
-def _latest_diagnostics(old: Mapping[str, np.ndarray], happened: Interval) -> dict[str, np.ndarray]:
+def _latest_diagnostics(old: Mapping[str, np.ndarray], happened: IntervalOutcome) -> dict[str, np.ndarray]:
     updated = happened.updates > 0
     return {name: np.where(updated, happened.diagnostics[name], old[name]).astype(np.float32) for name in DIAGNOSTICS}
 
