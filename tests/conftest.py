@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_waiting_for_the_disk():
+    """Flushing to the disk takes most of the time of runs on disk, and no test can see what it does: the machine keeps its power.
+    That a flush is asked for, and when, `FaultyFS` sees."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda fd: None)
+        patch.setattr(os, "fdatasync", lambda fd: None, raising=False)
+        yield
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ Scores = npt.ArrayLike  # one number a run
 UNDECIDED = "not told apart"  # a verdict
 
 
-class Statistic(Protocol):
+class _Statistic(Protocol):
     """A function of samples, such as `iqm`, ``np.mean`` or ``np.median``."""
 
     def __call__(self, values: Floats, /, *, axis: int) -> Any:
@@ -64,13 +64,13 @@ def resampled(values: Scores, strata: Sequence[object] | None = None, draws: int
 
 
 def interval(
-    values: Scores, statistic: Statistic = iqm, draws: int = 2000, strata: Sequence[object] | None = None
+    values: Scores, statistic: _Statistic = iqm, draws: int = 2000, strata: Sequence[object] | None = None
 ) -> tuple[float, float]:
     """Returns the 95 % percentile-bootstrap interval of ``statistic(samples, axis=-1)`` over runs."""
     return _ends(statistic(resampled(values, strata, draws), axis=-1))
 
 
-def difference(a: Scores, b: Scores, statistic: Statistic = iqm, draws: int = 2000) -> tuple[float, float, float]:
+def difference(a: Scores, b: Scores, statistic: _Statistic = iqm, draws: int = 2000) -> tuple[float, float, float]:
     """Returns ``statistic(a) - statistic(b)`` and its 95 % bootstrap interval, for which both sides are resampled."""
 
     def of(x: Floats, y: Floats) -> Any:

@@ -25,10 +25,8 @@ from poptrain.log.writer import Log, MemoryLog, exists, read
 
 
 @pytest.fixture(autouse=True)
-def no_waiting_for_the_disk(monkeypatch):
-    """What an fsync does cannot be seen from here; that it is asked for, a `FaultyFS` sees."""
-    monkeypatch.setattr(os, "fsync", lambda fd: None)
-    monkeypatch.setattr(os, "fdatasync", lambda fd: None, raising=False)
+def small_reserve(monkeypatch):
+    """What is kept for a full disk is small here, so that a log has a size that can be reasoned about."""
     monkeypatch.setattr("poptrain.log.writer._RESERVE", 100)
 
 

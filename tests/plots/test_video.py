@@ -69,7 +69,7 @@ def test_what_cannot_be_drawn_is_said_in_one_sentence(folder):
     assert done.stderr.count("\n") == 1 and not Path("best.gif").exists()
     Path("plain_experiment.py").unlink()
     gone = cli("export", "run", "--video", "best.gif")
-    assert gone.exit_code == 2 and "is not there any more" in gone.stderr
+    assert gone.exit_code == 2 and "no longer exists" in gone.stderr
 
 
 def test_large_and_long_pictures_are_cut_down(tmp_path, monkeypatch):

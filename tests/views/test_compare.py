@@ -152,7 +152,7 @@ def test_a_method_is_level_with_itself_and_minimising_turns_everything(tmp_path)
 def test_the_verb_prints_a_table_json_and_a_plot(runs, tmp_path, capsys):
     assert main(["compare", str(runs)]) == 0
     out = capsys.readouterr().out
-    assert "beats random_search" in out and "With 3 runs a method" in out and "population=8" in out
+    assert "beats random_search" in out and "With 3 runs per method" in out and "population=8" in out
     paths = [str(path) for name in ("random", "pbt") for path in sorted(runs.glob(f"{name}-*"))]
     assert main(["compare", "--json", *paths]) == 0
     found = json.loads(capsys.readouterr().out)
