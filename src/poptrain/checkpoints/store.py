@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from typing import cast
 
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
@@ -127,15 +128,8 @@ class DiskStore:
             if self.durable:
                 for directory in sorted({USER} | {str(parent) for file in files for parent in Path(file).parents[:-1]}):
                     self.fs.fsync_dir(temporary / directory)
-            about: Manifest = {
-                "format": MANIFEST_FORMAT,
-                "name": name,
-                "task": task,
-                "member": member,
-                "step": step,
-                "files": files,
-            }
-            return self._finish(temporary, about)
+            about = {"task": task, "member": member, "step": step}
+            return self._finish(temporary, cast(Manifest, {"format": MANIFEST_FORMAT, "name": name, **about, "files": files}))
         finally:
             self._discard(name)
 
