@@ -30,7 +30,7 @@ from importlib import import_module
 
 from poptrain._renamed import install
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 # The module of each public name. It is loaded when one of its names is first used, so that `import poptrain`, and with it
 # every command, spends no time on modules that it does not use.
