@@ -83,7 +83,10 @@ CASES = {
         lambda: run(algorithm=pt.pbt(SPACE, interval=pt.seconds(1)), stop=pt.generations(3)),
         ["generations", "interval"],
     ),
-    "resume of nothing": (lambda: pt.resume(pt.Experiment(PBT, quadratic, stop=pt.steps(5)), "nowhere"), ["nowhere", "does not hold a run"]),
+    "resume of nothing": (
+        lambda: pt.resume(pt.Experiment(PBT, quadratic, stop=pt.steps(5)), "nowhere"),
+        ["nowhere", "does not hold a run"],
+    ),
     "open nothing": (lambda: pt.open_run("nowhere"), ["nowhere"]),
 }
 
