@@ -36,6 +36,7 @@ browser:
 
 test-all: setup-all browser
 	$(BIN)/python -m pytest -m heavy
+	POPTRAIN_TEST_OPTIMISED=1 $(BIN)/python -m pytest -m 'not heavy' -n 2 --dist loadfile tests/rl tests/executors/test_vectorized.py tests/golden
 
 lint: setup
 	$(BIN)/ruff check src tests benchmarks examples docs

@@ -7,6 +7,11 @@ import sys
 
 import pytest
 
+# Compiling takes most of the time of the tests with JAX, and their programs are small. `make test-all` runs the tests of JAX once
+# more with the optimisations that users have.
+if not os.environ.get("POPTRAIN_TEST_OPTIMISED"):
+    os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
+
 
 @pytest.fixture(autouse=True, scope="session")
 def no_waiting_for_the_disk():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import platform
+from functools import cache
 from pathlib import Path
 
 from poptrain.checkpoints import places
@@ -84,6 +85,12 @@ def fingerprint(experiment: Experiment) -> dict[str, Json]:
 
 def package_versions() -> dict[str, str]:
     """Returns the versions of Python and of the packages that a result may depend on."""
+    return dict(_package_versions())
+
+
+@cache
+def _package_versions() -> dict[str, str]:
+    """The metadata of installed packages are files: reading them once a process is enough."""
     versions = {"python": platform.python_version()}
     for package in ("poptrain", "numpy", "jax", "torch", "envpool", "gymnasium"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
