@@ -1,6 +1,7 @@
 """Import paths of version 0.1 that have moved: ``from poptrain.rng import rng`` still works, with a warning.
 
-`import poptrain` installs the finder below after Python's own, so it is asked only for modules that do not exist.
+`import poptrain` installs the finder below after Python's own, so it is asked only for modules that do not exist. Two
+modules have become packages, `checkpoints` and `log`: these forward their old names themselves.
 """
 
 from __future__ import annotations
@@ -14,26 +15,58 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 MOVED = {
+    "algorithms.fire_pbt": "algorithms.fire.fire_pbt",
+    "algorithms.fire_round": "algorithms.fire.round",
     "algorithms.replay": "algorithms.schedule_replay",
     "clock": "core.clock",
+    "codec": "log.codec",
     "describe": "core.fingerprint",
     "errors": "core.errors",
+    "executors.forms": "executors.adapters",
+    "executors.segment": "executors.outcome",
     "experiment": "engine.experiment",
+    "fs": "log.disk",
+    "garbage": "core.collector",
+    "integrations.sb3_hparams": "integrations.sb3.hparams",
+    "integrations.torch_random": "integrations.torch.random_stream",
+    "integrations.torch_state": "integrations.torch.state",
     "memory_store": "checkpoints.memory",
+    "opening": "engine.open_log",
     "outcome": "engine.result",
     "parts": "algorithms.parts",
+    "parts.acquisition": "algorithms.gp.acquisition",
+    "parts.bandit": "algorithms.bandit",
+    "parts.curves": "algorithms.fire.curves",
     "parts.exploit": "algorithms.parts.exploit",
     "parts.explore": "algorithms.parts.explore",
+    "parts.kernels": "algorithms.gp.kernels",
     "parts.population": "algorithms.parts.snapshot",
     "parts.rounds": "algorithms.parts.turns",
+    "parts.smoother": "algorithms.fire.smoother",
+    "parts.surrogate": "algorithms.gp.posterior",
+    "parts.surrogate_data": "algorithms.gp.rows",
+    "recompute": "audit.recompute",
     "record": "log.reader",
     "replay": "engine.replay",
     "rng": "core.rng",
     "run": "engine.loop",
+    "signals": "engine.signals",
+    "space.described": "space.from_json",
+    "space.listed": "space.options",
+    "space.real": "space.floats",
+    "space.whole": "space.integers",
     "stop": "engine.stop",
+    "stores": "checkpoints.places",
+    "tracebacks": "engine.tracebacks",
     "trees": "checkpoints.carry",
+    "url_fs": "checkpoints.url_files",
     "url_store": "checkpoints.url",
+    "verdict": "audit.verdict",
     "verify": "audit.verify",
+    "views.faster": "views.improvement",
+    "views.strict": "views.as_json",
+    "views.text": "views.format",
+    "views.writer": "views.lock_holder",
 }
 
 

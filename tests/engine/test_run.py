@@ -6,12 +6,14 @@ import math
 import subprocess
 import sys
 import warnings
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 from experiment_file import FILE
 
 import poptrain as pt
+from poptrain.algorithms.parts import turns
 from poptrain.core import Result, Task, clock
 from poptrain.log.reader import read
 from poptrain.log.writer import Log
@@ -383,3 +385,26 @@ def test_an_executor_without_drain_is_refused_before_anything_is_trained():
 
     with pytest.raises(pt.UsageError, match="opens a Half, expected an object with submit, wait, drain and close"):
         pt.run(PBT, quadratic, stop=pt.steps(5), executor=Half())
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """An algorithm whose tasks have a role of its own."""
+
+    role: str
+    space: pt.Space = pt.Space(lr=pt.LogUniform(1e-3, 0.3))
+    seats: int = 2
+
+    def ask(self, history):
+        first = turns.first_round(history, self.space, self.seats, 5) if history.n == 0 else ()
+        return tuple(replace(task, role=self.role) for task in first)
+
+    def needed(self, history):
+        return turns.needed(history)
+
+
+def test_a_role_that_does_not_exist_is_refused_before_it_is_logged(tmp_path):
+    with pytest.raises(pt.UsageError, match=r"^task 0: role='student', expected one of '', 'control', 'evaluator'\.$"):
+        run(tmp_path, algorithm=Labelled("student"), stop=pt.steps(5))
+    assert not read(tmp_path).lines
+    assert run(algorithm=Labelled("control"), stop=pt.steps(5)).history.n == 2

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import poptrain as pt
+from poptrain.core import Result, Task
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -176,10 +177,40 @@ def test_plots_and_a_report_are_made_of_a_golden_run(name, tmp_path):
     assert pt.report.page(record).startswith("<!doctype html>")
 
 
+def versions(directory):
+    """Returns the versions of the format that the lines of a log have."""
+    return {json.loads(line)["v"] for line in lines(directory)}
+
+
+def types(folder):
+    """Returns the types of all lines in all logs of a folder."""
+    return {json.loads(line)["t"] for name in EXPECTED[folder.name] for line in lines(folder / name)}
+
+
+@pytest.mark.parametrize("folder", FORMATS, ids=lambda folder: folder.name)
+def test_every_run_is_named_and_was_written_in_its_format(folder):
+    names = set(EXPECTED[folder.name])
+    assert names == {path.parent.name for path in folder.glob("*/log-000001.jsonl")} and names <= {*EXPERIMENTS, *OTHERS}
+    newest = int(folder.name.removeprefix("format"))
+    assert {max(versions(folder / name)) for name in names} == {newest}
+    assert types(folder) >= {"run", "open", "tasks", "results", "lost", "gc", "suspend", "recovered", "end"}
+
+
 def test_every_algorithm_executor_and_kind_of_line_is_there():
     folder, names = HERE / "format1", set(EXPECTED["format1"])
-    assert names == {*EXPERIMENTS, *OTHERS} == {path.parent.name for path in folder.glob("*/log-000001.jsonl")}
+    assert names == {*EXPERIMENTS, *OTHERS}
     algorithms = [name for name in pt.__all__ if name in {each.partition("-")[0] for each in names}]
     assert {f"{name}-{executor}" for name in algorithms for executor in EXECUTORS} <= names and len(algorithms) >= 9
-    types = {json.loads(line)["t"] for name in names for line in lines(folder / name)}
-    assert types >= {"run", "open", "tasks", "results", "lost", "gc", "budget", "file", "suspend", "recovered", "failed", "end"}
+    assert types(folder) >= {"budget", "file", "failed"}
+
+
+def test_format_2_has_all_that_it_changed_and_a_log_that_began_in_format_1():
+    folder, names = HERE / "format2", EXPECTED["format2"]
+    assert {name for name in names if versions(folder / name) == {1, 2}} == {"killed-resumed"}
+    records = [pt.open_run(folder / name).record for name in names]
+    facts = [fact for record in records for line in record.lines for fact in line]
+    tasks = [fact for fact in facts if isinstance(fact, Task)]
+    assert {task.role for task in tasks} == {"", "control", "evaluator"}
+    assert any(task.seconds for task in tasks) and any(task.donor is not None for task in tasks)
+    assert any(task.forecast for task in tasks)
+    assert {fact.kind for fact in facts if isinstance(fact, Result)} == {"ok", "failed", "diverged", "damaged"}

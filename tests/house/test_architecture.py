@@ -286,6 +286,15 @@ def test_import_paths_of_the_first_version_still_work_and_functions_stay_functio
         "from poptrain.memory_store import MemoryStore\n"
         "from poptrain.errors import UsageError\n"
         "import poptrain.run, poptrain.replay, poptrain.verify\n"
+        "from poptrain.checkpoints import Ref, Store\n"
+        "from poptrain.log import Log, MemoryLog, exists, read\n"
+        "from poptrain.parts.kernels import TimeVarying\n"
+        "from poptrain.space.real import LogUniform\n"
+        "from poptrain.algorithms.fire_pbt import FirePbt\n"
+        "from poptrain.log.writer import Log as new\n"
+        "from poptrain.checkpoints.store import DiskStore\n"
+        "assert Log is new and Store is DiskStore and LogUniform is pt.LogUniform and callable(pt.algorithms.fire_pbt)\n"
+        "assert not hasattr(pt.log, 'nothing') and not hasattr(pt.checkpoints, 'nothing')\n"
         "assert rounds.needed is pt.parts.turns.needed and UsageError is pt.UsageError\n"
         "assert pt.rng(1, 'a').random() == rng(1, 'a').random()\n"
         "try: pt.run(None, None)\n"
@@ -296,6 +305,9 @@ def test_import_paths_of_the_first_version_still_work_and_functions_stay_functio
     subprocess.run([sys.executable, "-c", code], check=True)
     warned = subprocess.run([sys.executable, "-W", "always", "-c", "import poptrain.rng"], capture_output=True, text=True)
     assert "poptrain.rng has moved: import poptrain.core.rng instead" in warned.stderr
+    code = "from poptrain.log import read"
+    warned = subprocess.run([sys.executable, "-W", "always", "-c", code], capture_output=True, text=True)
+    assert "<string>:1: DeprecationWarning: poptrain.log.read has moved: import read from poptrain.log.reader" in warned.stderr
 
 
 @pytest.mark.heavy

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import numpy as np
 import pytest
 from test_views import failure, record_of, result, task
@@ -11,7 +15,9 @@ from poptrain import views
 from poptrain.log.writer import MemoryLog
 from poptrain.testing import play
 from poptrain.testing.simulate import broken, noisy
-from poptrain.views.gauges import _centred_ranks
+from poptrain.views.gauges import _centred_ranks, gauges_of
+from poptrain.views.index import history_of
+from poptrain.views.state import state_of
 
 SPACE = pt.Space(lr=pt.LogUniform(1e-4, 1e-1), momentum=pt.Uniform(0.0, 0.99))
 
@@ -112,3 +118,37 @@ def test_controls_are_compared_with_and_left_out_of_the_rest():
     assert g.members == 6 and g.controls == 2
     assert g.ahead == pytest.approx(max(held[seat] for seat in range(6)) - max(held[6], held[7]))
     assert "the best of 2 controls" in g.sentences()[-1]
+
+
+def test_a_role_that_only_another_version_knows_makes_no_view_fail():
+    lines = [[task(0, 0, 0.1, role="student")], [result(0, 0.5, 10)], [task(1, 0, 0.1, 0, role="student")], [result(1, 0.7, 20)]]
+    record = record_of(*lines)
+    found = pt.views.gauges(record)
+    assert (found.members, found.gain, found.share, found.sentences()) == (0, None, None, ())
+    assert pt.views.status(record).tasks == 2
+    mixed = record_of([task(0, 0, 0.1), task(1, 1, 0.1, role="student")], [result(0, 0.5, 10), result(1, 9.0, 10)])
+    assert (pt.views.gauges(mixed).members, pt.views.gauges(mixed).gain) == (1, 0.0)
+
+
+def test_threads_that_look_at_one_record_see_what_one_thread_sees():
+    lines = []
+    for id in range(0, 1200, 2):
+        before = [None, None] if id == 0 else [id - 2, id - 1 if id % 8 else id - 2]
+        lines += [[task(id + seat, seat, 0.1, before[seat]) for seat in (0, 1)]]
+        lines += [[result(id + seat, id + seat / 2, 10 + 5 * id) for seat in (0, 1)]]
+
+    def look(record):
+        state, history = state_of(record), history_of(record)
+        return repr((gauges_of(state), state.lines, state.steps, state.exploits, history.lines, history.n, history.best()))
+
+    expected = look(record_of(*lines))
+    pace = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(5):
+            record, gate = record_of(*lines), Barrier(3)
+            with ThreadPoolExecutor(3) as pool:
+                found = list(pool.map(lambda _: (gate.wait(), look(record))[1], range(3)))  # noqa: B023
+            assert found == [expected] * 3
+    finally:
+        sys.setswitchinterval(pace)

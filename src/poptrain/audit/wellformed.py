@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import NamedTuple, get_args
 
-from poptrain.core import Forecast, Kind, Lost, Result, Role, Task
+from poptrain.core import Forecast, Kind, Lost, Result, Task
+from poptrain.core.facts import ROLES
 
 MAX_SEATS = 1 << 20  # more members than any run has
 MAX_WHOLE = 1 << 53  # JSON numbers are exact below
@@ -86,7 +87,7 @@ TASK = {
     "note": MAPPING,
     "seconds": _or_none(DURATION),
     "progress": _or_none(FieldType(_pair, "a pair of numbers")),
-    "role": _one_of(*get_args(Role)),
+    "role": _one_of(*ROLES),
     "forecast": _or_none(FieldType(lambda value: isinstance(value, Forecast), "a forecast")),
 }
 RESULT = {

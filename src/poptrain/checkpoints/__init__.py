@@ -3,3 +3,25 @@
 `carry` turns carries into bytes. `store` keeps checkpoints in a run directory, `url` at a URL (with the files of `url_files`),
 and `memory` in memory. `places` finds the store that belongs to a run. All fulfil `poptrain.core.protocols.Store`.
 """
+
+from __future__ import annotations
+
+import warnings
+from importlib import import_module
+
+_MOVED = {  # names that version 0.1 had here
+    "FORMAT": "poptrain.checkpoints.manifest:MANIFEST_FORMAT",
+    "Ref": "poptrain.checkpoints.refs:Ref",
+    "Store": "poptrain.checkpoints.store:DiskStore",
+    "stem": "poptrain.checkpoints.refs:stem",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Returns a name of version 0.1 from its new module, with a warning."""
+    if name not in _MOVED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, new = _MOVED[name].partition(":")
+    warnings.warn(f"{__name__}.{name} has moved: import {new} from {module} instead.", DeprecationWarning, stacklevel=2)
+    moved: object = getattr(import_module(module), new)
+    return moved

@@ -15,6 +15,7 @@ from poptrain.core.facts import (
     Task,
     Value,
     as_line,
+    check_roles,
     results_of,
     tasks_of,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "Task",
     "Value",
     "as_line",
+    "check_roles",
     "rank",
     "results_of",
     "tasks_of",

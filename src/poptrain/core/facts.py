@@ -6,10 +6,12 @@ were observed together, or one ``Lost`` checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
+
+from poptrain.core.errors import UsageError
 
 Value = bool | int | float | str | None  # of a hyperparameter
 Hparams = Mapping[str, Value]
@@ -19,6 +21,7 @@ Json = Any  # a value that JSON can hold, as `json.loads` returns it
 
 Kind = Literal["ok", "failed", "diverged", "damaged", "ended"]
 Role = Literal["", "control", "evaluator"]
+ROLES: tuple[Role, ...] = get_args(Role)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,13 @@ class Lost:
 
 
 Line = tuple[Task, ...] | tuple[Result, ...] | tuple[Lost]
+
+
+def check_roles(tasks: Iterable[Task]) -> None:
+    """Raises a `UsageError` for a task with a role that does not exist: called for what an algorithm asks, not for old logs."""
+    for task in tasks:
+        if task.role not in ROLES:
+            raise UsageError(f"task {task.id}: role={task.role!r}, expected one of {', '.join(map(repr, ROLES))}.")
 
 
 def as_line(facts: Sequence[Task] | Sequence[Result] | Sequence[Lost] | Lost) -> Line:

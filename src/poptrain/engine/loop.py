@@ -8,7 +8,7 @@ from pathlib import Path
 
 from poptrain import executors
 from poptrain.checkpoints import places
-from poptrain.core import History, Json, Lost, Result, Task, as_line, clock, collector, results_of
+from poptrain.core import History, Json, Lost, Result, Task, as_line, check_roles, clock, collector, results_of
 from poptrain.core.errors import RunFailed, Suspended, UsageError
 from poptrain.core.protocols import Algorithm, Executor, Sink, Store
 from poptrain.engine import stop as stops
@@ -172,6 +172,7 @@ class _Session:
         while True:
             with collector.paused():
                 if not self._reached() and (tasks := self.algorithm.ask(self.history)):  # decide
+                    check_roles(tasks)
                     self._append(tasks)
                     executor.submit(tasks)
             if not len(self.history.open()):

@@ -3,3 +3,28 @@
 `codec` turns facts into lines and back, `reader` reads a log at any time, `writer` is its only writer, and `memory` is the log
 of a run without a directory.
 """
+
+from __future__ import annotations
+
+import warnings
+from importlib import import_module
+
+_MOVED = {  # names that version 0.1 had here
+    "LINE": "poptrain.log.reader:LINE",
+    "Log": "poptrain.log.writer:Log",
+    "MemoryLog": "poptrain.log.memory:MemoryLog",
+    "Record": "poptrain.log.reader:Record",
+    "SEGMENT": "poptrain.log.reader:SEGMENT",
+    "exists": "poptrain.log.reader:exists",
+    "read": "poptrain.log.reader:read",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Returns a name of version 0.1 from its new module, with a warning."""
+    if name not in _MOVED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, new = _MOVED[name].partition(":")
+    warnings.warn(f"{__name__}.{name} has moved: import {new} from {module} instead.", DeprecationWarning, stacklevel=2)
+    moved: object = getattr(import_module(module), new)
+    return moved

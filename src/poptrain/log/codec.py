@@ -113,12 +113,16 @@ def encode_facts(line: Line) -> tuple[str, Json]:
     return "results", [_of_result(result) for result in results_of(line)]
 
 
-def decode_facts(type: str, data: Json, version: int = VERSION) -> Line | None:
-    """Returns the facts of a line of any version of the format, or None if it is administration."""
+def decode_facts(type: str, data: Json, version: int = VERSION, algorithm: Json = None) -> Line | None:
+    """Returns the facts of a line of any version of the format, or None if it is administration.
+
+    Args:
+        algorithm: its description in the first line of the log, which says what the tags of version 1 mean.
+    """
     if type == "results":
         return tuple([_result(**(each if version > 1 else format1.result_from_1(each))) for each in data])
     if type == "tasks":
-        return tuple([_task(**(each if version > 1 else format1.task_from_1(each))) for each in data])
+        return tuple([_task(**(each if version > 1 else format1.task_from_1(each, algorithm))) for each in data])
     return (Lost(data),) if type == "lost" else None
 
 

@@ -136,7 +136,7 @@ class Record:
     def take(self, entry: Entry, line: Line | None = None) -> None:
         """Adds one line that was checked; `line` holds its facts if they were decoded before."""
         time = clock.parse_utc(entry.wall)
-        line = line or decode_facts(entry.type, entry.data, entry.version)
+        line = line or decode_facts(entry.type, entry.data, entry.version, self.run.get("algorithm"))
         if line is None and entry.type == "run":
             self.run = entry.data
         self.note(entry.type, entry.data, time, line)
@@ -175,12 +175,17 @@ class Record:
                 entry, line = self._decoded(data[at:end])
                 if entry.seq != self.seq or entry.epoch < self.epoch:
                     raise ValueError("the line of another writer")
-                self.take(entry, line)
             except UsageError:
                 raise  # a newer format
             except (ValueError, KeyError, TypeError, RecursionError) as error:
                 why = str(error)
                 break
+            try:
+                self.take(entry, line)
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                # Its checksum holds, so it was acknowledged: it is no torn line, and must never be cut off as one.
+                self.offset += at
+                raise self._damaged(f"its {entry.type} cannot be read ({error})") from error
             self.number += 1
             at = end + 1
         self.offset += at

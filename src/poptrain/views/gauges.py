@@ -82,7 +82,7 @@ def gauges(record: Record) -> Gauges:
 def gauges_of(state: RunState) -> Gauges:
     """Returns the gauges of a state."""
     sums, sign, seats = state.tally, state.sign, len(state.tally.roots)
-    gain = sign * sum(sums.held[seat] - sums.first[seat] for seat in sums.held) / seats if sums.held else None
+    gain = sign * sum(sums.held[seat] - sums.first[seat] for seat in sums.held) / seats if sums.held and seats else None
     selection = sign * sums.selection / seats if seats else 0.0
     last = sums.history[-1] if sums.history else None
     one = last is not None and last.effective == 1 and seats > 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from threading import Lock
 from weakref import WeakKeyDictionary
 
 from poptrain.core import History, Result, collector
@@ -15,6 +16,7 @@ from poptrain.core.errors import UsageError
 from poptrain.log.reader import Record
 
 _known: WeakKeyDictionary[Record, History] = WeakKeyDictionary()
+_reading = Lock()  # two threads that add the lines of one record must take turns
 
 
 def history_of(record: Record) -> History:
@@ -22,16 +24,17 @@ def history_of(record: Record) -> History:
 
     It is kept as long as the record, so that a view of a record that grew costs only the new lines.
     """
-    ready = min(len(record.lines), len(record.times))  # a run on another thread adds a line before its time
-    history = _known.get(record)
-    if history is None or history.lines > ready:
-        history = History(record.run.get("seed", 0), record.budget, -1 if record.run.get("mode") == "min" else 1)
-    with collector.paused():  # nothing of what is made becomes garbage
-        for line in record.lines[history.lines : ready]:
-            flips = history.sign < 0 and isinstance(line[0], Result)
-            history = history.add([fact.flipped() for fact in line if isinstance(fact, Result)] if flips else line)
-    _known[record] = history
-    return history
+    with _reading:
+        ready = min(len(record.lines), len(record.times))  # a run on another thread adds a line before its time
+        history = _known.get(record)
+        if history is None or history.lines > ready:
+            history = History(record.run.get("seed", 0), record.budget, -1 if record.run.get("mode") == "min" else 1)
+        with collector.paused():  # nothing of what is made becomes garbage
+            for line in record.lines[history.lines : ready]:
+                flips = history.sign < 0 and isinstance(line[0], Result)
+                history = history.add([fact.flipped() for fact in line if isinstance(fact, Result)] if flips else line)
+        _known[record] = history
+        return history
 
 
 def result_of(history: History, id: int) -> Result:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from threading import Lock
 from weakref import WeakKeyDictionary
 
 from poptrain.core import Hparams, Line, Result, Task, collector
@@ -224,11 +225,13 @@ class RunState:
 
 
 _states: WeakKeyDictionary[Record, RunState] = WeakKeyDictionary()
+_reading = Lock()  # two threads that take the lines of one record must take turns
 
 
 def state_of(record: Record) -> RunState:
     """Returns the state of a run as its record was read. It is kept as long as the record: new lines alone are taken."""
-    state = _states.get(record)
-    if state is None or state.lines > len(record.lines):
-        state = _states[record] = RunState.begin(record)
-    return state.read_on(record)
+    with _reading:
+        state = _states.get(record)
+        if state is None or state.lines > len(record.lines):
+            state = _states[record] = RunState.begin(record)
+        return state.read_on(record)

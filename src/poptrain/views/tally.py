@@ -75,7 +75,7 @@ class Tally:
         task = known[id]
         if task.role == "control":
             self.controls.add(task.member)
-        if task.role:  # an evaluator holds no weights of its own
+        if task.role:  # only members are compared, as in `tell`; a log may have a role that this version does not know
             return
         if task.parent is not None and task.parent == previous:
             self.decisions += task.steps > 0
@@ -115,7 +115,7 @@ class Tally:
         """Adds a healthy result; `sign` is -1 if the user minimises."""
         task = known[id]
         seat = task.member
-        if seat in self.controls or task.role == "evaluator":
+        if task.role or seat in self.controls:
             return
         self.first.setdefault(seat, task.score)
         self.held[seat] = task.score

@@ -13,7 +13,7 @@ from pathlib import Path
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
-from poptrain.core import History, Result
+from poptrain.core import History, Result, check_roles
 from poptrain.core.errors import UsageError
 from poptrain.core.protocols import Algorithm
 from poptrain.integrations.ray_tune import checks, controller, journal
@@ -254,6 +254,7 @@ class PoptrainScheduler(TrialScheduler):
         while self._asked_at != self.history.lines:
             self._asked_at = self.history.lines
             tasks = self.algorithm.ask(self.history)
+            check_roles(tasks)
             self._journal.append(tasks)
             crowded = bool(self._seats.waiting_for_slot(ray))
             given = [self._seats.give(ray, self.history, task, crowded) for task in tasks]
