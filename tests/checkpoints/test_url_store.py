@@ -158,7 +158,7 @@ def test_the_rest_of_a_write_that_was_cut_does_not_use_up_its_name(url):
 def test_a_place_belongs_to_one_run(url):
     store = opened(url)
     ref = store.commit("a", CARRY, **ABOUT)
-    with pytest.raises(UsageError, match="something is there already"):
+    with pytest.raises(UsageError, match="the URL already contains files"):
         UrlStore(url, "another").claim()
     with pytest.raises(UsageError, match="checkpoints of another run"):
         UrlStore(url, "another").adopt([])
@@ -356,7 +356,7 @@ def test_a_run_is_the_same_and_everything_finds_its_checkpoints(url, tmp_path, t
         run("memory://other", tmp_path / "run", trainable)
     with pytest.raises(UsageError, match="are in it, not at"):
         run(url, tmp_path / "plain", trainable)
-    with pytest.raises(UsageError, match="something is there already"):
+    with pytest.raises(UsageError, match="the URL already contains files"):
         run(url, tmp_path / "second", trainable)
     with pytest.raises(UsageError, match="a directory as well"):
         run(url, None, trainable)

@@ -210,7 +210,7 @@ def test_a_seat_that_fails_stays_failed_and_the_others_go_on():
         (lambda: pt.replay("nowhere", quadratic), "no log in nowhere"),
         (lambda: pt.replay(HAND, quadratic), "has no end: pass stop"),
         (lambda: pt.replay(HAND), "the trainable is missing"),
-        (lambda: pt.replay(HAND, quadratic, stop=pt.steps(9), task=3), "a schedule without its run"),
+        (lambda: pt.replay(HAND, quadratic, stop=pt.steps(9), task=3), "needs a run, but a schedule was passed"),
         (lambda: pt.replay(HAND, quadratic, stop=pt.steps(9), same_seeds=True), "without its run has no seeds"),
         (lambda: pt.replay(HAND, quadratic, stop=pt.steps(9), fit="stretched"), "Did you mean 'stretch'"),
         (lambda: pt.replay([], quadratic, stop=pt.steps(9)), "is empty"),

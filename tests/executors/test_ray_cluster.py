@@ -100,7 +100,9 @@ def test_a_member_that_kills_its_worker_fails_alone_whatever_call_it_shared(clus
 def test_what_fits_nowhere_is_refused_with_what_is_asked_and_had(cluster):
     from poptrain.executors.ray.crew import Crew
 
-    with pytest.raises(pt.UsageError, match=r"no worker fits: each worker asks for 64 CPU, and .* has 1 CPU; .*Lower cpus"):
+    with pytest.raises(
+        pt.UsageError, match=r"the cluster has no room for a worker: each worker asks for 64 CPU, and .* has 1 CPU; .*Lower cpus"
+    ):
         Crew(pt.executors.Ray(cpus=64), 4, may_grow=False)
 
 

@@ -137,7 +137,7 @@ class UrlFS:
         """Does nothing: a file is durable when it has been written."""
 
     def rename(self, old: PurePosixPath, new: PurePosixPath) -> None:
-        """Is not possible, and `UrlStore` never asks for it."""
+        """Not supported: `UrlStore` never calls this method."""
         raise NotImplementedError("object stores cannot rename")
 
     # -- directories, which are prefixes of names ---------------------------------------------------------------------

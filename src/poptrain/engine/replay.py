@@ -197,7 +197,7 @@ def source_of(schedule: Run | Record | str | Path | ScheduleArgument, task: int 
     if isinstance(schedule, Record):
         return recorded(schedule, task)
     if task is not None:
-        raise UsageError(f"replay: task={task!r} is a task of a run, and this is a schedule without its run.")
+        raise UsageError(f"replay: task={task!r} needs a run, but a schedule was passed: pass the run, or leave out task.")
     row = pieces(schedule, "replay: the schedule")
     if not isinstance(schedule, Schedule):
         return Source(row, None)
