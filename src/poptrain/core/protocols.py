@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-import numpy.typing as npt
 
 from poptrain.core.facts import Carry, Forecast, Hparams, Result, Task, Value
 from poptrain.core.history import History
 from poptrain.core.ranges import Ranges
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = [
     "Algorithm",
