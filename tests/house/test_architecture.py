@@ -309,6 +309,16 @@ def test_names_are_loaded_when_they_are_used():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_importing_loads_nothing_slow_that_it_does_not_need():
+    def loaded(module: str, *names: str) -> list[str]:
+        code = f"import sys; before = set(sys.modules); import {module}; print(*(set(sys.modules) - before))"
+        new = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+        return [name for name in names if name in new]
+
+    assert loaded("poptrain", "importlib.abc", "importlib.resources", "tempfile", "shutil", "numpy") == []
+    assert loaded("poptrain.cli.app", "numpy.typing", "poptrain.algorithms", "poptrain.engine", "poptrain.executors") == []
+
+
 def test_import_paths_of_the_first_version_still_work_and_functions_stay_functions():
     code = (
         "import warnings; warnings.simplefilter('error', DeprecationWarning)\n"
