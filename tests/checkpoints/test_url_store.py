@@ -107,7 +107,7 @@ def test_a_store_travels_to_another_process_unless_it_is_in_memory(tmp_path):
     store.path(staged(store, "files"))
     ref = pickle.loads(pickle.dumps(store)).commit("a", CARRY, **ABOUT)
     assert same(store.read(ref), CARRY)
-    with pytest.raises(UsageError, match="no other process can see it"):
+    with pytest.raises(UsageError, match="other processes cannot read it"):
         pickle.dumps(opened(f"memory://{tmp_path}/bucket"))
 
 
@@ -421,7 +421,7 @@ def test_the_preflight_tries_the_url_and_leaves_nothing_there(faults, tmp_path):
 
 
 def test_memory_is_refused_for_workers(tmp_path):
-    with pytest.raises(UsageError, match="no other process can see it"):
+    with pytest.raises(UsageError, match="other processes cannot read it"):
         run(f"memory://{tmp_path}/bucket", tmp_path / "run", executor=pt.executors.Processes(slots=1))
 
 

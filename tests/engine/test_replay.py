@@ -280,7 +280,7 @@ def test_a_schedule_file_is_replayed_with_another_experiment(here, capsys):
         (("run", "--same-seeds", "--interval", "5"), "tasks differ"),
         (("run", "--experiment", "renamed_experiment.py"), "has lr, which the experiment lacks"),
         (("--schedule", "s.json"), "pass --experiment FILE too"),
-        (("--schedule", "none.json", "--experiment", "first_experiment.py"), "no schedule file"),
+        (("--schedule", "none.json", "--experiment", "first_experiment.py"), "the schedule file 'none.json' does not exist"),
         (("--schedule", "first_experiment.py", "--experiment", "first_experiment.py"), "is not a schedule"),
         (("run", "--schedule", "s.json", "--task", "3"), "leave one out"),
     ],

@@ -97,10 +97,14 @@ class MemoryStore:
     def _carry(self, ref: str) -> Carry:
         name = Ref.parse(ref).name
         if name not in self._carries:
-            raise CheckpointDamaged(f"checkpoint {name} is not in memory: it was collected, or belongs to another run.")
+            raise CheckpointDamaged(
+                f"checkpoint {name} is not in memory: it was deleted because no task needed it, or it belongs to another run."
+            )
         return self._carries[name]
 
     def _disk(self, name: str) -> DiskStore:
         if self._files is None:
-            raise CheckpointDamaged(f"checkpoint {name} is not in memory: it was collected, or belongs to another run.")
+            raise CheckpointDamaged(
+                f"checkpoint {name} is not in memory: it was deleted because no task needed it, or it belongs to another run."
+            )
         return self._files

@@ -34,8 +34,8 @@ class _Real(Bounded):
         number = super()._number(argument, value)
         if number and not SMALLEST <= abs(number) <= LARGEST:
             raise UsageError(
-                f"{type(self).__name__}: {argument}={show(value)} has no magnitude "
-                f"between {SMALLEST} and {LARGEST}; tune a rescaled hyperparameter instead."
+                f"{type(self).__name__}: {argument}={show(value)} is too small or too large: "
+                f"its absolute value must be from {SMALLEST} to {LARGEST}; tune a rescaled hyperparameter instead."
             )
         return float(number) + 0.0  # never -0.0
 

@@ -164,8 +164,8 @@ def _evaluators(evaluators: int | None, sizes: tuple[int, ...], exploit: Truncat
     most = min([evaluators, *sizes[1:]])
     if len(sizes) > 1 and exploit.fraction and exploit.fraction * most < 1 - 1e-9:
         raise UsageError(
-            f"fire_pbt: subpopulations={sizes}, evaluators={evaluators}, truncation({exploit.fraction:g}): of at most {most} "
-            f"parents with a fitness, floor({exploit.fraction:g} * {most}) = 0 would ever be replaced; use larger "
+            f"fire_pbt: subpopulations={sizes}, evaluators={evaluators}, truncation({exploit.fraction:g}): at most {most} "
+            f"parents have a fitness, and floor({exploit.fraction:g} * {most}) = 0 of them would be replaced; use larger "
             "sub-populations, more evaluators or a larger fraction."
         )
     return evaluators
