@@ -358,7 +358,7 @@ def test_a_run_is_the_same_and_everything_finds_its_checkpoints(url, tmp_path, t
         run(url, tmp_path / "plain", trainable)
     with pytest.raises(UsageError, match="the URL already contains files"):
         run(url, tmp_path / "second", trainable)
-    with pytest.raises(UsageError, match="a directory as well"):
+    with pytest.raises(UsageError, match="pass directory=… as well"):
         run(url, None, trainable)
 
 

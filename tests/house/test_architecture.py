@@ -316,7 +316,7 @@ def test_importing_loads_nothing_slow_that_it_does_not_need():
         return [name for name in names if name in new]
 
     assert loaded("poptrain", "importlib.abc", "importlib.resources", "tempfile", "shutil", "numpy") == []
-    assert loaded("poptrain.cli.app", "numpy.typing", "poptrain.algorithms", "poptrain.engine", "poptrain.executors") == []
+    assert loaded("poptrain.cli.app", "numpy.typing", "poptrain.algorithms", "poptrain.engine", "poptrain.views") == []
 
 
 def test_import_paths_of_the_first_version_still_work_and_functions_stay_functions():
