@@ -44,11 +44,11 @@ def decided(claim: Claim, cells: Cells) -> bool:
 
 
 def sentence(claim: Claim, stored: Stored) -> str:
-    """Returns where a claim holds, where the contrary holds, and where there is no clear difference."""
-    where: dict[str, list[str]] = {"yes": [], "the contrary": [], "no clear difference": []}
+    """Returns where a claim holds, where the opposite holds, and where there is no clear difference."""
+    where: dict[str, list[str]] = {"yes": [], "the opposite": [], "no clear difference": []}
     for problem, cells in stored.items():
         if (word := judged(claim, cells)) is not None:
-            where[{"ahead": "yes", "behind": "the contrary"}.get(word, "no clear difference")].append(problem)
+            where[{"ahead": "yes", "behind": "the opposite"}.get(word, "no clear difference")].append(problem)
     parts = where.items()
     return f"{claim.text}: " + "; ".join(f"{word} on {_listed(names)}" for word, names in parts if names) + "."
 

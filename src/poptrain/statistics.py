@@ -13,15 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import comb, erfc, sqrt
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from poptrain.core.columns import Floats
 from poptrain.core.rng import rng
 
-Scores = npt.ArrayLike  # one number a run
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+Scores: TypeAlias = "npt.ArrayLike"  # one number a run
 UNDECIDED = "not told apart"  # a verdict
 
 

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeGuard
 
 import numpy as np
-import numpy.typing as npt
 
 from poptrain.core import Carry, Hparams, Metrics, Value
 from poptrain.core.errors import UsageError
@@ -50,8 +49,8 @@ class JaxTrainable:
     train: Callable[..., tuple[Carry, Metrics]]
 
 
-PopulationHparams = Mapping[str, npt.NDArray[Any] | Value]  # by name an array of shape (P,); of a static one the common value
-Seeds = npt.NDArray[np.uint32]  # shape (P,)
+PopulationHparams = Mapping[str, np.ndarray | Value]  # by name an array of shape (P,); of a static one the common value
+Seeds = np.ndarray  # shape (P,), uint32
 
 
 class PopulationTrainable(Protocol):

@@ -132,6 +132,17 @@ def test_lanes_are_members_of_a_population(store):
         trees.lane({"t": population["t"]}, 3)
 
 
+def test_the_lanes_of_a_population_live_until_none_is_needed(store):
+    population = {"w": np.arange(6.0).reshape(3, 2)}
+    refs = store.commit_population("g", population, 3, tasks=[0, 1, 2], members=[0, 1, 2], steps=[1, 1, 1])
+    store.add(refs)
+    for kept in (refs[:2], refs[1:2]):
+        store.keep(kept, lambda names: None, flush=True)
+        assert same(store.read(kept[-1]), {"w": population["w"][1]})
+    store.keep([], lambda names: None, flush=True)
+    assert not store.verify(refs[1])
+
+
 # -- committing and reading ------------------------------------------------------------------------------------------
 
 

@@ -107,7 +107,7 @@ def test_a_store_travels_to_another_process_unless_it_is_in_memory(tmp_path):
     store.path(staged(store, "files"))
     ref = pickle.loads(pickle.dumps(store)).commit("a", CARRY, **ABOUT)
     assert same(store.read(ref), CARRY)
-    with pytest.raises(UsageError, match="no other process can see it"):
+    with pytest.raises(UsageError, match="other processes cannot read it"):
         pickle.dumps(opened(f"memory://{tmp_path}/bucket"))
 
 
@@ -158,7 +158,7 @@ def test_the_rest_of_a_write_that_was_cut_does_not_use_up_its_name(url):
 def test_a_place_belongs_to_one_run(url):
     store = opened(url)
     ref = store.commit("a", CARRY, **ABOUT)
-    with pytest.raises(UsageError, match="something is there already"):
+    with pytest.raises(UsageError, match="the URL already contains files"):
         UrlStore(url, "another").claim()
     with pytest.raises(UsageError, match="checkpoints of another run"):
         UrlStore(url, "another").adopt([])
@@ -356,9 +356,9 @@ def test_a_run_is_the_same_and_everything_finds_its_checkpoints(url, tmp_path, t
         run("memory://other", tmp_path / "run", trainable)
     with pytest.raises(UsageError, match="are in it, not at"):
         run(url, tmp_path / "plain", trainable)
-    with pytest.raises(UsageError, match="something is there already"):
+    with pytest.raises(UsageError, match="the URL already contains files"):
         run(url, tmp_path / "second", trainable)
-    with pytest.raises(UsageError, match="a directory as well"):
+    with pytest.raises(UsageError, match="pass directory=… as well"):
         run(url, None, trainable)
 
 
@@ -421,7 +421,7 @@ def test_the_preflight_tries_the_url_and_leaves_nothing_there(faults, tmp_path):
 
 
 def test_memory_is_refused_for_workers(tmp_path):
-    with pytest.raises(UsageError, match="no other process can see it"):
+    with pytest.raises(UsageError, match="other processes cannot read it"):
         run(f"memory://{tmp_path}/bucket", tmp_path / "run", executor=pt.executors.Processes(slots=1))
 
 

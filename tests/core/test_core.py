@@ -50,6 +50,9 @@ def test_every_prefix_equals_the_history_that_was_built_up_to_it(long):
         assert (prefix.standing()[prefix.heads() >= 0] == grown.standing()).all()
         assert (prefix.oks == grown.oks).all() and prefix.best() == grown.best()
         np.testing.assert_array_equal(prefix.scores, grown.scores)
+        results = [grown.result(id) for id in range(grown.n)]
+        kept = {result.checkpoint for result in results if result is not None and result.checkpoint}
+        assert prefix.checkpoints(range(-1, long.n + 1)) == kept == grown.checkpoints(range(grown.n))
         if lines < long.lines:
             grown = grown.add(long.line(lines))
 

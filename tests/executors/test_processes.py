@@ -17,10 +17,12 @@ import pytest
 import poptrain as pt
 from poptrain.checkpoints.memory import MemoryStore
 from poptrain.checkpoints.store import DiskStore
+from poptrain.core import clock
 from poptrain.core.cpus import cpus
 from poptrain.engine.signals import Interrupted
 from poptrain.executors import output, pool, processes
 from poptrain.executors.importable import check_main
+from poptrain.executors.orders import Order
 from poptrain.testing import Faulty, quadratic
 from poptrain.testing.executors import Bench, ExecutorContract, comparable, task
 
@@ -64,6 +66,15 @@ def alive(pid):
 
 
 # -- deaths -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_task_that_lost_its_worker_waits_longer_each_time(monkeypatch):
+    """As in 0.1.0, with processes and with Ray: 0.05 s times 4 for each lost worker, and at most 1 s."""
+    monkeypatch.setattr(clock, "monotonic", lambda: 100.0)
+    order, waits = Order(task(0, 0), None), []
+    while order.survives(5):
+        waits.append(round(order.after - 100.0, 9))
+    assert waits == [0.2, 0.8, 1.0, 1.0]
 
 
 def test_a_worker_killed_in_the_middle_is_replaced_and_nothing_changes(tmp_path):

@@ -100,7 +100,9 @@ def test_a_member_that_kills_its_worker_fails_alone_whatever_call_it_shared(clus
 def test_what_fits_nowhere_is_refused_with_what_is_asked_and_had(cluster):
     from poptrain.executors.ray.crew import Crew
 
-    with pytest.raises(pt.UsageError, match=r"no worker fits: each worker asks for 64 CPU, and .* has 1 CPU; .*Lower cpus"):
+    with pytest.raises(
+        pt.UsageError, match=r"the cluster has no room for a worker: each worker asks for 64 CPU, and .* has 1 CPU; .*Lower cpus"
+    ):
         Crew(pt.executors.Ray(cpus=64), 4, may_grow=False)
 
 
@@ -109,7 +111,7 @@ def test_a_node_that_does_not_see_the_run_directory_says_so(monkeypatch, cluster
 
     monkeypatch.setattr(probe, "SHARED_DISK_DELAY", 0.0)
     (tmp_path / "probe").write_bytes(b"of another machine")
-    with pytest.raises(pt.UsageError, match=r"does not see .*carrier='driver'"):
+    with pytest.raises(pt.UsageError, match=r"cannot read .*carrier='driver'"):
         probe.check_probe(probe.DiskProbe(tmp_path / "probe", b"ours"), default)
 
 
@@ -121,7 +123,7 @@ def test_a_node_that_cannot_read_the_url_of_the_checkpoints_says_so(monkeypatch,
     (tmp_path / "probe").mkdir()  # a file that cannot be read
     with pytest.raises(pt.UsageError, match=r"node [0-9.]+: cannot read file:///.*/probe \(IsADirectoryError"):
         probe.check_probe(probe.DiskProbe(PurePosixPath("probe"), b"ours"), UrlFS(f"file://{tmp_path}"))
-    with pytest.raises(pt.UsageError, match=r"node [0-9.]+ does not see file:///.*pass a URL"):
+    with pytest.raises(pt.UsageError, match=r"node [0-9.]+ cannot read file:///.*pass a URL"):
         probe.check_probe(probe.DiskProbe(PurePosixPath("checkpoints/nothing"), b"ours"), UrlFS(f"file://{tmp_path}"))
 
 

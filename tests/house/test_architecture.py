@@ -107,21 +107,36 @@ def listed(offenders: Iterator[str]) -> None:
     assert not found, "\n" + "\n".join(found)
 
 
-def top(module: str) -> str:
-    """Returns the directory or module directly under `src/poptrain` that a module belongs to."""
-    return module.partition(".")[0]
+MODULES = {module_name(path) for path in FILES}
 
 
-def arrows() -> dict[str, dict[str, str]]:
-    """Returns the imports between rooms: room -> imported room -> one module that has the import."""
+def imported_module(name: str) -> str | None:
+    """Returns the module that an import loads: `core.facts` for `poptrain.core.facts.Task`; None if it is not of the package."""
+    if not name.startswith("poptrain."):
+        return None
+    name = name.removeprefix("poptrain.")
+    return next((found for found in (name, name.rpartition(".")[0]) if found in MODULES), None)
+
+
+def arrows(files: Mapping[str, Iterable[str]], room: str) -> dict[str, dict[str, str]]:
+    """Returns the imports between the files and rooms directly in a room: from -> to -> one module that has the import.
+
+    The package file of the room itself is left out: it stands for the whole room, and imports what the room offers.
+
+    Args:
+        files: by module, the modules that it imports anywhere: also in functions, and under TYPE_CHECKING.
+        room: such as "executors"; "" for the rooms directly under `src/poptrain`.
+    """
+
+    def part(module: str) -> str:
+        inside = module.startswith(f"{room}.") if room else True
+        return module.removeprefix(f"{room}.").partition(".")[0] if inside else ""
+
     found: dict[str, dict[str, str]] = {}
-    for path in FILES:
-        module = module_name(path)
-        for name in imports(path):
-            target = top(name.removeprefix("poptrain."))
-            is_room = (SOURCE / target).is_dir() or (SOURCE / f"{target}.py").is_file()
-            if name.startswith("poptrain.") and target != top(module) and is_room:
-                found.setdefault(top(module), {}).setdefault(target, module)
+    for module, targets in files.items():
+        for target in targets:
+            if part(module) and part(target) and part(module) != part(target):
+                found.setdefault(part(module), {}).setdefault(part(target), module)
     return found
 
 
@@ -215,14 +230,36 @@ def test_the_formatter_has_its_way():
     too_many("fmt: skip", MOST_UNFORMATTED)
 
 
-def test_rooms_import_each_other_in_no_circle():
-    graph = arrows()
-    listed(" -> ".join(circle) + f" ({', '.join(graph[a][b] for a, b in pairwise(circle))})" for circle in circles(graph))
+def test_nothing_is_imported_in_a_circle():
+    """Neither rooms, nor the files of a room, nor the rooms in a room."""
+
+    def offenders():
+        files = {
+            module_name(path): {target for name in imports(path) if (target := imported_module(name))}
+            for path in FILES
+            if module_name(path)
+        }
+        rooms = {module_name(path) for path in FILES if path.name == "__init__.py"}
+        for room in sorted(rooms):
+            graph = arrows(files, room)
+            for circle in circles(graph):
+                yield f"{room or 'poptrain'}: {' -> '.join(circle)} ({', '.join(graph[a][b] for a, b in pairwise(circle))})"
+
+    listed(offenders())
 
 
 def test_circles_are_found():
     assert list(circles({"a": ["b", "c"], "b": ["c"], "c": []})) == []
     assert [circle[0] for circle in circles({"a": ["b"], "b": ["c"], "c": ["b", "d"], "d": []})] == ["b", "c"]
+
+
+def test_imports_within_a_room_are_seen():
+    files = {"a.x": ["a.y", "b"], "a.y": ["a.in.z"], "a.in.z": ["a.x"], "b": ["a"], "a": ["a.x"]}
+    assert arrows(files, "") == {"a": {"b": "a.x"}, "b": {"a": "b"}}
+    assert arrows(files, "a") == {"x": {"y": "a.x"}, "y": {"in": "a.y"}, "in": {"x": "a.in.z"}}
+    assert [circle[0] for circle in circles(arrows(files, "a"))] == ["x", "y", "in"]
+    assert imported_module("poptrain.core.facts.Task") == "core.facts" and imported_module("poptrain.core.facts") == "core.facts"
+    assert imported_module("numpy.typing") is None
 
 
 def test_no_public_name_hides_a_module():
@@ -270,6 +307,16 @@ def test_names_are_loaded_when_they_are_used():
         "assert pt.parts.turns.needed and pt.parts.explore.perturb is pt.perturb\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_importing_loads_nothing_slow_that_it_does_not_need():
+    def loaded(module: str, *names: str) -> list[str]:
+        code = f"import sys; before = set(sys.modules); import {module}; print(*(set(sys.modules) - before))"
+        new = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+        return [name for name in names if name in new]
+
+    assert loaded("poptrain", "importlib.abc", "importlib.resources", "tempfile", "shutil", "numpy") == []
+    assert loaded("poptrain.cli.app", "numpy.typing", "poptrain.algorithms", "poptrain.engine", "poptrain.views") == []
 
 
 def test_import_paths_of_the_first_version_still_work_and_functions_stay_functions():

@@ -251,10 +251,10 @@ def test_a_missing_tracker_is_one_sentence(monkeypatch):
     ("options", "words"),
     [
         (["--to", "mlfow"], "Did you mean 'mlflow'"),
-        (["--uri", "http://x"], "--uri belongs to --to mlflow"),
-        (["--to", "tensorboard", "--run-id", "1"], "--run-id belongs to --to mlflow"),
-        (["--to", "mlflow", "--out", "x"], "--out belongs to --to tensorboard"),
-        (["--table", "t.csv", "--no-checkpoint"], "--no-checkpoint belongs to --to mlflow"),
+        (["--uri", "http://x"], "--uri needs --to mlflow"),
+        (["--to", "tensorboard", "--run-id", "1"], "--run-id needs --to mlflow"),
+        (["--to", "mlflow", "--out", "x"], "--out needs --to tensorboard"),
+        (["--table", "t.csv", "--no-checkpoint"], "--no-checkpoint needs --to mlflow"),
     ],
     ids=["typo", "no tracker", "of the other", "and the other way", "of none"],
 )

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import poptrain as pt
+from poptrain.algorithms.pbt import Pbt
 from poptrain.testing import AlgorithmContract
 from poptrain.testing.purity import shared_state_untouched
 
@@ -79,6 +80,53 @@ def test_an_algorithm_that_changes_shared_state_is_not_pure(change, monkeypatch)
 
     with pytest.raises(AssertionError, match=f"shared state was changed.*{IMPURE[change][1]}"):
         Laws().test_ask_is_pure_and_leaves_its_input_untouched()
+
+
+def laws_of(algorithm):
+    class Laws(AlgorithmContract):
+        seeds, orders = (0,), ("together",)
+
+        def make(self, space):
+            return algorithm(space)
+
+    return Laws()
+
+
+@dataclass(frozen=True)
+class WithoutTheLast:
+    """Claims one more member than it gives tasks to."""
+
+    inner: Pbt
+
+    @property
+    def space(self):
+        return self.inner.space
+
+    @property
+    def population(self):
+        return self.inner.population + 1
+
+    seats = population
+
+    def ask(self, history):
+        return self.inner.ask(history)
+
+    def needed(self, history):
+        return self.inner.needed(history)
+
+
+def test_a_member_that_never_gets_a_task_breaks_a_law():
+    laws = laws_of(lambda space: WithoutTheLast(pt.pbt(space, population=3, interval=25)))
+    with pytest.raises(AssertionError, match=r"members \[3\] never had a task"):
+        laws.test_no_task_passes_the_budget_and_every_healthy_member_reaches_it()
+
+
+def test_controls_without_their_role_break_a_law(monkeypatch):
+    laws = laws_of(lambda space: pt.pbt(space, population=4, interval=25, controls=1))
+    laws.test_controls_keep_what_they_began_with_and_no_member_learns_from_them()
+    monkeypatch.setattr(Pbt, "_marked", lambda self, tasks: tasks)
+    with pytest.raises(AssertionError, match="task 3 of member 3: ''"):
+        laws.test_controls_keep_what_they_began_with_and_no_member_learns_from_them()
 
 
 def test_a_library_that_is_imported_may_set_up_its_own_logger_and_watching_leaves_no_trace():

@@ -25,7 +25,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._carries: dict[str, Carry] = {}
-        self._live: set[str] = set()
+        self._live: set[str] = set()  # references
         self._files: DiskStore | None = None
 
     def commit(self, name: str, carry: Carry, *, task: int, member: int, step: int) -> str:
@@ -75,17 +75,20 @@ class MemoryStore:
         return Ref.parse(ref).name in self._carries or (self._files is not None and self._files.verify(ref))
 
     def add(self, refs: Iterable[str | None]) -> None:
-        self._live |= {stem(ref) for ref in refs if ref}
+        self._live.update(filter(None, refs))
 
     def keep(self, refs: Iterable[str], gc: Callable[[list[str]], None], *, flush: bool = False) -> None:
         """Drops immediately what was added and is not among `refs`. It does not call `gc`: no crash could leave anything."""
-        refs = list(refs)
-        kept = {stem(ref) for ref in refs}
-        for name in self._live - kept:
+        kept = set(refs)
+        dropped = self._live - kept
+        names = {stem(ref) for ref in dropped}
+        if any("/" in ref for ref in dropped):  # a population's carry stays as long as one of its lanes is kept
+            names -= {stem(ref) for ref in kept}
+        for name in names:
             self._carries.pop(name, None)
         if self._files is not None:
-            self._files.add(f"{name}:files" for name in self._live - self._carries.keys())
-            self._files.keep(refs, lambda names: None, flush=flush)
+            self._files.add(f"{name}:files" for name in map(stem, self._live) if name not in self._carries)
+            self._files.keep(kept, lambda names: None, flush=flush)
         self._live = kept
 
     def adopt(self, refs: Iterable[str]) -> None:
@@ -94,10 +97,14 @@ class MemoryStore:
     def _carry(self, ref: str) -> Carry:
         name = Ref.parse(ref).name
         if name not in self._carries:
-            raise CheckpointDamaged(f"checkpoint {name} is not in memory: it was collected, or belongs to another run.")
+            raise CheckpointDamaged(
+                f"checkpoint {name} is not in memory: it was deleted because no task needed it, or it belongs to another run."
+            )
         return self._carries[name]
 
     def _disk(self, name: str) -> DiskStore:
         if self._files is None:
-            raise CheckpointDamaged(f"checkpoint {name} is not in memory: it was collected, or belongs to another run.")
+            raise CheckpointDamaged(
+                f"checkpoint {name} is not in memory: it was deleted because no task needed it, or it belongs to another run."
+            )
         return self._files

@@ -60,7 +60,7 @@ class UrlStore(DiskStore):
         """
         if self.fs.list(PurePosixPath()):
             raise UsageError(
-                f"checkpoints={self.fs.url!r}: something is there already, but a run needs an empty place: use another URL."
+                f"checkpoints={self.fs.url!r}: the URL already contains files, and a new run needs an empty one. Use another URL."
             )
         self.fs.write_new(OWNER, json.dumps({"run": self.owner}).encode())
 

@@ -50,7 +50,7 @@ def checked_url(url: object) -> str:
         )
     url = f"{protocol}://{place.rstrip('/')}"
     if not _URL.fullmatch(url) or "::" in url or not place.strip("/") or {".", ".."} & set(place.split("/")):
-        raise UsageError(f"checkpoints={url!r}: expected protocol://place without blanks, '..', '::' or any of *#[]{{}}.")
+        raise UsageError(f"checkpoints={url!r}: expected protocol://place without spaces, '..', '::' or any of *#[]{{}}.")
     if protocol in ("file", "local") and not place.startswith("/"):
         raise UsageError(f"checkpoints={url!r}: a path must be absolute, such as 'file:///shared/first'.")
     return url
@@ -71,7 +71,7 @@ class UrlFS:
     def __getstate__(self) -> dict[str, object]:
         if self.protocol == "memory":
             raise UsageError(
-                f"checkpoints={self.url!r}: no other process can see it. Use it with executor='inline', or use another URL."
+                f"checkpoints={self.url!r}: other processes cannot read it. Use it with executor='inline', or use another URL."
             )
         return {**self.__dict__, "_opened": None}
 
@@ -137,7 +137,7 @@ class UrlFS:
         """Does nothing: a file is durable when it has been written."""
 
     def rename(self, old: PurePosixPath, new: PurePosixPath) -> None:
-        """Is not possible, and `UrlStore` never asks for it."""
+        """Not supported: `UrlStore` never calls this method."""
         raise NotImplementedError("object stores cannot rename")
 
     # -- directories, which are prefixes of names ---------------------------------------------------------------------

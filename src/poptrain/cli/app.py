@@ -16,7 +16,6 @@ from typer.core import TyperGroup
 
 from poptrain.cli.usage import is_usage_error, sentence
 from poptrain.core.errors import PoptrainError, Suspended, UsageError, did_you_mean
-from poptrain.views import clean
 
 HELP = """Population-based training: hyperparameters tuned while the population trains.
 
@@ -138,6 +137,8 @@ def explain(error: BaseException, debug: bool, words: Sequence[str] = ()) -> int
 
 
 def _print_error(text: str) -> None:
+    from poptrain.views import clean  # here, because most commands end without an error, and the views are slow to import
+
     print(clean(text), file=sys.stderr, flush=True)
 
 

@@ -110,7 +110,7 @@ def _check_options(to: str | None, mlflow: _MlflowOptions, out: Path | None) -> 
     """Refuses options of a tracker that was not chosen."""
     for tracker, given in (("mlflow", mlflow.given()), ("tensorboard", ["--out"] * (out is not None))):
         if to != tracker and given:
-            raise UsageError(f"{given[0]} belongs to --to {tracker}: pass that too.")
+            raise UsageError(f"{given[0]} needs --to {tracker}: pass both.")
 
 
 def _is_free(path: Path, folder: bool) -> bool:

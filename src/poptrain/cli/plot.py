@@ -32,7 +32,7 @@ def plot(
     from poptrain import plots  # importing Matplotlib takes long
 
     if step is not None and faster is None:
-        raise UsageError("--step sets when two seats are compared: pass --faster A B too.")
+        raise UsageError("--step is the step at which two seats are compared: pass --faster A B too.")
     here = directory.resolve()
     out = here.with_name(f"{here.name}-plots") if out is None else out
     try:

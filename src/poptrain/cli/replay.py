@@ -103,7 +103,7 @@ def _source(record: Record | None, schedule: Path | None, task: int | None, same
     if schedule is None:
         return source_of(record, task)
     if not schedule.is_file():
-        raise UsageError(f"no schedule file {str(schedule)!r}.")
+        raise UsageError(f"the schedule file {str(schedule)!r} does not exist.")
     if task is not None or same_seeds:
         raise UsageError("--task and --same-seeds refer to the tasks of a run, and --schedule FILE has none: leave one out.")
     return source_of(schedule)

@@ -40,9 +40,7 @@ def check_run(directory: Path) -> None:
         inside = sorted(path for path in directory.iterdir() if path.is_dir() and exists(path))
         if inside:
             some = ", ".join(map(str, inside[-3:]))
-            raise UsageError(
-                f"no run in {str(directory)!r} itself, but in {len(inside)} of its directories: choose one of {some}."
-            )
+            raise UsageError(f"{str(directory)!r} is not a run, but {len(inside)} of its directories are: choose one of {some}.")
 
 
 def record_of(directory: Path) -> Record:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, TypeGuard, cast, get_args
 
 from poptrain.core.errors import UsageError
 
@@ -130,3 +130,8 @@ def tasks_of(line: Line) -> tuple[Task, ...]:
 def results_of(line: Line) -> tuple[Result, ...]:
     """Returns the results of a line; () if it holds tasks or a lost checkpoint."""
     return line if isinstance(line[0], Result) else ()
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """True for an int or a float; a bool is not a number here."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

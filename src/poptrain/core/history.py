@@ -1,12 +1,8 @@
-"""`History`: everything that was decided and observed up to one line of a run.
-
-It is columnar, so that an algorithm reads it with numpy. A history never changes: `add` returns a longer one that shares the
-columns.
-"""
+"""`History`: everything that was decided and observed up to one line of a run, in columns."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from math import inf
 from typing import TypeVar, cast
 
@@ -20,11 +16,11 @@ State = TypeVar("State")
 
 
 class History:
-    """Everything that was decided and observed up to one line.
+    """Everything that was decided and observed up to one line. It never changes: `add` returns a longer one.
 
-    Columns are indexed by task id. `issued`, `told` and `lost` hold line numbers: of the task, of its result, and of the loss
-    of its checkpoint (`NEVER` if that did not happen). So a prefix is a length and a comparison. Scores are maximised: with
-    ``mode="min"`` their sign was changed before.
+    Columns are indexed by task id, and read with numpy. `issued`, `told` and `lost` hold line numbers: of the task, of its
+    result, and of the loss of its checkpoint (`NEVER` if that did not happen). So a prefix is a length and a comparison.
+    Scores are maximised: with ``mode="min"`` their sign was changed before.
 
     Args:
         seed: of the run.
@@ -98,6 +94,13 @@ class History:
         """Returns the result of a task, or None while it is pending."""
         self.task(id)
         return self._columns.results[id] if self._columns.told[id] < self.lines else None
+
+    def checkpoints(self, ids: Iterable[int]) -> set[str]:
+        """Returns the references of the checkpoints that these tasks left; ids of no task add nothing."""
+        c, n, lines = self._columns, self.n, self.lines
+        newest = lines == c.lines  # else a result may be of a later line
+        results = [c.results[id] for id in ids if 0 <= id < n and (newest or c.told[id] < lines)]
+        return {result.checkpoint for result in results if result is not None and result.checkpoint}
 
     def ok(self, id: int | None) -> bool:
         """True if the task has a result with a finite score and a checkpoint, which did not fail and was not lost."""
@@ -185,7 +188,7 @@ class History:
 
     def pending(self) -> tuple[Task, ...]:
         """Returns the pending tasks, oldest first."""
-        return tuple(self._columns.tasks[id] for id in self.open())
+        return tuple([self._columns.tasks[id] for id in self.open().tolist()])
 
     def standing(self) -> Ints:
         """Returns the finished task whose checkpoint each seat holds: its newest, or the parent of its pending task.
@@ -268,10 +271,9 @@ class History:
 
     def descent(self, id: int) -> list[int]:
         """Returns the tasks from the root to `id`, along parents and teachers."""
-        chain, source = [id], self.source(id)
-        while source is not None:
+        chain = [id]
+        while (source := self.source(chain[-1])) is not None:
             chain.append(source)
-            source = self.source(source)
         return chain[::-1]
 
     def begin(self, id: int) -> int:

@@ -9,22 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-import numpy.typing as npt
 
 from poptrain.core.facts import Carry, Forecast, Hparams, Result, Task, Value
 from poptrain.core.history import History
 from poptrain.core.ranges import Ranges
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
 __all__ = [
     "Algorithm",
     "Clone",
+    "Controlled",
     "Draw",
     "Executor",
     "Exploit",
     "Explore",
+    "Populated",
     "Proposal",
     "Ranges",
     "Sink",
@@ -46,8 +50,9 @@ class Algorithm(Protocol):
     An algorithm is a frozen, hashable value (a frozen dataclass): its fields are written into the log, and a resumed run must
     have equal ones. `poptrain.testing.AlgorithmContract` holds every law as a test.
 
-    Two more fields are optional: `name`, which `status` and `compare` show instead of the class name in snake case, and
-    `interval`, which ``stop=pt.generations(n)`` needs (see `poptrain.core.interval.Paced`).
+    More fields are optional: `name`, which `status` and `compare` show instead of the class name in snake case; `interval`, which
+    ``stop=pt.generations(n)`` needs (see `poptrain.core.interval.Paced`); `population` and `controls`, which let the contract
+    check more (see `Populated` and `Controlled`).
     """
 
     @property
@@ -76,6 +81,29 @@ class Algorithm(Protocol):
 
     def needed(self, history: History) -> frozenset[int]:
         """Returns the tasks whose checkpoints may still become parents or teachers; the run deletes the others."""
+        ...
+
+
+@runtime_checkable
+class Populated(Protocol):
+    """An `Algorithm` whose first seats are its members, each of which trains to the budget. This is optional."""
+
+    @property
+    def population(self) -> int:
+        """The number of members. They have the seats from 0; evaluators have those after them."""
+        ...
+
+
+@runtime_checkable
+class Controlled(Populated, Protocol):
+    """An `Algorithm` with control members, which keep their first hyperparameters and weights of their own. This is optional.
+
+    All tasks of a control member have the role "control".
+    """
+
+    @property
+    def controls(self) -> int:
+        """The number of control members. They have the last seats of the population."""
         ...
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from poptrain.core.facts import Hparams
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 class Ranges(Protocol):

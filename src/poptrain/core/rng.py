@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from numpy.random.bit_generator import ISeedSequence
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 _MASK = 0xFFFFFFFF
 

@@ -113,7 +113,7 @@ def _import(path: Path) -> ModuleType:
     """Returns the file as a module under its own name, so that worker processes can import what it defines."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
-        raise UsageError(f"{path}: not a Python file; its name has to end in .py.")
+        raise UsageError(f"{path}: not a Python file: the name must end in .py.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     try:

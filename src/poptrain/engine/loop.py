@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from poptrain import executors
 from poptrain.checkpoints import places
@@ -207,12 +208,12 @@ class _Session:
     def _needed(self) -> set[str]:
         """Returns the checkpoints that must stay: of possible parents, sources of pending tasks, the best, and the user's."""
         history = self.history
-        ids: set[int | None] = {*self.algorithm.needed(history), *self.keep}
+        ids: set[int | None] = {*self.algorithm.needed(history), *self.keep, *history.heads().tolist(), history.best()}
         for task in history.pending():
-            ids |= {task.parent, task.teacher}
-        ids |= {history.best(), *history.heads().tolist()}  # heads: the newest task of every member
-        refs = (self._checkpoint(id) for id in ids if id is not None and 0 <= id < history.n)
-        return {ref for ref in refs if ref}
+            ids.add(task.parent)
+            ids.add(task.teacher)
+        ids.discard(None)
+        return history.checkpoints(cast("set[int]", ids))  # one call for all: this runs after every result
 
     def _checkpoint(self, id: int) -> str | None:
         """Returns the checkpoint of a task; None while it is pending, and if it failed."""

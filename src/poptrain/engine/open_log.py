@@ -28,7 +28,9 @@ def open_log(experiment: Experiment, directory: str | Path | None, source: dict[
     meta = _header(experiment, source)
     if directory is None:
         if experiment.checkpoints is not None:
-            raise UsageError(f"checkpoints={experiment.checkpoints!r}: pass a directory as well, for the log.")
+            raise UsageError(
+                f"checkpoints={experiment.checkpoints!r}: pass directory=… as well, because the log is written there."
+            )
         return MemoryLog(meta)
     if not exists(directory):
         with places.claimed(experiment.checkpoints) as place:

@@ -197,7 +197,7 @@ def source_of(schedule: Run | Record | str | Path | ScheduleArgument, task: int 
     if isinstance(schedule, Record):
         return recorded(schedule, task)
     if task is not None:
-        raise UsageError(f"replay: task={task!r} is a task of a run, and this is a schedule without its run.")
+        raise UsageError(f"replay: task={task!r} needs a run, but a schedule was passed: pass the run, or leave out task.")
     row = pieces(schedule, "replay: the schedule")
     if not isinstance(schedule, Schedule):
         return Source(row, None)
@@ -222,7 +222,9 @@ def recorded(record: Record, task: int | None = None) -> Source:
         raise UsageError(f"replay: task {id} has no healthy result, so it cannot be trained again.")
     chain = [history.task(ancestor) for ancestor in history.ancestry(id)]
     if (pupil := next((each.id for each in chain if each.teacher is not None), None)) is not None:
-        raise UsageError(f"replay: task {pupil}, an ancestor of task {id}, was distilled from a teacher, which a schedule lacks.")
+        raise UsageError(
+            f"replay: task {pupil}, an ancestor of task {id}, was distilled from a teacher, which a schedule cannot record."
+        )
     row = []
     for each in chain:
         begin = history.step(each.parent)

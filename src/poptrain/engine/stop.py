@@ -96,7 +96,9 @@ def budget(stop: Stop, interval: Interval | None) -> int | None:
         return stop.steps
     if isinstance(stop, Generations):
         if not isinstance(interval, int):
-            raise UsageError("stop=pt.generations(n) needs an interval in steps; with pt.seconds as interval use pt.seconds.")
+            raise UsageError(
+                "stop=pt.generations(n) needs an interval in steps. If the interval is pt.seconds(s), use stop=pt.seconds(s)."
+            )
         return stop.generations * interval
     if isinstance(stop, AnyOf):
         budgets = [b for condition in stop.conditions if (b := budget(condition, interval)) is not None]

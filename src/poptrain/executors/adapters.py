@@ -12,15 +12,15 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from poptrain.checkpoints import carry as carries
-from poptrain.core import Carry, Hparams, Metrics, Task, Value
+from poptrain.core import Carry, Hparams, Metrics, Task
 from poptrain.core.errors import MetricError, UsageError
 from poptrain.executors.context import MemberStore
+from poptrain.executors.hparam_columns import HparamColumns, hparam_columns
 from poptrain.space import nested
 from poptrain.trainable import AnyTrainable, JaxTrainable, MemberClass, PopulationTrainable, Trainable
 
 StateT = TypeVar("StateT")  # what a form trains: a carry, or an object of the user's class
 Progress = tuple[float, float] | None  # the part of a distillation that a chunk covers
-HparamColumns = dict[str, np.ndarray | Value]  # by name: an array of shape (P,), or the one value that all P members share
 
 
 class Form(Protocol[StateT]):
@@ -188,11 +188,6 @@ class LaneForm:
         """Returns the hyperparameters of a population of one; a value that no array can hold is passed as it is."""
         texts = tuple(name for name, value in hparams.items() if isinstance(value, (str, type(None))))
         return hparam_columns([hparams], (*self.static, *texts))
-
-
-def hparam_columns(rows: Sequence[Hparams], shared: tuple[str, ...] = ()) -> HparamColumns:
-    """Returns the hyperparameters of P members as a population takes them: arrays of shape (P,), one value for `shared` names."""
-    return {name: rows[0][name] if name in shared else np.array([row[name] for row in rows]) for name in rows[0]}
 
 
 def _seeds(seed: int) -> np.ndarray:

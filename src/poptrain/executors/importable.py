@@ -52,7 +52,9 @@ def check_main() -> None:
             "put what the script does under `if __name__ == '__main__':`."
         )
     if process.daemon:
-        raise UsageError("executor='processes': this process is a daemon, which must not start processes: use executor='inline'.")
+        raise UsageError(
+            "executor='processes': this process is a daemon and cannot start other processes: use executor='inline'."
+        )
 
 
 class _Probe(pickle.Pickler):

@@ -18,8 +18,8 @@ from poptrain.core import Carry, Metrics, Result, Task, clock, collector
 from poptrain.core.errors import CheckpointDamaged, PoptrainError, UsageError
 from poptrain.core.rng import chunk_seed
 from poptrain.executors import outcome
-from poptrain.executors.adapters import HparamColumns, hparam_columns
 from poptrain.executors.context import Context
+from poptrain.executors.hparam_columns import HparamColumns, hparam_columns
 from poptrain.executors.outcome import Trained
 from poptrain.executors.vmapped import population_of
 from poptrain.trainable import AnyTrainable, JaxTrainable, PopulationTrainable, Trainable, as_trainable

@@ -11,7 +11,7 @@ import numpy as np
 from poptrain._jax import jax
 from poptrain.core import Carry, Hparams, Metrics, Value
 from poptrain.core.errors import UsageError
-from poptrain.executors.adapters import HparamColumns
+from poptrain.executors.hparam_columns import HparamColumns
 from poptrain.space import nested
 from poptrain.trainable import JaxTrainable, PopulationTrainable
 

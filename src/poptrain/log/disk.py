@@ -194,7 +194,7 @@ class FS:
                 os.close(fd)
 
     def rename(self, old: Path, new: Path) -> None:
-        """Gives a file or directory another name, completely or not at all."""
+        """Renames a file or directory atomically."""
         with self._changing("rename", new):
             os.rename(old, new)
 

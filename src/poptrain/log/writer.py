@@ -176,9 +176,9 @@ class Log:
         wall = clock.utc()
         text, crc = encode_line(type, data, seq=record.seq, epoch=record.epoch, wall=wall, crc=record.crc)
         if len(text) > LINE:
-            raise UsageError(f"{type}: a line of {len(text):,} bytes is over the {LINE:,} allowed: return fewer metrics.")
+            raise UsageError(f"{type}: the line has {len(text):,} bytes, but at most {LINE:,} are allowed: return fewer metrics.")
         if fs.size(self._fd) != record.offset:  # a lock can lie (network disks); the length of the file cannot
-            self._broken = RunBusy(f"another process wrote to {record.path}: it took over the run, and this process stops.")
+            self._broken = RunBusy(f"another process wrote to {record.path}: that process continues the run, and this one stops.")
             raise self._broken
         try:
             if fs.append(self._fd, text, record.path) != len(text):

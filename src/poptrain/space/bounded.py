@@ -9,7 +9,8 @@ from typing import ClassVar, cast
 
 from poptrain.core import Json, Value
 from poptrain.core.errors import UsageError
-from poptrain.space.parameter import Given, Parameter, check_static, is_number, parses, plain, show
+from poptrain.core.facts import is_number
+from poptrain.space.parameter import Given, Parameter, check_static, parses, plain, show
 
 
 class _BoundedBase(Parameter):

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from poptrain.core.errors import UsageError
-from poptrain.space.parameter import Given, Parameter, is_number, plain, show
+from poptrain.core.facts import is_number
+from poptrain.space.parameter import Given, Parameter, plain, show
 
 
 def with_dotted_names(mapping: Mapping[Given, Given], prefix: str = "") -> dict[str, Given]:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import final
 
 from poptrain.core.errors import UsageError
+from poptrain.core.facts import is_number
 from poptrain.space.bounded import Bounded
-from poptrain.space.parameter import Given, is_number, plain, show
+from poptrain.space.parameter import Given, plain, show
 
 DIGITS = 12
 LARGEST, SMALLEST = 1e100, 1e-100
@@ -33,8 +34,8 @@ class _Real(Bounded):
         number = super()._number(argument, value)
         if number and not SMALLEST <= abs(number) <= LARGEST:
             raise UsageError(
-                f"{type(self).__name__}: {argument}={show(value)} has no magnitude "
-                f"between {SMALLEST} and {LARGEST}; tune a rescaled hyperparameter instead."
+                f"{type(self).__name__}: {argument}={show(value)} is too small or too large: "
+                f"its absolute value must be from {SMALLEST} to {LARGEST}; tune a rescaled hyperparameter instead."
             )
         return float(number) + 0.0  # never -0.0
 

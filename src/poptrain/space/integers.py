@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import final
 
 from poptrain.core.errors import UsageError
+from poptrain.core.facts import is_number
 from poptrain.space.bounded import Bounded
-from poptrain.space.parameter import Given, is_number, plain, show
+from poptrain.space.parameter import Given, plain, show
 
 LARGEST_WHOLE = 10**12
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, TypeGuard
+from typing import Any, ClassVar
 
 from numpy.random import Generator
 
@@ -27,11 +27,6 @@ def plain(value: Given) -> Given:
         if isinstance(value, kind):
             return kind(value)
     return value
-
-
-def is_number(value: object) -> TypeGuard[int | float]:
-    """True for an int or a float; a bool is not a number here."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def parses(text: str) -> bool:

@@ -13,8 +13,9 @@ from numpy.random import Generator
 
 from poptrain.core import Hparams, Json, Value
 from poptrain.core.errors import UsageError, did_you_mean
+from poptrain.core.facts import is_number
 from poptrain.space.checks import check_factors, check_number, check_parameter, with_dotted_names
-from poptrain.space.parameter import Given, Parameter, is_number, plain, show
+from poptrain.space.parameter import Given, Parameter, plain, show
 
 LARGEST_GRID = 1_000_000  # points
 

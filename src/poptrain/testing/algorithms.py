@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from poptrain.core import History, Lost, Result, Task
-from poptrain.core.protocols import Algorithm
+from poptrain.core.protocols import Algorithm, Controlled, Populated
 from poptrain.core.rng import rng, task_seed
 from poptrain.space import Choice, Int, LogUniform, Ordinal, Space, Uniform
 from poptrain.testing import simulate
@@ -87,10 +87,14 @@ class AlgorithmContract:
                         assert all(task.hparams[name] == parent[name] for name in space.static_names)
 
     def test_no_task_passes_the_budget_and_every_healthy_member_reaches_it(self) -> None:
+        algorithm = self.algorithm()
         for budget in (1, 7, 50):
             for history in self.plays(budget=budget):
                 steps = [history.step(id) for id in range(history.n)]
                 assert max(steps) <= budget
+                if isinstance(algorithm, Populated):
+                    without = [seat for seat in range(algorithm.population) if history.head(seat) < 0]
+                    assert not without, f"members {without} never had a task"
                 heads = [int(id) for id in history.heads() if id >= 0 and not history.task(int(id)).evaluator]
                 assert all(budget in (history.step(id), history.spent(id)) for id in heads)
                 assert max(map(history.spent, heads)) <= budget
@@ -195,14 +199,13 @@ class AlgorithmContract:
         assert equal <= twins / 2, "independent draws may coincide now and then, with two factors and few parameters"
 
     def test_controls_keep_what_they_began_with_and_no_member_learns_from_them(self) -> None:
-        if not _seats_of_controls(play(self.algorithm(), simulate.noisy, seed=self.seeds[0])):
-            return
+        controls = _seats_of_controls(self.algorithm())
         for history in self.plays() + self.plays(simulate.broken(0.3)):
-            controls = _seats_of_controls(history)
             for id in range(history.n):
                 task, ancestors = history.task(id), [history.task(each) for each in history.ancestry(id)]
+                assert (task.role == "control") == (task.member in controls), f"task {id} of member {task.member}: {task.role!r}"
                 if task.member in controls:
-                    assert task.role == "control" and task.hparams == ancestors[0].hparams
+                    assert task.hparams == ancestors[0].hparams
                     assert {ancestor.member for ancestor in ancestors} == {task.member}
                 else:
                     assert not any(ancestor.member in controls for ancestor in ancestors)
@@ -211,6 +214,8 @@ class AlgorithmContract:
         assert self.algorithm() == self.algorithm() and hash(self.algorithm()) == hash(self.algorithm())
 
 
-def _seats_of_controls(history: History) -> set[int]:
-    tasks = map(history.task, range(history.n))
-    return {task.member for task in tasks if task.role == "control"}
+def _seats_of_controls(algorithm: Algorithm) -> range:
+    """Returns the seats that must be controls; none if the algorithm does not have `controls`."""
+    if not isinstance(algorithm, Controlled):
+        return range(0)
+    return range(algorithm.population - algorithm.controls, algorithm.population)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from poptrain.algorithms.fire import curves
 from poptrain.core import History
 from poptrain.core.errors import UsageError
 from poptrain.log.reader import Record
@@ -47,6 +46,8 @@ def faster(record: Record, first: int, second: int, step: int | None = None) -> 
     Raises:
         UsageError: a seat does not exist, or has no healthy result by then.
     """
+    from poptrain.algorithms.fire import curves  # here, because it loads all algorithms, and the other views need none
+
     history = history_of(record)
     (mine, here), (theirs, there) = (_points(history, seat, step) for seat in (first, second))
     a, b = (curves.TrainingCurve.of([history.sign * score for _, score in points]) for points in (mine, theirs))

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from poptrain.core import History, Result, Task
 from poptrain.log.reader import Record
 from poptrain.views.index import history_of, reported
 
 _BLUR = 0.002  # seconds: the log's clock has milliseconds, so two tasks one after the other may seem to overlap
-Times = NDArray[np.float64]
+Times = np.ndarray
 
 
 @dataclass(frozen=True)

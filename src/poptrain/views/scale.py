@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import isfinite, log10
 
 from poptrain.core import Value
-from poptrain.space.parameter import is_number
+from poptrain.core.facts import is_number
 
 _LOG = ("LogUniform", "LogInt")
 

@@ -54,7 +54,7 @@ class Schedule:
         if isinstance(step, bool) or not isinstance(step, int) or step < 0:
             raise UsageError(f"at({step!r}): expected a whole number of steps from 0.")
         if not self.segments:
-            raise UsageError(f"at({step}): no step was trained before task {self.task}.")
+            raise UsageError(f"at({step}): the schedule is empty, because nothing was trained before task {self.task}.")
         return dict(next(segment for segment in reversed(self.segments) if segment.start <= step).hparams)
 
     def rows(self) -> Iterator[dict[str, Value]]:

@@ -10,8 +10,8 @@ import numpy as np
 
 from poptrain.core import History, Hparams, Value
 from poptrain.core.errors import UsageError
+from poptrain.core.facts import is_number
 from poptrain.log.reader import Record
-from poptrain.space.parameter import is_number
 from poptrain.views.index import algorithm_name, history_of
 from poptrain.views.schedule import Schedule, schedule_of
 

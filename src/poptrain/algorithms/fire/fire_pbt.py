@@ -32,15 +32,14 @@ Departures from the reference code: no public code of the authors exists.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 
-from poptrain.algorithms.fire.evaluations import Evaluations, observe
 from poptrain.algorithms.fire.round import Round
+from poptrain.algorithms.fire.settings import FireSettings
 from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.exploit import Truncation, truncation
-from poptrain.algorithms.parts.explore import Explore, ExploreArgument, Perturb, as_explore, perturb
-from poptrain.core import History, Hparams, Task, Value
+from poptrain.algorithms.parts.explore import ExploreArgument, Perturb, as_explore, perturb
+from poptrain.core import History, Task, Value
 from poptrain.core.errors import UsageError
 from poptrain.core.rng import rng
 from poptrain.space import Space
@@ -105,35 +104,8 @@ def fire_pbt(
 
 
 @dataclass(frozen=True)
-class FirePbt:
+class FirePbt(FireSettings):
     """The algorithm as a value; see `fire_pbt`."""
-
-    space: Space
-    subpopulations: tuple[int, ...]
-    evaluators: int
-    interval: int
-    max_eval: int
-    warmup: tuple[int, ...]
-    evals: int
-    exploit: Truncation
-    p_stat: float
-    initial: tuple[Hparams, ...]
-    explore: Explore[Space]
-
-    @property
-    def population(self) -> int:
-        """The number of members, which train to the budget. The seats after them are evaluators, and may be idle."""
-        return sum(self.subpopulations)
-
-    @property
-    def seats(self) -> int:
-        """The number of members and evaluators."""
-        return self.population + self.evaluators
-
-    def members(self, i: int) -> range:
-        """Returns the seats of sub-population i, counted from 0: P_1 is 0."""
-        begin = sum(self.subpopulations[:i])
-        return range(begin, begin + self.subpopulations[i])
 
     def ask(self, history: History) -> tuple[Task, ...]:
         """Returns the next tasks of `history`; () while a task is pending, and when all members are finished or failed."""
@@ -150,20 +122,6 @@ class FirePbt:
         busy = [history.head(seat) for seat in self.state(history).busy]
         ids = [*history.standing()[: self.population].tolist(), *busy]
         return frozenset(id for id in ids if history.ok(id))
-
-    def measured(self, task: Task) -> Task:
-        """Returns the task with its evaluations: `evals`, fewer if the budget cuts it short."""
-        return replace(task, evals=max(1, self.evals * task.steps // self.interval))
-
-    def stops(self, p: float | None, trained: int) -> bool:
-        """True if an evaluator stops after `trained` steps; p is None if its curve does not overlap with that of its target."""
-        if p is None:
-            return trained > self.max_eval
-        return p > self.p_stat + max(0.0, 1 - trained / self.max_eval)  # section 3.2: not a hard limit
-
-    def state(self, history: History) -> Evaluations:
-        """Returns the curves and assignments at the end of `history`."""
-        return history.fold(("fire_pbt", self.population), Evaluations(), partial(observe, self.population))
 
 
 # -- arguments ----------------------------------------------------------------------------------------------------------
@@ -206,8 +164,8 @@ def _evaluators(evaluators: int | None, sizes: tuple[int, ...], exploit: Truncat
     most = min([evaluators, *sizes[1:]])
     if len(sizes) > 1 and exploit.fraction and exploit.fraction * most < 1 - 1e-9:
         raise UsageError(
-            f"fire_pbt: subpopulations={sizes}, evaluators={evaluators}, truncation({exploit.fraction:g}): of at most {most} "
-            f"parents with a fitness, floor({exploit.fraction:g} * {most}) = 0 would ever be replaced; use larger "
+            f"fire_pbt: subpopulations={sizes}, evaluators={evaluators}, truncation({exploit.fraction:g}): at most {most} "
+            f"parents have a fitness, and floor({exploit.fraction:g} * {most}) = 0 of them would be replaced; use larger "
             "sub-populations, more evaluators or a larger fraction."
         )
     return evaluators

@@ -12,21 +12,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from poptrain.algorithms.fire.curves import TrainingCurve, best_score_diff, curve_sign_test
 from poptrain.algorithms.fire.evaluations import Evaluation
+from poptrain.algorithms.fire.settings import FireSettings
 from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.explore import proposals_of
 from poptrain.algorithms.parts.snapshot import Population
 from poptrain.core import History, Hparams, Task, Value, rank
 from poptrain.core.protocols import Clone, Draw, Proposal
 from poptrain.core.rng import rng
-
-if TYPE_CHECKING:
-    from poptrain.algorithms.fire.fire_pbt import FirePbt
 
 
 @dataclass(slots=True)
@@ -45,7 +42,7 @@ class SeatPlan:
 class Round:
     """The decisions between two rounds; the object lives for one `ask`. `plans` is filled in the order of the seats."""
 
-    def __init__(self, algorithm: FirePbt, history: History, turns: list[int]):
+    def __init__(self, algorithm: FireSettings, history: History, turns: list[int]):
         self.algorithm, self.history, self.state = algorithm, history, algorithm.state(history)
         self.turns = frozenset(turns)  # idle, and failed or with steps left
         self.heads = history.heads().tolist()

@@ -65,7 +65,7 @@ def join(address: str | None, options: Mapping[str, object]) -> bool:
             _untyped.init(**{**given, **options})
     except (ConnectionError, ValueError, RuntimeError) as error:
         text = " ".join(str(error).split())[:300]
-        raise UsageError(f"Ray: no cluster could be joined (address={address!r}): {text}") from error
+        raise UsageError(f"Ray: cannot join a cluster (address={address!r}): {text}") from error
     _print_worker_logs(bool(options.get("log_to_driver")))
     return True
 

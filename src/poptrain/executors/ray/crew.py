@@ -33,7 +33,7 @@ class Crew:
         self._looked = self._served = clock.monotonic()  # when the cluster was last looked at, and had a worker
         self._warned = False
         if not may_grow and not self.room():
-            raise UsageError(f"Ray: no worker fits: {self._wanting()}. Lower cpus, gpus or resources.")
+            raise UsageError(f"Ray: the cluster has no room for a worker: {self._wanting()}. Lower cpus, gpus or resources.")
 
     def room(self) -> int:
         """Returns how many actors the cluster could hold if it was empty."""

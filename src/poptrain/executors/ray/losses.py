@@ -16,7 +16,7 @@ from poptrain.executors.ray.options import RayOptions
 from poptrain.executors.ray.slot import ActorOrder, Slot
 
 DOUBT_SECONDS = 60.0  # in which Ray finds out what became of a worker that cannot be reached
-MOST_MOVES = 10  # how often a task may lose its node before that is taken for the task's own doing
+MOST_MOVES = 10  # number of lost nodes after which the task counts as the cause
 MEMORY_PAUSE = 1.0  # seconds after which the memory of a killed worker is free again
 
 

@@ -53,6 +53,6 @@ def check_probe(probe: DiskProbe, fs: FS) -> None:
             break
         clock.sleep(0.2)
     raise UsageError(
-        f"Ray: node {node} does not see {fs.shown(probe.path.parent.parent)}, where the checkpoints of this run are: keep the "
+        f"Ray: node {node} cannot read {fs.shown(probe.path.parent.parent)}, where the checkpoints of this run are: keep the "
         "run on a file system that every node mounts, pass a URL (checkpoints=…), or use Ray(carrier='driver')."
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from poptrain.core import History, Hparams, Value
 from poptrain.core.errors import UsageError
+from poptrain.core.facts import is_number
 from poptrain.core.fingerprint import describe
 from poptrain.core.protocols import Clone, Explore, Proposal
 from poptrain.core.rng import rng
@@ -14,7 +15,7 @@ from poptrain.integrations.ray_tune import configs
 from poptrain.integrations.ray_tune.configs import Config
 from poptrain.integrations.ray_tune.space import keyed
 from poptrain.space import Ordinal, Space
-from poptrain.space.parameter import Parameter, is_number, plain
+from poptrain.space.parameter import Parameter, plain
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,10 +13,11 @@ from ray.tune.search import sample
 
 from poptrain.core import Value
 from poptrain.core.errors import UsageError
+from poptrain.core.facts import is_number
 from poptrain.core.fingerprint import source_name
 from poptrain.integrations.ray_tune.configs import Config, at
 from poptrain.space import Choice, Int, LogInt, LogUniform, Ordinal, Space, Uniform
-from poptrain.space.parameter import Parameter, is_number, plain, show
+from poptrain.space.parameter import Parameter, plain, show
 
 MOST_LEVELS = 64  # of an `Ordinal` of quantised values; with more levels, a step to a neighbour would be too small to matter
 

@@ -30,7 +30,7 @@ class Batch(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """The static side of a `Batch`: what decides the shapes of a compiled program."""
+    """The settings of a `Batch` that fix the array shapes of a compiled program."""
 
     num_envs: int
     stride: int  # rows of a slot: num_envs times the members that share the arrays
