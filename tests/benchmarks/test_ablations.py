@@ -28,7 +28,7 @@ def test_a_verdict_says_where_a_claim_holds_and_where_the_contrary_does():
         "c": cells(luck[0], luck[0][::-1]),
         "d": cells([], []),
     }
-    assert sentence(CLAIM, stored) == "New beats old: yes on a; the contrary on b; no clear difference on c."
+    assert sentence(CLAIM, stored) == "New beats old: yes on a; the opposite on b; no clear difference on c."
     assert judged(CLAIM, stored["d"]) is None
 
 

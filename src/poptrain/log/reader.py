@@ -183,7 +183,7 @@ class Record:
             try:
                 self.take(entry, line)
             except (ValueError, KeyError, TypeError, AttributeError) as error:
-                # Its checksum holds, so it was acknowledged: it is no torn line, and must never be cut off as one.
+                # Its checksum holds, so it was acknowledged: it is not a torn line, and must never be cut off.
                 self.offset += at
                 raise self._damaged(f"its {entry.type} cannot be read ({error})") from error
             self.number += 1
