@@ -61,8 +61,8 @@ def suggested(history: History, space: pt.Space) -> float:
     scores = history.scores[heads]
     parent = int(heads[np.argmax(scores)])
     clone = Clone(history.n, int(np.argmin(scores)), parent, history.task(parent).hparams)
-    ((hparams, _),) = Suggest(1, "pb2", 200).propose(history, space, [clone])
-    return float(hparams["x"])
+    (proposal,) = Suggest(1, "pb2", 200).propose(history, space, [clone])
+    return float(proposal.hparams["x"])
 
 
 def ray_suggested(history: History, space: pt.Space) -> float:

@@ -105,7 +105,23 @@ def segments(history: History, plans: Sequence[Plan], interval: Interval | None)
     seconds = interval.seconds if isinstance(interval, Seconds) else None
     seeds = task_seeds(history.seed, history.n, len(plans))
     return tuple(
-        Task(id, plan.seat, plan.hparams, plan.parent, steps, seed, 1, None, None, {}, plan.note, seconds, "", *plan[4:])
+        Task(
+            id,
+            plan.seat,
+            plan.hparams,
+            plan.parent,
+            steps,
+            seed,
+            1,
+            None,
+            None,
+            {},
+            plan.note,
+            seconds,
+            "",
+            plan.donor,
+            plan.forecast,
+        )
         for id, (plan, steps, seed) in enumerate(zip(plans, lengths, seeds, strict=True), history.n)
     )
 
