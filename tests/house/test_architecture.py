@@ -327,7 +327,10 @@ def test_import_paths_of_the_first_version_still_work_and_functions_stay_functio
         "from poptrain._renamed import MOVED\n"
         "from importlib import import_module\n"
         "doc = lambda name: import_module(f'poptrain.{name}').__doc__\n"
-        "for old, new in MOVED.items(): assert doc(old) == doc(new)\n"
+        "for old, new in MOVED.items():\n"
+        "    try: expected = doc(new)\n"
+        "    except pt.errors.MissingExtra: continue\n"  # its package is not installed here; `make test-all` installs all
+        "    assert doc(old) == expected\n"
         "from poptrain.rng import rng, task_seed\n"
         "from poptrain.parts import rounds\n"
         "from poptrain.memory_store import MemoryStore\n"

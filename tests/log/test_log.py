@@ -560,7 +560,7 @@ def test_a_directory_that_cannot_be_written_is_refused_in_one_line(tmp_path):
 
 def test_a_line_over_the_limit_is_refused_and_the_log_goes_on(tmp_path):
     with Log.create(tmp_path, RUN) as log:
-        with pytest.raises(UsageError, match=rf"{LINE:,} allowed"):
+        with pytest.raises(UsageError, match=rf"{LINE:,} are allowed"):
             log.append([task(0, note={"text": "x" * LINE})])
         log.append([task(0)])
     assert read(tmp_path).lines == [(task(0),)]
