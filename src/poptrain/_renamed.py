@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -109,3 +109,17 @@ def install() -> None:
     """Adds the finder after all others, once."""
     if not any(isinstance(finder, Finder) for finder in sys.meta_path):
         sys.meta_path.append(Finder())
+
+
+def moved_name(package: str, moved: Mapping[str, str], name: str) -> object:
+    """Returns a name that `package` had in version 0.1 from its new place (``"module:name"``), with a warning.
+
+    Raises:
+        AttributeError: the package never had it.
+    """
+    if name not in moved:
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+    module, _, new = moved[name].partition(":")
+    warnings.warn(f"{package}.{name} has moved: import {new} from {module} instead.", DeprecationWarning, stacklevel=3)
+    found: object = getattr(import_module(module), new)
+    return found

@@ -6,8 +6,7 @@ of a run without a directory.
 
 from __future__ import annotations
 
-import warnings
-from importlib import import_module
+from poptrain._renamed import moved_name
 
 _MOVED = {  # names that version 0.1 had here
     "LINE": "poptrain.log.reader:LINE",
@@ -22,9 +21,4 @@ _MOVED = {  # names that version 0.1 had here
 
 def __getattr__(name: str) -> object:
     """Returns a name of version 0.1 from its new module, with a warning."""
-    if name not in _MOVED:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, _, new = _MOVED[name].partition(":")
-    warnings.warn(f"{__name__}.{name} has moved: import {new} from {module} instead.", DeprecationWarning, stacklevel=2)
-    moved: object = getattr(import_module(module), new)
-    return moved
+    return moved_name(__name__, _MOVED, name)
