@@ -179,7 +179,8 @@ def test_the_site_is_built_without_a_warning_and_loads_nothing_from_a_network(tm
     pytest.importorskip("mkdocs")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0 and "WARNING" not in done.stderr, done.stderr  # (with --quiet, strict counts no warnings)
+    warned = re.search(r"^WARNING", done.stderr, re.MULTILINE)  # a line of the log; the theme's notices only name a variable so
+    assert done.returncode == 0 and not warned, done.stderr  # (with --quiet, strict counts no warnings)
     built = sorted((tmp_path / "site").rglob("*.html"))
     assert len(built) >= len(list(DOCS.rglob("*.md")))
     loaded = re.compile(r"<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=\"?(?:https?:)?//[^\s\">]+")
