@@ -7,7 +7,7 @@ import pytest
 from scipy.linalg import LinAlgError
 
 from poptrain.algorithms.gp import posterior as gp
-from poptrain.algorithms.gp.acquisition import MIN_DISTANCE, Question, beta_of, maximise, stratified
+from poptrain.algorithms.gp.acquisition import MIN_DISTANCE, Question, beta_of, maximise
 from poptrain.algorithms.gp.kernels import Inputs, Mixed, TimeVarying, equal_share, forgetting, forgotten, gaps, squared_distances
 from poptrain.algorithms.gp.rows import winsorised
 from poptrain.core.rng import rng
@@ -288,11 +288,6 @@ def test_beta_is_finite_not_negative_and_never_falls(mode):
     assert all(np.isfinite(beta) and beta >= 0 for beta in betas)
     assert all(a <= b for a, b in zip(betas, betas[1:], strict=False))
     assert np.isclose(beta_of("pb2", 100), 0.738, atol=1e-3) and np.isclose(beta_of("ray", 100), 3.889, atol=1e-3)
-
-
-def test_candidates_are_stratified():
-    points = stratified(rng(0), 64, 3)
-    assert all((np.sort((points[:, c] * 64).astype(int)) == np.arange(64)).all() for c in range(3))
 
 
 def question(width, taken=None, snap=lambda p: p, coarse=None):

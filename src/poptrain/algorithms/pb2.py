@@ -45,7 +45,6 @@ from poptrain.algorithms.gp.kernels import Inputs, Kernel, Mixed, TimeVarying
 from poptrain.algorithms.gp.round_model import MIN_ROWS, RoundModel
 from poptrain.algorithms.gp.rows import ModelColumns, Rows, pending
 from poptrain.algorithms.parts import turns
-from poptrain.algorithms.parts.exploit import truncation
 from poptrain.algorithms.parts.snapshot import Population
 from poptrain.algorithms.pbt import Pbt, PbtOptions, make_pbt
 from poptrain.core import Forecast, History, Hparams, Value, rank
@@ -141,9 +140,8 @@ class Pb2Options:
 
     def shared(self) -> PbtOptions:
         """Returns the arguments of PBT among them."""
-        exploit = truncation(0.25) if self.exploit is None else self.exploit
-        options = PbtOptions(self.interval, self.sync, exploit, warmup=self.warmup, average=self.average, initial=self.initial)
-        return replace(options, evaluate_first=self.evaluate_first)
+        shared = PbtOptions(self.interval, self.sync, self.exploit, warmup=self.warmup, average=self.average)
+        return replace(shared, initial=self.initial, evaluate_first=self.evaluate_first)
 
 
 def make_pb2(what: str, space: Space, population: int, options: Pb2Options, categories: Categories) -> Pbt:
@@ -155,7 +153,7 @@ def make_pb2(what: str, space: Space, population: int, options: Pb2Options, cate
     options.check(what, population)
     rows = min(max(200, 25 * population), 1000) if options.window is None else options.window
     beta = options.beta if isinstance(options.beta, str) else float(options.beta)
-    return make_pbt(what, space, population, Suggest(options.steps, beta, rows, categories), options.shared())
+    return make_pbt(what, space, population, Suggest(options.steps, beta, rows, categories), options.shared(), fraction=0.25)
 
 
 # -- categories ---------------------------------------------------------------------------------------------------------

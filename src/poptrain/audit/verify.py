@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from poptrain.audit.recompute import Finding, Trace, Walk, walk
@@ -18,7 +18,7 @@ from poptrain.checkpoints import places
 from poptrain.checkpoints.store import DiskStore, Ref, stem
 from poptrain.core import Lost, Result
 from poptrain.core.errors import LogDamaged, UsageError
-from poptrain.core.fingerprint import differences, source_name
+from poptrain.core.fingerprint import as_begun, differences, source_name
 from poptrain.core.protocols import Algorithm
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.open_log import fingerprint
@@ -76,6 +76,7 @@ def verify(directory: str | Path, experiment: Experiment | None = None) -> Verif
     algorithm: Algorithm | None = rebuilt(trace.run.get("algorithm"))
     replayed = algorithm is not None
     if experiment is not None and not replayed:
+        experiment = replace(experiment, algorithm=as_begun(experiment.algorithm, trace.run.get("algorithm")))
         report.experiment(experiment)
         algorithm = experiment.algorithm
     found = walk(trace, algorithm, _space(trace), keyed=not replayed)

@@ -19,7 +19,7 @@ A minimal ``ask`` is::
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -48,12 +48,18 @@ __all__ = [
 ]
 
 V = TypeVar("V")
+Starts = Literal["spread", "random"]
 
 UNBOUNDED = 2**31 - 1  # steps of a task that only its time limit ends
 
 
 def first_round(
-    history: History, space: Space, seats: int, interval: Interval | None, initial: Sequence[Hparams] = ()
+    history: History,
+    space: Space,
+    seats: int,
+    interval: Interval | None,
+    initial: Sequence[Hparams] = (),
+    starts: Starts = "random",
 ) -> tuple[Task, ...]:
     """Returns the first task of every seat: first the `initial` configurations, then draws from the space.
 
@@ -63,13 +69,14 @@ def first_round(
         seats: number of tasks; the seats are 0, 1, … seats - 1.
         interval: length of each task in steps, or `Seconds`; 0 evaluates without training; None trains to the budget.
         initial: configurations of the first seats. Names that are left out are drawn.
+        starts: "random": independent draws; "spread": they cover the ranges together, as `Space.spread` does.
     """
-    plans = []
-    for seat in range(seats):
-        generator = rng(history.seed, "initial", seat)
-        hparams = space.complete(initial[seat], generator) if seat < len(initial) else space.sample(generator)
-        plans.append(Plan(seat, None, hparams))
-    return segments(history, plans, interval)
+    given = [*initial, *({} for _ in range(seats - len(initial)))]
+    if starts == "spread":
+        drawn = space.spread(given, rng(history.seed, "initial"))
+    else:
+        drawn = [space.complete(partial, rng(history.seed, "initial", seat)) for seat, partial in enumerate(given)]
+    return segments(history, [Plan(seat, None, hparams) for seat, hparams in enumerate(drawn)], interval)
 
 
 class Plan(NamedTuple):
