@@ -35,8 +35,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
@@ -59,6 +59,8 @@ if TYPE_CHECKING:
 
 MADE_FOR = 4  # members; below, a warning is given
 SCORE_BEFORE = "score before"  # the name of the context among the columns
+STEP, REDRAWN = 0.1, 0.25  # of the points near a parent, as in `pbt`
+STANDARD_CANDIDATES = 8
 COARSE = 32  # levels up to which all are tried, instead of following a gradient
 
 Drawn = tuple[dict[str, Value], dict[str, Value]]  # the categories of a clone, and what its note states about them
@@ -77,6 +79,10 @@ def pb2(
     average: int = 1,
     evaluate_first: bool = True,
     initial: Sequence[Mapping[str, Value]] = (),
+    starts: turns.Starts | None = None,
+    candidates: int | None = None,
+    retune: float | None | Literal["default"] = "default",
+    as_in: Literal["paper"] | None = None,
 ) -> Pbt:
     """Returns PB2: population based training whose losers get hyperparameters from a Gaussian-process bandit.
 
@@ -92,6 +98,12 @@ def pb2(
         average: number of results of a lineage that the selection score is the mean of.
         evaluate_first: score every member before it trains, by tasks of 0 steps, so that the first interval counts.
         initial: known-good configurations for the first members; names left out are drawn.
+        starts: the first hyperparameters: "spread" (default: together they cover the ranges) or "random".
+        candidates: points near the parent's hyperparameters that the model chooses from, drawn as `pbt` draws; default 8.
+            0: the maximum over the whole space, as in the paper.
+        retune: a member that goes on with its own weights gets the best of such points if the model expects it to be better
+            by this number of standard deviations; default 1. None: never, as in the paper.
+        as_in: "paper": what is not named is as in the paper, also the inputs and the noise of the model (see `Suggest`).
 
     Raises:
         UsageError: an argument is out of range.
@@ -100,7 +112,9 @@ def pb2(
     >>> pt.pb2(pt.Space(lr=pt.LogUniform(1e-4, 1e-1)), population=4, interval=10).seats
     4
     """
-    options = Pb2Options(interval, sync, exploit, beta, window, warmup, average, evaluate_first, initial)
+    options = Pb2Options(
+        interval, sync, exploit, beta, window, warmup, average, evaluate_first, initial, starts, candidates, retune, as_in
+    )
     return make_pb2("pb2", space, population, options, Uniformly())
 
 
@@ -117,6 +131,10 @@ class Pb2Options:
     average: int
     evaluate_first: bool
     initial: Sequence[Mapping[str, Value]]
+    starts: turns.Starts | None
+    candidates: int | None
+    retune: float | None | Literal["default"]
+    as_in: Literal["paper"] | None
 
     @property
     def steps(self) -> int | None:
@@ -137,11 +155,16 @@ class Pb2Options:
             raise UsageError(f"{what}: beta={self.beta!r}, expected 'pb2', 'ray' or a finite number from 0.")
         if self.window is not None:
             turns.check_count(what, "window", self.window, MIN_ROWS)
+        if self.candidates is not None:
+            turns.check_count(what, "candidates", self.candidates, 0)
+        retune = 0.0 if self.retune in (None, "default") else self.retune
+        if isinstance(retune, bool) or not isinstance(retune, (int, float)) or not 0 <= retune < float("inf"):
+            raise UsageError(f"{what}: retune={self.retune!r}, expected a number of standard deviations from 0, or None.")
 
     def shared(self) -> PbtOptions:
         """Returns the arguments of PBT among them."""
         shared = PbtOptions(self.interval, self.sync, self.exploit, warmup=self.warmup, average=self.average)
-        return replace(shared, initial=self.initial, evaluate_first=self.evaluate_first)
+        return replace(shared, initial=self.initial, evaluate_first=self.evaluate_first, starts=self.starts, as_in=self.as_in)
 
 
 def make_pb2(what: str, space: Space, population: int, options: Pb2Options, categories: Categories) -> Pbt:
@@ -153,7 +176,15 @@ def make_pb2(what: str, space: Space, population: int, options: Pb2Options, cate
     options.check(what, population)
     rows = min(max(200, 25 * population), 1000) if options.window is None else options.window
     beta = options.beta if isinstance(options.beta, str) else float(options.beta)
-    return make_pbt(what, space, population, Suggest(options.steps, beta, rows, categories), options.shared(), fraction=0.25)
+    paper = Suggest(
+        options.steps, beta, rows, categories, context=True, shared_noise=False, candidates=0, retune=None, redrawn_options=1.0
+    )
+    now = paper if options.as_in == "paper" else Suggest(options.steps, beta, rows, categories)
+    suggest = now if options.candidates is None else replace(now, candidates=options.candidates)
+    if options.retune != "default":
+        suggest = replace(suggest, retune=None if options.retune is None else float(options.retune))
+    earlier = {"explore": (paper,)} if suggest == now and options.as_in is None else {}
+    return make_pbt(what, space, population, suggest, options.shared(), earlier, fraction=0.25)
 
 
 # -- categories ---------------------------------------------------------------------------------------------------------
@@ -167,8 +198,8 @@ class Categories(Protocol):
         """True if each combination of categories has a process of its own; with too few rows, the rows of all are used."""
         ...
 
-    def draw(self, history: History, space: Space, clones: Sequence[Clone]) -> list[Drawn]:
-        """Returns the categories of every clone."""
+    def draw(self, history: History, space: Space, clones: Sequence[Clone], probability: float) -> list[Drawn]:
+        """Returns the categories of every clone; those without a bandit are redrawn with this probability."""
         ...
 
     def seen(self, space: Space) -> tuple[int, ...]:
@@ -189,9 +220,9 @@ class Uniformly:
         """False: one process for all rows."""
         return False
 
-    def draw(self, history: History, space: Space, clones: Sequence[Clone]) -> list[Drawn]:
-        """Returns a uniform draw for every clone."""
-        return [(redrawn(history, space, clone), {}) for clone in clones]
+    def draw(self, history: History, space: Space, clones: Sequence[Clone], probability: float) -> list[Drawn]:
+        """Returns the options of every clone: each redrawn uniformly with this probability, else its parent's."""
+        return [(redrawn(history, space, clone, probability), {}) for clone in clones]
 
     def seen(self, space: Space) -> tuple[int, ...]:
         """Returns the static categorical columns."""
@@ -202,11 +233,14 @@ class Uniformly:
         return Mixed(names) if categories else TimeVarying(names)
 
 
-def redrawn(history: History, space: Space, clone: Clone) -> dict[str, Value]:
-    """Returns a uniform draw of every `Choice` that is not static."""
+def redrawn(history: History, space: Space, clone: Clone, probability: float) -> dict[str, Value]:
+    """Returns the options of every `Choice` that is not static: a uniform draw with this probability, else the clone's own."""
     generator = rng(history.seed, clone.id, "categories")
     names = [name for name, p in space.items() if not p.numeric and not p.static]
-    return {name: space[name].draw(generator) for name in names}
+    drawn = {name: space[name].draw(generator) for name in names}
+    if probability == 1:
+        return drawn
+    return {name: drawn[name] if generator.random() < probability else clone.hparams[name] for name in names}
 
 
 # -- numbers ------------------------------------------------------------------------------------------------------------
@@ -214,60 +248,100 @@ def redrawn(history: History, space: Space, clone: Clone) -> dict[str, Value]:
 
 @dataclass(frozen=True)
 class Suggest:
-    """The explore of PB2: one time-varying process a round, and the maximum of its UCB for one clone after the other."""
+    """The explore of PB2: one time-varying process a round, and its UCB for one clone after the other.
+
+    In the paper the score before a segment is an input of the process, the noise of all gains is independent, the UCB is
+    maximised over the whole space, and members that go on keep their hyperparameters. These are the last five options here.
+    """
 
     interval: int | None
     beta: str | float
     window: int
     categories: Categories = Uniformly()
+    context: bool = field(default=False, metadata={"absent": True})
+    shared_noise: bool = field(default=True, metadata={"absent": False})
+    candidates: int = field(default=8, metadata={"absent": 0})
+    retune: float | None = field(default=1.0, metadata={"absent": None})
+    redrawn_options: float = field(default=0.25, metadata={"absent": 1.0})  # the probability, for a `Choice` without a bandit
+
+    @property
+    def retunes(self) -> bool:
+        """True if members that go on are asked about as well."""
+        return self.retune is not None
 
     def propose(self, history: History, space: Space, clones: Sequence[Clone]) -> list[Proposal]:
-        """Returns one proposal for each clone: by the model if there is one, else a uniform draw with its reason."""
-        rows = Rows.of(history, space, self.interval, self.window, self.categories.seen(space))  # eq. (1)
-        drawn = self.categories.draw(history, space, clones)
+        """Returns one proposal for each clone: by the model if there is one, else a draw without it, with its reason.
+
+        A clone whose parent is a task of the same member goes on with its own weights. It is retuned, or keeps its values.
+        """
+        going = [history.task(clone.parent).member == clone.member for clone in clones]
+        new = [clone for clone, goes in zip(clones, going, strict=True) if not goes]
+        tuned = [clone for clone, goes in zip(clones, going, strict=True) if goes]
+        rows = Rows.of(
+            history,
+            space,
+            self.interval,
+            self.window,
+            self.categories.seen(space),
+            context=self.context,
+            shared_noise=self.shared_noise,
+        )  # eq. (1)
+        drawn = self.categories.draw(history, space, new, self.redrawn_options) if new else []
+        why = None
         if not ModelColumns.of(space).free:
-            return self._uniform(rows, clones, drawn, "no numeric hyperparameter")
-        if len(rows) < MIN_ROWS:
-            return self._uniform(rows, clones, drawn, f"{len(rows)} rows, a model needs {MIN_ROWS}")
-        from poptrain.algorithms.gp import posterior as gp  # imports scipy, which takes 0.2 s: only the first suggestion pays
+            why = "no numeric hyperparameter"
+        elif len(rows) < MIN_ROWS:
+            why = f"{len(rows)} rows, a model needs {MIN_ROWS}"
+        found = self._modelled(rows, new, drawn, tuned) if why is None else why
+        if isinstance(found, str):
+            found = {**{clone.id: Proposal(clone.hparams) for clone in tuned}, **self._unmodelled(rows, new, drawn, found)}
+        return [found[clone.id] for clone in clones]
 
-        try:
-            with gp.one_thread():
-                return self._modelled(rows, clones, drawn)
-        except gp.LinAlgError as error:
-            return self._uniform(rows, clones, drawn, str(error))
-
-    def _uniform(self, rows: Rows, clones: Sequence[Clone], drawn: list[Drawn], why: str) -> list[Proposal]:
-        """Returns uniform draws, and why no model made them."""
+    def _unmodelled(self, rows: Rows, clones: Sequence[Clone], drawn: list[Drawn], why: str) -> dict[int, Proposal]:
+        """Returns draws without a model, by the id of each clone, and why no model made them."""
         history, space = rows.history, rows.space
-        proposals = []
+        proposals = {}
         for clone, (options, chances) in zip(clones, drawn, strict=True):
-            redrawn = space.redraw(clone.hparams, rng(history.seed, clone.id, "explore"))
+            generator = rng(history.seed, clone.id, "explore")
+            if self.candidates:
+                numbers = space.add(clone.hparams, generator, STEP, REDRAWN)
+            else:
+                numbers = space.redraw(clone.hparams, generator)
             bandit_alone = bool(chances) and not ModelColumns.of(space).free
             forecast = Forecast("bandit" if bandit_alone else "redraw", rows=len(rows), fallback=why)
-            proposals.append(Proposal(on_lattice(space, clone, {**redrawn, **options}), chances, forecast))
+            proposals[clone.id] = Proposal(on_lattice(space, clone, {**numbers, **options}), chances, forecast)
         return proposals
 
-    def _modelled(self, rows: Rows, clones: Sequence[Clone], drawn: list[Drawn]) -> list[Proposal]:
-        """Returns the proposals of one fit. The clone with the best parent comes first; each one sees those before it.
+    def _modelled(
+        self, rows: Rows, clones: Sequence[Clone], drawn: list[Drawn], tuned: Sequence[Clone]
+    ) -> dict[int, Proposal] | str:
+        """Returns the proposals of one fit by the id of each clone, or why there is none.
 
-        Raises:
-            LinAlgError: the covariance cannot be factored.
+        Members that go on come first, then the clone with the best parent; each one sees those before it.
         """
+        from poptrain.algorithms.gp import posterior as gp  # imports scipy, which takes 0.2 s: only the first suggestion pays
+
         history = rows.history
-        model = self._observe(rows, clones)
-        scores = np.array([history.score(clone.parent) for clone in clones])
-        order = rank(scores, rng(history.seed, history.n, "order"))[::-1]
         proposals: dict[int, Proposal] = {}
-        for index in order.tolist():
-            clone, (options, chances) = clones[index], drawn[index]
-            start = on_lattice(rows.space, clone, {**clone.hparams, **options})
-            process, source = model.process_for(model.row(clone, start))
-            hparams = self._choose(model, process, clone, start)
-            row = model.row(clone, hparams)
-            proposals[index] = Proposal(hparams, *self._explain(model, process, row, {**source, **chances}))
-            model = model.with_pending(row)  # eq. (5)
-        return [proposals[index] for index in range(len(clones))]
+        try:
+            with gp.one_thread():
+                model = self._observe(rows, (*clones, *tuned))
+                for clone in tuned:
+                    proposals[clone.id], row = self._retuned(model, clone)
+                    model = model.with_pending(row)  # eq. (5)
+                scores = np.array([history.score(clone.parent) for clone in clones])
+                order = rank(scores, rng(history.seed, history.n, "order"))[::-1]
+                for index in order.tolist():
+                    clone, (options, chances) = clones[index], drawn[index]
+                    start = on_lattice(rows.space, clone, {**clone.hparams, **options})
+                    process, source = model.process_for(model.row(clone, start))
+                    hparams = self._choose(model, process, clone, start)
+                    row = model.row(clone, hparams)
+                    proposals[clone.id] = Proposal(hparams, *self._explain(model, process, row, {**source, **chances}))
+                    model = model.with_pending(row)  # eq. (5)
+        except gp.LinAlgError as error:
+            return str(error)
+        return proposals
 
     def _observe(self, rows: Rows, clones: Sequence[Clone]) -> RoundModel:
         """Returns the model of this round: fitted to the rows, with the pending segments of all other members."""
@@ -275,9 +349,11 @@ class Suggest:
 
         history, space = rows.history, rows.space
         inputs, y = rows.inputs(rows.ids), rows.targets  # eq. (1)
-        names = (SCORE_BEFORE, *(space.names[i] for i in ModelColumns.of(space).numeric))
-        own = gp.fit(self.categories.kernel(names, inputs.categories.shape[1]), inputs, y)  # eq. (2)
-        pooled = gp.condition(TimeVarying(names), own.theta, inputs, y) if self.categories.separate else None
+        before = (SCORE_BEFORE,) if self.context else ()
+        names = (*before, *(space.names[i] for i in ModelColumns.of(space).numeric))
+        effort = gp.QUICK if self.candidates else gp.THOROUGH
+        own = gp.fit(self.categories.kernel(names, inputs.categories.shape[1]), inputs, y, rows.noise, effort)  # eq. (2)
+        pooled = gp.condition(TimeVarying(names), own.theta, inputs, y, rows.noise) if self.categories.separate else None
         parents, tasks = pending(history, frozenset(clone.member for clone in clones))
         waiting = rows.at(parents, history.encoded(space)[tasks])
         model = RoundModel(rows, inputs, beta_of(self.beta, len(y)), own, pooled, waiting.rows(slice(0)))
@@ -286,11 +362,40 @@ class Suggest:
     def _choose(self, model: RoundModel, process: Posterior, clone: Clone, start: Hparams) -> Hparams:
         """Returns the hyperparameters of one clone: `start`, with the numbers that have the highest UCB."""
         space = model.rows.space
-        question = asked(space, model.row(clone, start), model.waiting)
+        if self.candidates:
+            points = self._near(model, clone, start)
+            mean, sd = process.ask(model.rows_of(clone, points))
+            return points[int(np.argmax(mean + np.sqrt(model.beta) * sd))]  # eq. (4)
+        question = asked(space, model.row(clone, start), model.waiting, int(self.context))
         codes = maximise(process, question, model.beta, rng(model.rows.history.seed, clone.id, "acquisition"))  # eq. (4)
         free = [space.names[i] for i in ModelColumns.of(space).free]
         numbers = {name: space[name].decode(u) for name, u in zip(free, codes.tolist(), strict=True)}
         return on_lattice(space, clone, {**start, **numbers})
+
+    def _near(self, model: RoundModel, clone: Clone, start: Hparams) -> list[Hparams]:
+        """Returns points near `start`, drawn as `pbt` draws its clones' hyperparameters, with the categories of `start`."""
+        space, generator = model.rows.space, rng(model.rows.history.seed, clone.id, "explore")
+        kept = {name: start[name] for name, p in space.items() if not p.numeric}
+        drawn = (space.add(start, generator, STEP, REDRAWN) for _ in range(self.candidates or STANDARD_CANDIDATES))
+        return [on_lattice(space, clone, {**point, **kept}) for point in drawn]
+
+    def _retuned(self, model: RoundModel, clone: Clone) -> tuple[Proposal, Inputs]:
+        """Returns the proposal for a member that goes on, and the inputs of its next segment.
+
+        Its values change if the process expects a point near them to gain more, by `retune` standard deviations of the
+        difference. The point with the highest such bound is taken.
+        """
+        points = [clone.hparams, *self._near(model, clone, clone.hparams)]
+        at = model.rows_of(clone, points)
+        process, source = model.process_for(at.rows(slice(0, 1)))
+        more, sd = process.against_first(at)
+        bounds = more - (self.retune or 0.0) * sd
+        best = int(np.argmax(bounds))
+        if not bounds[best] > 0:
+            return Proposal(clone.hparams), at.rows(slice(0, 1))
+        row = at.rows(slice(best + 1, best + 2))
+        reason = {"retuned": True, "sure by": float(more[best] / sd[best])}
+        return Proposal(points[best + 1], *self._explain(model, process, row, {**source, **reason})), row
 
     def _explain(
         self, model: RoundModel, process: Posterior, row: Inputs, known: Mapping[str, Value]
@@ -305,11 +410,11 @@ class Suggest:
         return {**equal, **process.parameters(), **known}, Forecast("model", gain, gain_sd, model.beta, len(rows))
 
 
-def asked(space: Space, row: Inputs, waiting: Inputs) -> Question:
-    """Returns the question for the numbers of one clone, whose context and categories are those of `row`."""
+def asked(space: Space, row: Inputs, waiting: Inputs, contexts: int) -> Question:
+    """Returns the question for the numbers of one clone, whose `contexts` (0 or 1) and categories are those of `row`."""
     columns = ModelColumns.of(space)
     free = [space[space.names[i]] for i in columns.free]
-    places = np.array([1 + columns.numeric.index(i) for i in columns.free])  # column 0 is the context
+    places = np.array([contexts + columns.numeric.index(i) for i in columns.free])  # the context comes first
     coarse = np.array([p.levels is not None and p.levels <= COARSE for p in free])
 
     def snap(points: np.ndarray) -> np.ndarray:

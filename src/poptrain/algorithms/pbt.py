@@ -36,7 +36,7 @@ from poptrain.algorithms.parts.snapshot import Population
 from poptrain.core import History, Hparams, Task, Value
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.interval import Interval
-from poptrain.core.protocols import Clone, Exploit, Explore
+from poptrain.core.protocols import Clone, Exploit, Explore, Retuning
 from poptrain.core.rng import rng
 from poptrain.space import Space
 
@@ -273,13 +273,30 @@ class Pbt:
         return {**hparams, **{name: weights[name] for name in names}}
 
     def _tasks(self, history: History, plans: list[turns.Plan], clones: list[Clone]) -> tuple[Task, ...]:
-        """Returns the plans as tasks, after all clones together got new hyperparameters."""
-        for clone, proposal in zip(clones, proposals_of(self.explore, history, self.space, clones), strict=True):
+        """Returns the plans as tasks, after all clones together got new hyperparameters.
+
+        An explore with a model may change the hyperparameters of members that go on as well; controls are left alone.
+        """
+        asked = (
+            [*self._going_on(history, plans), *clones] if isinstance(self.explore, Retuning) and self.explore.retunes else clones
+        )
+        for clone, proposal in zip(asked, proposals_of(self.explore, history, self.space, asked), strict=True):
             plan = plans[clone.id - history.n]
             plans[clone.id - history.n] = plan._replace(
                 hparams=proposal.hparams, note={**plan.note, **proposal.note}, forecast=proposal.forecast
             )
         return self._marked(turns.segments(history, plans, self.interval))
+
+    def _going_on(self, history: History, plans: list[turns.Plan]) -> list[Clone]:
+        """Returns the members that go on with their own weights and have trained."""
+        return [
+            Clone(id, plan.seat, plan.parent, plan.hparams)
+            for id, plan in enumerate(plans, history.n)
+            if plan.donor is None
+            and plan.parent is not None
+            and history.step(plan.parent)
+            and plan.seat < self.population - self.controls
+        ]
 
     def _marked(self, tasks: tuple[Task, ...]) -> tuple[Task, ...]:
         """Returns the tasks, after those of controls got their role."""
