@@ -15,7 +15,7 @@ from poptrain.core.protocols import Algorithm, Executor, Sink, Store
 from poptrain.engine import stop as stops
 from poptrain.engine import tracebacks
 from poptrain.engine.experiment import Experiment, file_record, script_of
-from poptrain.engine.open_log import check_same_run, open_log
+from poptrain.engine.open_log import check_same_run, continuing, open_log
 from poptrain.engine.result import Run
 from poptrain.engine.signals import Interrupted, Signals
 from poptrain.executors.context import Context, ExecutorConfig
@@ -100,6 +100,7 @@ def execute(
     executor = executors.resolve(experiment.executor, experiment.trainable)
     if directory is not None and exists(directory):
         record = read(directory)  # without the lock: a refused call and a finished run leave no trace
+        experiment = continuing(experiment, record.run)
         check_same_run(record, experiment, directory)
         if ended := _finished(experiment, directory, record):
             return ended
