@@ -1,12 +1,12 @@
-"""The steps that the members of a population share: the best of them always reach the budget, and the total is bounded.
+"""The steps that the members of a population share: the best of them always reaches the budget, and the total is bounded.
 
 In an asynchronous run members are at different steps. A member that copies one which is behind it goes back, and needs more
 training to reach the budget; a member that copies one which is ahead of it skips steps, and needs less. If each seat trained the
 budget and no more, every member that has gone back would end too early, and sometimes no member would reach the budget.
 
 So the members share `population` x budget steps. As long as these bring all members to the budget, every member trains. When
-they don't any more, they are for the best members first: a member gets a task only if the steps that are left still bring those
-before it to the budget. The worst members stop early, and have paid for the copies that went back.
+they don't any more, those that the best member needs are kept for it, and the others may train with what is left over. At the
+end those stop early that can't be brought to the budget: they have paid for the copies that went back.
 
 In a synchronous run all members are at the same step, and there is always enough for all.
 """
@@ -28,7 +28,7 @@ class Allowance:
     Whether a seat gets a task depends on what is known, and never on a random draw: asked again, it would get the same answer.
 
     Args:
-        population: the ranked members. Members that are not ranked (controls) come first.
+        population: the ranked members. The steps of members that are not ranked (controls) are always kept for them.
         interval: length of a task.
         shared: False: `parts.turns` bounds the steps of each seat instead, and there is always enough.
     """
@@ -91,7 +91,7 @@ class Allowance:
         return self._spares(seat, float(self._score[seat]), max(self._budget - int(self._step[seat]), 0))
 
     def _spares(self, seat: int, score: float, rest: int) -> bool:
-        """Returns True if the better members leave steps for an interval, and a member can still reach the budget after it."""
+        """Returns True if steps for an interval are left over, and a member can still reach the budget after it."""
         if self._left >= self._all - int(self._rest[seat]) + rest:
             return True
         length = min(self._interval, rest)
@@ -99,7 +99,7 @@ class Allowance:
         left, kept = self._left, False
         for other in sorted(others, key=lambda each: (-self._score[each], each)):
             better = self._score[other] > score or (self._score[other] == score and other < seat)
-            if better and self._rest[other] <= left:
+            if better and self._rest[other] <= left and (not kept or self._score[other] == np.inf):
                 left, kept = left - int(self._rest[other]), True
         return left >= length and (kept or min([rest, *(self._rest[others] + length)]) <= self._left)
 
