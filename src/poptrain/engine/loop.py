@@ -11,6 +11,7 @@ from poptrain import executors
 from poptrain.checkpoints import places
 from poptrain.core import History, Json, Lost, Result, Task, as_line, check_roles, clock, collector, results_of
 from poptrain.core.errors import RunFailed, Suspended, UsageError
+from poptrain.core.evidence import best_by_evidence
 from poptrain.core.protocols import Algorithm, Executor, Sink, Store
 from poptrain.engine import stop as stops
 from poptrain.engine import tracebacks
@@ -164,7 +165,9 @@ class _Session:
                 finally:
                     executor.close()
             self.store.keep(self._needed(), self._collected, flush=True)
-            self.log.note("end", reason=self._reason())
+            found = best_by_evidence(self.history)
+            about = {} if found is None else {"best": found.task, "evidence": found.text}
+            self.log.note("end", reason=self._reason(), **about)
         finally:
             for sink in self.sinks:
                 sink.close()
