@@ -1,7 +1,7 @@
 """The steps that the members of a population share: the best of them always reaches the budget, and the total is bounded.
 
-In an asynchronous run members are at different steps. A member that copies one which is behind it goes back, and needs more
-training to reach the budget; a member that copies one which is ahead of it skips steps, and needs less. If each seat trained the
+In an asynchronous run members are at different steps. A member that copies one with fewer steps goes back, and needs more
+training to reach the budget; a member that copies one with more steps skips steps, and needs less. If each seat trained the
 budget and no more, every member that has gone back would end too early, and sometimes no member would reach the budget.
 
 So the members share `population` x budget steps. As long as these bring all members to the budget, every member trains. When
