@@ -123,3 +123,28 @@ def test_a_run_with_a_copy_and_a_search_that_never_copies_say_nothing():
     random = pt.run(pt.random_search(SPACE, population=4, interval=5), quadratic, stop=pt.steps(20))
     assert views.status(copied.record).exploits and views.status(copied.record).no_decision is None
     assert views.status(random.record).no_decision is None
+
+
+WHOLE = {
+    "pbt": pt.pbt(SPACE, population=4, interval=5),
+    "pbt async": pt.pbt(SPACE, population=4, interval=5, sync=False, exploit=pt.tournament()),
+    "hparams alone": pt.pbt(SPACE, population=4, interval=5, copy="hparams"),
+    "with controls": pt.pbt(SPACE, population=5, interval=5, controls=2, warmup=10),
+    "evaluated first": pt.pb2(SPACE, population=4, interval=5),
+    "fire": pt.fire_pbt(SPACE, (3, 3), 2, interval=5, evals=3, max_eval=10, exploit=pt.truncation(0.5)),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_every_schedule_is_whole_and_is_what_its_lineage_trained_with(name, tmp_path):
+    pt.run(WHOLE[name], quadratic, stop=pt.steps(30), directory=tmp_path / "run")
+    run = pt.run(WHOLE[name], quadratic, stop=pt.steps(45), directory=tmp_path / "run")  # continued with a larger budget
+    history = run.history
+    for schedule in (run.schedule(), *views.schedules(run.record)):
+        edges = [0, *(segment.end for segment in schedule.segments)]
+        assert [segment.start for segment in schedule.segments] == edges[:-1]
+        assert edges[-1] == schedule.step == history.step(schedule.task)
+        for id in history.ancestry(schedule.task):
+            for step in range(history.begin(id), history.step(id)):
+                assert schedule.at(step) == history.task(id).hparams
+    assert max(schedule.step for schedule in views.schedules(run.record)) == 45
