@@ -251,6 +251,17 @@ def test_the_command_repeats_the_score_and_says_so(here, capsys):
     assert main(["resume", "again", "--quiet"]) == 0  # its log says what it replays; the file alone would not
 
 
+def test_the_worth_of_a_schedule_is_two_sentences_and_leaves_no_files(here, capsys):
+    before = sorted(Path().rglob("*"))
+    assert main(["replay", "run", "--worth", "6"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 and all(line.startswith("The schedule ") for line in lines)
+    assert main(["replay", "run", "--worth", "6", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["final"]["scores"]) == 6
+    assert {path.parts[0] for path in Path().rglob("*")} - {path.parts[0] for path in before} <= {"__pycache__"}
+    assert main(["replay", "run", "--worth", "2"]) == 2
+
+
 def test_a_replay_that_was_cut_short_is_resumed_from_its_own_log(here, monkeypatch):
     assert main(["replay", "run", "--seed", "7", "--dir", "whole", "--quiet"]) == 0
     assert main(["replay", "run", "--seed", "7", "--dir", "cut", "--quiet"]) == 0

@@ -30,6 +30,7 @@ from functools import partial
 from typing import Literal, get_args
 
 from poptrain.algorithms.parts import turns
+from poptrain.algorithms.parts.allowance import Allowance
 from poptrain.algorithms.parts.exploit import check_exploit, truncation
 from poptrain.algorithms.parts.explore import ExploreArgument, additive, as_explore, perturb, proposals_of
 from poptrain.algorithms.parts.snapshot import Population
@@ -194,6 +195,7 @@ class Pbt:
     population: int
     interval: Interval
     sync: bool
+    shared_budget: bool = field(default=True, kw_only=True, metadata={"absent": False})  # all reach the budget: `Allowance`
     exploit: Exploit[Population]
     explore: Explore[Space]
     copy: Copy = "both"
@@ -216,7 +218,7 @@ class Pbt:
         if history.n == 0:
             steps = 0 if self.evaluate_first else self.interval
             return self._marked(turns.first_round(history, self.space, self.population, steps, self.initial, self.starts))
-        seats = turns.turns(history, self.sync)
+        seats = turns.turns(history, self.sync, self.shared_budget)
         return self._decide(history, seats) if seats else ()
 
     def needed(self, history: History) -> frozenset[int]:
@@ -229,28 +231,31 @@ class Pbt:
         heads = history.heads()
         healthy, steps, heads = history.oks_of(heads).tolist(), history.column("step")[heads].tolist(), heads.tolist()
         loses = self.exploit.losers(population).tolist()
+        allowance = Allowance(population, self.interval, self.shared_budget)
         plans: list[turns.Plan] = []
         clones: list[Clone] = []
-        for seat in seats:
+        for seat in allowance.turns(seats):
             own, failed, donor = heads[seat], not healthy[seat], None
             go_on = turns.Plan(seat, own, history.task(own).hparams)
             if self.evaluate_first and _untrained(history, own):  # no gain to compare yet; a failed evaluation begins afresh
+                allowance.go_on(seat)
                 plans.append(go_on._replace(parent=None) if failed else go_on)
                 continue
             if seat >= self.population - self.controls:
-                if not failed:
+                if not failed and allowance.go_on(seat):
                     plans.append(go_on)
                 continue
             if (failed or steps[seat] >= self.warmup) and loses[position[seat]]:  # ready
                 draw = partial(rng, history.seed, history.n + len(plans), "exploit")
                 donor = self.exploit.donor(population, position[seat], draw)
-            if donor is not None:
+            own_weights = self.copy == "hparams" and not failed
+            if donor is not None and (allowance.go_on(seat) if own_weights else allowance.copy(seat, donor)):
                 plan, clone = self._copied(history, population, history.n + len(plans), position[seat], donor, failed)
                 plans.append(plan)
                 clones.append(clone)
-            elif not failed:
+            elif not failed and allowance.go_on(seat):
                 plans.append(go_on)
-            # else: no member can be copied at the moment; the failed one waits until another one reports
+            # else: it waits until another member reports: none can be copied, or the steps are for better members
         return self._tasks(history, plans, clones)
 
     def _copied(
@@ -285,7 +290,7 @@ class Pbt:
             plans[clone.id - history.n] = plan._replace(
                 hparams=proposal.hparams, note={**plan.note, **proposal.note}, forecast=proposal.forecast
             )
-        return self._marked(turns.segments(history, plans, self.interval))
+        return self._marked(turns.segments(history, plans, self.interval, self.shared_budget))
 
     def _going_on(self, history: History, plans: list[turns.Plan]) -> list[Clone]:
         """Returns the members that go on with their own weights and have trained."""

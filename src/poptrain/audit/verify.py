@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from poptrain.audit.recompute import Finding, Trace, Walk, walk
@@ -18,10 +18,10 @@ from poptrain.checkpoints import places
 from poptrain.checkpoints.store import DiskStore, Ref, stem
 from poptrain.core import Lost, Result
 from poptrain.core.errors import LogDamaged, UsageError
-from poptrain.core.fingerprint import as_begun, differences, source_name
+from poptrain.core.fingerprint import differences, source_name
 from poptrain.core.protocols import Algorithm
 from poptrain.engine.experiment import Experiment
-from poptrain.engine.open_log import fingerprint
+from poptrain.engine.open_log import continuing, fingerprint
 from poptrain.engine.replay import rebuilt
 from poptrain.log.reader import segment_name
 from poptrain.space import Space
@@ -76,7 +76,7 @@ def verify(directory: str | Path, experiment: Experiment | None = None) -> Verif
     algorithm: Algorithm | None = rebuilt(trace.run.get("algorithm"))
     replayed = algorithm is not None
     if experiment is not None and not replayed:
-        experiment = replace(experiment, algorithm=as_begun(experiment.algorithm, trace.run.get("algorithm")))
+        experiment = continuing(experiment, trace.run)
         report.experiment(experiment)
         algorithm = experiment.algorithm
     found = walk(trace, algorithm, _space(trace), keyed=not replayed)

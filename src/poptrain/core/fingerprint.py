@@ -6,11 +6,13 @@ import hashlib
 import inspect
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from poptrain.core.facts import Json
+
+Value = TypeVar("Value")
 
 
 @runtime_checkable
@@ -70,10 +72,7 @@ class Defaulted(Protocol):
         ...
 
 
-D = TypeVar("D")
-
-
-def as_begun(what: D, then: Json) -> D:
+def as_begun(what: Value, then: Json) -> Value:
     """Returns `what` with the defaults of the release that wrote a description, so that an old run goes on as it was begun.
 
     An option that the user named is never changed.
@@ -94,6 +93,39 @@ def as_begun(what: D, then: Json) -> D:
         if same:
             changed[name] = same[0]
     return replace(what, **changed)
+
+
+def as_logged(what: Value, then: Json) -> Value:
+    """Returns a value whose newer options, where they were left at their defaults, mean what they meant in an older log.
+
+    So an experiment that has not changed continues a run that an older version began, with the decisions of that version.
+
+    Args:
+        what: the algorithm or another frozen dataclass, as the user's file makes it now.
+        then: its description as the log recorded it.
+    """
+    if isinstance(what, tuple) and isinstance(then, list) and len(what) == len(then):
+        parts = [as_logged(mine, logged) for mine, logged in zip(what, then, strict=True)]
+        changed = any(a is not b for a, b in zip(what, parts, strict=True))
+        return type(what)(parts) if changed and type(what) is tuple else what
+    if not is_dataclass(what) or isinstance(what, type) or not isinstance(then, Mapping):
+        return what
+    changes: dict[str, Any] = {}
+    for field in fields(what):
+        value = getattr(what, field.name)
+        if field.name in then:
+            meant = as_logged(value, then[field.name])
+        elif "absent" in field.metadata and value == _default(field):
+            meant = field.metadata["absent"]
+        else:
+            continue
+        if meant is not value:
+            changes[field.name] = meant
+    return replace(what, **changes) if changes else what
+
+
+def _default(field: Field[Any]) -> object:
+    return field.default_factory() if field.default_factory is not MISSING else field.default
 
 
 def source_name(what: object) -> str:

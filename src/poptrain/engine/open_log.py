@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import platform
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 from poptrain.checkpoints import places
 from poptrain.core import Json
 from poptrain.core.errors import UsageError
-from poptrain.core.fingerprint import as_begun, describe, differences, source_name
+from poptrain.core.fingerprint import as_begun, as_logged, describe, differences, source_name
 from poptrain.core.interval import interval_of
 from poptrain.engine.experiment import Experiment
 from poptrain.log.reader import Record, exists
@@ -21,7 +22,7 @@ from poptrain.trainable import as_trainable, name_of, origin
 
 
 def open_log(experiment: Experiment, directory: str | Path | None, source: dict[str, Json] | None) -> LogWriter:
-    """Returns the log: in memory, a new one, or the one in `directory`, which `as_the_run` has accepted.
+    """Returns the log: in memory, a new one, or the one in `directory`, which `check_same_run` has accepted.
 
     Args:
         source: the entry about the experiment's file, from `file_record`; None if there is no file.
@@ -47,13 +48,19 @@ def open_log(experiment: Experiment, directory: str | Path | None, source: dict[
     return log
 
 
-def as_the_run(record: Record, experiment: Experiment, directory: str | Path) -> Experiment:
-    """Returns the experiment, with the defaults of the release that the run was begun with.
+def continuing(experiment: Experiment, then: Mapping[str, Json]) -> Experiment:
+    """Returns the experiment as it continues or verifies a run: what was left open has the defaults that it began with.
 
-    Raises:
-        UsageError: the directory holds the run of another experiment; the differences are listed.
+    Args:
+        then: the description that the log of the run begins with.
     """
-    experiment = replace(experiment, algorithm=as_begun(experiment.algorithm, record.run.get("algorithm")))
+    logged = then.get("algorithm")
+    algorithm = as_logged(as_begun(experiment.algorithm, logged), logged)
+    return experiment if algorithm is experiment.algorithm else replace(experiment, algorithm=algorithm)
+
+
+def check_same_run(record: Record, experiment: Experiment, directory: str | Path) -> None:
+    """Raises a `UsageError` with the differences if a directory holds the run of another experiment."""
     then, now = record.run, fingerprint(experiment)
     changes = [line for key in now for line in differences(then.get(key), now[key], key)]
     if changes:
@@ -63,7 +70,6 @@ def as_the_run(record: Record, experiment: Experiment, directory: str | Path) ->
         listed = f"{'; '.join(changes[:3])}{' …' if len(changes) > 3 else ''}"
         raise UsageError(f"{str(directory)!r} holds another run: {listed}. {hint}")
     places.check_same(then, experiment.checkpoints, directory)
-    return experiment
 
 
 def _header(experiment: Experiment, source: dict[str, Json] | None) -> dict[str, Json]:

@@ -90,17 +90,18 @@ class Plan(NamedTuple):
     forecast: Forecast | None = None  # what a model expects
 
 
-def segments(history: History, plans: Sequence[Plan], interval: Interval | None) -> tuple[Task, ...]:
+def segments(history: History, plans: Sequence[Plan], interval: Interval | None, shared_budget: bool = False) -> tuple[Task, ...]:
     """Returns the next tasks of the history: each plan's seat trains from its parent for one interval, cut at the budget.
 
-    The budget limits the steps along a lineage, and also the steps that one seat trains. An asynchronous member that copies a
-    member with fewer steps goes back in steps, so two members that copy each other again and again would never reach the
-    budget otherwise.
+    The budget limits the steps along a lineage. Without `shared_budget` it also limits the steps that one seat trains. An
+    asynchronous member that copies a member with fewer steps goes back in steps, so two members that copy each other again and
+    again would never reach the budget otherwise; but a member that went back then ends before the budget.
 
     Args:
         history: the tasks and results so far; ids go on from ``history.n``.
         plans: one decision for each seat, of seats without a pending task.
         interval: length of each task in steps, or `Seconds`; 0 evaluates without training; None trains to the budget.
+        shared_budget: the algorithm itself bounds the steps of all members together, with an `Allowance`.
     """
     longest = interval if isinstance(interval, int) else UNBOUNDED
     lengths = [longest] * len(plans)
@@ -108,7 +109,7 @@ def segments(history: History, plans: Sequence[Plan], interval: Interval | None)
         heads = history.heads().tolist()
         begun = _at(history, "step", [-1 if plan.parent is None else plan.parent for plan in plans])
         spent = _at(history, "spent", [heads[plan.seat] if plan.seat < len(heads) else -1 for plan in plans])
-        lengths = np.clip(history.budget - np.maximum(begun, spent), 0, longest).tolist()
+        lengths = np.clip(history.budget - (begun if shared_budget else np.maximum(begun, spent)), 0, longest).tolist()
     seconds = interval.seconds if isinstance(interval, Seconds) else None
     seeds = task_seeds(history.seed, history.n, len(plans))
     return tuple(
@@ -140,30 +141,31 @@ def _at(history: History, name: str, ids: list[int]) -> np.ndarray:
     return np.where(np.array(ids, int) >= 0, history.column(name)[ids], 0)
 
 
-def turns(history: History, sync: bool) -> list[int]:
+def turns(history: History, sync: bool, shared_budget: bool = False) -> list[int]:
     """Returns the seats that may get a task now, in order: those without a pending task that failed or have steps left.
 
     Args:
         history: at least one round of it: the seats are those that have had a task.
         sync: return no seat while any task is pending.
+        shared_budget: as in `segments`.
     """
     heads = history.heads()
     open: np.ndarray = history.column("told")[heads] >= history.lines
     if sync and open.any():
         return []
-    seats: list[int] = np.flatnonzero(~open & ~finished(history, heads)).tolist()
+    seats: list[int] = np.flatnonzero(~open & ~finished(history, heads, shared_budget)).tolist()
     return seats
 
 
-def finished(history: History, ids: np.ndarray) -> np.ndarray:
-    """Returns True for tasks whose lineage or whose seat has reached the budget; shape of `ids`, bool.
+def finished(history: History, ids: np.ndarray, shared_budget: bool = False) -> np.ndarray:
+    """Returns True for tasks whose lineage has reached the budget, or whose seat has; shape of `ids`, bool.
 
-    A failed task is not finished: its member is still to be replaced.
+    A failed task is not finished: its member is still to be replaced. With `shared_budget` only the lineage counts.
     """
     if history.budget is None:
         return np.zeros(len(ids), bool)
     at_budget = history.oks_of(ids) & (history.column("step")[ids] >= history.budget)
-    done: np.ndarray = at_budget | (history.column("spent")[ids] >= history.budget)
+    done: np.ndarray = at_budget if shared_budget else at_budget | (history.column("spent")[ids] >= history.budget)
     return done
 
 
