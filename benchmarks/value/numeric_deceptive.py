@@ -41,15 +41,13 @@ class Patience(Problem):
 
     def oracle(self) -> float:
         """Returns f of the best schedule of shares, with q = 1: a foundation first, the score at last, refined round by round."""
-        if not hasattr(self, "_best"):
-            levels = np.linspace(0, 1, 21)
-            starts = [[1.0] * k + [0.0] * (self.rounds - k) for k in range(1, self.rounds)]
-            best = max(starts, key=self._final)
-            for _ in range(6):
-                for k in range(self.rounds):
-                    best = max(([*best[:k], float(x), *best[k + 1 :]] for x in levels), key=self._final)
-            self._best = self._final(best)
-        return self._best
+        levels = np.linspace(0, 1, 21)
+        starts = [[1.0] * k + [0.0] * (self.rounds - k) for k in range(1, self.rounds)]
+        best = max(starts, key=self._final)
+        for _ in range(6):
+            for k in range(self.rounds):
+                best = max(([*best[:k], float(x), *best[k + 1 :]] for x in levels), key=self._final)
+        return self._final(best)
 
     def _final(self, shares: list[float]) -> float:
         score, base = self.start()
@@ -96,12 +94,10 @@ class Greedy(Problem):
 
         The rest of a schedule is an affine map of m, so that all choices of a round are compared exactly.
         """
-        if not hasattr(self, "_best"):
-            grid = np.array([(lr, batch) for lr in np.linspace(0.3, 1, 71) for batch in np.linspace(0, 1, 17)])
-            keep, add = self.map(grid[:, 0], grid[:, 1], self.interval)
-            found = [self._ascend(keep, add, int(start)) for start in range(0, len(grid), 400)]
-            self._best = max(found)
-        return self._best
+        grid = np.array([(lr, batch) for lr in np.linspace(0.3, 1, 71) for batch in np.linspace(0, 1, 17)])
+        keep, add = self.map(grid[:, 0], grid[:, 1], self.interval)
+        found = [self._ascend(keep, add, int(start)) for start in range(0, len(grid), 400)]
+        return max(found)
 
     def _ascend(self, keep: np.ndarray, add: np.ndarray, start: int) -> float:
         chosen, last = [start] * self.rounds, -math.inf

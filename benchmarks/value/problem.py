@@ -8,6 +8,7 @@ value that the best possible schedule reaches, so that a run is worth (value - s
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -97,7 +98,12 @@ class Problem:
     def worth(self, value: float) -> float:
         """Returns a true value on the scale from 0 (untrained) to 1 (oracle)."""
         start = self.value(self.start())
-        return (value - start) / (self.oracle() - start)
+        return (value - start) / (self.ceiling - start)
+
+    @cached_property
+    def ceiling(self) -> float:
+        """The oracle's value, computed once."""
+        return self.oracle()
 
     def follow(self, schedule: Any) -> float:
         """Returns the worth of a schedule: ``schedule(step) -> codes``."""
@@ -109,12 +115,12 @@ class Problem:
     def train(self, carry: Any, hp: Mapping[str, Any], steps: int, seed: int) -> tuple[Any, dict[str, Any]]:
         """Trains a member: the trainable of all contenders. There is one evaluation a step."""
         generator, codes = np.random.default_rng(seed), self.codes(hp)
-        step, state = (0, self.start()) if carry is None else (int(carry["step"]), tuple(carry["state"].tolist()))
+        first, state = (0, self.start()) if carry is None else (int(carry["step"]), tuple(carry["state"].tolist()))
         curve = []
-        for step in range(step, step + steps):
+        for step in range(first, first + steps):
             state = self.advance(state, codes, step)
             curve.append((step + 1, float(self.measured(self.value(state), generator))))
-        return {"step": step + 1, "state": np.asarray(state)}, {"score": curve[-1][1], "curve": curve}
+        return {"step": first + steps, "state": np.asarray(state)}, {"score": curve[-1][1], "curve": curve}
 
 
 class Speed(Problem):

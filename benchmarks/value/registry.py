@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.value import numeric_deceptive, numeric_moving, numeric_scores, numeric_spaces
 from benchmarks.value.problem import CHOOSE, CONFIRM, Problem
+from benchmarks.value.training import TRAINING
 
 NUMERIC: dict[str, type[Problem]] = {
     each.name: each
@@ -17,11 +18,11 @@ NUMERIC: dict[str, type[Problem]] = {
         numeric_scores.Heavy, numeric_deceptive.Greedy,
     )
 }  # fmt: skip
-PROBLEMS: dict[str, Callable[[int], Any]] = {**NUMERIC}
+PROBLEMS: dict[str, Callable[[int], Any]] = {**NUMERIC, **TRAINING}
 
 
 def named(words: str) -> list[str]:
-    """Returns the problems of a list such as ``choose`` or ``drift,slot``: "numeric", "choose", "confirm", "all" or names.
+    """Returns the problems of a list such as ``choose`` or ``drift,slot``: "numeric", "training", "choose", "confirm" (of the numeric), "all".
 
     Raises:
         SystemExit: a word is not the name of a problem.
@@ -32,12 +33,14 @@ def named(words: str) -> list[str]:
             found.append(word)
         elif word == "numeric":
             found += NUMERIC
+        elif word == "training":
+            found += TRAINING
         elif word in (CHOOSE, CONFIRM):
-            found += [name for name, each in PROBLEMS.items() if each.half == word]  # type: ignore[attr-defined]
+            found += [name for name, each in NUMERIC.items() if each.half == word]
         elif word == "all":
             found += PROBLEMS
         else:
             raise SystemExit(
-                f"--problems {word!r}: expected numeric, choose, confirm, all or names out of {', '.join(PROBLEMS)}."
+                f"--problems {word!r}: expected numeric, training, choose, confirm, all or names out of {', '.join(PROBLEMS)}."
             )
     return list(dict.fromkeys(found))
