@@ -5,8 +5,8 @@
     python -m benchmarks.value --algorithms pbt,pb2 --label 0.1.0                           # store under pbt@0.1.0, pb2@0.1.0
     python -m benchmarks.value --report --algorithms random,pbt,pbt@0.1.0 --against pbt@0.1.0 --json
 
-Half of the problems are there to choose on, the other half to confirm on: whoever tunes an algorithm looks at the first half only.
-Every run is stored in ``benchmarks/results/value/``; a later call makes only the runs that are missing, or whose code has changed.
+Half of the problems are there to choose on, the other half to confirm on: tune an algorithm on the first half only. Every run is
+stored in ``benchmarks/results/value/``; a later call makes only the runs that are missing, or whose code has changed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,15 @@ def main() -> None:
     parser.add_argument("--against", default="random", help="the contender that the others are compared with")
     parser.add_argument("--results", type=Path, default=FOLDER, help="where runs are stored")
     parser.add_argument("--report", action="store_true", help="run nothing; print what the stored runs say")
+    parser.add_argument(
+        "--write", action="store_true", help="run nothing; write docs/value.md and its picture from the stored runs"
+    )
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="also draw the gains on random search into this file")
     options = parser.parse_args()
+    if options.write:
+        from benchmarks.value.page import write
+
+        return write()
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
         if options.quick:
@@ -56,6 +64,10 @@ def main() -> None:
     shown = [*names, *(name for name, source in DERIVED.items() if source in names)]
     if options.against not in shown:
         shown.append(options.against)
+    if options.plot:
+        from benchmarks.value.picture import draw
+
+        draw(verdicts.found(stored), options.plot, sizes[0])
     result = summary(verdicts.found(stored), shown, sizes, options.against)
     print(text(result), flush=True)
     if options.json:

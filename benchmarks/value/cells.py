@@ -1,8 +1,8 @@
 """Finished runs on disk: which ones exist, which ones are missing, and making those, on several cores.
 
 A problem has one file ``PROBLEM.jsonl``: the names of the columns, then one line a run. A run is made again if the code that it
-depends on has changed since, so that no table mixes versions: the sources of the algorithms, and those of the problem. Comments and
-docstrings do not count.
+depends on has changed since, so that no table mixes versions: the sources of the algorithms, and those of the problem. Comments
+and docstrings do not count.
 """
 
 from __future__ import annotations

@@ -4,11 +4,12 @@ A contender is a name and a function ``(problem, population, seed) -> Outcome``.
 of `CONTENDERS`: ``using(factory)``, where ``factory(space, population, interval=…)`` returns the algorithm.
 
 * `random`: n configurations are drawn and trained to the end; the one with the best last score is reported.
-* `best_of`: the truly best member of the same runs of `random`, seen without noise. No user can pick it; a method that beats it has
-  done more than to pick well. It costs no runs of its own.
-* `tpe`: n trainings one after another, proposed by Optuna's TPE of which the first n / 4 are random; n times the wall time of the others.
-* `halving`: Optuna's TPE with its pruner `SuccessiveHalvingPruner` (a quarter is kept after 1, 4, 16 … rounds), one training after
-  another until the steps of n whole trainings are spent.
+* `best_of`: the truly best member of the same runs of `random`, seen without noise. No user can pick it; a method that beats it
+  has done more than to pick well. It costs no runs of its own.
+* `tpe`: n trainings one after another, proposed by Optuna's TPE; the first n / 4, at least 2, are random. It takes n times the wall
+  time of the others.
+* `halving`: Optuna's TPE with its pruner `SuccessiveHalvingPruner` (a quarter is kept after 1, 4, 16 … rounds), one training
+  after another until the steps of n whole trainings are spent.
 * `pbt`, `pb2`, `pb2_mix`: as a user gets them; `pbt_paper`: `pt.pbt(…, as_in="paper")`, where this version has it.
 * `fire`: FIRE PBT with n seats in all, evaluators included; from 8 on.
 """
@@ -49,7 +50,7 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a contender returns: the quality of the member that it reports, of its truly best one, and the steps that it trained."""
+    """What a contender returns: the quality of the reported member, that of its truly best one, and the steps that it trained."""
 
     value: float
     top: float

@@ -19,7 +19,8 @@ class Patience(Problem):
     name, half = "patience", CHOOSE
     space = pt.Space(share=pt.Uniform(0.0, 1.0), lr=pt.LogUniform(1e-6, 1e-1))
     formula = (
-        "foundation b ← b + .012 share q (1 - b), score f ← f + .05 (1 - share) q (b - f), from b = .1 and f = 0; "
+        "foundation b ← b + r share q (1 - b), score f ← f + .05 (1 - share) q (b - f), from b = .1 and f = 0; "
+        "r from .009 to .015; "
         "q = max(1 - (d(lr) / .35)², 0); noise .01"
     )
     noise = 0.01
@@ -63,7 +64,8 @@ class Greedy(Problem):
     name, half = "greedy", CONFIRM
     space = pt.Space(lr=pt.LogUniform(1e-5, 1.0), batch=pt.LogInt(1, 256))
     formula = (
-        "16 directions with curvatures λ from 1 to .003; a step makes 16 / √batch updates m ← (1 - lr λ)² m + lr² c / batch, from m = 1; "
+        "16 directions with curvatures λ from 1 to .003; a step makes 16 / √batch updates "
+        "m ← (1 - lr λ)² m + lr² c / batch, from m = 1; "
         "the value is -log10(Σ λ m / 2); noise .03"
     )
     noise = 0.03

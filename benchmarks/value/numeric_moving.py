@@ -1,4 +1,4 @@
-"""Numeric problems with an optimum that moves: drift, jump, a narrow slot, a diagonal valley, 40 rounds, an effect that comes late.
+"""Numeric problems with an optimum that moves: drift, jump, narrow slot, diagonal valley, 40 rounds, delayed effect.
 
 `s` is the share of the budget that is over, u(x) the code of a hyperparameter (0 to 1 on the scale of its range), d a distance in
 codes, and v the speed of `problem.Speed`: v = max(1 - Σ (d / width)², -1/5) unless something else is said.
@@ -59,7 +59,10 @@ class Slot(Speed):
     name, half = "slot", CHOOSE
     rate = 0.012
     space = pt.Space(lr=pt.LogUniform(1e-6, 1e-1), target=pt.LogUniform(1e-4, 1.0), none=pt.Uniform(0.0, 1.0))
-    formula = "v = 1 - (d(lr) / .12)² / 2 where d(lr) < .12 and d(target) < .25, else 0; lr's slot moves by at most .3; none has no effect"
+    formula = (
+        "v = 1 - (d(lr) / .12)² / 2 where d(lr) < .12 and d(target) < .25, else 0; lr's slot moves by at most .3; "
+        "none has no effect"
+    )
 
     def draw(self, generator: np.random.Generator) -> None:
         self.lr, self.move = generator.uniform(0.35, 0.65), generator.uniform(-0.3, 0.3)
@@ -87,10 +90,6 @@ class Valley(Speed):
         lr, batch = codes["lr"], codes["batch"]
         along = self.along[0] + (self.along[1] - self.along[0]) * share
         return bowl((lr - batch - self.offset, 0.15), ((lr + batch) / 2 - along, 0.5))
-
-    def oracle(self) -> float:
-        """The integer batch costs less than 1e-4 of the speed; the bound of `Speed` stays one."""
-        return super().oracle()
 
 
 class Long(Speed):

@@ -24,7 +24,8 @@ class Returns(Problem):
         clip=pt.LogUniform(0.02, 0.8),
     )
     formula = (
-        "θ ← θ + .045 (θ + .04) (1 - θ) v; lr's optimum falls by .35 as θ grows from 0 to 1; .2 of its range above it, θ loses 8 % a step; "
+        "θ ← θ + .045 (θ + .04) (1 - θ) v; lr's optimum falls by .35 as θ grows from 0 to 1; "
+        "where lr is .2 of its range above it, θ loses 8 % a step; "
         "widths .25, .4, .6, .9; noise .03 + .15 θ"
     )
     rate = 0.045

@@ -38,7 +38,8 @@ class Mixed(Speed):
         size=pt.Ordinal(16, 32, 64, 128, 256, 512),
     )
     formula = (
-        "v = max(h - (d(lr) / .3)² - (d(size) / .7)², -1/5): the best option of the third has h = 1, the second .5, the others .1; "
+        "v = max(h - (d(lr) / .3)² - (d(size) / .7)², -1/5): the best option of the third has h = 1, the second .5, "
+        "the others .1; "
         "each option has its own optimum of lr"
     )
 
@@ -101,7 +102,10 @@ class Corner(Speed):
     space = pt.Space(
         lr=pt.LogUniform(1e-6, 1e-1), trace=pt.Uniform(0.9, 1.0), entropy=pt.LogUniform(1e-6, 1e-1), clip=pt.Uniform(0.0, 1.0)
     )
-    formula = "trace's and entropy's optima are at an end that the seed draws, lr's comes to an end, clip's is inside; widths .4, .5, .5, .6"
+    formula = (
+        "trace's and entropy's optima are at an end that the seed draws, lr's comes to an end, clip's is inside; "
+        "widths .4 (lr), .5, .5, .6"
+    )
 
     def draw(self, generator: np.random.Generator) -> None:
         self.lr, self.trace, self.entropy = generator.integers(0, 2, 3).astype(float).tolist()
@@ -119,7 +123,7 @@ class Short(Speed):
     name, half = "short", CHOOSE
     rate = 0.04
     space = pt.Space(lr=pt.LogUniform(1e-6, 1e-1), decay=pt.LogUniform(1e-6, 1e-1), dropout=pt.Uniform(0.0, 0.9))
-    formula = "3, 4 or 5 rounds (the seed's rest by 3); lr's optimum falls by .3, the others stay; widths .3, .45, .6"
+    formula = "3, 4 or 5 rounds (the remainder of the seed by 3); lr's optimum falls by .3, the others stay; widths .3, .45, .6"
 
     def draw(self, generator: np.random.Generator) -> None:
         self.rounds = 3 + self.seed % 3

@@ -96,8 +96,8 @@ def overall(
 ) -> dict[str, Any] | None:
     """Returns a contender against another over all problems: the mean of the problems' mean gains, wins, the worst problem.
 
-    The interval resamples seeds inside each problem; the problems are fixed. A problem is won or lost by the sign of its mean gain,
-    and clearly so where the signed-rank test says p < 0.05.
+    The interval resamples seeds inside each problem; the problems are fixed. A problem is won or lost by the sign of its mean
+    gain, and clearly so where the signed-rank test has p < 0.05.
     """
     found = [each for each in pairs(cells, first, second, population) if problems is None or each["problem"] in problems]
     if not found:
@@ -113,11 +113,11 @@ def overall(
     drawn = statistics.resampled(np.array(gains)[order], np.array(strata)[order]) @ np.array(weights)[order]
     low, high = np.quantile(drawn, [0.025, 0.975])
     worst = min(found, key=lambda each: each["gain"])
+    wins, losses = (sum(each[side] for each in found) for side in ("wins", "losses"))
     clear = [each for each in found if each["p_wilcoxon"] < 0.05]
     return {"population": population, "first": first, "second": second, "problems": len(found),
             "gain": float(np.dot(gains, weights)), "low": float(low), "high": float(high),
             "won": sum(each["gain"] > 0 for each in found), "lost": sum(each["gain"] < 0 for each in found),
             "clearly_won": sum(each["gain"] > 0 for each in clear), "clearly_lost": sum(each["gain"] < 0 for each in clear),
             "worst_problem": worst["problem"], "worst_gain": worst["gain"],
-            "seed_wins": sum(each["wins"] for each in found), "seed_losses": sum(each["losses"] for each in found),
-            "p_sign": statistics.sign_test(sum(each["wins"] for each in found), sum(each["losses"] for each in found))}  # fmt: skip
+            "seed_wins": wins, "seed_losses": losses, "p_sign": statistics.sign_test(wins, losses)}  # fmt: skip
