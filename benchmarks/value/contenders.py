@@ -6,8 +6,8 @@ of `CONTENDERS`: ``using(factory)``, where ``factory(space, population, interval
 * `random`: n configurations are drawn and trained to the end; the one with the best last score is reported.
 * `best_of`: the truly best member of the same runs of `random`, seen without noise. No user can pick it; a method that beats it
   has done more than to pick well. It costs no runs of its own.
-* `tpe`: n trainings one after another, proposed by Optuna's TPE; the first n / 4, at least 2, are random. It takes n times the wall
-  time of the others.
+* `tpe`: n trainings one after another, proposed by Optuna's TPE; the first n / 4, at least 2, are random. It takes n times the
+  wall time of the others.
 * `halving`: Optuna's TPE with its pruner `SuccessiveHalvingPruner` (a quarter is kept after 1, 4, 16 … rounds), one training
   after another until the steps of n whole trainings are spent.
 * `pbt`, `pb2`, `pb2_mix`: as a user gets them; `pbt_paper`: `pt.pbt(…, as_in="paper")`, where this version has it.

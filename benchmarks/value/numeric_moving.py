@@ -1,7 +1,7 @@
 """Numeric problems with an optimum that moves: drift, jump, narrow slot, diagonal valley, 40 rounds, delayed effect.
 
 `s` is the share of the budget that is over, u(x) the code of a hyperparameter (0 to 1 on the scale of its range), d a distance in
-codes, and v the speed of `problem.Speed`: v = max(1 - Σ (d / width)², -1/5) unless something else is said.
+codes, and v the speed of `problem.Speed`: v = max(1 - Σ (d / width)², -1/5) unless a formula says something else.
 """
 
 from __future__ import annotations

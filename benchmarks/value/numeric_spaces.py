@@ -28,7 +28,7 @@ class Useless(Speed):
 
 
 class Mixed(Speed):
-    """Five options of which the best one changes twice; each has a learning rate of its own; an ordinal beside them."""
+    """Five options of which the best one changes twice; each has a learning rate of its own; there is an ordinal as well."""
 
     name, half = "mixed", CONFIRM
     rate = 0.01

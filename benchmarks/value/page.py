@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.value import verdicts
 from benchmarks.value.cells import FOLDER, read
-from benchmarks.value.contenders import DEFAULT, DERIVED
+from benchmarks.value.contenders import DEFAULT
 from benchmarks.value.registry import NUMERIC, PROBLEMS
 
 DOCS = Path(__file__).parents[2] / "docs"

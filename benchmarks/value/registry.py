@@ -22,7 +22,8 @@ PROBLEMS: dict[str, Callable[[int], Any]] = {**NUMERIC, **TRAINING}
 
 
 def named(words: str) -> list[str]:
-    """Returns the problems of a list such as ``choose`` or ``drift,slot``: "numeric", "training", "choose", "confirm" (of the numeric), "all".
+    """Returns the problems of a list such as ``choose`` or ``drift,slot``: names, or "numeric", "training", "all"; "choose" and
+    "confirm" are the halves of the numeric ones.
 
     Raises:
         SystemExit: a word is not the name of a problem.

@@ -1,7 +1,7 @@
 """Real training in minutes, with ranges as people write them down who do not know better: four to five decades.
 
 * `pendulum`: PPO on pure-JAX Pendulum, 20 rounds of 4,000 steps. `cartpole`: the same on CartPole, 12 rounds of 1,000.
-* `bipedal`: PPO on BipedalWalker-v3 (EnvPool), 10 rounds of 25,000 steps.
+* `bipedal`: PPO on BipedalWalker-v3 (EnvPool), 10 rounds of 20,000 steps.
 * `digits`: the network of `benchmarks.mixed_study` on scikit-learn's digits, with wider ranges, 30 rounds of 20 batches.
 
 The quality is that of the reported checkpoint on data or episodes that no contender saw: 0 is what an untrained member does, 1 a
@@ -142,7 +142,7 @@ class Bipedal(Agent):
 
     name, half = "bipedal", CONFIRM
     env = "BipedalWalker-v3"
-    settings = dict(hidden=(32, 32), num_envs=8, horizon=1600, epochs=10, minibatch_size=128)
+    settings = dict(hidden=(32, 32), num_envs=8, horizon=1600, epochs=5, minibatch_size=128)
     look_at_all = False  # an evaluation of one member takes seconds
     space = pt.Space(
         lr=pt.LogUniform(1e-6, 1e-1),
@@ -151,8 +151,8 @@ class Bipedal(Agent):
         clip=pt.LogUniform(1e-2, 1.0),
         train_batch_size=pt.LogInt(500, 50_000),
     )
-    formula = "10 rounds of 25,000 steps; 0 is a return of -100, 1 one of 300"
-    rounds, interval, low, high = 10, 25_000, -100.0, 300.0
+    formula = "10 rounds of 20,000 steps; 0 is a return of -100, 1 one of 300"
+    rounds, interval, low, high = 10, 20_000, -100.0, 300.0
 
 
 class Digits(Training):
