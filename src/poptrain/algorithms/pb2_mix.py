@@ -38,8 +38,9 @@ from poptrain.algorithms.gp.kernels import Kernel, Mixed, TimeVarying
 from poptrain.algorithms.gp.rows import ModelColumns
 from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.snapshot import Population
-from poptrain.algorithms.pb2 import Categories, Drawn, Pb2Options, Uniformly, make_pb2
+from poptrain.algorithms.pb2 import Pb2Options, make_pb2
 from poptrain.algorithms.pbt import Pbt
+from poptrain.algorithms.suggest import Categories, Drawn, Uniformly
 from poptrain.core import History, Line, Result, Task, Value
 from poptrain.core.interval import Interval
 from poptrain.core.protocols import Clone, Exploit

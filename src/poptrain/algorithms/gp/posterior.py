@@ -50,6 +50,12 @@ class Posterior:
         """The variance σ_n² of one observation."""
         return float(np.exp(self.theta[-1]))
 
+    @property
+    def signal(self) -> float:
+        """The share of σ_f² in σ_f² + σ_n²: near 0 the process takes all differences between observations for noise."""
+        variance = self.kernel.variance(self.theta[:-1])
+        return variance / (variance + self.noise)
+
     def parameters(self) -> dict[str, float]:
         """Returns the fitted parameters by name, on their natural scale: variances, length-scales, ε, λ."""
         return {**self.kernel.readable(self.theta[:-1]), "noise": self.noise}
