@@ -24,7 +24,7 @@ Read it in this order: `pb2`, then `suggest.Suggest.propose` with its steps `_ob
 
 Departures from the paper, which ``as_in="paper"`` takes back: the score before is no input; the noise of neighbouring gains is
 shared; (4) has eight points near the parent's values instead of the whole space; members that go on are retuned if the model is
-sure; a `Choice` is redrawn with probability 0.25 instead of always; a model that hears only noise is not followed; starts are spread.
+sure; a `Choice` is redrawn with probability 0.25, not always; a model that hears only noise is not followed; starts are spread.
 Other departures from the paper: the window is the larger of the last 200 rows and the last 25 intervals (at most 1000 rows)
 instead of a search over its length; scales of parameters are used (log types are modelled in the log); a static parameter is an
 input that is not changed.
