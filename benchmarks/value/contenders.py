@@ -10,7 +10,8 @@ of `CONTENDERS`: ``using(factory)``, where ``factory(space, population, interval
   wall time of the others.
 * `halving`: Optuna's TPE with its pruner `SuccessiveHalvingPruner` (a quarter is kept after 1, 4, 16 … rounds), one training
   after another until the steps of n whole trainings are spent.
-* `pbt`, `pb2`, `pb2_mix`: as a user gets them; `pbt_paper`: `pt.pbt(…, as_in="paper")`, where this version has it.
+* `pbt`, `pb2`, `pb2_mix`: as a user gets them; `pbt_paper`, `pb2_paper`: with ``as_in="paper"``; `pbt_01`: with the defaults of
+  version 0.1 (those of its PB2 are `pb2_paper`).
 * `fire`: FIRE PBT with n seats in all, evaluators included; from 8 on.
 """
 
@@ -112,22 +113,21 @@ CONTENDERS: dict[str, Contender] = {
     "halving": lambda task, population, seed: Outcome(*halved(task, population, seed)),
     "selection": using(selection),
     "pbt_paper": using(lambda space, **size: pt.pbt(space, as_in="paper", **size)),
+    "pb2_paper": using(lambda space, **size: pt.pb2(space, as_in="paper", **size)),
+    "pbt_01": using(
+        lambda space, **size: pt.pbt(space, exploit=pt.truncation(0.2), explore=pt.perturb(), starts="random", **size)
+    ),
     "pbt": using(lambda space, **size: pt.pbt(space, **size)),
     "pb2": using(lambda space, **size: pt.pb2(space, **size)),
     "pb2_mix": using(lambda space, **size: pt.pb2_mix(space, **size)),
     "fire": using(fire),
 }
-DEFAULT = ("random", "tpe", "halving", "pbt_paper", "pbt", "pb2", "fire")
+DEFAULT = ("random", "tpe", "halving", "pbt_01", "pb2_paper", "pbt", "pb2", "fire")
 DERIVED = {"best_of": "random"}  # a contender whose value is the `top` of another one
 
 
 def contend(name: str, task: Any, population: int, seed: int) -> Outcome | None:
-    """Runs a contender; None if it cannot compete (too few seats, or this version lacks it)."""
+    """Runs a contender; None if it cannot compete, because it has too few seats."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
-            return CONTENDERS[name](task, population, seed)
-        except TypeError as error:
-            if name == "pbt_paper" and "as_in" in str(error):
-                return None
-            raise
+        return CONTENDERS[name](task, population, seed)
