@@ -61,7 +61,10 @@ def test_a_member_reaches_the_budget_and_the_steps_that_are_left_bring_no_other_
 
 def test_the_old_rule_ends_runs_without_a_member_at_the_budget():
     def ended(shared):
-        algorithm = replace(pt.pbt(SPACE, 4, interval=5, sync=False, exploit=EXPLOITS["tournament"]), shared_budget=shared)
+        algorithm = replace(
+            pt.pbt(SPACE, 4, interval=5, sync=False, exploit=EXPLOITS["tournament"], explore=pt.perturb(), starts="random"),
+            shared_budget=shared,
+        )
         runs = [at_speeds(algorithm, seed, 50) for seed in range(12)]
         return sum(max(map(history.step, heads(history))) == 50 for history in runs)
 

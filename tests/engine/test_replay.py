@@ -59,7 +59,7 @@ def scores(run):
 
 
 def ancestral(run, task=None):
-    chain = run.history.ancestry(run.history.best() if task is None else task)
+    chain = run.history.ancestry(run.best.task.id if task is None else task)
     return [(r.step, r.score) for r in (run.history.result(id) for id in chain)]
 
 

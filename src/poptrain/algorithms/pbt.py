@@ -119,9 +119,7 @@ class PbtOptions:
         turns.check_interval(what, self.interval)
         if self.as_in not in (None, "paper"):
             raise UsageError(f"{what}: as_in={self.as_in!r}, expected 'paper' or None.")
-        if self.starts not in (None, *get_args(turns.Starts)):
-            near = did_you_mean(str(self.starts), get_args(turns.Starts))
-            raise UsageError(f"{what}: starts={self.starts!r}, expected 'spread' or 'random'.{near}")
+        turns.check_starts(what, self.starts)
         if self.exploit is not None:
             check_exploit(what, self.exploit)
         if self.copy not in get_args(Copy):

@@ -19,12 +19,12 @@ A minimal ``ask`` is::
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 
 from poptrain.core import Forecast, History, Hparams, Task, Value
-from poptrain.core.errors import UsageError
+from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.interval import Interval, Seconds
 from poptrain.core.rng import rng, task_seeds
 from poptrain.space import Space
@@ -39,6 +39,7 @@ __all__ = [
     "check_interval",
     "check_population",
     "check_space",
+    "check_starts",
     "finished",
     "first_round",
     "freeze",
@@ -199,6 +200,13 @@ def check_population(what: str, population: object, initial: Sequence[Mapping[st
             f"{what}: initial has {len(initial)} configurations for a population of {population}; "
             f"raise population to {len(initial)} or drop {len(initial) - population} of them."
         )
+
+
+def check_starts(what: str, starts: object) -> None:
+    """Raises a `UsageError` unless `starts` is one of `Starts`, or None."""
+    if starts not in (None, *get_args(Starts)):
+        near = did_you_mean(str(starts), get_args(Starts))
+        raise UsageError(f"{what}: starts={starts!r}, expected 'spread' or 'random'.{near}")
 
 
 def check_count(what: str, name: str, value: object, least: int) -> None:
