@@ -1,7 +1,7 @@
 """Real training in minutes, with ranges as people write them down who do not know better: four to five decades.
 
-* `pendulum`: PPO on pure-JAX Pendulum, 20 rounds of 4,000 steps. `cartpole`: the same on CartPole, 12 rounds of 1,000.
-* `bipedal`: PPO on BipedalWalker-v3 (EnvPool), 10 rounds of 20,000 steps.
+* `pendulum`: PPO on pure-JAX Pendulum, 20 rounds of 4,000 steps. `cartpole`: the same on CartPole, 8 rounds of 500.
+* `bipedal`: PPO on BipedalWalker-v3 (EnvPool), 8 rounds of 16,000 steps.
 * `digits`: the network of `benchmarks.mixed_study` on scikit-learn's digits, with wider ranges, 30 rounds of 20 batches.
 
 The quality is that of the reported checkpoint on data or episodes that no contender saw: 0 is what an untrained member does, 1 a
@@ -133,8 +133,8 @@ class CartPole(Agent):
         entropy_coeff=pt.LogUniform(1e-6, 1e-1),
         train_batch_size=pt.LogInt(64, 8_192),
     )
-    formula = "12 rounds of 1,000 steps; 0 is a return of 20, 1 one of 500"
-    rounds, interval, low, high = 12, 1_000, 20.0, 500.0
+    formula = "8 rounds of 500 steps; 0 is a return of 20, 1 one of 500"
+    rounds, interval, low, high = 8, 500, 20.0, 500.0
 
 
 class Bipedal(Agent):
@@ -151,8 +151,8 @@ class Bipedal(Agent):
         clip=pt.LogUniform(1e-2, 1.0),
         train_batch_size=pt.LogInt(500, 50_000),
     )
-    formula = "10 rounds of 20,000 steps; 0 is a return of -100, 1 one of 300"
-    rounds, interval, low, high = 10, 20_000, -100.0, 300.0
+    formula = "8 rounds of 16,000 steps; 0 is a return of -100, 1 one of 300"
+    rounds, interval, low, high = 8, 16_000, -100.0, 300.0
 
 
 class Digits(Training):
