@@ -22,7 +22,7 @@ PBT with another explore (exploit is truncation selection, as in `pbt`):
 
 Read it in this order: `pb2`, then `suggest.Suggest.propose` with its steps `_observe` (1-3), `_choose` (4) and `_explain`.
 
-Departures from the paper, which ``as_in="paper"`` takes back: the score before is not an input; the noise of neighbouring gains is
+Departures from the paper, undone by ``as_in="paper"``: the score before is not an input; the noise of neighbouring gains is
 shared; (4) has eight points near the parent's values instead of the whole space; members that go on are retuned if the model is
 sure; a `Choice` is redrawn with probability 0.25, not always; a model that hears only noise is not followed; starts are spread.
 Other departures from the paper: the window is the larger of the last 200 rows and the last 25 intervals (at most 1000 rows)
