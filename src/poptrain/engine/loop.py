@@ -12,11 +12,12 @@ from poptrain.algorithms.schedule_replay import ScheduleReplay
 from poptrain.checkpoints import places
 from poptrain.core import History, Json, Lost, Result, Task, as_line, check_roles, clock, collector, results_of
 from poptrain.core.errors import RunFailed, Suspended, UsageError
+from poptrain.core.evidence import best_by_evidence
 from poptrain.core.protocols import Algorithm, Executor, Sink, Store
 from poptrain.engine import stop as stops
 from poptrain.engine import tracebacks
 from poptrain.engine.experiment import Experiment, file_record, script_of
-from poptrain.engine.open_log import check_same_run, open_log
+from poptrain.engine.open_log import check_same_run, continuing, open_log
 from poptrain.engine.result import Run
 from poptrain.engine.signals import Interrupted, Signals
 from poptrain.executors.context import Context, ExecutorConfig
@@ -101,6 +102,7 @@ def execute(
     executor = executors.resolve(experiment.executor, experiment.trainable)
     if directory is not None and exists(directory):
         record = read(directory)  # without the lock: a refused call and a finished run leave no trace
+        experiment = continuing(experiment, record.run)
         check_same_run(record, experiment, directory)
         if ended := _finished(experiment, directory, record):
             return ended
@@ -164,7 +166,9 @@ class _Session:
                 finally:
                     executor.close()
             self.store.keep(self._needed(), self._collected, flush=True)
-            self.log.note("end", reason=self._reason())
+            found = best_by_evidence(self.history)
+            about = {} if found is None else {"best": found.task, "evidence": found.text}
+            self.log.note("end", reason=self._reason(), **about)
         finally:
             for sink in self.sinks:
                 sink.close()
