@@ -58,6 +58,8 @@ OPTIONAL = {
     "stable_baselines3": ("integrations",),
     "fsspec": ("checkpoints.url_files",),
     "typer": ("cli",),
+    "IPython": ("engine.screens",),
+    "pandas": ("engine.frames", "engine.result"),
     "rich": ("cli",),
     "safetensors": ("checkpoints", "integrations"),
 }
