@@ -12,7 +12,7 @@ from rich.text import Text
 from poptrain.cli.show import hparams_line, steps_per_second, table
 from poptrain.views import Exploit, Member, Status, Suggestion, Trouble, clean, short, span
 
-OTHER_LINES = 18  # lines of the overview that are not members
+OTHER_LINES = 16  # lines of the overview that are not members
 MOST_TROUBLES = 3  # different errors that are listed
 OTHER_COLUMNS = 46  # columns of the members' table that are not hyperparameters
 
@@ -42,7 +42,7 @@ def overview(view: Status, width: int, rows: int | None = None) -> Group:
         if rows is not None and len(view.members) > rows:
             parts.append(Text(f"… and {len(view.members) - rows} more members", "dim"))
     if view.troubles:
-        parts += ["", *map(trouble_line, view.troubles[:MOST_TROUBLES])]
+        parts += ["", *map(trouble_line, view.troubles[: MOST_TROUBLES if rows is None else 1])]
     if view.last_exploits:
         newest = view.last_exploits[::-1] if rows is None else view.last_exploits[:-4:-1]
         parts += ["", Text(f"last of {view.exploits:,} copies", "bold"), *map(copy_line, newest)]
