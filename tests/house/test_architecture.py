@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "_renamed": set(),
     "trainable": {"core", "trainable"},
     "log": {"_renamed", "core", "log"},
-    "checkpoints": {"_renamed", "core", "log.disk", "checkpoints"},
+    "checkpoints": {"_jax", "_renamed", "core", "log.disk", "checkpoints"},
     "checkpoints.places": {"core", "log.reader", "checkpoints"},
     "algorithms": {"core", "space", "algorithms"},
     "executors": STORES | {"trainable", "executors", "_jax"},
