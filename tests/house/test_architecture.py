@@ -46,7 +46,7 @@ FREE = ("cli", "integrations", "testing", "__main__", "")  # they stand on top
 OPTIONAL = {
     "jax": ("_jax", "rl", "executors.vectorized"),
     "matplotlib": ("plots",),
-    "PIL": ("plots",),
+    "PIL": ("plots", "rl"),
     "plotly": ("report",),
     "envpool": ("rl",),
     "gymnasium": ("rl",),
