@@ -1,7 +1,7 @@
 """What the driver and its worker processes send each other, over one private pipe for each worker.
 
-The driver sends a `WorkerSetup` once (pickled; functions travel by name, or by their code: see `by_value`), then one ``(task, start)`` at a time, and None
-to end. The worker sends tuples that begin with a word:
+The driver sends a `WorkerSetup` once (pickled; functions travel by name, or by their code: see `by_value`), then one
+``(task, start)`` at a time, and None to end. The worker sends tuples that begin with a word:
 
     hello                       it is running, and waits for the setup
     ready                       it has imported the trainable, and waits for a task
