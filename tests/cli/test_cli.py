@@ -155,6 +155,16 @@ def test_run_and_resume_print_one_object_with_json(here):
     assert again["budget"] == 30 and again["best"]["step"] == 30
 
 
+def test_the_arguments_of_a_file_are_recorded_and_given_again_by_resume(here, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["poptrain"])
+    text = Path("simple_experiment.py").read_text()
+    Path("members_experiment.py").write_text(f"import sys\nassert sys.argv[1:] == ['--lr', 'a b'], sys.argv\n{text}")
+    assert cli("run", "members_experiment.py", "--dir", "run", "-q", "--args", "--lr 'a b'").exit_code == 0
+    assert read("run").file["argv"] == ["--lr", "a b"]
+    assert cli("resume", "run", "-q", "--steps", 30).exit_code == 0 and read("run").budget == 30
+    assert cli("run", "members_experiment.py", "--dir", "other", "-q").exit_code == 2
+
+
 def test_options_override_the_file_and_resume_remembers_them(here):
     assert (
         cli("run", "simple_experiment.py", "--dir", "run", "--seed", 5, "--steps", 10, "--executor", "inline", "-q").exit_code

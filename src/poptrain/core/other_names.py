@@ -109,7 +109,8 @@ def named_as_here(function: Callable[P, R]) -> Callable[P, R]:
     Raises:
         UsageError: on a call with such an argument; the message says what to write instead.
     """
-    known = [name for name in inspect.signature(function).parameters]
+    signature = inspect.signature(function)
+    known = list(signature.parameters)
     place = f"pt.{function.__name__}"
 
     @wraps(function)
@@ -117,6 +118,10 @@ def named_as_here(function: Callable[P, R]) -> Callable[P, R]:
         for name in kwargs:
             if name not in known:
                 raise UsageError(f"{place} has no argument {name!r}.{instead(name, known)}")
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise UsageError(f"{place}: {error}; its arguments are {', '.join(known)}.") from None
         return function(*args, **kwargs)
 
     return checked
