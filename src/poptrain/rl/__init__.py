@@ -5,7 +5,9 @@ Rooms import only rooms to their left: ``envs`` (simulators) ← ``memory`` (tra
 hyperparameters and evaluation.
 """
 
+from poptrain.rl.agents.ddpg import DDPG
 from poptrain.rl.agents.ppo import PPO
+from poptrain.rl.agents.td3 import TD3
 from poptrain.rl.envs import make
 
-__all__ = ["PPO", "make"]
+__all__ = ["DDPG", "PPO", "TD3", "make"]
