@@ -22,6 +22,7 @@ from poptrain.views.overhead import LineTime, MemberTime, Overhead, overhead
 from poptrain.views.schedule import Schedule, Segment, schedule, schedule_from, schedules
 from poptrain.views.spread import Generation, Spread, spread
 from poptrain.views.status import Best, Member, Status, status
+from poptrain.views.story import Story, story, task_at
 from poptrain.views.subpopulations import HandOver, Quantiles, Subpopulation, Subpopulations, subpopulations
 from poptrain.views.suggestions import Suggestion, suggestions
 from poptrain.views.tally import Diversity
@@ -57,6 +58,7 @@ __all__ = [
     "Segment",
     "Spread",
     "Status",
+    "Story",
     "Subpopulation",
     "Subpopulations",
     "Suggestion",
@@ -77,6 +79,8 @@ __all__ = [
     "span",
     "spread",
     "status",
+    "story",
     "subpopulations",
     "suggestions",
+    "task_at",
 ]
