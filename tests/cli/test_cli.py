@@ -139,7 +139,7 @@ def test_run_says_what_was_best_where_it_is_and_what_comes_next(here):
     assert view.state == "finished" and view.results == 16
     assert f"best score {views.short(view.best.score, 6)}" in done.stdout and "lr=" in done.stdout
     assert f"poptrain plot {directory}" in done.stdout and f"poptrain schedule {directory}" in done.stdout
-    assert "generation 4/4" in done.stderr and "\x1b" not in done.stderr
+    assert "generation 4 of 4" in done.stderr and "\x1b" not in done.stderr
 
 
 def test_two_runs_in_one_second_get_two_directories(here):
@@ -499,7 +499,7 @@ def test_live_display_elsewhere_is_lines(capsys):
     live.open(log.record)
     live.close()
     (line,) = capsys.readouterr().err.splitlines()
-    assert "generation 1/3" in line and "(member 39, step 10)" in line
+    assert "generation 1 of 3" in line and "(member 39, step 10)" in line
 
 
 def test_live_display_never_stops_a_run():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -79,6 +80,13 @@ class DistillingMember(Protocol):
     """A user's object that can also learn from another one."""
 
     def distill(self, teacher: object, hp: Hparams, steps: int, progress: Progress) -> Metrics: ...
+
+
+@runtime_checkable
+class RestoredMember(Protocol):
+    """A user's class that makes an object and its state in one step, for example with the seed that its ancestor had."""
+
+    def restored(self, hp: Hparams, seed: int, directory: Path) -> MemberClass: ...  # a class method
 
 
 @runtime_checkable
@@ -184,6 +192,8 @@ class ClassForm:
         return store.commit_staged(name, task=task.id, member=task.member, step=step)
 
     def load(self, store: MemberStore, ref: str, hparams: Hparams, seed: int) -> MemberClass:
+        if isinstance(self.cls, RestoredMember):
+            return self.cls.restored(nested(hparams), seed, store.path(ref))
         state = self.cls(nested(hparams), seed)
         try:
             state.load(store.path(ref))

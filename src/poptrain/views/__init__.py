@@ -23,6 +23,7 @@ from poptrain.views.overhead import LineTime, MemberTime, Overhead, overhead
 from poptrain.views.schedule import Schedule, Segment, schedule, schedule_from, schedules
 from poptrain.views.spread import Generation, Spread, spread
 from poptrain.views.status import Best, Member, Status, Trouble, status
+from poptrain.views.story import Story, story, task_at
 from poptrain.views.subpopulations import HandOver, Quantiles, Subpopulation, Subpopulations, subpopulations
 from poptrain.views.suggestions import Suggestion, suggestions
 from poptrain.views.table import table
@@ -59,6 +60,7 @@ __all__ = [
     "Segment",
     "Spread",
     "Status",
+    "Story",
     "Subpopulation",
     "Subpopulations",
     "Suggestion",
@@ -80,7 +82,9 @@ __all__ = [
     "span",
     "spread",
     "status",
+    "story",
     "subpopulations",
     "suggestions",
     "table",
+    "task_at",
 ]
