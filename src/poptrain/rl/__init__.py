@@ -8,6 +8,7 @@ hyperparameters and evaluation.
 from poptrain.rl.agents.ddpg import DDPG
 from poptrain.rl.agents.ppo import PPO
 from poptrain.rl.agents.td3 import TD3
+from poptrain.rl.agents.vmpo import VMPO
 from poptrain.rl.envs import make
 
-__all__ = ["DDPG", "PPO", "TD3", "make"]
+__all__ = ["DDPG", "PPO", "TD3", "VMPO", "make"]
