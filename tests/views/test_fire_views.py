@@ -59,7 +59,8 @@ def test_hand_overs_are_those_of_the_log_and_mark_the_best_ancestry(run, view):
     history, population = run.history, FIRE.population
     handed = {}
     for task in map(history.task, range(history.n)):
-        if task.parent is not None and task.member < population <= history.task(task.parent).member:
+        early = history.begin(task.id) < view.released
+        if early and task.parent is not None and task.member < population <= history.task(task.parent).member:
             handed[task.id] = history.task(task.parent)
     assert {hand.task for hand in view.hand_overs} == set(handed) and len(handed) >= 2
     path = set(history.ancestry(run.best.task.id))
