@@ -137,7 +137,7 @@ class Suggest:
         else:
             found = self._modelled(rows, new, drawn, tuned)
         if isinstance(found, str):
-            found = {**{clone.id: Proposal(clone.hparams) for clone in tuned}, **self._unmodelled(rows, new, drawn, found)}
+            found = {clone.id: Proposal(clone.hparams) for clone in tuned} | self._unmodelled(rows, new, drawn, found)
         return [found[clone.id] for clone in clones]
 
     def _modelled(
@@ -257,16 +257,15 @@ class Suggest:
 
     def _unmodelled(self, rows: Rows, clones: Sequence[Clone], drawn: list[Drawn], why: str) -> dict[int, Proposal]:
         """Returns draws without a model, by the id of each clone, and why no model made them."""
-        history, space = rows.history, rows.space
-        proposals = {}
+        space, proposals = rows.space, {}
         for clone, (options, chances) in zip(clones, drawn, strict=True):
-            generator = rng(history.seed, clone.id, "explore")
-            drawn_numbers = (
+            generator = rng(rows.history.seed, clone.id, "explore")
+            near = (
                 space.add(clone.hparams, generator, STEP, REDRAWN) if self.candidates else space.redraw(clone.hparams, generator)
             )
             bandit_alone = bool(chances) and not ModelColumns.of(space).free
             forecast = Forecast("bandit" if bandit_alone else "redraw", rows=len(rows), fallback=why)
-            proposals[clone.id] = Proposal(on_lattice(space, clone, {**drawn_numbers, **options}), chances, forecast)
+            proposals[clone.id] = Proposal(on_lattice(space, clone, {**near, **options}), chances, forecast)
         return proposals
 
 

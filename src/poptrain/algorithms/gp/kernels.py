@@ -83,9 +83,6 @@ class Kernel(Protocol):
         ...
 
 
-# -- parts ------------------------------------------------------------------------------------------------------------
-
-
 def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Returns ‖a_i - b_j‖², shape (n, m), never below 0."""
     squares: np.ndarray = (a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2 * (a @ b.T)
@@ -112,9 +109,6 @@ def sigmoid(r: float) -> float:
 def forgotten(r: float) -> float:
     """Returns ε from its unconstrained parameter."""
     return MOST_FORGOTTEN * sigmoid(r)
-
-
-# -- kernels ----------------------------------------------------------------------------------------------------------
 
 
 class TimeVarying:

@@ -4,7 +4,6 @@
     fit: minimise ½ y'α + Σ log L_ii + ½ n log 2π - log prior(θ) over the kernel's θ and log σ_n²
 
 Pending points (GP-BUCB) change only the variance: their inputs extend L, and their values, still unknown, are not used.
-
 The noise of two gains is not independent if one segment ends with the score that the other begins with (`rows`).
 
 The parameters are fitted from two starts on at most 128 rows (`Effort`) spread over the window. The better result is refined on

@@ -75,9 +75,7 @@ class Rows:
         size = np.abs(self.history.scores_of(self.ids)).max(initial=0) / max(int(self.steps.max(initial=1)), 1)
         if not np.isfinite(clipped).all():
             return 0.0, 0.0
-        _, power = np.frexp(
-            np.abs(clipped).max(initial=0)
-        )  # scaled by a power of two, so that squares neither overflow nor vanish
+        _, power = np.frexp(np.abs(clipped).max(initial=0))  # scaled by a power of two: squares neither overflow nor vanish
         shrunk = np.ldexp(clipped, -power)
         mean, sd = float(np.ldexp(shrunk.mean(), power)), float(np.ldexp(shrunk.std(), power))
         return mean, sd if sd > 1e-12 * size else 0.0
