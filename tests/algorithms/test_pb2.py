@@ -9,10 +9,11 @@ import pytest
 
 import poptrain as pt
 from poptrain.algorithms.gp import posterior as gp
-from poptrain.algorithms.gp.rows import ModelColumns, Rows, pending
+from poptrain.algorithms.gp.columns import ModelColumns
+from poptrain.algorithms.gp.rows import Rows, pending
 from poptrain.algorithms.parts.explore import Clone
+from poptrain.algorithms.pb2 import Suggest, Uniformly
 from poptrain.algorithms.pb2_mix import Apart, BanditRounds, Together
-from poptrain.algorithms.suggest import Suggest, Uniformly
 from poptrain.core import History, Result, Task
 from poptrain.core.rng import rng, task_seed
 from poptrain.testing.simulate import constant, noisy, play
