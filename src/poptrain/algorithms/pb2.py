@@ -45,7 +45,7 @@ from poptrain.algorithms.gp.acquisition import BETAS
 from poptrain.algorithms.gp.round_model import MIN_ROWS
 from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.snapshot import Population
-from poptrain.algorithms.pbt import Pbt, PbtOptions, make_pbt
+from poptrain.algorithms.pbt import OnPlateau, Pbt, PbtOptions, make_pbt
 from poptrain.algorithms.suggest import Categories, Suggest, Uniformly
 from poptrain.core import Value
 from poptrain.core.errors import UsageError, did_you_mean
@@ -72,6 +72,7 @@ def pb2(
     starts: turns.Starts | None = None,
     candidates: int | None = None,
     retune: float | None | Literal["default"] = "default",
+    plateau: OnPlateau | None = None,
     as_in: Literal["paper"] | None = None,
 ) -> Pbt:
     """Returns PB2: population based training whose losers get hyperparameters from a Gaussian-process bandit.
@@ -93,6 +94,8 @@ def pb2(
             0: the maximum over the whole space, as in the paper.
         retune: a member that goes on with its own weights gets the best of such points if the model expects it to be better
             by this number of standard deviations; default 1. None: never, as in the paper.
+        plateau: what members do before anybody has learned, as far as `Result.returns` tell: "search" (default: they don't copy,
+            and draw their hyperparameters again in turn: `parts.plateau`) or "copy" (as later, as in the paper).
         as_in: "paper": what is not named is as in the paper, also the inputs and the noise of the model (see `Suggest`).
 
     Raises:
@@ -103,7 +106,20 @@ def pb2(
     4
     """
     options = Pb2Options(
-        interval, sync, exploit, beta, window, warmup, average, evaluate_first, initial, starts, candidates, retune, as_in
+        interval,
+        sync,
+        exploit,
+        beta,
+        window,
+        warmup,
+        average,
+        evaluate_first,
+        initial,
+        starts,
+        candidates,
+        retune,
+        as_in,
+        plateau,
     )
     return make_pb2("pb2", space, population, options, Uniformly())
 
@@ -125,6 +141,7 @@ class Pb2Options:
     candidates: int | None
     retune: float | None | Literal["default"]
     as_in: Literal["paper"] | None
+    plateau: OnPlateau | None = None
 
     @property
     def steps(self) -> int | None:
@@ -154,7 +171,8 @@ class Pb2Options:
     def shared(self) -> PbtOptions:
         """Returns the arguments of PBT among them."""
         shared = PbtOptions(self.interval, self.sync, self.exploit, warmup=self.warmup, average=self.average)
-        return replace(shared, initial=self.initial, evaluate_first=self.evaluate_first, starts=self.starts, as_in=self.as_in)
+        shared = replace(shared, initial=self.initial, evaluate_first=self.evaluate_first, starts=self.starts)
+        return replace(shared, as_in=self.as_in, plateau=self.plateau)
 
 
 def make_pb2(what: str, space: Space, population: int, options: Pb2Options, categories: Categories) -> Pbt:
@@ -183,4 +201,4 @@ def make_pb2(what: str, space: Space, population: int, options: Pb2Options, cate
     if options.retune != "default":
         suggest = replace(suggest, retune=None if options.retune is None else float(options.retune))
     earlier = {"explore": (paper,)} if suggest == now and options.as_in is None else {}
-    return make_pbt(what, space, population, suggest, options.shared(), earlier, fraction=0.25)
+    return make_pbt(what, space, population, suggest, options.shared(), earlier, 0.25, "search")

@@ -16,8 +16,8 @@ Algorithm 1, for every member (θ, h, p, t), asynchronously:
     ready   every `interval` steps, after `warmup`
 
 Departures from the paper: a diverged or failed member is replaced at once, by every strategy; values are clipped to their
-range; ties are broken by a keyed random order; no member exploits at the budget, because no training follows; while the episode
-returns say that nobody has learned, members draw new values instead of copying (`parts.plateau`); `average`
+range; ties are broken by a keyed random order; no member exploits at the budget, because no training follows; with
+`plateau="search"` members draw new values instead of copying while the episode returns say that nobody has learned; `average`
 smooths the score over a lineage; `controls` members take no part: they are a control experiment inside the run. The
 synchronous form (`sync=True`) ranks all members at a barrier, from one snapshot.
 Departures from the reference code: no public code of the authors exists.
@@ -85,10 +85,9 @@ def pbt(
             copied, and stay failed if they fail: a small random search in the same run, on the same seeds and machine.
         starts: the first hyperparameters: "spread" (default: together they cover the ranges, as a Latin hypercube) or
             "random" (independent draws).
-        plateau: what members do before anybody has learned, as far as `Result.returns` tell: "search" (default: they don't copy,
-            and draw their hyperparameters again in turn) or "copy" (as later).
-        as_in: "paper": what is not named is as in the paper: truncation(0.2), perturb((0.8, 1.2), resample=0), random starts,
-            plateau="copy".
+        plateau: what members do before anybody has learned, as far as `Result.returns` tell: "copy" (default: as later) or
+            "search" (they don't copy, and draw their hyperparameters again in turn: `parts.plateau`).
+        as_in: "paper": what is not named is as in the paper: truncation(0.2), perturb((0.8, 1.2), resample=0), random starts.
 
     Raises:
         UsageError: an argument is out of range.
@@ -97,7 +96,9 @@ def pbt(
     >>> pt.pbt(pt.Space(lr=pt.LogUniform(1e-4, 1e-1)), population=4, interval=10).seats
     4
     """
-    options = PbtOptions(interval, sync, exploit, copy, warmup, average, initial, controls, starts=starts, as_in=as_in, plateau=plateau)
+    options = PbtOptions(
+        interval, sync, exploit, copy, warmup, average, initial, controls, starts=starts, as_in=as_in, plateau=plateau
+    )
     if explore != "default":
         return make_pbt("pbt", space, population, as_explore(explore), options)
     if as_in == "paper":
@@ -155,12 +156,14 @@ def make_pbt(
     options: PbtOptions,
     earlier: Earlier = turns.FrozenDict(),
     fraction: float = 0.2,
+    on_plateau: OnPlateau = "copy",
 ) -> Pbt:
     """Returns the algorithm with the name `what`: PBT with this `explore`.
 
     Args:
         earlier: the former defaults of `explore`, if the user left it open.
         fraction: of the truncation in the paper and in release 0.1.
+        on_plateau: the default of `plateau`.
 
     Raises:
         UsageError: an argument is out of range.
@@ -175,10 +178,8 @@ def make_pbt(
     if starts is None:
         starts = "random" if paper else "spread"
         open |= {} if paper else {"starts": ("random",)}
-    plateau = options.plateau
-    if plateau is None:  # without explore, or with hyperparameters that stay with their member, nothing is drawn again
-        plateau = "copy" if paper or explore == as_explore(None) or options.copy == "weights" else "search"
-        open |= {"plateau": ("copy",)} if plateau == "search" else {}
+    plateau = options.plateau or ("copy" if paper else on_plateau)
+    open |= {"plateau": ("copy",)} if options.plateau is None and plateau == "search" else {}
     return Pbt(
         space,
         population,
@@ -218,7 +219,7 @@ class Pbt:
     name: str = "pbt"  # of the factory; `status` shows it, and ``dataclasses.replace(algorithm, name=…)`` changes it
     controls: int = 0  # members, the last ones, that take no part
     starts: turns.Starts = field(default="spread", metadata={"absent": "random"})
-    plateau: OnPlateau = field(default="search", metadata={"absent": "copy"})  # before anybody has learned: `parts.plateau`
+    plateau: OnPlateau = field(default="copy", metadata={"absent": "copy"})  # before anybody has learned: `parts.plateau`
     earlier: Earlier = field(default_factory=dict, compare=False, repr=False, metadata={"logged": False})
 
     @property
@@ -266,7 +267,7 @@ class Pbt:
                     donor = plateau.donor(position[seat], donor)
             if donor is None and not failed and plateau is not None and plateau.holds and plateau.redraws(position[seat]):
                 allowance.go_on(seat)
-                plans.append(self._redrawn(history, go_on, history.n + len(plans)))
+                plans.append(self._redrawn(history, seat, own, history.n + len(plans)))
                 continue
             own_weights = self.copy == "hparams" and not failed
             if donor is not None and (allowance.go_on(seat) if own_weights else allowance.copy(seat, donor)):
@@ -289,10 +290,10 @@ class Pbt:
         note = {"own": _known(population.scores[mine]), "donor": float(population.scores[donor])}
         return turns.Plan(seat, parent, hparams, note, giver), Clone(id, seat, parent, hparams)
 
-    def _redrawn(self, history: History, plan: turns.Plan, id: int) -> turns.Plan:
+    def _redrawn(self, history: History, seat: int, own: int, id: int) -> turns.Plan:
         """Returns the plan of a member that keeps its weights and draws its hyperparameters again."""
         hparams = self.space.complete({}, rng(history.seed, id, "redraw"))
-        return plan._replace(hparams=self._static(history, hparams, plan.parent), note={"redrawn": True})
+        return turns.Plan(seat, own, self._static(history, hparams, own), {"redrawn": True})
 
     def _static(self, history: History, hparams: Hparams, parent: int) -> Hparams:
         """Returns `hparams` with the static values of the weights that are trained on."""

@@ -5,10 +5,11 @@ yet. Truncation selects all the same, and after a few rounds the whole populatio
 luck, with its hyperparameters and nearby ones. No member may ever learn then.
 
 So a decision asks the episode returns first (`Result.returns`). A member *has learned* if they are better than the first returns
-of the whole population, by Welch's one-sided t-test at the level `ALPHA`, which is strict because the best of many is looked at.
+of the whole population, clearly (Welch's one-sided t-test at the level `ALPHA`, which is strict because the best of many is
+looked at) and by much (`EFFECT` standard deviations of those: most agents soon gain a little by doing less).
 
-* While nobody has learned, the members search at random: they keep their weights, and those whose values have had the longest
-  time draw all of them again. A member copies only if it has become worse than its donor at the same level.
+* While nobody has learned, the members search at random: they keep their weights, and those without any gain whose values have
+  had the longest time draw all of them again. A member copies only if it has become worse than its donor at the same level.
 * Later, whoever would copy a member that has not learned copies the best one that has.
 
 Where results have no returns, or there are too few, nothing is known, and every decision is as without this.
@@ -24,6 +25,8 @@ from poptrain.algorithms.parts.exploit import significantly_better
 from poptrain.algorithms.parts.snapshot import Population
 
 ALPHA = 0.001
+EFFECT = 1.0
+RISING = 0.01  # level of the same test, at which values are not drawn again
 FEWEST = 10  # first returns of the population, below which nothing is known
 MOST = 64  # newest returns of a result that are looked at
 CHANCE = 4  # intervals that values have at least before they are drawn again
@@ -51,9 +54,11 @@ class Plateau:
         return bool(known) and len(self._begun) >= FEWEST and not any(map(self.learned, known))
 
     def learned(self, position: int) -> bool:
-        """True if the member at a position is clearly better than the population was at first."""
+        """True if the member at a position is clearly and much better than the population was at first."""
         if position not in self._learned:
-            self._learned[position] = significantly_better(self._returns(position), self._begun, ALPHA)
+            now, begun = _scaled(self._returns(position), self._begun)
+            clearly = significantly_better(now, begun, ALPHA)
+            self._learned[position] = clearly and bool(now.mean() - begun.mean() >= EFFECT * begun.std())
         return self._learned[position]
 
     def redraws(self, position: int) -> bool:
@@ -70,7 +75,7 @@ class Plateau:
         if len(self._begun) < FEWEST or min(len(self._returns(position)), len(self._returns(donor))) < 2:
             return donor
         if self.holds:
-            return donor if significantly_better(self._returns(donor), self._returns(position), ALPHA) else None
+            return donor if significantly_better(*_scaled(self._returns(donor), self._returns(position)), ALPHA) else None
         if self.learned(donor):
             return donor
         best = [int(each) for each in self._population.order[::-1] if self._population.donors[each] and self.learned(int(each))]
@@ -88,8 +93,12 @@ class Plateau:
         population = self._population
         ages = {position: self._age(position) for position in range(len(population.seats)) if population.donors[position]}
         count = max(1, int(FRACTION * len(population.seats)))
-        order = sorted(ages, key=lambda position: (-ages[position], population.place[position]))
-        return frozenset(position for position in order[:count] if ages[position] >= CHANCE)
+        flat = (position for position, age in ages.items() if age >= CHANCE and not self._rises(position))
+        return frozenset(sorted(flat, key=lambda position: (-ages[position], population.place[position]))[:count])
+
+    def _rises(self, position: int) -> bool:
+        """True if the member may be about to learn."""
+        return significantly_better(*_scaled(self._returns(position), self._begun), RISING)
 
     def _age(self, position: int) -> int:
         """Returns the number of intervals that the member has trained with its values."""
@@ -109,3 +118,9 @@ def _newest(population: Population, id: int) -> np.ndarray:
     """Returns the newest returns of one result; shape (≤ MOST,)."""
     result = population.history.result(id)
     return np.asarray([] if result is None else result.returns[-MOST:], float)
+
+
+def _scaled(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns both samples in a unit in which no square overflows."""
+    unit = max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0)) or 1.0
+    return a / unit, b / unit
