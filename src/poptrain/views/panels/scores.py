@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
 
-from poptrain.views.comparison import Comparison, Point
+from poptrain.views.compared import Comparison, Point
 from poptrain.views.curves import Curves, Mark, curves_extent
 from poptrain.views.exploits import Exploit
 from poptrain.views.format import clean, short
