@@ -54,6 +54,7 @@ OPTIONAL = {
     "envpool": ("rl",),
     "gymnasium": ("rl",),
     "ray": ("executors.ray", "integrations"),
+    "mcp": ("integrations",),
     "mlflow": ("sinks",),
     "optuna": ("algorithms.optuna_search",),
     "tensorboardX": ("sinks",),
