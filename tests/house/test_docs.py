@@ -23,6 +23,8 @@ HEAVY = {
     "docs/guides/tracking.md": "mlflow and tensorboardX",
     "docs/guides/torch.md": "torch",
     "docs/guides/sb3.md": "Stable-Baselines3",
+    "docs/guides/transformers.md": "Transformers",
+    "docs/guides/lightning.md": "Lightning",
     "docs/guides/ray_tune.md": "Ray",
     "docs/guides/rllib.md": "RLlib",
 }  # pages whose blocks need an optional package of `make test-all`
