@@ -11,5 +11,6 @@ from poptrain.rl.agents.td3 import TD3
 from poptrain.rl.agents.vmpo import VMPO
 from poptrain.rl.envs import make
 from poptrain.rl.teams.cem_rl import CEMRL
+from poptrain.rl.teams.p3s import P3S
 
-__all__ = ["CEMRL", "DDPG", "PPO", "TD3", "VMPO", "make"]
+__all__ = ["CEMRL", "DDPG", "P3S", "PPO", "TD3", "VMPO", "make"]
