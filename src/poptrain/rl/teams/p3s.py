@@ -18,8 +18,8 @@ E_r             10                  returns by which the best learner is chosen
 
 *Departures from the paper.* D is the mean over the dimensions of an action, as in the authors' code, to which the published
 values of d_min belong; the paper writes the sum. *Departures from the reference code.* One update for each step of a learner, as
-the paper says (`updates_per_step`; the code makes N). D is measured at the end of a period and against the old b, on fresh batches.
-A learner without a finished episode is never the best. Targets begin as copies.
+the paper says (`updates_per_step`; the code makes N). D is measured at the end of a period and against the old b, on fresh
+batches. A learner without a finished episode is never the best. Targets begin as copies.
 """
 
 from __future__ import annotations
