@@ -2,8 +2,8 @@
 
     python -m benchmarks.dashboard [--quick] --json
 
-The page is opened in headless Chromium (extra `test-browser`); the server is a process of its own. "Cards" is the first paint with
-the status and the population; "chart" is the first picture, for which every line of the log must have been read.
+The page is opened in headless Chromium (extra `test-browser`); the server is a process of its own. "Cards" is the first paint
+with the status and the population; "chart" is the first picture, for which every line of the log must have been read.
 """
 
 from __future__ import annotations
