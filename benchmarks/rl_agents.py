@@ -1,4 +1,4 @@
-"""Reinforcement learning agents: what they reach at equal environment frames, and how fast they learn.
+"""Reinforcement learning agents: what they reach at equal environment frames.
 
     python -m benchmarks.rl_agents [--quick] [--only CELL …] [--seeds N] [--json]
 
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import command_line, figure, machine, over, report
+from benchmarks.common import command_line, machine, over, report
 from poptrain.rl import CEMRL, DDPG, P3S, TD3, VMPO
 
 RESULTS = Path(__file__).parent / "results" / "rl_agents.json"
@@ -96,7 +96,7 @@ def figures(found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
             holds = cell.holds(returns) if cell.holds and len(runs) >= cell.seeds else None
             made.append(over(f"{name}: return", returns, "", cell.target, holds))
             made.append(over(f"{name}: CPU time", [run["cpu"] for run in runs], "s"))
-    return made + [figure(f"td3 learner: {key}", value, "updates/s") for key, value in found.get("speed", {}).items()]
+    return made
 
 
 def main() -> None:
