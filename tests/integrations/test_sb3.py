@@ -104,7 +104,7 @@ def test_a_clone_trains_with_its_own_hyperparameters_on_its_parents_weights(tmp_
     clone.load(tmp_path)
     for ours, theirs in zip(clone.model.policy.parameters(), parent.model.policy.parameters(), strict=True):
         assert torch.equal(ours, theirs)
-    assert clone.model.policy.optimizer.param_groups[0]["lr"] == HP["lr"]  # the trap
+    assert clone.model.policy.optimizer.param_groups[0]["lr"] == OTHER["lr"]  # not that of the stored optimiser
     assert clone.apply(OTHER) == everywhere(OTHER)
     moments = clone.model.policy.optimizer.state_dict()["state"]
     assert moments and all(entry["step"] > 0 for entry in moments.values())
@@ -209,7 +209,7 @@ def test_training_that_overwrites_a_hyperparameter_is_an_error():
         callback = Overwrites()
         make = Agent.make
 
-    with pytest.raises(pt.UsageError, match="gamma is 0.5 instead of 0.95"):
+    with pytest.raises(pt.UsageError, match="gamma=0.95, but gamma is 0.5"):
         Bad(HP, 0).train(HP, 64)
 
 

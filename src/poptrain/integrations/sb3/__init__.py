@@ -1,7 +1,8 @@
 """Stable-Baselines3: an algorithm as a member whose hyperparameters really change while it trains.
 
 Write ``make(hp, seed)``, which builds the algorithm. Every name in the space must then be one of the algorithm's
-hyperparameters (``lr`` stands for ``learning_rate``), or be listed in ``own``. A name that has no effect is an error.
+hyperparameters (``lr`` stands for ``learning_rate``), or be read by ``make``, or be listed in ``own``. A name that has no effect
+is an error. The idea behind it is in `poptrain.integrations.adapter`.
 
 The checkpoint holds parameters, optimisers, counters, normalisers and a replay buffer, without pickle: it stores none of the
 algorithm's code or custom objects, because `make` builds them again. A simulator's state cannot be stored; every interval
@@ -10,6 +11,7 @@ starts with a seeded reset instead, so that a resumed run repeats.
 =================  ====================================================================================================
 `member`           `SB3Member`: the base of a trainable class around an algorithm
 `hparams`          `apply_hparams` and `read_hparams`: every place where a hyperparameter takes effect
+`episodes`         returns, and what the end of an interval does to open episodes
 `state`            what a checkpoint holds
 =================  ====================================================================================================
 """

@@ -1,27 +1,29 @@
 """Where a hyperparameter of Stable-Baselines3 takes effect: a live algorithm keeps several copies, all set and read back.
 
 Setting ``model.learning_rate`` does nothing: the schedule that was made from it when the algorithm was built is what counts,
-and every update writes it into the optimisers. The rollout buffer keeps its own discount and λ, and its own size.
+and every update writes it into the optimisers. Buffers keep their own discount, λ, size and number of steps, the normaliser of
+the rewards its own discount, and the exploration of DQN is a schedule of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import reduce
-from math import isclose
 from typing import Any
 
 import torch
-from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
-from stable_baselines3.common.utils import FloatSchedule
+from stable_baselines3.common.buffers import DictRolloutBuffer, NStepReplayBuffer, RolloutBuffer
+from stable_baselines3.common.utils import FloatSchedule, LinearSchedule
 from torch.optim import Optimizer
 
 from poptrain.core.errors import UsageError, did_you_mean
+from poptrain.integrations.adapter import Place, same_value
 
 Model = Any  # an algorithm of Stable-Baselines3: which attributes it has depends on its class
 
 ALIASES = {"lr": "learning_rate"}
 SCHEDULES = ("clip_range", "clip_range_vf")  # functions of the remaining progress
+EXPLORATION = {"exploration_initial_eps": "start", "exploration_final_eps": "end", "exploration_fraction": "end_fraction"}
 ATTRIBUTES = {  # read at every update; True: a whole number
     "batch_size": True,
     "n_epochs": True,
@@ -39,6 +41,9 @@ ATTRIBUTES = {  # read at every update; True: a whole number
     "policy_delay": True,
     "target_policy_noise": False,
     "target_noise_clip": False,
+    "top_quantiles_to_drop_per_net": True,
+    "train_freq": True,
+    **dict.fromkeys(EXPLORATION, False),
 }
 
 
@@ -54,7 +59,7 @@ def apply_hparams(model: Model, hparams: Mapping[str, object]) -> dict[str, obje
     for name, value in hparams.items():
         for place, found in _held(model, ALIASES.get(name, name)):
             held[place] = found
-            if not _same(found, value):
+            if not same_value(found, value):
                 raise UsageError(f"{name} was set to {value!r}, but {place} of the live {type(model).__name__} is {found!r}.")
     return held
 
@@ -64,10 +69,22 @@ def read_hparams(model: Model, hparams: Mapping[str, object]) -> dict[str, objec
     return dict(found for name in hparams for found in _held(model, ALIASES.get(name, name)))
 
 
-def changed(model: Model, hparams: Mapping[str, object]) -> list[str]:
-    """Returns the places where a live algorithm holds another value than its hyperparameters have."""
-    pairs = [(value, found) for name, value in hparams.items() for found in _held(model, ALIASES.get(name, name))]
-    return [f"{place} is {found!r} instead of {value!r}" for value, (place, found) in pairs if not _same(found, value)]
+def places(model: Model, hparams: Mapping[str, object]) -> list[Place]:
+    """Returns the places of a live algorithm at which hyperparameters take effect."""
+    return [Place(name, place, held) for name in hparams for place, held in _held(model, ALIASES.get(name, name))]
+
+
+def is_tunable(model: Model, name: str) -> bool:
+    """True if the algorithm has a hyperparameter of this name that can change while it trains."""
+    name = ALIASES.get(name, name)
+    return name in ("learning_rate", *SCHEDULES, *ATTRIBUTES) and hasattr(model, name)
+
+
+def is_scheduled(model: Model, name: str) -> bool:
+    """True if the user's own function of the remaining progress decides the value."""
+    name = ALIASES.get(name, name)
+    schedule = model.lr_schedule if name == "learning_rate" else getattr(model, name, None) if name in SCHEDULES else None
+    return callable(schedule) and schedule(1.0) != schedule(0.0)
 
 
 def optimizers(model: Model) -> dict[str, Optimizer]:
@@ -87,14 +104,23 @@ def _set(model: Model, name: str, value: Any) -> None:
             for group in optimizer.param_groups:
                 group["lr"] = value
         return
+    old_frequency = getattr(model, "train_freq", None)
     setattr(model, name, FloatSchedule(value) if name in SCHEDULES else value)
     buffer = _buffer(model)
     if name in ("gamma", "gae_lambda") and hasattr(buffer, name):
         setattr(buffer, name, value)
-    if name == "n_steps":
+    if name == "gamma" and (normaliser := model.get_vec_normalize_env()) is not None:
+        normaliser.gamma = value  # of the returns whose spread scales the rewards
+    if name == "n_steps" and hasattr(model, "rollout_buffer"):
         _resize_rollout(model, value)
+    elif name == "n_steps":
+        buffer.n_steps = value
+    if name == "train_freq":
+        model.train_freq = old_frequency._replace(frequency=value)
     if name == "ent_coef" and hasattr(model, "ent_coef_tensor"):
         model.ent_coef_tensor = torch.full_like(model.ent_coef_tensor, value)
+    if name in EXPLORATION:
+        model.exploration_schedule = LinearSchedule(*(getattr(model, each) for each in EXPLORATION))
 
 
 def _check_tunable(model: Model, name: str) -> None:
@@ -107,8 +133,8 @@ def _check_tunable(model: Model, name: str) -> None:
         )
     if name == "ent_coef" and getattr(model, "ent_coef_optimizer", None) is not None:
         raise UsageError(f"this {kind} learns its ent_coef: build it with ent_coef=hp['ent_coef'], or do not tune it.")
-    if name == "n_steps" and not hasattr(model, "rollout_buffer"):
-        raise UsageError(f"n_steps of a {kind} is part of its replay buffer: make it static, and name it in `own`.")
+    if name == "n_steps" and not hasattr(model, "rollout_buffer") and not isinstance(_buffer(model), NStepReplayBuffer):
+        raise UsageError(f"this {kind} has no n-step replay buffer: build it with n_steps=hp['n_steps'], from 2.")
 
 
 def _resize_rollout(model: Model, steps: int) -> None:
@@ -116,7 +142,10 @@ def _resize_rollout(model: Model, steps: int) -> None:
     old = model.rollout_buffer
     if old.buffer_size == steps:
         return
-    if type(old) not in (RolloutBuffer, DictRolloutBuffer) and not model.rollout_buffer_kwargs:
+    options = dict(getattr(model, "rollout_buffer_kwargs", {}))
+    if hasattr(old, "hidden_state_shape"):  # of a recurrent policy
+        options["hidden_state_shape"] = (steps, *old.hidden_state_shape[1:])
+    elif type(old) not in (RolloutBuffer, DictRolloutBuffer) and not options:
         raise UsageError(f"n_steps cannot change the size of a {type(old).__name__}: make it static, and name it in `own`.")
     model.rollout_buffer = type(old)(
         steps,
@@ -126,7 +155,7 @@ def _resize_rollout(model: Model, steps: int) -> None:
         gamma=model.gamma,
         gae_lambda=model.gae_lambda,
         n_envs=model.n_envs,
-        **model.rollout_buffer_kwargs,
+        **options,
     )
 
 
@@ -143,21 +172,21 @@ def _held(model: Model, name: str) -> Iterator[tuple[str, object]]:
         for progress in (1.0, 0.0):
             yield f"{name}({progress:g})", getattr(model, name)(progress)
         return
-    yield name, getattr(model, name)
+    yield name, model.train_freq.frequency if name == "train_freq" else getattr(model, name)
     buffer = _buffer(model)
     if name in ("gamma", "gae_lambda") and hasattr(buffer, name):
         yield f"buffer.{name}", getattr(buffer, name)
-    if name == "n_steps":
+    if name == "gamma" and (normaliser := model.get_vec_normalize_env()) is not None:
+        yield "vec_normalize.gamma", normaliser.gamma
+    if name == "n_steps" and hasattr(model, "rollout_buffer"):
         yield "buffer.buffer_size", buffer.buffer_size
+    elif name == "n_steps" and hasattr(buffer, name):
+        yield "buffer.n_steps", buffer.n_steps
+    if name in EXPLORATION:
+        yield f"exploration_schedule.{EXPLORATION[name]}", getattr(model.exploration_schedule, EXPLORATION[name])
     if name == "ent_coef" and hasattr(model, "ent_coef_tensor"):
         yield "ent_coef_tensor", float(model.ent_coef_tensor)
 
 
 def _buffer(model: Model) -> Any:
     return getattr(model, "rollout_buffer", None) or getattr(model, "replay_buffer", None)
-
-
-def _same(held: object, wanted: object) -> bool:
-    if isinstance(held, float) and isinstance(wanted, (int, float)):
-        return isclose(held, wanted, rel_tol=1e-6)
-    return held == wanted

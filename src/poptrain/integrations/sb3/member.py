@@ -13,7 +13,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from poptrain.core import Metrics
 from poptrain.core.errors import UsageError
-from poptrain.integrations.sb3.hparams import Model, apply_hparams, changed, read_hparams
+from poptrain.integrations.adapter import Place, Reads, check_in_force, effective, flattened
+from poptrain.integrations.sb3.episodes import Episodes, cut_open_episodes, evaluate, is_monitored
+from poptrain.integrations.sb3.hparams import Model, apply_hparams, is_scheduled, is_tunable, places
 from poptrain.integrations.sb3.state import restore, saved_state
 from poptrain.integrations.torch.random_stream import Generators, stream
 from poptrain.integrations.torch.state import load_state, save_state
@@ -22,8 +24,10 @@ from poptrain.integrations.torch.state import load_state, save_state
 class SB3Member:
     """The base of a trainable class around a Stable-Baselines3 algorithm: write ``make(hp, seed)``, nothing else.
 
-    ``train`` continues for `steps` environment steps, rounded up to whole rollouts, and returns the mean return of the
-    episodes that ended in the interval. Override ``score(returns)`` for another score, for example that of an evaluation.
+    ``train`` continues for `steps` environment steps, rounded up to whole rollouts, and returns the mean return of the episodes
+    that ended in the interval; if none ended, the last score, and before the first one the mean return so far. A task of 0 steps
+    evaluates whole episodes. Override ``score(returns)`` for another score, for example that of an evaluation. Schedules span
+    the steps of the whole run. When values change, ``make`` builds the algorithm again, and the state is put into it.
     """
 
     own: tuple[str, ...] = ()  # hyperparameters that `make` or `score` uses; they are not set in the algorithm
@@ -31,24 +35,27 @@ class SB3Member:
 
     def __init__(self, hp: Mapping[str, object], seed: int):
         self._random: Generators | None = None
-        with stream(self, seed):
-            self.model: Model = self.make(hp, seed % 2**31)
-            self.apply(hp)
-        weakref.finalize(self.model, _close, self.model.env)  # environments may be processes
+        self._budget: int | None = None
+        self._last_score = float("nan")
+        self._build(hp, seed)
 
     def make(self, hp: Mapping[str, object], seed: int) -> BaseAlgorithm:
-        """Returns the algorithm, such as ``PPO("MlpPolicy", "CartPole-v1", seed=seed)``; called once for each object."""
+        """Returns the algorithm, such as ``PPO("MlpPolicy", "CartPole-v1", seed=seed)``; called again when values change."""
         raise UsageError(f"{type(self).__name__} has no make(hp, seed): define it; it must return the algorithm.")
 
     def score(self, returns: list[float]) -> float:
-        """Returns the score of an interval from the returns of the training episodes that ended in it."""
-        if not returns:
-            raise UsageError("no episode ended in this interval: use a longer interval, or override score().")
-        return float(np.mean(returns))
+        """Returns the score of an interval from the returns of the training episodes that ended in it; NaN if there are none."""
+        return float(np.mean(returns)) if returns else float("nan")
+
+    def set_budget(self, steps: int | None) -> None:
+        """Sets the steps of the whole training, over which schedules of the algorithm extend; None: unknown."""
+        self._budget = steps
 
     def train(self, hp: Mapping[str, object], steps: int) -> Metrics:
         """Applies the hyperparameters, trains, verifies that they were in effect, and returns the metrics."""
-        model, seen = self.model, _Returns()
+        if dict(flattened(hp)) != dict(flattened(self._hp)):
+            self._rebuild(hp)
+        model, seen = self.model, Episodes(self._budget, is_monitored(self.model))
         with stream(self):
             self.apply(hp)
             begin = model.num_timesteps
@@ -56,46 +63,79 @@ class SB3Member:
             model.env.seed(int(np.random.randint(2**31)))
             model._last_obs = None  # a reset, with that seed
             callbacks = [seen] if self.callback is None else [seen, self.callback]
+            self._trained = True
             if steps:
                 model.learn(steps, callback=callbacks, reset_num_timesteps=False, log_interval=None)
-            if wrong := changed(model, self._tuned(hp)):
-                raise UsageError(f"training changed its own hyperparameters: {'; '.join(wrong)}.")
-            score = self.score(seen.returns)
-        return {"score": score, "returns": seen.returns, "steps": model.num_timesteps - begin, "episodes": len(seen.returns)}
+                cut_open_episodes(model)
+                returns = seen.returns
+            else:
+                returns = evaluate(model)
+            check_in_force(type(self).__name__, hp, self.places(hp), "Training changed its own hyperparameters.")
+            score = self.score(returns)
+        if returns and score == score:
+            self._last_score = score
+        elif not returns and score != score:
+            score = self._last_score if self._last_score == self._last_score else float(np.mean(seen.so_far))
+        return {"score": score, "returns": returns, "steps": model.num_timesteps - begin, "episodes": len(returns)}
 
     def apply(self, hp: Mapping[str, object]) -> dict[str, object]:
         """Sets the hyperparameters in the live algorithm and returns the values in effect, by place."""
         return apply_hparams(self.model, self._tuned(hp))
 
+    def places(self, hp: Mapping[str, object]) -> list[Place]:
+        """Returns the places of the live algorithm at which hyperparameters act."""
+        return places(self.model, self._tuned(hp))
+
     def effective(self, hp: Mapping[str, object]) -> dict[str, object]:
         """Returns the values that are in effect in the live algorithm for each of `hp`, by place."""
-        return read_hparams(self.model, self._tuned(hp))
+        return effective(self.places(hp))
 
     def save(self, directory: Path) -> None:
         """Writes all of the state into a directory."""
-        save_state({**saved_state(self.model), "random": self._random}, Path(directory))
+        save_state({**saved_state(self.model), "random": self._random, "score": self._last_score}, Path(directory))
 
     def load(self, directory: Path) -> None:
-        """Restores what `save` wrote; hyperparameters are applied when training continues."""
-        state = load_state(Path(directory))
+        """Puts in what `save` wrote; this member keeps its own hyperparameters."""
+        if self._trained:
+            self._build(self._hp, self._seed)
+        self._put(load_state(Path(directory)))
+
+    def close(self) -> None:
+        """Closes the environments."""
+        _close(self.model.env)
+
+    def _build(self, hp: Mapping[str, object], seed: int) -> None:
+        """Lets `make` build the algorithm; the environments of the old one are closed first."""
+        if hasattr(self, "model"):
+            self.close()
+        self._hp, self._seed, self._trained = _plain(hp), seed, False
+        reads = Reads(hp)
+        with stream(self, seed):
+            self.model: Model = self.make(reads, seed % 2**31)
+            self._of_make = {
+                name
+                for name in reads.seen
+                if not is_tunable(self.model, name) or is_scheduled(self.model, name)  # `make` alone knows what they do
+            }
+            self.apply(hp)
+        weakref.finalize(self.model, _close, self.model.env)  # environments may be processes
+
+    def _rebuild(self, hp: Mapping[str, object]) -> None:
+        state = {**saved_state(self.model), "random": self._random, "score": self._last_score}
+        self._build(hp, self._seed)
+        self._put(state)
+
+    def _put(self, state: Mapping[str, object]) -> None:
         restore(self.model, state)
-        self._random = state["random"]
+        self._random, self._last_score = state["random"], state.get("score", float("nan"))
+        self._trained = True
 
     def _tuned(self, hp: Mapping[str, object]) -> dict[str, object]:
-        return {name: value for name, value in hp.items() if name not in self.own}
+        return {name: value for name, value in _plain(hp).items() if name not in self.own and name not in self._of_make}
 
 
-class _Returns(BaseCallback):
-    """Collects the returns of the episodes that end."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.returns: list[float] = []
-
-    def _on_step(self) -> bool:
-        ended = (info["episode"]["r"] for info in self.locals["infos"] if "episode" in info)
-        self.returns += [float(value) for value in ended]
-        return True
+def _plain(hp: Mapping[str, object]) -> dict[str, object]:
+    return dict(dict.items(hp) if isinstance(hp, dict) else hp.items())
 
 
 def _close(env: object) -> None:

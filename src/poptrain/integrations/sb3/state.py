@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from poptrain.integrations.sb3.hparams import Model
+from poptrain.integrations.sb3.hparams import Model, optimizers
 from poptrain.integrations.torch.state import TorchState, is_plain
 
 COUNTERS = (
@@ -34,7 +34,7 @@ def saved_state(model: Model) -> dict[str, TorchState]:
         "parameters": model.get_parameters(),
         "variables": {name: getattr(model, name) for name in variables if getattr(model, name) is not None},
         "counters": {name: getattr(model, name) for name in COUNTERS if hasattr(model, name)},
-        "windows": {name: list(getattr(model, name) or ()) for name in WINDOWS},
+        "windows": {name: [_timeless(each) for each in getattr(model, name) or ()] for name in WINDOWS},
         "normalise": [_plain_attributes(part) for part in _running_statistics(model)],
         "replay": _filled_part(getattr(model, "replay_buffer", None)),
     }
@@ -42,7 +42,15 @@ def saved_state(model: Model) -> dict[str, TorchState]:
 
 def restore(model: Model, state: Mapping[str, TorchState]) -> None:
     """Puts a state that `saved_state` returned into an algorithm that `make` has built."""
+    options = [
+        (group, {name: value for name, value in group.items() if name != "params"})
+        for optimizer in optimizers(model).values()
+        for group in optimizer.param_groups
+    ]
     model.set_parameters(state["parameters"], exact_match=True, device=model.device)
+    live = [group for optimizer in optimizers(model).values() for group in optimizer.param_groups]
+    for group, (_, made) in zip(live, options, strict=True):
+        group.update(made)  # what `make` chose for this member: weight decay, betas …
     for name, value in state["variables"].items():
         getattr(model, name).data = value.to(model.device)
     for name, value in state["counters"].items():
@@ -73,7 +81,10 @@ def _filled_part(buffer: Buffer) -> dict[str, TorchState] | None:
         return None
     rows = buffer.buffer_size if buffer.full else buffer.pos
     arrays = {name: _first_rows(value, rows) for name, value in vars(buffer).items() if _has_rows(value, buffer.buffer_size)}
-    return {"pos": buffer.pos, "full": buffer.full, "arrays": arrays}
+    others = {name: value for name, value in vars(buffer).items() if name not in arrays and _is_small(value)}
+    infos = arrays.pop("infos", None)  # of hindsight replay: an array of dictionaries
+    kept = None if infos is None or not buffer.copy_info_dict else [[_plain_items(each) for each in row] for row in infos]
+    return {"pos": buffer.pos, "full": buffer.full, "arrays": arrays, "others": others, "infos": kept}
 
 
 def _refill(buffer: Buffer, saved: Mapping[str, TorchState] | None) -> None:
@@ -84,6 +95,25 @@ def _refill(buffer: Buffer, saved: Mapping[str, TorchState] | None) -> None:
         mine = getattr(buffer, name)
         for part, rows in [(mine[key], value[key]) for key in value] if isinstance(value, dict) else [(mine, value)]:
             part[: len(rows)] = rows
+    for name, value in saved.get("others", {}).items():
+        getattr(buffer, name)[...] = value
+    for index, row in enumerate(saved.get("infos") or ()):
+        buffer.infos[index] = row
+
+
+def _is_small(value: object) -> bool:
+    """True for an array that is not one of transitions, such as where the open episodes begin."""
+    return isinstance(value, np.ndarray) and value.dtype.kind in "biuf"
+
+
+def _plain_items(info: Mapping[str, Any]) -> dict[str, TorchState]:
+    """Returns what a checkpoint can hold of what a simulator reported."""
+    return {key: value for key, value in info.items() if is_plain(value)}
+
+
+def _timeless(entry: Any) -> Any:
+    """Returns an episode's entry without the seconds, which differ every time."""
+    return {**entry, "t": 0.0} if isinstance(entry, dict) else entry
 
 
 def _has_rows(value: object, size: int) -> bool:
