@@ -28,6 +28,7 @@ HEAVY = {
     "docs/guides/sb3.md": "Stable-Baselines3",
     "docs/guides/transformers.md": "Transformers",
     "docs/guides/lightning.md": "Lightning",
+    "docs/guides/keras.md": "Keras",
     "docs/guides/ray_tune.md": "Ray",
     "docs/guides/rllib.md": "RLlib",
 }  # pages whose blocks need an optional package of `make test-all`

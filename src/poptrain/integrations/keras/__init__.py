@@ -1,0 +1,25 @@
+"""Keras 3 on JAX, PyTorch or TensorFlow: a member is a compiled model and the arguments of its `fit`.
+
+Keras compiles the training step once, with most of an optimiser's options as constants: a momentum that is set afterwards can be
+read back, and never acts. So a member with new values is a new model, into which the state is put.
+
+=================  ====================================================================================================
+`member`           `KerasMember`: the base of a trainable class around a Keras model
+`state`            what a model carries: weights, moments, counters, seeds of layers
+=================  ====================================================================================================
+"""
+
+from __future__ import annotations
+
+from poptrain.core.errors import MissingExtra
+
+try:
+    import keras  # noqa: F401
+except ImportError as error:
+    raise MissingExtra(
+        "poptrain.integrations.keras needs Keras and one of its backends: pip install 'poptrain[keras]'"
+    ) from error
+
+from poptrain.integrations.keras.member import KerasMember
+
+__all__ = ["KerasMember"]

@@ -1,0 +1,213 @@
+"""`KerasMember`: the base of a trainable class around a Keras model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from poptrain.core import Carry, Metrics
+from poptrain.core.errors import UsageError
+from poptrain.integrations import generators
+from poptrain.integrations.adapter import Place, Reads, check_in_force, check_read, effective, flattened, same_value
+from poptrain.integrations.keras import state as states
+from poptrain.integrations.stored import load_tree, save_tree
+
+ALIASES = {"lr": "learning_rate", "beta1": "beta_1", "beta2": "beta_2", "eps": "epsilon", "dropout": "rate"}
+WHY = "A callback has set it. Use a schedule of keras.optimizers.schedules instead of a callback that changes tuned values."
+
+
+class KerasMember:
+    """The base of a trainable class around a Keras model: write ``make(hp, seed)``, nothing else.
+
+    One step is one epoch. The metrics are those of ``fit``, under Keras's names: ``metric="val_accuracy"``. Callbacks begin anew
+    in each interval; epochs are counted from the beginning of the whole training.
+    """
+
+    own: tuple[str, ...] = ()  # hyperparameters that code reads later than in the first interval
+    budget: int | None = None  # epochs of the whole training, for schedules that `make` builds; None: unknown
+
+    def __init__(self, hp: Mapping[str, Any], seed: int):
+        self._hp, self._seed = _plain(hp), seed
+        self._random: generators.Generators | None = None
+        self._seeds: Carry = None  # of Keras's own generator
+        self._torch: Any = None  # the member's stream in PyTorch, if that is the backend
+        self._made: tuple[keras.Model, dict[str, Any]] | None = None
+        self._saved: dict[str, Carry] | None = None  # the state for a model that is not made yet
+        self._epochs = 0
+        self._checked = False
+
+    def make(self, hp: Mapping[str, Any], seed: int) -> tuple[keras.Model, dict[str, Any]]:
+        """Returns a new compiled model, and the arguments of its ``fit``; the random generators are seeded.
+
+        The arguments are such as ``{"x": X, "y": Y, "batch_size": hp["batch_size"], "validation_data": (VX, VY)}``.
+        """
+        raise UsageError(f"{type(self).__name__} has no make(hp, seed): define it; it must return the model and fit's arguments.")
+
+    @property
+    def model(self) -> keras.Model:
+        """The live model of this member, with its weights."""
+        if self._made is None:
+            self._make()
+        assert self._made is not None
+        return self._made[0]
+
+    def set_budget(self, steps: int | None) -> None:
+        """Takes the epochs of the whole training."""
+        if steps != self.budget:
+            self._forget_model()
+            self.budget = steps
+
+    def train(self, hp: Mapping[str, Any], steps: int) -> Metrics:
+        """Trains for `steps` epochs with these values, and returns the metrics of the last one.
+
+        Raises:
+            UsageError: a value is not in force, or a hyperparameter has no effect.
+        """
+        who = type(self).__name__
+        if _plain(hp) != self._hp:
+            self._forget_model()
+            self._hp = _plain(hp)
+        model = self.model
+        check_in_force(who, hp, self.places(hp), WHY)
+        with self._stream():
+            metrics = self._fit(model, steps) if steps else self._evaluate(model)
+        found = self.places(hp)
+        check_in_force(who, hp, found, WHY)
+        if steps and not self._checked:
+            check_read(who, hp, self._reads, found, self.own)
+            self._checked = True
+        return metrics
+
+    def places(self, hp: Mapping[str, Any]) -> list[Place]:
+        """Returns the places of the live optimiser, layers and arguments at which hyperparameters act."""
+        return [place for place in self._places(hp) if place.name in self._governed]
+
+    def effective(self, hp: Mapping[str, Any]) -> dict[str, object]:
+        """Returns what the live objects hold for each of `hp`, by place."""
+        return effective(self.places(hp))
+
+    def save(self, directory: Path) -> None:
+        """Writes all of the state into a directory."""
+        random = {"random": self._random, "seeds": self._seeds, "torch": self._torch}
+        state = self._saved if self._made is None else states.read(self._made[0])
+        save_tree({"seed": self._seed, "epochs": self._epochs, "state": state, **random}, Path(directory))
+
+    def load(self, directory: Path) -> None:
+        """Continues from what `save` wrote; this member keeps its own hyperparameters."""
+        tree = load_tree(Path(directory))
+        self._made, self._saved = None, tree["state"]
+        self._seed, self._epochs = tree["seed"], tree["epochs"]
+        self._random, self._seeds, self._torch = tree["random"], tree["seeds"], tree["torch"]
+
+    def close(self) -> None:
+        """Frees the model."""
+        self._made = None
+
+    # -- the model --------------------------------------------------------------------------------------------------------
+
+    def _make(self) -> None:
+        """Makes the model with the values of this member, and puts the state of the old one into it."""
+        going_on = (self._random, self._seeds, self._torch)
+        self._reads = Reads(self._hp)
+        with self._stream(self._seed):
+            made = self.make(self._reads, self._seed)
+        if not isinstance(made, tuple) or len(made) != 2 or not isinstance(made[0], keras.Model):
+            who, got = type(self).__name__, type(made).__name__
+            raise UsageError(f"{who}.make returned {got}, expected the pair (keras.Model, arguments of fit).")
+        if getattr(made[0], "optimizer", None) is None:
+            raise UsageError(f"{type(self).__name__}.make returned a model without an optimiser: call model.compile(…) in it.")
+        with self._stream():  # Keras looks at a batch before its first epoch, which moves the order of the data
+            made[0].fit(**{**made[1], "verbose": 0, "callbacks": [], "epochs": 0})
+        if going_on[0] is not None:
+            self._random, self._seeds, self._torch = going_on
+        if self._saved is not None:
+            states.put(made[0], self._saved)
+        self._made, self._saved = made, None
+        wanted = dict(flattened(self._hp))
+        found = self._places(self._hp)
+        self._governed = frozenset(each.name for each in found if same_value(each.held, wanted[each.hparam]))
+
+    def _forget_model(self) -> None:
+        """Keeps the state of the model, and makes another one when it is needed."""
+        if self._made is not None:
+            self._saved, self._made = states.read(self._made[0]), None
+
+    def _fit(self, model: keras.Model, steps: int) -> dict[str, float]:
+        assert self._made is not None
+        until = self._epochs + steps
+        history = model.fit(**{"verbose": 0, **self._made[1]}, initial_epoch=self._epochs, epochs=until).history
+        if not history or len(next(iter(history.values()))) != steps:
+            raise UsageError(
+                f"{type(self).__name__}: fit ended before epoch {until}: a callback such as EarlyStopping must not stop it."
+            )
+        self._epochs = until
+        return {name: float(values[-1]) for name, values in history.items()}
+
+    def _evaluate(self, model: keras.Model) -> dict[str, float]:
+        assert self._made is not None
+        data = self._made[1].get("validation_data")
+        if data is None:
+            return {}
+        arrays = dict(zip(("x", "y", "sample_weight"), data, strict=False)) if isinstance(data, tuple) else {"x": data}
+        found = model.evaluate(**arrays, verbose=0, return_dict=True)
+        return {f"val_{name}": float(value) for name, value in found.items()}
+
+    def _places(self, hp: Mapping[str, Any]) -> Iterator[Place]:
+        assert self._made is not None
+        model, options = self._made
+        for name, _ in flattened(hp):
+            option = ALIASES.get(name, name)
+            if option == "learning_rate":
+                rate = model.optimizer._learning_rate
+                held = getattr(rate, "initial_learning_rate", None) if callable(rate) else float(rate)
+                yield Place(name, "optimizer.learning_rate", held)
+            elif (held := vars(model.optimizer).get(option)) is not None:
+                yield Place(name, f"optimizer.{option}", held)
+            if name in options:
+                yield Place(name, f"fit.{name}", options[name])
+            for index, layer in enumerate(model._flatten_layers(include_self=False)):
+                if isinstance(held := vars(layer).get(option), (int, float, str)):
+                    yield Place(name, f"layers[{index}].{option} of {type(layer).__name__}", held)
+
+    @contextmanager
+    def _stream(self, seed: int | None = None) -> Iterator[None]:
+        """Uses the member's own random streams: numpy's, Python's, Keras's and, where it trains, PyTorch's."""
+        with ExitStack() as stack:
+            stack.enter_context(generators.stream(self, seed))
+            if keras.backend.backend() == "torch":
+                stack.enter_context(_torch_stream(self, seed))
+            outside = states.seeds()
+            try:
+                if seed is None:
+                    states.put_seeds(self._seeds)
+                else:
+                    keras.utils.set_random_seed(seed % 2**32)
+                yield
+                self._seeds = states.seeds()
+            finally:
+                states.put_seeds(outside)
+
+
+@contextmanager
+def _torch_stream(member: KerasMember, seed: int | None) -> Iterator[None]:
+    import torch
+
+    outside = torch.get_rng_state()
+    try:
+        if seed is not None:
+            torch.manual_seed(seed)
+        elif member._torch is not None:
+            torch.set_rng_state(torch.from_numpy(member._torch.copy()))
+        yield
+        member._torch = torch.get_rng_state().numpy()
+    finally:
+        torch.set_rng_state(outside)
+
+
+def _plain(hp: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a copy of hyperparameters, nested as they are."""
+    return {name: _plain(value) if isinstance(value, Mapping) else value for name, value in hp.items()}

@@ -1,0 +1,143 @@
+"""Keras on the backend that KERAS_BACKEND names: the laws of every adapter, and what is special about it.
+
+`test_the_other_backend_obeys_the_laws` runs this file again in another process.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+keras = pytest.importorskip("keras")
+pytestmark = pytest.mark.heavy
+
+import numpy as np  # noqa: E402
+
+import poptrain as pt  # noqa: E402
+from poptrain.integrations.keras import KerasMember  # noqa: E402
+from poptrain.testing import AdapterContract  # noqa: E402
+
+X = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
+Y = X.sum(1, keepdims=True)
+FIRST = {"lr": 0.02, "momentum": 0.5, "weight_decay": 0.01, "batch_size": 16, "dropout": 0.1}
+SECOND = {"lr": 0.01, "momentum": 0.9, "weight_decay": 0.001, "batch_size": 8, "dropout": 0.3}
+
+
+class Member(KerasMember):
+    def make(self, hp, seed):
+        layers = [keras.layers.Dense(8, "relu"), keras.layers.Dropout(hp["dropout"]), keras.layers.BatchNormalization()]
+        model = keras.Sequential([keras.layers.Input((4,)), *layers, keras.layers.Dense(1)])
+        optimizer = keras.optimizers.SGD(hp["lr"], hp["momentum"], weight_decay=hp["weight_decay"])
+        model.compile(optimizer, "mse")
+        return model, {"x": X, "y": Y, "batch_size": hp["batch_size"], "validation_data": (X, Y)}
+
+    def train(self, hp, steps):
+        metrics = super().train(hp, steps)
+        return {**metrics, "score": -metrics["val_loss"], "weights": weights(self)}
+
+
+def weights(member) -> float:
+    return float(sum(np.abs(array, dtype=float).sum() for array in member.model.get_weights()))
+
+
+class TestContract(AdapterContract):
+    steps = 2
+
+    def member(self):
+        return Member
+
+    def values(self):
+        return FIRST, SECOND
+
+
+def test_intervals_train_as_one_fit_does():
+    whole, parts = Member(FIRST, 5), Member(FIRST, 5)
+    expected = whole.train(FIRST, 6)
+    for _ in range(3):
+        found = parts.train(FIRST, 2)
+    assert found["weights"] == expected["weights"]
+
+
+@pytest.mark.parametrize("name", ["lr", "momentum", "weight_decay", "dropout"])
+def test_a_new_value_acts_and_not_only_reads_back(name):
+    """The steps of two members that differ in one value differ, after the function was compiled with the first value."""
+    kept, changed = Member(FIRST, 5), Member(FIRST, 5)
+    assert kept.train(FIRST, 1) == changed.train(FIRST, 1)
+    other = {**FIRST, name: SECOND[name]}
+    assert kept.train(FIRST, 1)["weights"] != changed.train(other, 1)["weights"]
+
+
+def test_a_schedule_goes_on_with_its_new_values():
+    class Scheduled(Member):
+        def make(self, hp, seed):
+            model, options = super().make(hp, seed)
+            schedule = keras.optimizers.schedules.CosineDecay(hp["lr"], 4 * self.budget)
+            model.compile(keras.optimizers.SGD(schedule, hp["momentum"], weight_decay=hp["weight_decay"]), "mse")
+            return model, options
+
+    member = Scheduled(FIRST, 1)
+    member.set_budget(8)
+    member.train(FIRST, 4)
+    assert float(member.model.optimizer.learning_rate) == pytest.approx(FIRST["lr"] / 2)
+    member.train({**FIRST, "lr": 0.01}, 2)
+    assert float(member.model.optimizer.learning_rate) == pytest.approx(0.01 * (1 + np.cos(np.pi * 6 / 8)) / 2)
+
+
+def test_a_callback_that_changes_a_tuned_value_is_named():
+    class Changing(Member):
+        def make(self, hp, seed):
+            model, options = super().make(hp, seed)
+            return model, {**options, "callbacks": [keras.callbacks.LearningRateScheduler(lambda epoch, rate: 0.5)]}
+
+    with pytest.raises(pt.UsageError, match=r"lr=0.02, but optimizer.learning_rate is 0.5.*keras.optimizers.schedules"):
+        Changing(FIRST, 1).train(FIRST, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda model, options: model, "expected the pair"),
+        (lambda model, options: (keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(1)]), options), "model.compile"),
+        (lambda model, options: (model, {**options, "callbacks": [Stopping()]}), "fit ended before epoch 3"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(change, words):
+    class Bad(Member):
+        def make(self, hp, seed):
+            return change(*super().make(hp, seed))
+
+    with pytest.raises(pt.UsageError, match=words):
+        Bad(FIRST, 1).train(FIRST, 3)
+
+
+class Stopping(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.stop_training = True
+
+
+def test_another_kind_of_optimiser_is_refused_with_the_fix(tmp_path):
+    class Choosing(Member):
+        def make(self, hp, seed):
+            model, options = super().make(hp, seed)
+            model.compile({"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}[hp["kind"]](0.1), "mse")
+            return model, options
+
+    member, copied = Choosing({**FIRST, "kind": "adam"}, 1), Choosing({**FIRST, "kind": "sgd"}, 2)
+    member.train({**FIRST, "kind": "adam"}, 1)
+    member.save(tmp_path)
+    copied.load(tmp_path)
+    with pytest.raises(pt.UsageError, match="other variables of the optimizer than make.. builds.*static=True"):
+        copied.train({**FIRST, "kind": "sgd"}, 1)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="it is the other backend already")
+def test_the_other_backend_obeys_the_laws():
+    pytest.importorskip("torch")
+    command = [sys.executable, "-m", "pytest", "-q", __file__, "-k", "not other_backend", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, env={**os.environ, "KERAS_BACKEND": "torch"}, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0 and " passed" in done.stdout, done.stdout[-3000:]
