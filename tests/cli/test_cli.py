@@ -260,7 +260,8 @@ def test_an_interrupt_exits_with_130_and_resume_continues_exactly(here):
 
 def test_all_members_failing_is_4(here):
     failed = cli("run", "failing_experiment.py", "--dir", "run", "-q")
-    assert failed.exit_code == 4 and failed.stderr.count("\n") == 1 and "all 4 members failed" in failed.stderr
+    assert failed.exit_code == 4 and "all 4 members failed" in failed.stderr.splitlines()[-1]
+    assert [line.partition(" ")[0] for line in failed.stderr.splitlines()[:-1]] == ["warning:", "warning:"]
     assert strict(cli("status", "run", "--json").stdout)["state"] == "failed"
 
 

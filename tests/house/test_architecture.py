@@ -26,15 +26,16 @@ MAY_IMPORT = {
     "statistics": {"core"},
     "_jax": {"core"},
     "_renamed": set(),
-    "trainable": {"core"},
+    "trainable": {"core", "trainable"},
     "log": {"_renamed", "core", "log"},
-    "checkpoints": {"_renamed", "core", "log.disk", "checkpoints"},
+    "checkpoints": {"_jax", "_renamed", "core", "log.disk", "checkpoints"},
     "checkpoints.places": {"core", "log.reader", "checkpoints"},
     "algorithms": {"core", "space", "algorithms"},
     "executors": STORES | {"trainable", "executors", "_jax"},
     "views": VIEWS | {"algorithms.fire.curves"},
     "plots": VIEWS | {"plots"},
     "report": VIEWS | {"report"},
+    "dashboard": VIEWS | {"dashboard"},
     "sinks": VIEWS | {"plots", "sinks"},
     "rl": {"core", "space", "checkpoints.carry", "trainable", "rl", "_jax"},
     "engine": VIEWS | {"algorithms", "executors", "trainable", "sinks", "engine"},
@@ -46,8 +47,10 @@ FREE = ("cli", "integrations", "testing", "__main__", "")  # they stand on top
 OPTIONAL = {
     "jax": ("_jax", "rl", "executors.vectorized"),
     "matplotlib": ("plots",),
-    "PIL": ("plots",),
+    "PIL": ("plots", "rl"),
     "plotly": ("report",),
+    "starlette": ("dashboard",),
+    "uvicorn": ("dashboard",),
     "envpool": ("rl",),
     "gymnasium": ("rl",),
     "ray": ("executors.ray", "integrations"),
@@ -58,11 +61,13 @@ OPTIONAL = {
     "stable_baselines3": ("integrations",),
     "fsspec": ("checkpoints.url_files",),
     "typer": ("cli",),
+    "IPython": ("engine.screens",),
+    "pandas": ("engine.frames", "engine.result"),
     "rich": ("cli",),
     "safetensors": ("checkpoints", "integrations"),
 }
 IMPURE = {"os", "pathlib", "logging", "time", "random", "threading", "io", "subprocess", "socket"}
-PICKLES = {"pickle", "cloudpickle", "dill", "marshal", "shelve"}
+PICKLES = {"pickle", "cloudpickle", "dill", "marshal", "shelve"}  # `executors.by_value` sends code through a pipe, never to disk
 LONGEST = 350  # lines of a file
 MOST_ANY, MOST_UNFORMATTED = 300, 20  # uses of `Any`, and of `fmt: skip`, in all of src
 EVALUATES = {"eval", "exec", "torch.load", "numpy.load", "np.load"}

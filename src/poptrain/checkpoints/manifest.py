@@ -8,7 +8,8 @@ from typing import NotRequired, TypedDict, cast
 from poptrain.core import Json
 
 MANIFEST_FORMAT = 1
-MANIFEST, ARRAYS, USER = "MANIFEST.json", "arrays.safetensors", "user"
+SHARING_FORMAT = 2  # of a manifest with shared arrays; the others stay readable for older versions
+MANIFEST, ARRAYS, USER, SHARED = "MANIFEST.json", "arrays.safetensors", "user", "shared"
 
 
 class FileEntry(TypedDict):
@@ -16,6 +17,14 @@ class FileEntry(TypedDict):
 
     size: int
     sha256: str
+
+
+class SharedArray(TypedDict):
+    """An array whose files several checkpoints may hold; together they are its bytes."""
+
+    dtype: str
+    shape: list[int]
+    files: list[str]  # SHA-256 of each
 
 
 class Purpose(TypedDict, total=False):
@@ -33,6 +42,7 @@ class Manifest(Purpose):
     format: int
     name: str
     files: dict[str, FileEntry]
+    shared: NotRequired[dict[str, SharedArray]]  # by the name of the array in `carry`
     carry: NotRequired[Json]  # its structure; without it the files are those of a trainable class
 
 

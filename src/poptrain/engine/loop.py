@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -13,14 +12,19 @@ from poptrain.checkpoints import places
 from poptrain.core import History, Json, Lost, Result, Task, as_line, check_roles, clock, collector, results_of
 from poptrain.core.errors import RunFailed, Suspended, UsageError
 from poptrain.core.evidence import best_by_evidence
+from poptrain.core.interactive import interactive
 from poptrain.core.protocols import Algorithm, Executor, Sink, Store
+from poptrain.engine import kept, tracebacks
 from poptrain.engine import stop as stops
-from poptrain.engine import tracebacks
+from poptrain.engine.again import again
 from poptrain.engine.experiment import Experiment, file_record, script_of
+from poptrain.engine.notices import Failures
 from poptrain.engine.open_log import check_same_run, continuing, open_log
+from poptrain.engine.progress import shown
 from poptrain.engine.result import Run
-from poptrain.engine.signals import Interrupted, Signals
+from poptrain.engine.signals import Interrupted, Signals, end_without_a_traceback, say
 from poptrain.executors.context import Context, ExecutorConfig
+from poptrain.log.memory import MemoryLog
 from poptrain.log.reader import Record, exists, read
 from poptrain.log.writer import LogWriter
 from poptrain.sinks import Guarded
@@ -43,11 +47,15 @@ def run(
     sinks: Sequence[Sink[Record]] = (),
     keep: Sequence[int] = (),
     checkpoints: str | None = None,
+    progress: bool = True,
 ) -> Run:
     """Returns the finished run of an algorithm over a trainable.
 
+    In a notebook and at a Python prompt, a run that you interrupt is returned as it is, and the same call continues it.
+
     Args:
-        algorithm: such as `pbt(space, population=8, interval=10)`; or an `Experiment`, with `directory` and `keep` at most.
+        algorithm: such as `pbt(space, population=8, interval=10)`; or an `Experiment`, with `directory`, `keep` and `progress`
+            at most.
         trainable: a function, generator function, class, `jax_trainable` or population; see `poptrain.trainable`.
         metric: the key of the score in the metrics that training returns.
         mode: "max" or "min".
@@ -60,6 +68,8 @@ def run(
         keep: ids of tasks whose checkpoints are never deleted.
         checkpoints: a place for the checkpoints other than `directory`: a URL that fsspec understands and every worker reaches,
             such as ``s3://bucket/first``. It must be empty at first. The log records it.
+        progress: show on standard error how far the run is: a live line on a terminal, a bar in a notebook, and a line now and
+            then in a file. False shows nothing but warnings.
 
     Raises:
         UsageError: an argument is wrong, or the directory or URL holds another run.
@@ -69,35 +79,42 @@ def run(
     """
     given = (trainable, metric, mode, stop, executor, seed, tuple(sinks), checkpoints)
     if not isinstance(algorithm, Experiment):
-        return execute(Experiment(algorithm, *given), directory, keep=keep)
+        return execute(Experiment(algorithm, *given), directory, keep=keep, progress=progress)
     if given != (None, "score", "max", None, "inline", 0, (), None):
         raise UsageError(
-            "run: an Experiment already has every argument except directory and keep; change it with dataclasses.replace(…)."
+            "run: an Experiment already has every argument except directory, keep and progress; change it with "
+            "dataclasses.replace(…)."
         )
     source = None
     if directory is not None and (script := script_of(algorithm)) is not None:
         source = file_record(script, directory, {})
-    return execute(algorithm, directory, keep=keep, source=source)
+    return execute(algorithm, directory, keep=keep, source=source, progress=progress)
 
 
-def resume(experiment: Experiment, directory: str | Path) -> Run:
-    """Returns the run in `directory`, continued to its end.
+def resume(experiment: Experiment, directory: str | Path, *, progress: bool = True) -> Run:
+    """Returns the run in `directory`, continued to its end. `progress` is as in `run`.
 
     Raises:
         UsageError: the directory holds no run, or another run.
     """
     if not exists(directory):
         raise UsageError(f"{str(directory)!r} does not hold a run, so nothing can be resumed. Start one with `poptrain run`.")
-    return execute(experiment, directory)
+    return execute(experiment, directory, progress=progress)
 
 
 def execute(
-    experiment: Experiment, directory: str | Path | None, *, keep: Sequence[int] = (), source: dict[str, Json] | None = None
+    experiment: Experiment,
+    directory: str | Path | None,
+    *,
+    keep: Sequence[int] = (),
+    source: dict[str, Json] | None = None,
+    progress: bool = False,
 ) -> Run:
     """Returns the run of an `Experiment`: a new one, or the one that `directory` holds, continued.
 
     Args:
         source: the entry about the experiment's file for the log, from `file_record`; None if there is no file.
+        progress: show how far the run is.
     """
     executor = executors.resolve(experiment.executor, experiment.trainable)
     if directory is not None and exists(directory):
@@ -106,10 +123,19 @@ def execute(
         check_same_run(record, experiment, directory)
         if ended := _finished(experiment, directory, record):
             return ended
-    log = open_log(experiment, directory, source)
+    before = kept.taken(experiment) if directory is None and interactive() else None
+    log, store = before or (open_log(experiment, directory, source), None)
     try:
-        session = _Session(experiment, executor, log, directory, keep)
-        session.go()
+        session = _Session(experiment, executor, log, directory, keep, store)
+        try:
+            session.go(progress)
+        except Suspended as stopped:
+            if not stopped.asked or not interactive():
+                end_without_a_traceback()
+                raise
+            say(str(stopped))
+            if isinstance(log, MemoryLog):
+                kept.keep(experiment, log, session.store)
         return Run(log.record, session.history, session.store, as_trainable(experiment.trainable))
     finally:
         log.close()
@@ -140,29 +166,38 @@ class _Session:
         log: LogWriter,
         directory: str | Path | None,
         keep: Sequence[int],
+        store: Store | None = None,
     ):
         self.experiment, self.log, self.algorithm = experiment, log, experiment.algorithm
         self.history: History = log.record.history().with_budget(experiment.budget)
         self.keep = frozenset(keep)
         self.began = clock.monotonic() - log.record.elapsed
-        self.store: Store = places.of(log.record)
-        if directory is not None:
+        self.store: Store = store or places.of(log.record)
+        if directory is not None or store is not None:
             self.store.adopt(log.record.checkpoints())
         self.executor_config, self.directory = executor, directory
+        self.failures = Failures(directory)
         own = () if directory is None else (Digest(),)
         self.sinks = [Guarded(sink) for sink in (*own, *experiment.sinks)]
 
-    def go(self) -> None:
+    def go(self, progress: bool = False) -> None:
         """Runs until the algorithm asks for nothing and no task is pending, or a stop condition holds."""
+        try:
+            with shown(self.experiment, self.log.record.elapsed, lambda: (self.history, self.failures.count), progress):
+                self._go()
+        finally:
+            self.failures.summary()
+
+    def _go(self) -> None:
         executor = _opened(self.executor_config, self._context())
         for sink in self.sinks:
             sink.open(self.log.record)
         try:
-            with collector.settled(), Signals() as signals:
+            with collector.settled(), Signals(self._farewell) as signals:
                 try:
                     self._loop(executor, signals)
                 except Interrupted as signal:
-                    self._suspend(executor, signal)
+                    self._suspend(executor, signal, signals)
                 finally:
                     executor.close()
             self.store.keep(self._needed(), self._collected, flush=True)
@@ -208,6 +243,7 @@ class _Session:
                 if self.history.ok(parent) and ref is not None and not self.store.verify(ref):
                     self._append(Lost(parent))
         self._append(results)
+        self.failures.see(self.history, results)
         self.store.add(result.checkpoint for result in results)
 
     def _needed(self) -> set[str]:
@@ -250,18 +286,17 @@ class _Session:
         where = f" Tracebacks are in {Path(self.directory) / 'errors'}." if self.directory is not None and first.error else ""
         raise RunFailed(f"all {len(heads)} members failed; {last}. First: {why}.{where}")
 
-    def _suspend(self, executor: Executor, signal: Interrupted) -> None:
+    def _suspend(self, executor: Executor, signal: Interrupted, signals: Signals) -> None:
         """Logs the results that arrive within the grace period, marks the log as suspended, and raises `Suspended`."""
-        with contextlib.suppress(Interrupted):
-            for results in executor.drain(GRACE_SECONDS):
-                self._tell(results)
+        what = f"interrupted: finishing running tasks (at most {GRACE_SECONDS:g} s); press Ctrl-C again to stop now"
+        for results in signals.finishing(executor.drain(GRACE_SECONDS), what):
+            self._tell(results)
         self.log.note("suspend", reason=str(signal))
-        hint = (
-            f"continue with: poptrain resume {self.directory}"
-            if self.directory
-            else "nothing was kept, because no directory was given"
-        )
-        raise Suspended(f"interrupted by {signal}; {hint}", exit_code=128 + signal.number) from None
+        hint = again(self.log.record, self.directory)
+        raise Suspended(f"interrupted by {signal}; {hint}", exit_code=128 + signal.number, asked=True) from None
+
+    def _farewell(self) -> str:
+        return f"stopped at once; nothing that was logged is lost; {again(self.log.record, self.directory)}"
 
     def _context(self) -> Context:
         return Context(

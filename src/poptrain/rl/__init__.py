@@ -2,10 +2,13 @@
 
 Rooms import only rooms to their left: ``envs`` (simulators) ← ``memory`` (transitions) ← ``loops`` (acting, learning) ←
 ``agents``. The files next to them are small tools for all agents: networks, distributions, the observation filter, Adam,
-hyperparameters and evaluation.
+hyperparameters, evaluation and films.
 """
 
+from poptrain.rl.agents.ddpg import DDPG
 from poptrain.rl.agents.ppo import PPO
+from poptrain.rl.agents.td3 import TD3
 from poptrain.rl.envs import make
+from poptrain.rl.film import film
 
-__all__ = ["PPO", "make"]
+__all__ = ["DDPG", "PPO", "TD3", "film", "make"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 from poptrain.core import Hparams, Task, clock
@@ -26,7 +26,7 @@ class Member:
     """One seat. Score and step are those of the weights it holds: right after an exploit, its donor's."""
 
     member: int
-    state: str  # training (or queued), waiting, finished, failed
+    state: str  # training (or queued), waiting, finished, failed, suspended (it was training when the run stopped)
     step: int
     score: float | None  # None: it holds no weights yet
     hparams: Hparams  # of its newest task
@@ -35,6 +35,14 @@ class Member:
     error: str | None  # the newest failure, one line
     cloned_from: int | None  # the member that it last copied
     cloned_at: int | None  # the lineage step of that
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """An error, and the members whose newest failure it is."""
+
+    error: str
+    members: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -85,6 +93,16 @@ class Status:
     left: float | None
     warnings: tuple[str, ...]
 
+    @property
+    def troubles(self) -> tuple[Trouble, ...]:
+        """The newest failures of the members, the most frequent error first."""
+        by_error: dict[str, list[int]] = {}
+        for member in self.members:
+            if member.error is not None:
+                by_error.setdefault(member.error, []).append(member.member)
+        ordered = sorted(by_error.items(), key=lambda item: -len(item[1]))
+        return tuple(Trouble(error, tuple(members)) for error, members in ordered)
+
 
 def status(record: Record) -> Status:
     """Returns the status of a run as its record was read."""
@@ -104,6 +122,11 @@ def status_of(record: Record, state: RunState) -> Status:
     members = tuple(_member(state, seat, budget, shared) for seat in state.members())
     recent, overall = _speed(record, state), state.steps / elapsed if elapsed > 0 and state.steps else None
     left = None if phase in ("finished", "failed") else _left(record, state, members, elapsed, recent or overall)
+    if phase not in ("running", "finished"):
+        members = tuple(replace(each, state="suspended") if each.state == "training" else each for each in members)
+    generation, generations = _generation(state), _generations(budget, record.run.get("interval"))
+    if generations is not None and generation > generations:
+        generations = None  # members that share their budgets, or restart, train more intervals than the budget has
     return Status(
         directory=None if record.directory is None else str(record.directory),
         state=phase,
@@ -115,8 +138,8 @@ def status_of(record: Record, state: RunState) -> Status:
         mode=mode,
         seed=record.run.get("seed", 0),
         budget=budget,
-        generation=_generation(state),
-        generations=_generations(budget, record.run.get("interval")),
+        generation=generation,
+        generations=generations,
         best=_best(record, state),
         members=members,
         evaluators=len(state.seats) - len(members),
@@ -217,11 +240,19 @@ def _generations(budget: int | None, interval: object) -> int | None:
 
 
 def _speed(record: Record, state: RunState) -> float | None:
-    """Returns the steps per second over the newest lines of the newest session."""
+    """Returns the steps per second over the newest lines of the newest session.
+
+    Once every seat has reported, its start is left out: starting workers and compiling say nothing about what is left.
+    """
     opened = next((time for type, _, time in reversed(record.events) if type == "open"), 0.0)
-    began, steps, _ = state.speed[0]
+    session = [entry for entry in state.speed if entry[0] >= opened]
+    began, steps = state.speed[0][:2]
     if began < opened:
-        began, steps = opened, [entry[1] for entry in state.speed if entry[0] < opened][-1]
+        _, steps, results = [entry for entry in state.speed if entry[0] < opened][-1]
+        began = opened
+        warm = next((entry for entry in session if entry[2] >= results + len(state.seats)), None)
+        if warm is not None and warm[2] < session[-1][2]:
+            began, steps = warm[:2]
     now, trained, _ = state.speed[-1]
     return (trained - steps) / (now - began) if now > began else None
 

@@ -43,8 +43,9 @@ from numpy.typing import ArrayLike
 
 from poptrain.core.errors import UsageError
 from poptrain.core.rng import rng
+from poptrain.rl.account import evaluation_only
 from poptrain.rl.actor import Actor, Noise
-from poptrain.rl.agents.ppo.carry import account, evaluation_only, fresh_carry
+from poptrain.rl.agents.ppo.carry import account, fresh_carry
 from poptrain.rl.agents.ppo.functions import Functions
 from poptrain.rl.agents.ppo.hparams import RANGES
 from poptrain.rl.agents.ppo.shuffle import MAX_CHUNK, MAX_ROWS
@@ -172,10 +173,10 @@ class PPO:
         own = {name: carry[name] for name in ("params", "normaliser")}
         own = own if lane is None else take(own, lane)
         noise = None if deterministic else Noise(rng(int(seed), "evaluation noise"), env.spec, episodes)
-        horizon = self.horizon or env.spec.horizon
+        actor, seen, horizon = Actor(env.spec, **own), env.spec.observation, self.horizon or env.spec.horizon
         simulator = Stepped(env, seeds, horizon) if isinstance(env, DeviceEnv) else env.open(seeds, episodes, self.horizon)
         try:
-            return episode_returns(Actor(env.spec, **own), simulator, episodes, noise)
+            return episode_returns(lambda seen: actor.act(seen, noise.next() if noise else None)[1], seen, simulator, episodes)
         finally:
             simulator.close()
 
