@@ -16,7 +16,7 @@ import numpy as np
 from poptrain.views.format import short
 
 GROUP = 4  # rounds with one proposal each that are compared together
-ENOUGH = 12  # proposals, below which nothing is said
+ENOUGH = 12  # proposals, below which there is no sentence
 SURE = 0.05  # one-sided level at which the model is worth more than a redraw
 
 Foretold = tuple[float, float, int]  # predicted gain, observed gain, the step at which the interval ended
