@@ -8,6 +8,7 @@ from scipy.linalg import LinAlgError
 
 from poptrain.algorithms.gp import posterior as gp
 from poptrain.algorithms.gp.kernels import Inputs, TimeVarying, forgotten, gaps, squared_distances
+from poptrain.algorithms.gp.matern import MaternOverlap
 from poptrain.algorithms.gp.maximum import MIN_DISTANCE, Question, maximise, slopes
 from poptrain.algorithms.gp.mixed import Mixed, equal_share, forgetting
 from poptrain.algorithms.gp.rows import winsorised
@@ -15,7 +16,12 @@ from poptrain.algorithms.pb2 import beta_of
 from poptrain.core.rng import rng
 
 NAMES = ("score", "a", "b", "c")
-KERNELS = {"varying": TimeVarying(NAMES), "apart": TimeVarying(NAMES, apart=True), "mixed": Mixed(NAMES)}
+KERNELS = {
+    "varying": TimeVarying(NAMES),
+    "apart": TimeVarying(NAMES, apart=True),
+    "mixed": Mixed(NAMES),
+    "matern": MaternOverlap(NAMES, 2),
+}
 
 
 def inputs(n, key=0, width=4, kinds=3):

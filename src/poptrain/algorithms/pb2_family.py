@@ -15,16 +15,18 @@ from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.snapshot import Population
 from poptrain.algorithms.pb2 import BETAS, MIN_ROWS, Suggest, Uniformly
 from poptrain.algorithms.pb2_mix import Apart, Together, tuned
-from poptrain.algorithms.pbt import Pbt, PbtOptions, make_pbt
+from poptrain.algorithms.pbt import OnPlateau, Pbt, PbtOptions, make_pbt
 from poptrain.core import Value
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.interval import Interval
+from poptrain.core.other_names import named_as_here
 from poptrain.core.protocols import Exploit
 from poptrain.space import Space
 
 MADE_FOR = 4  # members; below, a warning is given
 
 
+@named_as_here
 def pb2(
     space: Space,
     population: int = 4,
@@ -41,6 +43,7 @@ def pb2(
     starts: turns.Starts | None = None,
     candidates: int | None = None,
     retune: float | None | Literal["default"] = "default",
+    plateau: OnPlateau | None = None,
     as_in: Literal["paper"] | None = None,
 ) -> Pbt:
     """Returns PB2: population based training whose losers get hyperparameters from a Gaussian-process bandit.
@@ -62,6 +65,8 @@ def pb2(
             0: the maximum over the whole space, as in the paper.
         retune: a member that goes on with its own weights gets the best of such points if the model expects it to be better
             by this number of standard deviations; default 1. None: never, as in the paper.
+        plateau: what members do before anybody has learned, as far as `Result.returns` tell: "search" (default: they don't copy,
+            and draw their hyperparameters again in turn: `parts.plateau`) or "copy" (as later, as in the paper).
         as_in: "paper": what is not named is as in the paper, also the inputs and the noise of the model (see `Suggest`).
 
     Raises:
@@ -74,9 +79,11 @@ def pb2(
     options = Pb2Options(
         interval, sync, exploit, beta, window, warmup, average, evaluate_first, initial, starts, candidates, retune, as_in
     )
+    options = replace(options, plateau=plateau)
     return make_pb2("pb2", space, population, options, Uniformly())
 
 
+@named_as_here
 def pb2_mult(
     space: Space,
     population: int = 4,
@@ -93,6 +100,7 @@ def pb2_mult(
     starts: turns.Starts | None = None,
     candidates: int | None = None,
     retune: float | None | Literal["default"] = "default",
+    plateau: OnPlateau | None = None,
     as_in: Literal["paper"] | None = None,
 ) -> Pbt:
     """Returns PB2-Mult: categories by a bandit, numbers by a process for each category. Arguments as for `pb2`.
@@ -106,10 +114,12 @@ def pb2_mult(
     options = Pb2Options(
         interval, sync, exploit, beta, window, warmup, average, evaluate_first, initial, starts, candidates, retune, as_in
     )
+    options = replace(options, plateau=plateau)
     categories = _categories("pb2_mult", space, Apart(options.steps))
     return _named(make_pb2("pb2_mult", space, population, options, categories))
 
 
+@named_as_here
 def pb2_mix(
     space: Space,
     population: int = 4,
@@ -126,6 +136,7 @@ def pb2_mix(
     starts: turns.Starts | None = None,
     candidates: int | None = None,
     retune: float | None | Literal["default"] = "default",
+    plateau: OnPlateau | None = None,
     as_in: Literal["paper"] | None = None,
 ) -> Pbt:
     """Returns PB2-Mix: categories by a bandit, numbers by one process over categories and numbers. Arguments as for `pb2`.
@@ -139,6 +150,7 @@ def pb2_mix(
     options = Pb2Options(
         interval, sync, exploit, beta, window, warmup, average, evaluate_first, initial, starts, candidates, retune, as_in
     )
+    options = replace(options, plateau=plateau)
     categories = _categories("pb2_mix", space, Together(options.steps))
     return _named(make_pb2("pb2_mix", space, population, options, categories))
 
@@ -160,6 +172,7 @@ class Pb2Options:
     candidates: int | None
     retune: float | None | Literal["default"]
     as_in: Literal["paper"] | None
+    plateau: OnPlateau | None = None
 
     @property
     def steps(self) -> int | None:
@@ -189,7 +202,8 @@ class Pb2Options:
     def shared(self) -> PbtOptions:
         """Returns the arguments of PBT among them."""
         shared = PbtOptions(self.interval, self.sync, self.exploit, warmup=self.warmup, average=self.average)
-        return replace(shared, initial=self.initial, evaluate_first=self.evaluate_first, starts=self.starts, as_in=self.as_in)
+        shared = replace(shared, initial=self.initial, evaluate_first=self.evaluate_first, starts=self.starts)
+        return replace(shared, as_in=self.as_in, plateau=self.plateau)
 
 
 def make_pb2(what: str, space: Space, population: int, options: Pb2Options, categories: Categories) -> Pbt:
@@ -218,7 +232,7 @@ def make_pb2(what: str, space: Space, population: int, options: Pb2Options, cate
     if options.retune != "default":
         suggest = replace(suggest, retune=None if options.retune is None else float(options.retune))
     earlier = {"explore": (paper,)} if suggest == now and options.as_in is None else {}
-    return make_pbt(what, space, population, suggest, options.shared(), earlier, fraction=0.25)
+    return make_pbt(what, space, population, suggest, options.shared(), earlier, 0.25, "search")
 
 
 def _categories(what: str, space: Space, bandits: Categories) -> Categories:
