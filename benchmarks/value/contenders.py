@@ -89,9 +89,11 @@ def tpe(space: pt.Space, population: int, interval: int) -> Any:
 
 
 def fire(space: pt.Space, population: int, interval: int) -> Any:
-    """Returns FIRE PBT with `population` seats: a quarter parents, a quarter evaluators; None below 8."""
+    """Returns FIRE PBT with `population` seats: a quarter parents, a quarter evaluators; its defaults have 22; None below 8."""
     if population < 8:
         return None
+    if population == 22:
+        return pt.fire_pbt(space, interval=interval)
     quarter = population // 4
     fraction = max(0.25, 1 / quarter)
     return pt.fire_pbt(space, (population - 2 * quarter, quarter), quarter, interval=interval, exploit=pt.truncation(fraction))

@@ -79,10 +79,11 @@ def made(found: verdicts.Found) -> str:
     """Returns the part of the page that is made."""
     parts = ["## The problems", problems()]
     for size in sorted({n for _, n in found}):
-        parts += [f"## Population {size}", "Mean over seeds (95 % interval); 10 % quantile. The best mean is bold.",
-                  results(found, size), f"### Against random search, population {size}", against(found, size)]  # fmt: skip
-        if any("pb2" in cell and "pbt" in cell for (_, n), cell in found.items() if n == size):
-            parts += [f"### Against PBT, population {size}", against(found, size, "pbt")]
+        parts += [f"## Population {size}", "Mean over seeds (95 % interval); 10 % quantile. The best mean is bold."]
+        parts += [results(found, size)]
+        for name, second in (("random search", "random"), ("PBT", "pbt")):
+            if any(second in cell and len(cell) > 1 for (_, n), cell in found.items() if n == size):
+                parts += [f"### Against {name}, population {size}", against(found, size, second)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -76,15 +75,20 @@ def compared(a: Values, b: Values) -> dict[str, Any] | None:
 
 
 def wilcoxon(gains: Sequence[float] | np.ndarray) -> float:
-    """Returns the two-sided p-value of the signed-rank test over pairs; 1 if all pairs are equal."""
-    return _wilcoxon(tuple(np.asarray(gains, float).tolist()))
+    """Returns the two-sided p-value of the signed-rank test over pairs, exact also with ties; 1 if all pairs are equal.
 
-
-@cache  # with ties it takes seconds, and several tables and the picture compare the same pairs
-def _wilcoxon(gains: tuple[float, ...]) -> float:
-    from scipy.stats import wilcoxon as test
-
-    return float(test(gains, zero_method="pratt").pvalue) if np.any(gains) else 1.0
+    Pairs without a difference have a rank and no sign (Pratt 1959).
+    """
+    differences = np.asarray(gains, float)
+    size = np.abs(differences)
+    ordered = np.sort(size)
+    doubled = np.searchsorted(ordered, size) + np.searchsorted(ordered, size, side="right") + 1  # twice the mean ranks
+    signed = differences != 0
+    chances = np.ones(1)  # of each sum of the doubled ranks with a positive sign
+    for rank in doubled[signed].tolist():
+        chances = 0.5 * (np.pad(chances, (0, rank)) + np.pad(chances, (rank, 0)))
+    sum = int(doubled[differences > 0].sum())
+    return float(min(1.0, 2 * min(chances[: sum + 1].sum(), chances[sum:].sum())))
 
 
 def pairs(cells: Found, first: str, second: str, population: int, problems: Sequence[str] | None = None) -> list[dict[str, Any]]:

@@ -227,3 +227,14 @@ def test_tables_and_the_picture_are_made_from_rows(tmp_path):
     assert lines[2].startswith("| pbt | 2, all numeric | +") and len(lines) == 2 + 2 * 3
     draw(found, tmp_path / "gain.png")
     assert (tmp_path / "gain.png").stat().st_size > 5_000
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_signed_rank_test_is_that_of_scipy(seed):
+    stats = pytest.importorskip("scipy.stats")
+    gains = np.random.default_rng(seed).normal(0.3, 1, 12).round(3 if seed < 2 else 0)  # with ties and zeros from seed 2 on
+    method = "exact" if seed < 2 else stats.PermutationMethod(n_resamples=np.inf)
+    assert verdicts.wilcoxon(gains) == pytest.approx(
+        float(stats.wilcoxon(gains, zero_method="pratt", method=method).pvalue), abs=1e-9
+    )
+    assert verdicts.wilcoxon([0.0, 0.0]) == 1

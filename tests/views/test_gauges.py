@@ -15,7 +15,9 @@ from poptrain import views
 from poptrain.log.writer import MemoryLog
 from poptrain.testing import play
 from poptrain.testing.simulate import broken, noisy
-from poptrain.views.gauges import _centred_ranks, gauges_of
+from poptrain.views.digest import packed, unpacked
+from poptrain.views.foresight import centred_ranks, foresight_of
+from poptrain.views.gauges import gauges_of
 from poptrain.views.index import history_of
 from poptrain.views.state import state_of
 
@@ -107,7 +109,7 @@ def test_persistence_is_the_rank_correlation_inside_rounds():
     luck = lambda history, one: float(pt.rng(one.seed, "luck").random())
     free = pt.random_search(SPACE, population=20, interval=1)
     assert abs(views.gauges(recorded(play(free, luck))).persistence) < 0.15
-    assert _centred_ranks(np.array([5.0, 1.0, 5.0])).tolist() == [0.5, -1.0, 0.5]
+    assert centred_ranks(np.array([5.0, 1.0, 5.0])).tolist() == [0.5, -1.0, 0.5]
 
 
 def test_controls_are_compared_with_and_left_out_of_the_rest():
@@ -152,3 +154,32 @@ def test_threads_that_look_at_one_record_see_what_one_thread_sees():
             assert found == [expected] * 3
     finally:
         sys.setswitchinterval(pace)
+
+
+def test_a_model_that_foresees_is_worth_more_than_a_redraw_and_one_that_guesses_is_not():
+    generator = np.random.default_rng(0)
+    noise = generator.normal(size=(3, 60))
+    steps = np.repeat(np.arange(20), 3).tolist()
+    shrinking = 1 / (1 + np.arange(20).repeat(3))  # both fall over time, which is not foresight
+    knows = foresight_of(list(zip(noise[0], noise[0] + 0.5 * noise[1], steps, strict=True)))
+    guesses = foresight_of(list(zip(noise[0] * 1e-3 + shrinking, noise[2] * 1e-3 + shrinking, steps, strict=True)))
+    assert knows.correlation > 0.6 and knows.pays and knows.gain > 0.5 and "worth more than a redraw" in knows.sentence()
+    assert guesses.pays is False and guesses.p > 0.05 and "no better than a redraw here" in guesses.sentence()
+    few = foresight_of([(1.0, 1.0, 1)] * 3)
+    assert (few.proposals, few.correlation, few.pays, few.sentence()) == (3, None, None, None)
+    assert foresight_of([(1.0, 2.0, 1)] * 20).sentence() is None, "equal predictions have no order"
+
+
+def test_the_gauge_of_a_run_has_every_proposal_of_the_model_and_survives_a_digest():
+    def climbing(history, one):
+        before = history.score(one.parent) if one.parent is not None else 0.0
+        return before - one.steps * (one.hparams["lr"] - 0.5) ** 2
+
+    space = pt.Space(lr=pt.Uniform(0.0, 1.0))
+    record = recorded(play(pt.pb2(space, population=8, interval=5), climbing, budget=60))
+    found = views.gauges(record)
+    seen = [each for each in views.suggestions(record) if each.source == "model" and each.observed is not None]
+    assert found.foresight.proposals == len(seen) > 12 and found.foresight.pays
+    assert found.foresight.sentence() in found.sentences()
+    state = state_of(record)
+    assert gauges_of(unpacked(packed(state))).foresight == found.foresight

@@ -57,8 +57,7 @@ if TYPE_CHECKING:
     from poptrain.algorithms.gp.posterior import Posterior
 
 SCORE_BEFORE = "score before"  # the name of the context among the columns
-CANDIDATES = 8
-MIN_ROWS = 3  # with fewer rows there is no model
+CANDIDATES, MIN_ROWS = 8, 3  # points near the parent; rows, below which there is no model
 
 
 @dataclass(frozen=True)

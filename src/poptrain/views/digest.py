@@ -27,7 +27,7 @@ from poptrain.views.status import Status, status_of
 from poptrain.views.tally import Diversity, Known, Tally
 
 NAME = "digest.json"
-DIGEST_FORMAT = 4
+DIGEST_FORMAT = 5
 CHUNK = 1 << 19  # bytes that are read at a time: pieces that stay in the processor's cache are twice as fast
 Packed = dict[str, Any]  # JSON
 _PLACE = [name for name, value in vars(Record()).items() if isinstance(value, (int, float, str))]  # how far it was read
@@ -133,6 +133,8 @@ def packed(state: RunState) -> Packed:
             "clones": [*clones.items()],
             "controls": sorted(tally.controls),
             "lasting": [*tally.lasting],
+            "expected": [*tally.expected.items()],
+            "foretold": [*tally.foretold],
             "reported": sorted(children & tally.reported),
             "history": [list(astuple(each)) for each in tally.history[-1:]],
         },
@@ -143,7 +145,7 @@ def unpacked(data: Packed) -> RunState:
     """Returns the state that was packed."""
     sums = data["tally"]
     same: Packed = {name: sums[name] for name in _SUMS}
-    same |= {name: dict(sums[name]) for name in ("held", "first", "roots", "own", "clones")}
+    same |= {name: dict(sums[name]) for name in ("held", "first", "roots", "own", "clones", "expected")}
     tally = Tally(
         **same,
         shares=Counter(dict(sums["shares"])),
@@ -152,6 +154,7 @@ def unpacked(data: Packed) -> RunState:
         history=[Diversity(*each) for each in sums["history"]],
     )
     tally.lasting.extend(tuple(each) for each in sums["lasting"])
+    tally.foretold.extend(tuple(each) for each in sums["foretold"])
     state = RunState(**{name: value for name, value in data.items() if name not in _APART}, tally=tally)
     state.skipped = state.lines
     state.seats = {number: SeatState(*seat) for number, *seat in data["seats"]}

@@ -6,7 +6,7 @@ The two add up exactly (the Price equation of population genetics, Price 1970, N
 control experiment: `poptrain compare` with runs of ``explore=None`` or of `pt.random_search`, or ``pt.pbt(…, controls=2)``.
 
 Whether *exploring* helps can be seen in one run: right after a copy, donor and clone continue from the same weights with
-different hyperparameters, which is a paired experiment of one interval.
+different hyperparameters, which is a paired experiment of one interval. Whether a *model* helps is in `foresight`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 
 from poptrain.log.reader import Record
 from poptrain.statistics import sign_test
+from poptrain.views.foresight import Foresight, centred_ranks, foresight_of
 from poptrain.views.format import short
 from poptrain.views.state import RunState, state_of
 from poptrain.views.tally import Diversity, common_ancestor
@@ -43,11 +44,14 @@ class Gauges:
     effective: float | None  # effective number of lineages
     one_since: int | None  # the step since which all descend from one first member
     common_step: int | None  # the step of their newest common ancestor
+    foresight: Foresight  # of a model: what it predicted against what was observed
     history: tuple[Diversity, ...] = field(repr=False)  # of every decision that changed it
 
     def sentences(self) -> tuple[str, ...]:
-        """Returns what the gauges mean, for people; () if no member was ever copied and there are no controls."""
+        """Returns what the gauges mean, for people; () if there is nothing to say."""
         found = [*self._of_copies()] if self.pressure else []
+        if (sentence := self.foresight.sentence()) is not None:
+            found.append(sentence)
         if self.ahead is not None:
             way = f"{short(abs(self.ahead), 3)} {'better' if self.ahead > 0 else 'worse'} than"
             found.append(f"The best member is {'as good as' if self.ahead == 0 else way} the best of {self.controls} controls.")
@@ -106,6 +110,7 @@ def gauges_of(state: RunState) -> Gauges:
         effective=last.effective if last else None,
         one_since=last.step if one and last else None,
         common_step=_common_step(state) if one else None,
+        foresight=foresight_of(sums.foretold),
         history=tuple(sums.history),
     )
 
@@ -131,14 +136,6 @@ def _persistence(pairs: deque[tuple[float, float, int]]) -> float | None:
     ranks_before, ranks_after = np.zeros(len(step)), np.zeros(len(step))
     for each in np.unique(step):
         here = step == each
-        ranks_before[here], ranks_after[here] = _centred_ranks(before[here]), _centred_ranks(after[here])
+        ranks_before[here], ranks_after[here] = centred_ranks(before[here]), centred_ranks(after[here])
     scale = np.sqrt((ranks_before**2).sum() * (ranks_after**2).sum())
     return float(ranks_before @ ranks_after / scale) if scale > 0 else None
-
-
-def _centred_ranks(values: np.ndarray) -> np.ndarray:
-    """Returns ranks minus their mean, equal values sharing a rank; shape (n,)."""
-    ordered = np.sort(values)
-    ranks = (np.searchsorted(ordered, values) + np.searchsorted(ordered, values, side="right")) / 2
-    centred: np.ndarray = ranks - ranks.mean()
-    return centred

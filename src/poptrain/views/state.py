@@ -140,6 +140,8 @@ class RunState:
         if moved and task.parent is not None and not task.evaluator:
             self._copied(task, task.parent, own, first, time)
         self.tally.issue(self.known, task.id, own)
+        if task.forecast is not None and task.forecast.source == "model" and task.forecast.gain is not None:
+            self.tally.expected[task.id] = task.forecast.gain
 
     def _copied(self, task: Task, source: int, own: int, first: int, time: float) -> None:
         """Takes an exploit; `own` is the task that the seat had before, `first` the first task of this line."""
@@ -188,6 +190,7 @@ class RunState:
                 self.best = id
             self.tally.tell(self.known, id, self.sign)
         elif not task.ended:
+            self.tally.expected.pop(id, None)
             self.failed += result.error is not None
             self.diverged += result.error is None
             seat.failures += 1

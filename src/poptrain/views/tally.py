@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
 from poptrain.core import Hparams
+from poptrain.views.foresight import Foretold
 
 PERSISTENCE_PAIRS = 2_000  # newest pairs of scores from which the persistence of the order is measured
 
@@ -69,6 +70,8 @@ class Tally:
     better: int = 0
     worse: int = 0
     history: list[Diversity] = field(default_factory=list)
+    expected: dict[int, float] = field(default_factory=dict)  # by task without a result: the gain that a model predicted
+    foretold: deque[Foretold] = field(default_factory=lambda: deque(maxlen=PERSISTENCE_PAIRS))
 
     def issue(self, known: Mapping[int, Known], id: int, previous: int) -> None:
         """Adds a task; `previous` is the task that its seat had before, -1 for none."""
@@ -115,6 +118,7 @@ class Tally:
         """Adds a healthy result; `sign` is -1 if the user minimises."""
         task = known[id]
         seat = task.member
+        predicted = self.expected.pop(id, None)
         if task.role or seat in self.controls:
             return
         self.first.setdefault(seat, task.score)
@@ -123,6 +127,8 @@ class Tally:
         if task.parent is None or task.steps == 0:
             return
         parent = known[task.parent]
+        if predicted is not None and parent.ok:
+            self.foretold.append((predicted, sign * (task.score - parent.score), task.end))
         if parent.member == seat:
             self.lasting.append((parent.score, task.score, task.end))
         if task.parent in self.clones:
