@@ -43,6 +43,7 @@ from typing import Literal
 
 from poptrain.algorithms.gp.acquisition import BETAS
 from poptrain.algorithms.gp.round_model import MIN_ROWS
+from poptrain.algorithms.gp.trust_region import TrustRegion
 from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.snapshot import Population
 from poptrain.algorithms.pbt import Pbt, PbtOptions, make_pbt
@@ -72,6 +73,7 @@ def pb2(
     starts: turns.Starts | None = None,
     candidates: int | None = None,
     retune: float | None | Literal["default"] = "default",
+    trust_region: TrustRegion | None = None,
     as_in: Literal["paper"] | None = None,
 ) -> Pbt:
     """Returns PB2: population based training whose losers get hyperparameters from a Gaussian-process bandit.
@@ -93,6 +95,8 @@ def pb2(
             0: the maximum over the whole space, as in the paper.
         retune: a member that goes on with its own weights gets the best of such points if the model expects it to be better
             by this number of standard deviations; default 1. None: never, as in the paper.
+        trust_region: ``pt.TrustRegion(…)``: numbers are searched inside a box around the parent, which grows and shrinks with the
+            success of the suggestions, as in `bg_pbt`, instead of among the `candidates`. None: no such box.
         as_in: "paper": what is not named is as in the paper, also the inputs and the noise of the model (see `Suggest`).
 
     Raises:
@@ -103,7 +107,20 @@ def pb2(
     4
     """
     options = Pb2Options(
-        interval, sync, exploit, beta, window, warmup, average, evaluate_first, initial, starts, candidates, retune, as_in
+        interval,
+        sync,
+        exploit,
+        beta,
+        window,
+        warmup,
+        average,
+        evaluate_first,
+        initial,
+        starts,
+        candidates,
+        retune,
+        as_in,
+        trust_region,
     )
     return make_pb2("pb2", space, population, options, Uniformly())
 
@@ -125,6 +142,7 @@ class Pb2Options:
     candidates: int | None
     retune: float | None | Literal["default"]
     as_in: Literal["paper"] | None
+    trust_region: TrustRegion | None
 
     @property
     def steps(self) -> int | None:
@@ -147,6 +165,10 @@ class Pb2Options:
             turns.check_count(what, "window", self.window, MIN_ROWS)
         if self.candidates is not None:
             turns.check_count(what, "candidates", self.candidates, 0)
+        if not isinstance(self.trust_region, TrustRegion | None):
+            raise UsageError(f"{what}: trust_region={self.trust_region!r}, expected pt.TrustRegion(length=0.4, …) or None.")
+        if self.trust_region is not None:
+            self.trust_region.check(what)
         retune = 0.0 if self.retune in (None, "default") else self.retune
         if isinstance(retune, bool) or not isinstance(retune, (int, float)) or not 0 <= retune < float("inf"):
             raise UsageError(f"{what}: retune={self.retune!r}, expected a number of standard deviations from 0, or None.")
@@ -182,5 +204,6 @@ def make_pb2(what: str, space: Space, population: int, options: Pb2Options, cate
     suggest = now if options.candidates is None else replace(now, candidates=options.candidates)
     if options.retune != "default":
         suggest = replace(suggest, retune=None if options.retune is None else float(options.retune))
+    suggest = replace(suggest, trust_region=options.trust_region)
     earlier = {"explore": (paper,)} if suggest == now and options.as_in is None else {}
     return make_pbt(what, space, population, suggest, options.shared(), earlier, fraction=0.25)

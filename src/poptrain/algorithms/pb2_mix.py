@@ -36,6 +36,7 @@ import numpy as np
 from poptrain.algorithms import bandit
 from poptrain.algorithms.gp.kernels import Kernel, Mixed, TimeVarying
 from poptrain.algorithms.gp.rows import ModelColumns
+from poptrain.algorithms.gp.trust_region import TrustRegion
 from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.snapshot import Population
 from poptrain.algorithms.pb2 import Pb2Options, make_pb2
@@ -66,6 +67,7 @@ def pb2_mult(
     starts: turns.Starts | None = None,
     candidates: int | None = None,
     retune: float | None | Literal["default"] = "default",
+    trust_region: TrustRegion | None = None,
     as_in: Literal["paper"] | None = None,
 ) -> Pbt:
     """Returns PB2-Mult: categories by a bandit, numbers by a process for each category. Arguments as for `pb2`.
@@ -77,7 +79,20 @@ def pb2_mult(
     4
     """
     options = Pb2Options(
-        interval, sync, exploit, beta, window, warmup, average, evaluate_first, initial, starts, candidates, retune, as_in
+        interval,
+        sync,
+        exploit,
+        beta,
+        window,
+        warmup,
+        average,
+        evaluate_first,
+        initial,
+        starts,
+        candidates,
+        retune,
+        as_in,
+        trust_region,
     )
     categories = _categories("pb2_mult", space, Apart(options.steps))
     return _named(make_pb2("pb2_mult", space, population, options, categories))
@@ -99,6 +114,7 @@ def pb2_mix(
     starts: turns.Starts | None = None,
     candidates: int | None = None,
     retune: float | None | Literal["default"] = "default",
+    trust_region: TrustRegion | None = None,
     as_in: Literal["paper"] | None = None,
 ) -> Pbt:
     """Returns PB2-Mix: categories by a bandit, numbers by one process over categories and numbers. Arguments as for `pb2`.
@@ -110,7 +126,20 @@ def pb2_mix(
     4
     """
     options = Pb2Options(
-        interval, sync, exploit, beta, window, warmup, average, evaluate_first, initial, starts, candidates, retune, as_in
+        interval,
+        sync,
+        exploit,
+        beta,
+        window,
+        warmup,
+        average,
+        evaluate_first,
+        initial,
+        starts,
+        candidates,
+        retune,
+        as_in,
+        trust_region,
     )
     categories = _categories("pb2_mix", space, Together(options.steps))
     return _named(make_pb2("pb2_mix", space, population, options, categories))

@@ -7,15 +7,17 @@ The algorithm is stated in `pb2`. Read it in this order: `Suggest.propose`, and 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from poptrain.algorithms.gp.acquisition import Question, beta_of, maximise
 from poptrain.algorithms.gp.kernels import Inputs, Kernel, Mixed, TimeVarying
+from poptrain.algorithms.gp.near_parent import best_near
 from poptrain.algorithms.gp.round_model import MIN_ROWS, RoundModel
 from poptrain.algorithms.gp.rows import ModelColumns, Rows, pending
+from poptrain.algorithms.gp.trust_region import TrustRegion
 from poptrain.algorithms.parts.explore import REDRAWN, STEP
 from poptrain.core import Forecast, History, Hparams, Value, rank
 from poptrain.core.errors import UsageError
@@ -110,6 +112,7 @@ class Suggest:
     retune: float | None = field(default=1.0, metadata={"absent": None})
     redrawn_options: float = field(default=0.25, metadata={"absent": 1.0})  # the probability, for a `Choice` without a bandit
     least_signal: float = field(default=0.3, metadata={"absent": 0.0})  # of the variance; below, the model is not followed
+    trust_region: TrustRegion | None = field(default=None, metadata={"absent": None})  # of the numbers, around the parent
 
     @property
     def retunes(self) -> bool:
@@ -133,6 +136,8 @@ class Suggest:
             context=self.context,
             shared_noise=self.shared_noise,
         )  # eq. (1)
+        if self.trust_region is not None:
+            rows = replace(rows, ids=rows.ids[rows.ids >= self.trust_region.now(history).first])
         drawn = self.categories.draw(history, space, new, self.redrawn_options) if new else []
         why = None
         if not ModelColumns.of(space).free:
@@ -216,6 +221,10 @@ class Suggest:
     def _choose(self, model: RoundModel, process: Posterior, clone: Clone, start: Hparams) -> Hparams:
         """Returns the hyperparameters of one clone: `start`, with the numbers that have the highest UCB."""
         space = model.rows.space
+        if self.trust_region is not None:
+            region = self.trust_region.now(model.rows.history)
+            generator = rng(model.rows.history.seed, clone.id, "acquisition")
+            return on_lattice(space, clone, best_near(model, process, region, clone, start, False, generator))
         if self.candidates:
             points = self._near(model, clone, start)
             mean, sd = process.ask(model.rows_of(clone, points))
@@ -251,7 +260,10 @@ class Suggest:
         Its values change if the process expects a point near them to gain more, by `retune` standard deviations of the
         difference. The point with the highest such bound is taken.
         """
-        points = [clone.hparams, *self._near(model, clone, clone.hparams)]
+        near = self._near(model, clone, clone.hparams)
+        if self.trust_region is not None:
+            near = [self._choose(model, model.process_for(model.row(clone, clone.hparams))[0], clone, clone.hparams)]
+        points = [clone.hparams, *near]
         at = model.rows_of(clone, points)
         process, source = model.process_for(at.rows(slice(0, 1)))
         more, sd = process.against_first(at)

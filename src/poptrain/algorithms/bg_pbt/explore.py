@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,20 +16,17 @@ from poptrain.algorithms.bg_pbt.restart import restart_centre
 from poptrain.algorithms.gp.acquisition import beta_of
 from poptrain.algorithms.gp.copula import copula
 from poptrain.algorithms.gp.kernels import Inputs
-from poptrain.algorithms.gp.local_search import Neighbourhood, searched
 from poptrain.algorithms.gp.matern import MaternOverlap
+from poptrain.algorithms.gp.near_parent import best_near, moved, neighbourhood
 from poptrain.algorithms.gp.round_model import RoundModel
 from poptrain.algorithms.gp.rows import ROUND_DIGITS, ModelColumns, Rows, pending
-from poptrain.algorithms.gp.trust_region import MIN_ROWS, Region, TrustRegion, flips, widths
+from poptrain.algorithms.gp.trust_region import MIN_ROWS, Region, TrustRegion
 from poptrain.algorithms.parts.explore import REDRAWN, STEP
 from poptrain.algorithms.suggest import SCORE_BEFORE, on_lattice
 from poptrain.core import Forecast, History, Hparams, Value, rank
 from poptrain.core.protocols import Clone, Proposal
 from poptrain.core.rng import rng
 from poptrain.space import Space
-
-if TYPE_CHECKING:
-    from poptrain.algorithms.gp.posterior import Posterior
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,7 @@ class LocalSearch:
             space,
             self.interval,
             self.window,
-            _free_columns(space)[1],
+            ModelColumns.of(space).categorical,
             context=self.context,
             shared_noise=self.shared_noise,
         )
@@ -132,30 +128,9 @@ class LocalSearch:
 
     def _choose(self, model: RoundModel, region: Region, clone: Clone) -> Hparams:
         """Returns the configuration with the highest upper bound near that of the clone's parent, eq. (5)."""
-        rows, process, kappa = model.rows, model.own, float(np.sqrt(model.beta))
-        near = neighbourhood(rows.space, clone.hparams, region, _lengths(model, process))
-        columns = ModelColumns.of(rows.space)
-        skipped = int(self.context)  # the context comes first, and is the parent's
-        places = [skipped + columns.numeric.index(column) for column in near.free]
-        start = rows.at(np.array([clone.parent]), near.centre[None])
-        context, numeric, seen = start.units[:, :skipped], list(columns.numeric), list(columns.categorical)
-
-        def inputs(points: np.ndarray) -> Inputs:
-            units = np.concatenate([np.repeat(context, len(points), 0), points[:, numeric]], 1)
-            return Inputs(np.repeat(start.time, len(points)), units, points[:, seen].astype(int))
-
-        def values(points: np.ndarray) -> np.ndarray:
-            mean, sd = process.ask(inputs(points))
-            return np.where(np.isfinite(mean), mean + kappa * sd, -np.inf)
-
-        def slope(point: np.ndarray) -> tuple[float, np.ndarray]:
-            mean, sd, by_mean, by_sd = process.slopes(inputs(point[None]))
-            by = np.zeros(len(point))
-            by[list(near.free)] = (by_mean + kappa * by_sd)[places]
-            return mean + kappa * sd, by
-
-        codes = searched(values, slope, near, rng(rows.history.seed, clone.id, "acquisition"))
-        return decoded(rows.space, clone, near, codes)
+        generator = rng(model.rows.history.seed, clone.id, "acquisition")
+        found = best_near(model, model.own, region, clone, clone.hparams, True, generator)
+        return on_lattice(model.rows.space, clone, found)
 
     def _retuned(self, model: RoundModel, region: Region, clone: Clone, point: Hparams) -> tuple[Proposal, Inputs]:
         """Returns the proposal for a member that goes on, and the inputs of its next segment.
@@ -191,7 +166,7 @@ class LocalSearch:
             if region.summits:
                 centre = restart_centre(rows, region, clone)
                 near = neighbourhood(space, centre, region, None)
-                point = decoded(space, clone, near, near.anywhere(generator))
+                point = on_lattice(space, clone, moved(near, centre, near.anywhere(generator)))
             else:
                 drawn = (
                     space.redraw(clone.hparams, generator) if self.redrawn else space.add(clone.hparams, generator, STEP, REDRAWN)
@@ -202,41 +177,6 @@ class LocalSearch:
 
 
 # -- parts --------------------------------------------------------------------------------------------------------------
-
-
-def neighbourhood(space: Space, hparams: Hparams, region: Region, lengths: np.ndarray | None) -> Neighbourhood:
-    """Returns the trust region around a configuration; without length-scales (None), its box is a cube."""
-    free, categories = _free_columns(space)[0], _changing(space)
-    width = widths(region, np.ones(len(free)) if lengths is None else lengths)
-    return Neighbourhood(space, space.encode(hparams), free, width, categories, flips(region, len(categories)))
-
-
-def decoded(space: Space, clone: Clone, near: Neighbourhood, codes: np.ndarray) -> Hparams:
-    """Returns the clone's configuration with the columns of the neighbourhood set to these codes."""
-    names = [(column, space.names[column]) for column in (*near.free, *near.categories)]
-    chosen = {name: space[name].decode(float(codes[column])) for column, name in names if codes[column] != near.centre[column]}
-    kept = {name: space[name].decode(float(near.centre[column])) for column, name in names if name not in chosen}
-    return on_lattice(space, clone, {**clone.hparams, **kept, **chosen})
-
-
-def _free_columns(space: Space) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Returns the numeric columns that may change, and all categorical columns."""
-    columns = ModelColumns.of(space)
-    return columns.free, columns.categorical
-
-
-def _changing(space: Space) -> tuple[int, ...]:
-    return tuple(i for i in ModelColumns.of(space).categorical if not space[space.names[i]].static)
-
-
-def _lengths(model: RoundModel, process: Posterior) -> np.ndarray:
-    """Returns the length-scales of the free columns."""
-    columns = ModelColumns.of(model.rows.space)
-    kernel = process.kernel
-    assert isinstance(kernel, MaternOverlap)
-    lengths = kernel.lengths(process.theta[:-1])
-    skipped = len(lengths) - len(columns.numeric)
-    return lengths[[skipped + columns.numeric.index(column) for column in columns.free]]
 
 
 def _standardised(rows: Rows) -> np.ndarray:
