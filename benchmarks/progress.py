@@ -2,8 +2,8 @@
 
     python -m benchmarks.progress [--quick] --json
 
-The thread looks twice a second on a terminal and in a notebook, and more seldom in a file. A look is measured as the CPU time of
-the thread, which other programs on the machine do not disturb, 25 times in a run of `members` × `rounds` tasks.
+The thread looks twice a second on a terminal or in a notebook, and more seldom in a file. A look is measured as CPU time of the
+thread, which other programs on the machine do not disturb, 25 times in a run of `members` × `rounds` tasks.
 """
 
 from __future__ import annotations

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 import poptrain as pt
-from poptrain.algorithms.bg_pbt.explore import LocalSearch
+from poptrain.algorithms.bg_pbt.explore import LocalSearch, neighbourhood
 from poptrain.algorithms.bg_pbt.restart import restart_centre
 from poptrain.algorithms.gp import posterior as gp
 from poptrain.algorithms.gp.copula import copula
 from poptrain.algorithms.gp.kernels import Inputs
 from poptrain.algorithms.gp.local_search import codes_of, searched
 from poptrain.algorithms.gp.matern import MaternOverlap
-from poptrain.algorithms.gp.near_parent import neighbourhood
+from poptrain.algorithms.gp.maximum import slopes
 from poptrain.algorithms.gp.rows import Rows
 from poptrain.algorithms.gp.trust_region import Region, TrustRegion, changed, flips, widths
 from poptrain.core import History, Result, Task
@@ -170,7 +170,7 @@ def test_opened_to_the_whole_range_the_search_finds_the_maximum_of_the_bound():
         return mean + 3 * sd
 
     def slope(point):
-        mean, sd, by_mean, by_sd = process.slopes(Inputs(np.zeros(1), point[None], np.zeros((1, 0), int)))
+        mean, sd, by_mean, by_sd = slopes(process, Inputs(np.zeros(1), point[None], np.zeros((1, 0), int)))
         return mean + 3 * sd, by_mean + 3 * by_sd
 
     near = neighbourhood(space, {"x": 0.5, "y": 0.5}, Region(1.0, 1.0), None)
@@ -264,35 +264,3 @@ def test_as_in_the_paper():
     assert not explore.learned_mixing
     note = [task.note for task in map(play(algorithm, noisy, budget=40).task, range(40)) if "mixing" in task.note]
     assert note and all(each["mixing"] == 0.5 for each in note)
-
-
-# -- the trust region of PB2 --------------------------------------------------------------------------------------------
-
-
-def test_with_a_trust_region_pb2_proposes_numbers_inside_the_same_box():
-    region = pt.TrustRegion(length=0.2, least=0.1)
-    history = play(pt.pb2_mix(MIXED, population=8, interval=5, trust_region=region), noisy, budget=30)
-    seen = 0
-    for task in map(history.task, range(history.n)):
-        if task.forecast is None or task.forecast.source != "model":
-            continue
-        seen += 1
-        parent = history.task(task.parent)
-        before = history.at(history.issued(task.id))
-        near = neighbourhood(MIXED, {**parent.hparams, "a": task.hparams["a"], "b": task.hparams["b"]}, region.now(before), None)
-        low, high = near.bounds
-        reach = (high - low).max(initial=0)  # of an equal box; the weights at most double it
-        assert (np.abs(MIXED.encode(task.hparams) - near.centre)[: len(near.free)] <= 2 * reach).all()
-    assert seen > 10
-
-
-def test_a_trust_region_is_written_into_the_log_and_means_none_where_an_old_log_lacks_it():
-    from poptrain.core.fingerprint import describe, differences
-
-    plain, boxed = pt.pb2(MIXED, interval=5), pt.pb2(MIXED, interval=5, trust_region=pt.TrustRegion())
-    old = describe(plain)
-    del old["explore"]["trust_region"]
-    assert not list(differences(old, describe(plain)))
-    assert list(differences(old, describe(boxed)))
-    with pytest.raises(pt.UsageError, match="trust_region"):
-        pt.pb2(MIXED, interval=5, trust_region=0.4)

@@ -103,9 +103,8 @@ def _headline(view: Status) -> Text:
     text.append("  ").append(view.state, _STYLE.get(view.state, ""))
     if view.reason:
         text.append(f" ({clean(view.reason, 120)})")
-    rounds = f"{view.generation:,}" + (f" of {view.generations:,}" if view.generations else "")
     seats = f"{len(view.members)} members" + (f" and {view.evaluators} evaluators" if view.evaluators else "")
-    text.append(f"  {clean(view.algorithm)}, {seats}, generation {rounds}, {view.results:,} results")
+    text.append(f"  {clean(view.algorithm)}, {seats}, generation {view.rounds}, {view.results:,} results")
     for count, what in ((view.failed, "failed"), (view.diverged, "diverged"), (view.lost, "lost")):
         if count:
             text.append(f", {count:,} {what}", "red")
@@ -123,7 +122,7 @@ def _members(view: Status, width: int, rows: int | None) -> Table:
     columns += [("copied", True), ("failures", True)]
     body: list[list[object]] = []
     for member in ranked:
-        state = Text(member.state, _STYLE.get(member.state, ""))
+        state = Text(view.doing(member), _STYLE.get(view.doing(member), ""))
         row: list[object] = [member.member, Text(short(member.score, 6)), f"{member.step:,}", state]
         row += [member.hparams.get(name) for name in names] + (["…"] if more else [])
         body.append([*row, member.cloned_from, member.failures or Text("")])

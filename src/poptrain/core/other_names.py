@@ -89,7 +89,6 @@ PUBLIC = {  # names of other libraries, looked up in `poptrain`: what to write h
     "choice": 'pt.Choice("a", "b")',
     "Categorical": 'pt.Choice("a", "b")',
     "create_study": "pt.run(algorithm, train, stop=…) for one run, or pt.study({…}, train, seeds=n) for several",
-    "Study": "pt.study({…}, train, seeds=n)",
     "Tuner": "pt.run(algorithm, train, stop=…)",
     "TuneConfig": "the arguments of pt.run: metric, mode, stop",
     "train": "pt.run(algorithm, train, stop=…), which calls your train function",
@@ -109,7 +108,8 @@ def named_as_here(function: Callable[P, R]) -> Callable[P, R]:
     Raises:
         UsageError: on a call with such an argument; the message says what to write instead.
     """
-    known = [name for name in inspect.signature(function).parameters]
+    signature = inspect.signature(function)
+    known = list(signature.parameters)
     place = f"pt.{function.__name__}"
 
     @wraps(function)
@@ -117,6 +117,10 @@ def named_as_here(function: Callable[P, R]) -> Callable[P, R]:
         for name in kwargs:
             if name not in known:
                 raise UsageError(f"{place} has no argument {name!r}.{instead(name, known)}")
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise UsageError(f"{place}: {error}; its arguments are {', '.join(known)}.") from None
         return function(*args, **kwargs)
 
     return checked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -13,15 +14,19 @@ from poptrain.core import History, Json, Lost, Result, Task, as_line, check_role
 from poptrain.core.errors import RunFailed, Suspended, UsageError
 from poptrain.core.evidence import best_by_evidence
 from poptrain.core.interactive import interactive
+from poptrain.core.other_names import named_as_here
 from poptrain.core.protocols import Algorithm, Executor, Sink, Store
+from poptrain.dashboard.beside import beside
 from poptrain.engine import kept, tracebacks
 from poptrain.engine import stop as stops
 from poptrain.engine.again import again
 from poptrain.engine.experiment import Experiment, file_record, script_of
-from poptrain.engine.notices import Failures
+from poptrain.engine.notices import Failures, all_failed, warn
 from poptrain.engine.open_log import check_same_run, continuing, open_log
+from poptrain.engine.overwrite import removed
 from poptrain.engine.progress import shown
 from poptrain.engine.result import Run
+from poptrain.engine.sanity import doubts, worsened
 from poptrain.engine.signals import Interrupted, Signals, end_without_a_traceback, say
 from poptrain.executors.context import Context, ExecutorConfig
 from poptrain.log.memory import MemoryLog
@@ -34,6 +39,7 @@ from poptrain.trainable import as_trainable
 GRACE_SECONDS = 30.0  # for running tasks to finish after a first signal
 
 
+@named_as_here
 def run(
     algorithm: Algorithm | Experiment,
     trainable: object = None,
@@ -48,14 +54,16 @@ def run(
     keep: Sequence[int] = (),
     checkpoints: str | None = None,
     progress: bool = True,
+    overwrite: bool = False,
+    dashboard: bool = False,
 ) -> Run:
     """Returns the finished run of an algorithm over a trainable.
 
     In a notebook and at a Python prompt, a run that you interrupt is returned as it is, and the same call continues it.
 
     Args:
-        algorithm: such as `pbt(space, population=8, interval=10)`; or an `Experiment`, with `directory`, `keep` and `progress`
-            at most.
+        algorithm: such as `pbt(space, population=8, interval=10)`; or an `Experiment`, with `directory`, `keep`, `progress`,
+            `overwrite` and `dashboard` at most.
         trainable: a function, generator function, class, `jax_trainable` or population; see `poptrain.trainable`.
         metric: the key of the score in the metrics that training returns.
         mode: "max" or "min".
@@ -70,6 +78,9 @@ def run(
             such as ``s3://bucket/first``. It must be empty at first. The log records it.
         progress: show on standard error how far the run is: a live line on a terminal, a bar in a notebook, and a line now and
             then in a file. False shows nothing but warnings.
+        overwrite: remove the run that `directory` holds, and begin again.
+        dashboard: show the run live in the browser (extra `dashboard`). The address is printed on standard error; the page lives
+            as long as this Python process.
 
     Raises:
         UsageError: an argument is wrong, or the directory or URL holds another run.
@@ -77,17 +88,21 @@ def run(
         Suspended: the run was interrupted, the disk is full, or the storage failed; the same call continues it.
         RunFailed: every member failed.
     """
+    if overwrite and directory is not None:
+        removed(directory)
     given = (trainable, metric, mode, stop, executor, seed, tuple(sinks), checkpoints)
+    if dashboard and (address := beside(directory)) is not None:
+        say(f"dashboard: {address}")
     if not isinstance(algorithm, Experiment):
         return execute(Experiment(algorithm, *given), directory, keep=keep, progress=progress)
     if given != (None, "score", "max", None, "inline", 0, (), None):
         raise UsageError(
-            "run: an Experiment already has every argument except directory, keep and progress; change it with "
-            "dataclasses.replace(…)."
+            "run: an Experiment already has every argument except directory, keep, progress, overwrite and dashboard; change it "
+            "with dataclasses.replace(…)."
         )
     source = None
     if directory is not None and (script := script_of(algorithm)) is not None:
-        source = file_record(script, directory, {})
+        source = file_record(script, directory, {}, sys.argv[1:])
     return execute(algorithm, directory, keep=keep, source=source, progress=progress)
 
 
@@ -182,11 +197,15 @@ class _Session:
 
     def go(self, progress: bool = False) -> None:
         """Runs until the algorithm asks for nothing and no task is pending, or a stop condition holds."""
+        for doubt in doubts(self.experiment):
+            warn(doubt)
         try:
             with shown(self.experiment, self.log.record.elapsed, lambda: (self.history, self.failures.count), progress):
                 self._go()
         finally:
             self.failures.summary()
+        if (worse := worsened(self.history, self.experiment)) is not None:
+            warn(worse)
 
     def _go(self) -> None:
         executor = _opened(self.executor_config, self._context())
@@ -223,7 +242,9 @@ class _Session:
             with collector.paused():
                 self._tell(results)
                 self.store.keep(self._needed(), self._collected)
-        self._check_not_all_failed()
+        if (failed := all_failed(self.history, self.directory)) is not None:
+            self.log.note("failed", reason=failed.reason)
+            raise RunFailed(failed.text)
 
     def _append(self, facts: Sequence[Task] | Sequence[Result] | Lost) -> None:
         """Logs facts in the user's sign, then adds them to the history, where scores are maximised."""
@@ -269,22 +290,6 @@ class _Session:
 
     def _reason(self) -> str:
         return self._reached() or "every member reached its last step"
-
-    def _check_not_all_failed(self) -> None:
-        history = self.history
-        heads = [int(id) for id in history.heads() if id >= 0]
-        if not heads or any(history.ok(id) for id in heads):
-            return
-        first = history.result(heads[0])
-        if first is None:
-            return
-        why = first.error or f"the score is {first.score}"
-        last = "no result was ever finite"
-        if (best := history.best()) is not None:
-            last = f"the last finite result is that of member {history.task(best).member} at step {history.step(best)}"
-        self.log.note("failed", reason=why)
-        where = f" Tracebacks are in {Path(self.directory) / 'errors'}." if self.directory is not None and first.error else ""
-        raise RunFailed(f"all {len(heads)} members failed; {last}. First: {why}.{where}")
 
     def _suspend(self, executor: Executor, signal: Interrupted, signals: Signals) -> None:
         """Logs the results that arrive within the grace period, marks the log as suspended, and raises `Suspended`."""

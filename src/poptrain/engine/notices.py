@@ -7,6 +7,7 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from poptrain.core import History, Result
 from poptrain.core.errors import RunWarning
@@ -72,6 +73,26 @@ class Failures:
     def _tracebacks(self) -> str:
         any_error = any(not text.startswith("the score was") for text in self._texts)
         return f" Tracebacks: {Path(self._directory) / 'errors'}." if any_error and self._directory is not None else ""
+
+
+class AllFailed(NamedTuple):
+    """Why no member can go on."""
+
+    reason: str  # for the log
+    text: str
+
+
+def all_failed(history: History, directory: str | Path | None) -> AllFailed | None:
+    """Returns why a run has failed, if the newest task of every member did; else None."""
+    heads = [int(id) for id in history.heads() if id >= 0]
+    if not heads or any(history.ok(id) for id in heads) or (first := history.result(heads[0])) is None:
+        return None
+    why = first.error or f"the score is {first.score}"
+    last = "no result was ever finite"
+    if (best := history.best()) is not None:
+        last = f"the last finite result is that of member {history.task(best).member} at step {history.step(best)}"
+    where = f" Tracebacks are in {Path(directory) / 'errors'}." if directory is not None and first.error else ""
+    return AllFailed(why, f"all {len(heads)} members failed; {last}. First: {why}.{where}")
 
 
 def warn(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
@@ -160,8 +161,7 @@ def error_line(error: BaseException, limit: int = 300) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     outside = [frame for frame in frames if "poptrain" not in frame.filename.replace("\\", "/").split("/")] or frames
     place = f" ({outside[-1].filename.replace(chr(92), '/').split('/')[-1]}:{outside[-1].lineno})" if outside else ""
-    message = " ".join(str(error).split())
-    return f"{type(error).__name__}: {message}"[: limit - len(place)] + place
+    return textwrap.shorten(f"{type(error).__name__}: {error}", limit - len(place), placeholder=" …") + place
 
 
 def _file_name(task: Task) -> str:

@@ -28,7 +28,13 @@ class Described:
         ranked = sorted(view.members, key=lambda member: self._rank(member.score))
         names = list(view.members[0].hparams) if view.members else []
         rows = [
-            (each.member, short(each.score, 6), f"{each.step:,}", each.state, *(short(each.hparams.get(name)) for name in names))
+            (
+                each.member,
+                short(each.score, 6),
+                f"{each.step:,}",
+                view.doing(each),
+                *(short(each.hparams.get(name)) for name in names),
+            )
             for each in ranked[:MOST_MEMBERS]
         ]
         table = markup.table(("member", view.metric, "step", "state", *names), rows)

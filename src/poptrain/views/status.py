@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
 
 from poptrain.core import Hparams, Task, clock
@@ -26,7 +26,7 @@ class Member:
     """One seat. Score and step are those of the weights it holds: right after an exploit, its donor's."""
 
     member: int
-    state: str  # training (or queued), waiting, finished, failed, suspended (it was training when the run stopped)
+    state: str  # training (or queued), waiting, finished, failed
     step: int
     score: float | None  # None: it holds no weights yet
     hparams: Hparams  # of its newest task
@@ -94,6 +94,17 @@ class Status:
     warnings: tuple[str, ...]
 
     @property
+    def rounds(self) -> str:
+        """The generation in words: ``7 of 20``. Members that share their budgets may train more intervals than the budget has."""
+        known = self.generations is not None and self.generation <= self.generations
+        return f"{self.generation:,}" + (f" of {self.generations:,}" if known else "")
+
+    def doing(self, member: Member) -> str:
+        """Returns the state of a member for people: one that was training when the run stopped is suspended."""
+        stopped = self.state not in ("running", "finished")
+        return "suspended" if stopped and member.state == "training" else member.state
+
+    @property
     def troubles(self) -> tuple[Trouble, ...]:
         """The newest failures of the members, the most frequent error first."""
         by_error: dict[str, list[int]] = {}
@@ -122,11 +133,6 @@ def status_of(record: Record, state: RunState) -> Status:
     members = tuple(_member(state, seat, budget, shared) for seat in state.members())
     recent, overall = _speed(record, state), state.steps / elapsed if elapsed > 0 and state.steps else None
     left = None if phase in ("finished", "failed") else _left(record, state, members, elapsed, recent or overall)
-    if phase not in ("running", "finished"):
-        members = tuple(replace(each, state="suspended") if each.state == "training" else each for each in members)
-    generation, generations = _generation(state), _generations(budget, record.run.get("interval"))
-    if generations is not None and generation > generations:
-        generations = None  # members that share their budgets, or restart, train more intervals than the budget has
     return Status(
         directory=None if record.directory is None else str(record.directory),
         state=phase,
@@ -138,8 +144,8 @@ def status_of(record: Record, state: RunState) -> Status:
         mode=mode,
         seed=record.run.get("seed", 0),
         budget=budget,
-        generation=generation,
-        generations=generations,
+        generation=_generation(state),
+        generations=_generations(budget, record.run.get("interval")),
         best=_best(record, state),
         members=members,
         evaluators=len(state.seats) - len(members),
