@@ -7,7 +7,7 @@
   uniform draw). With the factor 3, the reference of the targets (Ray's own code with a noise term added) has the errors that
   were reported for it: 0.015, 0.134, 0.237 here, 0.013, 0.112, 0.237 there.
 * `round`: the whole explore step, from the history to four new configurations: data, one fit, four suggestions; d = 4. All times
-  are those of one thread.
+  are those of one thread. `BG-PBT's round` is the same for `pt.bg_pbt`, with 12 numbers and 3 categories.
 
 Where Ray is installed, Ray's code runs on the same data; where scikit-learn is, its Gaussian process does too.
 """
@@ -22,6 +22,7 @@ import numpy as np
 
 import poptrain as pt
 from benchmarks.common import figure, installed, main, over
+from poptrain.algorithms.bg_pbt.explore import LocalSearch
 from poptrain.algorithms.gp.posterior import one_thread
 from poptrain.algorithms.gp.rows import Rows
 from poptrain.algorithms.parts.explore import Clone
@@ -107,6 +108,25 @@ def round_seconds(rows: int, repeats: int) -> list[float]:
     return times
 
 
+def local_round_seconds(rows: int, clones: int, repeats: int) -> list[float]:
+    """Returns the times of whole rounds of BG-PBT: 8 members, 12 numbers and 3 categories, `clones` suggestions."""
+    numbers = {f"x{k}": pt.Int(1, 16) if k % 4 == 3 else pt.Uniform(0.0, 1.0) for k in range(12)}
+    space = pt.Space(numbers, **{f"c{k}": pt.Choice("a", "b", "c") for k in range(3)})
+    times = []
+    for seed in range(repeats):
+        history = trained(space, rows + 8 - rows % 8, 0.3, seed, members=8, final=False)
+        heads = history.heads()
+        order = heads[np.argsort(history.scores[heads])].tolist()
+        asked = [
+            Clone(history.n + k, history.task(order[k]).member, order[-1], history.task(order[-1]).hparams) for k in range(clones)
+        ]
+        history.encoded(space)
+        began = time.perf_counter()
+        LocalSearch(1, rows, 9.0).propose(history, space, asked)
+        times.append(time.perf_counter() - began)
+    return times
+
+
 def ray_round_seconds(rows: int) -> float:
     """Returns the time of one suggestion of Ray Tune's own functions with four hyperparameters."""
     space = pt.Space({f"x{k}": pt.Uniform(0.0, 1.0) for k in range(4)})
@@ -170,6 +190,10 @@ def measure(quick: bool) -> list[dict[str, Any]]:
             reference = ray_round_seconds(rows) if ray and not quick else 3.3
             what = "measured" if ray and not quick else "reported, 3.3 s for one suggestion"
             figures.append(figure(f"Ray Tune's round / ours, 300 rows ({what})", reference / float(np.median(times)), "x"))
+    for clones in (2, 7):
+        times = local_round_seconds(100, clones, 3 if quick else 10)
+        name = f"BG-PBT's round: fit and {clones} suggestions, B = 8, d = 15, 100 rows"
+        figures.append(over(name, times, "s", "<= 0.5", np.median(times) <= 0.5))
     if installed("sklearn"):
         for rows in (100, 300) if quick else (100, 300, 1000):
             own, theirs = min(own_fit_seconds(rows) for _ in range(3)), sklearn_fit_seconds(rows)

@@ -26,9 +26,9 @@ PBT with another explore (exploit is truncation selection, as in `pbt`):
 Read it in this order: `bg_pbt`, then `explore.LocalSearch.propose` with its steps; `gp/trust_region.py` (1), `gp/copula.py` (2),
 `gp/matern.py` (3), `gp/local_search.py` (5), `restart.py` (6).
 
-Departures from the paper, undone by ``as_in="paper"``: a quarter is replaced, not an eighth; the score before is not an input;
-the noise of neighbouring gains is shared; λ is learned, and lengths may differ more; a clone without a model takes a step from
-its parent, instead of a draw from the whole space; starts are spread. Members that go on can be retuned (`retune`).
+Departures from the paper, undone by ``as_in="paper"``: members that go on are retuned, if the model expects a gain; a quarter is
+replaced, not an eighth; the score before is not an input; the noise of neighbouring gains is shared; λ is learned, and lengths
+may differ more; a clone without a model takes a step from its parent, instead of a draw from the whole space; starts are spread.
 Other departures from the paper: see `gp/trust_region.py`; ε is at most ½; there are no candidates before the first generation
 (n_init = B). A round in which all members had suggestions, or none had, does not change the region.
 Departures from the reference code: the lengths of the kernel are trained; the Hamming ball is enforced; the search starts in the
@@ -60,6 +60,7 @@ from poptrain.space import Space
 
 WINDOW = 100  # rows
 PAPER_FRACTION = 0.125  # of the members are replaced
+RETUNE = 0.0  # members that go on get a suggestion if the model expects it to be better at all
 BETA = 9.0  # the bound is three standard deviations above the mean
 
 
@@ -73,7 +74,7 @@ def bg_pbt(
     beta: str | float = BETA,
     window: int = WINDOW,
     trust_region: TrustRegion | None = None,
-    retune: float | None = None,
+    retune: float | None | Literal["default"] = "default",
     warmup: int = 0,
     average: int = 1,
     evaluate_first: bool = True,
@@ -96,7 +97,7 @@ def bg_pbt(
         window: newest rows that the model learns from.
         trust_region: how far from a parent suggestions may be, and how that changes; default ``TrustRegion()``.
         retune: a member that goes on with its own weights gets a suggestion too, if the model expects it to be better by this
-            number of standard deviations; None (default): never, as in the paper.
+            number of standard deviations; default 0. None: never, as in the paper.
         warmup: steps before which no member exploits (failed members are still replaced).
         average: number of results of a lineage that the selection score is the mean of.
         evaluate_first: score every member before it trains, by tasks of 0 steps, so that the first interval counts.
@@ -119,9 +120,12 @@ def bg_pbt(
         raise UsageError(f"bg_pbt: trust_region={trust_region!r}, expected pt.TrustRegion(length=0.4, …) or None.")
     region.check("bg_pbt")
     steps = interval if isinstance(interval, int) else None
-    search = LocalSearch(steps, window, _beta(beta), region, _sure(retune))
+    search = LocalSearch(steps, window, _beta(beta), region, RETUNE)
     if paper:
-        search = replace(search, context=True, shared_noise=False, relevance=0.25, learned_mixing=False, redrawn=True)
+        search = replace(search, retune=None, context=True, shared_noise=False)
+        search = replace(search, relevance=0.25, learned_mixing=False, redrawn=True)
+    if retune != "default":
+        search = replace(search, retune=_sure(retune))
     options = PbtOptions(
         interval,
         sync,
