@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "dashboard": VIEWS | {"dashboard"},
     "sinks": VIEWS | {"plots", "sinks"},
     "rl": {"core", "space", "checkpoints.carry", "trainable", "rl", "_jax"},
-    "engine": VIEWS | {"algorithms", "executors", "trainable", "sinks", "engine"},
+    "engine": VIEWS | {"dashboard.beside", "algorithms", "executors", "trainable", "sinks", "engine"},
     "audit": VIEWS | {"algorithms", "executors", "trainable", "engine", "audit"},
     "preflight": VIEWS | {"executors", "trainable", "engine", "audit.verdict", "preflight"},
 }
@@ -54,6 +54,7 @@ OPTIONAL = {
     "envpool": ("rl",),
     "gymnasium": ("rl",),
     "ray": ("executors.ray", "integrations"),
+    "mcp": ("integrations",),
     "mlflow": ("sinks",),
     "optuna": ("algorithms.optuna_search",),
     "tensorboardX": ("sinks",),

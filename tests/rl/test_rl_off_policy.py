@@ -25,7 +25,7 @@ from poptrain.rl.memory.rows import Row, Transitions
 from poptrain.rl.mlp import host_mlp, init_mlp, mlp
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fewer than the longest episode")
-SMALL = {"horizon": 50, "hidden": (16,), "batch_size": 16, "learning_starts": 60, "memory": 300, "update_every": 10}
+SMALL = {"horizon": 50, "hidden": (16,), "batch_size": 16, "learning_starts": 60, "memory": 512, "update_every": 10}
 AGENTS = {
     "td3": TD3(env="Pendulum-v1", **SMALL),
     "td3-jax": TD3(env="jax/Pendulum-v1", **SMALL),
@@ -57,7 +57,7 @@ def test_training_is_a_pure_function_and_lanes_do_not_matter(agent):
 
 @pytest.mark.parametrize("agent", AGENTS.values(), ids=AGENTS)
 def test_a_stored_carry_continues_exactly(agent):
-    carry, _ = agent.train(agent.init({}, SEEDS), {}, 450, SEEDS)  # the memory has forgotten some
+    carry, _ = agent.train(agent.init({}, SEEDS), {}, 650, SEEDS)  # the memory has forgotten some
     structure, arrays = carries.flatten(carries.lane(carry, 1))
     restored = carries.stacked(carries.unflatten(structure, arrays))
     lanes = agent.gather([(carry, 0), (restored, 0)])
@@ -95,7 +95,7 @@ def test_a_time_limit_is_never_terminal():
     carry, metrics = agent.train(agent.init({}, SEEDS), {}, 200, SEEDS)
     assert (metrics["episode_length"] == 20).all() and [len(r) for r in metrics["returns"]] == [10, 10]
     row = Row(3, 1)
-    batch = Transitions(*map(np.asarray, row.decode(jnp.asarray(held_rows(carry["replay"], 0, row, 300)))))
+    batch = Transitions(*map(np.asarray, row.decode(jnp.asarray(held_rows(carry["replay"], 0, row, 512)))))
     assert (batch.reach == 1).all() and len(batch.reach) == 200
     goes_on = np.abs(batch.reached[:-1] - batch.observations[1:]).max(1) == 0
     assert np.flatnonzero(~goes_on).tolist() == list(range(19, 199, 20)), "episodes are joined only where they are one"
@@ -109,7 +109,7 @@ def test_a_fall_is_terminal(env):
     agent = TD3(env=env, **SMALL)
     carry, metrics = agent.train(agent.init({}, SEEDS), {}, 100, SEEDS)
     row = Row(4, 1)
-    batch = row.decode(jnp.asarray(held_rows(carry["replay"], 0, row, 300)))
+    batch = row.decode(jnp.asarray(held_rows(carry["replay"], 0, row, 512)))
     assert int((batch.reach == 0).sum()) == len(metrics["returns"][0]) > 0
 
 

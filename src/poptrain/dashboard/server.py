@@ -51,15 +51,16 @@ class Dashboard:
         failures = {UsageError: _wrong, Loading: _loading}
         return Starlette(routes=routes, lifespan=self._lifespan, exception_handlers=failures)
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Ends the streams of events."""
         self._open = False
+        async with self._news:
+            self._news.notify_all()
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         watching = asyncio.create_task(self._watch())
         yield
-        self._open = False
         watching.cancel()
 
     async def _watch(self) -> None:
@@ -155,6 +156,18 @@ def _whole(text: str | None, name: str) -> int:
 # -- serving --------------------------------------------------------------------------------------------------------------
 
 
+class _Server(uvicorn.Server):  # type: ignore[misc]  # mypy does not read optional packages
+    """Ends the streams of events before it waits for the connections to end."""
+
+    def __init__(self, config: uvicorn.Config, dashboard: Dashboard):
+        super().__init__(config)
+        self._dashboard = dashboard
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._dashboard.stop()
+        await super().shutdown(sockets)
+
+
 class Serving:
     """A server that is bound to a port of this machine, before it runs.
 
@@ -176,7 +189,7 @@ class Serving:
             raise UsageError(f"--port {port}: {error.strerror or error}; choose another one, or leave it out.") from error
         self.port: int = self.socket.getsockname()[1]
         self._paths = paths
-        self._server: uvicorn.Server | None = None
+        self._server: _Server | None = None
 
     @property
     def address(self) -> str:
@@ -196,10 +209,7 @@ class Serving:
         dashboard = Dashboard(self._paths)
         guarded = Guard(dashboard.app(), self.token, self.port)
         config = uvicorn.Config(guarded, log_level="warning", timeout_graceful_shutdown=1, server_header=False, access_log=False)
-        self._server = uvicorn.Server(config)
+        self._server = _Server(config, dashboard)
         self.socket.listen(128)
         ready()
-        try:
-            await self._server.serve(sockets=[self.socket])
-        finally:
-            dashboard.stop()
+        await self._server.serve(sockets=[self.socket])

@@ -8,7 +8,8 @@ hyperparameters, evaluation and films.
 from poptrain.rl.agents.ddpg import DDPG
 from poptrain.rl.agents.ppo import PPO
 from poptrain.rl.agents.td3 import TD3
+from poptrain.rl.agents.vmpo import VMPO
 from poptrain.rl.envs import make
 from poptrain.rl.film import film
 
-__all__ = ["DDPG", "PPO", "TD3", "film", "make"]
+__all__ = ["DDPG", "PPO", "TD3", "VMPO", "film", "make"]

@@ -122,7 +122,7 @@ class OffPolicy(ABC):
         env = make(self.env, self.backend)
         agent, row, loop = self.functions(), self._row(env.spec), self._settings()
         if isinstance(env, DeviceEnv):
-            slots = max(self.memory, steps + self.num_envs)
+            slots = max(self.memory, 1 << (steps + self.num_envs).bit_length())  # few sizes: each compiles a program
             program = off_policy_program(env, agent, row, self.batch_size, loop, slots)
             changed, happened = train_off_policy_on_device(program, carry, settings, steps, seeds)
         else:
