@@ -144,5 +144,5 @@ def test_a_run_that_is_opened_loads_objects_of_a_class_that_the_program_has_defi
 
 
 def test_an_object_that_was_trained_is_not_taken_for_its_class(tmp_path):
-    run(tmp_path / "r", pt.testing.Faulty("raise", every=99))
+    run(tmp_path / "r", pt.testing.Faulty("raise", above=99.0))
     assert pt.open_run(tmp_path / "r").best.load() is not None
