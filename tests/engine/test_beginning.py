@@ -131,3 +131,18 @@ def test_public_names_of_other_libraries_are_answered_and_nothing_else_is_listed
             getattr(pt, name)
         assert words in str(caught.value)
     assert {name for name in dir(pt) if not name.startswith("__")} <= {*pt.__all__, *pt._MODULES}
+
+
+class Kept(pt.testing.Quadratic):
+    """A trainable class that this program has defined."""
+
+
+def test_a_run_that_is_opened_loads_objects_of_a_class_that_the_program_has_defined(tmp_path):
+    best = run(tmp_path / "r", Kept).best
+    opened = pt.open_run(tmp_path / "r").best.load()
+    assert isinstance(opened, Kept) and opened.theta == best.load().theta
+
+
+def test_an_object_that_was_trained_is_not_taken_for_its_class(tmp_path):
+    run(tmp_path / "r", pt.testing.Faulty("raise", above=99.0))
+    assert pt.open_run(tmp_path / "r").best.load() is not None

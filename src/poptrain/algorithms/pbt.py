@@ -317,9 +317,8 @@ class Pbt:
         )
         for clone, proposal in zip(asked, proposals_of(self.explore, history, self.space, asked), strict=True):
             plan = plans[clone.id - history.n]
-            plans[clone.id - history.n] = plan._replace(
-                hparams=proposal.hparams, note={**plan.note, **proposal.note}, forecast=proposal.forecast
-            )
+            note = {**plan.note, **proposal.note}
+            plans[clone.id - history.n] = plan._replace(hparams=proposal.hparams, note=note, forecast=proposal.forecast)
         return self._marked(turns.segments(history, plans, self.interval, self.shared_budget))
 
     def _going_on(self, history: History, plans: list[turns.Plan]) -> list[Clone]:

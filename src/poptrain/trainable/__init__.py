@@ -179,7 +179,9 @@ def class_in_memory(name: str) -> type[MemberClass] | None:
         found: object = place
         for part in path.split("."):
             found = getattr(found, part, None)
-        if isinstance(found, type) and qualified_name(found) == name:
+        if not isinstance(found, type) or qualified_name(found) != name:
+            continue
+        if all(callable(getattr(found, each, None)) for each in ("train", "save", "load")):  # else an object of it was trained
             return found
     return None
 
