@@ -186,6 +186,11 @@ class History:
         heads = heads[heads >= 0]
         return np.sort(heads[self._columns.told[heads] >= self.lines])
 
+    @property
+    def waiting(self) -> int:
+        """The number of pending tasks."""
+        return self.n - self._columns.told_at[self.lines]
+
     def pending(self) -> tuple[Task, ...]:
         """Returns the pending tasks, oldest first."""
         return tuple([self._columns.tasks[id] for id in self.open().tolist()])

@@ -9,16 +9,20 @@ from typing import cast
 
 from poptrain import executors
 from poptrain.checkpoints import places
-from poptrain.core import History, Json, Lost, Result, Task, as_line, check_roles, clock, collector, results_of
-from poptrain.core.errors import RunFailed, Suspended, UsageError
+from poptrain.core import History, Json, Lost, Result, Task, as_line, clock, collector, results_of
+from poptrain.core.errors import MetricError, RunFailed, Suspended, UsageError
+from poptrain.core.order import Order
 from poptrain.core.protocols import Algorithm, Executor, Sink, Store
 from poptrain.engine import stop as stops
 from poptrain.engine import tracebacks
 from poptrain.engine.experiment import Experiment, file_record, script_of
+from poptrain.engine.intake import admitted, asked, needed
 from poptrain.engine.open_log import check_same_run, open_log
 from poptrain.engine.result import Run
 from poptrain.engine.signals import Interrupted, Signals
+from poptrain.engine.supply import Supply, fallback
 from poptrain.executors.context import Context, ExecutorConfig
+from poptrain.executors.outcome import metric_error
 from poptrain.log.reader import Record, exists, read
 from poptrain.log.writer import LogWriter
 from poptrain.sinks import Guarded
@@ -141,6 +145,10 @@ class _Session:
         self.experiment, self.log, self.algorithm = experiment, log, experiment.algorithm
         self.history: History = log.record.history().with_budget(experiment.budget)
         self.keep = frozenset(keep)
+        self._order = log.record.order or Order()
+        self._instead: dict[int, int] = {}  # pending task -> the older checkpoint that it started from
+        self._unkept = 0  # results since checkpoints were deleted
+        self._unread: list[MetricError] | None = []  # metrics that could not be read; None after a healthy result
         self.began = clock.monotonic() - log.record.elapsed
         self.store: Store = places.of(log.record)
         if directory is not None:
@@ -152,6 +160,7 @@ class _Session:
     def go(self) -> None:
         """Runs until the algorithm asks for nothing and no task is pending, or a stop condition holds."""
         executor = _opened(self.executor_config, self._context())
+        self.supply = Supply(executor, self.algorithm.seats)
         for sink in self.sinks:
             sink.open(self.log.record)
         try:
@@ -162,27 +171,28 @@ class _Session:
                     self._suspend(executor, signal)
                 finally:
                     executor.close()
-            self.store.keep(self._needed(), self._collected, flush=True)
+            self.store.keep(self._needed(ended=True), self._collected, flush=True)
             self.log.note("end", reason=self._reason())
         finally:
             for sink in self.sinks:
                 sink.close()
 
     def _loop(self, executor: Executor, signals: Signals) -> None:
-        executor.submit(self.history.pending())  # after a crash between log and submit
+        # After a crash between log and submit. A checkpoint that was lost then is replaced by an older one.
+        pending = self.history.pending()
+        self.supply.submit([self._startable(task) for task in pending])
         while True:
             with collector.paused():
-                if not self._reached() and (tasks := self.algorithm.ask(self.history)):  # decide
-                    check_roles(tasks)
+                if not self._reached() and (tasks := asked(self.algorithm, self.history, self._order)):  # decide
                     self._append(tasks)
-                    executor.submit(tasks)
-            if not len(self.history.open()):
+                    self.supply.submit(tasks)
+            if not self.history.waiting:
                 break  # nothing is asked and nothing runs: finished
             with signals.interruptible():
                 results = executor.wait()  # act: the checkpoint is durable, then the result is logged
             with collector.paused():
-                self._tell(results)
-                self.store.keep(self._needed(), self._collected)
+                self._tell(executor, results)
+                self._keep(len(results))
         self._check_not_all_failed()
 
     def _append(self, facts: Sequence[Task] | Sequence[Result] | Lost) -> None:
@@ -195,25 +205,80 @@ class _Session:
         for sink in self.sinks:
             sink.write(self.log.record, self.history)
 
-    def _tell(self, results: list[Result]) -> None:
-        """Logs results. If a task could not read its parent's checkpoint, and that is damaged, the parent is logged as lost."""
-        for result in results:
-            if result.kind == "damaged" and (parent := self.history.task(result.task).parent) is not None:
-                ref = self._checkpoint(parent)
-                if self.history.ok(parent) and ref is not None and not self.store.verify(ref):
-                    self._append(Lost(parent))
-        self._append(results)
-        self.store.add(result.checkpoint for result in results)
+    def _tell(self, executor: Executor, returned: object, draining: bool = False) -> None:
+        """Logs results. A task that found its parent's checkpoint damaged begins at an older one, if that is left."""
+        results = admitted(self.history, returned, executor)
+        self.supply.returned(len(results))
+        again: list[Task] = []
+        for result in [result for result in results if result.kind == "damaged"]:
+            task = self.history.task(result.task)
+            self._note_lost(task)
+            instead = fallback(self.history, task, self.store)
+            if instead is not None and self._instead.get(task.id) != instead.parent:
+                results.remove(result)
+                if not draining:  # else it is pending, and begins there when the run is continued
+                    again.append(self._rolled_back(task, instead))
+        if results:
+            tasks = [self.history.task(result.task) for result in results]
+            self._append(results)
+            self.store.add(result.checkpoint for result in results)
+            self.supply.told(tasks, results)
+            self._check_metrics(results)
+        self.supply.submit(again)
 
-    def _needed(self) -> set[str]:
-        """Returns the checkpoints that must stay: of possible parents, sources of pending tasks, the best, and the user's."""
+    def _note_lost(self, task: Task) -> None:
+        """Logs that the checkpoint that a task started from is lost, if it is damaged."""
+        parent = self._instead.get(task.id, task.parent)
+        if parent is not None and self.history.ok(parent):
+            ref = self._checkpoint(parent)
+            if ref is not None and not self.store.verify(ref):
+                self._append(Lost(parent))
+
+    def _startable(self, task: Task) -> Task:
+        """Returns a pending task as it can be started: from an older checkpoint, if that of its parent was lost."""
+        if task.parent is None or not self.history.lost(task.parent):
+            return task
+        instead = fallback(self.history, task, self.store)
+        return task if instead is None else self._rolled_back(task, instead)
+
+    def _rolled_back(self, task: Task, instead: Task) -> Task:
+        source = instead.parent
+        if source is not None:
+            self._instead[task.id] = source
+            self.log.note(
+                "rollback",
+                task=task.id,
+                member=task.member,
+                lost=task.parent,
+                to=source,
+                step=self.history.step(source),
+                again=instead.steps - task.steps,
+            )
+        return instead
+
+    def _keep(self, results: int) -> None:
+        """Deletes checkpoints that are no longer needed: not after every result, because it looks at all seats."""
+        self._unkept += results
+        if self._unkept >= self.algorithm.seats // 16:
+            self._unkept = 0
+            self.store.keep(self._needed(), self._collected)
+
+    def _needed(self, ended: bool = False) -> set[str]:
+        """Returns the checkpoints that must stay: of possible parents, sources of pending tasks, the best, and the user's.
+
+        While the run goes on, those before them in the lineages stay too: a member whose newest one is damaged goes back there.
+        """
         history = self.history
-        ids: set[int | None] = {*self.algorithm.needed(history), *self.keep, *history.heads().tolist(), history.best()}
+        ids: set[int | None] = {*needed(self.algorithm, history), *self.keep, *history.heads().tolist(), history.best()}
         for task in history.pending():
             ids.add(task.parent)
             ids.add(task.teacher)
+            ids.add(self._instead.get(task.id))
         ids.discard(None)
-        return history.checkpoints(cast("set[int]", ids))  # one call for all: this runs after every result
+        if self.store.durable and not ended:
+            parents = history.column("parent")
+            ids |= {int(parents[id]) for id in cast("set[int]", ids) if 0 <= id < history.n}
+        return history.checkpoints(cast("set[int]", ids))  # one call for all
 
     def _checkpoint(self, id: int) -> str | None:
         """Returns the checkpoint of a task; None while it is pending, and if it failed."""
@@ -224,10 +289,26 @@ class _Session:
         self.log.note("gc", ids=names)
 
     def _reached(self) -> str | None:
-        return _reached(self.experiment, self.history, clock.monotonic() - self.began)
+        return self.supply.exhausted() or _reached(self.experiment, self.history, clock.monotonic() - self.began)
 
     def _reason(self) -> str:
         return self._reached() or "every member reached its last step"
+
+    def _check_metrics(self, results: Sequence[Result]) -> None:
+        """Stops a run in which the metrics of half of the members cannot be read, and no result was healthy: the code is wrong.
+
+        Raises:
+            MetricError: says what is wrong with the first of them.
+        """
+        if self._unread is None:
+            return
+        if self.history.best() is not None or any(result.healthy for result in results):
+            self._unread = None
+            return
+        self._unread += [error for result in results if (error := metric_error(result)) is not None]
+        if 2 * len(self._unread) >= self.algorithm.seats:
+            self.log.note("failed", reason=str(self._unread[0]))
+            raise self._unread[0]
 
     def _check_not_all_failed(self) -> None:
         history = self.history
@@ -242,6 +323,8 @@ class _Session:
         if (best := history.best()) is not None:
             last = f"the last finite result is that of member {history.task(best).member} at step {history.step(best)}"
         self.log.note("failed", reason=why)
+        if (wrong := metric_error(first)) is not None:
+            raise wrong
         where = f" Tracebacks are in {Path(self.directory) / 'errors'}." if self.directory is not None and first.error else ""
         raise RunFailed(f"all {len(heads)} members failed; {last}. First: {why}.{where}")
 
@@ -249,7 +332,7 @@ class _Session:
         """Logs the results that arrive within the grace period, marks the log as suspended, and raises `Suspended`."""
         with contextlib.suppress(Interrupted):
             for results in executor.drain(GRACE_SECONDS):
-                self._tell(results)
+                self._tell(executor, results, draining=True)
         self.log.note("suspend", reason=str(signal))
         hint = (
             f"continue with: poptrain resume {self.directory}"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Interrupted(BaseException):
+class Interrupted(KeyboardInterrupt):  # it passes through the user's code, like that one
     """A signal asked the run to stop; `number` is the signal."""
 
     def __init__(self, number: int):

@@ -29,7 +29,7 @@ from poptrain.executors.messages import Fatal, WorkerSetup
 STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # a terminal or a batch system sends them to every process of a job
 
 
-class Ended(BaseException):
+class Ended(KeyboardInterrupt):  # it passes through the user's code, like that one
     """The driver ended this worker in the middle of a task."""
 
 
