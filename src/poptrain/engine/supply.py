@@ -1,5 +1,8 @@
-"""Which tasks an executor gets now: not those of a member that fails again and again while others train, and none that starts from
-a damaged checkpoint, if an older one is left."""
+"""Which tasks an executor gets now.
+
+Not those of a member that fails again and again while others train; and in the place of a task that starts from a damaged
+checkpoint, one that starts from an older checkpoint, if there is one.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +78,7 @@ class Supply:
 
 
 def fallback(history: History, task: Task, store: Store) -> Task | None:
-    """Returns a task in the place of one whose parent's checkpoint is damaged; None if no older checkpoint of the lineage is left.
+    """Returns a task in the place of one whose parent's checkpoint is damaged; None if the lineage has no older checkpoint.
 
     It begins at the nearest ancestor with a sound checkpoint, and trains the lost steps again: so it ends at the step that was
     decided, and the history needs no other entry. Evaluations, and tasks that have a teacher or a time limit, are not replaced.

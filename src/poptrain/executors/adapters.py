@@ -212,7 +212,7 @@ class LaneForm:
 
 
 def boundary(trainable: PopulationTrainable) -> AbstractContextManager[None]:
-    """Returns the boundary around the methods of a population. Those of a vmapped JAX pair are poptrain's own until they call it."""
+    """Returns the boundary around the methods of a population; there is none around poptrain's own methods of a vmapped pair."""
     return nullcontext() if type(trainable).__module__ == "poptrain.executors.vmapped" else users_code()
 
 

@@ -3,7 +3,7 @@
 Three rules are kept here, so that no caller has to remember them:
 
 * files and directories are made with mode 0600 and 0700, and never through a symbolic link;
-* every operation that changes the disk first calls `FS._op`, and every one that reads it `FS._look`: a test can inject faults there;
+* every operation that changes the disk first calls `FS._op`, and every one that reads it `FS._look`, for tests with faults;
 * every error of the operating system becomes `Suspended`, one sentence that says how to continue. Only what a caller handles by
   name keeps its type: a name that exists already, and, in reading, one that does not exist.
 """

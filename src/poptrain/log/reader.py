@@ -90,8 +90,8 @@ class Record:
 
     @property
     def has_results(self) -> bool:
-        """True if at least one task has a result."""
-        return any(results_of(line) for line in self.lines)
+        """True if at least one task has a result with a checkpoint, so that something would be lost with the run."""
+        return any(result.checkpoint for line in self.lines for result in results_of(line))
 
     def summary(self) -> str:
         """Returns one phrase: the numbers of tasks and results, and whether the run has ended."""
