@@ -49,7 +49,8 @@ def settings(problem: Problem) -> dict[str, Setting]:
     """Returns every cell of a problem by its name."""
 
     def pbt(population: int = POPULATION, **options: Any) -> Any:
-        return pt.pbt(problem.space, population, interval=problem.interval, **options)
+        chosen: dict[str, Any] = dict(exploit=pt.truncation(0.2), explore=pt.perturb(), starts="random") | options  # as in 0.1
+        return pt.pbt(problem.space, population, interval=problem.interval, **chosen)
 
     def random(population: int) -> Any:
         return pt.random_search(problem.space, population, interval=problem.interval)

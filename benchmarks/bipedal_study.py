@@ -35,8 +35,10 @@ def algorithms(ranges: pt.Space, population: int, every: int) -> dict[str, Any]:
     shared: dict[str, Any] = dict(population=population, interval=every)
     return {
         "random": pt.random_search(ranges, **shared),
-        "pbt": pt.pbt(ranges, **shared, exploit=pt.truncation(0.25), explore=pt.perturb((0.8, 1.2), resample=0.25)),
-        "pb2": pt.pb2(ranges, **shared, exploit=pt.truncation(0.25)),
+        "pbt": pt.pbt(
+            ranges, **shared, exploit=pt.truncation(0.25), explore=pt.perturb((0.8, 1.2), resample=0.25), starts="random"
+        ),
+        "pb2": pt.pb2(ranges, **shared, exploit=pt.truncation(0.25), as_in="paper"),
     }
 
 

@@ -14,6 +14,7 @@ The four methods also run for 90 intervals.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -143,18 +144,23 @@ def judged(weights: list[np.ndarray], part: str) -> tuple[float, float]:
 # -- the study --------------------------------------------------------------------------------------------------------
 
 
-METHODS = {"pbt": pt.pbt, "pb2-random": pt.pb2, "pb2-mult": pt.pb2_mult, "pb2-mix": pt.pb2_mix}
 SHARED: dict[str, Any] = dict(population=4, interval=INTERVAL, exploit=pt.truncation(0.25))
+METHODS: dict[str, Callable[[pt.Space], Any]] = {  # as release 0.1 had them: the stored runs were made with it
+    "pbt": lambda space: pt.pbt(space, **SHARED, explore=pt.perturb(), starts="random"),
+    "pb2-random": lambda space: pt.pb2(space, **SHARED, as_in="paper"),
+    "pb2-mult": lambda space: pt.pb2_mult(space, **SHARED, as_in="paper"),
+    "pb2-mix": lambda space: pt.pb2_mix(space, **SHARED, as_in="paper"),
+}
 LONG = "-long"
 
 
 def cells(seeds: int) -> list[Cell]:
     """Returns the four methods, a quarter of the members replaced in each; PB2 with one augmentation from the start; and the four
     methods in runs of three times as many rounds, on half of the seeds."""
-    planned = [Cell(name, make(SPACE, **SHARED), seeds) for name, make in METHODS.items()]
+    planned = [Cell(name, make(SPACE), seeds) for name, make in METHODS.items()]
     fixed = {kind: pt.Space({**SPACE, "augment": pt.Choice(kind)}) for kind in ("shift", "none")}
-    planned += [Cell(f"pb2-{kind}", pt.pb2(space, **SHARED), seeds) for kind, space in fixed.items()]
-    return planned + [Cell(name + LONG, make(SPACE, **SHARED), seeds // 2) for name, make in METHODS.items()]
+    planned += [Cell(f"pb2-{kind}", METHODS["pb2-random"](space), seeds) for kind, space in fixed.items()]
+    return planned + [Cell(name + LONG, make(SPACE), seeds // 2) for name, make in METHODS.items()]
 
 
 def starter(intervals: int) -> Any:

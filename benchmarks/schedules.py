@@ -41,8 +41,8 @@ def cells(seeds: int = SEEDS) -> list[Cell]:
     drawn = pt.Space(lr=pt.LogUniform(*FIRST))
     methods = {
         "random-22": pt.random_search(drawn, 22, interval=INTERVAL),
-        "pbt-22": pt.pbt(space, 22, **greedy),
-        "pbt-50": pt.pbt(space, 50, **greedy),
+        "pbt-22": pt.pbt(space, 22, **greedy, starts="random"),
+        "pbt-50": pt.pbt(space, 50, **greedy, starts="random"),
         "fire-22": pt.fire_pbt(space, (8, 8), evals=EVALS, **greedy),
         "fire-36": pt.fire_pbt(space, (8, 8, 8), evals=EVALS, **greedy),
         "fire-50": pt.fire_pbt(space, (8, 8, 8, 8), evals=EVALS, **greedy),

@@ -43,6 +43,7 @@ _NAMES = {
     "algorithms.parts.explore": "additive perturb resample",
     "preflight": "check",
     "engine.replay": "replay",
+    "engine.worth": "schedule_worth",
     "core.rng": "rng",
     "engine.loop": "resume run",
     "space": "Choice Complement Int LogInt LogUniform Ordinal Space Uniform nested",

@@ -26,7 +26,9 @@ def valley(carry, hp, steps, seed):
 
 
 def fire(sizes=(8, 8), fraction=0.25, space=SPACE, **options):
-    return pt.fire_pbt(space, sizes, **{"interval": 16, "evals": 8, "exploit": pt.truncation(fraction), **options})
+    return pt.fire_pbt(
+        space, sizes, **{"interval": 16, "evals": 8, "exploit": pt.truncation(fraction), "starts": "random", **options}
+    )
 
 
 def run(algorithm, rounds, seed=0, directory=None):

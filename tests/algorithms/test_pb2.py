@@ -11,8 +11,8 @@ import poptrain as pt
 from poptrain.algorithms.gp import posterior as gp
 from poptrain.algorithms.gp.rows import ModelColumns, Rows, pending
 from poptrain.algorithms.parts.explore import Clone
-from poptrain.algorithms.pb2 import Suggest, Uniformly
 from poptrain.algorithms.pb2_mix import Apart, BanditRounds, Together
+from poptrain.algorithms.suggest import Suggest, Uniformly
 from poptrain.core import History, Result, Task
 from poptrain.core.rng import rng, task_seed
 from poptrain.testing.simulate import constant, noisy, play
@@ -45,7 +45,9 @@ def test_members_are_scored_before_they_train_and_the_budget_holds(sync):
         second = next(t for t in map(history.task, range(4, history.n)) if t.member == task.member)
         assert second.parent == task.id and second.hparams == task.hparams
     assert all(task.steps == 10 for task in map(history.task, range(4, history.n)))
-    assert all(50 in (history.step(int(head)), history.spent(int(head))) for head in history.heads())
+    steps = [history.step(int(head)) for head in history.heads()]
+    assert max(steps) == 50 and (not sync or min(steps) == 50)
+    assert sum(history.spent(int(head)) for head in history.heads()) <= 4 * 50
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -207,7 +209,8 @@ def test_the_optimum_of_a_noiseless_line_is_found_within_thirty_evaluations():
 
 def test_a_batch_is_spread_out_and_away_from_the_survivors():
     for seed in range(3):
-        history = play(pt.pb2(SPACE, population=8, interval=10, exploit=pt.truncation(0.5)), climb, seed=seed, budget=60)
+        paper = pt.pb2(SPACE, population=8, interval=10, exploit=pt.truncation(0.5), as_in="paper")
+        history = play(paper, climb, seed=seed, budget=60)
         for number in range(history.lines):
             line = [task for task in history.line(number) if isinstance(task, Task) and task.steps]
             mine = [task.hparams["x"] for task in line if task in clones(history)]
@@ -218,8 +221,10 @@ def test_a_batch_is_spread_out_and_away_from_the_survivors():
 
 def test_notes_say_why():
     task = clones(play(pt.pb2(SPACE, interval=10), climb, budget=50))[-1]
-    said = {"variance", "length score before", "length x", "forgetting", "noise"}
-    assert said <= set(task.note)
+    said = {"variance", "length x", "forgetting", "noise"}
+    assert said <= set(task.note) and "length score before" not in task.note
+    paper = clones(play(pt.pb2(SPACE, interval=10, as_in="paper"), climb, budget=50))[-1]
+    assert said | {"length score before"} <= set(paper.note)
     assert all(isinstance(value, (int, float)) for value in task.note.values())
     forecast = task.forecast
     assert forecast.gain is not None and forecast.gain_sd > 0 and forecast.beta is not None and forecast.rows
@@ -239,7 +244,8 @@ def test_notes_of_mult_say_whose_rows_were_learned_from():
 
 
 def test_a_hyperparameter_named_score_has_a_length_of_its_own():
-    history = play(pt.pb2(pt.Space(x=SPACE["x"], score=pt.Uniform(0, 1)), interval=10), climb, budget=50)
+    space = pt.Space(x=SPACE["x"], score=pt.Uniform(0, 1))
+    history = play(pt.pb2(space, interval=10, as_in="paper"), climb, budget=50)
     assert {"length score", "length score before", "length x"} <= set(clones(history)[-1].note)
 
 
@@ -279,9 +285,17 @@ class _unscaled:
 # -- fallbacks and degenerate data ------------------------------------------------------------------------------------
 
 
-def test_too_few_rows_give_a_uniform_draw_with_its_reason():
-    history = small()
+def test_too_few_rows_give_a_step_from_the_parent_with_its_reason():
     explore = pt.pb2(SPACE, interval=10).explore
+    drawn = [explore.propose(small(), SPACE, [Clone(7 + k, 2, 5, {"x": 0.4})])[0] for k in range(300)]
+    near = np.array([abs(hparams["x"] - 0.4) < 0.25 for hparams, *_ in drawn])
+    assert 0.8 < near.mean() < 0.95  # three quarters are steps of 0.1 of the range, the others are anywhere
+    assert all("2 rows" in proposal.forecast.fallback for proposal in drawn)
+
+
+def test_too_few_rows_give_a_uniform_draw_in_the_papers_form():
+    history = small()
+    explore = pt.pb2(SPACE, interval=10, as_in="paper").explore
     drawn = [explore.propose(history, SPACE, [Clone(7 + k, 2, 5, {"x": 0.4})])[0] for k in range(300)]
     xs = np.array([hparams["x"] for hparams, *_ in drawn])
     assert abs(xs.mean() - 0.5) < 0.06 and xs.min() < 0.05 and xs.max() > 0.95
@@ -402,7 +416,7 @@ def test_without_numbers_the_bandit_alone_finds_the_best_category(make):
 
 def test_pb2_redraws_categories_uniformly():
     space = pt.Space(x=pt.Uniform(0, 1), c=pt.Choice("bad", "good", "worse"))
-    history = play(pt.pb2(space, population=4, interval=1, window=8), by_category, budget=150)
+    history = play(pt.pb2(space, population=4, interval=1, window=8, as_in="paper"), by_category, budget=150)
     drawn = [task.hparams["c"] for task in clones(history)]
     assert all(0.2 < drawn.count(c) / len(drawn) < 0.47 for c in space["c"].options)
 
@@ -491,3 +505,67 @@ def test_a_run_resumes_and_minimises(tmp_path):
     assert tasks_of(parts.history)[: 4 * 6] == tasks_of(whole.history)[: 4 * 6]
     assert whole.schedule()
     assert any((task.forecast.gain or 0) > 0 for task in clones(whole.history)), "an improvement is a positive gain"
+
+
+# -- members that go on -------------------------------------------------------------------------------------------------
+
+
+def drifting(history, task):
+    """A gain per step that is best at x = 0.2 at first, and at x = 0.8 after 300 steps."""
+    begin = history.step(task.parent) if task.parent is not None else 0
+    before = history.score(task.parent) if task.parent is not None else 0.0
+    return before + task.steps * (1 - (task.hparams["x"] - 0.2 - 0.6 * min(begin / 300, 1)) ** 2)
+
+
+def retuned(history):
+    """Returns the tasks of members that went on with their own weights and other hyperparameters."""
+    tasks = [history.task(id) for id in range(history.n)]
+    own = [task for task in tasks if task.parent is not None and history.task(task.parent).member == task.member]
+    return [task for task in own if task.hparams != history.task(task.parent).hparams]
+
+
+def test_members_that_go_on_follow_an_optimum_that_moves_and_say_so():
+    history = play(pt.pb2(SPACE, population=4, interval=10), drifting, budget=300)
+    changed = retuned(history)
+    assert changed and all(task.note["retuned"] and task.note["sure by"] > 1 and task.donor is None for task in changed)
+    assert all(task.forecast.source == "model" for task in changed)
+    late = [task.hparams["x"] for task in changed if history.step(task.parent) > 200]
+    assert np.mean(late) > 0.55
+
+
+@pytest.mark.parametrize("make", [pt.pb2, pt.pb2_mult, pt.pb2_mix])
+def test_a_retuned_member_keeps_its_categories_and_static_values(make):
+    space = pt.Space(x=pt.Uniform(0, 1), c=pt.Choice("a", "b", "c"), w=pt.Ordinal(1, 2, static=True))
+    changed = retuned(history := play(make(space, population=4, interval=10), drifting, budget=300))
+    assert changed
+    for task in changed:
+        before = history.task(task.parent).hparams
+        assert (task.hparams["c"], task.hparams["w"]) == (before["c"], before["w"])
+
+
+def test_nobody_is_retuned_without_the_option_or_without_being_sure():
+    for options in ({"retune": None}, {"retune": 1e6}, {"as_in": "paper"}):
+        assert not retuned(play(pt.pb2(SPACE, population=4, interval=10, **options), drifting, budget=300))
+
+
+# -- the noise of gains ---------------------------------------------------------------------------------------------------
+
+
+def test_neighbouring_gains_share_the_noise_of_a_score_with_opposite_signs():
+    history = play(pt.pbt(SPACE, population=2, interval=10, exploit=pt.truncation(0)), climb, budget=50)
+    rows = Rows.of(history, SPACE, 10, 100, context=False, shared_noise=True)
+    noise, parents = rows.noise, history.column("parent")[rows.ids]
+    assert np.allclose(np.diag(noise), 1) and (np.linalg.eigvalsh(noise) > 0).all()
+    follows = parents[None, :] == rows.ids[:, None]
+    assert follows.any() and np.allclose(noise[follows], -0.45)
+    unrelated = ~(follows | follows.T | np.eye(len(noise), dtype=bool))
+    assert np.allclose(noise[unrelated], 0)
+
+
+def test_one_outlier_does_not_hide_the_other_gains():
+    history = play(pt.pbt(SPACE, population=4, interval=10), climb, budget=50)
+    spiked = lambda h, task: climb(h, task) + (1e6 if task.id == 9 else 0.0)
+    hidden = play(pt.pbt(SPACE, population=4, interval=10, exploit=pt.truncation(0)), spiked, budget=50)
+    assert history.n == hidden.n
+    targets = Rows.of(hidden, SPACE, 10, 100, context=False, shared_noise=True).targets
+    assert len(np.unique(targets)) == 4 and np.abs(targets).max() < 10  # each member has a gain of its own

@@ -166,7 +166,7 @@ def tasks_of(entries, number):
 @pytest.mark.parametrize(
     ("change", "check", "field"),
     [
-        (lambda e: tasks_of(e, 1)[0].update(parent=tasks_of(e, 0)[1]["id"]), "decisions", "parent"),
+        (lambda e: (task := tasks_of(e, 1)[0]).update(parent=int(task["parent"] == 0)), "decisions", "parent"),
         (lambda e: tasks_of(e, 1)[0].update(steps=4), "decisions", "steps"),
         (lambda e: tasks_of(e, 1)[0].update(seed=1), "facts", "seed"),
         (lambda e: tasks_of(e, 1)[0]["hparams"].update(lr=5.0), "facts", "hparams.lr"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 import poptrain as pt
-from poptrain.core.fingerprint import Description, describe, differences, qualified_name, source_name
+from poptrain.core.fingerprint import Description, as_begun, describe, differences, qualified_name, source_name
 
 
 @dataclass(frozen=True)
@@ -99,3 +99,28 @@ def test_code_is_described_by_name_and_hash():
     assert name.startswith(f"{__name__}:found#") and len(name.rpartition("#")[2]) == 12
     assert describe(Callable()).startswith(f"{__name__}:Callable#") and qualified_name(Callable()) == f"{__name__}:Callable"
     assert source_name(len) == "builtins:len#unknown"
+
+
+@dataclass(frozen=True)
+class Renewed:
+    rate: float = 0.5
+    inner: Inner = field(default=Inner(4), metadata={"absent": Inner(1)})
+    earlier: dict = field(default_factory=dict, compare=False, metadata={"logged": False})
+
+
+LEFT_OPEN = Renewed(earlier={"rate": (0.1, 0.2), "inner": (Inner(1), Inner(2))})
+
+
+def test_what_was_left_open_has_the_defaults_that_a_run_was_begun_with():
+    old = json.loads(json.dumps(describe(Renewed(0.2, Inner(1)))))
+    assert as_begun(LEFT_OPEN, old) == Renewed(0.2, Inner(1))
+    assert as_begun(LEFT_OPEN, without(old, "inner")) == Renewed(0.2, Inner(1))
+    assert as_begun(LEFT_OPEN, json.loads(json.dumps(describe(LEFT_OPEN)))) == LEFT_OPEN
+    assert "earlier" not in describe(LEFT_OPEN)
+
+
+def test_what_the_user_named_and_what_was_never_a_default_is_not_changed():
+    old = json.loads(json.dumps(describe(Renewed(0.2, Inner(1)))))
+    assert as_begun(Renewed(), old) == Renewed()
+    assert as_begun(LEFT_OPEN, json.loads(json.dumps(describe(Renewed(0.3, Inner(9)))))) == LEFT_OPEN
+    assert as_begun(Inner(), old) == Inner() and as_begun(LEFT_OPEN, None) == LEFT_OPEN

@@ -59,7 +59,7 @@ def scores(run):
 
 
 def ancestral(run, task=None):
-    chain = run.history.ancestry(run.history.best() if task is None else task)
+    chain = run.history.ancestry(run.best.task.id if task is None else task)
     return [(r.step, r.score) for r in (run.history.result(id) for id in chain)]
 
 
@@ -249,6 +249,17 @@ def test_the_command_repeats_the_score_and_says_so(here, capsys):
     assert told["difference"] == 0.0 and told["original"] == pt.open_run("run").best.score
     assert told["replay"]["state"] == "finished" and told["replay"]["algorithm"] == "schedule replay"
     assert main(["resume", "again", "--quiet"]) == 0  # its log says what it replays; the file alone would not
+
+
+def test_the_worth_of_a_schedule_is_two_sentences_and_leaves_no_files(here, capsys):
+    before = sorted(Path().rglob("*"))
+    assert main(["replay", "run", "--worth", "6"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 and all(line.startswith("The schedule ") for line in lines)
+    assert main(["replay", "run", "--worth", "6", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["final"]["scores"]) == 6
+    assert {path.parts[0] for path in Path().rglob("*")} - {path.parts[0] for path in before} <= {"__pycache__"}
+    assert main(["replay", "run", "--worth", "2"]) == 2
 
 
 def test_a_replay_that_was_cut_short_is_resumed_from_its_own_log(here, monkeypatch):

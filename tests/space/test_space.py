@@ -643,3 +643,25 @@ def test_every_mistake_gets_one_short_text_with_argument_value_and_fix(mistake, 
     message = str(caught.value)
     assert text in message
     assert len(message) < 300 and "\n" not in message and message[-1] in ".?)"
+
+
+def test_spread_configurations_have_one_in_each_slice_of_every_range_and_keep_what_is_given():
+    space = Space(lr=LogUniform(1e-5, 1.0), discount=Complement(0.9, 0.999), opt=Choice("a", "b", "c", "d"))
+    found = space.spread([{}] * 8, rng(3))
+    for name in ("lr", "discount"):
+        slices = sorted(int(space[name].encode(each[name]) * 8) for each in found)
+        assert slices == list(range(8))
+    assert sorted(each["opt"] for each in found) == sorted("abcd" * 2)
+    kept = space.spread([{"lr": 0.01}, {}, {"opt": "d"}], rng(3))
+    assert kept[0]["lr"] == 0.01 and kept[2]["opt"] == "d" and all(len(each) == 3 for each in kept)
+    with pytest.raises(UsageError, match="lr"):
+        space.spread([{"lr": 5.0}], rng(3))
+
+
+def test_a_step_redraws_each_parameter_with_the_given_probability():
+    space = Space(a=Uniform(0, 1), b=Choice(*range(10)), c=Int(0, 1000, static=True))
+    start = {"a": 0.0, "b": 0, "c": 5}
+    moved = [space.add(start, rng(key), 1e-9, resample=0.3) for key in range(2000)]
+    assert abs(np.mean([each["a"] > 0.01 for each in moved]) - 0.297) < 0.03
+    assert abs(np.mean([each["b"] != 0 for each in moved]) - 0.27) < 0.03 and all(each["c"] == 5 for each in moved)
+    assert [space.add(start, rng(1), 0.1)["b"] for _ in range(2)] == [0, 0]

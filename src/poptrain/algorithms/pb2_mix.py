@@ -29,7 +29,7 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -38,8 +38,9 @@ from poptrain.algorithms.gp.kernels import Kernel, Mixed, TimeVarying
 from poptrain.algorithms.gp.rows import ModelColumns
 from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.snapshot import Population
-from poptrain.algorithms.pb2 import Categories, Drawn, Pb2Options, Uniformly, make_pb2
+from poptrain.algorithms.pb2 import Pb2Options, make_pb2
 from poptrain.algorithms.pbt import Pbt
+from poptrain.algorithms.suggest import Categories, Drawn, Uniformly
 from poptrain.core import History, Line, Result, Task, Value
 from poptrain.core.interval import Interval
 from poptrain.core.protocols import Clone, Exploit
@@ -62,6 +63,10 @@ def pb2_mult(
     average: int = 1,
     evaluate_first: bool = True,
     initial: Sequence[Mapping[str, Value]] = (),
+    starts: turns.Starts | None = None,
+    candidates: int | None = None,
+    retune: float | None | Literal["default"] = "default",
+    as_in: Literal["paper"] | None = None,
 ) -> Pbt:
     """Returns PB2-Mult: categories by a bandit, numbers by a process for each category. Arguments as for `pb2`.
 
@@ -71,7 +76,9 @@ def pb2_mult(
     >>> pt.pb2_mult(pt.Space(lr=pt.LogUniform(1e-4, 1e-1), aug=pt.Choice("crop", "flip")), interval=10).seats
     4
     """
-    options = Pb2Options(interval, sync, exploit, beta, window, warmup, average, evaluate_first, initial)
+    options = Pb2Options(
+        interval, sync, exploit, beta, window, warmup, average, evaluate_first, initial, starts, candidates, retune, as_in
+    )
     categories = _categories("pb2_mult", space, Apart(options.steps))
     return _named(make_pb2("pb2_mult", space, population, options, categories))
 
@@ -89,6 +96,10 @@ def pb2_mix(
     average: int = 1,
     evaluate_first: bool = True,
     initial: Sequence[Mapping[str, Value]] = (),
+    starts: turns.Starts | None = None,
+    candidates: int | None = None,
+    retune: float | None | Literal["default"] = "default",
+    as_in: Literal["paper"] | None = None,
 ) -> Pbt:
     """Returns PB2-Mix: categories by a bandit, numbers by one process over categories and numbers. Arguments as for `pb2`.
 
@@ -98,7 +109,9 @@ def pb2_mix(
     >>> pt.pb2_mix(pt.Space(lr=pt.LogUniform(1e-4, 1e-1), aug=pt.Choice("crop", "flip")), interval=10).seats
     4
     """
-    options = Pb2Options(interval, sync, exploit, beta, window, warmup, average, evaluate_first, initial)
+    options = Pb2Options(
+        interval, sync, exploit, beta, window, warmup, average, evaluate_first, initial, starts, candidates, retune, as_in
+    )
     categories = _categories("pb2_mix", space, Together(options.steps))
     return _named(make_pb2("pb2_mix", space, population, options, categories))
 
@@ -128,7 +141,7 @@ class _Bandits(ABC):
 
     interval: int | None
 
-    def draw(self, history: History, space: Space, clones: Sequence[Clone]) -> list[Drawn]:
+    def draw(self, history: History, space: Space, clones: Sequence[Clone], probability: float) -> list[Drawn]:
         """Returns the options of each clone, and how probable each was."""
         choices = _tuned(space)
         fold = BanditRounds(

@@ -25,22 +25,24 @@ Departures from the reference code: no public code of the authors exists.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal, get_args
 
 from poptrain.algorithms.parts import turns
+from poptrain.algorithms.parts.allowance import Allowance
 from poptrain.algorithms.parts.exploit import check_exploit, truncation
-from poptrain.algorithms.parts.explore import ExploreArgument, as_explore, perturb, proposals_of
+from poptrain.algorithms.parts.explore import ExploreArgument, additive, as_explore, perturb, proposals_of
 from poptrain.algorithms.parts.snapshot import Population
 from poptrain.core import History, Hparams, Task, Value
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.interval import Interval
-from poptrain.core.protocols import Clone, Exploit, Explore
+from poptrain.core.protocols import Clone, Exploit, Explore, Retuning
 from poptrain.core.rng import rng
 from poptrain.space import Space
 
 Copy = Literal["both", "weights", "hparams"]
+FRACTION = 0.25  # of the members are replaced: of 8, the paper's fifth would be one
 
 
 def pbt(
@@ -50,12 +52,14 @@ def pbt(
     interval: Interval,
     sync: bool = True,
     exploit: Exploit[Population] | None = None,
-    explore: ExploreArgument = perturb(),
+    explore: ExploreArgument | Literal["default"] = "default",
     copy: Copy = "both",
     warmup: int = 0,
     average: int = 1,
     initial: Sequence[Mapping[str, Value]] = (),
     controls: int = 0,
+    starts: turns.Starts | None = None,
+    as_in: Literal["paper"] | None = None,
 ) -> Pbt:
     """Returns population based training.
 
@@ -64,16 +68,19 @@ def pbt(
         population: number of members; the paper's gains begin at about 20, and 4 to 8 already work.
         interval: steps between decisions about one member (the paper's ready), in the trainable's own steps; or `pt.seconds(s)`.
         sync: True: wait for all members before a decision; False: decide about each member when it reports.
-        exploit: `truncation(fraction)` (default 0.2), `welch(alpha, window)`, `tournament()`, or an object that implements
+        exploit: `truncation(fraction)` (default 0.25), `welch(alpha, window)`, `tournament()`, or an object that implements
             `poptrain.core.protocols.Exploit`.
-        explore: `perturb`, `additive`, `resample`, None (selection alone), ``f(hparams, generator) -> hparams``, or an object
-            that implements `poptrain.core.protocols.Explore`.
+        explore: `additive` (default: ``additive(0.1, resample=0.25)``), `perturb`, `resample`, None (selection alone),
+            ``f(hparams, generator) -> hparams``, or an object that implements `poptrain.core.protocols.Explore`.
         copy: what a loser takes from its donor: "both", "weights" or "hparams".
         warmup: steps before which no member exploits (failed members are still replaced).
         average: number of results of a lineage that the selection score is the mean of.
         initial: known-good configurations for the first members; names left out are drawn.
         controls: number of members, the last ones, that keep their first hyperparameters and weights of their own. They are never
             copied, and stay failed if they fail: a small random search in the same run, on the same seeds and machine.
+        starts: the first hyperparameters: "spread" (default: together they cover the ranges, as a Latin hypercube) or
+            "random" (independent draws).
+        as_in: "paper": what is not named is as in the paper: truncation(0.2), perturb((0.8, 1.2), resample=0), random starts.
 
     Raises:
         UsageError: an argument is out of range.
@@ -82,10 +89,12 @@ def pbt(
     >>> pt.pbt(pt.Space(lr=pt.LogUniform(1e-4, 1e-1)), population=4, interval=10).seats
     4
     """
-    options = PbtOptions(
-        interval, sync, truncation(0.2) if exploit is None else exploit, copy, warmup, average, initial, controls
-    )
-    return make_pbt("pbt", space, population, as_explore(explore), options)
+    options = PbtOptions(interval, sync, exploit, copy, warmup, average, initial, controls, starts=starts, as_in=as_in)
+    if explore != "default":
+        return make_pbt("pbt", space, population, as_explore(explore), options)
+    if as_in == "paper":
+        return make_pbt("pbt", space, population, perturb(resample=0), options)
+    return make_pbt("pbt", space, population, additive(0.1, resample=0.25), options, {"explore": (perturb(),)})
 
 
 @dataclass(frozen=True)
@@ -94,19 +103,25 @@ class PbtOptions:
 
     interval: Interval
     sync: bool
-    exploit: Exploit[Population]
+    exploit: Exploit[Population] | None = None
     copy: Copy = "both"
     warmup: int = 0
     average: int = 1
     initial: Sequence[Mapping[str, Value]] = ()
     controls: int = 0
     evaluate_first: bool = False
+    starts: turns.Starts | None = None
+    as_in: str | None = None
 
     def check(self, what: str, population: int) -> None:
         """Raises a `UsageError` with the first argument that is out of range."""
         turns.check_population(what, population, self.initial)
         turns.check_interval(what, self.interval)
-        check_exploit(what, self.exploit)
+        if self.as_in not in (None, "paper"):
+            raise UsageError(f"{what}: as_in={self.as_in!r}, expected 'paper' or None.")
+        turns.check_starts(what, self.starts)
+        if self.exploit is not None:
+            check_exploit(what, self.exploit)
         if self.copy not in get_args(Copy):
             near = did_you_mean(self.copy, get_args(Copy))
             raise UsageError(f"{what}: copy={self.copy!r}, expected 'both', 'weights' or 'hparams'.{near}")
@@ -120,20 +135,43 @@ class PbtOptions:
             raise UsageError(f"{what}: evaluate_first={self.evaluate_first!r}, expected True or False.")
 
 
-def make_pbt(what: str, space: Space, population: int, explore: Explore[Space], options: PbtOptions) -> Pbt:
+Earlier = Mapping[str, tuple[object, ...]]  # by the name of an option that was left open: its defaults in earlier releases
+
+
+def make_pbt(
+    what: str,
+    space: Space,
+    population: int,
+    explore: Explore[Space],
+    options: PbtOptions,
+    earlier: Earlier = turns.FrozenDict(),
+    fraction: float = 0.2,
+) -> Pbt:
     """Returns the algorithm with the name `what`: PBT with this `explore`.
+
+    Args:
+        earlier: the former defaults of `explore`, if the user left it open.
+        fraction: of the truncation in the paper and in release 0.1.
 
     Raises:
         UsageError: an argument is out of range.
     """
     turns.check_space(what, space)
     options.check(what, population)
+    exploit, starts, paper = options.exploit, options.starts, options.as_in == "paper"
+    open: dict[str, tuple[object, ...]] = dict(earlier)
+    if exploit is None:
+        exploit = truncation(fraction if paper else FRACTION)
+        open |= {} if paper else {"exploit": (truncation(fraction),)}
+    if starts is None:
+        starts = "random" if paper else "spread"
+        open |= {} if paper else {"starts": ("random",)}
     return Pbt(
         space,
         population,
         options.interval,
         bool(options.sync),
-        options.exploit,
+        exploit,
         explore,
         options.copy,
         options.warmup,
@@ -142,6 +180,8 @@ def make_pbt(what: str, space: Space, population: int, explore: Explore[Space], 
         options.evaluate_first,
         what,
         options.controls,
+        starts,
+        open,
     )
 
 
@@ -153,6 +193,7 @@ class Pbt:
     population: int
     interval: Interval
     sync: bool
+    shared_budget: bool = field(default=True, kw_only=True, metadata={"absent": False})  # all reach the budget: `Allowance`
     exploit: Exploit[Population]
     explore: Explore[Space]
     copy: Copy = "both"
@@ -162,6 +203,8 @@ class Pbt:
     evaluate_first: bool = False  # score every member before it trains, by a task of 0 steps that its first interval continues
     name: str = "pbt"  # of the factory; `status` shows it, and ``dataclasses.replace(algorithm, name=…)`` changes it
     controls: int = 0  # members, the last ones, that take no part
+    starts: turns.Starts = field(default="spread", metadata={"absent": "random"})
+    earlier: Earlier = field(default_factory=dict, compare=False, repr=False, metadata={"logged": False})
 
     @property
     def seats(self) -> int:
@@ -172,8 +215,8 @@ class Pbt:
         """Returns the next tasks of `history`; () while waiting, and when all members are finished or failed."""
         if history.n == 0:
             steps = 0 if self.evaluate_first else self.interval
-            return self._marked(turns.first_round(history, self.space, self.population, steps, self.initial))
-        seats = turns.turns(history, self.sync)
+            return self._marked(turns.first_round(history, self.space, self.population, steps, self.initial, self.starts))
+        seats = turns.turns(history, self.sync, self.shared_budget)
         return self._decide(history, seats) if seats else ()
 
     def needed(self, history: History) -> frozenset[int]:
@@ -186,28 +229,31 @@ class Pbt:
         heads = history.heads()
         healthy, steps, heads = history.oks_of(heads).tolist(), history.column("step")[heads].tolist(), heads.tolist()
         loses = self.exploit.losers(population).tolist()
+        allowance = Allowance(population, self.interval, self.shared_budget)
         plans: list[turns.Plan] = []
         clones: list[Clone] = []
-        for seat in seats:
+        for seat in allowance.turns(seats):
             own, failed, donor = heads[seat], not healthy[seat], None
             go_on = turns.Plan(seat, own, history.task(own).hparams)
             if self.evaluate_first and _untrained(history, own):  # no gain to compare yet; a failed evaluation begins afresh
+                allowance.go_on(seat)
                 plans.append(go_on._replace(parent=None) if failed else go_on)
                 continue
             if seat >= self.population - self.controls:
-                if not failed:
+                if not failed and allowance.go_on(seat):
                     plans.append(go_on)
                 continue
             if (failed or steps[seat] >= self.warmup) and loses[position[seat]]:  # ready
                 draw = partial(rng, history.seed, history.n + len(plans), "exploit")
                 donor = self.exploit.donor(population, position[seat], draw)
-            if donor is not None:
+            own_weights = self.copy == "hparams" and not failed
+            if donor is not None and (allowance.go_on(seat) if own_weights else allowance.copy(seat, donor)):
                 plan, clone = self._copied(history, population, history.n + len(plans), position[seat], donor, failed)
                 plans.append(plan)
                 clones.append(clone)
-            elif not failed:
+            elif not failed and allowance.go_on(seat):
                 plans.append(go_on)
-            # else: no member can be copied at the moment; the failed one waits until another one reports
+            # else: it waits until another member reports: none can be copied, or the steps are for better members
         return self._tasks(history, plans, clones)
 
     def _copied(
@@ -230,13 +276,30 @@ class Pbt:
         return {**hparams, **{name: weights[name] for name in names}}
 
     def _tasks(self, history: History, plans: list[turns.Plan], clones: list[Clone]) -> tuple[Task, ...]:
-        """Returns the plans as tasks, after all clones together got new hyperparameters."""
-        for clone, proposal in zip(clones, proposals_of(self.explore, history, self.space, clones), strict=True):
+        """Returns the plans as tasks, after all clones together got new hyperparameters.
+
+        An explore with a model may change the hyperparameters of members that go on as well; controls are left alone.
+        """
+        asked = (
+            [*self._going_on(history, plans), *clones] if isinstance(self.explore, Retuning) and self.explore.retunes else clones
+        )
+        for clone, proposal in zip(asked, proposals_of(self.explore, history, self.space, asked), strict=True):
             plan = plans[clone.id - history.n]
             plans[clone.id - history.n] = plan._replace(
                 hparams=proposal.hparams, note={**plan.note, **proposal.note}, forecast=proposal.forecast
             )
-        return self._marked(turns.segments(history, plans, self.interval))
+        return self._marked(turns.segments(history, plans, self.interval, self.shared_budget))
+
+    def _going_on(self, history: History, plans: list[turns.Plan]) -> list[Clone]:
+        """Returns the members that go on with their own weights and have trained."""
+        return [
+            Clone(id, plan.seat, plan.parent, plan.hparams)
+            for id, plan in enumerate(plans, history.n)
+            if plan.donor is None
+            and plan.parent is not None
+            and history.step(plan.parent)
+            and plan.seat < self.population - self.controls
+        ]
 
     def _marked(self, tasks: tuple[Task, ...]) -> tuple[Task, ...]:
         """Returns the tasks, after those of controls got their role."""

@@ -21,7 +21,7 @@ from poptrain.core.errors import LogDamaged, UsageError
 from poptrain.core.fingerprint import differences, source_name
 from poptrain.core.protocols import Algorithm
 from poptrain.engine.experiment import Experiment
-from poptrain.engine.open_log import fingerprint
+from poptrain.engine.open_log import continuing, fingerprint
 from poptrain.engine.replay import rebuilt
 from poptrain.log.reader import segment_name
 from poptrain.space import Space
@@ -76,6 +76,7 @@ def verify(directory: str | Path, experiment: Experiment | None = None) -> Verif
     algorithm: Algorithm | None = rebuilt(trace.run.get("algorithm"))
     replayed = algorithm is not None
     if experiment is not None and not replayed:
+        experiment = continuing(experiment, trace.run)
         report.experiment(experiment)
         algorithm = experiment.algorithm
     found = walk(trace, algorithm, _space(trace), keyed=not replayed)

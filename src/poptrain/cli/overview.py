@@ -34,6 +34,8 @@ def overview(view: Status, width: int, rows: int | None = None) -> Group:
         best.append(f"{clean(view.metric)} {short(view.best.score, 6)}", "bold green")
         best.append(f"  member {view.best.member}, step {view.best.step:,}, task {view.best.task}  ")
         parts.append(best.append(hparams_line(view.best.hparams), "cyan"))
+        if rows is None:
+            parts.append(Text(f"why the best: {clean(view.best.evidence, 160)}", "dim"))
     if view.members:
         parts += ["", _members(view, width, rows)]
         if rows is not None and len(view.members) > rows:
@@ -41,6 +43,8 @@ def overview(view: Status, width: int, rows: int | None = None) -> Group:
     if view.last_exploits:
         newest = view.last_exploits[::-1] if rows is None else view.last_exploits[:-4:-1]
         parts += ["", Text(f"last of {view.exploits:,} copies", "bold"), *map(copy_line, newest)]
+    if view.no_decision is not None:
+        parts += ["", Text(view.no_decision, "yellow")]
     if rows is None and (about := view.gauges.sentences()):
         parts += ["", *map(Text, about)]
     if view.last_suggestions:

@@ -15,6 +15,7 @@ from poptrain.engine import stop as stops
 from poptrain.engine.experiment import file_record
 from poptrain.engine.replay import Source, planned, source_of
 from poptrain.engine.result import Run
+from poptrain.engine.worth import schedule_worth
 from poptrain.log.reader import Record
 from poptrain.views import Status, short, status
 
@@ -52,6 +53,10 @@ def replay(
     fit: Annotated[
         str | None, typer.Option("--fit", metavar="RULE", help="stretch or hold: what another length does to the schedule.")
     ] = None,
+    worth: Annotated[
+        int | None,
+        typer.Option("--worth", metavar="N", help="Compare the schedule with constant values on N fresh seeds; keeps nothing."),
+    ] = None,
     interval: Annotated[int | None, typer.Option("--interval", metavar="N", help="Steps between two results.")] = None,
     dir: Annotated[
         Path | None,
@@ -67,6 +72,18 @@ def replay(
     record = None if directory is None else record_of(directory)
     source = _source(record, schedule, task, same_seeds)
     file = _experiment_file(directory, record, experiment)
+    if worth is not None:
+        about = start.load(file, {"executor": executor}, seed)
+        compared = schedule_worth(
+            schedule or directory or Path(),
+            about.trainable,
+            seeds=worth,
+            task=task,
+            metric=about.metric,
+            mode=about.mode,
+            executor=about.executor,
+        )
+        return emit(compared) if json else say(compared.final.verdict, compared.constant.verdict)
     name = (directory if schedule is None else schedule) or Path()
     out = start.fresh(file, dir, f"replay-of-{name.resolve().name}")
     for place in (out, directory):

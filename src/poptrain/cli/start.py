@@ -153,6 +153,9 @@ def print_end(run: Run, directory: Path) -> None:
         best = view.best
         where = f"member {best.member}, step {best.step:,}, task {best.task}"
         say(f"best {clean(view.metric)} {short(best.score, 6)} ({where}): {hparams_line(best.hparams)}")
+        say(f"why the best: {clean(best.evidence)}")
+    if view.no_decision is not None:
+        say(view.no_decision)
     for text in view.warnings:
         say(f"warning: {text}")
     run_directory = shlex.quote(str(directory))

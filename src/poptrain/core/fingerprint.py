@@ -6,11 +6,13 @@ import hashlib
 import inspect
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from poptrain.core.facts import Json
+
+Value = TypeVar("Value")
 
 
 @runtime_checkable
@@ -44,10 +46,9 @@ def describe(what: object) -> Json:
         return what.describe()
     if is_dataclass(what) and not isinstance(what, type):
         described = Description(type=type(what).__name__)
-        described.update({field.name: describe(getattr(what, field.name)) for field in fields(what)})
-        described.absent = {
-            field.name: describe(field.metadata["absent"]) for field in fields(what) if "absent" in field.metadata
-        }
+        logged = [field for field in fields(what) if field.metadata.get("logged", True)]
+        described.update({field.name: describe(getattr(what, field.name)) for field in logged})
+        described.absent = {field.name: describe(field.metadata["absent"]) for field in logged if "absent" in field.metadata}
         return described
     if isinstance(what, Mapping):
         return {str(key): describe(value) for key, value in what.items()}
@@ -56,6 +57,75 @@ def describe(what: object) -> Json:
     if what is None or isinstance(what, (bool, int, float, str)):
         return what
     return source_name(what)
+
+
+@runtime_checkable
+class Defaulted(Protocol):
+    """A value that knows which of its options the user left to the defaults.
+
+    A dataclass has it as ``earlier: … = field(default=…, compare=False, metadata={"logged": False})``.
+    """
+
+    @property
+    def earlier(self) -> Mapping[str, tuple[object, ...]]:
+        """By the name of each option that was left open: what its default was in earlier releases."""
+        ...
+
+
+def as_begun(what: Value, then: Json) -> Value:
+    """Returns `what` with the defaults of the release that wrote a description, so that an old run goes on as it was begun.
+
+    An option that the user named is never changed.
+
+    Args:
+        what: an algorithm; one that is not `Defaulted` is returned as it is.
+        then: the description of it in a log.
+    """
+    if not isinstance(what, Defaulted) or not is_dataclass(what) or isinstance(what, type) or not isinstance(then, Mapping):
+        return what
+    now = describe(what)
+    meant = now.absent if isinstance(now, Description) else {}
+    changed = {}
+    for name, values in what.earlier.items():
+        logged = then.get(name, meant.get(name))
+        options = (getattr(what, name), *values)
+        same = [value for value in options if not list(differences(logged, describe(value)))]
+        if same:
+            changed[name] = same[0]
+    return replace(what, **changed)
+
+
+def as_logged(what: Value, then: Json) -> Value:
+    """Returns a value whose newer options, where they were left at their defaults, mean what they meant in an older log.
+
+    So an experiment that has not changed continues a run that an older version began, with the decisions of that version.
+
+    Args:
+        what: the algorithm or another frozen dataclass, as the user's file makes it now.
+        then: its description as the log recorded it.
+    """
+    if isinstance(what, tuple) and isinstance(then, list) and len(what) == len(then):
+        parts = [as_logged(mine, logged) for mine, logged in zip(what, then, strict=True)]
+        changed = any(a is not b for a, b in zip(what, parts, strict=True))
+        return type(what)(parts) if changed and type(what) is tuple else what
+    if not is_dataclass(what) or isinstance(what, type) or not isinstance(then, Mapping):
+        return what
+    changes: dict[str, Any] = {}
+    for field in fields(what):
+        value = getattr(what, field.name)
+        if field.name in then:
+            meant = as_logged(value, then[field.name])
+        elif "absent" in field.metadata and value == _default(field):
+            meant = field.metadata["absent"]
+        else:
+            continue
+        if meant is not value:
+            changes[field.name] = meant
+    return replace(what, **changes) if changes else what
+
+
+def _default(field: Field[Any]) -> object:
+    return field.default_factory() if field.default_factory is not MISSING else field.default
 
 
 def source_name(what: object) -> str:

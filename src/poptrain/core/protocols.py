@@ -31,6 +31,7 @@ __all__ = [
     "Populated",
     "Proposal",
     "Ranges",
+    "Retuning",
     "Sink",
     "Store",
     "WorkerStore",
@@ -296,4 +297,18 @@ class Explore(Protocol[SpaceT]):
 
         Static hyperparameters keep the values of ``clone.hparams``. Randomness comes from ``rng(history.seed, clone.id, …)``.
         """
+        ...
+
+
+@runtime_checkable
+class Retuning(Protocol):
+    """An explore that may also change the hyperparameters of members that go on with their own weights.
+
+    They are among the clones of `Explore.propose`, with their own newest task as the parent. A proposal with the same
+    hyperparameters leaves a member as it is.
+    """
+
+    @property
+    def retunes(self) -> bool:
+        """False: only clones are asked about."""
         ...

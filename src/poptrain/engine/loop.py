@@ -10,19 +10,20 @@ from typing import cast
 from poptrain import executors
 from poptrain.checkpoints import places
 from poptrain.core import History, Json, Lost, Result, Task, as_line, clock, collector, results_of
-from poptrain.core.errors import MetricError, RunFailed, Suspended, UsageError
+from poptrain.core.errors import Suspended, UsageError
+from poptrain.core.evidence import best_by_evidence
 from poptrain.core.order import Order
 from poptrain.core.protocols import Algorithm, Executor, Sink, Store
 from poptrain.engine import stop as stops
 from poptrain.engine import tracebacks
 from poptrain.engine.experiment import Experiment, file_record, script_of
+from poptrain.engine.failures import UnreadMetrics, check_not_all_failed
 from poptrain.engine.intake import admitted, asked, needed
-from poptrain.engine.open_log import check_same_run, open_log
+from poptrain.engine.open_log import check_same_run, continuing, open_log
 from poptrain.engine.result import Run
 from poptrain.engine.signals import Interrupted, Signals
 from poptrain.engine.supply import Supply, fallback
 from poptrain.executors.context import Context, ExecutorConfig
-from poptrain.executors.outcome import metric_error
 from poptrain.log.reader import Record, exists, read
 from poptrain.log.writer import LogWriter
 from poptrain.sinks import Guarded
@@ -104,6 +105,7 @@ def execute(
     executor = executors.resolve(experiment.executor, experiment.trainable)
     if directory is not None and exists(directory):
         record = read(directory)  # without the lock: a refused call and a finished run leave no trace
+        experiment = continuing(experiment, record.run)
         check_same_run(record, experiment, directory)
         if ended := _finished(experiment, directory, record):
             return ended
@@ -148,7 +150,7 @@ class _Session:
         self._order = log.record.order or Order()
         self._instead: dict[int, int] = {}  # pending task -> the older checkpoint that it started from
         self._unkept = 0  # results since checkpoints were deleted
-        self._unread: list[MetricError] | None = []  # metrics that could not be read; None after a healthy result
+        self._unread = UnreadMetrics(experiment.algorithm.seats)
         self.began = clock.monotonic() - log.record.elapsed
         self.store: Store = places.of(log.record)
         if directory is not None:
@@ -172,7 +174,9 @@ class _Session:
                 finally:
                     executor.close()
             self.store.keep(self._needed(ended=True), self._collected, flush=True)
-            self.log.note("end", reason=self._reason())
+            found = best_by_evidence(self.history)
+            about = {} if found is None else {"best": found.task, "evidence": found.text}
+            self.log.note("end", reason=self._reason(), **about)
         finally:
             for sink in self.sinks:
                 sink.close()
@@ -193,7 +197,7 @@ class _Session:
             with collector.paused():
                 self._tell(executor, results)
                 self._keep(len(results))
-        self._check_not_all_failed()
+        check_not_all_failed(self.log, self.history, self.directory)
 
     def _append(self, facts: Sequence[Task] | Sequence[Result] | Lost) -> None:
         """Logs facts in the user's sign, then adds them to the history, where scores are maximised."""
@@ -223,7 +227,7 @@ class _Session:
             self._append(results)
             self.store.add(result.checkpoint for result in results)
             self.supply.told(tasks, results)
-            self._check_metrics(results)
+            self._unread.check(self.log, self.history, results)
         self.supply.submit(again)
 
     def _note_lost(self, task: Task) -> None:
@@ -293,40 +297,6 @@ class _Session:
 
     def _reason(self) -> str:
         return self._reached() or "every member reached its last step"
-
-    def _check_metrics(self, results: Sequence[Result]) -> None:
-        """Stops a run in which the metrics of half of the members cannot be read, and no result was healthy: the code is wrong.
-
-        Raises:
-            MetricError: says what is wrong with the first of them.
-        """
-        if self._unread is None:
-            return
-        if self.history.best() is not None or any(result.healthy for result in results):
-            self._unread = None
-            return
-        self._unread += [error for result in results if (error := metric_error(result)) is not None]
-        if 2 * len(self._unread) >= self.algorithm.seats:
-            self.log.note("failed", reason=str(self._unread[0]))
-            raise self._unread[0]
-
-    def _check_not_all_failed(self) -> None:
-        history = self.history
-        heads = [int(id) for id in history.heads() if id >= 0]
-        if not heads or any(history.ok(id) for id in heads):
-            return
-        first = history.result(heads[0])
-        if first is None:
-            return
-        why = first.error or f"the score is {first.score}"
-        last = "no result was ever finite"
-        if (best := history.best()) is not None:
-            last = f"the last finite result is that of member {history.task(best).member} at step {history.step(best)}"
-        self.log.note("failed", reason=why)
-        if (wrong := metric_error(first)) is not None:
-            raise wrong
-        where = f" Tracebacks are in {Path(self.directory) / 'errors'}." if self.directory is not None and first.error else ""
-        raise RunFailed(f"all {len(heads)} members failed; {last}. First: {why}.{where}")
 
     def _suspend(self, executor: Executor, signal: Interrupted) -> None:
         """Logs the results that arrive within the grace period, marks the log as suspended, and raises `Suspended`."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import platform
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 from poptrain.checkpoints import places
 from poptrain.core import Json
 from poptrain.core.errors import UsageError
-from poptrain.core.fingerprint import describe, differences, source_name
+from poptrain.core.fingerprint import as_begun, as_logged, describe, differences, source_name
 from poptrain.core.interval import interval_of
 from poptrain.engine.experiment import Experiment
 from poptrain.log.reader import Record, exists
@@ -44,6 +46,17 @@ def open_log(experiment: Experiment, directory: str | Path | None, source: dict[
     if source is not None and source != log.record.file:
         log.note("file", **source)
     return log
+
+
+def continuing(experiment: Experiment, then: Mapping[str, Json]) -> Experiment:
+    """Returns the experiment as it continues or verifies a run: what was left open has the defaults that it began with.
+
+    Args:
+        then: the description that the log of the run begins with.
+    """
+    logged = then.get("algorithm")
+    algorithm = as_logged(as_begun(experiment.algorithm, logged), logged)
+    return experiment if algorithm is experiment.algorithm else replace(experiment, algorithm=algorithm)
 
 
 def check_same_run(record: Record, experiment: Experiment, directory: str | Path) -> None:

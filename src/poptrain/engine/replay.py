@@ -211,8 +211,10 @@ def recorded(record: Record, task: int | None = None) -> Source:
     Raises:
         UsageError: there is no such result, or a teacher took part, which a schedule cannot express.
     """
+    from poptrain.views.index import best_id
+
     history = record.history()
-    id = history.best() if task is None else task
+    id = best_id(record, history) if task is None else task
     if id is None:
         raise UsageError("this run has no healthy result yet: no score was finite.")
     if isinstance(id, bool) or not isinstance(id, int) or not 0 <= id < history.n:

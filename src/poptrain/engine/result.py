@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ class Standing:
     score: float  # in the user's sign
     step: int
     _run: Run = field(repr=False)
+    evidence: str = ""  # of `Run.best`: why it is the best
 
     @property
     def hparams(self) -> dict[str, Value]:
@@ -52,7 +53,23 @@ class Run:
 
     @property
     def best(self) -> Standing:
-        """The result with the best score of the whole run.
+        """The best result, by the evidence that `Standing.evidence` states.
+
+        When a run ends, it chooses among the newest results of its members and the highest score: each counts with the scores
+        before and after it on its lineage, so that one lucky evaluation is not enough. Until then, and in a run that an older
+        version wrote, it is the highest score. `highest` is always that.
+
+        Raises:
+            UsageError: no result was finite.
+        """
+        from poptrain.views.index import best_of
+
+        id, evidence = best_of(self.record, self.history) or (None, "")
+        return replace(self._standing(self._some(id)), evidence=evidence)
+
+    @property
+    def highest(self) -> Standing:
+        """The result with the highest score of the whole run, which may be a lucky one.
 
         Raises:
             UsageError: no result was finite.

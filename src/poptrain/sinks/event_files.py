@@ -24,6 +24,7 @@ from poptrain.core.errors import MissingExtra, UsageError
 from poptrain.core.protocols import Sink
 from poptrain.log.reader import Record
 from poptrain.sinks.points import PointReader, identity, snapshot
+from poptrain.views.index import best_id
 
 SUFFIX = ".poptrain-"
 ANCESTRY = "ancestry"
@@ -92,7 +93,7 @@ class TensorBoard(Sink[Record]):
             fact.task: (fact, number) for number, line in enumerate(record.lines) for fact in line if isinstance(fact, Result)
         }
         chosen = {f"member-{seat:02d}": id for seat, id in _finals(history).items()}
-        if (best := history.best()) is not None:
+        if (best := best_id(record, history)) is not None:
             chosen["best"] = best
         for name, id in chosen.items():
             file = self._file(f"{ANCESTRY}/{name}")

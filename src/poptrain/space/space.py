@@ -16,6 +16,7 @@ from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.facts import is_number
 from poptrain.space.checks import check_factors, check_number, check_parameter, with_dotted_names
 from poptrain.space.parameter import Given, Parameter, plain, show
+from poptrain.space.spread import latin_hypercube
 
 LARGEST_GRID = 1_000_000  # points
 
@@ -139,8 +140,21 @@ class Space(Mapping[str, Parameter]):
 
     def complete(self, partial: Mapping[str, Given], generator: Generator) -> dict[str, Value]:
         """Returns the given values, checked and rounded, and samples the others (always the same for one generator)."""
-        given = self._known(partial)
-        units = generator.random(len(self)).tolist()
+        return self._completed(self._known(partial), generator.random(len(self)).tolist())
+
+    def spread(self, partials: Sequence[Mapping[str, Given]], generator: Generator) -> list[dict[str, Value]]:
+        """Returns as many first configurations as `partials` has entries; together they cover the `init` ranges.
+
+        They are a Latin hypercube: of n configurations, each n-th part of every range has one (McKay, Beckman and Conover 1979).
+
+        Args:
+            partials: the given values of each configuration, which are kept; {} for a whole draw.
+        """
+        units = latin_hypercube(generator, len(partials), len(self)).tolist()
+        return [self._completed(self._known(partial), row) for partial, row in zip(partials, units, strict=True)]
+
+    def _completed(self, given: Mapping[str, Value], units: Sequence[float]) -> dict[str, Value]:
+        """Returns the given values, and for each other name the first value at its unit."""
         pairs = zip(self._params.items(), units, strict=True)
         return self._finish({name: given[name] if name in given else p._first(u) for (name, p), u in pairs})
 
@@ -183,19 +197,27 @@ class Space(Mapping[str, Parameter]):
             raise UsageError(f"perturb: the factors lack {missing[0]!r}; pass factors for {', '.join(self.names)}.")
         return {name: check_factors(flat[name]) for name, _ in self._free}
 
-    def add(self, hparams: Hparams, generator: Generator, sd: float) -> dict[str, Value]:
+    def add(self, hparams: Hparams, generator: Generator, sd: float, resample: float = 0.0) -> dict[str, Value]:
         """Returns the configuration plus noise from N(0, sd) in encoded units, clipped.
 
-        Static parameters and every `Choice` keep their value. Discrete values are rounded at random and right on average, so
-        that they also change if `sd` is small.
+        Static parameters keep their value, and so does a `Choice` that is not redrawn. Discrete values are rounded at random
+        and right on average, so that they also change if `sd` is small.
+
+        Args:
+            resample: for each parameter on its own, the probability of a new draw from the whole range instead.
         """
         sd = check_number("sd", sd, math.inf)
+        resample = check_number("resample", resample, 1)
         new = self._clean(hparams)
         old = dict(new)
-        normals = generator.standard_normal(len(self._free)).tolist()
-        dithers = generator.random(len(self._free)).tolist()
-        for (name, p), normal, dither in zip(self._free, normals, dithers, strict=True):
-            new[name] = p.shift(old[name], sd * normal, dither)
+        count = len(self._free)
+        normals, dithers = generator.standard_normal(count).tolist(), generator.random(count).tolist()
+        redrawn: list[float | None] = [None] * count
+        if resample:
+            coins, units = generator.random((2, count)).tolist()
+            redrawn = [unit if coin < resample else None for coin, unit in zip(coins, units, strict=True)]
+        for (name, p), normal, dither, unit in zip(self._free, normals, dithers, redrawn, strict=True):
+            new[name] = p.shift(old[name], sd * normal, dither) if unit is None else p._draw(unit)
         return self._finish(new, old)
 
     def redraw(self, hparams: Hparams, generator: Generator) -> dict[str, Value]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from poptrain.core import History
 from poptrain.log.reader import Record
-from poptrain.views.index import about, history_of, points_of, result_of
+from poptrain.views.index import about, best_id, history_of, points_of, result_of
 
 StepScore = tuple[int, float]
 
@@ -59,7 +59,7 @@ def curves(record: Record) -> Curves:
     """Returns the learning curves of a run."""
     history = history_of(record)
     metric, mode = about(record)
-    best = history.best()
+    best = best_id(record, history)
     return Curves(
         metric=metric,
         mode=mode,

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from poptrain.core import History, Result, collector
 from poptrain.core.errors import UsageError
+from poptrain.core.evidence import HIGHEST
 from poptrain.log.reader import Record
 
 _known: WeakKeyDictionary[Record, History] = WeakKeyDictionary()
@@ -65,16 +66,44 @@ def unhealthy(history: History, ids: Iterable[int]) -> list[int]:
     return [id for id in ids if not history.ok(id) and ((result := history.result(id)) is None or result.kind != "ended")]
 
 
-def chosen(history: History, id: int | None) -> int:
+def best_of(record: Record, history: History) -> tuple[int, str] | None:
+    """Returns the best result and what that rests on; None if no result is healthy.
+
+    When a run ends it chooses the best by evidence, and logs it. Until then, and in the log of an older version, the highest
+    score is the best.
+    """
+    best = history.best()
+    if (known := chosen_at_end(record)) is not None and history.ok(known[0]):
+        return known
+    return None if best is None else (best, HIGHEST)
+
+
+def best_id(record: Record, history: History) -> int | None:
+    """Returns the task of `best_of`."""
+    found = best_of(record, history)
+    return None if found is None else found[0]
+
+
+def chosen_at_end(record: Record) -> tuple[int, str] | None:
+    """Returns the best result that the run chose when it ended, with its evidence; None if it has not, or goes on."""
+    for type, fields, _ in reversed(record.events):
+        if type == "end" and "best" in fields:
+            return int(fields["best"]), str(fields.get("evidence", ""))
+        if type in ("open", "end", "suspend", "failed"):
+            return None
+    return None
+
+
+def chosen(record: Record, history: History, id: int | None) -> int:
     """Returns the id of a task: the given one, or the one with the best result.
 
     Raises:
         UsageError: there is no such task, or no healthy result.
     """
     if id is None:
-        if (best := history.best()) is None:
+        if (best := best_of(record, history)) is None:
             raise UsageError("this run has no healthy result yet: no score was finite.")
-        return best
+        return best[0]
     if isinstance(id, bool) or not isinstance(id, int) or not 0 <= id < history.n:
         has = f"has tasks 0 to {history.n - 1}" if history.n else "has no tasks yet"
         raise UsageError(f"task {id!r}: this run {has}.")

@@ -55,7 +55,7 @@ def lineage(record: Record, task: int | None = None) -> Lineage:
         UsageError: there is no such task, or no healthy result yet.
     """
     history = history_of(record)
-    id, finals = chosen(history, task), history.finals()
+    id, finals = chosen(record, history, task), history.finals()
     chains = [history.descent(final) for final in finals.values()]
     return Lineage(
         task=id,

@@ -85,7 +85,7 @@ def schedule(record: Record, task: int | None = None) -> Schedule:
         UsageError: there is no such task, or no healthy result yet.
     """
     history = history_of(record)
-    return schedule_of(history, record, chosen(history, task))
+    return schedule_of(history, record, chosen(record, history, task))
 
 
 def schedules(record: Record) -> tuple[Schedule, ...]:

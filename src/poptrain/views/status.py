@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from math import ceil
 
 from poptrain.core import Hparams, Task, clock
+from poptrain.core.evidence import HIGHEST
 from poptrain.log.reader import Record
+from poptrain.views.decisions import no_decision
 from poptrain.views.exploits import Exploit
 from poptrain.views.format import clean, short
 from poptrain.views.gauges import Gauges, gauges_of
-from poptrain.views.index import about, algorithm_name
+from poptrain.views.index import about, algorithm_name, chosen_at_end
 from poptrain.views.lock_holder import Writer, writer_of
 from poptrain.views.state import RunState, state_of
 from poptrain.views.suggestions import Suggestion, suggestion_of
@@ -44,6 +46,7 @@ class Best:
     step: int
     score: float
     hparams: Hparams
+    evidence: str = HIGHEST  # why it is the best
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class Status:
     diverged: int
     lost: int
     exploits: int
+    no_decision: str | None  # why no member has copied another one; None if one did, or may still do so
     last_exploits: tuple[Exploit, ...]  # newest last
     gauges: Gauges  # selection, greediness, diversity
     last_suggestions: tuple[Suggestion, ...]  # of the newest round with a model's proposals (PB2)
@@ -96,7 +100,8 @@ def status_of(record: Record, state: RunState) -> Status:
     elapsed, budget, (metric, mode) = record.elapsed, record.budget, about(record)
     if writer is not None:
         elapsed += max(0.0, clock.now() - _last(record, state))
-    members = tuple(_member(state, seat, budget) for seat in state.members())
+    shared = _shares_budget(record)
+    members = tuple(_member(state, seat, budget, shared) for seat in state.members())
     recent, overall = _speed(record, state), state.steps / elapsed if elapsed > 0 and state.steps else None
     left = None if phase in ("finished", "failed") else _left(record, state, members, elapsed, recent or overall)
     return Status(
@@ -112,7 +117,7 @@ def status_of(record: Record, state: RunState) -> Status:
         budget=budget,
         generation=_generation(state),
         generations=_generations(budget, record.run.get("interval")),
-        best=None if state.best is None else _best(state, state.best),
+        best=_best(record, state),
         members=members,
         evaluators=len(state.seats) - len(members),
         tasks=state.tasks,
@@ -121,6 +126,7 @@ def status_of(record: Record, state: RunState) -> Status:
         diverged=state.diverged,
         lost=len(state.lost),
         exploits=state.exploits,
+        no_decision=no_decision(record, state.exploits, phase == "finished"),
         last_exploits=tuple(state.last_exploits),
         gauges=gauges_of(state),
         last_suggestions=tuple(_suggestion(state, task) for task in state.suggested),
@@ -146,7 +152,13 @@ def _last(record: Record, state: RunState) -> float:
     return max([state.time] + [time for _, _, time in record.events[-1:]])
 
 
-def _member(state: RunState, number: int, budget: int | None) -> Member:
+def _shares_budget(record: Record) -> bool:
+    """Returns True if members share their budgets, so that one may train more than the budget and then still go on."""
+    algorithm = record.run.get("algorithm")
+    return isinstance(algorithm, Mapping) and algorithm.get("shared_budget") is True
+
+
+def _member(state: RunState, number: int, budget: int | None, shared: bool) -> Member:
     seat = state.seats[number]
     head, held = state.known[seat.head], None if seat.holds is None else state.known[seat.holds]
     step = head.begin if held is None else held.end
@@ -155,7 +167,11 @@ def _member(state: RunState, number: int, budget: int | None) -> Member:
     elif not head.ok and not head.ended:
         phase = "failed"
     else:
-        phase = "finished" if head.ended or (budget is not None and max(step, seat.spent) >= budget) else "waiting"
+        phase = (
+            "finished"
+            if head.ended or (budget is not None and (step if shared else max(step, seat.spent)) >= budget)
+            else "waiting"
+        )
     return Member(
         member=number,
         state=phase,
@@ -170,9 +186,16 @@ def _member(state: RunState, number: int, budget: int | None) -> Member:
     )
 
 
-def _best(state: RunState, id: int) -> Best:
+def _best(record: Record, state: RunState) -> Best | None:
+    """Returns what `index.best_of` returns, from a state."""
+    if state.best is None:
+        return None
+    id, evidence = state.best, HIGHEST
+    known = chosen_at_end(record)
+    if known is not None and known[0] in state.known and state.known[known[0]].ok:
+        id, evidence = known
     best = state.known[id]
-    return Best(id, best.member, best.end, best.score, dict(best.hparams))
+    return Best(id, best.member, best.end, best.score, dict(best.hparams), evidence)
 
 
 def _suggestion(state: RunState, task: Task) -> Suggestion:
@@ -208,8 +231,13 @@ def _left(record: Record, state: RunState, members: tuple[Member, ...], elapsed:
     times = [max(limit - elapsed, 0.0) for limit in _limits(record.run.get("stop"))]
     if record.budget is not None and speed:
         going = [member for member in members if member.state in ("training", "waiting")]
-        trained = [max(member.step, state.seats[member.member].spent) for member in going]
-        times.append(sum(max(record.budget - steps, 0) for steps in trained) / speed)
+        if _shares_budget(record):
+            left = sum(record.budget - state.seats[member.member].spent for member in members)
+            left = min(left, sum(record.budget - member.step for member in going))
+        else:
+            trained = [max(member.step, state.seats[member.member].spent) for member in going]
+            left = sum(max(record.budget - steps, 0) for steps in trained)
+        times.append(max(left, 0) / speed)
     return min(times, default=None)
 
 

@@ -12,7 +12,7 @@ from poptrain.core import History, Hparams, Value
 from poptrain.core.errors import UsageError
 from poptrain.core.facts import is_number
 from poptrain.log.reader import Record
-from poptrain.views.index import algorithm_name, history_of
+from poptrain.views.index import algorithm_name, best_id, history_of
 from poptrain.views.schedule import Schedule, schedule_of
 
 
@@ -77,7 +77,7 @@ def subpopulations(record: Record) -> Subpopulations:
         name = algorithm_name(record) or "an unknown algorithm"
         raise UsageError(f"subpopulations: a run of {name} has no sub-populations; only fire_pbt has them.")
     history = history_of(record)
-    best = history.best()
+    best = best_id(record, history)
     path = set() if best is None else set(history.descent(best))
     ends = list(accumulate(sizes))
     groups = [tuple(range(end - size, end)) for size, end in zip(sizes, ends, strict=True)]

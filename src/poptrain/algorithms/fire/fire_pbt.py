@@ -58,6 +58,7 @@ def fire_pbt(
     explore: ExploreArgument = perturb((0.5, 0.8, 1.25, 2.0), resample=0),
     p_stat: float = 0.01,
     initial: Sequence[Mapping[str, Value]] = (),
+    starts: turns.Starts | None = None,
 ) -> FirePbt:
     """Returns FIRE PBT, always synchronous.
 
@@ -75,6 +76,7 @@ def fire_pbt(
         explore: as for `pbt`; factors by name with ``perturb({"lr": (0.5, 2.0), "eps": (0.8, 1.2)}, resample=0)``.
         p_stat: the level of significance at which the target of an evaluator takes over its weights.
         initial: known-good configurations for the first members; names left out are drawn.
+        starts: the first hyperparameters: "spread" (default: together they cover the ranges) or "random", as in the paper.
 
     Raises:
         UsageError: an argument is out of range.
@@ -100,7 +102,10 @@ def fire_pbt(
     strategy = as_explore(explore, "fire_pbt")
     if isinstance(strategy, Perturb):  # check factors by name now, and not at the first clone
         strategy.vary(space.sample(rng(0, "check")), space, rng(0, "check"))
-    return FirePbt(space, sizes, seats, interval, max_eval, warmups, evals, exploit, float(p_stat), known, strategy)
+    turns.check_starts("fire_pbt", starts)
+    earlier = {"starts": ("random",)} if starts is None else {}
+    options = (sizes, seats, interval, max_eval, warmups, evals, exploit, float(p_stat), known, strategy)
+    return FirePbt(space, *options, starts or "spread", earlier)
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,7 @@ class FirePbt(FireSettings):
     def ask(self, history: History) -> tuple[Task, ...]:
         """Returns the next tasks of `history`; () while a task is pending, and when all members are finished or failed."""
         if history.n == 0:
-            first = turns.first_round(history, self.space, self.population, self.interval, self.initial)
+            first = turns.first_round(history, self.space, self.population, self.interval, self.initial, self.starts)
             return tuple(self.measured(task) for task in first)
         seats = turns.turns(history, sync=True)
         if not seats or seats[0] >= self.population:

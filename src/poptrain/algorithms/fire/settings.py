@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from poptrain.algorithms.fire.evaluations import Evaluations, observe
 from poptrain.algorithms.parts.exploit import Truncation
 from poptrain.algorithms.parts.explore import Explore
+from poptrain.algorithms.parts.turns import Starts
 from poptrain.core import History, Hparams, Task
 from poptrain.space import Space
 
@@ -27,6 +29,8 @@ class FireSettings:
     p_stat: float
     initial: tuple[Hparams, ...]
     explore: Explore[Space]
+    starts: Starts = field(default="spread", metadata={"absent": "random"})
+    earlier: Mapping[str, tuple[object, ...]] = field(default_factory=dict, compare=False, repr=False, metadata={"logged": False})
 
     @property
     def population(self) -> int:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from poptrain.algorithms.gp.kernels import Inputs
+from poptrain.space.spread import latin_hypercube
 
 if TYPE_CHECKING:
     from poptrain.algorithms.gp.posterior import Posterior
@@ -63,7 +64,7 @@ def maximise(posterior: Posterior, question: Question, beta: float, generator: n
         mean, sd = posterior.ask(question.filled(points))
         return np.where(np.isfinite(mean), mean + kappa * sd, -np.inf)  # eq. (1)
 
-    points = question.snap(stratified(generator, CANDIDATES, len(question.free)))
+    points = question.snap(latin_hypercube(generator, CANDIDATES, len(question.free)))
     scores = values(points)
     best = points[np.argsort(-scores, kind="stable")[:STARTS]]
     if not question.coarse.all():
@@ -94,12 +95,6 @@ def _swept(best: np.ndarray, question: Question, values: Callable[[np.ndarray], 
         scores = values(tried.reshape(-1, best.shape[1])).reshape(len(best), -1)
         best = tried[np.arange(len(best)), scores.argmax(1)]
     return best
-
-
-def stratified(generator: np.random.Generator, count: int, width: int) -> np.ndarray:
-    """Returns a Latin hypercube: uniform points, one in each of `count` slices of every column; (count, width)."""
-    slices = np.argsort(generator.random((count, width)), axis=0)
-    return (slices + generator.random((count, width))) / count
 
 
 def _climbed(posterior: Posterior, question: Question, kappa: float, start: np.ndarray) -> np.ndarray:

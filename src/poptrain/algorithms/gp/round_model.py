@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,11 @@ class RoundModel:
     def row(self, clone: Clone, hparams: Hparams) -> Inputs:
         """Returns the inputs of the clone's next segment with some hyperparameters; one row."""
         return self.rows.at(np.array([clone.parent]), self.rows.space.encode(hparams)[None])
+
+    def rows_of(self, clone: Clone, points: Sequence[Hparams]) -> Inputs:
+        """Returns the inputs of the clone's next segment with each of some hyperparameters."""
+        codes = np.array([self.rows.space.encode(point) for point in points])
+        return self.rows.at(np.full(len(points), clone.parent), codes)
 
     def with_pending(self, more: Inputs) -> RoundModel:
         """Returns the model after more points are pending: the mean stays, the spread shrinks around them."""

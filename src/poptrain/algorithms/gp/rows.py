@@ -2,7 +2,7 @@
 
     y        (score - score before) / steps trained      a rate, so that segments of unequal length compare
     time     lineage steps before the segment / interval  the interval index
-    context  the score before, min-max scaled
+    context  the score before, min-max scaled (in the paper's form alone: it is a clock, and is always asked about at its edge)
 
 A finished task is a row if it trained (steps > 0) from a healthy parent and its score is finite. The gain of a clone counts from
 the score of its parent, because it starts with the weights of its parent. Everything is scaled by quantiles and rounded to a
@@ -22,6 +22,7 @@ from poptrain.core import History
 from poptrain.space import Choice, Space
 
 ROUND_DIGITS = 6
+OWN_NOISE = 0.1  # share of the noise of a gain that no other gain has
 
 
 @dataclass(frozen=True)
@@ -55,15 +56,27 @@ class Rows:
     interval: int | None  # None: intervals are lengths of time, and time is counted in segments
     ids: np.ndarray  # (n,) task ids, oldest first
     categories: tuple[int, ...] = ()  # columns of the space that are categorical inputs
+    context: bool = True  # the score before is an input
+    shared_noise: bool = False  # neighbours share the noise of a score, and at least one row is cut on each side
 
     @classmethod
-    def of(cls, history: History, space: Space, interval: int | None, window: int, categories: tuple[int, ...] = ()) -> Rows:
+    def of(
+        cls,
+        history: History,
+        space: Space,
+        interval: int | None,
+        window: int,
+        categories: tuple[int, ...] = (),
+        *,
+        context: bool = True,
+        shared_noise: bool = False,
+    ) -> Rows:
         """Returns the newest `window` rows."""
         parent, step = history.column("parent"), history.column("step")
         usable = history.oks & (parent >= 0)
         ids = np.flatnonzero(usable)
         ids = ids[history.oks[parent[ids]] & (step[ids] > step[parent[ids]])]
-        return cls(history, space, interval, ids[-window:], categories)
+        return cls(history, space, interval, ids[-window:], categories, context, shared_noise)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -79,7 +92,7 @@ class Rows:
     @cached_property
     def scale(self) -> tuple[float, float]:
         """Mean and standard deviation of the winsorised gains; the latter is 0 if they are all equal, up to rounding."""
-        clipped = winsorised(self.gains)
+        clipped = self._clipped
         size = np.abs(self.history.scores_of(self.ids)).max(initial=0) / max(int(self.steps.max(initial=1)), 1)
         if not np.isfinite(clipped).all():
             return 0.0, 0.0
@@ -101,7 +114,31 @@ class Rows:
     def targets(self) -> np.ndarray:
         """The gains, winsorised and standardised; shape (n,)."""
         mean, sd = self.scale
-        return ((winsorised(self.gains) - mean) / sd).round(ROUND_DIGITS) if sd else np.zeros(len(self.ids))
+        return ((self._clipped - mean) / sd).round(ROUND_DIGITS) if sd else np.zeros(len(self.ids))
+
+    @property
+    def _clipped(self) -> np.ndarray:
+        return winsorised(self.gains, int(self.shared_noise))
+
+    @property
+    def noise(self) -> np.ndarray | None:
+        """The covariance of the noise of the gains, in units of the noise of one gain over one interval; None: independent.
+
+        A gain is the difference of two noisy scores. The score that ends one segment begins the next one, so the noise of both
+        gains has opposite signs there, and siblings share the noise of their parent's score. A tenth of the noise belongs to the
+        segment itself. Shape (n, n).
+        """
+        if not self.shared_noise:
+            return None
+        parents = self.history.column("parent")[self.ids]
+        scores, places = np.unique(np.concatenate([self.ids, parents]), return_inverse=True)
+        n = len(self.ids)
+        length = self.steps / (self.interval or float(np.median(self.steps)))
+        differences = np.zeros((n, len(scores)))
+        differences[np.arange(n), places[:n]] = 1 / length
+        differences[np.arange(n), places[n:]] = -1 / length
+        shared: np.ndarray = (1 - OWN_NOISE) / 2 * (differences @ differences.T) + OWN_NOISE * np.eye(n)
+        return shared
 
     def inputs(self, ids: np.ndarray) -> Inputs:
         """Returns the inputs of these tasks: the state of their parents, with their own hyperparameters."""
@@ -112,9 +149,10 @@ class Rows:
     def at(self, parents: np.ndarray, units: np.ndarray) -> Inputs:
         """Returns the inputs of segments that start from `parents` (-1: from nothing); units (m, d) are codes of the space."""
         columns = ModelColumns.of(self.space)
-        context = self._contexts(parents)[:, None]
-        numeric = np.concatenate([context, units[:, columns.numeric]], 1).round(ROUND_DIGITS + 3)
-        return Inputs(self._times(parents), numeric, units[:, self.categories].astype(int))
+        numeric = units[:, columns.numeric]
+        if self.context:
+            numeric = np.concatenate([self._contexts(parents)[:, None], numeric], 1)
+        return Inputs(self._times(parents), numeric.round(ROUND_DIGITS + 3), units[:, self.categories].astype(int))
 
     def _times(self, parents: np.ndarray) -> np.ndarray:
         if self.interval is None:
@@ -150,8 +188,13 @@ class Rows:
         return np.clip((scores - low) / (high - low), -0.5, 1.5).round(ROUND_DIGITS)
 
 
-def winsorised(values: np.ndarray) -> np.ndarray:
-    """Returns the values, clipped to their 2 % and 98 % quantiles."""
+def winsorised(values: np.ndarray, least: int = 0) -> np.ndarray:
+    """Returns the values, clipped to their 2 % and 98 % quantiles; with `least`, that many values or more on each side."""
+    cut = max(least, int(np.ceil(0.02 * len(values))))
+    if least and len(values) > 2 * cut + 1:
+        ordered = np.sort(values)
+        clipped: np.ndarray = np.clip(values, ordered[cut], ordered[-1 - cut])
+        return clipped
     return np.clip(values, *_quantiles(values)) if len(values) else values
 
 

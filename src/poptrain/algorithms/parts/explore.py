@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -78,12 +78,16 @@ class Perturb(_Alone):
 
 @dataclass(frozen=True)
 class Additive(_Alone):
-    """Gaussian noise of standard deviation `sd` in units of each hyperparameter's range (log range for log types)."""
+    """Gaussian noise of standard deviation `sd` in units of each hyperparameter's range (log range for log types).
+
+    Each hyperparameter is redrawn from its whole range with probability `resample` instead.
+    """
 
     sd: float
+    resample: float = field(default=0.0, metadata={"absent": 0.0})
 
     def vary(self, hparams: Hparams, space: Space, generator: np.random.Generator) -> dict[str, Value]:
-        return space.add(hparams, generator, self.sd)
+        return space.add(hparams, generator, self.sd, self.resample)
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,7 @@ class Custom(_Alone):
 
 
 def perturb(factors: Sequence[float] | Mapping[str, Sequence[float]] = (0.8, 1.2), resample: float = 0.25) -> Perturb:
-    """Returns the paper's perturbation; resampling with probability 0.25 is an addition of Ray Tune, and our default.
+    """Returns the paper's perturbation; resampling with probability 0.25 is an addition of Ray Tune, and the default here.
 
     Args:
         factors: to multiply by; one sequence for all hyperparameters, or one by name for each that is not static.
@@ -153,11 +157,24 @@ def _factors(factors: object) -> tuple[float, ...]:
     return tuple(float(factor) for factor in factors)
 
 
-def additive(sd: float = 0.1) -> Additive:
-    """Returns Gaussian exploration, with a standard deviation of `sd` ranges (log ranges for log types)."""
+def additive(sd: float = 0.1, resample: float = 0.0) -> Additive:
+    """Returns Gaussian exploration; ``additive(0.1, resample=0.25)`` is the default of `pt.pbt`.
+
+    A step of 0.1 ranges is the same for a learning rate over five decades and for a discount from 0.9 to 1, where the factors
+    of the paper move the first one by a sixtieth of its range and throw the second one from end to end.
+
+    Args:
+        sd: standard deviation of a step, in units of the range (of the log range for log types).
+        resample: the probability, for each hyperparameter on its own, of a fresh draw from the whole range instead. A `Choice`
+            changes in this way only.
+
+    Raises:
+        UsageError: `sd` is not a finite number above 0, or `resample` is not a probability.
+    """
     if isinstance(sd, bool) or not isinstance(sd, (int, float)) or not 0 < sd < float("inf"):
         raise UsageError(f"additive(sd={sd!r}): expected a finite number above 0, in units of the range.")
-    return Additive(float(sd))
+    _check_probability("additive", "resample", resample)
+    return Additive(float(sd), float(resample))
 
 
 def resample() -> Resample:

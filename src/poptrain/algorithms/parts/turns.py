@@ -19,12 +19,12 @@ A minimal ``ask`` is::
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 
 from poptrain.core import Forecast, History, Hparams, Task, Value
-from poptrain.core.errors import UsageError
+from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.interval import Interval, Seconds
 from poptrain.core.rng import rng, task_seeds
 from poptrain.space import Space
@@ -39,6 +39,7 @@ __all__ = [
     "check_interval",
     "check_population",
     "check_space",
+    "check_starts",
     "finished",
     "first_round",
     "freeze",
@@ -48,12 +49,18 @@ __all__ = [
 ]
 
 V = TypeVar("V")
+Starts = Literal["spread", "random"]
 
 UNBOUNDED = 2**31 - 1  # steps of a task that only its time limit ends
 
 
 def first_round(
-    history: History, space: Space, seats: int, interval: Interval | None, initial: Sequence[Hparams] = ()
+    history: History,
+    space: Space,
+    seats: int,
+    interval: Interval | None,
+    initial: Sequence[Hparams] = (),
+    starts: Starts = "random",
 ) -> tuple[Task, ...]:
     """Returns the first task of every seat: first the `initial` configurations, then draws from the space.
 
@@ -63,13 +70,14 @@ def first_round(
         seats: number of tasks; the seats are 0, 1, … seats - 1.
         interval: length of each task in steps, or `Seconds`; 0 evaluates without training; None trains to the budget.
         initial: configurations of the first seats. Names that are left out are drawn.
+        starts: "random": independent draws; "spread": they cover the ranges together, as `Space.spread` does.
     """
-    plans = []
-    for seat in range(seats):
-        generator = rng(history.seed, "initial", seat)
-        hparams = space.complete(initial[seat], generator) if seat < len(initial) else space.sample(generator)
-        plans.append(Plan(seat, None, hparams))
-    return segments(history, plans, interval)
+    given = [*initial, *({} for _ in range(seats - len(initial)))]
+    if starts == "spread":
+        drawn = space.spread(given, rng(history.seed, "initial"))
+    else:
+        drawn = [space.complete(partial, rng(history.seed, "initial", seat)) for seat, partial in enumerate(given)]
+    return segments(history, [Plan(seat, None, hparams) for seat, hparams in enumerate(drawn)], interval)
 
 
 class Plan(NamedTuple):
@@ -83,17 +91,18 @@ class Plan(NamedTuple):
     forecast: Forecast | None = None  # what a model expects
 
 
-def segments(history: History, plans: Sequence[Plan], interval: Interval | None) -> tuple[Task, ...]:
+def segments(history: History, plans: Sequence[Plan], interval: Interval | None, shared_budget: bool = False) -> tuple[Task, ...]:
     """Returns the next tasks of the history: each plan's seat trains from its parent for one interval, cut at the budget.
 
-    The budget limits the steps along a lineage, and also the steps that one seat trains. An asynchronous member that copies a
-    member with fewer steps goes back in steps, so two members that copy each other again and again would never reach the
-    budget otherwise.
+    The budget limits the steps along a lineage. Without `shared_budget` it also limits the steps that one seat trains. An
+    asynchronous member that copies a member with fewer steps goes back in steps, so two members that copy each other again and
+    again would never reach the budget otherwise; but a member that went back then ends before the budget.
 
     Args:
         history: the tasks and results so far; ids go on from ``history.n``.
         plans: one decision for each seat, of seats without a pending task.
         interval: length of each task in steps, or `Seconds`; 0 evaluates without training; None trains to the budget.
+        shared_budget: the algorithm itself bounds the steps of all members together, with an `Allowance`.
     """
     longest = interval if isinstance(interval, int) else UNBOUNDED
     lengths = [longest] * len(plans)
@@ -101,7 +110,7 @@ def segments(history: History, plans: Sequence[Plan], interval: Interval | None)
         heads = history.heads().tolist()
         begun = _at(history, "step", [-1 if plan.parent is None else plan.parent for plan in plans])
         spent = _at(history, "spent", [heads[plan.seat] if plan.seat < len(heads) else -1 for plan in plans])
-        lengths = np.clip(history.budget - np.maximum(begun, spent), 0, longest).tolist()
+        lengths = np.clip(history.budget - (begun if shared_budget else np.maximum(begun, spent)), 0, longest).tolist()
     seconds = interval.seconds if isinstance(interval, Seconds) else None
     seeds = task_seeds(history.seed, history.n, len(plans))
     return tuple(
@@ -133,30 +142,31 @@ def _at(history: History, name: str, ids: list[int]) -> np.ndarray:
     return np.where(np.array(ids, int) >= 0, history.column(name)[ids], 0)
 
 
-def turns(history: History, sync: bool) -> list[int]:
+def turns(history: History, sync: bool, shared_budget: bool = False) -> list[int]:
     """Returns the seats that may get a task now, in order: those without a pending task that failed or have steps left.
 
     Args:
         history: at least one round of it: the seats are those that have had a task.
         sync: return no seat while any task is pending.
+        shared_budget: as in `segments`.
     """
     heads = history.heads()
     open: np.ndarray = history.column("told")[heads] >= history.lines
     if sync and open.any():
         return []
-    seats: list[int] = np.flatnonzero(~open & ~finished(history, heads)).tolist()
+    seats: list[int] = np.flatnonzero(~open & ~finished(history, heads, shared_budget)).tolist()
     return seats
 
 
-def finished(history: History, ids: np.ndarray) -> np.ndarray:
-    """Returns True for tasks whose lineage or whose seat has reached the budget; shape of `ids`, bool.
+def finished(history: History, ids: np.ndarray, shared_budget: bool = False) -> np.ndarray:
+    """Returns True for tasks whose lineage has reached the budget, or whose seat has; shape of `ids`, bool.
 
-    A failed task is not finished: its member is still to be replaced.
+    A failed task is not finished: its member is still to be replaced. With `shared_budget` only the lineage counts.
     """
     if history.budget is None:
         return np.zeros(len(ids), bool)
     at_budget = history.oks_of(ids) & (history.column("step")[ids] >= history.budget)
-    done: np.ndarray = at_budget | (history.column("spent")[ids] >= history.budget)
+    done: np.ndarray = at_budget if shared_budget else at_budget | (history.column("spent")[ids] >= history.budget)
     return done
 
 
@@ -190,6 +200,13 @@ def check_population(what: str, population: object, initial: Sequence[Mapping[st
             f"{what}: initial has {len(initial)} configurations for a population of {population}; "
             f"raise population to {len(initial)} or drop {len(initial) - population} of them."
         )
+
+
+def check_starts(what: str, starts: object) -> None:
+    """Raises a `UsageError` unless `starts` is one of `Starts`, or None."""
+    if starts not in (None, *get_args(Starts)):
+        near = did_you_mean(str(starts), get_args(Starts))
+        raise UsageError(f"{what}: starts={starts!r}, expected 'spread' or 'random'.{near}")
 
 
 def check_count(what: str, name: str, value: object, least: int) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from poptrain.core import History
 from poptrain.log.reader import Record
 from poptrain.views.format import clean, short, thousands
-from poptrain.views.index import about, history_of, reported, result_of, score_of, unhealthy
+from poptrain.views.index import about, best_id, history_of, reported, result_of, score_of, unhealthy
 from poptrain.views.palette import BEST, COPIES, FAILED, SCORES
 from poptrain.views.panels.model import STEPS, Axis, Item, Marker, Panel, Picture, PointSeries, Segments, Shades
 
@@ -29,7 +29,7 @@ class _Tree:
         self.record, self.history = record, history_of(record)
         self.seats = np.flatnonzero(self.history.heads() >= 0).tolist()
         self.row = {seat: row for row, seat in enumerate(self.seats)}
-        self.best = self.history.best()
+        self.best = best_id(record, self.history)
         self.path = [] if self.best is None else self.history.descent(self.best)
         self.copies = [id for id in self.history.copies() if self.history.donor(id) in self.row]
 

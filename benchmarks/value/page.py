@@ -1,0 +1,98 @@
+"""The page of the docs: its tables are made from the stored runs alone, so that no figure of it can be out of date.
+
+    python -m benchmarks.value --write        # docs/value.md and docs/value/gain.png
+
+What is written by hand stays; everything between ``<!-- tables -->`` and the end of the page is made.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.value import verdicts
+from benchmarks.value.cells import FOLDER, read
+from benchmarks.value.contenders import DEFAULT
+from benchmarks.value.registry import NUMERIC, PROBLEMS
+
+DOCS = Path(__file__).parents[2] / "docs"
+MARK = "<!-- tables -->\n"
+SHOWN = ("random", "best_of", *DEFAULT[1:])
+
+
+def stored(folder: Path = FOLDER) -> verdicts.Found:
+    """Returns the values of all stored runs of the contenders that the page shows."""
+    found = verdicts.found({problem: read(problem, folder) for problem in PROBLEMS})
+    return {key: shown for key, cell in found.items() if (shown := {n: cell[n] for n in SHOWN if n in cell})}
+
+
+def problems() -> str:
+    """Returns what every problem is, as a Markdown table."""
+    lines = ["| problem | half | what it is | how |", "|---|---|---|---|"]
+    for name, each in PROBLEMS.items():
+        what: Any = each
+        about = (what.__doc__ or "").splitlines()[0]
+        lines.append(f"| `{name}` | {what.half} | {about} | {what.formula} |")
+    return "\n".join(lines)
+
+
+def results(found: verdicts.Found, size: int) -> str:
+    """Returns the means and 10 % quantiles of a population as a Markdown table; in bold: the best mean."""
+    names = [name for name in SHOWN if any(name in cell for (_, n), cell in found.items() if n == size)]
+    lines = ["| problem (seeds) | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for problem in PROBLEMS:
+        if cell := found.get((problem, size)):
+            rows = {row["contender"]: row for row in verdicts.described(cell)}
+            best = max(row["mean"] for row in rows.values())
+            seeds = min(row["seeds"] for row in rows.values())
+            lines.append(f"| {problem} ({seeds}) | " + " | ".join(_cell(rows.get(name), best) for name in names) + " |")
+    return "\n".join(lines)
+
+
+def _cell(row: dict[str, Any] | None, best: float) -> str:
+    if row is None:
+        return ""
+    mean = f"{row['mean']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
+    return f"{f'**{mean}**' if row['mean'] == best else mean}; {row['tenth']:.2f}"
+
+
+def against(found: verdicts.Found, size: int, second: str = "random") -> str:
+    """Returns every contender against another one over the numeric problems as a Markdown table."""
+    lines = [
+        "| | problems | mean gain (95 %) | won, clearly | lost, clearly | worst problem | seeds won and lost | p |",
+        "|---" * 8 + "|",
+    ]
+    for half in ("all numeric", "choose", "confirm"):
+        chosen = [name for name, each in NUMERIC.items() if half in ("all numeric", each.half)]
+        for name in SHOWN:
+            if name != second and (said := verdicts.overall(found, name, second, size, chosen)):
+                lines.append(
+                    f"| {name} | {said['problems']}, {half} | {said['gain']:+.3f} ({said['low']:+.3f} to {said['high']:+.3f}) "
+                    f"| {said['won']}, {said['clearly_won']} | {said['lost']}, {said['clearly_lost']} "
+                    f"| {said['worst_problem']} {said['worst_gain']:+.3f} | {said['seed_wins']}, {said['seed_losses']} "
+                    f"| {said['p_sign']:.2g} |"
+                )
+    return "\n".join(lines)
+
+
+def made(found: verdicts.Found) -> str:
+    """Returns the part of the page that is made."""
+    parts = ["## The problems", problems()]
+    for size in sorted({n for _, n in found}):
+        parts += [f"## Population {size}", "Mean over seeds (95 % interval); 10 % quantile. The best mean is bold.",
+                  results(found, size), f"### Against random search, population {size}", against(found, size)]  # fmt: skip
+        if any("pb2" in cell and "pbt" in cell for (_, n), cell in found.items() if n == size):
+            parts += [f"### Against PBT, population {size}", against(found, size, "pbt")]
+    return "\n\n".join(parts) + "\n"
+
+
+def write(docs: Path = DOCS) -> None:
+    """Writes the page and its picture."""
+    from benchmarks.value.picture import draw
+
+    found, path = stored(), docs / "value.md"
+    head = path.read_text().partition(MARK)[0]
+    path.write_text(head + MARK + "\n" + made(found))
+    if found:
+        (docs / "value").mkdir(exist_ok=True)
+        draw(found, docs / "value" / "gain.png")

@@ -1,0 +1,123 @@
+"""What the runs say: averages with intervals, ranks, and every pair of contenders compared over equal seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks.value.cells import Row
+from benchmarks.value.contenders import DERIVED
+from poptrain import statistics
+
+Values = dict[int, float]  # by seed
+Found = dict[tuple[str, int], dict[str, Values]]  # by (problem, population), by contender
+
+
+def found(stored: Mapping[str, Mapping[tuple[str, int, int], Row]]) -> Found:
+    """Returns the values of all stored runs, those of the derived contenders included."""
+    out: Found = {}
+    for problem, rows in stored.items():
+        for row in rows.values():
+            if row.value is not None:
+                cell = out.setdefault((problem, row.population), {})
+                cell.setdefault(row.contender, {})[row.seed] = row.value
+                for name, source in DERIVED.items():
+                    if row.contender == source and row.top is not None:
+                        cell.setdefault(name, {})[row.seed] = row.top
+    return out
+
+
+def described(cell: Mapping[str, Values]) -> list[dict[str, Any]]:
+    """Returns, for every contender of one problem and population: mean, its interval, 10 % quantile, mean rank.
+
+    Ranks are over the seeds that all contenders share; 1 is the best, ties share.
+    """
+    shared = sorted(set.intersection(*(set(values) for values in cell.values()))) if cell else []
+    ranks = dict(zip(cell, _ranks(np.array([[values[seed] for seed in shared] for values in cell.values()])), strict=True))
+    out = []
+    for name, values in cell.items():
+        all = np.array([values[seed] for seed in sorted(values)])
+        low, high = statistics.interval(all, np.mean) if len(all) > 1 else (float(all[0]),) * 2
+        worst = statistics.interval(all, _tenth) if len(all) > 1 else (float(all[0]),) * 2
+        out.append({"contender": name, "seeds": len(all), "mean": float(all.mean()), "low": low, "high": high,
+                    "tenth": float(_tenth(all, axis=-1)), "tenth_low": worst[0], "tenth_high": worst[1],
+                    "worst": float(all.min()), "rank": float(ranks[name])})  # fmt: skip
+    return out
+
+
+def _tenth(values: Any, /, *, axis: int) -> Any:
+    return np.quantile(values, 0.1, axis=axis)
+
+
+def _ranks(table: np.ndarray) -> np.ndarray:
+    """Returns mean ranks for values of shape (contenders, seeds)."""
+    if not table.size:
+        return np.full(len(table), np.nan)
+    above = (table[None] > table[:, None]).sum(axis=1)
+    level = (table[None] == table[:, None]).sum(axis=1)
+    ranks: np.ndarray = (above + (level + 1) / 2).mean(axis=-1)
+    return ranks
+
+
+def compared(a: Values, b: Values) -> dict[str, Any] | None:
+    """Returns a against b over the seeds of both: mean gain, its interval, wins, losses, p-values; None with fewer than 2."""
+    seeds = sorted(a.keys() & b.keys())
+    if len(seeds) < 2:
+        return None
+    x, y = (np.array([values[seed] for seed in seeds]) for values in (a, b))
+    gains = x - y
+    low, high = statistics.interval(gains, np.mean)
+    wins, losses, p_sign = statistics.paired(x, y)
+    return {"seeds": len(seeds), "gain": float(gains.mean()), "low": low, "high": high, "wins": wins, "losses": losses,
+            "p_sign": p_sign, "p_wilcoxon": wilcoxon(gains), "worst_gain": float(x.min() - y.min())}  # fmt: skip
+
+
+def wilcoxon(gains: Sequence[float] | np.ndarray) -> float:
+    """Returns the two-sided p-value of the signed-rank test over pairs; 1 if all pairs are equal."""
+    from scipy.stats import wilcoxon as test
+
+    gains = np.asarray(gains, float)
+    return float(test(gains, zero_method="pratt").pvalue) if np.any(gains) else 1.0
+
+
+def pairs(cells: Found, first: str, second: str, population: int) -> list[dict[str, Any]]:
+    """Returns a contender against another on every problem where both ran."""
+    out = []
+    for (problem, size), cell in cells.items():
+        if size == population and first in cell and second in cell and (said := compared(cell[first], cell[second])):
+            out.append({"problem": problem, "population": size, "first": first, "second": second, **said})
+    return out
+
+
+def overall(
+    cells: Found, first: str, second: str, population: int, problems: Sequence[str] | None = None
+) -> dict[str, Any] | None:
+    """Returns a contender against another over all problems: the mean of the problems' mean gains, wins, the worst problem.
+
+    The interval resamples seeds inside each problem; the problems are fixed. A problem is won or lost by the sign of its mean
+    gain, and clearly so where the signed-rank test has p < 0.05.
+    """
+    found = [each for each in pairs(cells, first, second, population) if problems is None or each["problem"] in problems]
+    if not found:
+        return None
+    gains, strata, weights = [], [], []
+    for each in found:
+        cell = cells[each["problem"], population]
+        both = sorted(cell[first].keys() & cell[second].keys())
+        gains += [cell[first][seed] - cell[second][seed] for seed in both]
+        strata += [each["problem"]] * len(both)
+        weights += [1 / len(both) / len(found)] * len(both)
+    order = np.argsort(strata, kind="stable")  # `resampled` returns the strata in the order of their names
+    drawn = statistics.resampled(np.array(gains)[order], np.array(strata)[order]) @ np.array(weights)[order]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    worst = min(found, key=lambda each: each["gain"])
+    wins, losses = (sum(each[side] for each in found) for side in ("wins", "losses"))
+    clear = [each for each in found if each["p_wilcoxon"] < 0.05]
+    return {"population": population, "first": first, "second": second, "problems": len(found),
+            "gain": float(np.dot(gains, weights)), "low": float(low), "high": float(high),
+            "won": sum(each["gain"] > 0 for each in found), "lost": sum(each["gain"] < 0 for each in found),
+            "clearly_won": sum(each["gain"] > 0 for each in clear), "clearly_lost": sum(each["gain"] < 0 for each in clear),
+            "worst_problem": worst["problem"], "worst_gain": worst["gain"],
+            "seed_wins": wins, "seed_losses": losses, "p_sign": statistics.sign_test(wins, losses)}  # fmt: skip

@@ -1,0 +1,139 @@
+"""Which result of a finished run is the best, by more than its one score.
+
+The highest of many noisy scores is a lucky one. So the candidates are compared by a local level: a random walk plus noise, along
+their lineages. Each score counts with its neighbours, and more so the noisier the run is:
+
+    level(k) = level(k - 1) + step,  score(k) = level(k) + noise        variance of the step = ρ x variance of the noise
+
+ρ is the one of `RATIOS` under which the innovations of all candidates are most likely (Student's t with 4 degrees of freedom,
+whose scale is their median, because scores may have outliers). The filter runs forwards along the ancestors of a candidate, and
+backwards along what its own seat trained from it. The candidate with the highest level minus half a standard deviation is the
+best. `python -m benchmarks.best` compares this rule with the highest score and with evaluating again.
+
+Candidates are the newest results of the members, and the highest score of the run: the checkpoints that a run always keeps.
+"""
+
+from __future__ import annotations
+
+from math import inf, log, sqrt
+from typing import NamedTuple
+
+import numpy as np
+
+from poptrain.core.history import History
+
+RATIOS = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 30.0, 1e9)
+WINDOW = 200  # newest scores of a lineage that are looked at
+FEWEST = 8  # innovations, below which the noise is not known
+MOST = 32  # candidates with the highest scores
+DOUBT = 0.5  # standard deviations that are taken off a level
+HIGHEST = "the highest score of the run"
+
+
+class Evidence(NamedTuple):
+    """The best result, and what that rests on, for people."""
+
+    task: int
+    text: str
+
+
+class _Level(NamedTuple):
+    mean: float
+    variance: float  # in units of the variance of the noise
+
+
+def best_by_evidence(history: History) -> Evidence | None:
+    """Returns the best result of a history; None if no result is healthy."""
+    highest = history.best()
+    if highest is None:
+        return None
+    heads = [history.head(seat) for seat in history.members()]
+    finals = sorted((id for id in heads if history.ok(id)), key=history.score, reverse=True)[:MOST]
+    candidates = list(dict.fromkeys([*finals, highest]))
+    paths = [_before(history, id) for id in candidates]
+    ratio, noise = _fitted(paths)
+    if noise is None:
+        return Evidence(highest, f"{HIGHEST}; there are too few results to know their noise")
+    levels = [_level(path, ratio)[0] for path in paths]
+    for index, id in enumerate(candidates):
+        if later := _after(history, id):
+            behind = _level(later[::-1], ratio)[0]
+            levels[index] = _joined(levels[index], _Level(behind.mean, behind.variance + ratio))
+    index = int(np.argmax([level.mean - DOUBT * noise * sqrt(level.variance) for level in levels]))
+    id, level = candidates[index], levels[index]
+    spread = noise * sqrt(level.variance)
+    return Evidence(
+        id,
+        f"smoothed along its lineage: {history.sign * level.mean:.6g} ± {spread:.2g} (noise of one score: {noise:.2g})",
+    )
+
+
+def _before(history: History, id: int) -> list[float]:
+    """Returns the newest scores of the lineage of a task, up to its own."""
+    found: list[float] = []
+    walk: int | None = id
+    while walk is not None and len(found) < WINDOW:
+        found[:0] = _scores(history, walk)
+        walk = history.task(walk).parent
+    return found[-WINDOW:]
+
+
+def _after(history: History, id: int) -> list[float]:
+    """Returns the scores of what the seat of a task trained from it, as long as it copied nothing."""
+    later = []
+    walk = history.head(history.task(id).member)
+    while walk > id:
+        later.append(walk)
+        walk = history.previous(walk)
+    found: list[float] = []
+    for each in reversed(later):
+        if history.task(each).parent != id or not history.ok(each) or len(found) >= WINDOW:
+            break
+        found += _scores(history, each)
+        id = each
+    return found[:WINDOW]
+
+
+def _scores(history: History, id: int) -> list[float]:
+    """Returns the finite scores of one task, in their order; [] if it failed."""
+    result = history.result(id)
+    if result is None or not history.ok(id):
+        return []
+    scores = [float(score) for _, score in result.curve] or [float(result.score)]
+    return [score for score in scores if abs(score) < inf]
+
+
+def _level(path: list[float], ratio: float) -> tuple[_Level, list[tuple[float, float]]]:
+    """Returns the level at the end of a path, and its innovations with their variances."""
+    mean, variance = path[0], 1.0
+    innovations = []
+    for score in path[1:]:
+        variance += ratio
+        error, total = score - mean, variance + 1
+        innovations.append((error, total))
+        mean += variance / total * error
+        variance /= total
+    return _Level(mean, variance), innovations
+
+
+def _fitted(paths: list[list[float]]) -> tuple[float, float | None]:
+    """Returns the most likely ratio, and the standard deviation of the noise; None if it is not known."""
+    best: tuple[float, float, float | None] = (-inf, 0.0, None)
+    for ratio in RATIOS:
+        pairs = [pair for path in paths for pair in _level(path, ratio)[1]]
+        if len(pairs) < FEWEST:
+            break
+        error, total = np.array(pairs).T
+        sizes = np.abs(error) / np.sqrt(total)
+        scale = float(np.median(sizes)) / 0.6745
+        if scale <= 0:
+            break  # most scores repeat exactly: there is no noise
+        likely = -len(pairs) * log(scale) - 0.5 * np.log(total).sum() - 2.5 * np.log1p((sizes / scale) ** 2 / 4).sum()
+        best = max(best, (float(likely), ratio, scale), key=lambda each: each[0])
+    return best[1], best[2]
+
+
+def _joined(a: _Level, b: _Level) -> _Level:
+    """Returns the mean of two levels, weighted by their precision."""
+    total = a.variance + b.variance
+    return _Level((a.mean * b.variance + b.mean * a.variance) / total, a.variance * b.variance / total)

@@ -1,0 +1,53 @@
+"""Why a population never exploited: a run without any copy was a random search, and says so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from poptrain.core import Result
+from poptrain.log.reader import Record
+
+
+def no_decision(record: Record, copies: int, ended: bool) -> str | None:
+    """Returns why no member has copied another one; None if one did, may still do so, or the algorithm never copies.
+
+    Args:
+        copies: number of copies so far.
+        ended: the run is finished. Before that, only what can't change any more is stated.
+    """
+    algorithm = record.run.get("algorithm")
+    if copies or not isinstance(algorithm, Mapping) or "exploit" not in algorithm:
+        return None
+    why = _settled(algorithm, record.budget)
+    if why is None and ended:
+        why = _found(algorithm, record)
+    return None if why is None else f"No member copied another one: {why}."
+
+
+def _settled(algorithm: Mapping[str, Any], budget: int | None) -> str | None:
+    """Returns why the options allow no copy."""
+    members = algorithm.get("population")
+    if isinstance(members, int) and members - int(algorithm.get("controls") or 0) < 2:
+        return f"the population is {members}, and a copy needs two members"
+    exploit = algorithm.get("exploit")
+    if isinstance(exploit, Mapping) and exploit.get("fraction") == 0:
+        return "truncation(0) replaces no member"
+    interval, warmup = algorithm.get("interval"), int(algorithm.get("warmup") or 0)
+    if budget is None or not isinstance(interval, int) or isinstance(interval, bool) or interval < 1:
+        return None
+    if interval >= budget:
+        return f"the interval is {interval:,} steps and the budget {budget:,}, so that no decision was due before the end"
+    last = (budget - 1) // interval * interval
+    if warmup > last:
+        return f"the warmup is {warmup:,} steps, and the last decision before the budget of {budget:,} is at step {last:,}"
+    return None
+
+
+def _found(algorithm: Mapping[str, Any], record: Record) -> str:
+    """Returns why a finished run has no copy although its options allow one."""
+    exploit = algorithm.get("exploit")
+    results = [fact for line in record.lines for fact in line if isinstance(fact, Result)]
+    if isinstance(exploit, Mapping) and exploit.get("type") == "Welch" and results and not any(len(r.returns) for r in results):
+        return 'welch() compares episode returns, and no result has any; let train return a list of them as "returns"'
+    return "at every decision, the exploit found no member that was worth copying"
