@@ -198,11 +198,10 @@ class History:
     def standing(self) -> Ints:
         """Returns the finished task whose checkpoint each seat holds: its newest, or the parent of its pending task.
 
-        That is the published entry of the PBT paper: right after an exploit a member has the score of its parent.
-        Shape (seats,); -1 where a seat holds nothing yet.
+        That is the published entry of the PBT paper: right after an exploit a member has the score of its parent. Shape (seats,);
+        -1 where a seat holds nothing yet.
         """
-        heads = self.heads()
-        if not len(heads):
+        if not len(heads := self.heads()):
             return heads
         open = (heads >= 0) & (self._columns.told[heads] >= self.lines)
         return np.where(open, self._columns.parent[heads], heads)
@@ -229,8 +228,7 @@ class History:
             initial: the state before the first line.
             step: pure; it returns a new state and never changes the one that it got.
 
-        The newest state under `key` is remembered, so a longer history costs only its new lines. The memory may be dropped at
-        any time (`forget`) without changing a result.
+        The newest state under `key` is remembered, so a longer history costs only its new lines; `forget` changes no result.
         """
         c = self._columns
         at, state = cast("tuple[int, State]", c.memo.get(key, (0, initial)))

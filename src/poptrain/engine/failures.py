@@ -39,7 +39,7 @@ class UnreadMetrics:
 
 
 def check_not_all_failed(log: LogWriter, history: History, directory: str | Path | None) -> None:
-    """Raises a `RunFailed` at the end of a run of which no member is left, or a `MetricError` if that is why the first one failed."""
+    """Raises a `RunFailed` if no member is left at the end of a run, or a `MetricError` if that is why the first one failed."""
     heads = [int(id) for id in history.heads() if id >= 0]
     if not heads or any(history.ok(id) for id in heads):
         return
