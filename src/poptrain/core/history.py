@@ -266,7 +266,6 @@ class History:
         return table
 
     # -- for views ----------------------------------------------------------------------------------------------------
-
     def source(self, id: int) -> int | None:
         """Returns the task whose steps this one continues: its parent, else its teacher; None for a fresh start."""
         task = self._columns.tasks[id]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from poptrain.core.facts import Line, Lost, Result, Task, results_of, tasks_of
-from poptrain.core.wellformed import malformed
+from poptrain.core.wellformed import Malformed, malformed
 
 
 class Order:
@@ -22,7 +24,7 @@ class Order:
         for fact in line:
             if type(fact) is not type(line[0]):
                 raise ValueError(f"one line holds {type(line[0]).__name__} and {type(fact).__name__}")
-            if (wrong := malformed(fact)) is not None:
+            if (wrong := malformed(fact)) is not None and (wrong := _malformed_here(fact)) is not None:
                 got = repr(wrong.got)
                 got = got if len(got) <= 80 else f"{got[:79]}…"
                 raise ValueError(f"{_named(fact)} has {wrong.field}={got}, expected {wrong.expected}")
@@ -66,6 +68,15 @@ class Order:
             if not 0 <= id < len(self._told) or self._told[id] or id in seen:
                 raise ValueError(f"result of task {id}: the task is not pending")
             seen.add(id)
+
+
+def _malformed_here(fact: Task | Result | Lost) -> Malformed | None:
+    """Returns `malformed` of a fact, whose role or kind may be one that only another version knows."""
+    if isinstance(fact, Task) and isinstance(fact.role, str):
+        return malformed(replace(fact, role=""))
+    if isinstance(fact, Result) and isinstance(fact.kind, str):
+        return malformed(replace(fact, kind="failed"))
+    return malformed(fact)
 
 
 def _named(fact: Task | Result | Lost) -> str:
