@@ -233,7 +233,8 @@ def error_line(error: BaseException, limit: int = 300) -> str:
     outside = [frame for frame in frames if "poptrain" not in frame.filename.replace("\\", "/").split("/")] or frames
     place = f" ({outside[-1].filename.replace(chr(92), '/').split('/')[-1]}:{outside[-1].lineno})" if outside else ""
     place = printable(place)[-100:]
-    return f"{type(error).__name__[:100]}: {_text(error)}"[: limit - len(place)] + place
+    text = _text(error)
+    return (f"{type(error).__name__[:100]}: {text}" if text else type(error).__name__[:100])[: limit - len(place)] + place
 
 
 def _text(error: BaseException) -> str:
