@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import poptrain as pt
-from benchmarks.value.halving import halved
+from benchmarks.value.halving import halved, tpe_sampler
 
 
 class Task(Protocol):
@@ -85,12 +85,7 @@ def using(factory: Factory) -> Contender:
 
 def tpe(space: pt.Space, population: int, interval: int) -> Any:
     """Returns sequential search with Optuna's TPE, at the cost of `population` members."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    startup = max(2, population // 4)  # Optuna's default of 10 would make it random search
-    sampler = lambda seed: optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup)
-    return pt.optuna_search(space, population, sampler=sampler)
+    return pt.optuna_search(space, population, sampler=lambda seed: tpe_sampler(seed, population))
 
 
 def fire(space: pt.Space, population: int, interval: int) -> Any:

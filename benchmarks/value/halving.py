@@ -18,36 +18,44 @@ def halved(task: Any, population: int, seed: int) -> tuple[float, float, int]:
     """
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=4)
-    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(2, population // 4))
-    study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
+    study = optuna.create_study(direction="maximize", sampler=tpe_sampler(seed, population), pruner=pruner)
     begin, advance = task.alone()
     spent, ended, total = 0, [], population * task.steps
     while spent < total:
         trial = study.ask()
         hparams = {name: _suggested(trial, name, parameter) for name, parameter in task.space.items()}
-        carry, score, rounds, segment = begin(hparams, task_seed(seed, len(ended))), math.nan, 0, 0
+        carry, score, rounds = begin(hparams, task_seed(seed, len(ended))), math.nan, 0
         while rounds < task.rounds and spent < total:
-            carry, score = advance(carry, hparams, task_seed(seed, 10_000 * (len(ended) + 1) + segment))
-            rounds, segment, spent = rounds + 1, segment + 1, spent + task.interval
+            carry, score = advance(carry, hparams, task_seed(seed, 10_000 * (len(ended) + 1) + rounds))
+            rounds, spent = rounds + 1, spent + task.interval
             if not math.isfinite(score):
                 break
             trial.report(score, rounds)
             if rounds < task.rounds and trial.should_prune():
                 break
-        whole = math.isfinite(score)
-        study.tell(trial, score if whole else None, None if whole else optuna.trial.TrialState.FAIL)
-        ended.append((rounds, score if whole else -math.inf, carry))
-    far = (
-        max(rounds for rounds, score, _ in ended if math.isfinite(score)) if any(math.isfinite(s) for _, s, _ in ended) else None
-    )
-    if far is None:
+        healthy = math.isfinite(score)
+        study.tell(trial, score if healthy else None, None if healthy else optuna.trial.TrialState.FAIL)
+        ended.append((rounds, score, carry))
+    alive = [(rounds, score, carry) for rounds, score, carry in ended if math.isfinite(score)]
+    if not alive:
         return task.untrained, task.untrained, spent
-    last = [(score, carry) for rounds, score, carry in ended if rounds == far and math.isfinite(score)]
+    far = max(rounds for rounds, _, _ in alive)
+    last = [(score, carry) for rounds, score, carry in alive if rounds == far]
     value = task.quality(max(last, key=lambda each: each[0])[1], seed)
     others = [task.quality(carry, seed) for _, carry in last] if task.look_at_all else []
     return value, float(np.max([value, *others])), spent
+
+
+def tpe_sampler(seed: int, population: int) -> Any:
+    """Returns Optuna's TPE for a search at the cost of a population; Optuna logs errors alone from then on.
+
+    A quarter of the population is drawn at random first. With Optuna's default of 10 it would be random search.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(2, population // 4))
 
 
 def _suggested(trial: Any, name: str, parameter: Any) -> Any:

@@ -7,7 +7,7 @@ value that the best possible schedule reaches, so that a run is worth (value - s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -84,12 +84,7 @@ class Problem:
 
     def alone(self) -> tuple[Any, Any]:
         """Returns ``begin(hparams, seed) -> carry`` and ``advance(carry, hparams, seed) -> (carry, score)`` of one round."""
-
-        def advance(carry: Any, hparams: Any, seed: int) -> tuple[Any, float]:
-            carry, metrics = self.train(carry, hparams, self.interval, seed)
-            return carry, metrics["score"]
-
-        return (lambda hparams, seed: None), advance
+        return one_member(self.train, self.interval)
 
     def quality(self, carry: Any, seed: int) -> float:
         """Returns the worth of a member's training state, without noise."""
@@ -145,3 +140,13 @@ class Speed(Problem):
 def bowl(*terms: tuple[float, float], height: float = 1.0, floor: float = -0.2) -> float:
     """Returns max(height - Σ (distance / width)², floor) over the (distance, width) of `terms`."""
     return max(height - sum((distance / width) ** 2 for distance, width in terms), floor)
+
+
+def one_member(train: Callable[..., Any], interval: int) -> tuple[Any, Any]:
+    """Returns what `Problem.alone` returns, of a trainable that is a function."""
+
+    def advance(carry: Any, hparams: Any, seed: int) -> tuple[Any, float]:
+        carry, metrics = train(carry, hparams, interval, seed)
+        return carry, metrics["score"]
+
+    return (lambda hparams, seed: None), advance

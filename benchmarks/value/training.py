@@ -17,7 +17,7 @@ import numpy as np
 
 import poptrain as pt
 from benchmarks import mixed_study
-from benchmarks.value.problem import CHOOSE, CONFIRM
+from benchmarks.value.problem import CHOOSE, CONFIRM, one_member
 
 EPISODES = 50
 
@@ -89,6 +89,9 @@ class Agent(Training):
         return begin, advance
 
 
+SMALL = dict(hidden=(32, 32), num_envs=8, epochs=5, minibatch_size=64, chunk=64)  # of the environments that JAX runs
+
+
 @cache
 def _agent(task: type[Agent]) -> Any:
     from poptrain.rl import PPO
@@ -108,7 +111,7 @@ class Pendulum(Agent):
 
     name, half = "pendulum", CHOOSE
     env = "jax/Pendulum-v1"
-    settings = dict(hidden=(32, 32), num_envs=8, epochs=5, minibatch_size=64, chunk=64)
+    settings = SMALL
     space = pt.Space(
         lr=pt.LogUniform(1e-6, 1e-1),
         discount=pt.Complement(0.5, 0.9999),
@@ -125,7 +128,7 @@ class CartPole(Agent):
 
     name, half = "cartpole", CONFIRM
     env = "jax/CartPole-v1"
-    settings = dict(hidden=(32, 32), num_envs=8, epochs=5, minibatch_size=64, chunk=64)
+    settings = SMALL
     space = pt.Space(
         lr=pt.LogUniform(1e-6, 1e-1),
         discount=pt.Complement(0.5, 0.9999),
@@ -160,12 +163,12 @@ class Digits(Training):
 
     name, half = "digits", CHOOSE
     space = pt.Space(
-        lr=pt.LogUniform(1e-5, 1.0),
-        decay=pt.LogUniform(1e-6, 1e-1),
-        dropout=pt.Uniform(0.0, 0.9),
-        strength=pt.Uniform(0.0, 1.0),
-        optimiser=pt.Choice("momentum", "adam", "sign"),
-        augment=pt.Choice("none", "shift", "noise", "flip", "erase", "invert"),
+        {
+            **mixed_study.SPACE,
+            "lr": pt.LogUniform(1e-5, 1.0),
+            "decay": pt.LogUniform(1e-6, 1e-1),
+            "dropout": pt.Uniform(0.0, 0.9),
+        }
     )
     formula = "30 rounds of 20 batches; 0 is a test accuracy of .1, 1 one of 1"
     rounds, interval, low, high = 30, 20, 0.1, 1.0
@@ -186,12 +189,7 @@ class Digits(Training):
 
     def alone(self) -> tuple[Any, Any]:
         """Returns what `problem.Problem.alone` does."""
-
-        def advance(carry: Any, hparams: Any, seed: int) -> tuple[Any, float]:
-            carry, metrics = mixed_study.train(carry, hparams, self.interval, seed)
-            return carry, metrics["score"]
-
-        return (lambda hparams, seed: None), advance
+        return one_member(mixed_study.train, self.interval)
 
 
 TRAINING: dict[str, type[Training]] = {each.name: each for each in (Pendulum, Digits, CartPole, Bipedal)}

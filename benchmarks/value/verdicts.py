@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -76,17 +77,22 @@ def compared(a: Values, b: Values) -> dict[str, Any] | None:
 
 def wilcoxon(gains: Sequence[float] | np.ndarray) -> float:
     """Returns the two-sided p-value of the signed-rank test over pairs; 1 if all pairs are equal."""
+    return _wilcoxon(tuple(np.asarray(gains, float).tolist()))
+
+
+@cache  # with ties it takes seconds, and several tables and the picture compare the same pairs
+def _wilcoxon(gains: tuple[float, ...]) -> float:
     from scipy.stats import wilcoxon as test
 
-    gains = np.asarray(gains, float)
     return float(test(gains, zero_method="pratt").pvalue) if np.any(gains) else 1.0
 
 
-def pairs(cells: Found, first: str, second: str, population: int) -> list[dict[str, Any]]:
-    """Returns a contender against another on every problem where both ran."""
+def pairs(cells: Found, first: str, second: str, population: int, problems: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Returns a contender against another on every problem (of `problems`) where both ran."""
     out = []
     for (problem, size), cell in cells.items():
-        if size == population and first in cell and second in cell and (said := compared(cell[first], cell[second])):
+        wanted = size == population and (problems is None or problem in problems)
+        if wanted and first in cell and second in cell and (said := compared(cell[first], cell[second])):
             out.append({"problem": problem, "population": size, "first": first, "second": second, **said})
     return out
 
@@ -99,7 +105,7 @@ def overall(
     The interval resamples seeds inside each problem; the problems are fixed. A problem is won or lost by the sign of its mean
     gain, and clearly so where the signed-rank test has p < 0.05.
     """
-    found = [each for each in pairs(cells, first, second, population) if problems is None or each["problem"] in problems]
+    found = pairs(cells, first, second, population, problems)
     if not found:
         return None
     gains, strata, weights = [], [], []

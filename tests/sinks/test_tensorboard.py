@@ -158,3 +158,24 @@ def test_two_runs_do_not_share_a_directory(tmp_path):
         run(tmp_path / "b", pt.sinks.TensorBoard(tmp_path / "tb"), stop=10)
     run(tmp_path / "a", pt.sinks.TensorBoard(tmp_path / "tb"), stop=20)
     assert (tmp_path / "tb" / "member-00" / "events.out.tfevents.1.mine").read_bytes() == b"of somebody else"
+
+
+def test_every_hyperparameter_is_a_column_also_one_whose_value_is_none(tmp_path):
+    def clipped(carry, hp, steps, seed):
+        x = (carry or 0.0) + (2.0 if hp["clip"] is None else hp["clip"])
+        return x, {"score": x}
+
+    space = pt.Space(clip=pt.Choice(None, 0.5), bias=pt.Choice(True, False), lr=pt.LogUniform(1e-4, 1e-1))
+    initial = [{"clip": None}, {"clip": 0.5}, {"clip": 0.5}]
+    algorithm = pt.pbt(space, population=3, interval=1, explore=None, initial=initial)
+    pt.run(algorithm, clipped, stop=pt.steps(2), sinks=[pt.sinks.TensorBoard(tmp_path)])
+    cells = {}
+    for path in sorted(tmp_path.glob("ancestry/*/*")):
+        for event in events(path):
+            for value in event.summary.value:
+                data = HParamsPluginData.FromString(value.metadata.plugin_data.content)
+                if value.tag == "_hparams_/experiment":
+                    assert {info.name for info in data.experiment.hparam_infos} == {"clip", "bias", "lr"}
+                if value.tag == "_hparams_/session_start_info":
+                    cells[path.parent.name] = data.session_start_info.hparams["clip"].string_value
+    assert cells["best"] == cells["member-00"] == "None" and set(cells.values()) <= {"None", "0.5"}

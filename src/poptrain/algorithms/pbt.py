@@ -32,10 +32,11 @@ from typing import Literal, get_args
 from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.allowance import Allowance
 from poptrain.algorithms.parts.exploit import check_exploit, truncation
-from poptrain.algorithms.parts.explore import ExploreArgument, additive, as_explore, perturb, proposals_of
+from poptrain.algorithms.parts.explore import REDRAWN, STEP, ExploreArgument, additive, as_explore, perturb, proposals_of
 from poptrain.algorithms.parts.snapshot import Population
 from poptrain.core import History, Hparams, Task, Value
 from poptrain.core.errors import UsageError, did_you_mean
+from poptrain.core.fingerprint import Earlier
 from poptrain.core.interval import Interval
 from poptrain.core.protocols import Clone, Exploit, Explore, Retuning
 from poptrain.core.rng import rng
@@ -94,7 +95,7 @@ def pbt(
         return make_pbt("pbt", space, population, as_explore(explore), options)
     if as_in == "paper":
         return make_pbt("pbt", space, population, perturb(resample=0), options)
-    return make_pbt("pbt", space, population, additive(0.1, resample=0.25), options, {"explore": (perturb(),)})
+    return make_pbt("pbt", space, population, additive(STEP, REDRAWN), options, {"explore": (perturb(),)})
 
 
 @dataclass(frozen=True)
@@ -133,9 +134,6 @@ class PbtOptions:
             raise UsageError(f"{what}: controls={self.controls} of {population} members leave {left}: leave at least 2.")
         if not isinstance(self.evaluate_first, bool):
             raise UsageError(f"{what}: evaluate_first={self.evaluate_first!r}, expected True or False.")
-
-
-Earlier = Mapping[str, tuple[object, ...]]  # by the name of an option that was left open: its defaults in earlier releases
 
 
 def make_pbt(

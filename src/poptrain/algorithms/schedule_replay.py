@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 from poptrain.algorithms.parts import turns
@@ -115,6 +115,7 @@ class ScheduleReplay:
     space: Space
     schedules: tuple[tuple[Piece, ...], ...]
     interval: int | None = None
+    horizon: int | None = field(default=None, metadata={"absent": None})  # steps of the run that a schedule comes from
 
     @property
     def seats(self) -> int:

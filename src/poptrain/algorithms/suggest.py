@@ -16,6 +16,7 @@ from poptrain.algorithms.gp.acquisition import Question, beta_of, maximise
 from poptrain.algorithms.gp.kernels import Inputs, Kernel, Mixed, TimeVarying
 from poptrain.algorithms.gp.round_model import MIN_ROWS, RoundModel
 from poptrain.algorithms.gp.rows import ModelColumns, Rows, pending
+from poptrain.algorithms.parts.explore import REDRAWN, STEP
 from poptrain.core import Forecast, History, Hparams, Value, rank
 from poptrain.core.errors import UsageError
 from poptrain.core.protocols import Clone, Proposal
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from poptrain.algorithms.gp.posterior import Posterior
 
 SCORE_BEFORE = "score before"  # the name of the context among the columns
-STEP, REDRAWN = 0.1, 0.25  # of the points near a parent, as in `pbt`
 STANDARD_CANDIDATES = 8
 COARSE = 32  # levels up to which all are tried, instead of following a gradient
 
@@ -106,7 +106,7 @@ class Suggest:
     categories: Categories = Uniformly()
     context: bool = field(default=False, metadata={"absent": True})
     shared_noise: bool = field(default=True, metadata={"absent": False})
-    candidates: int = field(default=8, metadata={"absent": 0})
+    candidates: int = field(default=STANDARD_CANDIDATES, metadata={"absent": 0})
     retune: float | None = field(default=1.0, metadata={"absent": None})
     redrawn_options: float = field(default=0.25, metadata={"absent": 1.0})  # the probability, for a `Choice` without a bandit
     least_signal: float = field(default=0.3, metadata={"absent": 0.0})  # of the variance; below, the model is not followed
@@ -174,10 +174,11 @@ class Suggest:
             with gp.one_thread():
                 model = self._observe(rows, (*clones, *tuned))
                 heard = model.own.signal >= self.least_signal
-                why = f"the gains look like noise: {model.own.signal:.0%} of their variance is signal to the model"
                 for clone in tuned:
-                    kept = (Proposal(clone.hparams), model.row(clone, clone.hparams))
-                    proposals[clone.id], row = self._retuned(model, clone) if heard else kept
+                    if not heard:  # no bound is asked for in this round, so pending points do not matter
+                        proposals[clone.id] = Proposal(clone.hparams)
+                        continue
+                    proposals[clone.id], row = self._retuned(model, clone)
                     model = model.with_pending(row)  # eq. (5)
                 scores = np.array([history.score(clone.parent) for clone in clones])
                 order = rank(scores, rng(history.seed, history.n, "order"))[::-1]
@@ -185,12 +186,12 @@ class Suggest:
                     clone, (options, chances) = clones[index], drawn[index]
                     start = on_lattice(rows.space, clone, {**clone.hparams, **options})
                     process, source = model.process_for(model.row(clone, start))
-                    hparams = self._choose(model, process, clone, start) if heard else self._near(model, clone, start)[0]
-                    row = model.row(clone, hparams)
-                    note, forecast = self._explain(model, process, row, {**source, **chances})
                     if not heard:
-                        forecast = Forecast("redraw", rows=len(rows), fallback=why)
-                    proposals[clone.id] = Proposal(hparams, note, forecast)
+                        proposals[clone.id] = self._unheard(model, process, clone, start, {**source, **chances})
+                        continue
+                    hparams = self._choose(model, process, clone, start)
+                    row = model.row(clone, hparams)
+                    proposals[clone.id] = Proposal(hparams, *self._explain(model, process, row, {**source, **chances}))
                     model = model.with_pending(row)  # eq. (5)
         except gp.LinAlgError as error:
             return str(error)
@@ -225,12 +226,24 @@ class Suggest:
         numbers = {name: space[name].decode(u) for name, u in zip(free, codes.tolist(), strict=True)}
         return on_lattice(space, clone, {**start, **numbers})
 
-    def _near(self, model: RoundModel, clone: Clone, start: Hparams) -> list[Hparams]:
-        """Returns points near `start`, drawn as `pbt` draws its clones' hyperparameters, with the categories of `start`."""
+    def _near(self, model: RoundModel, clone: Clone, start: Hparams, count: int | None = None) -> list[Hparams]:
+        """Returns points near `start`, drawn as `pbt` draws its clones' hyperparameters, with the categories of `start`.
+
+        Args:
+            count: number of points; None: `candidates`.
+        """
         space, generator = model.rows.space, rng(model.rows.history.seed, clone.id, "explore")
         kept = {name: start[name] for name, p in space.items() if not p.numeric}
-        drawn = (space.add(start, generator, STEP, REDRAWN) for _ in range(self.candidates or STANDARD_CANDIDATES))
+        drawn = (space.add(start, generator, STEP, REDRAWN) for _ in range(count or self.candidates or STANDARD_CANDIDATES))
         return [on_lattice(space, clone, {**point, **kept}) for point in drawn]
+
+    def _unheard(
+        self, model: RoundModel, process: Posterior, clone: Clone, start: Hparams, known: Mapping[str, Value]
+    ) -> Proposal:
+        """Returns the proposal for a clone in a round whose model hears only noise: one step from `start`."""
+        why = f"the gains look like noise: {model.own.signal:.0%} of their variance is signal to the model"
+        forecast = Forecast("redraw", rows=len(model.rows), fallback=why)
+        return Proposal(self._near(model, clone, start, 1)[0], self._note(model, process, known), forecast)
 
     def _retuned(self, model: RoundModel, clone: Clone) -> tuple[Proposal, Inputs]:
         """Returns the proposal for a member that goes on, and the inputs of its next segment.
@@ -259,8 +272,12 @@ class Suggest:
         center, scale = rows.scale  # a scale of 0: all gains are equal, and their spread is not known
         steps = self.interval or float(np.median(rows.steps))
         gain, gain_sd = (center + scale * float(mean[0])) * steps, scale * float(sd[0]) * steps
-        equal = {} if scale else {"nothing to learn": True}
-        return {**equal, **process.parameters(), **known}, Forecast("model", gain, gain_sd, model.beta, len(rows))
+        return self._note(model, process, known), Forecast("model", gain, gain_sd, model.beta, len(rows))
+
+    def _note(self, model: RoundModel, process: Posterior, known: Mapping[str, Value]) -> dict[str, Value]:
+        """Returns what the note of a proposal says: the fitted parameters, and what else is `known`."""
+        equal = {} if model.rows.scale[1] else {"nothing to learn": True}
+        return {**equal, **process.parameters(), **known}
 
 
 def asked(space: Space, row: Inputs, waiting: Inputs, contexts: int) -> Question:

@@ -77,7 +77,7 @@ def export(
             chosen = run.final_best if final else run.best
             files += write_best(record, run.history, chosen.task.id, best, final=final)
         if table is not None:
-            table.write_text(table_as_csv(run.history))
+            table.write_text(table_as_csv(record, run.history), encoding="utf-8")
             files.append(table)
         if video is not None:
             write_video(record, run, directory, source, video, final)

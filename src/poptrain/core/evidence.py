@@ -127,7 +127,7 @@ def _fitted(paths: list[list[float]]) -> tuple[float, float | None]:
         sizes = np.abs(error) / np.sqrt(total)
         scale = float(np.median(sizes)) / 0.6745
         if scale <= 0:
-            break  # most scores repeat exactly: there is no noise
+            break  # most scores repeat exactly, so the noise is not known
         likely = -len(pairs) * log(scale) - 0.5 * np.log(total).sum() - 2.5 * np.log1p((sizes / scale) ** 2 / 4).sum()
         best = max(best, (float(likely), ratio, scale), key=lambda each: each[0])
     return best[1], best[2]

@@ -59,16 +59,19 @@ def describe(what: object) -> Json:
     return source_name(what)
 
 
+Earlier = Mapping[str, tuple[object, ...]]  # by the name of an option that was left open: its defaults in earlier releases
+
+
 @runtime_checkable
 class Defaulted(Protocol):
     """A value that knows which of its options the user left to the defaults.
 
-    A dataclass has it as ``earlier: … = field(default=…, compare=False, metadata={"logged": False})``.
+    A dataclass has it as ``earlier: Earlier = field(default=…, compare=False, metadata={"logged": False})``.
     """
 
     @property
-    def earlier(self) -> Mapping[str, tuple[object, ...]]:
-        """By the name of each option that was left open: what its default was in earlier releases."""
+    def earlier(self) -> Earlier:
+        """The options that were left open, and what their defaults were."""
         ...
 
 

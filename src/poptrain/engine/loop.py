@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from poptrain import executors
+from poptrain.algorithms.schedule_replay import ScheduleReplay
 from poptrain.checkpoints import places
 from poptrain.core import History, Json, Lost, Result, Task, as_line, clock, collector, results_of
 from poptrain.core.errors import Suspended, UsageError
@@ -322,7 +323,13 @@ class _Session:
             epoch=self.log.epoch,
             keep_error=tracebacks.keeper(self.directory),
             outputs=None if self.directory is None else Path(self.directory) / "output",
+            budget=self._budget_of_members(),
         )
+
+    def _budget_of_members(self) -> int | None:
+        """Returns the steps over which a schedule inside a member extends: in a replay those of the run that it repeats."""
+        replayed = self.algorithm.horizon if isinstance(self.algorithm, ScheduleReplay) else None
+        return self.history.budget if replayed is None else replayed
 
 
 def _opened(config: ExecutorConfig, context: Context) -> Executor:

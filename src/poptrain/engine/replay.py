@@ -40,6 +40,7 @@ class Source:
     task: int | None = None  # of that run; the schedule is its ancestry
     member: int | None = None
     score: float | None = None  # of that task, in the user's sign
+    budget: int | None = None  # steps of each member of that run; a schedule inside the trainable may extend over them
 
 
 def replay(
@@ -136,7 +137,10 @@ def planned(
         row = _stretched(merged(row), budget / (length or budget))
     if not same_seeds:
         row = tuple(replace(piece, seed=None) for piece in row)
-    return schedule_replay([row], interval=interval, space=_space(row, source.space, space)), stop
+    algorithm = schedule_replay([row], interval=interval, space=_space(row, source.space, space))
+    if source.budget is not None and source.budget != length and (fit == "stretch" or not changed):
+        algorithm = replace(algorithm, horizon=round(source.budget * budget / (length or budget)))
+    return algorithm, stop
 
 
 def _stop(stop: stops.Stop | None, length: int | None, interval: int | None) -> tuple[stops.Stop, int]:
@@ -235,7 +239,8 @@ def recorded(record: Record, task: int | None = None) -> Source:
         row.append(Piece(begin, FrozenDict(each.hparams), steps, steps if timed else each.evals, each.seed))
     metric, mode = record.run.get("metric"), record.run.get("mode")
     score = history.sign * history.score(id)
-    return Source(tuple(row), history.step(id), _recorded_space(record), metric, mode, id, history.task(id).member, score)
+    about = (_recorded_space(record), metric, mode, id, history.task(id).member, score)
+    return Source(tuple(row), history.step(id), *about, record.budget)
 
 
 def _recorded_space(record: Record) -> Space | None:
@@ -256,6 +261,7 @@ def rebuilt(description: Json) -> ScheduleReplay | None:
             [Piece(p["start"], FrozenDict(p["hparams"]), p["steps"], p["evals"], p["seed"]) for p in row]
             for row in description["schedules"]
         ]
-        return schedule_replay(rows, interval=description["interval"], space=described(description["space"]))
+        replayed = schedule_replay(rows, interval=description["interval"], space=described(description["space"]))
+        return replace(replayed, horizon=description.get("horizon"))
     except (KeyError, TypeError) as error:
         raise UsageError("the log describes a schedule replay that this version of poptrain cannot read.") from error

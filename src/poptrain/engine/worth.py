@@ -110,11 +110,10 @@ def schedule_worth(
     held = [_held(source, each) for each in options]
     best = 0 if len(options) == 1 else int(np.argmax([np.mean(scores(each, trial)) for each in held]))
     own = scores(source.pieces, fresh)
-    final = _against("its own final values held constant", last, own, scores(_held(source, last), fresh), sign)
-    rest = final.scores if options[best] == last else tuple(sign * x for x in scores(held[best], fresh))
-    constant = _against(
-        "the best of its configurations held constant", options[best], own, [sign * score for score in rest], sign
-    )
+    ending = scores(_held(source, last), fresh)
+    chosen = ending if options[best] == last else scores(held[best], fresh)
+    final = _against("its own final values held constant", last, own, ending, sign)
+    constant = _against("the best of its configurations held constant", options[best], own, chosen, sign)
     return Worth(source.length, tuple(fresh), tuple(sign * score for score in own), final, constant)
 
 

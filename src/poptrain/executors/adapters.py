@@ -5,6 +5,7 @@ Hyperparameters arrive flat, as the task holds them. A user's function or class 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from poptrain.core import Carry, Hparams, Metrics, Task
 from poptrain.core.errors import MetricError, UsageError
 from poptrain.executors.context import MemberStore
 from poptrain.executors.hparam_columns import HparamColumns, hparam_columns
-from poptrain.executors.users_code import saving, users_code
+from poptrain.executors.outcome import error_line
+from poptrain.executors.users_code import RaisedByUser, saving, users_code
 from poptrain.space import nested
 from poptrain.trainable import AnyTrainable, JaxTrainable, MemberClass, PopulationTrainable, Trainable
 
@@ -54,12 +56,44 @@ class Form(Protocol[StateT]):
         """Returns what a checkpoint holds, as the user who asks for it knows it."""
         ...
 
+    def expect(self, state: StateT, budget: int | None) -> None:
+        """Informs a state about the steps of the whole training, before it trains; None: unknown."""
+        ...
+
+    def close(self, state: StateT) -> None:
+        """Frees what a state holds that is not memory. It is not used again."""
+        ...
+
+
+class _Arrays:
+    """What forms have in common whose states are arrays: nothing to inform, nothing to close."""
+
+    def expect(self, state: Carry, budget: int | None) -> None:
+        """Does nothing: a carry does not look ahead."""
+
+    def close(self, state: Carry) -> None:
+        """Does nothing: a carry holds only memory."""
+
 
 @runtime_checkable
 class DistillingMember(Protocol):
     """A user's object that can also learn from another one."""
 
     def distill(self, teacher: object, hp: Hparams, steps: int, progress: Progress) -> Metrics: ...
+
+
+@runtime_checkable
+class PlanningMember(Protocol):
+    """A user's object with schedules over the whole training."""
+
+    def set_budget(self, steps: int | None) -> None: ...
+
+
+@runtime_checkable
+class ClosingMember(Protocol):
+    """A user's object that holds more than memory, such as simulators or processes."""
+
+    def close(self) -> None: ...
 
 
 @runtime_checkable
@@ -92,7 +126,7 @@ def form_of(trainable: AnyTrainable, static: Sequence[str] = ()) -> Form[Any]:
 
 
 @dataclass(frozen=True)
-class FunctionForm:
+class FunctionForm(_Arrays):
     """A carry, and the functions of a `Trainable`."""
 
     trainable: Trainable
@@ -156,16 +190,33 @@ class ClassForm:
     def load(self, store: MemberStore, ref: str, hparams: Hparams, seed: int) -> MemberClass:
         path = store.path(ref)
         state = self.fresh(hparams, seed)
-        with users_code():
-            state.load(path)
+        try:
+            with users_code():
+                state.load(path)
+        except BaseException:
+            self.close(state)
+            raise
         return state
 
     def opened(self, store: MemberStore, ref: str, task: Task) -> Carry:
         return self.load(store, ref, task.hparams, task.seed)
 
+    def expect(self, state: MemberClass, budget: int | None) -> None:
+        if isinstance(state, PlanningMember):
+            with users_code():
+                state.set_budget(budget)
+
+    def close(self, state: MemberClass) -> None:
+        if isinstance(state, ClosingMember):
+            try:
+                with users_code():
+                    state.close()
+            except RaisedByUser as raised:
+                warnings.warn(f"close() of {self.cls.__qualname__} raised {error_line(raised.error)}.", RuntimeWarning, stacklevel=2)
+
 
 @dataclass(frozen=True)
-class LaneForm:
+class LaneForm(_Arrays):
     """One member of a population trainable: a population of one. Stored carries have no leading axis."""
 
     trainable: PopulationTrainable

@@ -76,6 +76,7 @@ class Start:
     step: int = 0  # lineage step at which the task begins
     parent: str | None = None  # reference of the checkpoint that it continues
     teacher: str | None = None  # reference of the checkpoint that it distils from
+    budget: int | None = None  # lineage steps of the whole training; None: unknown
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ class Context:
     epoch: int = 1  # counts the processes that wrote the run; part of every checkpoint name, so that no name is used twice
     keep_error: KeepError = lambda name, text: None  # keeps tracebacks for the user
     outputs: Path | None = None  # directory for what members print, for executors that capture it
+    budget: int | None = None  # lineage steps of the whole training of a member; None: unknown
+    resident: int | None = None  # the most members that a worker keeps in memory; None: see `warm`
 
     def name(self, task: Task, attempt: int = 1) -> str:
         """Returns the checkpoint name of one attempt at a task."""
@@ -112,7 +115,17 @@ class Context:
     def start(self, task: Task, attempt: int = 1) -> Start:
         """Returns where one attempt at a task starts."""
         teacher = None if task.teacher is None else self._result_of(task.teacher).checkpoint
-        return Start(self.name(task, attempt), self.begin(task), self.ref(task), teacher)
+        return Start(self.name(task, attempt), self.begin(task), self.ref(task), teacher, self.budget)
+
+    def warm(self, workers: int = 1) -> int:
+        """Returns the most members that each of some workers keeps in memory while they wait for their turn.
+
+        An object of a user's class may fill a GPU or hold a simulator: a worker keeps one. Carries are arrays: a worker keeps
+        those of all members that it trains, if they are spread evenly.
+        """
+        if self.resident is not None:
+            return self.resident
+        return 1 if isinstance(self.trainable, type) else -(-self.lanes // workers)
 
     def _result_of(self, id: int) -> Result:
         result = self.result(id)

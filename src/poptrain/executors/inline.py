@@ -26,7 +26,8 @@ class InlineExecutor:
 
     def __init__(self, context: Context):
         self._context = context
-        self._members = Members(form_of(context.trainable, context.static), context.metric, context.store, context.keep_error)
+        form = form_of(context.trainable, context.static)
+        self._members = Members(form, context.metric, context.store, context.keep_error, context.warm())
         self._queue: deque[Task] = deque()
 
     def submit(self, tasks: Sequence[Task]) -> None:
@@ -42,3 +43,4 @@ class InlineExecutor:
 
     def close(self) -> None:
         self._queue.clear()
+        self._members.close()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Generic
 
 from poptrain.core import Result, Task, clock
@@ -17,15 +21,16 @@ from poptrain.executors.users_code import RaisedByUser
 class Members(Generic[StateT]):
     """Performs tasks and keeps the last state of each member in memory, so that a member that goes on is not loaded again.
 
-    A clone always starts from the stored checkpoint: training it never touches its parent.
+    A clone always starts from the stored checkpoint: training it never touches its parent. If `warm` states are kept, the
+    oldest is closed before another one is made: a member that waits holds neither memory nor a simulator.
 
     Args:
         form: of the trainable, from `form_of`.
         keep_error: takes the name and the text of a traceback.
-        warm: the most states that are kept, those of the members that trained last; None keeps all.
+        warm: the most states in memory, those of the members that trained last.
     """
 
-    def __init__(self, form: Form[StateT], metric: str, store: MemberStore, keep_error: KeepError, warm: int | None = None):
+    def __init__(self, form: Form[StateT], metric: str, store: MemberStore, keep_error: KeepError, warm: int):
         self._form, self._metric, self._store, self._keep_error = form, metric, store, keep_error
         self._limit = warm
         self._warm: dict[int, tuple[int, StateT]] = {}  # member -> its last task and state, the newest at the end
@@ -34,9 +39,14 @@ class Members(Generic[StateT]):
         """Returns the result of a task: its checkpoint is committed, or the error of the user's code is its value."""
         began = clock.monotonic()
         try:
-            state, trained = self._train(task, start)
-            saving = clock.monotonic()
-            ref = self._form.save(self._store, start.name, state, task, trained.step)
+            state = self._ready(task, start)
+            try:
+                state, trained = self._train(state, task, start)
+                saving = clock.monotonic()
+                ref = self._form.save(self._store, start.name, state, task, trained.step)
+            except BaseException:
+                self._form.close(state)
+                raise
         except RaisedByUser as raised:
             return outcome.user_error(task, start.step, raised.error, self._keep_error, clock.monotonic() - began)
         except CheckpointDamaged as error:
@@ -48,28 +58,61 @@ class Members(Generic[StateT]):
         except Exception as error:  # what training returned cannot be stored
             return outcome.user_error(task, start.step, error, self._keep_error, clock.monotonic() - began)
         self._warm[task.member] = (task.id, state)
-        if self._limit is not None and len(self._warm) > self._limit:
-            del self._warm[next(iter(self._warm))]
         now = clock.monotonic()
         return trained.result(task, ref, now - began, now - saving)
 
-    def _train(self, task: Task, start: Start) -> tuple[StateT, Trained]:
+    def close(self) -> None:
+        """Closes the states in memory."""
+        self._leave(0)
+
+    # -- which states are in memory ------------------------------------------------------------------------------------
+
+    def _ready(self, task: Task, start: Start) -> StateT:
+        """Returns the state from which a task trains: fresh, in memory, or loaded."""
+        if task.member in self._warm and (task.parent is None or self._warm[task.member][0] != task.parent):
+            self._close(task.member)
         kept = self._warm.pop(task.member, None)
-        if task.parent is None:
-            state = self._form.fresh(task.hparams, task.seed)
-        elif kept is not None and kept[0] == task.parent:
+        self._leave(self._limit - 1)  # before another state is made
+        if kept is not None:
             state = kept[1]
+        elif task.parent is None:
+            state = self._form.fresh(task.hparams, task.seed)
         else:
             state = self._load(task, start.parent)
-        if task.seconds is not None:
-            return self._train_for(state, task, start.step, task.seconds)
-        teacher = None if task.teacher is None else self._load(task, start.teacher)
-        return self._train_chunks(state, task, start.step, teacher)
+        self._form.expect(state, start.budget)
+        return state
+
+    def _leave(self, most: int) -> None:
+        """Closes the states of those that trained longest ago, until `most` are left."""
+        while len(self._warm) > max(most, 0):
+            self._close(next(iter(self._warm)))
+
+    def _close(self, member: int) -> None:
+        """Closes a state and frees its memory now, also where objects of the user refer to each other in a circle."""
+        _, state = self._warm.pop(member)
+        self._form.close(state)
+        watched = list(_references(state))
+        del state
+        if any(reference() is not None for reference in watched):
+            gc.collect()
 
     def _load(self, task: Task, ref: str | None) -> StateT:
         if ref is None:
             raise CheckpointDamaged(f"task {task.id} continues or learns from a task that has no checkpoint.")
         return self._form.load(self._store, ref, task.hparams, task.seed)
+
+    # -- training ------------------------------------------------------------------------------------------------------
+
+    def _train(self, state: StateT, task: Task, start: Start) -> tuple[StateT, Trained]:
+        if task.seconds is not None:
+            return self._train_for(state, task, start.step, task.seconds)
+        if task.teacher is None:
+            return self._train_chunks(state, task, start.step, None)
+        teacher = self._load(task, start.teacher)
+        try:
+            return self._train_chunks(state, task, start.step, teacher)
+        finally:
+            self._form.close(teacher)
 
     def _train_chunks(self, state: StateT, task: Task, begin: int, teacher: StateT | None) -> tuple[StateT, Trained]:
         """Trains the task in `evals` chunks; chunk j is seeded by (seed, j). A task of zero steps is evaluated only."""
@@ -95,6 +138,14 @@ class Members(Generic[StateT]):
                 break
         trained.curve = trained.curve[-1:]
         return state, trained
+
+
+def _references(state: object) -> Iterator[weakref.ref[object]]:
+    """Yields weak references to a user's object and to its attributes."""
+    if not isinstance(state, (dict, list, tuple)):
+        for part in (state, *getattr(state, "__dict__", {}).values()):
+            with suppress(TypeError):  # numbers, texts and lists cannot be referred to weakly
+                yield weakref.ref(part)
 
 
 def _progress(task: Task, first: int, last: int) -> Progress:

@@ -48,7 +48,7 @@ class Pool:
         self._context, self._environments, self._timeout, self._retries = context, environments, timeout, retries
         self._outbox, self._news = outbox, news
         store = context.store if isinstance(context.store, DiskStore) else None
-        warm = -(-context.lanes // len(environments))  # the members that each worker trains, if they are spread evenly
+        warm = context.warm(len(environments))
         self._setup = WorkerSetup(context.trainable, context.metric, store, warm, context.static)
         self._workers: list[Worker] = []
         self._inbox: deque[Order] = deque()  # filled by the main thread

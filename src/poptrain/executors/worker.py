@@ -46,6 +46,7 @@ def worker_main(connection: Connection, output: Connection | None) -> None:
         members = _set_up(connection)
         if members is not None:
             _serve(connection, members)
+            members.close()
     _flush()
 
 

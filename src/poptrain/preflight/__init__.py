@@ -61,6 +61,7 @@ def check(experiment: Experiment, *, seconds: float = 60.0, directory: str | Pat
             static=space.static_names,
             executor=experiment.executor,
             lanes=max(CONFIGURATIONS, 1 + len(space)),
+            budget=experiment.budget,
         )
         try:
             return Flight(experiment, lab, float(seconds), Path(directory)).fly()

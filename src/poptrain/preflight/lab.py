@@ -70,11 +70,12 @@ class Lab:
         static: Sequence[str] = (),
         executor: object = "inline",
         lanes: int = 8,
+        budget: int | None = None,
     ):
         self.trainable, self.store = as_trainable(trainable), DiskStore(directory, durable=False)
         vectorized = executor == "vectorized" or type(executor).__name__ == "Vectorized"
         self._history = History()
-        context = Context(self.trainable, metric, self.store, self._result, lanes, tuple(static))
+        context = Context(self.trainable, metric, self.store, self._result, lanes, tuple(static), budget=budget, resident=lanes)
         config = executors.resolve("vectorized" if vectorized else "inline", self.trainable)
         self._warm: Executor = config.open(context)
         self._cold: Executor = config.open(context)

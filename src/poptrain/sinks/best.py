@@ -9,7 +9,7 @@ from pathlib import Path
 
 from poptrain.checkpoints import places
 from poptrain.checkpoints.store import DiskStore
-from poptrain.core import History, protocols
+from poptrain.core import History, Value, protocols
 from poptrain.log.reader import Record
 from poptrain.views import dumps, schedule
 from poptrain.views.format import cell
@@ -46,16 +46,23 @@ def write_best(record: Record, history: History, task: int, out: Path, **about: 
         "best.json": dumps(described, indent=2) + "\n",
         "schedule.json": path.to_json() + "\n",
         "schedule.csv": path.to_csv(),
-        "table.csv": table_as_csv(history),
+        "table.csv": table_as_csv(record, history),
     }
     for name, content in written.items():
-        (out / name).write_text(content)
+        (out / name).write_text(content, encoding="utf-8")
     return [*(out / name for name in written), out / "checkpoints" / BEST_NAME]
 
 
-def table_as_csv(history: History) -> str:
-    """Returns all tasks and results as CSV; floats are exact, and texts that look like a formula are quoted."""
-    columns = history.table()
+def table_as_csv(record: Record, history: History) -> str:
+    """Returns all tasks and results as CSV; floats are exact, and texts that look like a formula are quoted.
+
+    The column ``metric`` has the name of the score.
+    """
+    columns: dict[str, list[Value]] = {}
+    for name, column in history.table().items():
+        columns["hparams.metric" if name == "metric" else name] = column
+        if name == "score":
+            columns["metric"] = [str(record.run.get("metric", "score"))] * len(column)
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow([cell(name) for name in columns])

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import shlex
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from poptrain.core import History, Hparams, Result, clock
+from poptrain.core import History, Result, clock
 from poptrain.core.errors import MissingExtra, UsageError
 from poptrain.core.protocols import Sink
 from poptrain.log.reader import Record
@@ -99,7 +99,7 @@ class TensorBoard(Sink[Record]):
             file = self._file(f"{ANCESTRY}/{name}")
             for tag, value, step, line in self._ancestral(history, results, id):
                 file.scalar(tag, value, step, record.times[line])
-            file.hparams(history.task(id).hparams, self._points.metric)
+            file.hparams(self._points.cells(history.task(id).hparams), self._points.metric)
         self._end()
 
     def _ancestral(
@@ -182,11 +182,11 @@ class EventFile:
 
         self._put(time, step=step, summary=Summary(value=[Summary.Value(tag=tag, simple_value=value)]))
 
-    def hparams(self, hparams: Hparams, metric: str) -> None:
+    def hparams(self, cells: Mapping[str, float | str | bool], metric: str) -> None:
         """Writes this file's row of the HParams table: hyperparameters, and the metric that it shows."""
         from tensorboardX.summary import hparams as summaries
 
-        for summary in summaries(dict(hparams), {metric: 0.0}):  # TensorBoard takes the value from the series
+        for summary in summaries(dict(cells), {metric: 0.0}):  # TensorBoard takes the value from the series
             self._put(summary=summary)
 
     def flush(self) -> None:

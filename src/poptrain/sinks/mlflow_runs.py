@@ -278,10 +278,10 @@ class MLflow(Sink[Record]):
             return
         with tempfile.TemporaryDirectory(prefix="poptrain-") as folder:
             out = Path(folder)
-            (out / "run.json").write_text(dumps(record.run, indent=2))
-            (out / "lineage.json").write_text(dumps(lineage(record), indent=2))
-            (out / "schedule.json").write_text(schedule(record).to_json() + "\n")
-            (out / "schedule.csv").write_text(schedule(record).to_csv())
+            (out / "run.json").write_text(dumps(record.run, indent=2), encoding="utf-8")
+            (out / "lineage.json").write_text(dumps(lineage(record), indent=2), encoding="utf-8")
+            (out / "schedule.json").write_text(schedule(record).to_json() + "\n", encoding="utf-8")
+            (out / "schedule.csv").write_text(schedule(record).to_csv(), encoding="utf-8")
             _plots(record, out / "plots")
             if self.checkpoint and record.directory is not None:
                 write_best(record, record.history(), best, out / "best" / f"task-{best:06d}")

@@ -15,10 +15,11 @@ import json
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeGuard
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
-from poptrain.core import Result, Task
+from poptrain.core import Hparams, Result, Task, Value
 from poptrain.log.reader import Record
 from poptrain.views.index import space_of
 from poptrain.views.state import RunState
@@ -72,6 +73,17 @@ class PointReader:
             places = [place for place, option in enumerate(options) if option == value and type(option) is type(value)]
             return float(places[0]) if places else None
         return float(value) if isinstance(value, (int, float)) else None
+
+    def cells(self, hparams: Hparams) -> dict[str, float | str | bool]:
+        """Returns hyperparameters as the cells of a table that knows numbers, texts and booleans, one type for each column.
+
+        A column is text if its options are not all numbers or all booleans: None becomes ``None``.
+        """
+        return {name: value if self._one_type(name, value) else str(value) for name, value in hparams.items()}
+
+    def _one_type(self, name: str, value: Value) -> TypeGuard[float | str | bool]:
+        options = [value, *(self._space.get(name, {}).get("options") or ())]
+        return all(isinstance(each, bool) for each in options) or all(_is_number(each) for each in options)
 
     @cached_property
     def options(self) -> dict[str, str]:

@@ -47,7 +47,12 @@ def _settled(algorithm: Mapping[str, Any], budget: int | None) -> str | None:
 def _found(algorithm: Mapping[str, Any], record: Record) -> str:
     """Returns why a finished run has no copy although its options allow one."""
     exploit = algorithm.get("exploit")
-    results = [fact for line in record.lines for fact in line if isinstance(fact, Result)]
-    if isinstance(exploit, Mapping) and exploit.get("type") == "Welch" and results and not any(len(r.returns) for r in results):
+    if isinstance(exploit, Mapping) and exploit.get("type") == "Welch" and _without_returns(record):
         return 'welch() compares episode returns, and no result has any; let train return a list of them as "returns"'
     return "at every decision, the exploit found no member that was worth copying"
+
+
+def _without_returns(record: Record) -> bool:
+    """Returns True if there are results, and none has episode returns."""
+    results = [fact for line in record.lines for fact in line if isinstance(fact, Result)]
+    return bool(results) and not any(len(result.returns) for result in results)

@@ -101,7 +101,7 @@ def schedule_from(path: Path) -> Schedule:
         UsageError: the file cannot be read, or does not contain a schedule.
     """
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_text(encoding="utf-8"))
         segments = tuple(Segment(**{field.name: row[field.name] for field in fields(Segment)}) for row in data["segments"])
         found = Schedule(**{field.name: data[field.name] for field in fields(Schedule)} | {"segments": segments})
     except OSError as error:

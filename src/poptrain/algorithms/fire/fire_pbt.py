@@ -104,8 +104,21 @@ def fire_pbt(
         strategy.vary(space.sample(rng(0, "check")), space, rng(0, "check"))
     turns.check_starts("fire_pbt", starts)
     earlier = {"starts": ("random",)} if starts is None else {}
-    options = (sizes, seats, interval, max_eval, warmups, evals, exploit, float(p_stat), known, strategy)
-    return FirePbt(space, *options, starts or "spread", earlier)
+    return FirePbt(
+        space,
+        sizes,
+        seats,
+        interval,
+        max_eval,
+        warmups,
+        evals,
+        exploit,
+        float(p_stat),
+        known,
+        strategy,
+        starts or "spread",
+        earlier,
+    )
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -11,6 +10,7 @@ from poptrain.algorithms.parts.exploit import Truncation
 from poptrain.algorithms.parts.explore import Explore
 from poptrain.algorithms.parts.turns import Starts
 from poptrain.core import History, Hparams, Task
+from poptrain.core.fingerprint import Earlier
 from poptrain.space import Space
 
 
@@ -30,7 +30,7 @@ class FireSettings:
     initial: tuple[Hparams, ...]
     explore: Explore[Space]
     starts: Starts = field(default="spread", metadata={"absent": "random"})
-    earlier: Mapping[str, tuple[object, ...]] = field(default_factory=dict, compare=False, repr=False, metadata={"logged": False})
+    earlier: Earlier = field(default_factory=dict, compare=False, repr=False, metadata={"logged": False})
 
     @property
     def population(self) -> int:

@@ -7,9 +7,9 @@ Pending points (GP-BUCB) change only the variance: their inputs extend L, and th
 
 The noise of two gains is not independent if one segment ends with the score that the other begins with (`rows`).
 
-The parameters are fitted from two starts on at most 128 rows spread over the window. The better result is refined on all rows.
-Both steps use exact derivatives. θ is then rounded to three digits, and the data were rounded before (`rows`), so that neither
-an affine transform of the scores nor the arithmetic of another machine changes a decision.
+The parameters are fitted from two starts on at most 128 rows (`Effort`) spread over the window. The better result is refined on
+all rows. Both steps use exact derivatives. θ is then rounded to three digits, and the data were rounded before (`rows`), so that
+neither an affine transform of the scores nor the arithmetic of another machine changes a decision.
 """
 
 from __future__ import annotations
@@ -215,10 +215,8 @@ class _Target:
         weight *= -0.5  # ∂nll/∂K
         away = (theta - self.mean) / self.sd
         value = 0.5 * y @ alpha + log_determinant + 0.5 * n * np.log(2 * np.pi) + 0.5 * away @ away
-        slope = (
-            np.append(backward(weight), noise * (np.trace(weight) if self.noise is None else np.vdot(weight, self.noise)))
-            + away / self.sd
-        )
+        by_noise = np.trace(weight) if self.noise is None else np.vdot(weight, self.noise)
+        slope = np.append(backward(weight), noise * by_noise) + away / self.sd
         return float(value), slope
 
 

@@ -116,7 +116,7 @@ class Rows:
         mean, sd = self.scale
         return ((self._clipped - mean) / sd).round(ROUND_DIGITS) if sd else np.zeros(len(self.ids))
 
-    @property
+    @cached_property
     def _clipped(self) -> np.ndarray:
         return winsorised(self.gains, int(self.shared_noise))
 

@@ -49,6 +49,7 @@ __all__ = [
     "resample",
 ]
 
+STEP, REDRAWN = 0.1, 0.25  # how `pt.pbt` explores by default: steps in units of the range, and the probability of a redraw
 ExploreFunction = Callable[[dict[str, Value], np.random.Generator], Mapping[str, Value]]
 ExploreArgument = Explore[Space] | ExploreFunction | None  # what `pt.pbt` takes as `explore`
 

@@ -56,7 +56,7 @@ class RayExecutor:
             self._leave()
             raise
         self._losses = Losses(options, context, self._crew, self._backlog, self._answer)
-        self._warm = -(-context.lanes // self._crew.wanted())  # the members of each actor, if they are spread evenly
+        self._warm = context.warm(self._crew.wanted())
         try:
             self._crew.hire(ray.put(self._setup()))
         except BaseException:

@@ -105,7 +105,7 @@ class TrialSeat:
 def failure_text(trial: Trial) -> str:
     """Returns one line about why a trial failed, from the file in which Ray keeps its error."""
     try:
-        with open(trial.error_file) as file:
+        with open(trial.error_file, encoding="utf-8", errors="replace") as file:
             lines = [line.strip() for line in file if line.strip()]
     except (OSError, TypeError):
         return "the trial failed"
