@@ -231,7 +231,9 @@ def test_b2_a_disk_that_is_full_when_a_member_saves_suspends_the_run(tmp_path):
 def test_c4_an_error_of_poptrain_that_train_raises_is_the_failure_of_its_member(tmp_path):
     with bench(toys.nested_run, MemoryStore()) as it:
         (result,) = it.perform([task(0, 0)])
-    assert result.kind == "failed" and result.error.startswith("Suspended: another run, inside train, was suspended (process_toys")
+    assert result.kind == "failed" and result.error.startswith(
+        "Suspended: another run, inside train, was suspended (process_toys"
+    )
 
 
 # -- output and environment -------------------------------------------------------------------------------------------

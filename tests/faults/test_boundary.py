@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import poptrain as pt
+from poptrain.algorithms.parts import turns
 from poptrain.core import Result, Task
 from poptrain.core.protocols import Sink
 from poptrain.log.reader import read
-from poptrain.parts import turns
 
 SPACE = pt.Space(lr=pt.LogUniform(1e-3, 1e-1))
 BAD = 2  # the member of which every return value is wrong
@@ -304,7 +304,9 @@ def test_c9_a_result_that_no_log_can_hold_is_a_failure(answer, tmp_path):
     assert results and all(result.kind == "failed" and "member" in result.error for result in results)
 
 
-@pytest.mark.parametrize("answer", [lambda t: None, lambda t: [1], lambda t: [Result(99, 1.0, 5)], lambda t: [Result("a", 1.0, 5)]])
+@pytest.mark.parametrize(
+    "answer", [lambda t: None, lambda t: [1], lambda t: [Result(99, 1.0, 5)], lambda t: [Result("a", 1.0, 5)]]
+)
 def test_c9_an_answer_that_is_no_result_stops_with_a_sentence(answer, tmp_path):
     with pytest.raises(pt.PoptrainError, match="Answering returned"):
         pt.run(Mine(), pt.testing.quadratic, stop=pt.steps(10), directory=tmp_path / "r", executor=Answering(answer))

@@ -67,7 +67,7 @@ def _pair(value: object) -> bool:
 def _numbers(values: object) -> bool:
     """True for a sequence of numbers that fit into floats."""
     try:
-        return isinstance(values, Sequence) and all(_number(value) and isinstance(float(value), float) for value in values)  # type: ignore[arg-type]  # a number
+        return isinstance(values, Sequence) and all(_number(value) and isinstance(float(value), float) for value in values)
     except OverflowError:
         return False
 
@@ -176,7 +176,11 @@ def _plain_task(task: Task) -> bool:
         and 0 <= task.seed < MAX_WHOLE
         and 0 <= task.evals < MAX_WHOLE
         and (parent is None or (type(parent) is int and 0 <= parent < MAX_WHOLE))
-        and task.teacher is task.progress is task.seconds is task.donor is task.forecast is None
+        and task.teacher is None
+        and task.progress is None
+        and task.seconds is None
+        and task.donor is None
+        and task.forecast is None
         and task.role in ROLES
         and not task.tags
         and isinstance(task.note, dict)

@@ -54,4 +54,4 @@ def check_not_all_failed(log: LogWriter, history: History, directory: str | Path
     if (wrong := metric_error(first)) is not None and best is None:
         raise wrong
     where = f" Tracebacks are in {Path(directory) / 'errors'}." if directory is not None and first.error else ""
-    raise RunFailed(f"all {len(heads)} members failed; {last}. First: {why.removesuffix(".")}.{where}")
+    raise RunFailed(f"all {len(heads)} members failed; {last}. First: {why.removesuffix('.')}.{where}")

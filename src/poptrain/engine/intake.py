@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -147,7 +147,7 @@ def _failed(history: History, result: Result, why: str) -> Result:
 
 def _plain(fact: FactT) -> FactT:
     """Returns a fact with Python's own numbers in the place of numpy's."""
-    changes = {}
+    changes: dict[str, Any] = {}
     for name in type(fact).__dataclass_fields__:
         value = getattr(fact, name)
         if (plain := _as_plain(value)) is not value:

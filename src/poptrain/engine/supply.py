@@ -36,7 +36,7 @@ class Supply:
 
     def submit(self, tasks: Iterable[Task]) -> None:
         """Passes tasks on, now or later."""
-        ready = []
+        ready: list[Task] = []
         for task in tasks:
             patient = self._failures.get(task.member, 0) >= PATIENCE
             (self._waiting if patient else ready).append(task)

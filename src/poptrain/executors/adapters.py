@@ -212,7 +212,9 @@ class ClassForm:
                 with users_code():
                     state.close()
             except RaisedByUser as raised:
-                warnings.warn(f"close() of {self.cls.__qualname__} raised {error_line(raised.error)}.", RuntimeWarning, stacklevel=2)
+                warnings.warn(
+                    f"close() of {self.cls.__qualname__} raised {error_line(raised.error)}.", RuntimeWarning, stacklevel=2
+                )
 
 
 @dataclass(frozen=True)
