@@ -16,7 +16,6 @@ import sys
 from pathlib import Path
 
 import matplotlib
-from PIL import Image
 
 import poptrain as pt
 
@@ -25,8 +24,6 @@ PICTURES = ROOT / "docs" / "pictures"
 EXAMPLES = ROOT / "examples"
 SEED = 3
 TRIED = 20  # episodes, of which the median is shown
-EVERY = 3  # of the simulator's 50 pictures a second, one in 3 is kept
-WIDTH = 420  # pixels
 
 
 def main(directory: Path) -> None:
@@ -48,21 +45,8 @@ def walker(agent: pt.rl.PPO, best) -> None:
     carry = best.load()
     returns = agent.evaluate(carry, episodes=100)
     print(f"return {returns.mean():.1f} ± {returns.std():.1f} (100 episodes never trained on, deterministic policy)")
-    lengths = {seed: sum(1 for _ in agent.render(carry, best.hparams, seed)) for seed in range(TRIED)}
-    seed = sorted(lengths, key=lengths.get)[TRIED // 2]
-    frames = [Image.fromarray(frame) for frame in list(agent.render(carry, best.hparams, seed))[::EVERY]]
-    height = round(frames[0].height * WIDTH / frames[0].width)
-    small = [frame.resize((WIDTH, height), Image.LANCZOS) for frame in frames]
-    small[0].save(
-        PICTURES / "walker.webp",
-        save_all=True,
-        append_images=small[1:],
-        duration=1000 * EVERY // 50,
-        loop=0,
-        quality=55,
-        method=6,
-    )
-    print(f"{len(small)} pictures of the episode with seed {seed}; lengths of all {sorted(lengths.values())}")
+    film = pt.rl.film(agent, carry, PICTURES / "walker.webp", tried=TRIED)
+    print(f"{film.pictures} pictures of the episode with seed {film.seed}; lengths of all {list(film.lengths)}")
 
 
 def schedule(run: pt.Run) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from command_toy import __file__ as COMMAND_TOY
 from failing_toys import CLASSES
 
+import poptrain as pt
 from poptrain.testing import ExecutorContract, Faulty, Quadratic, quadratic
 from poptrain.testing.trainables import FAULTY_ABOVE, BadMetrics
 
@@ -20,6 +22,14 @@ def in_functions_elsewhere():
 
 def in_a_class():
     return {"trainable": Quadratic, "faulty": CLASSES.get, "measuring": CLASSES.get}
+
+
+def in_a_command():
+    def toy(fault="", above=FAULTY_ABOVE):
+        return pt.command(["python", "-S", COMMAND_TOY, "{lr}", "{steps}", "{checkpoint}", fault, str(above)])
+
+    faults = {name: toy(name) for name in ("raise", "nan", "inf")}
+    return {"trainable": toy(), "faulty": faults.get, "measuring": {name: toy(name, -1) for name in ("missing", "string")}.get}
 
 
 def in_jax():

@@ -48,7 +48,7 @@ _NAMES = {
     "engine.loop": "resume run",
     "space": "Choice Complement Int LogInt LogUniform Ordinal Space Uniform nested",
     "engine.stop": "any_of generations score seconds steps",
-    "trainable": "Trainable jax_trainable",
+    "trainable": "Trainable command jax_trainable",
     "audit.verify": "verify",
 }
 _MODULES = {name: name for name in ("executors", "views", "plots", "report", "rl", "sinks", "statistics", "testing")} | {

@@ -6,6 +6,7 @@ import ast
 import errno
 import os
 import pickle
+from dataclasses import dataclass
 from math import nan
 from pathlib import Path
 
@@ -85,12 +86,31 @@ def test_numpy_extension_types_and_jax_arrays_come_back_as_numpy(store):
     back = store.read(store.commit("a", carry, **ABOUT))
     assert all(type(array) is np.ndarray for array in back.values())
     assert same(back, {name: np.asarray(array) for name, array in carry.items()})
-    with pytest.raises(TypeError, match=r"carry\['k'\]\[0\].*key_data"):
-        store.commit("b", {"k": [jax.random.key(0)]}, **ABOUT)
+
+
+@pytest.mark.parametrize("generator", ["threefry2x32", "rbg"])
+def test_typed_random_keys_come_back_as_they_were(store, generator):
+    jax = pytest.importorskip("jax")
+    key = jax.random.key(3, impl=generator)
+    for carry in ({"k": [key, jax.random.split(key, (2, 3))]}, {"k": [jax.random.split(key, 0)]}):
+        back = store.read(store.commit(f"c{len(carry['k'])}", carry, **ABOUT))
+        for found, expected in zip(back["k"], carry["k"], strict=True):
+            assert found.dtype == expected.dtype and found.shape == expected.shape
+            assert (jax.random.key_data(found) == jax.random.key_data(expected)).all()
+    assert jax.random.uniform(trees.copy([key])[0]) == jax.random.uniform(key)
+    both = {"k": jax.random.split(key, 2)}
+    assert jax.random.uniform(trees.lane(both, 1)["k"]) == jax.random.uniform(both["k"][1])
+    assert trees.stacked({"k": key})["k"].shape == (1,)
 
 
 class Point(tuple):
     __slots__ = ()
+
+
+@dataclass
+class Pair:
+    a: int
+    b: int
 
 
 REFUSED = [
@@ -99,6 +119,7 @@ REFUSED = [
     ({"a": {(1,): 2}}, r"carry\['a'\]: the key \(1,\)"), ({"s": {1, 2}}, r"carry\['s'\]: set"), (b"x", r"carry: bytes"),
     ([object()], r"carry\[0\]: object"), (lambda: 0, "carry: function"), (1j, "carry: complex"),
     (np.array([None]), "Python objects"), (np.zeros(2, [("a", "f4"), ("b", "i4")]), "records"),
+    ([{"p": Pair(1, 2)}], r"carry\[0\]\['p'\]: Pair .*dataclass cannot be restored without its class.*jax_trainable"),
     (np.ma.array([1.0]), "MaskedArray"), (type("D", (dict,), {})(), "carry: D"),
 ]  # fmt: skip
 

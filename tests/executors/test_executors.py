@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from executor_table import Formed, in_a_class, in_functions, in_functions_elsewhere, in_jax
+from executor_table import Formed, in_a_class, in_a_command, in_functions, in_functions_elsewhere, in_jax
 
 import poptrain as pt
 
@@ -18,11 +18,15 @@ ROWS = {  # the trainable, the executor, the executor one at a time, and whether
     "inline, JAX": (in_jax, lambda: pt.executors.Inline(), lambda: pt.executors.Inline(), True),
     "processes, function": (in_functions_elsewhere, _processes, lambda: _processes(1), True),
     "processes, class": (in_a_class, _processes, lambda: _processes(1), True),
+    "processes, command": (in_a_command, _processes, lambda: _processes(1), True),
     "vectorized, JAX": (in_jax, lambda: pt.executors.Vectorized(), lambda: pt.executors.Vectorized(2), False),
 }
 
 
-@pytest.mark.parametrize("row", ROWS)
+SLOW = {"processes, command"}  # a process for every interval
+
+
+@pytest.mark.parametrize("row", [pytest.param(row, marks=[pytest.mark.heavy] * (row in SLOW)) for row in ROWS])
 class TestLaws(Formed):
     @pytest.fixture(autouse=True)
     def _row(self, row):

@@ -251,15 +251,35 @@ def test_an_optimiser_that_does_not_take_a_value_is_an_error():
         apply_hparams(Stubborn(nn.Linear(2, 2).parameters()), {"lr": 0.5})
 
 
-def test_training_that_overwrites_a_hyperparameter_is_told():
+def test_training_that_overwrites_a_hyperparameter_is_an_error():
     class Overwrites(Member):
         def train(self, hp, steps):
             metrics = super().train(hp, steps)
             self.optimizer.param_groups[0]["momentum"] = 0.9
             return metrics
 
-    with pytest.warns(UserWarning, match=r"train changed optimizer\[0\].momentum from 0.5 to 0.9: train\(\) must not"):
-        Overwrites({"lr": 0.1, "momentum": 0.5}, 0).train({"lr": 0.1, "momentum": 0.5}, 1)
+    hp = {"lr": 0.1, "momentum": 0.5}
+    with pytest.raises(pt.UsageError, match=r"momentum=0.5, but optimizer\[0\].momentum is 0.9. train changed what was set"):
+        Overwrites(hp, 0).train(hp, 1)
+
+
+def test_a_hyperparameter_that_nothing_reads_is_an_error_that_names_it():
+    class Plain(TorchMember):
+        def __init__(self, hp, seed):
+            self.net = nn.Linear(1, 1)
+            self.opt = torch.optim.SGD(self.net.parameters(), lr=hp["lr"])
+
+        def train(self, hp, steps):
+            return {"score": 0.0}
+
+    hp = {"lr": 0.1, "weight_decai": 0.1}
+    with pytest.raises(pt.UsageError, match="Plain has no use for 'weight_decai': no code read it.*Did you mean"):
+        Plain(hp, 0).train(hp, 1)
+
+    class Later(Plain):
+        own = ("weight_decai",)
+
+    Later(hp, 0).train(hp, 1)
 
 
 # -- state on the disk ------------------------------------------------------------------------------------------------------

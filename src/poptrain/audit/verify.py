@@ -18,7 +18,7 @@ from poptrain.checkpoints import places
 from poptrain.checkpoints.store import DiskStore, Ref, stem
 from poptrain.core import Lost, Result
 from poptrain.core.errors import LogDamaged, UsageError
-from poptrain.core.fingerprint import differences, source_name
+from poptrain.core.fingerprint import differences
 from poptrain.core.protocols import Algorithm
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.open_log import continuing, fingerprint
@@ -26,7 +26,7 @@ from poptrain.engine.replay import rebuilt
 from poptrain.log.reader import segment_name
 from poptrain.space import Space
 from poptrain.space.from_json import described
-from poptrain.trainable import as_trainable, origin
+from poptrain.trainable import as_trainable, code_of
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class _Report:
         now, then = fingerprint(experiment), self.trace.run
         changes = [line for key in now for line in differences(then.get(key), now[key], key)]
         failed = f"the experiment is not the one of the run: {'; '.join(changes[:3])}{' …' if len(changes) > 3 else ''}."
-        code = source_name(origin(as_trainable(experiment.trainable)))
+        code = code_of(as_trainable(experiment.trainable))
         if then.get("code") not in (None, code):
             self.notes.append(f"the code of the trainable changed since the run began: {then['code']} -> {code}")
         fine = "algorithm, space, trainable, metric, mode and seed are those of the run"

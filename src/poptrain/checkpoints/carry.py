@@ -1,10 +1,12 @@
 """Carries: exact storage of nested plain containers and arrays, without pickle.
 
-A carry is a tree of dict (str keys), list, tuple, str, int, float, bool, None, numpy scalars and numpy or JAX arrays.
+A carry is a tree of dict (str keys), list, tuple, str, int, float, bool, None, numpy scalars, numpy or JAX arrays, and typed
+random keys of JAX.
 It is split into a JSON structure and named arrays, and comes back equal in value, type and dtype (JAX arrays as numpy
 arrays). In the structure, plain JSON stands for itself. An object with one of these tags stands for what JSON does not have:
 
     {"dict": {…}}   {"tuple": […]}   {"float": "nan"}   {"int": "0x…"}   {"array": name}   {"scalar": name}
+    {"key": name, "generator": "threefry2x32"}: the words of a key
 
 Arrays of a type that safetensors does not know are stored as bytes, with ``"dtype"`` and ``"shape"`` next to the name.
 Everything else is refused, and the error names its path, because a value that cannot come back as it was must not be stored:
@@ -14,11 +16,13 @@ a named tuple would need its class, and to look up a class by a name in a file i
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
+from dataclasses import is_dataclass
 from math import isfinite
 from typing import Any
 
 import numpy as np
 
+from poptrain.checkpoints import keys
 from poptrain.core import Carry, Json
 
 Array = np.ndarray[Any, np.dtype[Any]]  # of any shape and type
@@ -26,6 +30,7 @@ TreePath = tuple[str | int, ...]  # the keys and indices that lead to a leaf
 
 DEEPEST = 100  # levels; each is one level of the manifest's JSON or two, which every reader can take
 _PLAIN = (str, int, bool, type(None))
+_NODES = "convert it to a dict or a tuple, pass pt.jax_trainable(init, train), which knows the class from init"
 _ATOMS = frozenset((*_PLAIN, float))
 _NATIVE = frozenset(("|b1", "|i1", "|u1", "<i2", "<i4", "<i8", "<u2", "<u4", "<u8", "<f2", "<f4", "<f8"))
 
@@ -59,6 +64,8 @@ def unflatten(structure: Json, arrays: Mapping[str, Array]) -> Carry:
         return float(value)
     if tag == "int":
         return int(value, 16)
+    if tag == "key":
+        return keys.typed(arrays[value], structure["generator"])
     if tag not in ("array", "scalar"):
         raise ValueError(f"unknown tag {tag!r} in a carry: it was written by a newer poptrain")
     array = arrays[value]
@@ -95,6 +102,8 @@ def _map(tree: Carry, path: TreePath, function: Callable[[Array, TreePath], Arra
     if kind is tuple or kind is list:
         items = [_map(value, (*path, i), function) for i, value in enumerate(tree)]
         return items if kind is list else tuple(items)
+    if generator := keys.generator_of(tree):
+        return keys.typed(function(keys.words(tree), path), generator)
     return function(_array(tree, path), path)
 
 
@@ -113,6 +122,9 @@ def _flatten(tree: Carry, path: TreePath, arrays: dict[str, Array]) -> Json:
     if kind is list or kind is tuple:
         items = [_flatten(value, (*path, i), arrays) for i, value in enumerate(tree)]
         return items if kind is list else {"tuple": items}
+    if generator := keys.generator_of(tree):
+        arrays[name := _pointer(path, arrays)] = keys.words(tree)
+        return {"key": name, "generator": generator}
     scalar = isinstance(tree, np.generic)
     array = _array(tree, path)
     name = _pointer(path, arrays)
@@ -133,10 +145,11 @@ def _array(leaf: Carry, path: TreePath) -> Array:
         try:
             return np.asarray(leaf)
         except Exception as error:
-            why = f"it has no values to store ({error}); for random keys use jax.random.key_data"
-            raise _refuse(leaf, path, why) from None
+            raise _refuse(leaf, path, f"it has no values to store ({error})") from None
     if isinstance(leaf, tuple):
-        raise _refuse(leaf, path, "a named tuple cannot be restored without its class; convert it to a dict or a tuple")
+        raise _refuse(leaf, path, f"a named tuple cannot be restored without its class; {_NODES}")
+    if is_dataclass(leaf):
+        raise _refuse(leaf, path, f"a dataclass cannot be restored without its class; {_NODES}")
     raise _refuse(leaf, path, "convert it to plain dict, list, tuple, number, str or array")
 
 

@@ -6,16 +6,20 @@ their lineages. Each score counts with its neighbours, and more so the noisier t
     level(k) = level(k - 1) + step,  score(k) = level(k) + noise        variance of the step = ρ x variance of the noise
 
 ρ is the one of `RATIOS` under which the innovations of all candidates are most likely (Student's t with 4 degrees of freedom,
-whose scale is their median, because scores may have outliers). The filter runs forwards along the ancestors of a candidate, and
-backwards along what its own seat trained from it. The candidate with the highest level minus half a standard deviation is the
-best. `python -m benchmarks.best` compares this rule with the highest score and with evaluating again.
+because scores may have outliers). The size of the noise is the standard error of the scores where they are means of `returns`
+(episodes), which tells noise from fast learning; else it is estimated from the innovations, as their median. The filter runs
+forwards along the ancestors of a candidate, and backwards along what its own seat trained from it. The candidate with the
+highest level minus half a standard deviation is the best. `python -m benchmarks.best` compares this rule with the highest score
+and with evaluating again.
 
 Candidates are the newest results of the members, and the highest score of the run: the checkpoints that a run always keeps.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import inf, log, sqrt
+from statistics import fmean, median, stdev
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +30,7 @@ RATIOS = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 30.0, 1e9)
 WINDOW = 200  # newest scores of a lineage that are looked at
 FEWEST = 8  # innovations, below which the noise is not known
 MOST = 32  # candidates with the highest scores
+MEAN = 1e-6  # part by which a score may differ from the mean of its returns
 DOUBT = 0.5  # standard deviations that are taken off a level
 HIGHEST = "the highest score of the run"
 
@@ -51,7 +56,7 @@ def best_by_evidence(history: History) -> Evidence | None:
     finals = sorted((id for id in heads if history.ok(id)), key=history.score, reverse=True)[:MOST]
     candidates = list(dict.fromkeys([*finals, highest]))
     paths = [_before(history, id) for id in candidates]
-    ratio, noise = _fitted(paths)
+    ratio, noise = _fitted(paths, _standard_error(history, candidates))
     if noise is None:
         return Evidence(highest, f"{HIGHEST}; there are too few results to know their noise")
     levels = [_level(path, ratio)[0] for path in paths]
@@ -116,8 +121,36 @@ def _level(path: list[float], ratio: float) -> tuple[_Level, list[tuple[float, f
     return _Level(mean, variance), innovations
 
 
-def _fitted(paths: list[list[float]]) -> tuple[float, float | None]:
-    """Returns the most likely ratio, and the standard deviation of the noise; None if it is not known."""
+def _standard_error(history: History, ids: Sequence[int]) -> float | None:
+    """Returns the median standard error of the scores along the lineages of tasks; None if most are not means of returns."""
+    found: list[float | None] = []
+    for result in filter(None, map(history.result, _lineages(history, ids))):
+        returns = result.returns
+        is_mean = len(returns) > 1 and abs(fmean(returns) - result.score) <= MEAN * (1 + abs(result.score))
+        found.append(stdev(returns) / sqrt(len(returns)) if is_mean else None)
+    known = [each for each in found if each is not None and 0 < each < inf]
+    return median(known) if 2 * len(known) > len(found) and len(known) >= FEWEST else None
+
+
+def _lineages(history: History, ids: Sequence[int]) -> set[int]:
+    """Returns the tasks that some tasks descend from, and these, as far back as `WINDOW` tasks; only those with a score."""
+    found: set[int] = set()
+    for id in ids:
+        walk: int | None = id
+        for _ in range(WINDOW):
+            if walk is None or walk in found:
+                break
+            found.add(walk)
+            walk = history.task(walk).parent
+    return {id for id in found if history.ok(id)}
+
+
+def _fitted(paths: list[list[float]], known: float | None) -> tuple[float, float | None]:
+    """Returns the most likely ratio, and the standard deviation of the noise; None if it is not known.
+
+    Args:
+        known: the standard deviation of the noise, if the scores tell it.
+    """
     best: tuple[float, float, float | None] = (-inf, 0.0, None)
     for ratio in RATIOS:
         pairs = [pair for path in paths for pair in _level(path, ratio)[1]]
@@ -125,7 +158,7 @@ def _fitted(paths: list[list[float]]) -> tuple[float, float | None]:
             break
         error, total = np.array(pairs).T
         sizes = np.abs(error) / np.sqrt(total)
-        scale = float(np.median(sizes)) / 0.6745
+        scale = float(np.median(sizes)) / 0.6745 if known is None else known
         if scale <= 0:
             break  # most scores repeat exactly, so the noise is not known
         likely = -len(pairs) * log(scale) - 0.5 * np.log(total).sum() - 2.5 * np.log1p((sizes / scale) ** 2 / 4).sum()

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import cast
 
 from poptrain.checkpoints.url_files import checked_url
 from poptrain.core import Json
@@ -21,7 +22,8 @@ from poptrain.engine import stop as stops
 from poptrain.executors.context import ExecutorConfig
 from poptrain.log.reader import Record
 from poptrain.sinks.adapted import as_sink
-from poptrain.trainable import as_trainable
+from poptrain.space import Space
+from poptrain.trainable import Command, as_trainable
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class Experiment:
         _ = self.budget  # raises a UsageError if `stop` does not fit the interval
         if self.checkpoints is not None:
             checked_url(self.checkpoints)
-        as_trainable(self.trainable)
+        if isinstance(trainable := as_trainable(self.trainable), Command):
+            trainable.check(cast(Space, self.algorithm.space).names, self.budget)
         for sink in self.sinks:
             as_sink(sink)  # raises a UsageError if it is not a sink, before there is a run directory
 

@@ -13,12 +13,12 @@ from pathlib import Path
 from poptrain.checkpoints import places
 from poptrain.core import Json
 from poptrain.core.errors import UsageError
-from poptrain.core.fingerprint import as_begun, as_logged, describe, differences, source_name
+from poptrain.core.fingerprint import as_begun, as_logged, describe, differences
 from poptrain.core.interval import interval_of
 from poptrain.engine.experiment import Experiment
 from poptrain.log.reader import Record, exists
 from poptrain.log.writer import Log, LogWriter, MemoryLog
-from poptrain.trainable import as_trainable, name_of, origin
+from poptrain.trainable import as_trainable, code_of, name_of
 
 
 def open_log(experiment: Experiment, directory: str | Path | None, source: dict[str, Json] | None) -> LogWriter:
@@ -81,7 +81,7 @@ def _header(experiment: Experiment, source: dict[str, Json] | None) -> dict[str,
         "static": list(experiment.algorithm.space.static_names),
         "interval": describe(interval_of(experiment.algorithm)),
         "budget": experiment.budget,
-        "code": source_name(origin(as_trainable(experiment.trainable))),
+        "code": code_of(as_trainable(experiment.trainable)),
         "file": source,
         "versions": package_versions(),
     }

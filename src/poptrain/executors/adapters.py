@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -16,12 +17,14 @@ import numpy as np
 from poptrain.checkpoints import carry as carries
 from poptrain.core import Carry, Hparams, Metrics, Task
 from poptrain.core.errors import MetricError, UsageError
-from poptrain.executors.context import MemberStore
+from poptrain.executors.command.form import CommandForm
+from poptrain.executors.context import MemberStore, Start
 from poptrain.executors.hparam_columns import HparamColumns, hparam_columns
 from poptrain.executors.outcome import error_line
+from poptrain.executors.output import Output
 from poptrain.executors.users_code import RaisedByUser, saving, users_code
 from poptrain.space import nested
-from poptrain.trainable import AnyTrainable, JaxTrainable, MemberClass, PopulationTrainable, Trainable
+from poptrain.trainable import AnyTrainable, Command, JaxTrainable, MemberClass, PopulationTrainable, Trainable
 
 StateT = TypeVar("StateT")  # what a form trains: a carry, or an object of the user's class
 Progress = tuple[float, float] | None  # the part of a distillation that a chunk covers
@@ -56,8 +59,8 @@ class Form(Protocol[StateT]):
         """Returns what a checkpoint holds, as the user who asks for it knows it."""
         ...
 
-    def expect(self, state: StateT, budget: int | None) -> None:
-        """Informs a state about the steps of the whole training, before it trains; None: unknown."""
+    def expect(self, state: StateT, start: Start) -> None:
+        """Informs a state about the task that comes: its name, its first step, and the steps of the whole training."""
         ...
 
     def close(self, state: StateT) -> None:
@@ -68,7 +71,7 @@ class Form(Protocol[StateT]):
 class _Arrays:
     """What forms have in common whose states are arrays: nothing to inform, nothing to close."""
 
-    def expect(self, state: Carry, budget: int | None) -> None:
+    def expect(self, state: Carry, start: Start) -> None:
         """Does nothing: a carry does not look ahead."""
 
     def close(self, state: Carry) -> None:
@@ -80,6 +83,13 @@ class DistillingMember(Protocol):
     """A user's object that can also learn from another one."""
 
     def distill(self, teacher: object, hp: Hparams, steps: int, progress: Progress) -> Metrics: ...
+
+
+@runtime_checkable
+class RestoredMember(Protocol):
+    """A user's class that makes an object and its state in one step, for example with the seed that its ancestor had."""
+
+    def restored(self, hp: Hparams, seed: int, directory: Path) -> MemberClass: ...  # a class method
 
 
 @runtime_checkable
@@ -112,12 +122,19 @@ class RestoringPopulation(Protocol):
     def restored(self, lane: Carry, hparams: HparamColumns) -> Carry: ...
 
 
-def form_of(trainable: AnyTrainable, static: Sequence[str] = ()) -> Form[Any]:
-    """Returns the form that runs `trainable` one member at a time; `static` names its static hyperparameters."""
+def form_of(trainable: AnyTrainable, static: Sequence[str] = (), output: Output | None = None) -> Form[Any]:
+    """Returns the form that runs `trainable` one member at a time.
+
+    Args:
+        static: the names of its static hyperparameters.
+        output: keeps what the programs of commands print; None: they print where this process prints.
+    """
     if isinstance(trainable, Trainable):
         return FunctionForm(trainable)
     if isinstance(trainable, type):
         return ClassForm(trainable)
+    if isinstance(trainable, Command):
+        return CommandForm(trainable, output)
     if isinstance(trainable, JaxTrainable):
         from poptrain.executors.vmapped import population_of  # JAX is imported only for those who use it
 
@@ -189,6 +206,9 @@ class ClassForm:
 
     def load(self, store: MemberStore, ref: str, hparams: Hparams, seed: int) -> MemberClass:
         path = store.path(ref)
+        if isinstance(self.cls, RestoredMember):
+            with users_code():
+                return self.cls.restored(nested(hparams), seed, path)
         state = self.fresh(hparams, seed)
         try:
             with users_code():
@@ -201,10 +221,10 @@ class ClassForm:
     def opened(self, store: MemberStore, ref: str, task: Task) -> Carry:
         return self.load(store, ref, task.hparams, task.seed)
 
-    def expect(self, state: MemberClass, budget: int | None) -> None:
+    def expect(self, state: MemberClass, start: Start) -> None:
         if isinstance(state, PlanningMember):
             with users_code():
-                state.set_budget(budget)
+                state.set_budget(start.budget)
 
     def close(self, state: MemberClass) -> None:
         if isinstance(state, ClosingMember):

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 from poptrain.core import Carry, Result, Task
 from poptrain.core.protocols import Executor
-from poptrain.trainable import AnyTrainable
+from poptrain.trainable import AnyTrainable, in_directories
 
 KeepError = Callable[[str, str], None]  # takes the name and the text of a traceback
 
@@ -120,12 +120,12 @@ class Context:
     def warm(self, workers: int = 1) -> int:
         """Returns the most members that each of some workers keeps in memory while they wait for their turn.
 
-        An object of a user's class may fill a GPU or hold a simulator: a worker keeps one. Carries are arrays: a worker keeps
-        those of all members that it trains, if they are spread evenly.
+        An object of a user's class may fill a GPU or hold a simulator, and a command has a copy of its files: a worker keeps
+        one. Carries are arrays: a worker keeps those of all members that it trains, if they are spread evenly.
         """
         if self.resident is not None:
             return self.resident
-        return 1 if isinstance(self.trainable, type) else -(-self.lanes // workers)
+        return 1 if in_directories(self.trainable) else -(-self.lanes // workers)
 
     def _result_of(self, id: int) -> Result:
         result = self.result(id)

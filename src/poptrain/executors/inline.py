@@ -10,6 +10,7 @@ from poptrain.core import Result, Task
 from poptrain.executors.adapters import form_of
 from poptrain.executors.context import Context
 from poptrain.executors.members import Members
+from poptrain.executors.output import Output
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class InlineExecutor:
 
     def __init__(self, context: Context):
         self._context = context
-        form = form_of(context.trainable, context.static)
+        form = form_of(context.trainable, context.static, Output(context.outputs))
         self._members = Members(form, context.metric, context.store, context.keep_error, context.warm())
         self._queue: deque[Task] = deque()
 

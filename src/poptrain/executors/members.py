@@ -79,7 +79,7 @@ class Members(Generic[StateT]):
             state = self._form.fresh(task.hparams, task.seed)
         else:
             state = self._load(task, start.parent)
-        self._form.expect(state, start.budget)
+        self._form.expect(state, start)
         return state
 
     def _leave(self, most: int) -> None:

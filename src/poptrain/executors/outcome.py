@@ -184,6 +184,18 @@ def _missing(metrics: Mapping[object, object], metric: str, where: str) -> Metri
     return MetricError(f"{where}: the metrics have no {metric!r}; they hold {keys}.{near}")
 
 
+class ProgramFailed(Exception):
+    """A program that a member had started failed. The text is complete, so that no place in Python code is added to it.
+
+    Args:
+        details: what is kept instead of a traceback.
+    """
+
+    def __init__(self, text: str, details: str):
+        super().__init__(text)
+        self.details = details
+
+
 # -- tasks that left no checkpoint ------------------------------------------------------------------------------------
 
 
@@ -192,8 +204,9 @@ def user_error(task: Task, step: int, error: BaseException, keep: KeepError, sec
 
     The one-line error names the exception and the place in the user's code.
     """
+    text = error.details if isinstance(error, ProgramFailed) else _traceback(error)
     head = f"member {task.member}, task {task.id}, from step {step}, {_listed_hparams(task)}"
-    keep_if_possible(keep, _file_name(task), f"{head}\n\n{_traceback(error)}")
+    keep_if_possible(keep, _file_name(task), f"{head}\n\n{text}")
     return Result(task.id, float("nan"), step, error=error_line(error), seconds=seconds)
 
 
@@ -229,6 +242,8 @@ def keep_if_possible(keep: KeepError, name: str, text: str) -> None:
 
 def error_line(error: BaseException, limit: int = 300) -> str:
     """Returns the exception, and the innermost place of the user's code where it was raised, in at most `limit` characters."""
+    if isinstance(error, ProgramFailed):
+        return " ".join(str(error).split())[:limit]
     frames = traceback.extract_tb(error.__traceback__)
     outside = [frame for frame in frames if "poptrain" not in frame.filename.replace("\\", "/").split("/")] or frames
     place = f" ({outside[-1].filename.replace(chr(92), '/').split('/')[-1]}:{outside[-1].lineno})" if outside else ""

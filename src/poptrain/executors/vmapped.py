@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import numpy as np
 
@@ -12,12 +12,13 @@ from poptrain._jax import jax
 from poptrain.core import Carry, Hparams, Metrics, Value
 from poptrain.core.errors import UsageError
 from poptrain.executors.hparam_columns import HparamColumns
+from poptrain.executors.packing import Packing, checked, strong
 from poptrain.space import nested
 from poptrain.trainable import JaxTrainable, PopulationTrainable
 
 Traced = dict[str, np.ndarray]  # hyperparameters that may differ between members; each of shape (P,)
 Static = dict[str, Value]  # hyperparameters that all members of one program share, as Python values
-Structure = Any  # JAX's PyTreeDef of a carry that is packed; None: the carry stays as it is
+Structure = Packing | None  # None: the carry stays as it is
 MadeT = TypeVar("MadeT")
 
 _DTYPES = {"f": np.float32, "i": np.int32, "u": np.int32, "b": bool}  # by numpy's kind: what JAX computes with
@@ -32,8 +33,9 @@ def population_of(trainable: JaxTrainable | PopulationTrainable, lanes: int = 1)
 class Vmapped:
     """All members of a `JaxTrainable` in one program, padded to `lanes`, or to a half, a quarter … of them.
 
-    A carry of dicts, lists and tuples stays as it is. A carry with other nodes (an optimiser's named tuples, say) is passed
-    around as the list of its leaves, because a checkpoint never names a class; `restored` returns it in its own shape.
+    A carry of dicts, lists and tuples stays as it is. A carry with other nodes (an optimiser's named tuples, a dataclass) or
+    with typed random keys is passed around as a list of arrays, because a checkpoint never names a class; `restored` returns
+    it in its own shape. Arrays have no weak types there: a checkpoint could not restore them, and they change arithmetic.
     """
 
     trainable: JaxTrainable
@@ -47,7 +49,7 @@ class Vmapped:
         structure = self._structure(traced, static, seeds)
 
         def one(h: Traced, seed: jax.Array) -> Carry:
-            return _packed(self.trainable.init(_nested(h, static), _prng_key(seed)), structure)
+            return _packed(self.trainable.init(_nested(h, static), _prng_key(seed)), structure, "init")
 
         program = _made(self._programs, "init", static, lambda: jax.jit(jax.vmap(one)))
         width, pad = _padding(len(seeds), self.lanes)
@@ -62,7 +64,7 @@ class Vmapped:
         def one(carry: Carry, h: Traced, seed: jax.Array) -> tuple[Carry, Metrics]:
             carry = _unpacked(carry, structure)
             carry, metrics = self.trainable.train(carry, _nested(h, static), steps, _prng_key(seed))
-            return _packed(carry, structure), metrics
+            return _packed(carry, structure, "train"), metrics
 
         program = _made(self._programs, ("train", steps), static, lambda: jax.jit(jax.vmap(one)))
         width, pad = _padding(len(seeds), self.lanes)
@@ -75,7 +77,7 @@ class Vmapped:
         offsets, total = {}, 0
         for carry in carries:
             offsets[id(carry)] = total
-            total += jax.tree.leaves(carry)[0].shape[0]
+            total += _width(carry)
         return _take(carries, np.array([offsets[id(carry)] + lane for carry, lane in lanes]))
 
     def restored(self, lane: Carry, hparams: HparamColumns) -> Carry:
@@ -88,8 +90,7 @@ class Vmapped:
 
         def make() -> Structure:
             first = {name: column[0] for name, column in traced.items()}
-            carry = jax.eval_shape(lambda h, s: self.trainable.init(_nested(h, static), _prng_key(s)), first, seeds[0])
-            return None if _is_plain(carry) else jax.tree.structure(carry)
+            return Packing.of(lambda h, s: self.trainable.init(_nested(h, static), _prng_key(s)), first, seeds[0])
 
         return _made(self._structures, "structure", static, make)
 
@@ -107,20 +108,18 @@ def _made(cache: dict[Hashable, MadeT], kind: Hashable, static: Static, make: Ca
     return cache[key]
 
 
-def _is_plain(tree: Carry) -> bool:
-    if type(tree) is dict:
-        return all(_is_plain(value) for value in tree.values())
-    if type(tree) in (list, tuple):
-        return all(_is_plain(value) for value in tree)
-    return isinstance(tree, jax.ShapeDtypeStruct)
-
-
-def _packed(carry: Carry, structure: Structure) -> Carry:
-    return carry if structure is None else jax.tree.leaves(carry)
+def _packed(carry: Carry, structure: Structure, function: str) -> Carry:
+    carry = checked(carry, function)
+    return strong(carry) if structure is None else structure.packed(carry, function)
 
 
 def _unpacked(carry: Carry, structure: Structure) -> Carry:
-    return carry if structure is None else jax.tree.unflatten(structure, carry)
+    return carry if structure is None else structure.unpacked(carry)
+
+
+def _width(carry: Carry) -> int:
+    """Returns the number of members of a population's carry; 1 if it holds no array."""
+    return next((leaf.shape[0] for leaf in jax.tree.leaves(carry)), 1)
 
 
 @jax.jit

@@ -13,6 +13,7 @@ from poptrain.audit.verdict import Verdict
 from poptrain.core import Carry, Hparams, Result, Value
 from poptrain.preflight.lab import Job, Lab, Probe, equal
 from poptrain.space import Space
+from poptrain.trainable import in_directories
 
 VALUES_TRIED = 3  # configurations that are tried, each with another value
 EFFECT_SEGMENTS = 2  # that each of them is trained
@@ -53,7 +54,7 @@ class Effects:
                 self._round(waiting, number)
         at_start = self._fresh([name for name in self.space.names if name not in self.effective])
         late: set[str] = set()
-        if isinstance(self.lab.trainable, type):
+        if in_directories(self.lab.trainable):
             late = self._only_after_a_load([name for name in free if name in self.at_once])
         return [self._verdict(name, at_start, late) for name in self.space.names]
 

@@ -18,6 +18,7 @@ from poptrain.preflight.estimate import Estimate, steps_between
 from poptrain.preflight.lab import Job, Lab, Probe
 from poptrain.preflight.roundtrip import RoundTrip
 from poptrain.space import Space
+from poptrain.trainable import in_directories
 
 CONFIGURATIONS = 3  # configurations that are trained
 CURVE_SEGMENTS = 4  # that each is trained, one after another
@@ -153,7 +154,7 @@ class Flight:
 
     def _planned(self) -> int:
         """Returns the number of planned probes: the curves, the round trips, and two segments for every hyperparameter."""
-        each = 4 if isinstance(self.lab.trainable, type) else 2
+        each = 4 if in_directories(self.lab.trainable) else 2
         return CONFIGURATIONS * (CURVE_SEGMENTS + 3) + each * (len(self.space) + 1)
 
     def _seed(self) -> int:

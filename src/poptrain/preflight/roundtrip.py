@@ -11,6 +11,7 @@ import numpy as np
 
 from poptrain.audit.verdict import Verdict
 from poptrain.preflight.lab import Job, Lab, Probe, equal
+from poptrain.trainable import in_directories
 
 ROUNDING = 1e-5  # relative: the order of a sum may change this much
 SIGNIFICANT = 6.0  # standard deviations; a larger difference is not explained by repetition
@@ -125,7 +126,7 @@ class RoundTrip:
 
     def _hint(self) -> str:
         """Returns what is probably missing from the checkpoint."""
-        if not isinstance(self.lab.trainable, type):
+        if not in_directories(self.lab.trainable):
             return (
                 " Something outside the carry changes the training, such as a global variable or an attribute of the trainable."
             )

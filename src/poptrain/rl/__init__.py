@@ -2,10 +2,11 @@
 
 Rooms import only rooms to their left: ``envs`` (simulators) ← ``memory`` (transitions) ← ``loops`` (acting, learning) ←
 ``agents``. The files next to them are small tools for all agents: networks, distributions, the observation filter, Adam,
-hyperparameters and evaluation.
+hyperparameters, evaluation and films.
 """
 
 from poptrain.rl.agents.ppo import PPO
 from poptrain.rl.envs import make
+from poptrain.rl.film import film
 
-__all__ = ["PPO", "make"]
+__all__ = ["PPO", "film", "make"]

@@ -1,4 +1,4 @@
-"""Contracts: the laws that every algorithm and every executor must fulfil, as tests that a new one can inherit.
+"""Contracts: the laws that every algorithm, every executor and every adapter must fulfil, as tests that a new one inherits.
 
     class TestMine(pt.testing.AlgorithmContract):
         def make(self, space, **options):
@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 from poptrain.core.errors import did_you_mean
 
 if TYPE_CHECKING:
+    from poptrain.testing.adapters import AdapterContract
     from poptrain.testing.algorithms import AlgorithmContract
     from poptrain.testing.executors import ExecutorContract
     from poptrain.testing.simulate import play, replay, simulated
     from poptrain.testing.trainables import Faulty, Quadratic, check_trainable, quadratic
 
 __all__ = [
+    "AdapterContract",
     "AlgorithmContract",
     "ExecutorContract",
     "Faulty",
@@ -33,7 +35,7 @@ __all__ = [
     "simulated",
 ]
 
-_MODULES = {"AlgorithmContract": "algorithms", "ExecutorContract": "executors"}
+_MODULES = {"AdapterContract": "adapters", "AlgorithmContract": "algorithms", "ExecutorContract": "executors"}
 _MODULES |= dict.fromkeys(("play", "replay", "simulated"), "simulate")
 _MODULES |= dict.fromkeys(("Faulty", "Quadratic", "check_trainable", "quadratic"), "trainables")
 

@@ -10,6 +10,7 @@ from poptrain.executors.context import Context
 from poptrain.executors.ray.plan import at_home
 from poptrain.executors.ray.relay import files_in
 from poptrain.executors.ray.slot import ActorOrder, Slot
+from poptrain.trainable import in_directories
 
 Damaged = list[tuple[ActorOrder, CheckpointDamaged]]
 
@@ -62,7 +63,7 @@ class Cargo:
     def _fetched(self, ref: str) -> Carry:
         """Returns what `StoreInParcels` needs in order to read a checkpoint: its carry, or the files of the user's class."""
         store = self._context.store
-        return files_in(store.path(ref)) if isinstance(self._context.trainable, type) else store.read(ref)
+        return files_in(store.path(ref)) if in_directories(self._context.trainable) else store.read(ref)
 
 
 def _holder(task: int, idle: Collection[Slot]) -> Slot | None:

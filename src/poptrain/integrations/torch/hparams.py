@@ -2,36 +2,29 @@
 
 Names. A hyperparameter that is named like an option of a parameter group (``lr``, ``weight_decay``, ``momentum`` …) is set in
 every group; ``beta1`` and ``beta2`` are the two ``betas``. ``head.lr`` is for the group, or the optimiser's attribute, called
-``head``; ``actor.head.lr`` is for that group of that optimiser. Under a learning rate scheduler ``lr`` is the base rate: what
-the scheduler has made of it is kept as a factor. A name that matches no option is left to the user's own code.
+``head``; ``actor.head.lr`` is for that group of that optimiser. Under a learning rate scheduler ``lr`` is the base rate, and the
+rate follows it. A name that matches no option is left to the user's own code.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isclose
-from typing import Any, Protocol, TypeGuard
+from typing import Any
 
 import torch
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from poptrain.core.errors import UsageError
+from poptrain.integrations.adapter import flattened, same_value
+from poptrain.integrations.torch.optimizers import Group, put_option
+from poptrain.integrations.torch.rates import has_base, outermost, rebase
 
 BETA_PLACES = {"beta1": 0, "beta2": 1}  # their places in the option ``betas``
 
-Group = dict[str, Any]  # a parameter group of PyTorch: its options by name
-
-
-class RateScheduler(Protocol):
-    """What is used of a learning rate scheduler that knows the rates it started from."""
-
-    base_lrs: list[float]
-    optimizer: Optimizer
-
-
 Optimizers = Optimizer | Mapping[str, Optimizer]
-Schedulers = RateScheduler | Sequence[RateScheduler]
+Schedulers = LRScheduler | Sequence[LRScheduler]
 
 
 def apply_hparams(optimizers: Optimizers, hparams: Mapping[str, object], schedulers: Schedulers = ()) -> dict[str, object]:
@@ -45,130 +38,94 @@ def apply_hparams(optimizers: Optimizers, hparams: Mapping[str, object], schedul
     Raises:
         UsageError: an optimiser holds another value afterwards.
     """
-    wanted = {}
-    for place in _places(optimizers, hparams, schedulers):
-        place.set()
-        wanted[place.name] = place.value
-    held = read_hparams(optimizers, hparams, schedulers)
-    for name, value in wanted.items():
-        if not same_value(held[name], value):
-            raise UsageError(f"{name} was set to {value!r}, but the optimiser holds {held[name]!r}.")
-    return held
+    places = list(option_places(optimizers, hparams, schedulers))
+    check_bases(places)
+    bases: dict[int, dict[int, float]] = {}  # by the id of the optimiser and the index of the group
+    for place in places:
+        if place.schedulers and place.option == "lr":
+            bases.setdefault(id(place.optimizer), {})[place.index] = place.value
+        else:
+            place.set()
+    for place in places:
+        if chosen := bases.pop(id(place.optimizer), None):
+            groups = place.optimizer.param_groups
+            rebase(place.schedulers, [chosen.get(at, group["initial_lr"]) for at, group in enumerate(groups)])
+    for place in places:
+        if not same_value(held := place.get(), place.value):
+            raise UsageError(f"{place.name} was set to {place.value!r}, but the optimiser holds {held!r}.")
+    return {place.name: place.get() for place in places}
 
 
 def read_hparams(optimizers: Optimizers, hparams: Mapping[str, object], schedulers: Schedulers = ()) -> dict[str, object]:
     """Returns what the live optimisers hold for each hyperparameter that they know, by full name (``optimizer[0].lr``)."""
-    return {place.name: place.get() for place in _places(optimizers, hparams, schedulers)}
-
-
-def same_value(held: object, wanted: object) -> bool:
-    """True if an optimiser holds the value that was set; a tensor may hold it in single precision."""
-    if isinstance(held, float) and isinstance(wanted, (int, float)):
-        return isclose(held, wanted, rel_tol=1e-6, abs_tol=1e-45)
-    return held == wanted
-
-
-def is_rate_scheduler(value: object) -> TypeGuard[RateScheduler]:
-    """True for a learning rate scheduler that knows its base rates."""
-    return hasattr(value, "base_lrs") and hasattr(value, "optimizer")
+    return {place.name: place.get() for place in option_places(optimizers, hparams, schedulers)}
 
 
 @dataclass(frozen=True)
-class _Place:
+class OptionPlace:
     """One option of one parameter group, and the value that one hyperparameter has for it."""
 
+    hparam: str
     name: str  # full: ``optimizer[0].lr``
-    group: Group
+    optimizer: Optimizer
+    index: int  # of the group
     option: str
     value: Any  # the user's own
-    base: _BaseRate | None  # where the base rate is, if a scheduler computes the group's rate from it
+    schedulers: Sequence[LRScheduler]  # of its optimiser, that compute rates from a base rate
+    reduced: bool  # by a scheduler that lowers the rate when it decides to
+
+    @property
+    def group(self) -> Group:
+        """The parameter group."""
+        return self.optimizer.param_groups[self.index]
 
     def get(self) -> object:
-        if self.base is not None:
-            return self.base.get()
+        """Returns what the group holds now; under schedulers the base rate."""
         if self.option in BETA_PLACES:
             return self.group["betas"][BETA_PLACES[self.option]]
-        held = self.group[self.option]
+        held = self.group["initial_lr" if self.schedulers and self.option == "lr" else self.option]
         return held.item() if isinstance(held, torch.Tensor) else held
 
     def set(self) -> None:
-        if self.base is not None:
-            self.base.set(self.group, self.value)
-        elif self.option in BETA_PLACES:
+        """Sets the option; the rate under a scheduler is set by `rebase`."""
+        if self.option in BETA_PLACES:
             betas = list(self.group["betas"])
             betas[BETA_PLACES[self.option]] = self.value
             self.group["betas"] = tuple(betas)
         else:
-            _put(self.group, self.option, self.value)
+            put_option(self.group, self.option, self.value)
 
 
-@dataclass(frozen=True)
-class _BaseRate:
-    """The rate from which a scheduler computes the rate of one parameter group."""
-
-    scheduler: RateScheduler
-    index: int  # of the group
-
-    def get(self) -> float:
-        return float(self.scheduler.base_lrs[self.index])
-
-    def set(self, group: Group, value: float) -> None:
-        """Sets the base rate; what the scheduler has made of the old one is kept as a factor."""
-        base, now = self.get(), group["lr"]
-        factor = float(now) / base if base else 1.0
-        self.scheduler.base_lrs[self.index] = value
-        _put(group, "initial_lr", value)
-        _put(group, "lr", value * factor)
-        if (last := getattr(self.scheduler, "_last_lr", None)) is not None:
-            last[self.index] = value * factor
-
-
-def _put(group: Group, option: str, value: Any) -> None:
-    held = group.get(option)
-    if isinstance(held, torch.Tensor):
-        held.fill_(value)  # a captured graph refers to the tensor, so the tensor itself must stay
-    else:
-        group[option] = value
-
-
-def _places(optimizers: Optimizers, hparams: Mapping[str, object], schedulers: Schedulers) -> Iterator[_Place]:
+def option_places(optimizers: Optimizers, hparams: Mapping[str, object], schedulers: Schedulers) -> Iterator[OptionPlace]:
     """Yields every place that one of the hyperparameters is for."""
     named = optimizers if isinstance(optimizers, Mapping) else {"optimizer": optimizers}
-    listed: Sequence[RateScheduler] = schedulers if isinstance(schedulers, Sequence) else [schedulers]
-    scheduled = {id(scheduler.optimizer): scheduler for scheduler in listed}
-    flat = dict(_flattened(hparams))
+    listed = outermost(schedulers if isinstance(schedulers, Sequence) else [schedulers])
+    flat = dict(flattened(hparams))
     for owner, optimizer in named.items():
-        scheduler = scheduled.get(id(optimizer))
+        all_own = [each for each in listed if each.optimizer is optimizer]
+        own = [each for each in all_own if not isinstance(each, ReduceLROnPlateau)]
         for index, group in enumerate(optimizer.param_groups):
             label = str(group.get("name", index))
-            for option, value in _chosen(flat, owner, label, group).items():
+            for option, (hparam, value) in _chosen(flat, owner, label, group).items():
                 name = f"{owner}[{label}].{option}"
-                base = _base_rate(name, group, scheduler, index) if option == "lr" else None
-                yield _Place(name, group, option, value, base)
+                reduced = option == "lr" and len(own) < len(all_own)
+                yield OptionPlace(hparam, name, optimizer, index, option, value, own, reduced)
 
 
-def _chosen(flat: Mapping[str, object], owner: str, label: str, group: Group) -> dict[str, object]:
-    """Returns the options of a group that hyperparameters set, with their values; the most specific name wins."""
-    chosen: dict[str, tuple[int, object]] = {}
+def check_bases(places: Sequence[OptionPlace]) -> None:
+    """Raises a `UsageError` for a rate that a scheduler sets without looking at it."""
+    for place in places:
+        for each in place.schedulers:
+            if place.option == "lr" and not has_base(each):
+                raise UsageError(f"{place.name} is set by a {type(each).__name__}, which has no base rate: tune max_lr instead.")
+
+
+def _chosen(flat: Mapping[str, object], owner: str, label: str, group: Group) -> dict[str, tuple[str, object]]:
+    """Returns the options of a group that hyperparameters set, with their names and values; the most specific name wins."""
+    chosen: dict[str, tuple[int, str, object]] = {}
     for path, value in flat.items():
         *where, option = path.split(".")
         known = (option in group and option != "params") or (option in BETA_PLACES and "betas" in group)
-        if known and where in ([], [label], [owner], [owner, label]) and len(where) >= chosen.get(option, (0, None))[0]:
-            chosen[option] = (len(where), value)
-    return {option: value for option, (_, value) in chosen.items()}
-
-
-def _base_rate(name: str, group: Group, scheduler: RateScheduler | None, index: int) -> _BaseRate | None:
-    if scheduler is None:
-        return None
-    if "max_lr" in group or hasattr(scheduler, "max_lrs"):
-        raise UsageError(f"{name} is set by a {type(scheduler).__name__}, which has no base rate: tune max_lr instead.")
-    return _BaseRate(scheduler, index)
-
-
-def _flattened(hparams: Mapping[str, object], path: str = "") -> Iterator[tuple[str, object]]:
-    for name, value in hparams.items():
-        if isinstance(value, Mapping):
-            yield from _flattened(value, f"{path}{name}.")
-        else:
-            yield f"{path}{name}", value
+        if known and where in ([], [label], [owner], [owner, label]) and len(where) >= chosen.get(option, (0, "", None))[0]:
+            chosen[option] = (len(where), path, value)
+    return {option: (name, value) for option, (_, name, value) in chosen.items()}

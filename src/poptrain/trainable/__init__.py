@@ -1,4 +1,4 @@
-"""Trainables: the five forms that a user may write, and the one form that executors call.
+"""Trainables: the six forms that a user may write, and the one form that executors call.
 
 ======================  ================================================================================================
 function                ``train(carry, hp, steps, seed) -> (carry, metrics)``; `carry` is None at the start
@@ -6,6 +6,7 @@ generator function      ``train(carry, hp, seed)`` yields ``(carry, metrics)`` a
 class                   ``__init__(hp, seed)``, ``train(hp, steps) -> metrics``, ``save(directory)``, ``load(directory)``
 pure JAX pair           ``jax_trainable(init, train)``: one member; executors compile and vectorise it
 population              an object with ``population = True`` and `PopulationTrainable`'s methods: all members at once
+command line            ``command("python train.py --lr {lr} --resume {checkpoint}")``: a process for each interval
 ======================  ================================================================================================
 
 A *carry* is a tree of dict / list / tuple / str / int / float / bool / None / numpy or JAX arrays. Metrics are a mapping with
@@ -25,7 +26,25 @@ import numpy as np
 
 from poptrain.core import Carry, Hparams, Metrics, Value
 from poptrain.core.errors import UsageError
-from poptrain.core.fingerprint import qualified_name
+from poptrain.core.fingerprint import qualified_name, source_name
+from poptrain.trainable.command import Command, command
+
+__all__ = [
+    "AnyTrainable",
+    "Command",
+    "JaxTrainable",
+    "MemberClass",
+    "PopulationTrainable",
+    "Trainable",
+    "as_trainable",
+    "code_of",
+    "command",
+    "in_directories",
+    "is_population",
+    "jax_trainable",
+    "name_of",
+    "origin",
+]
 
 UserCode = Any  # whatever a user passes as a trainable, before `as_trainable` has recognised its form
 
@@ -91,7 +110,7 @@ class MemberClass(Protocol):
         """Continues from a directory that `save` of any member has written."""
 
 
-AnyTrainable = Trainable | JaxTrainable | PopulationTrainable | type[MemberClass]  # what `as_trainable` returns
+AnyTrainable = Trainable | JaxTrainable | PopulationTrainable | type[MemberClass] | Command  # what `as_trainable` returns
 
 
 def jax_trainable(init: Callable[..., Carry], train: Callable[..., tuple[Carry, Metrics]]) -> JaxTrainable:
@@ -108,12 +127,12 @@ def jax_trainable(init: Callable[..., Carry], train: Callable[..., tuple[Carry, 
 
 
 def as_trainable(what: UserCode) -> AnyTrainable:
-    """Returns `what` in one of the forms that executors know: `Trainable`, `JaxTrainable`, a class, or a population.
+    """Returns `what` in one of the forms that executors know: `Trainable`, `JaxTrainable`, a class, a population, a command.
 
     Raises:
         UsageError: it has none of the forms, or it is a class that lacks one of its methods.
     """
-    if isinstance(what, (Trainable, JaxTrainable)) or is_population(what):
+    if isinstance(what, (Trainable, JaxTrainable, Command)) or is_population(what):
         return what
     if isinstance(what, type):
         missing = [name for name in ("train", "save", "load") if not callable(getattr(what, name, None))]
@@ -136,7 +155,7 @@ def as_trainable(what: UserCode) -> AnyTrainable:
         return Trainable(_no_carry, what)
     raise UsageError(
         f"trainable: got {type(what).__name__}, expected a function train(carry, hp, steps, seed), a generator function, "
-        "a class with train, save and load, pt.jax_trainable(init, train) or a pt.Trainable."
+        "a class with train, save and load, pt.jax_trainable(init, train), pt.command(line) or a pt.Trainable."
     )
 
 
@@ -153,8 +172,18 @@ def origin(what: UserCode) -> UserCode:
 
 
 def name_of(what: UserCode) -> str:
-    """Returns ``module:qualname`` of a trainable, the name that a log records."""
-    return qualified_name(origin(what))
+    """Returns ``module:qualname`` of a trainable, the name that a log records; of a command, its line."""
+    return f"command:{what.line}" if isinstance(what, Command) else qualified_name(origin(what))
+
+
+def code_of(what: UserCode) -> str:
+    """Returns the name of a trainable with a short hash of its source, by which changed code is recognised."""
+    return what.code() if isinstance(what, Command) else source_name(origin(what))
+
+
+def in_directories(what: AnyTrainable) -> bool:
+    """True if the checkpoints of a trainable are directories that the user's code fills; else they are carries."""
+    return isinstance(what, (type, Command))
 
 
 def _no_carry(hparams: Hparams, seed: int) -> None:

@@ -1,0 +1,189 @@
+"""`CommandForm`: a command line as executors of single members use it. A member is a directory that its program fills."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from poptrain.core import Hparams, Metrics, Task
+from poptrain.core.errors import MetricError, UsageError
+from poptrain.executors.command.program import TimedOut, run_program
+from poptrain.executors.command.reported import Heard, metrics_in, stamp
+from poptrain.executors.context import MemberStore, Start
+from poptrain.executors.outcome import ProgramFailed
+from poptrain.executors.output import Output
+from poptrain.executors.users_code import saving
+from poptrain.trainable import Command
+
+Progress = tuple[float, float] | None  # the part of a distillation that a chunk covers
+
+PREFIX = "poptrain-command-"  # of working directories; the number of the process that uses them follows
+
+
+@dataclass
+class Working:
+    """The state of a member: a directory of its own, in which its program works."""
+
+    root: Path
+    start: Start = Start("")
+    step: int = 0  # steps of the lineage so far
+
+    @property
+    def checkpoint(self) -> Path:
+        """The directory that ``{checkpoint}`` stands for."""
+        return self.root / "checkpoint"
+
+    @property
+    def member(self) -> str:
+        """The name of the member's file of output, such as ``m003``."""
+        return self.start.name.partition("-")[0] or "member"
+
+    @property
+    def task(self) -> str:
+        """The task in words, such as ``task 12``; the names of checkpoints are ``m003-t000012-1.1``."""
+        return " ".join(f"task {int(part[1:])}" for part in self.start.name.split("-") if part[:1] == "t")
+
+
+@dataclass(frozen=True)
+class CommandForm:
+    """Runs a command once for every interval (or part of one, if there are several evaluations).
+
+    Args:
+        output: keeps what programs print; None: they print where this process prints, as in a worker, whose output is kept.
+    """
+
+    command: Command
+    output: Output | None = None
+
+    def fresh(self, hparams: Hparams, seed: int) -> Working:
+        working = Working(new_directory())
+        working.checkpoint.mkdir()
+        return working
+
+    def train(self, state: Working, hparams: Hparams, steps: int, seed: int) -> tuple[Working, Metrics]:
+        values = self._values(state, hparams, steps, seed)
+        (state.root / "hparams.json").write_text(json.dumps(dict(hparams)))
+        began = any(state.checkpoint.iterdir())
+        words = [word.filled(values) for word in (*self.command.words, *(self.command.resume if began else ()))]
+        words[0] = self.command.program() or words[0]
+        file = None if self.command.metrics is None else Path(self.command.cwd or ".", self.command.metrics.filled(values))
+        before = None if file is None else stamp(file)
+        heard = self._run(state, words, {name: word.filled(values) for name, word in self.command.env})
+        state.step += steps
+        metrics = heard.metrics if file is None else metrics_in(file, before)
+        if not metrics:
+            raise MetricError(
+                'the command printed no metrics: print a line of JSON such as {"score": 0.9} on the standard output, or name a '
+                "file with metrics=…."
+            )
+        return state, metrics
+
+    def distill(
+        self, state: Working, teacher: Working, hparams: Hparams, steps: int, seed: int, progress: Progress
+    ) -> tuple[Working, Metrics]:
+        raise UsageError("this task distils from a teacher, which a command cannot do.")
+
+    def save(self, store: MemberStore, name: str, state: Working, task: Task, step: int) -> str:
+        directory = store.stage(name)
+        with saving(directory):
+            shutil.copytree(state.checkpoint, directory, ignore_dangling_symlinks=True, dirs_exist_ok=True)
+        return store.commit_staged(name, task=task.id, member=task.member, step=step)
+
+    def load(self, store: MemberStore, ref: str, hparams: Hparams, seed: int) -> Working:
+        working = Working(new_directory())
+        shutil.copytree(store.path(ref), working.checkpoint)
+        return working
+
+    def opened(self, store: MemberStore, ref: str, task: Task) -> Path:
+        """Returns the directory that the command left: its files may be read."""
+        return store.path(ref)
+
+    def expect(self, state: Working, start: Start) -> None:
+        state.start, state.step = start, start.step
+
+    def close(self, state: Working) -> None:
+        shutil.rmtree(state.root, ignore_errors=True)
+
+    def _values(self, state: Working, hparams: Hparams, steps: int, seed: int) -> Mapping[str, object]:
+        """Returns the values of all placeholders."""
+        own: dict[str, object] = {"checkpoint": state.checkpoint, "hparams": state.root / "hparams.json"}
+        own |= {"steps": steps, "step": state.step, "until": state.step + steps, "seed": seed % 2**31}
+        if state.start.budget is not None:
+            own["budget"] = state.start.budget
+        return {**hparams, **own}
+
+    def _run(self, state: Working, words: list[str], extra: Mapping[str, str]) -> Heard:
+        """Returns what a program reported.
+
+        Raises:
+            ProgramFailed: it could not be started, took too long, or ended with an error.
+        """
+        heard = Heard()
+        heading = f"{state.task}, from step {state.step}"
+
+        def hear(data: bytes, is_error: bool) -> None:
+            heard.add(data, is_error)
+            if self.output is None:
+                stream = sys.stderr if is_error else sys.stdout
+                stream.write(data.decode(errors="replace"))
+                stream.flush()
+            else:
+                self.output.write(state.member, data, heading)
+
+        command = self.command
+        environment = {"PYTHONUNBUFFERED": "1", **os.environ, **extra}
+        try:
+            code = run_program(words, environment, command.cwd, command.timeout, hear)
+            how = "" if code == 0 else _how(code)
+        except TimedOut:
+            how = f"took longer than {command.timeout:g} s and was ended with everything that it had started"
+        except OSError as error:
+            how = f"could not be started: {error.strerror or error}"
+        heard.end()
+        if how:
+            raise self._failure(state, words, how, heard)
+        return heard
+
+    def _failure(self, state: Working, words: list[str], how: str, heard: Heard) -> ProgramFailed:
+        last = heard.last_words()
+        kept = f" (its output: output/{state.member}.log)" if state.start.name else ""
+        tail = "\n".join(heard.tail)
+        text = f"the command {how}{f': {last}' if last else ''}{kept}"
+        return ProgramFailed(text, f"the command {how}\n\n{' '.join(words)}\n\nThe end of its standard error:\n{tail}\n")
+
+
+def new_directory() -> Path:
+    """Returns a new working directory, and removes those whose process was killed."""
+    base = Path(tempfile.gettempdir())
+    for left in base.glob(f"{PREFIX}*"):
+        owner = left.name.removeprefix(PREFIX).partition("-")[0]
+        if owner.isdecimal() and not _lives(int(owner)):
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
+
+
+def _how(code: int) -> str:
+    if code > 0:
+        return f"ended with exit code {code}"
+    with suppress(ValueError):
+        name = signal.Signals(-code).name
+        return f"was ended by signal {-code} ({name}{': out of memory?' if name == 'SIGKILL' else ''})"
+    return f"was ended by signal {-code}"

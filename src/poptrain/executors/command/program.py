@@ -1,0 +1,129 @@
+"""One call of a program: its output is passed on while it runs, and everything that it started ends with it.
+
+The program is the leader of a process group of its own, so that Ctrl-C reaches poptrain alone. A guard, a shell that waits at a
+pipe, ends the group if this process is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+
+from poptrain.core import clock
+
+GRACE = 2.0  # seconds between SIGTERM and SIGKILL for a program that takes too long
+POLL = 0.2  # seconds between checks that a program which has closed its output, or whose children keep it open, still runs
+GUARD = 'read -r done || kill -s KILL -- "-$1"'  # the end of the pipe without a line: poptrain was killed
+
+
+class TimedOut(Exception):
+    """The program took longer than it may."""
+
+
+def run_program(
+    words: Sequence[str],
+    environment: Mapping[str, str],
+    cwd: str | None,
+    timeout: float | None,
+    hear: Callable[[bytes, bool], None],
+) -> int:
+    """Returns the exit code of a program, negative if a signal ended it.
+
+    Args:
+        hear: is called with each piece of output, and with True if it is of the standard error.
+
+    Raises:
+        TimedOut: it ran for more than `timeout` seconds.
+        OSError: it cannot be started.
+    """
+    program = subprocess.Popen(
+        list(words),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=dict(environment),
+        cwd=cwd,
+        start_new_session=True,
+    )
+    until = None if timeout is None else clock.monotonic() + timeout
+    try:
+        with _guarded(program.pid):
+            _listen(program, until, hear)
+            _await(program, until)
+    except TimedOut:
+        _signal(program, signal.SIGTERM)
+        with suppress(TimedOut):
+            _await(program, clock.monotonic() + GRACE)
+        raise
+    finally:
+        _signal(program, signal.SIGKILL)  # also what it has left running; it is not reaped yet, so the number is still its own
+        program.wait()
+        for stream in (program.stdout, program.stderr):
+            if stream is not None:
+                stream.close()
+    return program.returncode
+
+
+def _listen(program: subprocess.Popen[bytes], until: float | None, hear: Callable[[bytes, bool], None]) -> None:
+    """Passes output on until both streams end; or the program ends, while its children keep them open."""
+    with selectors.DefaultSelector() as selector:
+        for stream, is_error in ((program.stdout, False), (program.stderr, True)):
+            if stream is not None:
+                os.set_blocking(stream.fileno(), False)
+                selector.register(stream, selectors.EVENT_READ, is_error)
+        while selector.get_map():
+            ready = selector.select(_pause(until))
+            for key, _ in ready:
+                if data := os.read(key.fd, 1 << 16):
+                    hear(data, key.data)
+                else:
+                    selector.unregister(key.fileobj)
+            if not ready and _ended(program):
+                return
+
+
+def _await(program: subprocess.Popen[bytes], until: float | None) -> None:
+    """Waits until the program ends, without reaping it."""
+    wait = 0.001
+    while not _ended(program):
+        clock.sleep(min(wait, _pause(until)))
+        wait = min(2 * wait, POLL)
+
+
+def _pause(until: float | None) -> float:
+    if until is None:
+        return POLL
+    left = until - clock.monotonic()
+    if left <= 0:
+        raise TimedOut
+    return min(POLL, left)
+
+
+def _ended(program: subprocess.Popen[bytes]) -> bool:
+    return os.waitid(os.P_PID, program.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _signal(program: subprocess.Popen[bytes], number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(program.pid, number)
+
+
+@contextmanager
+def _guarded(group: int) -> Iterator[None]:
+    """Ends a process group if this process is killed inside the block."""
+    guard = subprocess.Popen(
+        ["/bin/sh", "-c", GUARD, "sh", str(group)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        with suppress(BrokenPipeError):
+            guard.communicate(b"done\n")

@@ -1,0 +1,84 @@
+"""`Batches`: the batches of a ``DataLoader``, with a position that a checkpoint holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+
+class Batches(Iterator[Any]):
+    """The batches of a loader, epoch after epoch without end; a copy and a resumed run go on at the same batch.
+
+    Keep it in an attribute of a `TorchMember` and call ``next``. The order of an epoch is drawn from PyTorch's generator (or that
+    of the loader) when the epoch begins; the checkpoint holds that state and the number of batches that were taken. To come back
+    to the position, the loader goes through these batches again. A loader with another batch size begins a new epoch.
+
+    Attributes:
+        loader: the loader.
+        epoch: epochs that have begun, less one.
+        taken: batches of this epoch that were taken.
+    """
+
+    def __init__(self, loader: DataLoader[Any]):
+        self.loader = loader
+        self.epoch, self.taken = -1, 0
+        self._begun: torch.Tensor | None = None  # the state of the generator when the epoch began
+        self._running: Iterator[Any] | None = None
+
+    def __next__(self) -> Any:
+        if self._running is None and self._begun is not None:
+            self._return()
+        if self._running is not None:
+            try:
+                batch = next(self._running)
+                self.taken += 1
+                return batch
+            except StopIteration:
+                self._running = None
+        self._begin(self._state().clone())
+        self.epoch, self.taken = self.epoch + 1, 1
+        assert self._running is not None
+        return next(self._running)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the position."""
+        return {"epoch": self.epoch, "taken": self.taken, "begun": self._begun, "batch_size": self.loader.batch_size}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes to a position that `state_dict` returned."""
+        self._running = None
+        self.epoch = state["epoch"]
+        same = state["batch_size"] == self.loader.batch_size
+        self.taken, self._begun = (state["taken"], state["begun"]) if same else (0, None)
+
+    def _begin(self, state: torch.Tensor) -> None:
+        self._begun = state
+        self._running = iter(self.loader)
+
+    def _return(self) -> None:
+        """Begins the epoch as it was begun before, and skips what was taken; the generators are left as they are."""
+        now = self._state().clone()
+        assert self._begun is not None
+        self._set_state(self._begun)
+        self._begin(self._begun)
+        assert self._running is not None
+        for _ in range(self.taken):
+            next(self._running)
+        self._set_state(now)
+
+    def _state(self) -> torch.Tensor:
+        generator = self._generator()
+        return torch.get_rng_state() if generator is None else generator.get_state()
+
+    def _set_state(self, state: torch.Tensor) -> None:
+        generator = self._generator()
+        if generator is None:
+            torch.set_rng_state(state)
+        else:
+            generator.set_state(state)
+
+    def _generator(self) -> torch.Generator | None:
+        return self.loader.generator or getattr(self.loader.sampler, "generator", None)

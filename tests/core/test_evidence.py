@@ -1,0 +1,37 @@
+"""The best result by evidence: what is known of the noise of a score is used."""
+
+import re
+
+import numpy as np
+
+from poptrain.core import History, Result, Task
+from poptrain.core.evidence import best_by_evidence
+
+ROUNDS, EPISODES, SPREAD = 12, 25, 50.0
+
+
+def learner(with_returns: bool, seed: int) -> History:
+    """Returns a member that gains much more in an interval than one score is wrong by, and whose last score is a lucky one."""
+    g, history = np.random.default_rng(seed), History(seed, None)
+    for k in range(ROUNDS):
+        history = history.add((Task(k, 0, {}, None if k == 0 else k - 1, 1, seed=k),))
+        returns = g.normal(100 * k, SPREAD, EPISODES)
+        told = {"returns": tuple(returns)} if with_returns else {}
+        history = history.add((Result(k, float(np.mean(returns)), k + 1, checkpoint=f"c{k}", **told),))
+    return history
+
+
+def noise(history: History) -> float:
+    """Returns the noise of one score as the evidence states it."""
+    found = best_by_evidence(history)
+    assert found is not None and found.task == ROUNDS - 1
+    return float(re.search(r"noise of one score: ([\d.e+-]+)", found.text)[1])
+
+
+def test_fast_learning_is_not_taken_for_certainty():
+    truth = SPREAD / EPISODES**0.5
+    assert all(truth / 1.3 < noise(learner(True, seed)) < truth * 1.3 for seed in range(5))
+
+
+def test_scores_without_returns_still_have_a_best():
+    assert best_by_evidence(learner(False, 0)).task == ROUNDS - 1
