@@ -1,4 +1,4 @@
-"""When a run has failed as a whole: no member can go on, or training returns metrics that nobody can read."""
+"""When a run has failed as a whole: no member can go on, or training returns metrics that cannot be read."""
 
 from __future__ import annotations
 
