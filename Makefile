@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := rl,plots,report,test
-EXTRAS_ALL := $(EXTRAS),docs,optuna,torch,sb3,ray,rllib,mlflow,tensorboard,test-s3
+EXTRAS := rl,plots,report,dashboard,test
+EXTRAS_ALL := $(EXTRAS),docs,optuna,torch,transformers,lightning,sb3,ray,rllib,mlflow,tensorboard,test-s3,test-browser
 STAMP := $(VENV)/.installed
 DEMO := runs/demo
 PYTHONS ?= python3.11 python3.12 python3.13

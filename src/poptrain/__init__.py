@@ -39,6 +39,7 @@ _NAMES = {
     "core.errors": "PoptrainError UsageError",
     "engine.experiment": "Experiment",
     "engine.result": "Run open_run",
+    "algorithms.gp.trust_region": "TrustRegion",
     "algorithms.parts.exploit": "tournament truncation welch",
     "algorithms.parts.explore": "additive perturb resample",
     "preflight": "check",
@@ -72,13 +73,15 @@ def __getattr__(name: str) -> object:
         globals()[name] = found
         return found
     from poptrain.core.errors import did_you_mean
+    from poptrain.core.other_names import PUBLIC
 
-    raise AttributeError(f"module 'poptrain' has no attribute {name!r}.{did_you_mean(name, [*_public(), *_MODULES])}")
+    hint = f" Write {PUBLIC[name]}." if name in PUBLIC else did_you_mean(name, [*_public(), *_MODULES])
+    raise AttributeError(f"module 'poptrain' has no attribute {name!r}.{hint}")
 
 
 def __dir__() -> list[str]:
     """Returns all public names, loaded or not."""
-    return sorted({*globals(), *_public(), *_MODULES})
+    return sorted({*_public(), *_MODULES, "__version__"})
 
 
 def _public() -> list[str]:

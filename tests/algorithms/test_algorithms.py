@@ -86,6 +86,8 @@ ROWS |= {
     "pb2 async": (lambda space: pt.pb2(space, sync=False, **SMALL), {**FEW, "sync": False, "clones": False}),
     "pb2_mult": (lambda space: pt.pb2_mult(space, **SMALL), FEW),
     "pb2_mix": (lambda space: pt.pb2_mix(space, **SMALL), FEW),
+    "bg_pbt": (lambda space: pt.bg_pbt(space, retune=1.0, **SMALL), FEW),
+    "bg_pbt async": (lambda space: pt.bg_pbt(space, sync=False, **SMALL), {**FEW, "sync": False, "clones": False}),
     "pb2_mix async": (lambda space: pt.pb2_mix(space, sync=False, **SMALL), {**FEW, "sync": False, "clones": False}),
 }
 

@@ -9,11 +9,17 @@ from scipy.linalg import LinAlgError
 from poptrain.algorithms.gp import posterior as gp
 from poptrain.algorithms.gp.acquisition import MIN_DISTANCE, Question, beta_of, maximise
 from poptrain.algorithms.gp.kernels import Inputs, Mixed, TimeVarying, equal_share, forgetting, forgotten, gaps, squared_distances
+from poptrain.algorithms.gp.matern import MaternOverlap
 from poptrain.algorithms.gp.rows import winsorised
 from poptrain.core.rng import rng
 
 NAMES = ("score", "a", "b", "c")
-KERNELS = {"varying": TimeVarying(NAMES), "apart": TimeVarying(NAMES, apart=True), "mixed": Mixed(NAMES)}
+KERNELS = {
+    "varying": TimeVarying(NAMES),
+    "apart": TimeVarying(NAMES, apart=True),
+    "mixed": Mixed(NAMES),
+    "matern": MaternOverlap(NAMES, 2),
+}
 
 
 def inputs(n, key=0, width=4, kinds=3):

@@ -139,7 +139,7 @@ def test_run_says_what_was_best_where_it_is_and_what_comes_next(here):
     assert view.state == "finished" and view.results == 16
     assert f"best score {views.short(view.best.score, 6)}" in done.stdout and "lr=" in done.stdout
     assert f"poptrain plot {directory}" in done.stdout and f"poptrain schedule {directory}" in done.stdout
-    assert "generation 4/4" in done.stderr and "\x1b" not in done.stderr
+    assert "generation 4 of 4" in done.stderr and "\x1b" not in done.stderr
 
 
 def test_two_runs_in_one_second_get_two_directories(here):
@@ -153,6 +153,16 @@ def test_run_and_resume_print_one_object_with_json(here):
     assert first["state"] == "finished" and first["best"]["step"] == 20
     again = strict(cli("resume", "run", "--steps", 30, "--json").stdout)
     assert again["budget"] == 30 and again["best"]["step"] == 30
+
+
+def test_the_arguments_of_a_file_are_recorded_and_given_again_by_resume(here, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["poptrain"])
+    text = Path("simple_experiment.py").read_text()
+    Path("members_experiment.py").write_text(f"import sys\nassert sys.argv[1:] == ['--lr', 'a b'], sys.argv\n{text}")
+    assert cli("run", "members_experiment.py", "--dir", "run", "-q", "--args", "--lr 'a b'").exit_code == 0
+    assert read("run").file["argv"] == ["--lr", "a b"]
+    assert cli("resume", "run", "-q", "--steps", 30).exit_code == 0 and read("run").budget == 30
+    assert cli("run", "members_experiment.py", "--dir", "other", "-q").exit_code == 2
 
 
 def test_options_override_the_file_and_resume_remembers_them(here):
@@ -260,7 +270,8 @@ def test_an_interrupt_exits_with_130_and_resume_continues_exactly(here):
 
 def test_all_members_failing_is_4(here):
     failed = cli("run", "failing_experiment.py", "--dir", "run", "-q")
-    assert failed.exit_code == 4 and failed.stderr.count("\n") == 1 and "all 4 members failed" in failed.stderr
+    assert failed.exit_code == 4 and "all 4 members failed" in failed.stderr.splitlines()[-1]
+    assert [line.partition(" ")[0] for line in failed.stderr.splitlines()[:-1]] == ["warning:", "warning:"]
     assert strict(cli("status", "run", "--json").stdout)["state"] == "failed"
 
 
@@ -488,7 +499,7 @@ def test_live_display_elsewhere_is_lines(capsys):
     live.open(log.record)
     live.close()
     (line,) = capsys.readouterr().err.splitlines()
-    assert "generation 1/3" in line and "(member 39, step 10)" in line
+    assert "generation 1 of 3" in line and "(member 39, step 10)" in line
 
 
 def test_live_display_never_stops_a_run():

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -21,10 +22,12 @@ from poptrain.core import clock
 from poptrain.core.cpus import cpus
 from poptrain.engine.signals import Interrupted
 from poptrain.executors import output, pool, processes
-from poptrain.executors.importable import check_main
+from poptrain.executors.by_value import ByValue
+from poptrain.executors.importable import check_main, sendable, why_not_importable
 from poptrain.executors.orders import Order
 from poptrain.testing import Faulty, quadratic
 from poptrain.testing.executors import Bench, ExecutorContract, comparable, task
+from poptrain.trainable import as_trainable
 
 TESTS = Path(__file__).parents[1]
 LAWS = ExecutorContract()
@@ -320,9 +323,11 @@ def decorated(carry, hp, steps, seed):
     return quadratic(carry, hp, steps, seed)
 
 
-def test_functions_that_workers_cannot_import_are_refused(tmp_path, monkeypatch):
+def test_functions_that_workers_cannot_import_travel_by_their_code(tmp_path, monkeypatch):
+    rate = 2.0
+
     def local(carry, hp, steps, seed):
-        return quadratic(carry, hp, steps, seed)
+        return quadratic(carry, {"lr": hp["lr"] / rate * 2.0}, steps, seed)
 
     class Local(toys.Quadratic):
         pass
@@ -330,21 +335,25 @@ def test_functions_that_workers_cannot_import_are_refused(tmp_path, monkeypatch)
     original = decorated
     monkeypatch.setattr(sys.modules[__name__], "decorated", in_a_notebook)
     monkeypatch.setattr(sys.modules["__main__"], "in_a_notebook", in_a_notebook, raising=False)
-    cases = [
+    monkeypatch.setattr(in_a_notebook, "__module__", "__main__")
+    for trainable, why in [
         (lambda carry, hp, steps, seed: (carry, {}), "<lambda> (test_processes.py:"),
         (local, "local (test_processes.py:"),
         (Local, "Local is defined inside a function"),
         (pt.Trainable(local, quadratic), "local (test_processes.py:"),
         (original, "is not what worker processes would import"),
-        (Faulty("raise", once=(item for item in ())), "cannot be sent to a worker process"),
-    ]
-    for trainable, words in cases:
-        with pytest.raises(pt.UsageError) as caught:
+        (in_a_notebook, "in_a_notebook is defined in an interactive session, a notebook"),
+    ]:
+        assert why in why_not_importable(trainable) and isinstance(sendable(as_trainable(trainable)), ByValue)
+    sent = run(local, tmp_path / "run")
+    assert sent.history.table()["score"] == pt.run(toys.algorithm(), quadratic, stop=pt.steps(12)).history.table()["score"]
+    assert not [path for path in (tmp_path / "run").rglob("*") if path.is_file() and b"cloudpickle" in path.read_bytes()]
+
+
+def test_what_cannot_be_sent_at_all_is_refused_before_anything_starts(tmp_path):
+    for trainable in (Faulty("raise", once=(item for item in ())), lambda carry, hp, steps, seed, lock=threading.Lock(): (0, {})):
+        with pytest.raises(pt.UsageError, match="its code cannot be sent either, .* cannot pickle .*Create that inside"):
             run(trainable, tmp_path / "run")
-        assert words in str(caught.value) and "move it to the top level of a module" in str(caught.value)
-    monkeypatch.setattr(in_a_notebook, "__module__", "__main__")
-    with pytest.raises(pt.UsageError, match="in_a_notebook is defined in an interactive session, a notebook"):
-        run(in_a_notebook, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "views": VIEWS | {"algorithms.fire.curves"},
     "plots": VIEWS | {"plots"},
     "report": VIEWS | {"report"},
+    "dashboard": VIEWS | {"dashboard"},
     "sinks": VIEWS | {"plots", "sinks"},
     "rl": {"core", "space", "checkpoints.carry", "trainable", "rl", "_jax"},
     "engine": VIEWS | {"algorithms", "executors", "trainable", "sinks", "engine"},
@@ -48,6 +49,8 @@ OPTIONAL = {
     "matplotlib": ("plots",),
     "PIL": ("plots", "rl"),
     "plotly": ("report",),
+    "starlette": ("dashboard",),
+    "uvicorn": ("dashboard",),
     "envpool": ("rl",),
     "gymnasium": ("rl",),
     "ray": ("executors.ray", "integrations"),
@@ -58,11 +61,13 @@ OPTIONAL = {
     "stable_baselines3": ("integrations",),
     "fsspec": ("checkpoints.url_files",),
     "typer": ("cli",),
+    "IPython": ("engine.screens",),
+    "pandas": ("engine.frames", "engine.result"),
     "rich": ("cli",),
     "safetensors": ("checkpoints", "integrations"),
 }
 IMPURE = {"os", "pathlib", "logging", "time", "random", "threading", "io", "subprocess", "socket"}
-PICKLES = {"pickle", "cloudpickle", "dill", "marshal", "shelve"}
+PICKLES = {"pickle", "cloudpickle", "dill", "marshal", "shelve"}  # `executors.by_value` sends code through a pipe, never to disk
 LONGEST = 350  # lines of a file
 MOST_ANY, MOST_UNFORMATTED = 300, 20  # uses of `Any`, and of `fmt: skip`, in all of src
 EVALUATES = {"eval", "exec", "torch.load", "numpy.load", "np.load"}

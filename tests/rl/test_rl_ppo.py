@@ -22,8 +22,7 @@ pytest.importorskip("gymnasium")
 from poptrain._jax import jax
 from poptrain.checkpoints import carry as carries
 from poptrain.core.errors import UsageError
-from poptrain.rl import PPO, make
-from poptrain.rl.agents import ppo
+from poptrain.rl import PPO, make, on_policy
 from poptrain.rl.loops import device, device_interval
 from poptrain.rl.loops.host import SEEDS, evaluation_seeds, training_seeds
 from poptrain.rl.memory.batch import Layout
@@ -149,7 +148,7 @@ def test_learning_all_at_once_equals_learning_in_turn(agent_for, monkeypatch):
     start = agent.init(hparams, seeds)
     turn, _ = agent.train(start, hparams, 600, seeds)
     monkeypatch.setattr(device_interval, "accelerated", lambda: True)
-    monkeypatch.setattr(ppo, "program_for", device_interval.program_for.__wrapped__)
+    monkeypatch.setattr(on_policy, "program_for", device_interval.program_for.__wrapped__)
     once, metrics = agent.train(start, hparams, 600, seeds)
     assert metrics["updates"].tolist() == [3, 2, 1]
     for a, b in zip(jax.tree.leaves(turn["params"]), jax.tree.leaves(once["params"]), strict=True):
@@ -164,7 +163,7 @@ def test_agents_with_networks_of_other_sizes_train_in_one_process(agent_for):
         sizes = [layer["w"].shape[-1] for layer in carry["params"]["policy"][:-1]]
         assert sizes == list(agent.hidden) and np.isfinite(metrics["score"]).all() and metrics["updates"] > 0
     env, layout = make("jax/CartPole-v1"), Layout(ENVS, ENVS, 64, 256, 128)
-    programs = [device_interval.program_for(env, 1, agent._functions(env.spec, layout), 500) for agent in (common, other, common)]
+    programs = [device_interval.program_for(env, 1, agent.functions(env.spec, layout), 500) for agent in (common, other, common)]
     assert programs[0] is programs[2] and programs[0] is not programs[1]
 
 

@@ -191,8 +191,8 @@ def test_speed_and_time_left():
     s = views.status(record_of(*STORY[:4], [task(6, 0, 3.3, 3), task(7, 1, 2.6, 3), task(8, 2, 3.3, 3)]))
     assert s.elapsed == pytest.approx(50.0, abs=1e-3)
     assert s.steps_per_second_overall == pytest.approx(50 / 50, abs=1e-3)
-    assert s.steps_per_second == pytest.approx(50 / 40, abs=1e-3)  # up to the newest result
-    assert s.left == pytest.approx(30 / 1.25, abs=1e-2)  # three members, ten steps each
+    assert s.steps_per_second == pytest.approx(20 / 20, abs=1e-3)  # from when every member had a result to the newest one
+    assert s.left == pytest.approx(30 / 1.0, abs=1e-2)  # three members, ten steps each
 
 
 def test_time_left_under_a_time_limit():

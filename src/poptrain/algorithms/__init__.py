@@ -3,6 +3,7 @@
 A name that is listed here is public as ``pt.NAME``.
 """
 
+from poptrain.algorithms.bg_pbt.bg_pbt import bg_pbt as bg_pbt
 from poptrain.algorithms.fire.fire_pbt import fire_pbt as fire_pbt
 from poptrain.algorithms.grid_search import grid_search as grid_search
 from poptrain.algorithms.optuna_search import optuna_search as optuna_search

@@ -15,9 +15,11 @@ from poptrain.algorithms.parts.turns import FrozenDict
 from poptrain.algorithms.random_search import Independent
 from poptrain.core.errors import UsageError
 from poptrain.core.interval import Interval
+from poptrain.core.other_names import named_as_here
 from poptrain.space import Space
 
 
+@named_as_here
 def grid_search(space: Space, *, levels: int | Mapping[str, int] = 3, interval: Interval) -> Independent:
     """Returns grid search.
 

@@ -29,6 +29,7 @@ import numpy as np
 from poptrain.algorithms.parts import turns
 from poptrain.core import History, Hparams, Task, Value
 from poptrain.core.errors import UsageError, did_you_mean
+from poptrain.core.other_names import named_as_here
 from poptrain.core.rng import rng
 from poptrain.space import Choice, Space
 from poptrain.space.parameter import Parameter
@@ -44,6 +45,7 @@ SAMPLERS = ("tpe", "gp", "random")
 CODE_DIGITS = 6  # after the point, of an encoded value
 
 
+@named_as_here
 def optuna_search(
     space: Space,
     population: int = 20,

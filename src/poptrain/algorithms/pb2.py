@@ -50,12 +50,14 @@ from poptrain.algorithms.suggest import Categories, Suggest, Uniformly
 from poptrain.core import Value
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.interval import Interval
+from poptrain.core.other_names import named_as_here
 from poptrain.core.protocols import Exploit
 from poptrain.space import Space
 
 MADE_FOR = 4  # members; below, a warning is given
 
 
+@named_as_here
 def pb2(
     space: Space,
     population: int = 4,

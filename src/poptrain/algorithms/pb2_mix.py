@@ -43,6 +43,7 @@ from poptrain.algorithms.pbt import Pbt
 from poptrain.algorithms.suggest import Categories, Drawn, Uniformly
 from poptrain.core import History, Line, Result, Task, Value
 from poptrain.core.interval import Interval
+from poptrain.core.other_names import named_as_here
 from poptrain.core.protocols import Clone, Exploit
 from poptrain.core.rng import rng
 from poptrain.space import Choice, Space
@@ -50,6 +51,7 @@ from poptrain.space import Choice, Space
 ASSUMED_ROUNDS = 50  # T if there is no budget in steps
 
 
+@named_as_here
 def pb2_mult(
     space: Space,
     population: int = 4,
@@ -83,6 +85,7 @@ def pb2_mult(
     return _named(make_pb2("pb2_mult", space, population, options, categories))
 
 
+@named_as_here
 def pb2_mix(
     space: Space,
     population: int = 4,

@@ -38,6 +38,7 @@ from poptrain.core import History, Hparams, Task, Value
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.fingerprint import Earlier
 from poptrain.core.interval import Interval
+from poptrain.core.other_names import named_as_here
 from poptrain.core.protocols import Clone, Exploit, Explore, Retuning
 from poptrain.core.rng import rng
 from poptrain.space import Space
@@ -46,6 +47,7 @@ Copy = Literal["both", "weights", "hparams"]
 FRACTION = 0.25  # of the members are replaced: of 8, the paper's fifth would be one
 
 
+@named_as_here
 def pbt(
     space: Space,
     population: int = 8,

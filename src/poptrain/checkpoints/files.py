@@ -24,7 +24,7 @@ class Files(Protocol):
         """Returns a path as messages show it."""
         ...
 
-    def write_new(self, path: FilePath, data: bytes, sync: bool = True) -> None:
+    def write_new(self, path: FilePath, data: bytes | memoryview, sync: bool = True) -> None:
         """Writes a file that must not exist yet."""
         ...
 
@@ -58,6 +58,10 @@ class Files(Protocol):
 
     def walk(self, path: FilePath) -> Mapping[str, int]:
         """Returns the size of every file below a directory by its relative path; links and pipes have -1."""
+        ...
+
+    def link(self, old: FilePath, new: FilePath, size: int) -> bool:
+        """Gives a file of `size` bytes a second name; False if that is not possible here, or it is not such a file."""
         ...
 
     def rename(self, old: FilePath, new: FilePath) -> None:

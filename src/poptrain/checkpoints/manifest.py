@@ -9,7 +9,8 @@ from typing import NotRequired, TypedDict, cast
 from poptrain.core import Json
 
 MANIFEST_FORMAT = 1
-MANIFEST, ARRAYS, USER = "MANIFEST.json", "arrays.safetensors", "user"
+SHARING_FORMAT = 2  # of a manifest with shared arrays; the others stay readable for older versions
+MANIFEST, ARRAYS, USER, SHARED = "MANIFEST.json", "arrays.safetensors", "user", "shared"
 
 
 class FileEntry(TypedDict):
@@ -17,6 +18,14 @@ class FileEntry(TypedDict):
 
     size: int
     sha256: str
+
+
+class SharedArray(TypedDict):
+    """An array whose files several checkpoints may hold; together they are its bytes."""
+
+    dtype: str
+    shape: list[int]
+    files: list[str]  # SHA-256 of each
 
 
 class Purpose(TypedDict, total=False):
@@ -34,6 +43,7 @@ class Manifest(Purpose):
     format: int
     name: str
     files: dict[str, FileEntry]
+    shared: NotRequired[dict[str, SharedArray]]  # by the name of the array in `carry`
     carry: NotRequired[Json]  # its structure; without it the files are those of a trainable class
 
 
@@ -65,16 +75,16 @@ def purpose(manifest: Manifest | None, lane: int | None) -> dict[str, int | None
     return {name: row[lane] if row and lane < len(row) else None for name, row in found.items()}
 
 
-def misfit(manifest: Manifest, found: Mapping[str, int], exclusive: bool) -> tuple[str, str] | None:
+def misfit(files: Mapping[str, FileEntry], found: Mapping[str, int], exclusive: bool) -> tuple[str, str] | None:
     """Returns the first file that is not as the manifest says, and what is wrong with it; None if all are.
 
     Args:
         found: the sizes of the files that exist, -1 for what is not a regular file.
         exclusive: there may be no other file.
     """
-    if exclusive and (added := sorted(found.keys() - manifest["files"].keys() - {MANIFEST})):
+    if exclusive and (added := sorted(found.keys() - files.keys() - {MANIFEST})):
         return added[0], "was added after the checkpoint was committed"
-    for file, expected in manifest["files"].items():
+    for file, expected in files.items():
         size = found.get(file, -1)
         if size != expected["size"]:
             return file, "is missing" if size < 0 else f"has {size:,} bytes instead of {expected['size']:,}"

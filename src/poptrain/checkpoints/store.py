@@ -2,6 +2,7 @@
 
     checkpoints/<name>/MANIFEST.json       what it is, sizes and hashes of its files, and the structure of the carry
                        arrays.safetensors  the arrays of the carry, if it has any
+                       shared/…            its large arrays, see `shared`
                        user/…              or the files that the user's ``save`` wrote
     trash/<name>/                          about to be removed
 
@@ -29,16 +30,18 @@ from poptrain.checkpoints.manifest import (
     ARRAYS,
     MANIFEST,
     MANIFEST_FORMAT,
+    SHARING_FORMAT,
     USER,
     FileEntry,
     Manifest,
     Purpose,
-    misfit,
     parsed,
     purpose,
     written,
 )
 from poptrain.checkpoints.refs import Ref, stem
+from poptrain.checkpoints.shared import SharedFiles, join, split
+from poptrain.checkpoints.verified import Mismatch, read_verified
 from poptrain.core import Carry
 from poptrain.core.errors import CheckpointDamaged, PoptrainError, Suspended, UsageError
 from poptrain.log.disk import default, safe_name
@@ -71,10 +74,11 @@ class DiskStore:
         self._live: set[str] = set()  # names that are in the log and were not collected
         self._dead: dict[str, int] = {}  # those of them that are no longer needed, and their bytes
         self._staged: dict[str, FilePath] = {}
+        self._shared = SharedFiles(fs)
         self._made = False  # True if `root` is known to exist, and not as a link
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_live": set(), "_dead": {}, "_staged": {}}
+        return {**self.__dict__, "_live": set(), "_dead": {}, "_staged": {}, "_shared": SharedFiles(self.fs)}
 
     # -- committing ---------------------------------------------------------------------------------------------------
 
@@ -132,6 +136,7 @@ class DiskStore:
     def _commit_carry(self, name: str, carry: Carry, about: Purpose) -> str:
         safe_name(name)
         structure, arrays = carries.flatten(carry)
+        arrays, parts = split(arrays, about.get("lanes"))
         data = save(arrays) if arrays else b""
         temporary = self._temporary(name)
         try:
@@ -139,8 +144,10 @@ class DiskStore:
             if arrays:
                 files[ARRAYS] = {"size": len(data), "sha256": sha256(data).hexdigest()}
                 self.fs.write_new(temporary / ARRAYS, data, self.durable)
-            manifest: Manifest = {"format": MANIFEST_FORMAT, "name": name, **about, "files": files, "carry": structure}
-            return self._finish(temporary, manifest)
+            shared, more = self._shared.write(temporary, parts, self.durable)
+            format = {"format": SHARING_FORMAT, "shared": shared} if shared else {"format": MANIFEST_FORMAT}
+            manifest = {**format, "name": name, **about, "files": files | more, "carry": structure}
+            return self._finish(temporary, cast(Manifest, manifest))
         except BaseException:
             with suppress(Suspended):  # the user must see the first error
                 self.fs.remove_tree(temporary)
@@ -150,6 +157,7 @@ class DiskStore:
         name, data = manifest["name"], written(manifest)
         self.fs.write_new(temporary / MANIFEST, data, self.durable)
         self._publish(name, temporary)
+        self._shared.remember(self.root / name, manifest["files"])
         return f"{name}:{sha256(data).hexdigest()[:16]}"
 
     def _publish(self, name: str, temporary: FilePath) -> None:
@@ -204,7 +212,9 @@ class DiskStore:
         if "carry" not in manifest:
             raise UsageError(f"checkpoint {ref} contains files of a trainable class, not a carry: use path().")
         try:
-            return carries.unflatten(manifest["carry"], load(files[ARRAYS]) if ARRAYS in files else {})
+            self._shared.remember(self.root / Ref.parse(ref).name, manifest["files"])
+            arrays = join(manifest.get("shared", {}), files) | (load(files[ARRAYS]) if ARRAYS in files else {})
+            return carries.unflatten(manifest["carry"], arrays)
         except (SafetensorError, LookupError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise self._damaged(ref, manifest, ARRAYS, f"does not fit the manifest ({error})") from error
 
@@ -253,28 +263,17 @@ class DiskStore:
             manifest = parsed(data)
         except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
             raise self._damaged(ref, None, MANIFEST, f"is not a manifest ({error})") from error
-        if manifest["format"] > MANIFEST_FORMAT:
+        if manifest["format"] > SHARING_FORMAT:
             raise UsageError(f"checkpoint {ref} was written by a newer poptrain (format {manifest['format']}): upgrade.")
         return manifest
 
     def _verified(self, ref: str) -> tuple[Manifest, dict[str, bytes]]:
-        manifest, files = self._manifest(ref), dict[str, bytes]()
-        directory = self.root / Ref.parse(ref).name
+        manifest, directory = self._manifest(ref), self.root / Ref.parse(ref).name
+        keep = "carry" in manifest
         try:
-            found = self.fs.walk(directory)  # it follows no link, so a manifest cannot name a file outside
-        except (FileNotFoundError, NotADirectoryError):
-            found = {}  # it was removed just now
-        if (wrong := misfit(manifest, found, self.exclusive)) is not None:
-            raise self._damaged(ref, manifest, *wrong)
-        for file, expected in manifest["files"].items():
-            if file == ARRAYS:
-                files[file] = self.fs.read(directory / file)
-            if self.hash_below is not None and expected["size"] >= self.hash_below:
-                continue
-            hash = sha256(files[file]).hexdigest() if file in files else self.fs.digest(directory / file)
-            if hash != expected["sha256"]:
-                raise self._damaged(ref, manifest, file, "differs from its hash")
-        return manifest, files
+            return manifest, read_verified(self.fs, directory, manifest["files"], keep, self.hash_below, self.exclusive)
+        except Mismatch as error:
+            raise self._damaged(ref, manifest, error.file, error.what) from None
 
     def _damaged(self, ref: str, manifest: Manifest | None, file: str, what: str) -> CheckpointDamaged:
         name, lane, _ = Ref.parse(ref)

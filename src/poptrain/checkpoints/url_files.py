@@ -91,11 +91,11 @@ class UrlFS:
 
     # -- files --------------------------------------------------------------------------------------------------------
 
-    def write_new(self, path: PurePosixPath, data: bytes, sync: bool = True) -> None:
+    def write_new(self, path: PurePosixPath, data: bytes | memoryview, sync: bool = True) -> None:
         """Writes a file whose name was never used. When it returns, the file is durable."""
         with self._changing("write", path) as (files, at):
             self._make_parent(files, at)
-            files.pipe_file(at, data)
+            files.pipe_file(at, bytes(data))
             self._settle(at, sync)
 
     def upload(self, source: Path, path: PurePosixPath, sync: bool = True) -> None:
@@ -135,6 +135,10 @@ class UrlFS:
 
     def fsync(self, path: PurePosixPath) -> None:
         """Does nothing: a file is durable when it has been written."""
+
+    def link(self, old: PurePosixPath, new: PurePosixPath, size: int) -> bool:
+        """Returns False: an object has one name."""
+        return False
 
     def rename(self, old: PurePosixPath, new: PurePosixPath) -> None:
         """Not supported: `UrlStore` never calls this method."""

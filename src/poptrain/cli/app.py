@@ -22,7 +22,21 @@ HELP = """Population-based training: hyperparameters tuned while the population 
 Every reading verb takes --json and then prints one strict JSON object: what is missing is null, and the numbers that JSON
 lacks are "nan", "inf" and "-inf".
 """
-VERBS = ("run", "check", "resume", "status", "lineage", "schedule", "replay", "verify", "compare", "plot", "report", "export")
+VERBS = (
+    "run",
+    "check",
+    "resume",
+    "status",
+    "lineage",
+    "schedule",
+    "replay",
+    "verify",
+    "compare",
+    "plot",
+    "report",
+    "dashboard",
+    "export",
+)
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 TyperContext = Any  # typer's own, which comes from click or from a copy of it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -23,12 +24,15 @@ def check(
     dir: Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where the run would be, for the space on its disk.")] = Path(
         "runs"
     ),
+    args: start.ArgumentsOption = "",
     executor: start.ExecutorOption = None,
     steps: start.StepsOption = None,
     json: JsonOption = False,
 ) -> None:
     """Try an experiment before it is run: checkpoints, hyperparameters, metric, time and disk."""
-    found = preflight(start.load(experiment, {"steps": steps, "executor": executor}), seconds=seconds, directory=dir)
+    found = preflight(
+        start.load(experiment, {"steps": steps, "executor": executor}, argv=shlex.split(args)), seconds=seconds, directory=dir
+    )
     emit(found) if json else _show(found)
     if not found.ok:
         raise typer.Exit(1)

@@ -11,14 +11,13 @@ from rich.table import Table
 from poptrain.cli.show import JsonOption, console, emit, record_of, say, table
 from poptrain.core.errors import UsageError
 from poptrain.log.reader import Record, exists
-from poptrain.views import Comparison, Method, clean, short, span
+from poptrain.views import Comparison
 from poptrain.views import compare as view
 
 Runs = Annotated[
     list[Path], typer.Argument(metavar="RUN…", help="Directories of runs, or of such directories.", show_default=False)
 ]
 Plot = Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw the curves into a PNG, SVG or PDF file.")]
-_SENTENCE = {"ahead": "is better than", "behind": "is worse than"}  # by verdict
 
 
 def compare(runs: Runs, plot: Plot = None, json: JsonOption = False) -> None:
@@ -30,7 +29,7 @@ def compare(runs: Runs, plot: Plot = None, json: JsonOption = False) -> None:
         return emit(found)
     out = console()
     say(grid(found), "", to=out)
-    say(*sentences(found), to=out)
+    say(*found.sentences(), to=out)
     if plot is not None:
         say(str(plot), to=out)
     return None
@@ -64,35 +63,5 @@ def draw_curves(found: Comparison, path: Path) -> None:
 
 def grid(found: Comparison) -> Table:
     """Returns the table of methods."""
-    columns = [
-        ("method", False),
-        ("runs", True),
-        (f"{found.metric} at step {found.steps:,}", True),
-        ("95 %", False),
-        (f"at {found.total:,} in all", True),
-        ("95 %", False),
-        ("steps in all", True),
-        ("time", True),
-        (f"beats {found.reference}", True),
-    ]
-    beats = {pair.method: f"{100 * pair.improvement:.0f} %" for pair in found.pairs}
-    return table(columns, [_row(method, beats.get(method.name, "")) for method in found.methods])
-
-
-def _row(method: Method, beats: str) -> list[object]:
-    cells: list[object] = [method.name, len(method.runs)]
-    for found in (method.score, method.score_total):
-        cells += ["", ""] if found is None else [short(found.mean, 4), f"{short(found.low, 4)} to {short(found.high, 4)}"]
-    return [*cells, f"{method.total:,.0f}", span(method.seconds), beats]
-
-
-def sentences(found: Comparison) -> list[str]:
-    """Returns what the comparison shows, one line each."""
-    lines = []
-    for pair in found.pairs:
-        verdict = _SENTENCE.get(pair.verdict, "cannot be distinguished from")
-        equal = pair.wins + pair.losses
-        seeds = f"; {pair.wins} of {equal} equal seeds, p = {pair.p:.3g}" if equal else ""
-        interval = f"{pair.low:.2f} to {pair.high:.2f}{seeds}"
-        lines.append(f"{pair.method} {verdict} {pair.against}: it wins with probability {pair.improvement:.2f} ({interval}).")
-    return [*lines, *found.said, *(f"warning: {clean(text)}" for text in found.warnings)]
+    words = {"method", "95 %"}
+    return table([(name, name not in words) for name in found.heading()], found.rows())

@@ -75,7 +75,7 @@ class Live(Sink[Record]):
 
 def line(view: Status) -> str:
     """Returns the status of a run as one line of plain text."""
-    parts = [clock.utc()[11:19], f"generation {view.generation:,}" + (f"/{view.generations:,}" if view.generations else "")]
+    parts = [clock.utc()[11:19], f"generation {view.rounds}"]
     if view.best is not None:
         parts.append(
             f"best {clean(view.metric)} {short(view.best.score, 6)} (member {view.best.member}, step {view.best.step:,})"

@@ -10,9 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from poptrain.cli.show import hparams_line, steps_per_second, table
-from poptrain.views import Exploit, Member, Status, Suggestion, clean, short, span
+from poptrain.views import Exploit, Member, Status, Suggestion, Trouble, clean, short, span
 
 OTHER_LINES = 16  # lines of the overview that are not members
+MOST_TROUBLES = 3  # different errors that are listed
 OTHER_COLUMNS = 46  # columns of the members' table that are not hyperparameters
 
 _STYLE = {  # of a state
@@ -40,6 +41,8 @@ def overview(view: Status, width: int, rows: int | None = None) -> Group:
         parts += ["", _members(view, width, rows)]
         if rows is not None and len(view.members) > rows:
             parts.append(Text(f"… and {len(view.members) - rows} more members", "dim"))
+    if view.troubles:
+        parts += ["", *map(trouble_line, view.troubles[: MOST_TROUBLES if rows is None else 1])]
     if view.last_exploits:
         newest = view.last_exploits[::-1] if rows is None else view.last_exploits[:-4:-1]
         parts += ["", Text(f"last of {view.exploits:,} copies", "bold"), *map(copy_line, newest)]
@@ -58,6 +61,13 @@ def overview(view: Status, width: int, rows: int | None = None) -> Group:
 def rows_that_fit(screen: Console) -> int:
     """Returns the number of members that fit on a screen together with the rest of the overview."""
     return max(screen.height - OTHER_LINES, 3)
+
+
+def trouble_line(trouble: Trouble) -> Text:
+    """Returns one line about the newest failure of some members."""
+    seats = ", ".join(map(str, trouble.members[:6])) + (" …" if len(trouble.members) > 6 else "")
+    who = f"members {seats}" if len(trouble.members) > 1 else f"member {seats}"
+    return Text(f"newest failure of {who}: ", "red").append(clean(trouble.error, 200), "")
 
 
 def copy_line(exploit: Exploit) -> Text:
@@ -93,9 +103,8 @@ def _headline(view: Status) -> Text:
     text.append("  ").append(view.state, _STYLE.get(view.state, ""))
     if view.reason:
         text.append(f" ({clean(view.reason, 120)})")
-    rounds = f"{view.generation:,}" + (f" of {view.generations:,}" if view.generations else "")
     seats = f"{len(view.members)} members" + (f" and {view.evaluators} evaluators" if view.evaluators else "")
-    text.append(f"  {clean(view.algorithm)}, {seats}, generation {rounds}, {view.results:,} results")
+    text.append(f"  {clean(view.algorithm)}, {seats}, generation {view.rounds}, {view.results:,} results")
     for count, what in ((view.failed, "failed"), (view.diverged, "diverged"), (view.lost, "lost")):
         if count:
             text.append(f", {count:,} {what}", "red")
@@ -113,7 +122,7 @@ def _members(view: Status, width: int, rows: int | None) -> Table:
     columns += [("copied", True), ("failures", True)]
     body: list[list[object]] = []
     for member in ranked:
-        state = Text(member.state, _STYLE.get(member.state, ""))
+        state = Text(view.doing(member), _STYLE.get(view.doing(member), ""))
         row: list[object] = [member.member, Text(short(member.score, 6)), f"{member.step:,}", state]
         row += [member.hparams.get(name) for name in names] + (["…"] if more else [])
         body.append([*row, member.cloned_from, member.failures or Text("")])

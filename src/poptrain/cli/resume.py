@@ -34,7 +34,8 @@ def resume(
     before = recorded.get("options")
     options = dict(before) if isinstance(before, Mapping) else {}
     options |= {name: value for name, value in (("steps", steps), ("executor", executor)) if value is not None}
-    loaded = start.load(file, options, record.run.get("seed"))
+    argv = [str(word) for word in words] if isinstance(words := recorded.get("argv"), list) else []
+    loaded = start.load(file, options, record.run.get("seed"), argv)
     if (schedule := rebuilt(record.run.get("algorithm"))) is not None:  # a replay: its file describes the original run
         length = record.budget if steps is None else steps
         stop = loaded.stop if length is None else stops.steps(length)
@@ -46,4 +47,4 @@ def resume(
             f"note: the run was already finished, at step {record.budget:,}; pass a larger --steps to train it further",
             to=console(sys.stderr),
         )
-    start.perform(loaded, directory, file_record(file, directory, options), quiet, json)
+    start.perform(loaded, directory, file_record(file, directory, options, argv), quiet, json)

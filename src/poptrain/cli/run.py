@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,7 @@ def run(
     checkpoints: Annotated[
         str | None, typer.Option("--checkpoints", metavar="URL", help="Where checkpoints are kept, instead of in DIR: s3://…")
     ] = None,
+    args: start.ArgumentsOption = "",
     executor: start.ExecutorOption = None,
     steps: start.StepsOption = None,
     quiet: start.QuietOption = False,
@@ -33,5 +35,6 @@ def run(
     directory = start.fresh(experiment, dir)
     start.outside(experiment, directory)
     options = {"steps": steps, "executor": executor, "checkpoints": checkpoints}
-    loaded = start.load(experiment, options, seed)
-    start.perform(loaded, directory, file_record(experiment, directory, options), quiet, json)
+    argv = shlex.split(args)
+    loaded = start.load(experiment, options, seed, argv)
+    start.perform(loaded, directory, file_record(experiment, directory, options, argv), quiet, json)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +30,10 @@ ExecutorOption = Annotated[
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No live display.")]
 
+ArgumentsOption = Annotated[
+    str, typer.Option("--args", metavar="TEXT", help='What the file finds in sys.argv: --args "--lr 3". resume repeats it.')
+]
+
 _MODULES = """
     poptrain numpy scipy jax typer rich safetensors torch gymnasium envpool optuna ray mlflow tensorboardX stable_baselines3
     sklearn matplotlib plotly fsspec s3fs
@@ -37,8 +41,11 @@ _MODULES = """
 MODULE_NAMES = sys.stdlib_module_names | set(_MODULES.split())  # an experiment file of that name would hide the module
 
 
-def load(file: Path, options: Mapping[str, Any], seed: int | None = None) -> Experiment:
+def load(file: Path, options: Mapping[str, Any], seed: int | None = None, argv: Sequence[str] = ()) -> Experiment:
     """Returns the experiment of a file; the options of the command line replace those of the file.
+
+    Args:
+        argv: the arguments of the file itself.
 
     Raises:
         UsageError: the file or an option is wrong.
@@ -47,7 +54,7 @@ def load(file: Path, options: Mapping[str, Any], seed: int | None = None) -> Exp
         raise UsageError(f"{str(file)!r} is not an experiment file: expected a Python file, for example experiment.py.")
     if file.stem in MODULE_NAMES:
         raise UsageError(f"{str(file)!r} has the name of the Python module {file.stem!r}: rename it.")
-    experiment = experiments.load(file)
+    experiment = experiments.load(file, argv)
     if seed is not None:
         experiment = replace(experiment, seed=seed)
     if (steps := options.get("steps")) is not None:

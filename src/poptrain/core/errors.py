@@ -58,9 +58,10 @@ class Suspended(PoptrainError):
 
     exit_code = 3
 
-    def __init__(self, message: str, exit_code: int = 3):
+    def __init__(self, message: str, exit_code: int = 3, *, asked: bool = False):
         super().__init__(message)
         self.exit_code = exit_code
+        self.asked = asked  # a person or a batch system interrupted it: nothing is wrong
 
 
 class RunFailed(PoptrainError):
@@ -86,6 +87,13 @@ class CheckpointDamaged(PoptrainError):
     """A stored checkpoint is missing or differs from the hash in the log. Exit code 1.
 
     It is raised when a checkpoint is read by hand. During a run it is a result: the task fails, and the member is replaced.
+    """
+
+
+class RunWarning(UserWarning):
+    """Something about a run that a person should know: a member failed, or a setting can't be meant. Training continues.
+
+    Silence all of them with ``warnings.simplefilter("ignore", pt.errors.RunWarning)``.
     """
 
 

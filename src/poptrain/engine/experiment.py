@@ -80,8 +80,11 @@ class Experiment:
         return -1 if self.mode == "min" else 1
 
 
-def load(path: str | Path) -> Experiment:
+def load(path: str | Path, argv: Sequence[str] = ()) -> Experiment:
     """Returns the ``experiment`` that a Python file exposes. It runs the file, which is the user's own code.
+
+    Args:
+        argv: what the file finds in ``sys.argv[1:]``, now and in worker processes.
 
     Raises:
         UsageError: the file does not exist, it raises an error (stated with file and line), or it exposes no `Experiment`.
@@ -93,6 +96,7 @@ def load(path: str | Path) -> Experiment:
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)  # the file may import its neighbours, and workers import it by its name
+    sys.argv = [str(path), *argv]
     try:
         names = vars(_import(path))
     except SyntaxError as error:
@@ -127,11 +131,16 @@ def _import(path: Path) -> ModuleType:
     return module
 
 
-def file_record(file: Path, directory: str | Path, options: Mapping[str, Json]) -> dict[str, Json]:
-    """Returns the log's entry about an experiment file: its path relative to the run directory, its hash, and the options."""
+def file_record(file: Path, directory: str | Path, options: Mapping[str, Json], argv: Sequence[str] = ()) -> dict[str, Json]:
+    """Returns the log's entry about an experiment file: its path relative to the run directory, its hash, and the options.
+
+    Args:
+        argv: the arguments that the file was run with, without its own name; `load` gives them to the file again.
+    """
     where = os.path.relpath(file.resolve(), Path(directory).resolve())
     given = {name: value for name, value in options.items() if value is not None}
-    return {"name": Path(where).as_posix(), "sha256": file_hash(file), "options": given}
+    arguments: dict[str, Json] = {"argv": list(argv)} if argv else {}
+    return {"name": Path(where).as_posix(), "sha256": file_hash(file), "options": given, **arguments}
 
 
 def script_of(experiment: Experiment) -> Path | None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from poptrain.core import History, Result
 from poptrain.core.errors import MetricError, RunFailed
-from poptrain.executors.outcome import metric_error
+from poptrain.engine.notices import all_failed
+from poptrain.executors.outcome import PREFIX, metric_error
 from poptrain.log.writer import LogWriter
 
 
@@ -40,18 +41,9 @@ class UnreadMetrics:
 
 def check_not_all_failed(log: LogWriter, history: History, directory: str | Path | None) -> None:
     """Raises a `RunFailed` if no member is left at the end of a run, or a `MetricError` if that is why the first one failed."""
-    heads = [int(id) for id in history.heads() if id >= 0]
-    if not heads or any(history.ok(id) for id in heads):
+    if (failed := all_failed(history, directory)) is None:
         return
-    first = history.result(heads[0])
-    if first is None:
-        return
-    why = first.error or f"the score is {first.score}"
-    last = "no result was ever finite"
-    if (best := history.best()) is not None:
-        last = f"the last finite result is that of member {history.task(best).member} at step {history.step(best)}"
-    log.note("failed", reason=why)
-    if (wrong := metric_error(first)) is not None and best is None:
-        raise wrong
-    where = f" Tracebacks are in {Path(directory) / 'errors'}." if directory is not None and first.error else ""
-    raise RunFailed(f"all {len(heads)} members failed; {last}. First: {why.removesuffix('.')}.{where}")
+    log.note("failed", reason=failed.reason)
+    if failed.reason.startswith(PREFIX) and history.best() is None:
+        raise MetricError(failed.reason.removeprefix(PREFIX))
+    raise RunFailed(failed.text)

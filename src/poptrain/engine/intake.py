@@ -11,8 +11,9 @@ import numpy as np
 from poptrain.core import History, Result, Task, check_roles
 from poptrain.core.errors import PoptrainError, UsageError
 from poptrain.core.order import Order
-from poptrain.core.protocols import Algorithm
+from poptrain.core.protocols import Algorithm, Executor
 from poptrain.core.wellformed import malformed
+from poptrain.executors.context import Context, ExecutorConfig
 from poptrain.executors.outcome import error_line, shown
 from poptrain.space import Space
 
@@ -94,6 +95,21 @@ def needed(algorithm: Algorithm, history: History) -> Iterable[int]:
 
 
 # -- what an executor returns -------------------------------------------------------------------------------------------
+
+
+def opened(config: ExecutorConfig, context: Context) -> Executor:
+    """Returns the running executor.
+
+    Raises:
+        UsageError: the configuration opened something else.
+    """
+    executor = config.open(context)
+    if not isinstance(executor, Executor):
+        raise UsageError(
+            f"executor={config!r} opens a {type(executor).__name__}, expected an object with submit, wait, drain and close, "
+            "as in the protocol poptrain.core.protocols.Executor."
+        )
+    return executor
 
 
 def admitted(history: History, returned: object, executor: object) -> list[Result]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 from poptrain import executors
 from poptrain.algorithms.schedule_replay import ScheduleReplay
@@ -13,18 +12,28 @@ from poptrain.checkpoints import places
 from poptrain.core import History, Json, Lost, Result, Task, as_line, clock, collector, results_of
 from poptrain.core.errors import Suspended, UsageError
 from poptrain.core.evidence import best_by_evidence
+from poptrain.core.interactive import interactive
 from poptrain.core.order import Order
+from poptrain.core.other_names import named_as_here
 from poptrain.core.protocols import Algorithm, Executor, Sink, Store
+from poptrain.engine import kept, tracebacks
 from poptrain.engine import stop as stops
-from poptrain.engine import tracebacks
+from poptrain.engine.again import again
 from poptrain.engine.experiment import Experiment, file_record, script_of
 from poptrain.engine.failures import UnreadMetrics, check_not_all_failed
-from poptrain.engine.intake import admitted, asked, needed
+from poptrain.engine.intake import admitted, asked, opened
+from poptrain.engine.needs import needed_checkpoints
+from poptrain.engine.notices import Failures, warn
 from poptrain.engine.open_log import check_same_run, continuing, open_log
+from poptrain.engine.overwrite import removed
+from poptrain.engine.progress import shown
 from poptrain.engine.result import Run
-from poptrain.engine.signals import Interrupted, Signals
-from poptrain.engine.supply import Supply, fallback
+from poptrain.engine.rollback import Rollback
+from poptrain.engine.sanity import doubts, worsened
+from poptrain.engine.signals import Interrupted, Signals, end_without_a_traceback, say
+from poptrain.engine.supply import Supply
 from poptrain.executors.context import Context, ExecutorConfig
+from poptrain.log.memory import MemoryLog
 from poptrain.log.reader import Record, exists, read
 from poptrain.log.writer import LogWriter
 from poptrain.sinks import Guarded
@@ -34,6 +43,7 @@ from poptrain.trainable import as_trainable
 GRACE_SECONDS = 30.0  # for running tasks to finish after a first signal
 
 
+@named_as_here
 def run(
     algorithm: Algorithm | Experiment,
     trainable: object = None,
@@ -47,11 +57,16 @@ def run(
     sinks: Sequence[Sink[Record]] = (),
     keep: Sequence[int] = (),
     checkpoints: str | None = None,
+    progress: bool = True,
+    overwrite: bool = False,
 ) -> Run:
     """Returns the finished run of an algorithm over a trainable.
 
+    In a notebook and at a Python prompt, a run that you interrupt is returned as it is, and the same call continues it.
+
     Args:
-        algorithm: such as `pbt(space, population=8, interval=10)`; or an `Experiment`, with `directory` and `keep` at most.
+        algorithm: such as `pbt(space, population=8, interval=10)`; or an `Experiment`, with `directory`, `keep`, `progress` and
+            `overwrite` at most.
         trainable: a function, generator function, class, `jax_trainable` or population; see `poptrain.trainable`.
         metric: the key of the score in the metrics that training returns.
         mode: "max" or "min".
@@ -64,6 +79,9 @@ def run(
         keep: ids of tasks whose checkpoints are never deleted.
         checkpoints: a place for the checkpoints other than `directory`: a URL that fsspec understands and every worker reaches,
             such as ``s3://bucket/first``. It must be empty at first. The log records it.
+        progress: show on standard error how far the run is: a live line on a terminal, a bar in a notebook, and a line now and
+            then in a file. False shows nothing but warnings.
+        overwrite: remove the run that `directory` holds, and begin again.
 
     Raises:
         UsageError: an argument is wrong, or the directory or URL holds another run.
@@ -71,37 +89,46 @@ def run(
         Suspended: the run was interrupted, the disk is full, or the storage failed; the same call continues it.
         RunFailed: every member failed.
     """
+    if overwrite and directory is not None:
+        removed(directory)
     given = (trainable, metric, mode, stop, executor, seed, tuple(sinks), checkpoints)
     if not isinstance(algorithm, Experiment):
-        return execute(Experiment(algorithm, *given), directory, keep=keep)
+        return execute(Experiment(algorithm, *given), directory, keep=keep, progress=progress)
     if given != (None, "score", "max", None, "inline", 0, (), None):
         raise UsageError(
-            "run: an Experiment already has every argument except directory and keep; change it with dataclasses.replace(…)."
+            "run: an Experiment already has every argument except directory, keep, progress and overwrite; change it "
+            "with dataclasses.replace(…)."
         )
     source = None
     if directory is not None and (script := script_of(algorithm)) is not None:
-        source = file_record(script, directory, {})
-    return execute(algorithm, directory, keep=keep, source=source)
+        source = file_record(script, directory, {}, sys.argv[1:])
+    return execute(algorithm, directory, keep=keep, source=source, progress=progress)
 
 
-def resume(experiment: Experiment, directory: str | Path) -> Run:
-    """Returns the run in `directory`, continued to its end.
+def resume(experiment: Experiment, directory: str | Path, *, progress: bool = True) -> Run:
+    """Returns the run in `directory`, continued to its end. `progress` is as in `run`.
 
     Raises:
         UsageError: the directory holds no run, or another run.
     """
     if not exists(directory):
         raise UsageError(f"{str(directory)!r} does not hold a run, so nothing can be resumed. Start one with `poptrain run`.")
-    return execute(experiment, directory)
+    return execute(experiment, directory, progress=progress)
 
 
 def execute(
-    experiment: Experiment, directory: str | Path | None, *, keep: Sequence[int] = (), source: dict[str, Json] | None = None
+    experiment: Experiment,
+    directory: str | Path | None,
+    *,
+    keep: Sequence[int] = (),
+    source: dict[str, Json] | None = None,
+    progress: bool = False,
 ) -> Run:
     """Returns the run of an `Experiment`: a new one, or the one that `directory` holds, continued.
 
     Args:
         source: the entry about the experiment's file for the log, from `file_record`; None if there is no file.
+        progress: show how far the run is.
     """
     executor = executors.resolve(experiment.executor, experiment.trainable)
     if directory is not None and exists(directory):
@@ -110,10 +137,19 @@ def execute(
         check_same_run(record, experiment, directory)
         if ended := _finished(experiment, directory, record):
             return ended
-    log = open_log(experiment, directory, source)
+    before = kept.taken(experiment) if directory is None and interactive() else None
+    log, store = before or (open_log(experiment, directory, source), None)
     try:
-        session = _Session(experiment, executor, log, directory, keep)
-        session.go()
+        session = _Session(experiment, executor, log, directory, keep, store)
+        try:
+            session.go(progress)
+        except Suspended as stopped:
+            if not stopped.asked or not interactive():
+                end_without_a_traceback()
+                raise
+            say(str(stopped))
+            if isinstance(log, MemoryLog):
+                kept.keep(experiment, log, session.store)
         return Run(log.record, session.history, session.store, as_trainable(experiment.trainable))
     finally:
         log.close()
@@ -144,34 +180,47 @@ class _Session:
         log: LogWriter,
         directory: str | Path | None,
         keep: Sequence[int],
+        store: Store | None = None,
     ):
         self.experiment, self.log, self.algorithm = experiment, log, experiment.algorithm
         self.history: History = log.record.history().with_budget(experiment.budget)
         self.keep = frozenset(keep)
         self._order = log.record.order or Order()
-        self._instead: dict[int, int] = {}  # pending task -> the older checkpoint that it started from
         self._unkept = 0  # results since checkpoints were deleted
         self._unread = UnreadMetrics(experiment.algorithm.seats)
         self.began = clock.monotonic() - log.record.elapsed
-        self.store: Store = places.of(log.record)
-        if directory is not None:
+        self.store: Store = store or places.of(log.record)
+        if directory is not None or store is not None:
             self.store.adopt(log.record.checkpoints())
+        self.rollback = Rollback(self.log, self.store)
         self.executor_config, self.directory = executor, directory
+        self.failures = Failures(directory)
         own = () if directory is None else (Digest(),)
         self.sinks = [Guarded(sink) for sink in (*own, *experiment.sinks)]
 
-    def go(self) -> None:
+    def go(self, progress: bool = False) -> None:
         """Runs until the algorithm asks for nothing and no task is pending, or a stop condition holds."""
-        executor = _opened(self.executor_config, self._context())
+        for doubt in doubts(self.experiment):
+            warn(doubt)
+        try:
+            with shown(self.experiment, self.log.record.elapsed, lambda: (self.history, self.failures.count), progress):
+                self._go()
+        finally:
+            self.failures.summary()
+        if (worse := worsened(self.history, self.experiment)) is not None:
+            warn(worse)
+
+    def _go(self) -> None:
+        executor = opened(self.executor_config, self._context())
         self.supply = Supply(executor, self.algorithm.seats)
         for sink in self.sinks:
             sink.open(self.log.record)
         try:
-            with collector.settled(), Signals() as signals:
+            with collector.settled(), Signals(self._farewell) as signals:
                 try:
                     self._loop(executor, signals)
                 except Interrupted as signal:
-                    self._suspend(executor, signal)
+                    self._suspend(executor, signal, signals)
                 finally:
                     executor.close()
             self.store.keep(self._needed(ended=True), self._collected, flush=True)
@@ -185,7 +234,7 @@ class _Session:
     def _loop(self, executor: Executor, signals: Signals) -> None:
         # After a crash between log and submit. A checkpoint that was lost then is replaced by an older one.
         pending = self.history.pending()
-        self.supply.submit([self._startable(task) for task in pending])
+        self.supply.submit([self.rollback.startable(self.history, task) for task in pending])
         while True:
             with collector.paused():
                 if not self._reached() and (tasks := asked(self.algorithm, self.history, self._order)):  # decide
@@ -218,14 +267,14 @@ class _Session:
         for result in [result for result in results if result.kind == "damaged"]:
             task = self.history.task(result.task)
             self._note_lost(task)
-            instead = fallback(self.history, task, self.store)
-            if instead is not None and self._instead.get(task.id) != instead.parent:
+            if (instead := self.rollback.instead_of(self.history, task)) is not None:
                 results.remove(result)
                 if not draining:  # else it is pending, and begins there when the run is continued
-                    again.append(self._rolled_back(task, instead))
+                    again.append(self.rollback.begun(self.history, task, instead))
         if results:
             tasks = [self.history.task(result.task) for result in results]
             self._append(results)
+            self.failures.see(self.history, results)
             self.store.add(result.checkpoint for result in results)
             self.supply.told(tasks, results)
             self._unread.check(self.log, self.history, results)
@@ -233,33 +282,11 @@ class _Session:
 
     def _note_lost(self, task: Task) -> None:
         """Logs that the checkpoint that a task started from is lost, if it is damaged."""
-        parent = self._instead.get(task.id, task.parent)
+        parent = self.rollback.source(task)
         if parent is not None and self.history.ok(parent):
-            ref = self._checkpoint(parent)
-            if ref is not None and not self.store.verify(ref):
+            result = self.history.result(parent)
+            if result is not None and result.checkpoint and not self.store.verify(result.checkpoint):
                 self._append(Lost(parent))
-
-    def _startable(self, task: Task) -> Task:
-        """Returns a pending task as it can be started: from an older checkpoint, if that of its parent was lost."""
-        if task.parent is None or not self.history.lost(task.parent):
-            return task
-        instead = fallback(self.history, task, self.store)
-        return task if instead is None else self._rolled_back(task, instead)
-
-    def _rolled_back(self, task: Task, instead: Task) -> Task:
-        source = instead.parent
-        if source is not None:
-            self._instead[task.id] = source
-            self.log.note(
-                "rollback",
-                task=task.id,
-                member=task.member,
-                lost=task.parent,
-                to=source,
-                step=self.history.step(source),
-                again=instead.steps - task.steps,
-            )
-        return instead
 
     def _keep(self, results: int) -> None:
         """Deletes checkpoints that are no longer needed: not after every result, because it looks at all seats."""
@@ -269,26 +296,9 @@ class _Session:
             self.store.keep(self._needed(), self._collected)
 
     def _needed(self, ended: bool = False) -> set[str]:
-        """Returns the checkpoints that must stay: of possible parents, sources of pending tasks, the best, and the user's.
-
-        While the run goes on, those before them in the lineages stay too: a member whose newest one is damaged goes back there.
-        """
-        history = self.history
-        ids: set[int | None] = {*needed(self.algorithm, history), *self.keep, *history.heads().tolist(), history.best()}
-        for task in history.pending():
-            ids.add(task.parent)
-            ids.add(task.teacher)
-            ids.add(self._instead.get(task.id))
-        ids.discard(None)
-        if self.store.durable and not ended:
-            parents = history.column("parent")
-            ids |= {int(parents[id]) for id in cast("set[int]", ids) if 0 <= id < history.n}
-        return history.checkpoints(cast("set[int]", ids))  # one call for all
-
-    def _checkpoint(self, id: int) -> str | None:
-        """Returns the checkpoint of a task; None while it is pending, and if it failed."""
-        result = self.history.result(id)
-        return None if result is None else result.checkpoint
+        """Returns the checkpoints that must stay."""
+        older = self.store.durable and not ended  # a member whose newest one is damaged goes back there
+        return needed_checkpoints(self.algorithm, self.history, self.keep, self.rollback.sources(), older)
 
     def _collected(self, names: list[str]) -> None:
         self.log.note("gc", ids=names)
@@ -299,18 +309,17 @@ class _Session:
     def _reason(self) -> str:
         return self._reached() or "every member reached its last step"
 
-    def _suspend(self, executor: Executor, signal: Interrupted) -> None:
+    def _suspend(self, executor: Executor, signal: Interrupted, signals: Signals) -> None:
         """Logs the results that arrive within the grace period, marks the log as suspended, and raises `Suspended`."""
-        with contextlib.suppress(Interrupted):
-            for results in executor.drain(GRACE_SECONDS):
-                self._tell(executor, results, draining=True)
+        what = f"interrupted: finishing running tasks (at most {GRACE_SECONDS:g} s); press Ctrl-C again to stop now"
+        for results in signals.finishing(executor.drain(GRACE_SECONDS), what):
+            self._tell(executor, results, draining=True)
         self.log.note("suspend", reason=str(signal))
-        hint = (
-            f"continue with: poptrain resume {self.directory}"
-            if self.directory
-            else "nothing was kept, because no directory was given"
-        )
-        raise Suspended(f"interrupted by {signal}; {hint}", exit_code=128 + signal.number) from None
+        hint = again(self.log.record, self.directory)
+        raise Suspended(f"interrupted by {signal}; {hint}", exit_code=128 + signal.number, asked=True) from None
+
+    def _farewell(self) -> str:
+        return f"stopped at once; nothing that was logged is lost; {again(self.log.record, self.directory)}"
 
     def _context(self) -> Context:
         return Context(
@@ -330,18 +339,3 @@ class _Session:
         """Returns the steps over which a schedule inside a member extends: in a replay those of the run that it repeats."""
         replayed = self.algorithm.horizon if isinstance(self.algorithm, ScheduleReplay) else None
         return self.history.budget if replayed is None else replayed
-
-
-def _opened(config: ExecutorConfig, context: Context) -> Executor:
-    """Returns the running executor.
-
-    Raises:
-        UsageError: the configuration opened something else.
-    """
-    executor = config.open(context)
-    if not isinstance(executor, Executor):
-        raise UsageError(
-            f"executor={config!r} opens a {type(executor).__name__}, expected an object with submit, wait, drain and close, "
-            "as in the protocol poptrain.core.protocols.Executor."
-        )
-    return executor

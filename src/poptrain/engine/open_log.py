@@ -16,6 +16,7 @@ from poptrain.core.errors import UsageError
 from poptrain.core.fingerprint import as_begun, as_logged, describe, differences
 from poptrain.core.interval import interval_of
 from poptrain.engine.experiment import Experiment
+from poptrain.engine.notices import warn
 from poptrain.log.reader import Record, exists
 from poptrain.log.writer import Log, LogWriter, MemoryLog
 from poptrain.trainable import as_trainable, code_of, name_of
@@ -40,7 +41,9 @@ def open_log(experiment: Experiment, directory: str | Path | None, source: dict[
     log = Log.open(directory)
     then = log.record.run
     if then.get("code") != meta["code"]:
-        log.note("warning", text=f"the code of the trainable changed: {then.get('code')} -> {meta['code']}")
+        text = f"the code of the trainable changed: {then.get('code')} -> {meta['code']}"
+        log.note("warning", text=text)
+        warn(f"{text}. The run in {str(directory)!r} continues with the new code; pass overwrite=True to start again.")
     if log.record.budget != meta["budget"]:
         log.note("budget", budget=meta["budget"])
     if source is not None and source != log.record.file:

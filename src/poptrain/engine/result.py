@@ -7,20 +7,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from poptrain.checkpoints import places
-from poptrain.core import Carry, History, Task, Value
+from poptrain.core import Carry, History, Task, Value, markup
 from poptrain.core.errors import UsageError
 from poptrain.core.protocols import Store
 from poptrain.executors.adapters import form_of
 from poptrain.log.reader import Record, read
 from poptrain.trainable import AnyTrainable, as_trainable
+from poptrain.views.described import described
+from poptrain.views.format import short
 
 if TYPE_CHECKING:
+    import pandas
+
     from poptrain.views import Lineage, Schedule
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Standing:
-    """One finished task, with its score and its checkpoint."""
+    """One finished task of a member, with its score and its checkpoint."""
 
     task: Task
     score: float  # in the user's sign
@@ -33,6 +37,17 @@ class Standing:
         """The hyperparameters that it trained with."""
         return dict(self.task.hparams)
 
+    @property
+    def member(self) -> int:
+        """The seat that trained it."""
+        return self.task.member
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Every number that training returned with it, under the user's names; the score has the name of the metric."""
+        result = self._run.history.result(self.task.id)
+        return {self._run.metric: self.score, **({} if result is None else result.metrics)}
+
     def load(self) -> Carry:
         """Returns the stored carry; for a trainable class, an object of the class that has loaded its files.
 
@@ -41,15 +56,34 @@ class Standing:
         """
         return self._run._load(self.task)
 
+    def __repr__(self) -> str:
+        hparams = ", ".join(f"{name}={short(value)}" for name, value in self.hparams.items())
+        return (
+            f"<{self._run.metric} {short(self.score, 6)} of member {self.member} at step {self.step:,}, trained with {hparams}>"
+        )
 
-@dataclass(frozen=True)
+    def _repr_html_(self) -> str:
+        title = f"Member {self.member} at step {self.step:,} (task {self.task.id})"
+        numbers = [(name, short(value, 6)) for name, value in {**self.metrics, **self.hparams}.items()]
+        return markup.block(title, markup.table((), numbers), *([markup.line(self.evidence)] if self.evidence else ()))
+
+
+@dataclass(frozen=True, repr=False)
 class Run:
-    """A run, finished or not. Scores have the user's sign; `history` maximises."""
+    """A run, finished or not. Scores have the user's sign; `history` maximises.
+
+    In a notebook it shows itself: its state, its best result, and its members.
+    """
 
     record: Record
     history: History
     store: Store
     trainable: AnyTrainable | None = None
+
+    @property
+    def metric(self) -> str:
+        """The name of the score."""
+        return str(self.record.run.get("metric", "score"))
 
     @property
     def best(self) -> Standing:
@@ -106,6 +140,36 @@ class Run:
         from poptrain.views import lineage
 
         return lineage(self.record, task)
+
+    def table(self) -> dict[str, list[Value]]:
+        """Returns all tasks as columns, as `views.table` does: `pandas.DataFrame` and `polars.DataFrame` take them."""
+        from poptrain.views import table
+
+        return table(self.record)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Returns `table` as a data frame of pandas, one row for each task.
+
+        Raises:
+            MissingExtra: pandas is not installed.
+        """
+        from poptrain.engine.frames import frame
+
+        return frame(self.table())
+
+    def __dataframe__(self, *arguments: object, **options: object) -> object:
+        """Returns `table` in the interchange protocol of data frames, which other libraries read; it needs pandas."""
+        return self.to_pandas().__dataframe__(*arguments, **options)
+
+    def __arrow_c_stream__(self, *arguments: object) -> object:
+        """Returns `table` as a stream of Arrow, which newer libraries read; it needs pandas and pyarrow."""
+        return self.to_pandas().__arrow_c_stream__(*arguments)
+
+    def __repr__(self) -> str:
+        return described(self.record).text()
+
+    def _repr_html_(self) -> str:
+        return described(self.record).markup()
 
     def _some(self, id: int | None) -> int:
         if id is None:

@@ -1,16 +1,11 @@
-"""Which tasks an executor gets now.
-
-Not those of a member that fails again and again while others train; and in the place of a task that starts from a damaged
-checkpoint, one that starts from an older checkpoint, if there is one.
-"""
+"""Which tasks an executor gets now: not those of a member that fails again and again while others train."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
-from poptrain.core import History, Result, Task
-from poptrain.core.protocols import Executor, Store
+from poptrain.core import Result, Task
+from poptrain.core.protocols import Executor
 
 PATIENCE = 3  # failures in a row after which the next task of a seat waits for a healthy result of another one
 FUTILE = 25  # failures of a seat, on average, without any healthy result between them, after which a run ends
@@ -75,21 +70,3 @@ class Supply:
         if tasks:
             self._executor.submit(tasks)
             self._running += len(tasks)
-
-
-def fallback(history: History, task: Task, store: Store) -> Task | None:
-    """Returns a task in the place of one whose parent's checkpoint is damaged; None if the lineage has no older checkpoint.
-
-    It begins at the nearest ancestor with a sound checkpoint, and trains the lost steps again: so it ends at the step that was
-    decided, and the history needs no other entry. Evaluations, and tasks that have a teacher or a time limit, are not replaced.
-    """
-    if task.parent is None or task.teacher is not None or task.seconds is not None or not task.steps or task.role == "evaluator":
-        return None
-    source = history.task(task.parent).parent
-    while source is not None:
-        result = history.result(source)
-        if history.ok(source) and result is not None and result.checkpoint and store.verify(result.checkpoint):
-            again = history.step(task.parent) - history.step(source)
-            return replace(task, parent=source, steps=task.steps + again) if again >= 0 else None
-        source = history.task(source).parent
-    return None

@@ -1,8 +1,8 @@
-"""Checks that worker processes can import the trainable, and that the program can be imported without running again.
+"""What worker processes can import, and that the program can be imported without running again.
 
-A spawned process imports the main module again and finds functions by their names. So a lambda, a local function or one
-from a notebook cannot be trained there, and a script that calls `run` at its top level would start itself over and over.
-Both are found here before anything is started.
+A spawned process imports the main module again and finds functions by their names. What it does not find there, a lambda, a
+local function or one from a notebook, is sent by its code (`by_value`). A script that calls `run` at its top level would start
+itself over and over, which is found here before anything is started.
 """
 
 from __future__ import annotations
@@ -17,29 +17,35 @@ from types import FrameType, FunctionType, ModuleType
 from typing import Any
 
 from poptrain.core.errors import UsageError
+from poptrain.executors.by_value import ByValue
+from poptrain.trainable import AnyTrainable
 
 Found = FunctionType | type  # what pickle finds by its name, instead of writing what it contains
-_FIX = "move it to the top level of a module, or use executor='inline'"
 
 
-def check_importable(trainable: object) -> None:
-    """Raises a `UsageError`, which names the function and the fix, unless worker processes can import `trainable`."""
+def sendable(trainable: AnyTrainable) -> AnyTrainable | ByValue:
+    """Returns what worker processes are sent: the trainable itself, which travels by its name, or its code.
+
+    Raises:
+        UsageError: neither is possible; the message names the function and the reason.
+    """
+    why = why_not_importable(trainable)
+    return trainable if why is None else ByValue(trainable, why)
+
+
+def why_not_importable(trainable: object) -> str | None:
+    """Returns why worker processes cannot import a trainable, or None if they can."""
     probe = _Probe()
     try:
         probe.dump(trainable)
     except Exception as error:
-        culprit = probe.seen[-1] if probe.seen else None
-        why = None if culprit is None else _why_not(culprit)
-        if why is None:
-            why = f"the trainable {type(trainable).__name__} cannot be sent to a worker process ({error}): {_FIX}"
-        raise UsageError(f"executor='processes': {why}.") from None
+        why = _why_not(probe.seen[-1]) if probe.seen else None
+        return why or f"the trainable {type(trainable).__name__} cannot be sent to a worker process ({error})"
     main = sys.modules.get("__main__")
     for found in probe.seen:
         if found.__module__ == "__main__" and not _comes_again(main, found):
-            raise UsageError(
-                f"executor='processes': {found.__qualname__} is defined in an interactive session, a notebook or a package's "
-                f"__main__, which worker processes cannot import: {_FIX}."
-            )
+            return f"{found.__qualname__} is defined in an interactive session, a notebook or a package's __main__"
+    return None
 
 
 def check_main() -> None:
@@ -76,14 +82,14 @@ def _why_not(culprit: Found) -> str | None:
     code = getattr(culprit, "__code__", None)
     where = f" ({os.path.basename(code.co_filename)}:{code.co_firstlineno})" if code is not None else ""
     if "<lambda>" in name:
-        return f"{name}{where} is a lambda, which worker processes cannot import: write it as a function with a name, and {_FIX}"
+        return f"{name}{where} is a lambda, which worker processes cannot import"
     if "<locals>" in name:
-        return f"{name}{where} is defined inside a function, where worker processes cannot import it: {_FIX}"
+        return f"{name}{where} is defined inside a function, where worker processes cannot import it"
     found: object = sys.modules.get(culprit.__module__)
     for part in name.split("."):
         found = getattr(found, part, None)
     if found is not culprit:
-        return f"{culprit.__module__}.{name}{where} is not what worker processes would import by that name: {_FIX}"
+        return f"{culprit.__module__}.{name}{where} is not what worker processes would import by that name"
     return None
 
 

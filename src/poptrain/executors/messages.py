@@ -1,7 +1,7 @@
 """What the driver and its worker processes send each other, over one private pipe for each worker.
 
-The driver sends a `WorkerSetup` once (pickled; functions travel by name), then one ``(task, start)`` at a time, and None
-to end. The worker sends tuples that begin with a word:
+The driver sends a `WorkerSetup` once (pickled; functions travel by name, or by their code: see `by_value`), then one
+``(task, start)`` at a time, and None to end. The worker sends tuples that begin with a word:
 
     hello                       it is running, and waits for the setup
     ready                       it has imported the trainable, and waits for a task
@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from poptrain.core.errors import PoptrainError
+from poptrain.executors.by_value import ByValue
 from poptrain.executors.context import MemberStore
 from poptrain.trainable import AnyTrainable
 
@@ -23,7 +24,7 @@ from poptrain.trainable import AnyTrainable
 class WorkerSetup(NamedTuple):
     """What a worker process is sent once."""
 
-    trainable: AnyTrainable
+    trainable: AnyTrainable | ByValue  # a worker receives the trainable itself
     metric: str
     store: MemberStore | None  # None: the driver's own, through the pipe
     warm: int  # the most member states that it keeps

@@ -19,7 +19,7 @@ FIELDS_OF_RESULT = ("curve", "returns", "steps")  # metrics that are not numbers
 MOST_NUMBERS = 100_000  # in one result: its curve, its returns and its metrics; some 2 MB of a line in the log
 LONGEST_NAME = 200  # characters of a metric's name
 LONGEST_TEXT = 200_000  # characters of a traceback
-_PREFIX = "MetricError: "  # of the error of a result that training returned in a wrong form
+PREFIX = "MetricError: "  # of the error of a result that training returned in a wrong form
 
 
 @dataclass(slots=True)
@@ -214,13 +214,13 @@ def refused(task: Task, step: int, error: MetricError, keep: KeepError, seconds:
     """Returns the result of a task whose training returned what no log can hold."""
     text = str(error) if str(error).startswith("member") else f"member {task.member}, from step {step}: {error}"
     keep_if_possible(keep, _file_name(task), f"{text}\n{_listed_hparams(task)}\n")
-    return Result(task.id, float("nan"), step, error=f"{_PREFIX}{text}", seconds=seconds)
+    return Result(task.id, float("nan"), step, error=f"{PREFIX}{text}", seconds=seconds)
 
 
 def metric_error(result: Result) -> MetricError | None:
     """Returns the error of a result that was `refused`; None of any other result."""
     text = result.error or ""
-    return MetricError(text.removeprefix(_PREFIX)) if text.startswith(_PREFIX) else None
+    return MetricError(text.removeprefix(PREFIX)) if text.startswith(PREFIX) else None
 
 
 def abandoned(task: Task, step: int, why: str, keep: KeepError, *, seconds: float = 0.0, hint: str = "") -> Result:

@@ -15,6 +15,7 @@ from poptrain.core.errors import PoptrainError
 from poptrain.executors import outcome
 from poptrain.executors.context import Context
 from poptrain.executors.handle import Worker, answer
+from poptrain.executors.importable import sendable
 from poptrain.executors.messages import Fatal, WorkerSetup
 from poptrain.executors.orders import Backlog, Order, Outbox
 from poptrain.executors.output import Output
@@ -49,7 +50,7 @@ class Pool:
         self._outbox, self._news = outbox, news
         store = context.store if isinstance(context.store, DiskStore) else None
         warm = context.warm(len(environments))
-        self._setup = WorkerSetup(context.trainable, context.metric, store, warm, context.static)
+        self._setup = WorkerSetup(sendable(context.trainable), context.metric, store, warm, context.static)
         self._workers: list[Worker] = []
         self._inbox: deque[Order] = deque()  # filled by the main thread
         self._backlog: Backlog[Order] = Backlog()

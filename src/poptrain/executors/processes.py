@@ -19,7 +19,7 @@ from poptrain.core import Result, Task
 from poptrain.core.cpus import cpus
 from poptrain.core.errors import UsageError
 from poptrain.executors.context import Context
-from poptrain.executors.importable import check_importable, check_main
+from poptrain.executors.importable import check_main, sendable
 from poptrain.executors.orders import Order, Outbox
 from poptrain.executors.pool import LIVENESS_POLL, Pool
 from poptrain.trainable import as_trainable
@@ -71,9 +71,9 @@ class Processes:
             environment(self, slot, slots)
 
     def check(self, trainable: object) -> None:
-        """Raises a `UsageError` if worker processes cannot be started here, or cannot import the trainable."""
+        """Raises a `UsageError` if worker processes cannot be started here, or cannot be sent the trainable."""
         check_main()
-        check_importable(as_trainable(trainable))
+        sendable(as_trainable(trainable))
 
     def open(self, context: Context) -> ProcessesExecutor:
         """Returns the running executor, while its workers are being started."""

@@ -16,7 +16,7 @@ import sys
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from poptrain.checkpoints import carry as carries
 from poptrain.core import Carry, Task
@@ -25,6 +25,7 @@ from poptrain.executors.adapters import form_of
 from poptrain.executors.context import Start
 from poptrain.executors.members import Members
 from poptrain.executors.messages import Fatal, WorkerSetup
+from poptrain.trainable import AnyTrainable
 
 STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # a terminal or a batch system sends them to every process of a job
 
@@ -57,7 +58,7 @@ def _set_up(connection: Connection) -> Members[Any] | None:
     try:
         setup: WorkerSetup = connection.recv()
         store = StoreOfDriver(connection) if setup.store is None else setup.store
-        members = Members(form_of(setup.trainable, setup.static), setup.metric, store, keep_error, setup.warm)
+        members = Members(form_of(cast(AnyTrainable, setup.trainable), setup.static), setup.metric, store, keep_error, setup.warm)
     except (EOFError, ConnectionError):
         raise
     except PoptrainError as error:

@@ -95,7 +95,7 @@ class FS:
 
     # -- files --------------------------------------------------------------------------------------------------------
 
-    def write_new(self, path: Path, data: bytes, sync: bool = True) -> None:
+    def write_new(self, path: Path, data: bytes | memoryview, sync: bool = True) -> None:
         """Writes a file that must not exist yet, and makes its content (not its name) durable."""
         with self._changing("write_new", path):
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFE, 0o600)
@@ -222,6 +222,21 @@ class FS:
                 os.fsync(fd)
             finally:
                 os.close(fd)
+
+    def link(self, old: Path, new: Path, size: int) -> bool:
+        """Gives a file of `size` bytes a second name; False if this disk has no links, or it is not such a file any more."""
+        with self._changing("link", new):
+            try:
+                os.link(old, new, follow_symlinks=False)
+            except OSError as error:
+                if error.errno in _FULL:
+                    raise
+                return False
+        status = os.lstat(new)
+        if stat.S_ISREG(status.st_mode) and status.st_size == size:
+            return True
+        self.remove(new)
+        return False
 
     def rename(self, old: Path, new: Path) -> None:
         """Renames a file or directory atomically."""

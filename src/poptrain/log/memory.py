@@ -11,9 +11,10 @@ from poptrain.log.reader import Record
 class MemoryLog:
     """A log that ends with the process. It fulfils `LogWriter`."""
 
-    durable, epoch = False, 1
+    durable = False
 
     def __init__(self, run: Mapping[str, Json]):
+        self.epoch = 1
         self.record = Record()
         self.record.run, self.record.epoch = dict(run), 1
         self.note("open")
@@ -29,6 +30,12 @@ class MemoryLog:
     def note(self, type: str, /, **fields: Json) -> None:
         """Adds one line of administration."""
         self.record.note(type, fields, clock.now())
+
+    def reopen(self) -> None:
+        """Continues the log after an interruption, in the process that began it."""
+        self.epoch += 1
+        self.record.epoch = self.epoch
+        self.note("open")
 
     def close(self) -> None:
         """Does nothing: there is nothing to free."""

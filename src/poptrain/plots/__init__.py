@@ -1,9 +1,11 @@
-"""Plots: views as figures, for files. Each function takes a record and returns a Matplotlib `Figure`; no window is opened.
+"""Plots: views as figures. Each function takes a run, its record or a view, and returns a Matplotlib `Figure`.
+
+No window is opened: a notebook shows the figure, and ``figure.savefig("score.png")`` writes it.
 
 >>> import poptrain as pt
 >>> from poptrain.testing import quadratic
 >>> run = pt.run(pt.pbt(pt.Space(lr=pt.LogUniform(1e-3, 1e-1)), population=3, interval=5), quadratic, stop=pt.steps(10))
->>> score(run.record).axes[0].get_ylabel()
+>>> score(run).axes[0].get_ylabel()
 'score'
 """
 
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Protocol
 
 try:
     import matplotlib  # noqa: F401
@@ -20,6 +23,7 @@ except ImportError as error:
 from matplotlib.figure import Figure
 
 from poptrain import views
+from poptrain.core.errors import UsageError
 from poptrain.log.reader import Record
 from poptrain.plots.render import render
 from poptrain.views import Comparison, Curves, Faster, Overhead, Spread, panels
@@ -29,54 +33,68 @@ from poptrain.views.subpopulations import sizes_of
 __all__ = ["FIGURES", "comparison", "faster", "hparams", "lineage", "save", "save_all", "schedules", "score", "spread"]
 __all__ += ["subpopulations", "time"]
 
+
+class HasRecord(Protocol):
+    """A run, as `pt.run` and `pt.open_run` return it."""
+
+    @property
+    def record(self) -> Record:
+        """Its log."""
+        ...
+
+
+AnyRun = Record | HasRecord
+
 MOST_BARS = 40  # members that have a bar of their own in `time`
 
 
-def score(source: Record | Curves) -> Figure:
-    """Returns the figure of the scores of a run along ancestry, from its record or its `views.curves`."""
-    return render(panels.score(views.curves(source) if isinstance(source, Record) else source))
+def score(source: AnyRun | Curves) -> Figure:
+    """Returns the figure of the scores of a run along ancestry, from the run or its `views.curves`."""
+    return render(panels.score(source if isinstance(source, Curves) else views.curves(record_of(source))))
 
 
-def hparams(record: Record) -> Figure:
+def hparams(run: AnyRun) -> Figure:
     """Returns the figure of the hyperparameter schedules of a run."""
-    return render(panels.hparams(record))
+    return render(panels.hparams(record_of(run)))
 
 
-def lineage(record: Record) -> Figure:
+def lineage(run: AnyRun) -> Figure:
     """Returns the figure of the family tree of a run."""
-    return render(panels.tree(record))
+    return render(panels.tree(record_of(run)))
 
 
-def spread(source: Record | Spread) -> Figure:
-    """Returns the figure of how far apart the members are, from a record or its `views.spread`."""
-    if isinstance(source, Record):
-        return render(panels.spread(views.spread(source), views.gauges(source).history))
-    return render(panels.spread(source))
+def spread(source: AnyRun | Spread) -> Figure:
+    """Returns the figure of how far apart the members are, from a run or its `views.spread`."""
+    if isinstance(source, Spread):
+        return render(panels.spread(source))
+    record = record_of(source)
+    return render(panels.spread(views.spread(record), views.gauges(record).history))
 
 
-def time(source: Record | Overhead) -> Figure:
-    """Returns the figure of where the time went, from a record or its `views.overhead`."""
-    return render(panels.time(views.overhead(source) if isinstance(source, Record) else source, MOST_BARS))
+def time(source: AnyRun | Overhead) -> Figure:
+    """Returns the figure of where the time went, from a run or its `views.overhead`."""
+    return render(panels.time(source if isinstance(source, Overhead) else views.overhead(record_of(source)), MOST_BARS))
 
 
-def subpopulations(record: Record) -> Figure:
+def subpopulations(run: AnyRun) -> Figure:
     """Returns the figure of the sub-populations of FIRE PBT: one panel for each hyperparameter that is a number.
 
     Raises:
         UsageError: the algorithm of the run has no sub-populations.
     """
-    return render(panels.subpopulations(record))
+    return render(panels.subpopulations(record_of(run)))
 
 
-def faster(source: Record | Faster, first: int = 0, second: int = 1, step: int | None = None) -> Figure:
-    """Returns the figure of which of two seats improves faster, from a record or its `views.faster`.
+def faster(source: AnyRun | Faster, first: int = 0, second: int = 1, step: int | None = None) -> Figure:
+    """Returns the figure of which of two seats improves faster, from a run or its `views.faster`.
 
     Args:
-        first: one seat, if the source is a record.
+        first: one seat, if the source is a run.
         second: the other seat.
         step: compare them as they were after this many steps; default: at the end.
     """
-    return render(panels.faster(views.faster(source, first, second, step) if isinstance(source, Record) else source))
+    view = source if isinstance(source, Faster) else views.faster(record_of(source), first, second, step)
+    return render(panels.faster(view))
 
 
 def comparison(view: Comparison) -> Figure:
@@ -101,8 +119,23 @@ def schedules(named: Named, hparam: str, end: int, *, log: bool = True, title: s
 FIGURES = {"score": score, "hparams": hparams, "lineage": lineage, "spread": spread, "time": time}
 
 
-def save_all(record: Record, directory: str | Path) -> list[Path]:
+def record_of(run: AnyRun) -> Record:
+    """Returns the record of a run.
+
+    Raises:
+        UsageError: it is not a run.
+    """
+    if isinstance(run, Record):
+        return run
+    record = getattr(run, "record", None)
+    if not isinstance(record, Record):
+        raise UsageError(f"plots: got {type(run).__name__}, expected a run: what pt.run or pt.open_run returned.")
+    return record
+
+
+def save_all(run: AnyRun, directory: str | Path) -> list[Path]:
     """Draws every figure of a run as PNG, makes the directory, and returns the paths."""
+    record = record_of(run)
     drawn = {**FIGURES, **({"subpopulations": subpopulations} if sizes_of(record) else {})}
     return [save(draw(record), Path(directory) / f"{name}.png") for name, draw in drawn.items()]
 

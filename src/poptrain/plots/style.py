@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -11,9 +13,18 @@ from poptrain.views.palette import BEST, FAINT, GRID, INK, MEMBERS, NOTE
 __all__ = ["BEST", "FAINT", "INK", "MEMBERS", "NOTE", "figure", "label", "tidy", "title"]
 
 
+class Shown(Figure):
+    """A figure that a notebook shows, also if no backend of Matplotlib was chosen there."""
+
+    def _repr_png_(self) -> bytes:
+        picture = BytesIO()
+        self.savefig(picture, format="png")
+        return picture.getvalue()
+
+
 def figure(width: float, height: float) -> Figure:
     """Returns an empty figure, independent of any window or global state of Matplotlib."""
-    return Figure(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
+    return Shown(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
 
 
 def tidy(axes: Axes, grid: bool = True) -> Axes:

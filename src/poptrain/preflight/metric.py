@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from itertools import pairwise
 from math import isfinite
@@ -10,14 +9,9 @@ from math import isfinite
 import numpy as np
 
 from poptrain.audit.verdict import Verdict
+from poptrain.core.metric_names import hinted
 from poptrain.preflight.lab import Probe
 
-LESS_IS_BETTER = re.compile(  # a word of a metric's name
-    "loss|losses|error|err|mse|rmse|mae|nll|regret|perplexity|ppl|cost|kl|distance|deviation|wer|cer|fid"
-)
-MORE_IS_BETTER = re.compile(
-    "accuracy|acc|reward|rewards|return|returns|auc|f1|likelihood|bleu|precision|recall|success|iou|psnr|ssim|elo|wins"
-)
 STEADY = 0.8  # share of the changes that must have one sign
 
 
@@ -73,19 +67,6 @@ def direction(curves: Sequence[Sequence[Probe]], metric: str, mode: str) -> Verd
         remark = f", but its name suggests {other!r}" if contradicts else "; this is too little evidence that the mode is wrong"
         return Verdict("direction", "unclear", result + remark)
     return Verdict("direction", "ok", result)
-
-
-def hinted(metric: str) -> int:
-    """Returns 1 if a metric's name suggests that more is better, -1 if it suggests that less is, else 0.
-
-    >>> [hinted(name) for name in ("accuracy", "valid/loss", "log_likelihood", "neg_loss", "score", "nll")]
-    [1, -1, 1, 1, 0, -1]
-    """
-    words = re.findall(r"[a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", metric).lower())
-    sign = -1 if {"neg", "negative", "minus"} & set(words) else 1
-    if any(map(MORE_IS_BETTER.fullmatch, words)):
-        return sign
-    return -sign if any(map(LESS_IS_BETTER.fullmatch, words)) else 0
 
 
 def _scores(curve: Sequence[Probe]) -> list[float]:

@@ -5,8 +5,11 @@ Rooms import only rooms to their left: ``envs`` (simulators) ← ``memory`` (tra
 hyperparameters, evaluation and films.
 """
 
+from poptrain.rl.agents.ddpg import DDPG
 from poptrain.rl.agents.ppo import PPO
+from poptrain.rl.agents.td3 import TD3
+from poptrain.rl.agents.vmpo import VMPO
 from poptrain.rl.envs import make
 from poptrain.rl.film import film
 
-__all__ = ["PPO", "film", "make"]
+__all__ = ["DDPG", "PPO", "TD3", "VMPO", "film", "make"]

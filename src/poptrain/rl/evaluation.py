@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from poptrain.rl.actor import Actor, Noise
 from poptrain.rl.envs.spec import Simulator
 
 LONGEST_EPISODE = 100_000  # steps after which an episode without a time limit is abandoned
 
 
-def episode_returns(actor: Actor, simulator: Simulator, episodes: int, noise: Noise | None) -> np.ndarray:
+def episode_returns(act: Callable[[np.ndarray], np.ndarray], observation: int, simulator: Simulator, episodes: int) -> np.ndarray:
     """Returns the undiscounted return of one episode in each of `episodes` environments; shape (episodes,).
 
     Each environment contributes one episode. Taking the first episodes that end would favour short ones.
+
+    Args:
+        act: observations (episodes, O) -> actions, as the simulator takes them.
+        observation: O.
     """
-    observations = np.zeros((episodes, actor.mean.size), np.float32)
+    observations = np.zeros((episodes, observation), np.float32)
     rewards, over = np.zeros(episodes), np.zeros(episodes, bool)
     returns, running = np.zeros(episodes), np.ones(episodes, bool)
     ids = np.arange(episodes, dtype=np.int32)
@@ -32,5 +37,5 @@ def episode_returns(actor: Actor, simulator: Simulator, episodes: int, noise: No
             running &= ~over
             if not running.any():
                 break
-        simulator.send(actor.act(observations, noise.next() if noise else None)[1], ids)
+        simulator.send(act(observations), ids)
     return returns

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from poptrain.checkpoints import places
 from poptrain.checkpoints.store import DiskStore
-from poptrain.core import History, Value, protocols
+from poptrain.core import History, protocols
 from poptrain.log.reader import Record
 from poptrain.views import dumps, schedule
 from poptrain.views.format import cell
+from poptrain.views.table import table_of
 
 BEST_NAME = "best"
 
@@ -56,13 +57,9 @@ def write_best(record: Record, history: History, task: int, out: Path, **about: 
 def table_as_csv(record: Record, history: History) -> str:
     """Returns all tasks and results as CSV; floats are exact, and texts that look like a formula are quoted.
 
-    The column ``metric`` has the name of the score.
+    The columns are those of `views.table`.
     """
-    columns: dict[str, list[Value]] = {}
-    for name, column in history.table().items():
-        columns["hparams.metric" if name == "metric" else name] = column
-        if name == "score":
-            columns["metric"] = [str(record.run.get("metric", "score"))] * len(column)
+    columns = table_of(record, history)
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow([cell(name) for name in columns])

@@ -11,7 +11,7 @@ from typing import final
 import numpy as np
 from numpy.random import Generator
 
-from poptrain.core import Hparams, Json, Value
+from poptrain.core import Hparams, Json, Value, markup
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.facts import is_number
 from poptrain.space.checks import check_factors, check_number, check_parameter, with_dotted_names
@@ -120,6 +120,10 @@ class Space(Mapping[str, Parameter]):
     def __repr__(self) -> str:
         inside = ", ".join(f"{name!r}: {parameter!r}" for name, parameter in self.items())
         return f"Space({{{inside}}}{f', repair={self._repair_name()}' if self.repair else ''})"
+
+    def _repr_html_(self) -> str:
+        rows = [(name, repr(parameter)) for name, parameter in self.items()]
+        return markup.block(f"Space of {len(self)} hyperparameters", markup.table(("name", "values"), rows))
 
     def describe(self) -> dict[str, Json]:
         """Returns the definition as JSON. It is the same in every process, so fingerprints use it."""

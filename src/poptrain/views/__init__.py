@@ -10,7 +10,8 @@
 """
 
 from poptrain.views.as_json import as_json, dumps
-from poptrain.views.comparison import Comparison, Method, Outcome, Pair, Point, Reported, compare
+from poptrain.views.compared import Comparison, Method, Outcome, Pair, Point, Reported
+from poptrain.views.comparison import compare
 from poptrain.views.curves import Curve, Curves, Mark, SeatCurve, curves
 from poptrain.views.exploits import Exploit
 from poptrain.views.format import clean, short, span
@@ -21,9 +22,11 @@ from poptrain.views.lock_holder import Writer
 from poptrain.views.overhead import LineTime, MemberTime, Overhead, overhead
 from poptrain.views.schedule import Schedule, Segment, schedule, schedule_from, schedules
 from poptrain.views.spread import Generation, Spread, spread
-from poptrain.views.status import Best, Member, Status, status
+from poptrain.views.status import Best, Member, Status, Trouble, status
+from poptrain.views.story import Story, story, task_at
 from poptrain.views.subpopulations import HandOver, Quantiles, Subpopulation, Subpopulations, subpopulations
 from poptrain.views.suggestions import Suggestion, suggestions
+from poptrain.views.table import table
 from poptrain.views.tally import Diversity
 
 __all__ = [
@@ -57,9 +60,11 @@ __all__ = [
     "Segment",
     "Spread",
     "Status",
+    "Story",
     "Subpopulation",
     "Subpopulations",
     "Suggestion",
+    "Trouble",
     "Writer",
     "as_json",
     "clean",
@@ -77,6 +82,9 @@ __all__ = [
     "span",
     "spread",
     "status",
+    "story",
     "subpopulations",
     "suggestions",
+    "table",
+    "task_at",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from itertools import combinations
 
 import numpy as np
 
@@ -17,100 +17,27 @@ from poptrain import statistics
 from poptrain.core import History
 from poptrain.core.errors import UsageError
 from poptrain.log.reader import Record
+from poptrain.views.compared import Comparison, Method, Outcome, Pair, Point, Reported
 from poptrain.views.format import clean, short
 from poptrain.views.index import about, history_of, reported
 
 POINTS = 50  # of a curve
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """One run. Scores have the user's sign."""
-
-    directory: str | None
-    seed: int
-    finished: bool
-    score: float  # best, at equal steps per member
-    score_total: float | None  # best, at equal total steps; None: no result was reported by then
-    steps: int  # the most that a member trained
-    total: int  # trained by all members together
-    seconds: float  # of wall time
-
-
-@dataclass(frozen=True)
-class Reported:
-    """An interquartile mean over runs with its 95 % bootstrap interval."""
-
-    mean: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Point:
-    """One point of a method's curve: interquartile mean and quartiles, over runs, of the best score so far."""
-
-    at: int
-    mean: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Method:
-    """All runs of one algorithm with equal settings."""
-
-    name: str
-    runs: tuple[Outcome, ...]  # by seed
-    score: Reported  # at equal steps per member
-    score_total: Reported | None  # at equal total steps
-    total: float  # mean steps of all members together, at the end
-    seconds: float  # mean wall time
-    by_steps: tuple[Point, ...] = field(repr=False)
-    by_total: tuple[Point, ...] = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two methods, at equal steps per member."""
-
-    method: str
-    against: str
-    improvement: float  # probability that a run of `method` beats one of `against`
-    low: float
-    high: float
-    wins: int  # on equal seeds
-    losses: int
-    p: float  # two-sided sign test over equal seeds
-    verdict: str  # that of `statistics.verdict`
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Several methods on one task."""
-
-    metric: str
-    mode: str
-    steps: int  # per member, at which they are compared
-    total: int  # of all members together, likewise
-    reference: str  # the method that the others are compared with
-    methods: tuple[Method, ...]
-    pairs: tuple[Pair, ...]
-    said: tuple[str, ...]  # sentences
-    warnings: tuple[str, ...]
-
-
 def compare(records: Sequence[Record]) -> Comparison:
-    """Returns the comparison of runs of one task.
+    """Returns the comparison of runs of one task. A run without a healthy result is left out, with a warning.
 
     Raises:
-        UsageError: there are fewer than two runs, their metrics differ, or a run has no healthy result.
+        UsageError: there are fewer than two runs with results, or their metrics differ.
     """
-    if len(records) < 2:
-        raise UsageError(f"compare: got {len(records)} run, expected at least 2.")
-    traces = [_Trace(record) for record in records]
+    empty = [record for record in records if history_of(record).best() is None]
+    traces = [_Trace(record) for record in records if record not in empty]
+    if len(traces) < 2:
+        without = f"; {len(empty)} more have no healthy result yet" if empty else ""
+        runs = "run" if len(traces) == 1 else "runs"
+        raise UsageError(f"compare: got {len(traces)} {runs} with results, expected at least 2{without}.")
     for what in ("metric", "mode"):
-        differ = sorted({str(record.run.get(what)) for record in records})
+        differ = sorted({str(trace.record.run.get(what)) for trace in traces})
         if len(differ) > 1:
             raise UsageError(
                 f"compare: the runs have different settings of {what} ({', '.join(differ)}); their scores cannot be compared."
@@ -122,9 +49,11 @@ def compare(records: Sequence[Record]) -> Comparison:
     methods = tuple(_method(name, group, steps, total) for name, group in groups.items())
     reference = next((name for name, group in groups.items() if _independent(group[0].algorithm)), next(iter(groups)))
     found = {method.name: method for method in methods}
-    pairs = [_pair(found[name], found[reference], sign) for name in groups if name != reference]
+    others = [name for name in groups if name != reference]
+    pairs = [_pair(found[name], found[reference], sign) for name in others]
+    pairs += [_pair(found[b], found[a], sign) for a, b in combinations(others, 2)]
     return Comparison(
-        metric=about(records[0])[0],
+        metric=about(traces[0].record)[0],
         mode="min" if sign < 0 else "max",
         steps=steps,
         total=total,
@@ -132,7 +61,7 @@ def compare(records: Sequence[Record]) -> Comparison:
         methods=methods,
         pairs=tuple(pairs),
         said=(*_selection(groups, found, sign), statistics.caution(min(len(group) for group in groups.values()))),
-        warnings=tuple(_warnings(traces, steps)),
+        warnings=(*_left_out(empty), *_warnings(traces, steps)),
     )
 
 
@@ -143,9 +72,6 @@ class _Trace:
         history = history_of(record)
         self.record, self.sign = record, history.sign
         self.algorithm: Mapping[str, object] = record.run.get("algorithm") or {}
-        if history.best() is None:
-            where = "a run" if record.directory is None else f"the run in {str(record.directory)!r}"
-            raise UsageError(f"compare: {where} has no healthy result yet; leave it out.")
         shown = list(_shown(history))
         self.steps = _rising((step, score) for step, _, score in shown)
         self.total = _rising((total, score) for _, total, score in shown)
@@ -313,15 +239,24 @@ def _selection(groups: Mapping[str, list[_Trace]], found: Mapping[str, Method], 
                 continue
             a, b, base = ([sign * outcome.score for outcome in found[name].runs] for name in (whole, part, bases[0]))
             share, low, high = statistics.share(a, b, base)
-            if share == share:
-                gain, interval = f"the gain of {whole} over {bases[0]}", f"{_percent(low)} to {_percent(high)}"
-                yield f"Selection alone ({part}) explains {100 * share:.0f} % of {gain} (95 % interval {interval})."
+            interval = f"95 % interval {_percent(low)} to {_percent(high)}"
+            if share > 1:
+                yield f"Exploring brought nothing: selection alone ({part}) gains more over {bases[0]} than {whole} ({interval})."
+            elif share == share:
+                gain = f"the gain of {whole} over {bases[0]}"
+                yield f"Selection alone ({part}) explains {100 * share:.0f} % of {gain} ({interval})."
             else:
                 yield f"{whole} has no gain over {bases[0]} that selection could explain."
 
 
 def _percent(value: float) -> str:
     return f"{100 * value:.0f} %" if np.isfinite(value) else "no bound"
+
+
+def _left_out(records: Sequence[Record]) -> Iterator[str]:
+    if records:
+        where = "in memory" if records[0].directory is None else clean(records[0].directory, 80)
+        yield f"left out, because no result was healthy yet: {where}" + (f" and {len(records) - 1} more" * (len(records) > 1))
 
 
 def _warnings(traces: Sequence[_Trace], steps: int) -> Iterator[str]:

@@ -19,21 +19,22 @@ def no_decision(record: Record, copies: int, ended: bool) -> str | None:
     algorithm = record.run.get("algorithm")
     if copies or not isinstance(algorithm, Mapping) or "exploit" not in algorithm:
         return None
-    why = _settled(algorithm, record.budget)
+    why = settled(algorithm, record.budget)
     if why is None and ended:
         why = _found(algorithm, record)
     return None if why is None else f"No member copied another one: {why}."
 
 
-def _settled(algorithm: Mapping[str, Any], budget: int | None) -> str | None:
-    """Returns why the options allow no copy."""
+def settled(algorithm: Mapping[str, Any], budget: int | None) -> str | None:
+    """Returns why the options of a described algorithm allow no copy; None if they allow one."""
     members = algorithm.get("population")
     if isinstance(members, int) and members - int(algorithm.get("controls") or 0) < 2:
         return f"the population is {members}, and a copy needs two members"
     exploit = algorithm.get("exploit")
     if isinstance(exploit, Mapping) and exploit.get("fraction") == 0:
         return "truncation(0) replaces no member"
-    interval, warmup = algorithm.get("interval"), int(algorithm.get("warmup") or 0)
+    interval, warmup = algorithm.get("interval"), algorithm.get("warmup") or 0
+    warmup = warmup if isinstance(warmup, int) else 0  # FIRE PBT has one for each sub-population
     if budget is None or not isinstance(interval, int) or isinstance(interval, bool) or interval < 1:
         return None
     if interval >= budget:

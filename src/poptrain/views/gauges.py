@@ -55,9 +55,13 @@ class Gauges:
 
     def _of_copies(self) -> Iterator[str]:
         if self.share is not None:
-            part = f"{short(self.selection, 3)} of {short(self.gain, 3)}"
-            rest = "training brought the rest" if self.share <= 1 else "between the copies, members got worse"
-            yield f"Selection alone explains {100 * self.share:.0f} % of the gain in mean score ({part}); {rest}."
+            copies, gain = short(self.selection, 3), short(self.gain, 3)
+            if self.share <= 1:
+                share = f"{100 * self.share:.0f} % of the gain in mean score ({copies} of {gain})"
+                yield f"Selection alone explains {share}; training brought the rest."
+            else:
+                whole = f"the copies raised the mean score by {copies}, and between them training lowered it to {gain} in all"
+                yield f"Selection alone explains the whole gain: {whole}."
         if self.explored:
             word = "more" if 2 * self.explored_better > self.explored else "fewer"
             chance = "no more than chance" if self.explored_p is None or self.explored_p > 0.05 else f"{word} than chance"

@@ -60,7 +60,7 @@ def lineage(record: Record, task: int | None = None) -> Lineage:
     return Lineage(
         task=id,
         member=history.task(id).member,
-        ancestors=tuple(_ancestor(history, ancestor) for ancestor in history.descent(id)),
+        ancestors=tuple(ancestor_of(history, ancestor) for ancestor in history.descent(id)),
         exploits=exploits_of(history, record.times, history.copies()),
         finals=finals,
         founders=tuple(sorted({history.task(chain[0]).member for chain in chains})),
@@ -69,7 +69,8 @@ def lineage(record: Record, task: int | None = None) -> Lineage:
     )
 
 
-def _ancestor(history: History, id: int) -> Ancestor:
+def ancestor_of(history: History, id: int) -> Ancestor:
+    """Returns one task as an ancestor, and where its weights come from."""
     task, source = history.task(id), history.source(id)
     if source is None:
         came = "fresh"

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from poptrain.core import History, Hparams, Value
+from poptrain.core import History, Hparams, Value, markup
 from poptrain.core.errors import UsageError
 from poptrain.log.reader import Record
 from poptrain.views.as_json import as_json, dumps
-from poptrain.views.format import cell
+from poptrain.views.format import cell, short
 from poptrain.views.index import about, chosen, history_of, score_of
+
+MOST_ROWS = 20  # segments that a notebook shows
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Segment:
     member: int  # the seat of that
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Schedule:
     """The hyperparameters of one ancestry: piecewise constant, from step 0, with strictly increasing starts."""
 
@@ -56,6 +58,18 @@ class Schedule:
         if not self.segments:
             raise UsageError(f"at({step}): the schedule is empty, because nothing was trained before task {self.task}.")
         return dict(next(segment for segment in reversed(self.segments) if segment.start <= step).hparams)
+
+    def __repr__(self) -> str:
+        changes, score = max(len(self.segments) - 1, 0), "" if self.score is None else f", {self.metric} {short(self.score, 5)}"
+        return f"Schedule({', '.join(self.names)}: {changes} changes over {self.step:,} steps{score}, of task {self.task})"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (f"{segment.start:,}", f"{segment.end:,}", *(short(value) for value in segment.hparams.values()))
+            for segment in self.segments
+        ]
+        shown = rows if len(rows) <= MOST_ROWS else [*rows[: MOST_ROWS // 2], ["…"], *rows[-(MOST_ROWS // 2) :]]
+        return markup.block(repr(self), markup.table(("from step", "to step", *self.names), shown))
 
     def rows(self) -> Iterator[dict[str, Value]]:
         """Yields one flat dict for each segment: start, end, task, member and the hyperparameters by name."""

@@ -38,6 +38,14 @@ class Member:
 
 
 @dataclass(frozen=True)
+class Trouble:
+    """An error, and the members whose newest failure it is."""
+
+    error: str
+    members: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Best:
     """The best result of the run so far."""
 
@@ -84,6 +92,27 @@ class Status:
     elapsed: float  # over all sessions
     left: float | None
     warnings: tuple[str, ...]
+
+    @property
+    def rounds(self) -> str:
+        """The generation in words: ``7 of 20``. Members that share their budgets may train more intervals than the budget has."""
+        known = self.generations is not None and self.generation <= self.generations
+        return f"{self.generation:,}" + (f" of {self.generations:,}" if known else "")
+
+    def doing(self, member: Member) -> str:
+        """Returns the state of a member for people: one that was training when the run stopped is suspended."""
+        stopped = self.state not in ("running", "finished")
+        return "suspended" if stopped and member.state == "training" else member.state
+
+    @property
+    def troubles(self) -> tuple[Trouble, ...]:
+        """The newest failures of the members, the most frequent error first."""
+        by_error: dict[str, list[int]] = {}
+        for member in self.members:
+            if member.error is not None:
+                by_error.setdefault(member.error, []).append(member.member)
+        ordered = sorted(by_error.items(), key=lambda item: -len(item[1]))
+        return tuple(Trouble(error, tuple(members)) for error, members in ordered)
 
 
 def status(record: Record) -> Status:
@@ -217,11 +246,19 @@ def _generations(budget: int | None, interval: object) -> int | None:
 
 
 def _speed(record: Record, state: RunState) -> float | None:
-    """Returns the steps per second over the newest lines of the newest session."""
+    """Returns the steps per second over the newest lines of the newest session.
+
+    Once every seat has reported, its start is left out: starting workers and compiling say nothing about what is left.
+    """
     opened = next((time for type, _, time in reversed(record.events) if type == "open"), 0.0)
-    began, steps, _ = state.speed[0]
+    session = [entry for entry in state.speed if entry[0] >= opened]
+    began, steps = state.speed[0][:2]
     if began < opened:
-        began, steps = opened, [entry[1] for entry in state.speed if entry[0] < opened][-1]
+        _, steps, results = [entry for entry in state.speed if entry[0] < opened][-1]
+        began = opened
+        warm = next((entry for entry in session if entry[2] >= results + len(state.seats)), None)
+        if warm is not None and warm[2] < session[-1][2]:
+            began, steps = warm[:2]
     now, trained, _ = state.speed[-1]
     return (trained - steps) / (now - began) if now > began else None
 

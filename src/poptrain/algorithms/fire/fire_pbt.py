@@ -41,10 +41,12 @@ from poptrain.algorithms.parts.exploit import Truncation, truncation
 from poptrain.algorithms.parts.explore import ExploreArgument, Perturb, as_explore, perturb
 from poptrain.core import History, Task, Value
 from poptrain.core.errors import UsageError
+from poptrain.core.other_names import named_as_here
 from poptrain.core.rng import rng
 from poptrain.space import Space
 
 
+@named_as_here
 def fire_pbt(
     space: Space,
     subpopulations: Sequence[int] = (8, 8),

@@ -128,7 +128,9 @@ class Allowance:
             kept[ranked], left[ranked] = some, rest_of_all
             if not some and fits.any():
                 best = int(np.where(fits, self._score, -np.inf).argmax())
-                before = ranked & ((self._score[best] > score) | ((self._score[best] == score) & (best < seats))) & (best != seats)
+                before = (
+                    ranked & ((self._score[best] > score) | ((self._score[best] == score) & (best < seats))) & (best != seats)
+                )
                 kept, left = kept | before, np.where(before, left - self._rest[best], left)
         others = np.where(self._rest > 0, self._rest, np.iinfo(np.int64).max // 2)
         least = int(others.argmin())

@@ -33,6 +33,11 @@ class EnvSpec:
         """Numbers that one action is recorded as: its dimensions, or its index."""
         return 1 if self.discrete else self.actions
 
+    def scaled(self, actions: np.ndarray) -> np.ndarray:
+        """Returns continuous actions within the bounds, (E, A), from actions within -1 and 1; in numpy or in JAX."""
+        low, high = np.asarray(self.low, np.float32), np.asarray(self.high, np.float32)
+        return low + (actions + np.float32(1.0)) * (np.float32(0.5) * (high - low))
+
 
 class Arrival(NamedTuple):
     """The results of n environments that finished a step or a reset, in no particular order."""

@@ -107,17 +107,22 @@ def train_on_device(
     world, state = carry["env"], {name: carry[name] for name in program.agent.learned}
     state, world, ring, window, log = program.run(state, world, ring, window, hparams, seeds.astype(np.uint32), np.int32(ticks))
     state, world, window, log = jax.device_get((state, world, window, log))
+    happened = outcome_of(log, world, np.full(len(seeds), ticks * envs), program.agent.diagnostics)
+    return {**state, "buffer": program.ring.store(ring, window), "env": world}, happened
+
+
+def outcome_of(log: Parts, world: Parts, steps: np.ndarray, diagnostics: Sequence[str]) -> IntervalOutcome:
+    """Returns what happened, from the log of a program and the world after it; leading axes (P,)."""
     episodes = np.maximum(log["episodes"], 1)
-    happened = IntervalOutcome(
+    return IntervalOutcome(
         returns=[_latest(log["returns"][i], int(n)) for i, n in enumerate(log["episodes"])],
         score=np.where(log["episodes"] > 0, log["sum"] / episodes, np.nan),
         running=world["running"].mean(1),
         episode_length=np.where(log["episodes"] > 0, log["lengths"] / episodes, np.nan),
-        steps=np.full(len(seeds), ticks * envs),
+        steps=steps,
         updates=log["updates"],
-        diagnostics={name: log["diagnostics"][:, i] for i, name in enumerate(program.agent.diagnostics)},
+        diagnostics={name: log["diagnostics"][:, i] for i, name in enumerate(diagnostics)},
     )
-    return {**state, "buffer": program.ring.store(ring, window), "env": world}, happened
 
 
 def _latest(log: np.ndarray, episodes: int) -> list[float]:

@@ -47,7 +47,7 @@ class Program:
     ) -> tuple[Tree, ...]:
         """Returns (state, world, ring, window, log) after `ticks` ticks; the arrays of the log lead with (P,)."""
         keys = jax.vmap(jax.random.key)(seeds)
-        log, envs = self._empty_log(), self.layout.num_envs
+        log, envs = empty_log(self.members) | self._no_updates(), self.layout.num_envs
         scratch = self.agent.make_scratch((self.members,) if self.together else ())
         learn_full = self._learn_together if self.together else self._learn_in_turn
 
@@ -58,7 +58,7 @@ class Program:
             ring = {k: write_slot(ring[k], row[k], window["head"]) for k in RING_COLUMNS}
             head = (window["head"] + 1) % self.layout.slots
             window = {"head": head, "ticks": window["ticks"] + 1, "n": window["n"] + envs}
-            log = jax.lax.cond(ended[0].any(), _add_episodes, lambda log, *_: log, log, *ended)
+            log = jax.lax.cond(ended[0].any(), add_episodes, lambda log, *_: log, log, *ended)
             return world, ring, window, log, state, t + 1
 
         def until_full(carry: Tree) -> Tree:
@@ -76,14 +76,9 @@ class Program:
         world, ring, window, log, state, _, _ = jax.lax.while_loop(lambda c: c[-1] < ticks, until_full, carry)
         return state, world, ring, window, log
 
-    def _empty_log(self) -> Parts:
-        zero = jnp.zeros(self.members)
+    def _no_updates(self) -> Parts:
         return {
-            "returns": jnp.zeros((self.members, RETURNS_KEPT)),
-            "episodes": zero.astype(jnp.int32),
-            "sum": zero,
-            "lengths": zero,
-            "updates": zero.astype(jnp.int32),
+            "updates": jnp.zeros(self.members, jnp.int32),
             "diagnostics": jnp.full((self.members, len(self.agent.diagnostics)), jnp.nan),
         }
 
@@ -174,7 +169,14 @@ def _where(condition: Array, yes: Array, no: Array) -> Array:
     return jnp.where(condition.reshape(condition.shape + (1,) * (yes.ndim - condition.ndim)), yes, no)
 
 
-def _add_episodes(log: Parts, over: Array, running: Array, length: Array) -> Parts:
+def empty_log(members: int) -> Parts:
+    """Returns the log of the episodes of an interval, for P members."""
+    zero = jnp.zeros(members)
+    return {"returns": jnp.zeros((members, RETURNS_KEPT)), "episodes": zero.astype(jnp.int32), "sum": zero, "lengths": zero}
+
+
+def add_episodes(log: Parts, over: Array, running: Array, length: Array) -> Parts:
+    """Returns the log with the episodes that ended in a tick; (P, E) each."""
     at = log["episodes"][:, None] + jnp.cumsum(over, 1) - 1
     at = jnp.where(over, at % RETURNS_KEPT, RETURNS_KEPT)  # an index out of range is dropped
     put = jax.vmap(lambda log, at, running: log.at[at].set(running, mode="drop"))

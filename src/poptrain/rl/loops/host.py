@@ -8,7 +8,6 @@ time limits in the buffer, so a batch that spans intervals stays correct; their 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from poptrain.rl.envs.spec import HostBackend
 from poptrain.rl.hparams import of_member
 from poptrain.rl.loops.host_interval import HostMember, run_interval
 from poptrain.rl.loops.host_learner import HostLearner
-from poptrain.rl.loops.interval import IntervalOutcome
+from poptrain.rl.loops.interval import IntervalOutcome, mean
 from poptrain.rl.memory.recording import Recording, pack_recordings, unpack_recording
 from poptrain.rl.trees import Parts, stack, take
 
@@ -42,7 +41,7 @@ def train_on_host(
         seeds: of the tasks, (P,).
     """
     agent, num_envs = learner.agent, learner.agent.layout.num_envs
-    _warn_if_short(backend, horizon, steps, num_envs)
+    warn_if_short(backend, horizon, steps, num_envs)
     simulator = backend.open(training_seeds(seeds, num_envs), num_envs, horizon)
     members = [_member(backend, learner, carry, hparams, i, int(seed)) for i, seed in enumerate(seeds)]
     try:
@@ -53,9 +52,9 @@ def train_on_host(
     last = [member.diagnostics[-1] if member.diagnostics else np.full(len(names), np.nan) for member in members]
     happened = IntervalOutcome(
         returns=[member.returns for member in members],
-        score=np.asarray([_mean(member.returns) for member in members]),
+        score=np.asarray([mean(member.returns) for member in members]),
         running=np.asarray([member.running.mean() for member in members]),
-        episode_length=np.asarray([_mean(member.lengths) for member in members]),
+        episode_length=np.asarray([mean(member.lengths) for member in members]),
         steps=np.asarray([member.steps for member in members]),
         updates=np.asarray([member.updates for member in members]),
         diagnostics=dict(zip(names, np.stack(last, 1), strict=True)),
@@ -73,7 +72,8 @@ def _member(
     return HostMember(spec, state, recording, of_member(hparams, i), seed, layout.num_envs)
 
 
-def _warn_if_short(backend: HostBackend, horizon: int | None, steps: int, num_envs: int) -> None:
+def warn_if_short(backend: HostBackend, horizon: int | None, steps: int, num_envs: int) -> None:
+    """Warns if an interval of `steps` steps may end before any episode does."""
     longest = horizon or backend.spec.horizon
     if longest and steps < longest * num_envs:
         warnings.warn(
@@ -92,7 +92,3 @@ def training_seeds(seeds: np.ndarray, num_envs: int) -> list[int]:
 def evaluation_seeds(seed: int, episodes: int) -> list[int]:
     """Returns seeds that no member ever trains on."""
     return [int(x) for x in SEEDS + rng(int(seed), "evaluation").integers(0, SEEDS, episodes)]
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values)) if values else float("nan")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,3 +18,8 @@ class IntervalOutcome(NamedTuple):
     steps: np.ndarray  # (P,) environment steps that were trained
     updates: np.ndarray  # (P,)
     diagnostics: dict[str, np.ndarray]  # of the last update, (P,) each; NaN or the old value without an update
+
+
+def mean(values: Sequence[float]) -> float:
+    """Returns the mean, NaN of nothing."""
+    return float(np.mean(values)) if values else float("nan")

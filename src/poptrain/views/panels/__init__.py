@@ -8,7 +8,7 @@
 ('score along ancestry', ['abandoned', 'member 0', 'member 1'])
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from poptrain.log.reader import Record
 from poptrain.views.curves import curves
@@ -35,8 +35,12 @@ from poptrain.views.panels.model import (
 from poptrain.views.panels.population import spread, time
 from poptrain.views.panels.scores import comparison, faster, score, suggestions
 from poptrain.views.spread import spread as spread_of
+from poptrain.views.subpopulations import sizes_of
+from poptrain.views.suggestions import suggestions as suggestions_of
 
 __all__ = [
+    "EVERY",
+    "SOME",
     "Axis",
     "Band",
     "Bars",
@@ -63,11 +67,25 @@ __all__ = [
 ]
 
 
+def _score(record: Record) -> Picture:
+    history = history_of(record)
+    return score(curves(record), exploits_of(history, record.times, history.copies()))
+
+
+EVERY: dict[str, Callable[[Record], Picture]] = {
+    "score": _score,
+    "hparams": hparams,
+    "tree": tree,
+    "spread": lambda record: spread(spread_of(record), gauges(record).history),
+    "time": lambda record: time(overhead(record)),
+}  # the pictures that every run has, by name
+SOME: dict[str, Callable[[Record], Picture | None]] = {
+    "model": lambda record: suggestions(suggestions_of(record)),
+    "subpopulations": lambda record: subpopulations(record) if sizes_of(record) else None,
+}  # the pictures of some algorithms; None for a run of another one
+
+
 def pictures(record: Record) -> Iterator[Picture]:
     """Yields the pictures that every run has, one after the other."""
-    history = history_of(record)
-    yield score(curves(record), exploits_of(history, record.times, history.copies()))
-    yield hparams(record)
-    yield tree(record)
-    yield spread(spread_of(record), gauges(record).history)
-    yield time(overhead(record))
+    for draw in EVERY.values():
+        yield draw(record)

@@ -80,6 +80,7 @@ class _Tree:
             shades=Shades(label, low, high if high > low else low + 1, palette, "min" if up else "max"),
             hover="text",
             texts=[self._about(id) for id in ids],
+            tasks=ids,
         )
 
     def _places(self, ids: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
@@ -99,6 +100,7 @@ class _Tree:
             y=rows,
             hover="text",
             texts=[_failure(self.history, id) for id in ids],
+            tasks=ids,
         )
 
     def _arrows(self, name: str, ids: Sequence[int], colour: str, width: float, size: float) -> Iterator[Item]:
@@ -121,7 +123,7 @@ class _Tree:
             texts = [f"member {history.task(id).member} copied {history.donor(id)} at step {history.begin(id):,}" for id in some]
             x, y = [history.begin(id) for id in some], [ends[id][1] for id in some]
             yield PointSeries(
-                name=name, legend=False, colour=colour, marker=marker, size=size, x=x, y=y, hover="text", texts=texts
+                name=name, legend=False, colour=colour, marker=marker, size=size, x=x, y=y, hover="text", texts=texts, tasks=some
             )
 
     def _best_path(self) -> list[Item]:
@@ -140,6 +142,7 @@ class _Tree:
                 y=rows[-1:],
                 hover="text",
                 texts=[self._about(self.path[-1])],
+                tasks=self.path[-1:],
             ),
         ]
 

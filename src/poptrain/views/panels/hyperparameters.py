@@ -60,11 +60,23 @@ def _hparam(name: str, kind: Mapping[str, object], members: Sequence[Schedule], 
             stepped=True,
             hover="value",
             texts=texts,
+            tasks=[view.task],
         )
         series.append(line)
     if best is not None:
         x, y, texts = _steps(best, name, scale, 0.0)
-        line = LineSeries(name="best", rank=-1, colour=BEST, width=2.6, x=x, y=y, stepped=True, hover="value", texts=texts)
+        line = LineSeries(
+            name="best",
+            rank=-1,
+            colour=BEST,
+            width=2.6,
+            x=x,
+            y=y,
+            stepped=True,
+            hover="value",
+            texts=texts,
+            tasks=[best.task],
+        )
         series.append(line)
     return Panel(tuple(series), y=_axis(scale), title=clean(name, 40))
 

@@ -29,6 +29,7 @@ class Series:
     alpha: float = 1.0
     hover: Hover = ""
     texts: Sequence[str] = ()  # one a point, for hovering; several lines are separated by a newline
+    tasks: Sequence[int] = ()  # one a point: the task that it shows; of a line, one: the task whose ancestry it follows
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
 
-from poptrain.views.comparison import Comparison, Point
+from poptrain.views.compared import Comparison, Point
 from poptrain.views.curves import Curves, Mark, curves_extent
 from poptrain.views.exploits import Exploit
 from poptrain.views.format import clean, short
@@ -33,7 +33,18 @@ def score(view: Curves, exploits: Iterable[Exploit] = ()) -> Picture:
         x, y = zip(*view.best.points, strict=True)
         caption = f"best  {short(view.best.score, 5)}"
         series += [
-            LineSeries(name="best", caption=caption, rank=-1, colour=BEST, width=2.8, mark="star", x=x, y=y, hover="value"),
+            LineSeries(
+                name="best",
+                caption=caption,
+                rank=-1,
+                colour=BEST,
+                width=2.8,
+                mark="star",
+                x=x,
+                y=y,
+                hover="value",
+                tasks=[view.best.task],
+            ),
             _marks("exploit of the best", list(best.values()), told, BEST, 6.0),
             PointSeries(name="star", legend=False, colour=BEST, marker="star", size=13, x=x[-1:], y=y[-1:]),
         ]
@@ -69,13 +80,17 @@ def _members(view: Curves) -> Iterable[LineSeries]:
             x=[step for step, _ in curve.points],
             y=[value for _, value in curve.points],
             hover="value",
+            tasks=[curve.task],
         )
 
 
 def _marks(name: str, marks: Sequence[Mark], told: dict[int, Exploit], colour: str, size: float) -> PointSeries:
     x, y = [mark.step for mark in marks], [mark.score for mark in marks]
     texts = [_about(mark, told.get(mark.task)) for mark in marks]
-    return PointSeries(name=name, rank=999, colour=colour, marker="ring", size=size, x=x, y=y, hover="text", texts=texts)
+    tasks = [mark.task for mark in marks]
+    return PointSeries(
+        name=name, rank=999, colour=colour, marker="ring", size=size, x=x, y=y, hover="text", texts=texts, tasks=tasks
+    )
 
 
 def _about(mark: Mark, exploit: Exploit | None) -> str:
@@ -152,6 +167,7 @@ def suggestions(found: Sequence[Suggestion]) -> Picture | None:
     numbers = [number for _, expected, observed in known for number in (expected, observed)]
     ends, steps = (min(numbers), max(numbers)), [each.step for each, _, _ in known]
     texts = [f"member {each.member}, step {each.step:,}\n{_gains(each)}" for each, _, _ in known]
+    tasks = [each.task for each, _, _ in known]
     points = PointSeries(
         name="suggestions",
         colour=INK,
@@ -164,6 +180,7 @@ def suggestions(found: Sequence[Suggestion]) -> Picture | None:
         spread=[each.gain_sd or 0.0 for each, _, _ in known],
         hover="text",
         texts=texts,
+        tasks=tasks,
     )
     diagonal = LineSeries(name="as expected", colour=BEST, width=1.2, dash="dotted", x=ends, y=ends)
     panel = Panel((diagonal, points), Axis("expected gain (± standard deviation)"), Axis("observed gain"))

@@ -34,41 +34,27 @@ while a batch is collected.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from poptrain.core.errors import UsageError
-from poptrain.core.rng import rng
-from poptrain.rl.actor import Actor, Noise
-from poptrain.rl.agents.ppo.carry import account, evaluation_only, fresh_carry
+from poptrain.rl.agents.ppo.carry import account, fresh_carry
 from poptrain.rl.agents.ppo.functions import Functions
 from poptrain.rl.agents.ppo.hparams import RANGES
 from poptrain.rl.agents.ppo.shuffle import MAX_CHUNK, MAX_ROWS
 from poptrain.rl.distributions import CATEGORICAL, GAUSSIAN
 from poptrain.rl.envs import make
-from poptrain.rl.envs.pictures import pictures
-from poptrain.rl.envs.spec import DeviceEnv, EnvSpec
-from poptrain.rl.envs.stepped import Stepped
-from poptrain.rl.evaluation import episode_returns
+from poptrain.rl.envs.spec import DeviceEnv, EnvSpec, HostBackend
 from poptrain.rl.hparams import PopulationHparams, Range, resolve_hparams
-from poptrain.rl.loops import host
-from poptrain.rl.loops.device import train_in_shares
-from poptrain.rl.loops.device_interval import Program, program_for
-from poptrain.rl.loops.host_learner import learner_for
 from poptrain.rl.loops.interval import IntervalOutcome
 from poptrain.rl.memory.batch import Layout
-from poptrain.rl.memory.recording import gather, host_slots
-from poptrain.rl.memory.ring import ring_slots
-from poptrain.rl.trees import Parts, take
+from poptrain.rl.on_policy import OnPolicy
+from poptrain.rl.trees import Parts
 
 
 # A log records a trainable as module:name, so this class stays `poptrain.rl.agents.ppo:PPO`.
 @dataclass(frozen=True)
-class PPO:
+class PPO(OnPolicy):
     """A population of PPO agents, a `PopulationTrainable`: train it with ``executor="vectorized"``.
 
     Every field from `lr` on is a hyperparameter that may be tuned; a field is its value where it is not tuned. No tuned value
@@ -107,115 +93,20 @@ class PPO:
     minibatch_size: int = 128
     train_batch_size: int = 4096
 
-    population: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden", tuple(self.hidden))
-        sizes = {"num_envs": self.num_envs, "max_batch": self.max_batch, "chunk": self.chunk, "horizon": self.horizon or 1}
-        sizes |= {f"hidden[{i}]": size for i, size in enumerate(self.hidden)}
-        limits = {"chunk": MAX_CHUNK, "max_batch": MAX_ROWS}
-        for name, size in sizes.items():
-            if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= limits.get(name, 1 << 30):
-                raise UsageError(f"PPO: {name}={size!r}, expected a whole number from 1 to {limits.get(name, 1 << 30)}.")
+        self.check_sizes(chunk=MAX_CHUNK, max_batch=MAX_ROWS)
         make(self.env, self.backend)
-        self._resolve({}, 1)
+        self.resolve({}, 1)
 
-    # -- PopulationTrainable ------------------------------------------------------------------------------------------
+    def resolve(self, hparams: PopulationHparams, members: int) -> dict[str, np.ndarray]:
+        return resolve_hparams(self, RANGES | {"train_batch_size": Range(1, self.capacity(hparams), True)}, hparams, members)
 
-    def init(self, hparams: PopulationHparams, seeds: ArrayLike) -> Parts:
-        """Returns the carry of P fresh members; seeds (P,)."""
-        seeds = np.asarray(seeds)
-        self._resolve(hparams, len(seeds))
-        return fresh_carry(make(self.env, self.backend), self.num_envs, self.hidden, seeds)
+    def fresh(self, env: DeviceEnv | HostBackend, seeds: np.ndarray) -> Parts:
+        return fresh_carry(env, self.num_envs, self.hidden, seeds)
 
-    def train(self, carry: Parts, hparams: PopulationHparams, steps: int, seeds: ArrayLike) -> tuple[Parts, Parts]:
-        """Returns the carry after `steps` more environment steps, and the metrics of the interval.
-
-        A pure function, bit for bit. On the host exactly `steps` are trained; in JAX environments they are rounded up to
-        whole ticks. ``score`` is the mean return of the training episodes that ended; if none did, the last known one; if
-        none ever has, the mean return so far of those that run. It is NaN for a member whose parameters are no longer
-        finite. With `steps` 0 nothing is trained, and the score is the mean over one episode in each environment.
-
-        Args:
-            hparams: the tuned ones, (P,) each, or one value for all.
-            seeds: of the tasks, (P,).
-        """
-        seeds = np.asarray(seeds)
-        settings = self._resolve(hparams, len(seeds))
-        changed: Parts = {}
-        if steps <= 0:
-            returns = [self.evaluate(carry, i, self.num_envs, int(seed), False) for i, seed in enumerate(seeds)]
-            happened = evaluation_only(carry, returns)
-        else:
-            changed, happened = self._interval(carry, self._capacity(hparams), settings, steps, seeds)
-        return account(carry | changed, happened, settings["kl_coeff"])
-
-    def gather(self, lanes: Sequence[tuple[Parts, int]]) -> Parts:
-        """Returns one carry of the given lanes, each (carry, index), as copies; shorter recordings are padded."""
-        return gather(lanes)
-
-    # -- after training -----------------------------------------------------------------------------------------------
-
-    def evaluate(
-        self, carry: Parts, lane: int | None = None, episodes: int = 100, seed: int = 0, deterministic: bool = True
-    ) -> np.ndarray:
-        """Returns the undiscounted returns of one member over whole episodes that it never trained on; (episodes,).
-
-        Args:
-            carry, lane: a population's carry and the member in it; lane None: the carry of one member, as ``run.best.load()``
-                returns it.
-            seed: of the environments; training and evaluation draw theirs from disjoint ranges.
-            deterministic: act by the mode of the policy; else draw actions.
-        """
-        env = make(self.env, self.backend)
-        seeds = host.evaluation_seeds(seed, episodes)
-        own = {name: carry[name] for name in ("params", "normaliser")}
-        own = own if lane is None else take(own, lane)
-        noise = None if deterministic else Noise(rng(int(seed), "evaluation noise"), env.spec, episodes)
-        horizon = self.horizon or env.spec.horizon
-        simulator = Stepped(env, seeds, horizon) if isinstance(env, DeviceEnv) else env.open(seeds, episodes, self.horizon)
-        try:
-            return episode_returns(Actor(env.spec, **own), simulator, episodes, noise)
-        finally:
-            simulator.close()
-
-    def render(self, carry: Parts, hparams: PopulationHparams | None = None, seed: int = 0) -> Iterator[np.ndarray]:
-        """Yields pictures of one episode by the mode of the policy, uint8 (height, width, 3); `carry` is one member's.
-
-        Raises:
-            UsageError: the environment cannot draw pictures.
-        """
-        spec = make(self.env, self.backend).spec
-        actor = Actor(spec, carry["params"], carry["normaliser"])
-        (episode,), horizon = host.evaluation_seeds(seed, 1), self.horizon or spec.horizon
-        return pictures(self.env, lambda seen: actor.act(seen, None)[1], episode, horizon, self.backend)
-
-    # -- inside -------------------------------------------------------------------------------------------------------
-
-    def _resolve(self, hparams: PopulationHparams, members: int) -> dict[str, np.ndarray]:
-        return resolve_hparams(self, RANGES | {"train_batch_size": Range(1, self._capacity(hparams), True)}, hparams, members)
-
-    def _capacity(self, hparams: PopulationHparams) -> int:
-        """Returns the rows of the largest batch, which are known beforehand unless train_batch_size is tuned."""
-        return self.max_batch if "train_batch_size" in hparams else int(self.train_batch_size)
-
-    def _interval(
-        self, carry: Parts, capacity: int, settings: dict[str, np.ndarray], steps: int, seeds: np.ndarray
-    ) -> tuple[Parts, IntervalOutcome]:
-        env, envs = make(self.env, self.backend), self.num_envs
-        rows = max(capacity, int(carry["buffer"]["n"].max()) + envs)
-        if not isinstance(env, DeviceEnv):
-            layout = Layout(envs, envs, host_slots(rows, envs), rows + envs, self.chunk)
-            learner = learner_for(self._functions(env.spec, layout))
-            return host.train_on_host(env, learner, self.horizon, carry, settings, steps, seeds)
-        slots, horizon = ring_slots(rows, envs), self.horizon or env.spec.horizon
-
-        def program(members: int) -> Program:
-            layout = Layout(envs, envs * members, slots, slots * envs, self.chunk)
-            return program_for(env, members, self._functions(env.spec, layout), horizon)
-
-        return train_in_shares(program, carry, settings, steps, seeds)
-
-    def _functions(self, spec: EnvSpec, layout: Layout) -> Functions:
+    def functions(self, spec: EnvSpec, layout: Layout) -> Functions:
         distribution = CATEGORICAL if spec.discrete else GAUSSIAN
         return Functions(layout, distribution, (spec.observation, *self.hidden, spec.actions), spec.recorded, self.max_grad_norm)
+
+    def account(self, carry: Parts, happened: IntervalOutcome, settings: dict[str, np.ndarray]) -> tuple[Parts, Parts]:
+        return account(carry, happened, settings["kl_coeff"])

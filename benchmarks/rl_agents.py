@@ -1,0 +1,117 @@
+"""Reinforcement learning agents: what they reach at equal environment frames, and how fast they learn.
+
+    python -m benchmarks.rl_agents [--quick] [--only CELL …] [--seeds N] [--json]
+
+Every finished run is stored in ``benchmarks/results/rl_agents.json`` and is not repeated; figures come from that file alone.
+Frames count all environment steps of training, but not those of the evaluation: 100 episodes without noise, on seeds that were
+never trained on.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.common import command_line, figure, machine, over, report
+from poptrain.rl import DDPG, TD3, VMPO
+
+RESULTS = Path(__file__).parent / "results" / "rl_agents.json"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One agent on one task."""
+
+    agent: Any
+    frames: int
+    interval: int
+    target: str = ""
+    holds: Callable[[list[float]], bool] | None = None
+    seeds: int = 5
+
+
+PENDULUM = {"env": "Pendulum-v1", "learning_starts": 1000}
+CELLS = {
+    "td3 Pendulum-v1 10k": Cell(TD3(**PENDULUM), 10_000, 2_000, "mean >= -170", lambda found: np.mean(found) >= -170),
+    "ddpg Pendulum-v1 10k": Cell(DDPG(**PENDULUM), 10_000, 2_000, "mean >= -170", lambda found: np.mean(found) >= -170),
+    "vmpo CartPole-v1 200k": Cell(
+        VMPO(env="CartPole-v1"), 200_000, 50_000, "median >= 475", lambda found: np.median(found) >= 475
+    ),
+    "vmpo Pendulum-v1 300k": Cell(VMPO(env="Pendulum-v1"), 300_000, 50_000, "each >= -200", lambda found: min(found) >= -200),
+    "td3 HalfCheetah-v5 100k": Cell(
+        TD3(env="HalfCheetah-v5"),
+        100_000,
+        10_000,
+        "mean >= 4930, none < 3500",
+        lambda found: np.mean(found) >= 4930 and min(found) >= 3500,
+    ),
+}
+
+
+def train(cell: Cell, seed: int, frames: int) -> dict[str, Any]:
+    """Returns one finished run: the return, the curve of training returns, and the seconds that it took."""
+    began, cpu = time.perf_counter(), time.process_time()
+    carry, curve = cell.agent.init({}, [seed]), []
+    for interval in range(-(-frames // cell.interval)):
+        carry, metrics = cell.agent.train(carry, {}, cell.interval, [1000 * (seed + 1) + interval])
+        curve.append(round(float(metrics["score"][0]), 1))
+    seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+    returns = cell.agent.evaluate(carry, 0, 100, seed)
+    best = {"best": round(float(metrics["team"][0].max()), 1)} if "team" in metrics else {}
+    return {"return": round(float(returns.mean()), 1), "curve": curve, "seconds": round(seconds, 1), "cpu": round(cpu, 1)} | best
+
+
+def measured(only: list[str], seeds: int | None, quick: bool) -> dict[str, dict[str, Any]]:
+    """Returns the stored runs by cell and seed, after the missing ones were made; seed 0 of every cell comes first."""
+    found: dict[str, dict[str, Any]] = json.loads(RESULTS.read_text()) if RESULTS.exists() and not quick else {}
+    chosen = {name: cell for name, cell in CELLS.items() if not only or name in only}
+    for seed in range(1 if quick else max(seeds or cell.seeds for cell in chosen.values())):
+        for name, cell in chosen.items():
+            if str(seed) in found.setdefault(name, {}) or seed >= (seeds or cell.seeds):
+                continue
+            agent = replace(cell.agent, hidden=(16,)) if quick else cell.agent
+            frames = 2 * cell.interval if quick else cell.frames
+            found[name][str(seed)] = train(replace(cell, agent=agent), seed, frames)
+            print(name, seed, found[name][str(seed)], flush=True)
+            if not quick:
+                RESULTS.write_text(json.dumps(found | {"machine": machine()}, indent=1) + "\n")
+    return found
+
+
+def figures(found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the figures of the stored runs."""
+    made = []
+    for name, cell in CELLS.items():
+        if runs := list(found.get(name, {}).values()):
+            returns = [run["return"] for run in runs]
+            holds = cell.holds(returns) if cell.holds and len(runs) >= cell.seeds else None
+            made.append(over(f"{name}: return", returns, "", cell.target, holds))
+            made.append(over(f"{name}: CPU time", [run["cpu"] for run in runs], "s"))
+    return made + [figure(f"td3 learner: {key}", value, "updates/s") for key, value in found.get("speed", {}).items()]
+
+
+def main() -> None:
+    """Measures what is missing, and prints all figures."""
+    parser = command_line("rl_agents", __doc__, "two intervals of tiny networks; nothing is stored")
+    parser.add_argument("--only", nargs="*", default=[], metavar="CELL", choices=list(CELLS), help="cells to run")
+    parser.add_argument("--seeds", type=int, help="runs of each cell")
+    options = parser.parse_args()
+    began = time.perf_counter()
+    made = figures(measured(options.only, options.seeds, options.quick))
+    for each in made:
+        spread = "" if each["spread"] is None else f" ± {each['spread']:.4g}"
+        print(
+            f"{each['name']:40s} {each['value']:>12.6g}{spread} {each['unit']}  n={each['n']}  {each['target']} {each['holds']}"
+        )
+    if options.json:
+        print(json.dumps(report("rl_agents", made, time.perf_counter() - began)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Bayesian Generational Population Based Training (arXiv:2207.09405)."""

@@ -1,0 +1,263 @@
+"""The explore of BG-PBT: time-varying local Bayesian optimisation, for the clones of a round and for members that go on.
+
+The algorithm is stated in `bg_pbt`. Read it in this order: `LocalSearch.propose`, and its steps `_observe` (2-4), `_choose` (5),
+`_retuned`, `_explain`, and `_drawn` (1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from poptrain.algorithms.bg_pbt.restart import restart_centre
+from poptrain.algorithms.gp.acquisition import beta_of
+from poptrain.algorithms.gp.copula import copula
+from poptrain.algorithms.gp.kernels import Inputs
+from poptrain.algorithms.gp.local_search import Neighbourhood, searched
+from poptrain.algorithms.gp.matern import MaternOverlap
+from poptrain.algorithms.gp.round_model import RoundModel
+from poptrain.algorithms.gp.rows import ROUND_DIGITS, ModelColumns, Rows, pending
+from poptrain.algorithms.gp.trust_region import MIN_ROWS, Region, TrustRegion, flips, widths
+from poptrain.algorithms.parts.explore import REDRAWN, STEP
+from poptrain.algorithms.suggest import SCORE_BEFORE, on_lattice
+from poptrain.core import Forecast, History, Hparams, Value, rank
+from poptrain.core.protocols import Clone, Proposal
+from poptrain.core.rng import rng
+from poptrain.space import Space
+
+if TYPE_CHECKING:
+    from poptrain.algorithms.gp.posterior import Posterior
+
+
+@dataclass(frozen=True)
+class LocalSearch:
+    """The explore of BG-PBT; the options after `region` are departures from the paper.
+
+    Args:
+        interval: in steps; None if it is a length of time.
+        window: newest rows that the model learns from.
+        beta: the square of the weight of the standard deviation in the bound.
+        region: the trust region.
+        retune: members that go on are retuned if the model is sure by this number of standard deviations; None: never.
+        context: the score before a segment is an input of the model.
+        shared_noise: neighbouring gains share the noise of a score.
+        relevance: see `MaternOverlap`.
+        learned_mixing: see `MaternOverlap`.
+        redrawn: without a model, every parameter of a clone is redrawn; else as `pbt` draws, near its parent.
+    """
+
+    interval: int | None
+    window: int
+    beta: str | float
+    region: TrustRegion = TrustRegion()
+    retune: float | None = None
+    context: bool = False
+    shared_noise: bool = True
+    relevance: float = 1.0
+    learned_mixing: bool = True
+    redrawn: bool = False
+
+    @property
+    def retunes(self) -> bool:
+        """True if members that go on are asked about as well."""
+        return self.retune is not None
+
+    def propose(self, history: History, space: Space, clones: Sequence[Clone]) -> list[Proposal]:
+        """Returns one proposal for each clone: by the model if there is one, else a draw without it, with its reason."""
+        going = [history.task(clone.parent).member == clone.member for clone in clones]
+        new = [clone for clone, goes in zip(clones, going, strict=True) if not goes]
+        tuned = [clone for clone, goes in zip(clones, going, strict=True) if goes]
+        region = self.region.now(history)
+        rows = Rows.of(
+            history,
+            space,
+            self.interval,
+            self.window,
+            _free_columns(space)[1],
+            context=self.context,
+            shared_noise=self.shared_noise,
+        )
+        rows = replace(rows, ids=rows.ids[rows.ids >= region.first])
+        found: dict[int, Proposal] | str = f"{len(rows)} rows, a model needs {MIN_ROWS}"
+        if len(rows) >= MIN_ROWS:
+            found = self._modelled(rows, region, new, tuned)
+        if isinstance(found, str):
+            found = {**{clone.id: Proposal(clone.hparams) for clone in tuned}, **self._drawn(rows, region, new, found)}
+        return [found[clone.id] for clone in clones]
+
+    def _modelled(self, rows: Rows, region: Region, clones: Sequence[Clone], tuned: Sequence[Clone]) -> dict[int, Proposal] | str:
+        """Returns the proposals of one fit by the id of each clone, or why there is none.
+
+        Members that go on come first, then the clone with the best parent; each one sees those before it.
+        """
+        from poptrain.algorithms.gp import posterior as gp  # imports scipy, which takes 0.2 s: only the first suggestion pays
+
+        history = rows.history
+        proposals: dict[int, Proposal] = {}
+        try:
+            with gp.one_thread():
+                model = self._observe(rows, (*clones, *tuned))
+                scores = np.array([history.score(clone.parent) for clone in clones])
+                order = rank(scores, rng(history.seed, history.n, "order"))[::-1]
+                for clone in (*tuned, *(clones[index] for index in order.tolist())):
+                    point = self._choose(model, region, clone)
+                    if clone in tuned:
+                        proposals[clone.id], row = self._retuned(model, region, clone, point)
+                    else:
+                        row = model.row(clone, point)
+                        proposals[clone.id] = self._explain(model, region, row, point)
+                    model = model.with_pending(row)
+        except gp.LinAlgError as error:
+            return str(error)
+        return proposals
+
+    def _observe(self, rows: Rows, clones: Sequence[Clone]) -> RoundModel:
+        """Returns the model of this round: fitted to the rows, with the pending segments of all other members."""
+        from poptrain.algorithms.gp import posterior as gp
+
+        history, space = rows.history, rows.space
+        inputs, y = rows.inputs(rows.ids), copula(_standardised(rows))  # (2)
+        before = (SCORE_BEFORE,) if self.context else ()
+        names = (*before, *(space.names[i] for i in ModelColumns.of(space).numeric))
+        kernel = MaternOverlap(names, inputs.categories.shape[1], self.relevance, self.learned_mixing)
+        own = gp.fit(kernel, inputs, y, rows.noise, gp.QUICK)  # (3)
+        parents, tasks = pending(history, frozenset(clone.member for clone in clones))
+        waiting = rows.at(parents, history.encoded(space)[tasks])
+        model = RoundModel(rows, inputs, beta_of(self.beta, len(y)), own, None, waiting.rows(slice(0)))
+        return model.with_pending(waiting)  # (4)
+
+    def _choose(self, model: RoundModel, region: Region, clone: Clone) -> Hparams:
+        """Returns the configuration with the highest upper bound near that of the clone's parent, eq. (5)."""
+        rows, process, kappa = model.rows, model.own, float(np.sqrt(model.beta))
+        near = neighbourhood(rows.space, clone.hparams, region, _lengths(model, process))
+        columns = ModelColumns.of(rows.space)
+        skipped = int(self.context)  # the context comes first, and is the parent's
+        places = [skipped + columns.numeric.index(column) for column in near.free]
+        start = rows.at(np.array([clone.parent]), near.centre[None])
+        context, numeric, seen = start.units[:, :skipped], list(columns.numeric), list(columns.categorical)
+
+        def inputs(points: np.ndarray) -> Inputs:
+            units = np.concatenate([np.repeat(context, len(points), 0), points[:, numeric]], 1)
+            return Inputs(np.repeat(start.time, len(points)), units, points[:, seen].astype(int))
+
+        def values(points: np.ndarray) -> np.ndarray:
+            mean, sd = process.ask(inputs(points))
+            return np.where(np.isfinite(mean), mean + kappa * sd, -np.inf)
+
+        def slope(point: np.ndarray) -> tuple[float, np.ndarray]:
+            mean, sd, by_mean, by_sd = process.slopes(inputs(point[None]))
+            by = np.zeros(len(point))
+            by[list(near.free)] = (by_mean + kappa * by_sd)[places]
+            return mean + kappa * sd, by
+
+        codes = searched(values, slope, near, rng(rows.history.seed, clone.id, "acquisition"))
+        return decoded(rows.space, clone, near, codes)
+
+    def _retuned(self, model: RoundModel, region: Region, clone: Clone, point: Hparams) -> tuple[Proposal, Inputs]:
+        """Returns the proposal for a member that goes on, and the inputs of its next segment.
+
+        It gets the point if the model expects it to gain more, by `retune` standard deviations of the difference.
+        """
+        at = model.rows_of(clone, [clone.hparams, point])
+        more, sd = model.own.against_first(at)
+        if point == clone.hparams or not more[0] > (self.retune or 0.0) * sd[0]:
+            return Proposal(clone.hparams), at.rows(slice(0, 1))
+        row = at.rows(slice(1, 2))
+        reason = {"retuned": True, "sure by": float(more[0] / sd[0])}
+        return self._explain(model, region, row, point, reason), row
+
+    def _explain(
+        self, model: RoundModel, region: Region, row: Inputs, point: Hparams, known: Mapping[str, Value] | None = None
+    ) -> Proposal:
+        """Returns a proposal with its note, and with the gain over the next interval that the model expects."""
+        rows = model.rows
+        mean, sd = (float(value[0]) for value in model.own.ask(row))
+        steps = self.interval or float(np.median(rows.steps))
+        low, middle, high = (_gain_at(rows.gains, z) * steps for z in (mean - sd, mean, mean + sd))
+        equal = {} if rows.scale[1] else {"nothing to learn": True}
+        note = {**equal, **_life(region), **model.own.parameters(), **(known or {})}
+        return Proposal(point, note, Forecast("model", middle, (high - low) / 2, model.beta, len(rows)))
+
+    def _drawn(self, rows: Rows, region: Region, clones: Sequence[Clone], why: str) -> dict[int, Proposal]:
+        """Returns draws without a model, by the id of each clone (1): after a restart, in a region around its new centre."""
+        history, space = rows.history, rows.space
+        proposals = {}
+        for clone in clones:
+            generator = rng(history.seed, clone.id, "explore")
+            if region.summits:
+                centre = restart_centre(rows, region, clone)
+                near = neighbourhood(space, centre, region, None)
+                point = decoded(space, clone, near, near.anywhere(generator))
+            else:
+                drawn = (
+                    space.redraw(clone.hparams, generator) if self.redrawn else space.add(clone.hparams, generator, STEP, REDRAWN)
+                )
+                point = on_lattice(space, clone, drawn)
+            proposals[clone.id] = Proposal(point, _life(region), Forecast("redraw", rows=len(rows), fallback=why))
+        return proposals
+
+
+# -- parts --------------------------------------------------------------------------------------------------------------
+
+
+def neighbourhood(space: Space, hparams: Hparams, region: Region, lengths: np.ndarray | None) -> Neighbourhood:
+    """Returns the trust region around a configuration; without length-scales (None), its box is a cube."""
+    free, categories = _free_columns(space)[0], _changing(space)
+    width = widths(region, np.ones(len(free)) if lengths is None else lengths)
+    return Neighbourhood(space, space.encode(hparams), free, width, categories, flips(region, len(categories)))
+
+
+def decoded(space: Space, clone: Clone, near: Neighbourhood, codes: np.ndarray) -> Hparams:
+    """Returns the clone's configuration with the columns of the neighbourhood set to these codes."""
+    names = [(column, space.names[column]) for column in (*near.free, *near.categories)]
+    chosen = {name: space[name].decode(float(codes[column])) for column, name in names if codes[column] != near.centre[column]}
+    kept = {name: space[name].decode(float(near.centre[column])) for column, name in names if name not in chosen}
+    return on_lattice(space, clone, {**clone.hparams, **kept, **chosen})
+
+
+def _free_columns(space: Space) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Returns the numeric columns that may change, and all categorical columns."""
+    columns = ModelColumns.of(space)
+    return columns.free, columns.categorical
+
+
+def _changing(space: Space) -> tuple[int, ...]:
+    return tuple(i for i in ModelColumns.of(space).categorical if not space[space.names[i]].static)
+
+
+def _lengths(model: RoundModel, process: Posterior) -> np.ndarray:
+    """Returns the length-scales of the free columns."""
+    columns = ModelColumns.of(model.rows.space)
+    kernel = process.kernel
+    assert isinstance(kernel, MaternOverlap)
+    lengths = kernel.lengths(process.theta[:-1])
+    skipped = len(lengths) - len(columns.numeric)
+    return lengths[[skipped + columns.numeric.index(column) for column in columns.free]]
+
+
+def _standardised(rows: Rows) -> np.ndarray:
+    """Returns the gains in units of their spread, rounded, so that an affine transform of the scores gives the same ranks."""
+    mean, sd = rows.scale
+    with np.errstate(over="ignore", invalid="ignore"):
+        return ((rows.gains - mean) / sd).round(ROUND_DIGITS) if sd else np.zeros(len(rows))
+
+
+def _gain_at(gains: np.ndarray, z: float) -> float:
+    """Returns the gain whose copula is z: the quantile Φ(z) of the rows."""
+    finite = gains[np.isfinite(gains)]
+    return float(np.quantile(finite, NormalDist().cdf(z))) if len(finite) else 0.0
+
+
+def _life(region: Region) -> dict[str, Value]:
+    """Returns what a note states about the trust region."""
+    return {
+        "region length": region.length,
+        "region share": region.share,
+        "region successes": region.successes,
+        "region failures": region.failures,
+        "region": region.generation,
+    }

@@ -1,0 +1,134 @@
+"""The names that other libraries use: a person who knows Ray Tune or Optuna reads what to write here instead."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from poptrain.core.errors import UsageError, did_you_mean
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_SPACE = "the first argument: pt.Space(lr=pt.LogUniform(1e-4, 1e-1))"
+_SLOTS = "executor=pt.executors.Processes(slots=n, gpus_per_slot=…) in pt.run"
+_STOP = "stop=pt.steps(n) in pt.run"
+_KEPT = 'directory="runs/first" in pt.run'
+
+ARGUMENTS = {  # of functions elsewhere: what to write here
+    # Ray Tune
+    "num_samples": "population=n for the members of one run, or pt.study(…, seeds=n) for several runs",
+    "perturbation_interval": "interval=n",
+    "hyperparam_mutations": _SPACE,
+    "hyperparam_bounds": _SPACE,
+    "param_space": _SPACE,
+    "config": _SPACE,
+    "quantile_fraction": "exploit=pt.truncation(0.25)",
+    "resample_probability": "explore=pt.perturb((0.8, 1.2), resample=0.25)",
+    "perturbation_factors": "explore=pt.perturb((0.8, 1.2))",
+    "custom_explore_fn": "explore=your_function, or repair=your_function in pt.Space",
+    "burn_in_period": "warmup=n",
+    "synch": "sync=True",
+    "time_attr": "interval=n, which counts the steps that train is asked for, or interval=pt.seconds(s)",
+    "scheduler": "the first argument of pt.run: pt.pbt(space, population=8, interval=10)",
+    "search_alg": "the first argument of pt.run: pt.optuna_search(space, …)",
+    "resources_per_trial": _SLOTS,
+    "max_concurrent_trials": _SLOTS,
+    "storage_path": _KEPT,
+    "local_dir": _KEPT,
+    "checkpoint_freq": "nothing: every task leaves a checkpoint",
+    "keep_checkpoints_num": "nothing: checkpoints that no task needs are deleted; keep=[task, …] in pt.run keeps more",
+    "resume": "nothing: the same pt.run call with a directory continues the run",
+    "callbacks": "sinks=[…] in pt.run",
+    "verbose": "progress=False in pt.run",
+    # Optuna
+    "n_trials": f"population=n for the members, and {_STOP} for how long they train",
+    "direction": 'mode="max" or mode="min" in pt.run',
+    "directions": 'metric="…" and mode="max" in pt.run: one metric decides, and all others are logged',
+    "study_name": _KEPT,
+    "storage": _KEPT,
+    "load_if_exists": "nothing: the same pt.run call with a directory continues the run",
+    "sampler": "pt.optuna_search(space, sampler=…) as the algorithm",
+    "pruner": "nothing: the algorithm replaces poor members",
+    "n_jobs": _SLOTS,
+    "timeout": "stop=pt.any_of(pt.steps(n), pt.seconds(s)) in pt.run",
+    "show_progress_bar": "progress=True in pt.run",
+    "objective": "the second argument of pt.run, which trains for some steps: train(carry, hp, steps, seed)",
+    # common words
+    "population_size": "population=n",
+    "pop_size": "population=n",
+    "n_members": "population=n",
+    "t_ready": "interval=n",
+    "ready_interval": "interval=n",
+    "n_steps": _STOP,
+    "num_steps": _STOP,
+    "max_steps": _STOP,
+    "epochs": _STOP,
+    "budget": _STOP,
+    "workers": _SLOTS,
+    "num_workers": _SLOTS,
+    "gpus": _SLOTS,
+    "maximize": 'mode="max" in pt.run',
+    "minimize": 'mode="min" in pt.run',
+    "random_state": "seed=n in pt.run",
+    "output_dir": _KEPT,
+    "log_dir": _KEPT,
+    "model": "the second argument of pt.run: a function or a class that trains",
+}
+
+PUBLIC = {  # names of other libraries, looked up in `poptrain`: what to write here
+    "uniform": "pt.Uniform(low, high)",
+    "suggest_float": "pt.Uniform(low, high), or pt.LogUniform(low, high), in pt.Space",
+    "suggest_int": "pt.Int(low, high) in pt.Space",
+    "suggest_categorical": 'pt.Choice("a", "b") in pt.Space',
+    "loguniform": "pt.LogUniform(low, high)",
+    "randint": "pt.Int(low, high)",
+    "lograndint": "pt.LogInt(low, high)",
+    "choice": 'pt.Choice("a", "b")',
+    "Categorical": 'pt.Choice("a", "b")',
+    "create_study": "pt.run(algorithm, train, stop=…) for one run, or pt.study({…}, train, seeds=n) for several",
+    "Study": "pt.study({…}, train, seeds=n)",
+    "Tuner": "pt.run(algorithm, train, stop=…)",
+    "TuneConfig": "the arguments of pt.run: metric, mode, stop",
+    "train": "pt.run(algorithm, train, stop=…), which calls your train function",
+    "fit": "pt.run(algorithm, train, stop=…)",
+    "optimize": "pt.run(algorithm, train, stop=…)",
+    "minimize": 'pt.run(…, mode="min")',
+    "maximize": 'pt.run(…, mode="max")',
+    "tune": "pt.run(algorithm, train, stop=…)",
+    "PopulationBasedTraining": "pt.pbt(space, population=8, interval=10)",
+    "PB2": "pt.pb2(space, population=4, interval=10)",
+}
+
+
+def named_as_here(function: Callable[P, R]) -> Callable[P, R]:
+    """Returns the function, with an answer for arguments that it does not have.
+
+    Raises:
+        UsageError: on a call with such an argument; the message says what to write instead.
+    """
+    signature = inspect.signature(function)
+    known = list(signature.parameters)
+    place = f"pt.{function.__name__}"
+
+    @wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        for name in kwargs:
+            if name not in known:
+                raise UsageError(f"{place} has no argument {name!r}.{instead(name, known)}")
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise UsageError(f"{place}: {error}; its arguments are {', '.join(known)}.") from None
+        return function(*args, **kwargs)
+
+    return checked
+
+
+def instead(name: str, known: list[str]) -> str:
+    """Returns a sentence on what to write instead of an argument, or what the arguments are."""
+    if name in ARGUMENTS:
+        return f" Write {ARGUMENTS[name]}."
+    return did_you_mean(name, known) or f" Its arguments are {', '.join(known)}."

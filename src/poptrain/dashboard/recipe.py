@@ -1,0 +1,26 @@
+"""The code that trains with a schedule: what the page offers to copy."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from poptrain.views import Schedule
+
+
+def recipe(directory: Path, schedule: Schedule) -> list[dict[str, str]]:
+    """Returns ways to train with a schedule again, each with a title and the text of a command or program."""
+    here, task = shlex.quote(str(directory)), schedule.task
+    python = (
+        "import poptrain as pt\n\n"
+        f"run = pt.open_run({str(directory)!r})\n"
+        f"schedule = run.schedule(task={task})\n"
+        "hp = schedule.at(0)                      # at any step of your own training loop\n\n"
+        f'again = pt.replay({str(directory)!r}, train, seed=1, directory="runs/replay")   # train: your trainable\n'
+    )
+    return [
+        {"title": "Command line", "text": f"poptrain replay {here} --task {task}"},
+        {"title": "Is it worth it?", "text": f"poptrain replay {here} --task {task} --worth 5"},
+        {"title": "Python", "text": python},
+        {"title": "As a file", "text": f"poptrain schedule {here} --task {task} --csv > schedule.csv"},
+    ]

@@ -1,0 +1,50 @@
+// The top of a run: name, state, progress, cards, warnings.
+import { el } from "./dom.js";
+import { count, settings, short, span } from "./format.js";
+import { badge, notice } from "./state.js";
+
+export function head(run, open) {
+  const view = run.view;
+  const better = view.mode === "min" ? "lower is better" : "higher is better";
+  const share = progress(view);
+  return [
+    el("div", { class: "head" }, el("h1", {}, run.name), badge(run.state)),
+    el("p", { class: "sub" }, `${view.algorithm} · ${view.members_in_all} members · ${view.trainable} · ${view.metric}, ${better} · seed ${view.seed}`),
+    share === null ? null : el("progress", { value: String(share), max: "1", "aria-label": `Progress: ${Math.round(100 * share)} %` }),
+    notice(run),
+    cards(view, run.state, open),
+    remarks(view),
+  ];
+}
+
+function progress(view) {
+  if (view.state === "finished") return 1;
+  if (view.left !== null && view.elapsed + view.left > 0) return view.elapsed / (view.elapsed + view.left);
+  return view.generations ? Math.min(view.generation / view.generations, 1) : null;
+}
+
+function cards(view, state, open) {
+  const bad = view.failed + view.diverged + view.lost;
+  const found = [];
+  if (view.best) {
+    const story = el("button", { class: "plain", type: "button", "data-key": "best", onclick: () => open({ task: view.best.task }) }, `task ${view.best.task}`);
+    found.push(card(`best ${view.metric}`, short(view.best.score, 6), el("small", {}, `member ${view.best.member}, step ${count(view.best.step)} `, story), "best"));
+  }
+  found.push(card("generation", view.generations ? `${count(view.generation)} of ${count(view.generations)}` : count(view.generation)));
+  if (state === "running") found.push(card("time left", view.left === null ? "–" : `≈ ${span(view.left)}`));
+  found.push(card("wall time", span(view.elapsed)));
+  const speed = view.steps_per_second ?? view.steps_per_second_overall;
+  if (speed) found.push(card("steps per second", speed >= 100 ? count(speed) : short(speed, 3), el("small", {}, `${count(view.steps)} steps by all`)));
+  found.push(card("exploits", count(view.exploits), el("small", {}, `${count(view.results)} results`)));
+  found.push(card("failures", count(bad), bad ? el("small", {}, `${view.failed} failed, ${view.diverged} diverged, ${view.lost} lost`) : null, bad ? "bad" : ""));
+  return el("dl", { class: "cards" }, found);
+}
+
+const card = (label, value, more = null, kind = "") => el("div", { class: kind }, el("dt", {}, label), el("dd", {}, value, more));
+
+function remarks(view) {
+  const lines = [...(view.best ? [`Best with ${settings(view.best.hparams)}.`] : []), ...view.sentences, ...(view.no_decision ? [view.no_decision] : [])];
+  const warned = view.warnings.map((text) => el("li", { class: "wrong" }, text));
+  if (!lines.length && !warned.length) return null;
+  return el("section", { "aria-label": "What the log says" }, el("h2", {}, "What the log says"), el("ul", { class: "facts" }, lines.map((text) => el("li", {}, text)), warned));
+}

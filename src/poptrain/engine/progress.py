@@ -1,0 +1,75 @@
+"""Progress: what a person who waits for a run sees. A thread of its own looks at the run, so that the run never waits for it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from poptrain.core import History, clock
+from poptrain.engine.experiment import Experiment
+from poptrain.engine.glance import Watch
+from poptrain.engine.screens import Screen, screen
+from poptrain.views.format import clean, short, span
+
+Look = Callable[[], tuple[History, int]]  # returns the history so far, and the number of failed tasks
+
+
+@contextmanager
+def shown(experiment: Experiment, before: float, look: Look, wanted: bool) -> Iterator[None]:
+    """Shows the progress of a run inside the block, and its result after it; an error is reported elsewhere.
+
+    Args:
+        before: seconds of earlier sessions.
+        wanted: False shows nothing.
+    """
+    if not wanted:
+        yield
+        return
+    progress = Progress(Watch(experiment, before), look, screen())
+    progress.start()
+    try:
+        yield
+    except BaseException:
+        progress.end(None)
+        raise
+    progress.end(finished)
+
+
+class Progress:
+    """A thread that looks at a run and shows it on a screen."""
+
+    def __init__(self, watch: Watch, look: Look, screen: Screen):
+        self._watch, self._look, self._screen = watch, look, screen
+        self._began = clock.monotonic()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="poptrain-progress", daemon=True)
+
+    def start(self) -> None:
+        """Begins to look."""
+        self._thread.start()
+
+    def end(self, last: Callable[[Watch, History, int], str] | None) -> None:
+        """Ends the thread, and replaces the line by a last one."""
+        self._ended.set()
+        self._thread.join()
+        with contextlib.suppress(Exception):
+            self._screen.end(None if last is None else last(self._watch, *self._look()))
+
+    def _follow(self) -> None:
+        while not self._ended.wait(self._screen.wait):
+            with contextlib.suppress(Exception):  # a display never stops a run
+                glance = self._watch.look(*self._look())
+                self._screen.show(glance.line, glance.share)
+
+
+def finished(watch: Watch, history: History, failures: int) -> str:
+    """Returns the last line about a run that has ended: how long it took, and what was best."""
+    glance = watch.look(history, failures)
+    text = f"finished: {glance.results:,} results in {span(glance.elapsed)}"
+    if failures:
+        text += f", {failures:,} failed"
+    if glance.best is not None:
+        text += f"; best {clean(glance.metric, 30)} {short(glance.best, 5)} (member {glance.member})"
+    return text

@@ -1,0 +1,120 @@
+"""What a trainable's source shows before anything is trained: hyperparameters that it never reads, and state that it never saves.
+
+Only what is certain is reported. A source that cannot be read, hyperparameters that are passed on as a whole, and a save() that
+calls other methods prove nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Iterable, Iterator
+
+from poptrain.trainable import AnyTrainable, JaxTrainable, Trainable, origin
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+_OPTIMISER = re.compile(r"(optim|Adam|AdamW|SGD|RMSprop|Adagrad|Adadelta|NAdam|RAdam|LBFGS|Optimizer|Scheduler|LR)$")
+
+
+def unread(trainable: AnyTrainable, names: Iterable[str]) -> list[str]:
+    """Returns the hyperparameters that a trainable never reads, as far as its source proves it."""
+    read: set[str] = set()
+    for function, position in _readers(trainable):
+        found = _keys(_parsed(function), position)
+        if found is None:
+            return []
+        read |= found
+    return [name for name in names if name.partition(".")[0] not in read] if read else []
+
+
+def unsaved(trainable: AnyTrainable) -> list[str]:
+    """Returns the attributes of a trainable class that hold an optimiser or a scheduler and that its `save` never mentions."""
+    if not isinstance(trainable, type):
+        return []
+    own = vars(trainable)
+    init, save = (_parsed(own[name]) if name in own else None for name in ("__init__", "save"))
+    if init is None or save is None:
+        return []
+    me = _argument(save, 0)
+    for node in ast.walk(save):
+        if _attribute(node, me) == "__dict__" or (isinstance(node, ast.Call) and _passes_on(node, me)):
+            return []
+    saved = {_attribute(node, me) for node in ast.walk(save)}
+    return [name for name in dict.fromkeys(_optimisers(init)) if name not in saved]
+
+
+def _passes_on(call: ast.Call, me: str | None) -> bool:
+    """True for a call of a method of the object or of its base class, and for one that is passed the object as a whole."""
+    method = isinstance(call.func, ast.Attribute) and _is(call.func.value, me)
+    base = isinstance(call.func, ast.Name) and call.func.id == "super"
+    return method or base or any(_is(each, me) for each in call.args)
+
+
+def _readers(trainable: AnyTrainable) -> Iterator[tuple[object, int]]:
+    """Yields the user's functions that get hyperparameters, with the position of that argument."""
+    if isinstance(trainable, JaxTrainable):
+        yield from ((trainable.init, 0), (trainable.train, 1))
+    elif isinstance(trainable, Trainable):
+        yield origin(trainable), 1
+        if trainable.init.__module__ != "poptrain.trainable":
+            yield trainable.init, 0
+    elif isinstance(trainable, type):
+        for name in ("__init__", "train"):
+            if (method := getattr(trainable, name, None)) is not getattr(object, name, None):
+                yield method, 1
+    else:
+        yield None, 0
+
+
+def _parsed(function: object) -> Function | None:
+    """Returns the definition of a function; None if there is no source, or no plain definition."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))  # type: ignore[arg-type]  # it raises TypeError
+    except (OSError, TypeError, SyntaxError, ValueError):
+        return None
+    first = tree.body[0] if tree.body else None
+    return first if isinstance(first, Function) and not first.decorator_list else None
+
+
+def _keys(function: Function | None, position: int) -> set[str] | None:
+    """Returns the keys that a function reads from one of its arguments; None if it may read others."""
+    name = None if function is None else _argument(function, position)
+    if function is None or name is None:
+        return None
+    keys, uses = set[str](), 0
+    for node in ast.walk(function):
+        uses += isinstance(node, ast.Name) and node.id == name
+        key: ast.expr | None = None
+        if isinstance(node, ast.Subscript) and _is(node.value, name) and isinstance(node.ctx, ast.Load):
+            key = node.slice
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _is(node.func.value, name):
+            key = node.args[0] if node.func.attr == "get" and node.args else None
+        if isinstance(key, ast.Constant) and isinstance(key.value, str):
+            keys.add(key.value)
+            uses -= 1
+    return keys if not uses else None
+
+
+def _argument(function: Function, position: int) -> str | None:
+    arguments = [*function.args.posonlyargs, *function.args.args]
+    return arguments[position].arg if len(arguments) > position else None
+
+
+def _is(node: ast.expr, name: str | None) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
+
+
+def _attribute(node: ast.AST, me: str | None) -> str | None:
+    return node.attr if isinstance(node, ast.Attribute) and _is(node.value, me) else None
+
+
+def _optimisers(init: Function) -> Iterator[str]:
+    """Yields the attributes that `__init__` sets to an optimiser or a scheduler."""
+    me = _argument(init, 0)
+    for node in ast.walk(init):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            made = ast.unparse(node.value.func)
+            if _OPTIMISER.search(made) or ".optim." in f".{made}":
+                yield from (name for target in node.targets if (name := _attribute(target, me)) is not None)

@@ -1,0 +1,82 @@
+"""Settings that work and cannot be meant: what `run` warns about before it trains, and what `check` reports.
+
+None of it is an error. Every sentence says what will happen, and what to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from poptrain.core import History
+from poptrain.core.fingerprint import describe
+from poptrain.core.metric_names import hinted
+from poptrain.engine.experiment import Experiment
+from poptrain.engine.reads import unread, unsaved
+from poptrain.space import Space
+from poptrain.trainable import as_trainable, name_of
+from poptrain.views.decisions import settled
+
+ENOUGH = 12  # tasks after which the direction of the scores says something
+STEADY = 0.9  # share of them that got worse
+
+
+def doubts(experiment: Experiment) -> list[str]:
+    """Returns one sentence for each setting of an experiment that can hardly be meant."""
+    return [*_of_decisions(experiment), *_of_space(experiment), *_of_mode(experiment), *_of_code(experiment)]
+
+
+def _of_decisions(experiment: Experiment) -> Iterator[str]:
+    described = describe(experiment.algorithm)
+    if isinstance(described, Mapping) and "exploit" in described and (why := settled(described, experiment.budget)) is not None:
+        yield f"no member will ever copy another one, so this is a random search: {why}."
+
+
+def _of_space(experiment: Experiment) -> Iterator[str]:
+    space = experiment.algorithm.space
+    if isinstance(space, Space):
+        for name, parameter in space.items():
+            if parameter.levels == 1:
+                yield f"the hyperparameter {name!r} has only one value, {parameter!r}: write it as a constant in your code."
+
+
+def _of_mode(experiment: Experiment) -> Iterator[str]:
+    if (hint := hinted(experiment.metric)) and hint != experiment.sign:
+        way, other = ("more", "max") if hint > 0 else ("less", "min")
+        yield (
+            f"the name {experiment.metric!r} suggests that {way} is better, but mode is {experiment.mode!r}, so that the worst "
+            f"members are selected: is mode={other!r} meant?"
+        )
+
+
+def _of_code(experiment: Experiment) -> Iterator[str]:
+    trainable = as_trainable(experiment.trainable)
+    name, space = name_of(trainable).partition(":")[2], experiment.algorithm.space
+    for hparam in unread(trainable, space.names) if isinstance(space, Space) else ():
+        yield f"{name} never reads the hyperparameter {hparam!r}: use hp[{hparam.partition('.')[0]!r}] in it, or remove it."
+    for attribute in unsaved(trainable):
+        yield (
+            f"{name}.save() does not mention self.{attribute}, so that a copied or reloaded member gets a new one: save its "
+            "state too. `poptrain check` tests it."
+        )
+
+
+def worsened(history: History, experiment: Experiment) -> str | None:
+    """Returns the doubt that training made the score worse nearly every time, as in a run with the wrong mode; else None."""
+    if hinted(experiment.metric) == experiment.sign or history.n < ENOUGH:
+        return None
+    parents = history.column("parent")
+    oks = history.oks
+    ids = np.flatnonzero(oks & (parents >= 0) & oks[np.maximum(parents, 0)] & (history.column("steps") > 0))
+    if len(ids) < ENOUGH:
+        return None
+    scores = history.scores
+    worse = float(np.mean(scores[ids] < scores[parents[ids]]))
+    if worse < STEADY:
+        return None
+    other = "max" if experiment.mode == "min" else "min"
+    return (
+        f"training made {experiment.metric!r} worse in {100 * worse:.0f} % of the tasks under mode={experiment.mode!r}: is "
+        f"mode={other!r} meant?"
+    )

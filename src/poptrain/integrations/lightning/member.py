@@ -1,0 +1,228 @@
+"""`LightningMember`: the base of a trainable class around a `LightningModule`."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+import warnings
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+
+from poptrain.core import Metrics
+from poptrain.core.errors import UsageError
+from poptrain.integrations.adapter import Place, Reads, check_in_force, check_read, effective, flattened, same_value
+from poptrain.integrations.lightning.epochs import Epochs
+from poptrain.integrations.torch.fresh import optimizer_places
+from poptrain.integrations.torch.random_stream import Generators, stream
+from poptrain.integrations.torch.state import load_state, save_state
+
+CHECKPOINT, OWN_FILE = "lightning.ckpt", "poptrain"
+OURS = {  # options of the trainer that the member sets unless `options` has others
+    "logger": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+}
+WHY = "The module, a callback or the trainer itself has set it."
+
+
+class LightningMember:
+    """The base of a trainable class around a `LightningModule`: write ``make(hp, seed)``, nothing else.
+
+    One step is one epoch. The metrics are those that the module has logged, under their names (``metric="val_loss"``).
+    Override ``options(hp)`` for arguments of the `Trainer`. Schedules span the whole training, as ``stop=pt.steps(n)`` has it.
+    """
+
+    own: tuple[str, ...] = ()  # hyperparameters that code reads later than in the first interval
+
+    def __init__(self, hp: Mapping[str, Any], seed: int):
+        self._hp, self._seed = _plain(hp), seed
+        self._random: Generators | None = None
+        self._made: tuple[LightningModule, Any] | None = None
+        self._trainer: Trainer | None = None  # of the last interval
+        self._epochs = 0  # of the whole lineage
+        self._kinds: list[str] = []  # of the optimisers in the checkpoint
+        self._governed: frozenset[str] = frozenset()
+        self._budget: int | None = None
+        self._checked = False
+        self._directory = Path(tempfile.mkdtemp(prefix="poptrain-lightning-"))
+        self._removed = weakref.finalize(self, shutil.rmtree, self._directory, True)
+
+    def make(self, hp: Mapping[str, Any], seed: int) -> tuple[LightningModule, Any]:
+        """Returns a new module and its data; the random generators are seeded.
+
+        The data are a `LightningDataModule`, a pair of data loaders for training and validation, or one for training.
+        """
+        raise UsageError(f"{type(self).__name__} has no make(hp, seed): define it; it must return the module and its data.")
+
+    def options(self, hp: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns arguments of the `Trainer`, such as ``{"accelerator": "cpu", "gradient_clip_val": hp["clip"]}``."""
+        return {}
+
+    @property
+    def module(self) -> LightningModule:
+        """The live module of this member, with its weights."""
+        if self._made is None:
+            self._make()
+            if (file := self._directory / CHECKPOINT).exists():
+                import torch
+
+                assert self._made is not None
+                self._made[0].load_state_dict(torch.load(file, weights_only=True)["state_dict"])
+        assert self._made is not None
+        return self._made[0]
+
+    def set_budget(self, steps: int | None) -> None:
+        """Takes the epochs of the whole training, over which schedules extend."""
+        self._budget = steps
+
+    def train(self, hp: Mapping[str, Any], steps: int) -> Metrics:
+        """Trains for `steps` epochs with these values, and returns what the module has logged.
+
+        Raises:
+            UsageError: a value is not in force, or a hyperparameter has no effect.
+        """
+        who = type(self).__name__
+        if _plain(hp) != self._hp:
+            self._hp, self._made = _plain(hp), None
+        module = self.module
+        reads = self._reads
+        with stream(self), _quiet():
+            options = {**OURS, **self.options(reads)}
+            metrics = self._train(module, options, steps) if steps else self._validate(module, options)
+        found = self.places(hp)
+        check_in_force(who, hp, found, WHY)
+        if steps and not self._checked:
+            check_read(who, hp, reads, found, self.own)
+            self._checked = True
+        return metrics
+
+    def places(self, hp: Mapping[str, Any]) -> list[Place]:
+        """Returns the places of the live optimisers, module, data and trainer at which hyperparameters act."""
+        return [place for place in self._places(hp) if place.name in self._governed]
+
+    def effective(self, hp: Mapping[str, Any]) -> dict[str, object]:
+        """Returns what the live objects hold for each of `hp`, by place."""
+        return effective(self.places(hp))
+
+    def save(self, directory: Path) -> None:
+        """Writes the trainer's checkpoint, and the random state, into a directory."""
+        if (file := self._directory / CHECKPOINT).exists():
+            shutil.copy2(file, directory)
+        own = {"seed": self._seed, "random": self._random, "epochs": self._epochs, "optimizers": self._kinds}
+        save_state(own, Path(directory), OWN_FILE)
+
+    def load(self, directory: Path) -> None:
+        """Continues from what `save` wrote; this member keeps its own hyperparameters."""
+        state = load_state(Path(directory), OWN_FILE)
+        self._seed, self._random, self._epochs, self._kinds = (state[k] for k in ("seed", "random", "epochs", "optimizers"))
+        self._made = self._trainer = None
+        (self._directory / CHECKPOINT).unlink(missing_ok=True)
+        if (file := Path(directory) / CHECKPOINT).exists():
+            shutil.copy2(file, self._directory)
+
+    def close(self) -> None:
+        """Frees the module and its data, and removes the working directory."""
+        self._made = self._trainer = None
+        self._removed()
+
+    # -- the trainer ------------------------------------------------------------------------------------------------------
+
+    def _make(self) -> None:
+        """Makes the module and its data with the values of this member; a member that goes on keeps its random stream."""
+        going_on = self._random
+        self._reads = Reads(self._hp)
+        with stream(self, self._seed):
+            made = self.make(self._reads, self._seed)
+        if not isinstance(made, tuple) or len(made) != 2 or not isinstance(made[0], LightningModule):
+            who, got = type(self).__name__, type(made).__name__
+            raise UsageError(f"{who}.make returned {got}, expected the pair (LightningModule, its data).")
+        if going_on is not None:
+            self._random = going_on
+        self._made, self._governed = made, frozenset()
+
+    def _train(self, module: LightningModule, options: dict[str, Any], steps: int) -> dict[str, float]:
+        until, file = self._epochs + steps, self._directory / CHECKPOINT
+        epochs = Epochs(until, self._kinds, self._begun)
+        callbacks = [*options.pop("callbacks", []), epochs]
+        most = max(self._budget, until) if self._budget else -1
+        root = str(self._directory)
+        ours = {"max_epochs": most, "enable_checkpointing": False, "default_root_dir": root}
+        self._trainer = Trainer(**{**options, **ours}, callbacks=callbacks)
+        ckpt = {"ckpt_path": str(file), "weights_only": True} if file.exists() else {}
+        self._trainer.fit(module, **self._data(), **ckpt)
+        if self._trainer.current_epoch != until:
+            raise UsageError(
+                f"{type(self).__name__}: training ended after epoch {self._trainer.current_epoch} of {until}: something else "
+                "stops the Trainer, such as an EarlyStopping callback or max_steps."
+            )
+        self._epochs, self._kinds = until, [made.kind for made in epochs.made]
+        self._trainer.save_checkpoint(file)
+        return _numbers(self._trainer.callback_metrics)
+
+    def _validate(self, module: LightningModule, options: dict[str, Any]) -> dict[str, float]:
+        trainer = Trainer(**{**options, "enable_checkpointing": False, "default_root_dir": str(self._directory)})
+        data = self._data()
+        loaders = {"datamodule": data["datamodule"]} if "datamodule" in data else {"dataloaders": data.get("val_dataloaders")}
+        trainer.validate(module, **loaders, verbose=False)
+        return _numbers(trainer.callback_metrics)
+
+    def _data(self) -> dict[str, Any]:
+        """Returns the data as ``Trainer.fit`` takes them."""
+        assert self._made is not None
+        data = self._made[1]
+        if isinstance(data, LightningDataModule):
+            return {"datamodule": data}
+        training, validation = data if isinstance(data, tuple) else (data, None)
+        return {"train_dataloaders": training, "val_dataloaders": validation}
+
+    def _begun(self, trainer: Trainer) -> None:
+        """Notes which places hyperparameters govern: those that held their values when all was new."""
+        self._trainer = trainer
+        wanted = dict(flattened(self._hp))
+        found = list(self._places(self._hp))
+        if not self._governed:
+            self._governed = frozenset(each.name for each in found if same_value(each.held, wanted[each.hparam]))
+
+    def _places(self, hp: Mapping[str, Any]) -> Iterator[Place]:
+        trainer = self._trainer
+        for name, _ in flattened(hp):
+            for index, optimizer in enumerate([] if trainer is None else trainer.optimizers):
+                yield from optimizer_places(optimizer, name, name, "optimizer" if index == 0 else f"optimizer_{index}")
+            if self._made is not None and name in self._made[0].hparams:
+                yield Place(name, f"module.hparams.{name}", self._made[0].hparams[name])
+            if trainer is not None and name == "batch_size" and hasattr(trainer.train_dataloader, "batch_size"):
+                yield Place(name, "train_dataloader.batch_size", trainer.train_dataloader.batch_size)
+            if trainer is not None and isinstance(held := vars(trainer).get(name), (int, float, str)):
+                yield Place(name, f"trainer.{name}", held)
+
+
+def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in sorted(metrics.items())}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hides Lightning's remarks on each new trainer: devices, loggers and numbers of workers."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def _plain(hp: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a copy of hyperparameters, nested as they are."""
+    return {name: _plain(value) if isinstance(value, Mapping) else value for name, value in hp.items()}

@@ -1,0 +1,192 @@
+"""Off-policy training with environments on the host: act for a while, then make all updates that are due.
+
+Every interval starts from resets that the task's seed decides, as in `host`; the windows of running episodes end there as at a
+time limit. Members train one after another on each core: one update keeps a core busy, and nothing is shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from poptrain._jax import jax
+from poptrain.core.cpus import cpus
+from poptrain.core.rng import rng
+from poptrain.rl.envs.spec import HostBackend, Simulator
+from poptrain.rl.hparams import of_member
+from poptrain.rl.loops.host import training_seeds, warn_if_short
+from poptrain.rl.loops.interval import IntervalOutcome, mean
+from poptrain.rl.loops.off_policy import BURST, Learner, OffPolicyAgent, Settings
+from poptrain.rl.memory.chunks import held_rows, packed
+from poptrain.rl.memory.replay import Replay, Windows
+from poptrain.rl.mlp import host_mlp
+from poptrain.rl.trees import Parts, stack, take
+
+
+def train_on_host(
+    backend: HostBackend,
+    learner: Learner,
+    settings: Settings,
+    carry: Parts,
+    hparams: dict[str, np.ndarray],
+    steps: int,
+    seeds: np.ndarray,
+) -> tuple[Parts, IntervalOutcome]:
+    """Returns the parts of the carry that training changes, and what happened.
+
+    Args:
+        hparams: all hyperparameters, (P,) each.
+        steps: environment steps per member, trained exactly.
+        seeds: of the tasks, (P,).
+    """
+    warn_if_short(backend, settings.horizon, steps, settings.num_envs)
+
+    def one(member: int) -> _Member:
+        own = _Member(backend, learner, settings, carry, of_member(hparams, member), steps, member, int(seeds[member]))
+        simulator = backend.open(
+            training_seeds(seeds[member : member + 1], settings.num_envs), settings.num_envs, settings.horizon
+        )
+        try:
+            own.run(simulator)
+        finally:
+            simulator.close()
+        return own
+
+    with ThreadPoolExecutor(min(cpus(), len(seeds))) as threads:
+        members = list(threads.map(one, range(len(seeds))))
+    happened = IntervalOutcome(
+        returns=[member.returns for member in members],
+        score=np.asarray([mean(member.returns) for member in members]),
+        running=np.asarray([member.running.mean() for member in members]),
+        episode_length=np.asarray([mean(member.lengths) for member in members]),
+        steps=np.full(len(members), steps),
+        updates=np.asarray([member.updates for member in members]),
+        diagnostics=dict(zip(learner.agent.diagnostics, np.stack([member.diagnostics for member in members], 1), strict=True)),
+    )
+    replay = packed(carry["replay"], [member.added for member in members], learner.row, settings.capacity)
+    return {**stack([member.state for member in members]), "replay": replay}, happened
+
+
+class _Member:
+    """One member inside an interval."""
+
+    def __init__(
+        self,
+        backend: HostBackend,
+        learner: Learner,
+        settings: Settings,
+        carry: Parts,
+        hparams: Mapping[str, np.generic],
+        steps: int,
+        member: int,
+        seed: int,
+    ):
+        self.spec, self.learner, self.settings, self.hparams = backend.spec, learner, settings, hparams
+        self.steps, self.seed = steps, seed
+        self.before = int(carry["steps"][member])  # steps of earlier intervals
+        self.state = take({name: carry[name] for name in learner.agent.learned}, member)
+        held = held_rows(carry["replay"], member, learner.row, settings.capacity)
+        self.held = len(held)
+        self.replay = Replay(learner.row, held, steps, settings.capacity)
+        self.windows = Windows(self.replay, settings.num_envs)
+        self.actor = HostActor(learner.agent, self.state, hparams)
+        self.explore = rng(seed, "actions")
+        self.draw = rng(seed, "replay")
+        self.rows = learner.buffer()
+        self.running = np.zeros(settings.num_envs)
+        self.length = np.zeros(settings.num_envs, np.int64)
+        self.returns: list[float] = []
+        self.lengths: list[int] = []
+        self.updates = 0
+        self.diagnostics = np.full(len(learner.agent.diagnostics), np.nan, np.float32)
+
+    @property
+    def added(self) -> np.ndarray:
+        """The rows of this interval."""
+        return self.replay.rows[self.held : self.replay.end]
+
+    def run(self, simulator: Simulator) -> None:
+        envs, spec = self.settings.num_envs, self.spec
+        ids, done, over = np.arange(envs, dtype=np.int32), 0, np.zeros(envs, bool)
+        seen, rewards, terminated, truncated = _arrive(simulator, envs, spec.observation)
+        since = 0  # steps since the last burst
+        starts = int(self.hparams["learning_starts"])
+        credit = 0.0  # updates that are due, with the fraction that is left over
+        while done < self.steps:
+            uniform = self.before + done < starts
+            actions = self._random(envs) if uniform else self.actor.act(seen, self._noise(envs))
+            simulator.send(spec.scaled(actions), ids)
+            reached, rewards, terminated, truncated = _arrive(simulator, envs, spec.observation)
+            real = ~over
+            real[np.flatnonzero(real)[self.steps - done :]] = False  # the last tick may bring more than are left
+            over = terminated | truncated
+            self.windows.add(real, seen, actions, rewards, reached, terminated, over)
+            self._count(real, rewards, over)
+            fresh = int(real.sum())
+            done, since, seen = done + fresh, since + fresh, reached
+            if not uniform:
+                credit += fresh * float(self.hparams["updates_per_step"])
+            if since >= self.settings.update_every or done >= self.steps:
+                since = 0
+                self._learn(int(credit))
+                credit -= int(credit)
+        self.windows.cut(seen)
+
+    def _random(self, envs: int) -> np.ndarray:
+        return self.explore.uniform(-1.0, 1.0, (envs, self.spec.actions)).astype(np.float32)
+
+    def _noise(self, envs: int) -> np.ndarray:
+        return self.explore.standard_normal((envs, self.spec.actions), np.float32)
+
+    def _count(self, real: np.ndarray, rewards: np.ndarray, over: np.ndarray) -> None:
+        """Adds a tick to the running episodes."""
+        self.running += np.where(real, rewards, 0.0)
+        self.length += real
+        if over.any():
+            for env in np.flatnonzero(over & real):
+                self.returns.append(float(self.running[env]))
+                self.lengths.append(int(self.length[env]))
+            self.running[over], self.length[over] = 0.0, 0
+
+    def _learn(self, updates: int) -> None:
+        state = self.state
+        while updates > 0 and self.replay.end > self.replay.begin:
+            now = min(updates, BURST)
+            self.replay.sample(self.draw, self.rows[:now])
+            state, diagnostics = self.learner.burst(state, self.rows, now, self.hparams, self.seed, self.updates)
+            self.updates, updates = self.updates + now, updates - now
+            self.diagnostics = np.asarray(diagnostics)  # waits, so that the rows may be filled again
+        if state is not self.state:
+            self.state = jax.device_get(state)
+            self.actor = HostActor(self.learner.agent, self.state, self.hparams)
+
+
+class HostActor:
+    """A policy network in numpy: observations (E, O) -> actions within -1 and 1, (E, A)."""
+
+    def __init__(self, agent: OffPolicyAgent, state: Parts, hparams: Mapping[str, np.generic]):
+        self.agent, self.hparams = agent, hparams
+        self.layers = state["params"]["actor"]
+        self.broken = not all(np.isfinite(part).all() for layer in self.layers for part in layer.values())
+
+    def act(self, observations: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
+        """Returns actions; a policy that is no longer finite acts with zero outputs, so that the simulator survives it."""
+        outputs = host_mlp(self.layers, observations, self.agent.actor_activation)
+        if self.broken:
+            outputs = np.zeros_like(outputs)
+        return self.agent.action(np, outputs, noise, self.hparams)
+
+
+def _arrive(simulator: Simulator, envs: int, observation: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Returns observations, rewards, terminated and truncated of all environments, in their order."""
+    first = simulator.recv()
+    if envs == 1:
+        return first.observations, first.rewards, first.terminated, first.truncated
+    arrivals: list[Sequence[np.ndarray]] = [first]
+    while sum(len(arrival[0]) for arrival in arrivals) < envs:
+        arrivals.append(simulator.recv())
+    order = np.argsort(np.concatenate([arrival[0] for arrival in arrivals]))
+    _, *columns = (np.concatenate(parts)[order] for parts in zip(*arrivals, strict=True))
+    return columns[0], columns[1], columns[2], columns[3]

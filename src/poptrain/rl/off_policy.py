@@ -1,0 +1,190 @@
+"""Populations of agents with replay memories: what TD3, DDPG and SAC have in common as trainables."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from poptrain.core.errors import UsageError
+from poptrain.core.rng import rng
+from poptrain.rl.account import account, evaluation_only, fresh_account
+from poptrain.rl.envs import make
+from poptrain.rl.envs.pictures import pictures
+from poptrain.rl.envs.spec import DeviceEnv, EnvSpec
+from poptrain.rl.envs.stepped import Stepped
+from poptrain.rl.evaluation import episode_returns
+from poptrain.rl.hparams import PopulationHparams, Range, of_member, resolve_hparams
+from poptrain.rl.loops.host import evaluation_seeds
+from poptrain.rl.loops.off_policy import OffPolicyAgent, Settings, learner_for
+from poptrain.rl.loops.off_policy_device import fresh_off_policy_world, off_policy_program, train_off_policy_on_device
+from poptrain.rl.loops.off_policy_host import HostActor, train_on_host
+from poptrain.rl.memory.chunks import empty_chunks, gathered
+from poptrain.rl.memory.rows import Row
+from poptrain.rl.trees import Parts, stack, take
+
+OFF_POLICY_RANGES = {
+    "learning_starts": Range(0, 1 << 30, True),
+    "updates_per_step": Range(0.0, 100.0),
+    "discount": Range(0.0, 1.0),
+    "tau": Range(0.0, 1.0),
+}
+
+
+@dataclass(frozen=True)
+class OffPolicy(ABC):
+    """A population of agents that learn from replay memories, a `PopulationTrainable`.
+
+    Args:
+        env: name of an environment with continuous actions, see `poptrain.rl.make`.
+        hidden: sizes of the hidden layers of all networks.
+        num_envs: environments per member.
+        horizon: longest episode in steps; None: the environment's own limit.
+        backend: "envpool" or "gymnasium" to require one of them; None prefers EnvPool.
+        batch_size: transitions of an update.
+        memory: transitions that a member remembers; the oldest are forgotten.
+        update_every: steps between bursts of updates. The steps between two bursts are made with one policy.
+        n_step: rewards in a target before it bootstraps.
+        pixels: True stores observations as uint8; they must be whole numbers from 0 to 255.
+        learning_starts: steps with uniform actions and without updates at the beginning.
+        updates_per_step: updates for each further step.
+        discount, tau: of the targets.
+    """
+
+    env: str
+    hidden: tuple[int, ...] = (256, 256)
+    num_envs: int = 1
+    horizon: int | None = None
+    backend: str | None = None
+    batch_size: int = 100
+    memory: int = 1_000_000
+    update_every: int = 50
+    n_step: int = 1
+    pixels: bool = False
+    learning_starts: int = 10_000
+    updates_per_step: float = 1.0
+    discount: float = 0.99
+    tau: float = 0.005
+
+    population: ClassVar[bool] = True
+    ranges: ClassVar[Mapping[str, Range]] = OFF_POLICY_RANGES
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden", tuple(self.hidden))
+        name = type(self).__name__
+        sizes = {field: getattr(self, field) for field in ("num_envs", "batch_size", "memory", "update_every", "n_step")}
+        sizes |= {"horizon": self.horizon or 1} | {f"hidden[{i}]": size for i, size in enumerate(self.hidden)}
+        for field, size in sizes.items():
+            if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= 1 << 30:
+                raise UsageError(f"{name}: {field}={size!r}, expected a whole number from 1 to {1 << 30}.")
+        spec = make(self.env, self.backend).spec
+        if spec.discrete:
+            raise UsageError(f"{name} needs continuous actions, and {self.env!r} has discrete ones: use PPO or VMPO.")
+        if not np.isfinite([*spec.low, *spec.high]).all():
+            raise UsageError(f"{name} needs actions with bounds, and those of {self.env!r} have none: use PPO or VMPO.")
+        self._resolve({}, 1)
+
+    @abstractmethod
+    def functions(self) -> OffPolicyAgent:
+        """Returns the pure functions of one member."""
+
+    # -- PopulationTrainable ------------------------------------------------------------------------------------------
+
+    def init(self, hparams: PopulationHparams, seeds: ArrayLike) -> Parts:
+        """Returns the carry of P fresh members; seeds (P,)."""
+        seeds = np.asarray(seeds)
+        self._resolve(hparams, len(seeds))
+        env, agent = make(self.env, self.backend), self.functions()
+        state = stack([agent.init(env.spec.observation, env.spec.actions, rng(int(seed), "init")) for seed in seeds])
+        carry = state | fresh_account(len(seeds), agent.diagnostics)
+        carry |= {"steps": np.zeros(len(seeds), np.int64), "replay": empty_chunks(len(seeds))}
+        if isinstance(env, DeviceEnv):
+            carry["env"] = fresh_off_policy_world(env, self._row(env.spec), self.num_envs, seeds)
+        return carry
+
+    def train(self, carry: Parts, hparams: PopulationHparams, steps: int, seeds: ArrayLike) -> tuple[Parts, Parts]:
+        """Returns the carry after `steps` more environment steps, and the metrics of the interval.
+
+        A pure function, bit for bit. On the host exactly `steps` are trained; in JAX environments they are rounded up to
+        whole ticks of `num_envs` steps. ``score`` is the mean return of the training episodes that ended; if none did, the
+        last known one; if none ever has, the mean return so far of those that run. It is NaN for a member whose parameters
+        are no longer finite. With `steps` 0 nothing is trained, and the score is the mean over 10 episodes without noise.
+        """
+        seeds = np.asarray(seeds)
+        settings = self._resolve(hparams, len(seeds))
+        if steps <= 0:
+            returns = [self.evaluate(carry, i, 10, int(seed)) for i, seed in enumerate(seeds)]
+            return account(carry, evaluation_only(carry, returns))
+        env = make(self.env, self.backend)
+        agent, row, loop = self.functions(), self._row(env.spec), self._settings()
+        if isinstance(env, DeviceEnv):
+            slots = max(self.memory, 1 << (steps + self.num_envs).bit_length())  # few sizes: each compiles a program
+            program = off_policy_program(env, agent, row, self.batch_size, loop, slots)
+            changed, happened = train_off_policy_on_device(program, carry, settings, steps, seeds)
+        else:
+            learner = learner_for(agent, row, self.batch_size)
+            changed, happened = train_on_host(env, learner, loop, carry, settings, steps, seeds)
+        return account(carry | changed | {"steps": carry["steps"] + happened.steps}, happened)
+
+    def gather(self, lanes: Sequence[tuple[Parts, int]]) -> Parts:
+        """Returns one carry of the given lanes, each (carry, index), as copies."""
+        small = [take({name: part for name, part in carry.items() if name != "replay"}, i) for carry, i in lanes]
+        return stack(small) | {"replay": gathered([(carry["replay"], i) for carry, i in lanes])}
+
+    # -- after training -----------------------------------------------------------------------------------------------
+
+    def evaluate(
+        self, carry: Parts, lane: int | None = None, episodes: int = 100, seed: int = 0, deterministic: bool = True
+    ) -> np.ndarray:
+        """Returns the undiscounted returns of one member over whole episodes that it never trained on; (episodes,).
+
+        Args:
+            carry, lane: a population's carry and the member in it; lane None: the carry of one member, as ``run.best.load()``
+                returns it.
+            seed: of the environments; training and evaluation draw theirs from disjoint ranges.
+            deterministic: act without noise; else explore as in training.
+        """
+        env = make(self.env, self.backend)
+        seeds, shape = evaluation_seeds(seed, episodes), (episodes, env.spec.actions)
+        own = {"params": carry["params"]}
+        actor = self._actor(own if lane is None else take(own, lane))
+        generator = rng(int(seed), "evaluation noise")
+
+        def act(seen: np.ndarray) -> np.ndarray:
+            noise = None if deterministic else generator.standard_normal(shape, np.float32)
+            return env.spec.scaled(actor.act(seen, noise))
+
+        horizon = self.horizon or env.spec.horizon
+        simulator = Stepped(env, seeds, horizon) if isinstance(env, DeviceEnv) else env.open(seeds, episodes, self.horizon)
+        try:
+            return episode_returns(act, env.spec.observation, simulator, episodes)
+        finally:
+            simulator.close()
+
+    def render(self, carry: Parts, hparams: PopulationHparams | None = None, seed: int = 0) -> Iterator[np.ndarray]:
+        """Yields pictures of one episode without noise, uint8 (height, width, 3); `carry` is one member's.
+
+        Raises:
+            UsageError: the environment cannot draw pictures.
+        """
+        spec, actor = make(self.env, self.backend).spec, self._actor(carry)
+        (episode,), horizon = evaluation_seeds(seed, 1), self.horizon or spec.horizon
+        return pictures(self.env, lambda seen: spec.scaled(actor.act(seen, None)), episode, horizon, self.backend)
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _actor(self, state: Parts) -> HostActor:
+        return HostActor(self.functions(), state, of_member(self._resolve({}, 1), 0))
+
+    def _resolve(self, hparams: PopulationHparams, members: int) -> dict[str, np.ndarray]:
+        return resolve_hparams(self, self.ranges, hparams, members)
+
+    def _row(self, spec: EnvSpec) -> Row:
+        return Row(spec.observation, spec.actions, self.n_step, self.pixels)
+
+    def _settings(self) -> Settings:
+        return Settings(self.num_envs, self.horizon, self.memory, self.update_every)

@@ -1,0 +1,182 @@
+"""Populations of agents that learn from rollouts: what PPO and V-MPO have in common as trainables."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from poptrain.core.errors import UsageError
+from poptrain.core.rng import rng
+from poptrain.rl.account import evaluation_only
+from poptrain.rl.actor import Actor, Noise
+from poptrain.rl.envs import make
+from poptrain.rl.envs.pictures import pictures
+from poptrain.rl.envs.spec import DeviceEnv, EnvSpec, HostBackend
+from poptrain.rl.envs.stepped import Stepped
+from poptrain.rl.evaluation import episode_returns
+from poptrain.rl.hparams import PopulationHparams
+from poptrain.rl.loops import host
+from poptrain.rl.loops.agent import RolloutAgent
+from poptrain.rl.loops.device import train_in_shares
+from poptrain.rl.loops.device_interval import Program, program_for
+from poptrain.rl.loops.host_learner import learner_for
+from poptrain.rl.loops.interval import IntervalOutcome
+from poptrain.rl.memory.batch import Layout
+from poptrain.rl.memory.recording import gather, host_slots
+from poptrain.rl.memory.ring import ring_slots
+from poptrain.rl.trees import Parts, take
+
+
+class OnPolicy(ABC):
+    """A population of agents that learn from rollouts, a `PopulationTrainable`. Agents are dataclasses with these fields:
+
+    Attributes:
+        env: name of the environment, see `poptrain.rl.make`.
+        hidden: sizes of the hidden layers of both networks; tanh.
+        num_envs: environments per member.
+        horizon: longest episode in steps; None: the environment's own limit.
+        backend: "envpool" or "gymnasium" to require one of them; None prefers EnvPool.
+        max_batch: greatest train_batch_size when that is tuned; it decides the size of the arrays of the compiled program.
+        chunk: rows that are prepared at once; accelerators are faster with more.
+        train_batch_size: transitions of an update.
+    """
+
+    env: str
+    hidden: tuple[int, ...]
+    num_envs: int
+    horizon: int | None
+    backend: str | None
+    max_batch: int
+    chunk: int
+    train_batch_size: int
+
+    population: ClassVar[bool] = True
+
+    def check_sizes(self, **limits: int) -> None:
+        """Raises a UsageError if a field that is a size is not a whole number from 1 to its limit.
+
+        Args:
+            limits: of `chunk`, `max_batch` and sizes of the agent's own.
+        """
+        object.__setattr__(self, "hidden", tuple(self.hidden))
+        sizes = {"num_envs": self.num_envs, "horizon": self.horizon or 1} | {name: getattr(self, name) for name in limits}
+        sizes |= {f"hidden[{i}]": size for i, size in enumerate(self.hidden)}
+        for name, size in sizes.items():
+            most = limits.get(name, 1 << 30)
+            if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= most:
+                raise UsageError(f"{type(self).__name__}: {name}={size!r}, expected a whole number from 1 to {most}.")
+
+    # -- what an agent defines ----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def resolve(self, hparams: PopulationHparams, members: int) -> dict[str, np.ndarray]:
+        """Returns all hyperparameters, (P,) each."""
+
+    @abstractmethod
+    def fresh(self, env: DeviceEnv | HostBackend, seeds: np.ndarray) -> Parts:
+        """Returns the carry of P fresh members; seeds (P,)."""
+
+    @abstractmethod
+    def functions(self, spec: EnvSpec, layout: Layout) -> RolloutAgent:
+        """Returns the pure functions of one member, for batches of one layout."""
+
+    @abstractmethod
+    def account(self, carry: Parts, happened: IntervalOutcome, settings: dict[str, np.ndarray]) -> tuple[Parts, Parts]:
+        """Returns the carry with the interval added, and its metrics."""
+
+    # -- PopulationTrainable ------------------------------------------------------------------------------------------
+
+    def init(self, hparams: PopulationHparams, seeds: ArrayLike) -> Parts:
+        """Returns the carry of P fresh members; seeds (P,)."""
+        seeds = np.asarray(seeds)
+        self.resolve(hparams, len(seeds))
+        return self.fresh(make(self.env, self.backend), seeds)
+
+    def train(self, carry: Parts, hparams: PopulationHparams, steps: int, seeds: ArrayLike) -> tuple[Parts, Parts]:
+        """Returns the carry after `steps` more environment steps, and the metrics of the interval.
+
+        A pure function, bit for bit. On the host exactly `steps` are trained; in JAX environments they are rounded up to
+        whole ticks. ``score`` is the mean return of the training episodes that ended; if none did, the last known one; if
+        none ever has, the mean return so far of those that run. It is NaN for a member whose parameters are no longer
+        finite. With `steps` 0 nothing is trained, and the score is the mean over one episode in each environment.
+
+        Args:
+            hparams: the tuned ones, (P,) each, or one value for all.
+            seeds: of the tasks, (P,).
+        """
+        seeds = np.asarray(seeds)
+        settings = self.resolve(hparams, len(seeds))
+        changed: Parts = {}
+        if steps <= 0:
+            returns = [self.evaluate(carry, i, self.num_envs, int(seed), False) for i, seed in enumerate(seeds)]
+            happened = evaluation_only(carry, returns)
+        else:
+            changed, happened = self._interval(carry, self.capacity(hparams), settings, steps, seeds)
+        return self.account(carry | changed, happened, settings)
+
+    def gather(self, lanes: Sequence[tuple[Parts, int]]) -> Parts:
+        """Returns one carry of the given lanes, each (carry, index), as copies; shorter recordings are padded."""
+        return gather(lanes)
+
+    # -- after training -----------------------------------------------------------------------------------------------
+
+    def evaluate(
+        self, carry: Parts, lane: int | None = None, episodes: int = 100, seed: int = 0, deterministic: bool = True
+    ) -> np.ndarray:
+        """Returns the undiscounted returns of one member over whole episodes that it never trained on; (episodes,).
+
+        Args:
+            carry, lane: a population's carry and the member in it; lane None: the carry of one member, as ``run.best.load()``
+                returns it.
+            seed: of the environments; training and evaluation draw theirs from disjoint ranges.
+            deterministic: act by the mode of the policy; else draw actions.
+        """
+        env = make(self.env, self.backend)
+        seeds = host.evaluation_seeds(seed, episodes)
+        own = {name: carry[name] for name in ("params", "normaliser")}
+        own = own if lane is None else take(own, lane)
+        noise = None if deterministic else Noise(rng(int(seed), "evaluation noise"), env.spec, episodes)
+        actor, seen, horizon = Actor(env.spec, **own), env.spec.observation, self.horizon or env.spec.horizon
+        simulator = Stepped(env, seeds, horizon) if isinstance(env, DeviceEnv) else env.open(seeds, episodes, self.horizon)
+        try:
+            return episode_returns(lambda seen: actor.act(seen, noise.next() if noise else None)[1], seen, simulator, episodes)
+        finally:
+            simulator.close()
+
+    def render(self, carry: Parts, hparams: PopulationHparams | None = None, seed: int = 0) -> Iterator[np.ndarray]:
+        """Yields pictures of one episode by the mode of the policy, uint8 (height, width, 3); `carry` is one member's.
+
+        Raises:
+            UsageError: the environment cannot draw pictures.
+        """
+        spec = make(self.env, self.backend).spec
+        actor = Actor(spec, carry["params"], carry["normaliser"])
+        (episode,), horizon = host.evaluation_seeds(seed, 1), self.horizon or spec.horizon
+        return pictures(self.env, lambda seen: actor.act(seen, None)[1], episode, horizon, self.backend)
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def capacity(self, hparams: PopulationHparams) -> int:
+        """Returns the rows of the largest batch, which are known beforehand unless train_batch_size is tuned."""
+        return self.max_batch if "train_batch_size" in hparams else int(self.train_batch_size)
+
+    def _interval(
+        self, carry: Parts, capacity: int, settings: dict[str, np.ndarray], steps: int, seeds: np.ndarray
+    ) -> tuple[Parts, IntervalOutcome]:
+        env, envs = make(self.env, self.backend), self.num_envs
+        rows = max(capacity, int(carry["buffer"]["n"].max()) + envs)
+        if not isinstance(env, DeviceEnv):
+            layout = Layout(envs, envs, host_slots(rows, envs), rows + envs, self.chunk)
+            learner = learner_for(self.functions(env.spec, layout))
+            return host.train_on_host(env, learner, self.horizon, carry, settings, steps, seeds)
+        slots, horizon = ring_slots(rows, envs), self.horizon or env.spec.horizon
+
+        def program(members: int) -> Program:
+            layout = Layout(envs, envs * members, slots, slots * envs, self.chunk)
+            return program_for(env, members, self.functions(env.spec, layout), horizon)
+
+        return train_in_shares(program, carry, settings, steps, seeds)

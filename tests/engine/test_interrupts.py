@@ -1,0 +1,129 @@
+"""Interrupts: a run says what it waits for and how it is continued; at a prompt it is returned and continued."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from test_run import facts
+
+import poptrain as pt
+from poptrain.core.errors import Suspended
+from poptrain.testing import Quadratic, quadratic
+
+PBT = pt.pbt(pt.Space(lr=pt.LogUniform(1e-4, 1e-1)), population=4, interval=5)
+SCRIPT = """
+import sys, time
+import poptrain as pt
+
+def train(carry, hp, steps, seed):
+    print("training", flush=True)
+    open(f"begun-{seed}", "w").close()
+    time.sleep(60)
+    return 0, {"score": 1.0}
+
+if __name__ == "__main__":
+    space = pt.Space(lr=pt.LogUniform(1e-4, 1e-1))
+    pt.run(pt.pbt(space, population=2, interval=5), train, stop=pt.steps(10), executor="processes", directory="runs/a b")
+"""
+
+
+def test_a_script_says_what_it_waits_for_and_how_it_is_continued_without_a_traceback(tmp_path):
+    (tmp_path / "train.py").write_text(SCRIPT)
+    command = [sys.executable, "train.py", "--lr", "3"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        until = time.monotonic() + 60
+        while not list(tmp_path.glob("begun-*")) and time.monotonic() < until:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        first = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        rest = process.stderr.read()
+        process.wait(timeout=30)
+    assert first == "interrupted: finishing running tasks (at most 30 s); press Ctrl-C again to stop now\n"
+    assert rest == "interrupted by SIGINT; continue with the same command: python train.py --lr 3\n"
+    assert process.returncode == 130 and time.monotonic() - began < 20
+    assert pt.views.status(pt.open_run(tmp_path / "runs" / "a b").record).state == "suspended"
+
+
+class Interrupting:
+    """Trains, and presses Ctrl-C in the middle of one call."""
+
+    def __init__(self, call, trainable=quadratic):
+        self.call, self.trainable, self.calls = call, trainable, 0
+
+    def __call__(self, carry, hp, steps, seed):
+        self.calls += 1
+        if self.calls == self.call:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+        return self.trainable(carry, hp, steps, seed)
+
+
+@pytest.fixture
+def prompt(monkeypatch):
+    for module in ("loop", "again"):
+        monkeypatch.setattr(f"poptrain.engine.{module}.interactive", lambda: True)
+
+
+def run(trainable, directory=None, **options):
+    return pt.run(PBT, trainable, stop=pt.steps(25), directory=directory, progress=False, **options)
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["directory", "memory"])
+def test_at_a_prompt_an_interrupted_run_is_returned_and_the_same_call_continues_it(prompt, kept, tmp_path, capfd):
+    directory = tmp_path / "r" if kept else None
+    train = Interrupting(7)
+    partial = run(train, directory)
+    assert len(partial.history.table()["task"]) == 8 and partial.best.score == max(partial.history.table()["score"][:6])
+    assert partial.best.load()["steps"] == partial.best.step
+    assert capfd.readouterr().err == "interrupted by SIGINT; make the same call again to continue\n"
+    whole = run(train, directory)
+    assert facts(whole) == facts(run(quadratic)) and train.calls == 20 + 1, "nothing but the interrupted task is repeated"
+
+
+def test_what_is_kept_in_memory_belongs_to_one_experiment(prompt):
+    partial = run(Interrupting(7))
+    assert not partial.record.finished
+    other = pt.run(PBT, Interrupting(0), stop=pt.steps(25), progress=False, seed=1)
+    assert other.record.epoch == 1 and other.record.finished
+    assert run(Interrupting(0)).record.epoch == 2, "the class and its code are the same"
+    assert run(Interrupting(0)).record.epoch == 1, "a run is continued once"
+
+
+def test_files_of_a_class_in_memory_are_continued_too(prompt, monkeypatch):
+    calls = []
+
+    class Pressed(Quadratic):
+        def train(self, hp, steps):
+            calls.append(steps)
+            if len(calls) == 7:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(1)
+            return super().train(hp, steps)
+
+    assert not run(Pressed).record.finished
+    assert facts(run(Pressed)) == facts(run(Quadratic))
+
+
+def test_a_script_gets_the_error_and_a_run_in_memory_says_that_it_is_lost():
+    with pytest.raises(Suspended, match="interrupted by SIGINT; nothing was kept, because no directory was given") as caught:
+        run(Interrupting(3))
+    assert caught.value.exit_code == 130 and caught.value.asked
+
+
+def test_the_line_that_continues_names_resume_only_for_runs_that_it_can_continue(tmp_path):
+    from poptrain.engine.again import again
+    from poptrain.log.reader import Record
+
+    record = Record(tmp_path)
+    record.run = {"file": {"name": "../experiment.py", "sha256": "0", "options": {}}}
+    assert again(record, Path("runs/a b")) == "continue with: poptrain resume 'runs/a b'"
+    record.run = {}
+    assert "resume" not in again(record, "runs/first")

@@ -1,0 +1,93 @@
+"""Failures are loud: the first one warns with its error, the end sums all up, and no filter of warnings stops a run."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+
+import poptrain as pt
+from poptrain.core.errors import RunWarning
+from poptrain.testing import Quadratic, quadratic
+
+PBT = pt.pbt(pt.Space(lr=pt.LogUniform(1e-4, 1e-1)), population=4, interval=5)
+
+
+def sometimes(carry, hp, steps, seed):
+    if seed % 5 == 0:
+        raise KeyError("betas")
+    return quadratic(carry, hp, steps, seed)
+
+
+def warned(*arguments, **options):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run = pt.run(*arguments, progress=False, **options)
+    return run, [str(each.message) for each in caught if each.category is RunWarning], caught
+
+
+def test_the_first_failure_warns_with_its_error_and_the_end_sums_up(tmp_path):
+    run, texts, caught = warned(PBT, sometimes, stop=pt.steps(40), directory=tmp_path / "r")
+    first, summary = texts
+    assert "KeyError: 'betas' (test_notices.py:" in first and f"The traceback is in {tmp_path / 'r' / 'errors'}" in first
+    failed = pt.views.status(run.record).failed
+    assert summary.startswith(f"{failed} of 32 tasks failed: {failed} × KeyError: 'betas'")
+    assert caught[0].filename == __file__, "a warning names the line of the user's program"
+
+
+def test_a_single_failure_is_reported_once():
+    count = []
+
+    def once(carry, hp, steps, seed):
+        count.append(seed)
+        if len(count) == 6:
+            return carry, {"score": float("nan")}
+        return quadratic(carry, hp, steps, seed)
+
+    _, texts, _ = warned(PBT, once, stop=pt.steps(20))
+    assert len(texts) == 1 and "member 1 diverged after step 5 (task 5): the score was nan." in texts[0]
+
+
+def test_a_run_without_failures_warns_of_nothing():
+    assert warned(PBT, quadratic, stop=pt.steps(20))[1] == []
+
+
+class NoLoad(Quadratic):
+    def load(self, directory):
+        raise FileNotFoundError("weights.npy")
+
+
+def test_a_broken_load_is_named_also_where_the_run_ends_with_an_error():
+    with warnings.catch_warnings(record=True) as caught, pytest.raises(pt.errors.RunFailed):
+        warnings.simplefilter("always")
+        pt.run(PBT, NoLoad, stop=pt.steps(40), progress=False)
+    text = str(caught[-1].message)
+    assert "4 of 8 tasks failed: 4 × FileNotFoundError: weights.npy" in text
+    assert "All 4 tasks that began from a checkpoint failed: is load() complete? `poptrain check` tests it." in text
+
+
+def test_a_filter_that_turns_warnings_into_errors_does_not_stop_a_run(capfd):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run = pt.run(PBT, sometimes, stop=pt.steps(40), progress=False)
+    assert run.record.finished and "warning: member" in capfd.readouterr().err
+
+
+def test_status_tells_the_text_of_failures_and_who_had_it():
+    with pytest.warns(RunWarning):
+        run = pt.run(PBT, sometimes, stop=pt.steps(40), progress=False)
+    (trouble,) = pt.views.status(run.record).troubles
+    assert trouble.error.startswith("KeyError: 'betas'") and set(trouble.members) <= {0, 1, 2, 3}
+
+
+def test_a_member_that_was_training_when_the_run_stopped_is_shown_as_suspended(tmp_path):
+    def stopping(carry, hp, steps, seed):
+        if seed % 5 == 1:
+            raise pt.errors.Suspended("the storage failed")
+        return quadratic(carry, hp, steps, seed)
+
+    with pytest.raises(pt.errors.Suspended):
+        pt.run(PBT, stopping, stop=pt.steps(200), directory=tmp_path / "r", progress=False)
+    view = pt.views.status(pt.open_run(tmp_path / "r").record)
+    assert view.state == "interrupted" and "suspended" in {view.doing(member) for member in view.members}
+    assert {member.state for member in view.members} <= {"training", "waiting"}, "what programs read has not changed"

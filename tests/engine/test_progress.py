@@ -1,0 +1,154 @@
+"""Progress: a person who waits for a run sees how far it is, how good, what failed, and how long it still takes."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+import poptrain as pt
+from poptrain.core import clock
+from poptrain.engine import screens
+from poptrain.engine.glance import Watch
+from poptrain.engine.progress import Progress
+from poptrain.engine.screens import PlainLines, TerminalLine
+from poptrain.testing import quadratic
+
+SPACE = pt.Space(lr=pt.LogUniform(1e-4, 1e-1))
+PBT = pt.pbt(SPACE, population=4, interval=5)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_run_reports_its_result_and_progress_false_silences_it(capfd):
+    pt.run(PBT, quadratic, stop=pt.steps(20))
+    out, err = capfd.readouterr()
+    assert out == "" and err.startswith("finished: 16 results in ") and "best score 1.0" in err and err.count("\n") == 1
+    pt.run(PBT, quadratic, stop=pt.steps(20), progress=False)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_experiment_is_shown_too_and_what_is_not_asked_for_by_a_person_is_not(capfd):
+    experiment = pt.Experiment(PBT, quadratic, stop=pt.steps(10))
+    run = pt.run(experiment)
+    assert "finished: 8 results" in capfd.readouterr().err
+    pt.schedule_worth(run, seeds=6)
+    assert capfd.readouterr().err == ""
+
+
+def glances(experiment):
+    """Returns what a look after every result shows."""
+    from poptrain.engine.loop import _Session
+    from poptrain.engine.open_log import open_log
+    from poptrain.executors import Inline
+
+    found, session = [], _Session(experiment, Inline(), open_log(experiment, None, None), None, ())
+    watch, tell = Watch(experiment, 0.0), session._tell
+
+    def telling(results):
+        tell(results)
+        found.append(watch.look(session.history, session.failures.count))
+
+    session._tell = telling
+    session.go()
+    return found
+
+
+def test_a_glance_tells_score_best_steps_share_decisions_and_failures():
+    def train(carry, hp, steps, seed):
+        if seed % 5 == 0:
+            raise ValueError("a planted fault")
+        carry, metrics = quadratic(carry, hp, steps, seed)
+        return carry, {"loss": -metrics["score"]}
+
+    with pytest.warns(pt.errors.RunWarning):
+        found = glances(pt.Experiment(PBT, train, metric="loss", mode="min", stop=pt.steps(40)))
+    last = found[-1]
+    assert (last.share, last.step, last.budget, last.results) == (1.0, 40, 40, 32)
+    assert last.best <= last.now < 0 and last.copies > 3 and last.failures > 0
+    assert [each.share for each in found] == sorted(each.share for each in found)
+    line = last.line()
+    for part in ("100 %", "step 40 of 40", "loss -1.1", "best -1.1", "copies, the last by member", f"{last.failures} failed"):
+        assert part in line, line
+    assert all(len(last.line(width)) <= width for width in (10, 40, 79, 200)) and "loss -1.1" in last.line(40)
+
+
+def test_the_time_left_ignores_how_long_the_start_took():
+    with clock.use(clock.FakeClock()) as fake:
+
+        def train(carry, hp, steps, seed):
+            fake.advance(100.0 if carry is None else 2.0)  # the first calls compile
+            return quadratic(carry, hp, steps, seed)
+
+        found = glances(pt.Experiment(PBT, train, stop=pt.steps(50)))
+    assert [each.left for each in found[:4]] == [None] * 4
+    assert found[5].left == pytest.approx(2.0 * 34) and found[-1].left == 0.0
+
+
+def test_a_time_limit_is_the_time_left():
+    with clock.use(clock.FakeClock()) as fake:
+
+        def train(carry, hp, steps, seed):
+            fake.advance(10.0)
+            return quadratic(carry, hp, steps, seed)
+
+        found = glances(pt.Experiment(PBT, train, stop=pt.any_of(pt.seconds(100), pt.score(99.0))))
+    assert found[2].left == pytest.approx(70.0) and found[2].share == pytest.approx(0.3)
+
+
+def test_lines_in_a_file_become_more_seldom(capsys):
+    lines = PlainLines()
+    waits = []
+    for _ in range(9):
+        waits.append(lines.wait)
+        lines.show(lambda columns: "a line", 0.5)
+    assert waits[0] == 10.0 and waits == sorted(waits) and waits[-1] == 60.0
+    assert capsys.readouterr().err == 9 * "a line\n"
+
+
+def test_what_the_program_prints_is_above_the_line_on_a_terminal(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    line = screens.screen()
+    assert isinstance(line, TerminalLine)
+    line.show(lambda columns: "50 %", 0.5)
+    print("epoch 3")
+    line.show(lambda columns: "60 %", 0.6)
+    print("a bar of its own", end="")
+    line.show(lambda columns: "70 %", 0.7)
+    line.end("finished")
+    assert sys.stdout is terminal and sys.stderr is terminal
+    clear = "\r\x1b[K"
+    assert terminal.getvalue() == f"{clear}50 %{clear}epoch 3\n{clear}60 %{clear}a bar of its own\nfinished\n"
+
+
+def test_a_display_that_fails_never_stops_a_run(monkeypatch, capfd):
+    class Broken(PlainLines):
+        wait = 0.001
+
+        def show(self, line, share):
+            raise RuntimeError("no display")
+
+        def end(self, line):
+            raise RuntimeError("no display")
+
+    monkeypatch.setattr("poptrain.engine.progress.screen", Broken)
+    assert pt.run(PBT, quadratic, stop=pt.steps(200)).history.n == 160
+
+
+def test_the_thread_ends_with_the_run_also_after_an_error(monkeypatch):
+    ended = []
+    monkeypatch.setattr(Progress, "end", lambda self, last, end=Progress.end: (ended.append(last is None), end(self, last)))
+
+    def train(carry, hp, steps, seed):
+        return carry, {"other": 1.0}
+
+    with pytest.raises(pt.errors.MetricError):
+        pt.run(PBT, train, stop=pt.steps(20))
+    pt.run(PBT, quadratic, stop=pt.steps(20))
+    assert ended == [True, False]

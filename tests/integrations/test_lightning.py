@@ -1,0 +1,124 @@
+"""Lightning as a member: the laws of every adapter, and what is special about it."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("lightning")
+pytestmark = pytest.mark.heavy
+
+import torch  # noqa: E402
+from lightning.pytorch import LightningModule  # noqa: E402
+from torch import nn  # noqa: E402
+from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
+
+import poptrain as pt  # noqa: E402
+from poptrain.integrations.lightning import LightningMember  # noqa: E402
+from poptrain.testing import AdapterContract  # noqa: E402
+
+X = torch.randn(64, 6, generator=torch.Generator().manual_seed(0))
+Y = (X[:, 0] > X[:, 1]).long()
+FIRST = {"lr": 1e-2, "beta1": 0.8, "weight_decay": 0.1, "batch_size": 16, "dropout": 0.1, "gradient_clip_val": 1.0}
+SECOND = {"lr": 3e-3, "beta1": 0.95, "weight_decay": 0.01, "batch_size": 8, "dropout": 0.3, "gradient_clip_val": 0.1}
+
+
+class Module(LightningModule):
+    def __init__(self, lr, beta1, weight_decay, dropout):
+        super().__init__()
+        self.save_hyperparameters()
+        self.net = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(dropout), nn.Linear(8, 2))
+
+    def training_step(self, batch, index):
+        loss = nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+        self.log("loss", loss, on_step=False, on_epoch=True)
+        return loss
+
+    def validation_step(self, batch, index):
+        self.log("score", -nn.functional.cross_entropy(self.net(batch[0]), batch[1]))
+
+    def configure_optimizers(self):
+        h = self.hparams
+        optimizer = torch.optim.AdamW(self.parameters(), h.lr, betas=(h.beta1, 0.99), weight_decay=h.weight_decay)
+        return [optimizer], [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 10, eta_min=1e-4)]
+
+
+class Member(LightningMember):
+    def make(self, hp, seed):
+        loaders = (DataLoader(TensorDataset(X, Y), batch, shuffle=s) for batch, s in ((hp["batch_size"], True), (64, False)))
+        return Module(hp["lr"], hp["beta1"], hp["weight_decay"], hp["dropout"]), tuple(loaders)
+
+    def options(self, hp):
+        return {"accelerator": "cpu", "gradient_clip_val": hp["gradient_clip_val"]}
+
+
+class TestContract(AdapterContract):
+    steps = 2
+
+    def member(self):
+        return Member
+
+    def values(self):
+        return FIRST, SECOND
+
+    def derived(self, member):
+        return {
+            "rates": [group["lr"] for optimizer in member._trainer.optimizers for group in optimizer.param_groups],
+            "dropouts": [module.p for module in member.module.modules() if isinstance(module, nn.Dropout)],
+        }
+
+
+def weights(member) -> float:
+    return float(sum(p.detach().double().abs().sum() for p in member.module.parameters()))
+
+
+def test_intervals_train_as_one_call_of_the_trainer_does():
+    whole, parts = Member(FIRST, 5), Member(FIRST, 5)
+    for member in (whole, parts):
+        member.set_budget(6)
+    expected = whole.train(FIRST, 6)
+    for _ in range(3):
+        found = parts.train(FIRST, 2)
+    assert found["score"] == expected["score"] and weights(parts) == weights(whole)
+
+
+def test_an_evaluation_before_training_and_a_loaded_model_are_scored(tmp_path):
+    member, other = Member(FIRST, 5), Member(FIRST, 6)
+    before = member.train(FIRST, 0)
+    after = member.train(FIRST, 2)
+    member.save(tmp_path)
+    other.load(tmp_path)
+    assert before["score"] != after["score"] and other.train(FIRST, 0)["score"] == after["score"]
+
+
+def test_a_trainer_that_stops_early_is_refused():
+    class Early(Member):
+        def options(self, hp):
+            return {**super().options(hp), "max_steps": 5}
+
+    with pytest.raises(pt.UsageError, match="training ended after epoch . of 3: something else stops the Trainer"):
+        Early(FIRST, 1).train(FIRST, 3)
+
+
+def test_what_make_returns_is_checked():
+    class Bad(Member):
+        def make(self, hp, seed):
+            return super().make(hp, seed)[0]
+
+    with pytest.raises(pt.UsageError, match=r"make returned Module, expected the pair \(LightningModule, its data\)"):
+        Bad(FIRST, 1).train(FIRST, 1)
+
+
+def test_another_kind_of_optimiser_is_refused_with_the_fix(tmp_path):
+    class Choosing(Member):
+        def make(self, hp, seed):
+            module, data = super().make(hp, seed)
+            kind = hp["kind"]
+            module.configure_optimizers = lambda: getattr(torch.optim, kind)(module.parameters(), FIRST["lr"])
+            return module, data
+
+    member, copied = Choosing({**FIRST, "kind": "Adam"}, 1), Choosing({**FIRST, "kind": "SGD"}, 2)
+    member.train({**FIRST, "kind": "Adam"}, 1)
+    member.save(tmp_path)
+    copied.load(tmp_path)
+    with pytest.raises(pt.UsageError, match="state of Adam, but a member with these values has SGD.*static=True"):
+        copied.train({**FIRST, "kind": "SGD"}, 1)
