@@ -1,6 +1,4 @@
-"""The disk. No other module touches a run directory.
-
-Three rules are kept here, so that no caller has to remember them:
+"""The disk. No other module touches a run directory. Three rules are kept here, so that no caller has to remember them:
 
 * files and directories are made with mode 0600 and 0700, and never through a symbolic link;
 * every operation that changes the disk first calls `FS._op`, and every one that reads it `FS._look`, for tests with faults;
@@ -332,10 +330,8 @@ def _regular(fd: int, path: Path) -> int:
 
 def _is_odd(path: Path) -> bool:
     """True if a link, a pipe or a device has this name."""
-    with suppress(OSError):
-        mode = os.lstat(path).st_mode
-        return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
-    return False
+    mode = os.lstat(path).st_mode if os.path.lexists(path) else stat.S_IFREG
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def _not_regular(path: Path) -> UsageError:

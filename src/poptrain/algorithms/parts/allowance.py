@@ -137,8 +137,9 @@ class Allowance:
         nearest = np.full(len(seats), others[least])
         others[least] = np.iinfo(np.int64).max // 2
         nearest[seats == least] = others.min()
-        spare: np.ndarray = self._left >= self._all - self._rest[seats] + rest
-        return spare | ((left >= length) & (kept | (np.minimum(rest, nearest + length) <= self._left)))
+        reached = kept | (np.minimum(rest, nearest + length) <= self._left)
+        spare: np.ndarray = (self._left >= self._all - self._rest[seats] + rest) | ((left >= length) & reached)
+        return spare
 
     def _keep(self, seats: list[int]) -> tuple[bool, int]:
         """Returns whether the steps of any of these seats can be kept, one after another, and the steps that are left then."""
