@@ -25,7 +25,7 @@ from benchmarks.common import figure, installed, main, over
 from poptrain.algorithms.gp.posterior import one_thread
 from poptrain.algorithms.gp.rows import Rows
 from poptrain.algorithms.parts.explore import Clone
-from poptrain.algorithms.suggest import Suggest
+from poptrain.algorithms.pb2 import Suggest
 from poptrain.core import History, Result, Task
 from poptrain.core.rng import rng, task_seed
 

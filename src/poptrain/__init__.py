@@ -44,6 +44,7 @@ _NAMES = {
     "algorithms.parts.explore": "additive perturb resample",
     "preflight": "check",
     "engine.replay": "replay",
+    "engine.study": "Study study",
     "engine.worth": "schedule_worth",
     "core.rng": "rng",
     "engine.loop": "resume run",

@@ -13,6 +13,7 @@ from poptrain.algorithms.gp.copula import copula
 from poptrain.algorithms.gp.kernels import Inputs
 from poptrain.algorithms.gp.local_search import codes_of, searched
 from poptrain.algorithms.gp.matern import MaternOverlap
+from poptrain.algorithms.gp.maximum import slopes
 from poptrain.algorithms.gp.rows import Rows
 from poptrain.algorithms.gp.trust_region import Region, TrustRegion, changed, flips, widths
 from poptrain.core import History, Result, Task
@@ -169,7 +170,7 @@ def test_opened_to_the_whole_range_the_search_finds_the_maximum_of_the_bound():
         return mean + 3 * sd
 
     def slope(point):
-        mean, sd, by_mean, by_sd = process.slopes(Inputs(np.zeros(1), point[None], np.zeros((1, 0), int)))
+        mean, sd, by_mean, by_sd = slopes(process, Inputs(np.zeros(1), point[None], np.zeros((1, 0), int)))
         return mean + 3 * sd, by_mean + 3 * by_sd
 
     near = neighbourhood(space, {"x": 0.5, "y": 0.5}, Region(1.0, 1.0), None)

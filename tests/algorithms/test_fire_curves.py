@@ -9,8 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poptrain.algorithms.fire.curves import TrainingCurve, best_score_diff, binomial_p, curve_sign_test, mended, overlap
-from poptrain.algorithms.fire.smoother import MOST_POINTS, smooth
+from poptrain.algorithms.fire.curves import (
+    MOST_POINTS,
+    TrainingCurve,
+    best_score_diff,
+    binomial_p,
+    curve_sign_test,
+    mended,
+    overlap,
+    smooth,
+)
 from poptrain.core.rng import rng
 
 

@@ -8,6 +8,8 @@ import pytest
 import poptrain as pt
 from poptrain.algorithms.fire.fire_pbt import evaluators_of
 from poptrain.core import History, Lost, Result, Task
+from poptrain.core.fingerprint import as_begun, describe
+from poptrain.core.rng import rng
 from poptrain.log.writer import Log
 from poptrain.testing import simulate
 from poptrain.testing.simulate import play, replay
@@ -27,7 +29,7 @@ def valley(carry, hp, steps, seed):
 
 def fire(sizes=(8, 8), fraction=0.25, space=SPACE, **options):
     return pt.fire_pbt(
-        space, sizes, **{"interval": 16, "evals": 8, "exploit": pt.truncation(fraction), "starts": "random", **options}
+        space, sizes, **{"interval": 16, "evals": 8, "exploit": pt.truncation(fraction), "as_in": "paper", **options}
     )
 
 
@@ -432,3 +434,43 @@ def test_a_longer_budget_goes_on_with_the_evaluations(tmp_path):
     run(small, 4, directory=tmp_path / "r")
     longer, straight = run(small, 8, directory=tmp_path / "r"), run(small, 8)
     assert facts(longer) == facts(straight)
+
+
+# -- departures from the paper ------------------------------------------------------------------------------------------
+
+
+def test_the_paper_is_one_word_away_and_an_old_log_goes_on_in_its_form():
+    paper, now = pt.fire_pbt(SPACE, interval=16, as_in="paper"), pt.fire_pbt(SPACE, interval=16)
+    assert (paper.ahead, paper.release, paper.starts) == (False, False, "random") and paper.explore.resample == 0
+    assert (now.ahead, now.release, now.starts) == (True, True, "spread")
+    log = {name: value for name, value in describe(paper).items() if name not in ("ahead", "release", "starts")}
+    assert as_begun(now, log) == paper
+    named = pt.fire_pbt(SPACE, interval=16, release=True)
+    assert as_begun(named, log).release and not as_begun(named, log).ahead
+    with pytest.raises(pt.errors.UsageError, match="release=3, expected True, False or None"):
+        pt.fire_pbt(SPACE, interval=16, release=3)
+
+
+def test_without_a_hand_over_all_seats_become_one_population():
+    algorithm = fire(release=True, max_eval=48, ahead=True)
+    history = play(algorithm, lambda history, task: rng(task.seed, "score").random(), budget=160)
+    free = [task for task in map(history.task, range(history.n)) if task.member >= 16 and not task.evaluator]
+    assert {history.begin(task.id) for task in free} == {64, 80, 96, 112, 128, 144} and len(free) == 6 * 6
+    assert all(history.task(task.parent).evaluator == (history.begin(task.id) == 64) or task.donor is not None for task in free)
+    assert algorithm.state(history).released and not algorithm.state(history).busy
+    assert all(history.step(int(head)) == 160 for head in history.heads())
+
+
+def test_weights_with_lower_scores_are_not_handed_over(runs):
+    def newest(history, seat):
+        return np.mean([score for _, score in history.result(history.head(seat)).curve])
+
+    algorithm = fire(ahead=True)
+    made = 0
+    for seed in range(3):
+        for prefix, before, _, tasks in decisions(algorithm, run(algorithm, 15, seed).history):
+            for task in tasks.values():
+                if (evaluator := source(prefix, task)) in before.busy and task.member < 16:
+                    made += 1
+                    assert newest(prefix, evaluator) >= newest(prefix, task.member)
+    assert made

@@ -9,10 +9,11 @@ import pytest
 
 import poptrain as pt
 from poptrain.algorithms.gp import posterior as gp
-from poptrain.algorithms.gp.rows import ModelColumns, Rows, pending
+from poptrain.algorithms.gp.columns import ModelColumns
+from poptrain.algorithms.gp.rows import Rows, pending
 from poptrain.algorithms.parts.explore import Clone
+from poptrain.algorithms.pb2 import Suggest, Uniformly
 from poptrain.algorithms.pb2_mix import Apart, BanditRounds, Together
-from poptrain.algorithms.suggest import Suggest, Uniformly
 from poptrain.core import History, Result, Task
 from poptrain.core.rng import rng, task_seed
 from poptrain.testing.simulate import constant, noisy, play
@@ -265,10 +266,10 @@ def test_predicted_gains_are_in_units_of_the_score():
 
 
 def test_suggestions_do_not_depend_on_the_scale_of_the_scores():
-    plain = play(pt.pb2(SPACE, interval=10, exploit=pt.truncation(0.5)), climb, budget=100)
+    plain = play(pt.pb2(SPACE, interval=10, exploit=pt.truncation(0.5), plateau="copy"), climb, budget=100)
     for a, b in ((1e6, -3e5), (1e-6, 5.0), (17.3, 1e3)):
         scaled = lambda history, task, a=a, b=b: a * climb(_unscaled(history, a, b), task) + b
-        seen = play(pt.pb2(SPACE, interval=10, exploit=pt.truncation(0.5)), scaled, budget=100)
+        seen = play(pt.pb2(SPACE, interval=10, exploit=pt.truncation(0.5), plateau="copy"), scaled, budget=100)
         for id in range(plain.n):
             assert seen.task(id).member == plain.task(id).member and seen.task(id).parent == plain.task(id).parent
             assert abs(seen.task(id).hparams["x"] - plain.task(id).hparams["x"]) < 1e-3
@@ -328,7 +329,8 @@ def test_degenerate_histories_never_raise(make):
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("size", [1e-200, 1e150, 1e307])
 def test_scores_near_the_ends_of_floats_are_learned_from(size):
-    history = play(pt.pb2(SPACE, population=8, interval=1), lambda h, t: size * climb(_unscaled(h, size, 0), t), budget=12)
+    algorithm = pt.pb2(SPACE, population=8, interval=1, plateau="copy")
+    history = play(algorithm, lambda h, t: size * climb(_unscaled(h, size, 0), t), budget=12)
     late = [abs(task.hparams["x"] - OPTIMUM) for task in clones(history)[-8:]]
     assert np.median(late) < 0.1
 
@@ -365,7 +367,7 @@ def test_a_static_category_is_an_input_of_the_model(make):
 
 
 def test_equal_scores_fill_the_space():
-    history = play(pt.pb2(SPACE, population=6, interval=5, exploit=pt.truncation(0.5)), constant, budget=60)
+    history = play(pt.pb2(SPACE, population=6, interval=5, exploit=pt.truncation(0.5), plateau="copy"), constant, budget=60)
     xs = np.array([task.hparams["x"] for task in clones(history)])
     assert all(np.abs(xs - centre).min() < 0.12 for centre in np.linspace(0.05, 0.95, 10))
 

@@ -7,10 +7,12 @@ import pytest
 from scipy.linalg import LinAlgError
 
 from poptrain.algorithms.gp import posterior as gp
-from poptrain.algorithms.gp.acquisition import MIN_DISTANCE, Question, beta_of, maximise
-from poptrain.algorithms.gp.kernels import Inputs, Mixed, TimeVarying, equal_share, forgetting, forgotten, gaps, squared_distances
+from poptrain.algorithms.gp.kernels import Inputs, TimeVarying, forgotten, gaps, squared_distances
 from poptrain.algorithms.gp.matern import MaternOverlap
+from poptrain.algorithms.gp.maximum import MIN_DISTANCE, Question, maximise, slopes
+from poptrain.algorithms.gp.mixed import Mixed, equal_share, forgetting
 from poptrain.algorithms.gp.rows import winsorised
+from poptrain.algorithms.pb2 import beta_of
 from poptrain.core.rng import rng
 
 NAMES = ("score", "a", "b", "c")
@@ -106,7 +108,7 @@ def test_derivatives_of_mean_and_spread_match_central_differences(name):
     posterior = gp.fit(KERNELS[name], z, values(z)).with_pending(inputs(3, 5))
     for key in range(5):
         one = inputs(1, 10 + key)
-        mean, sd, by_mean, by_sd = posterior.slopes(one)
+        mean, sd, by_mean, by_sd = slopes(posterior, one)
         at = posterior.ask(one)
         assert np.allclose([mean, sd], [at[0][0], at[1][0]], rtol=1e-9)
         ask = lambda units, one=one: np.ravel(posterior.ask(Inputs(one.time, units[None], one.categories)))

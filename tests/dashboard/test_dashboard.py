@@ -9,6 +9,7 @@ import threading
 import urllib.error
 import urllib.request
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -263,6 +264,30 @@ def test_several_runs_are_compared_and_keep_their_numbers(tmp_path):
     assert len(found["picture"]["panels"]) == 2 and found["pairs"]
     with pytest.raises(pt.UsageError, match="no run 9"):
         fleet.run(9)
+
+
+def test_a_run_opens_its_dashboard_which_ends_with_the_process(tmp_path):
+    code = """if True:
+        import urllib.request, poptrain as pt
+        from poptrain.testing import quadratic
+        algorithm = pt.random_search(pt.Space(lr=pt.Uniform(0.01, 0.1)), population=2, interval=5)
+        again = lambda: pt.run(algorithm, quadratic, stop=pt.steps(10), directory="run", dashboard=True)
+        assert again().record.finished and again().record.finished
+        from poptrain.dashboard.beside import _open
+        (process,) = _open.values()
+        print(process.pid)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("dashboard: http://127.0.0.1:") == 1
+    for _ in range(100):
+        if not (Path("/proc") / done.stdout.strip()).exists():
+            break
+        threading.Event().wait(0.1)
+    else:
+        raise AssertionError("the dashboard is still running")
+    with pytest.raises(pt.UsageError, match="needs a directory"):
+        pt.run(pt.pbt(SPACE, population=2, interval=5), quadratic, stop=pt.steps(5), dashboard=True)
 
 
 # -- thinning -------------------------------------------------------------------------------------------------------------

@@ -14,7 +14,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
-PAGES = [*(ROOT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md")), *sorted(DOCS.rglob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "AGENTS.md", "llms.txt")),
+    *sorted(DOCS.rglob("*.md")),
+]
 REPOSITORY = "https://github.com/poptrain/poptrain"
 FILES_THERE = (f"{REPOSITORY}/blob/main/", f"{REPOSITORY}/raw/main/")
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -23,6 +26,8 @@ HEAVY = {
     "docs/guides/tracking.md": "mlflow and tensorboardX",
     "docs/guides/torch.md": "torch",
     "docs/guides/sb3.md": "Stable-Baselines3",
+    "docs/guides/transformers.md": "Transformers",
+    "docs/guides/lightning.md": "Lightning",
     "docs/guides/ray_tune.md": "Ray",
     "docs/guides/rllib.md": "RLlib",
 }  # pages whose blocks need an optional package of `make test-all`

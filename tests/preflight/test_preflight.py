@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -279,3 +280,52 @@ def test_bad_arguments_are_answered_in_a_sentence(here, capsys, arguments, says)
     assert main(["check", *arguments]) == 2
     told = capsys.readouterr().err
     assert says in told and told.count("\n") == 1
+
+
+# -- estimates and first rounds -------------------------------------------------------------------------------------------
+
+
+def rollouts(carry, hp, steps, seed):
+    """A step is free until 64 of them fill a rollout, and every call ends in an evaluation."""
+    done = 0 if carry is None else carry["done"]
+    clock.sleep(1.0 * ((done + steps) // 64 - done // 64 + (steps < 64)) + 0.5)
+    return {"done": done + steps}, {"score": float(done + steps) * hp["lr"]}
+
+
+def test_the_estimate_measures_a_whole_interval_with_its_evaluation():
+    with clock.use(clock.FakeClock()):
+        algorithm = pt.pbt(pt.Space(lr=pt.LogUniform(1e-3, 1e-1)), population=4, interval=640)
+        found = pt.check(pt.Experiment(algorithm, rollouts, stop=pt.steps(6400)), seconds=600.0)
+    truth = 4 * 10 * (10 * 1.0 + 0.5)
+    assert found.estimate.seconds == pytest.approx(truth, rel=0.3)
+
+
+def test_a_population_that_can_never_copy_is_found():
+    algorithm = pt.pbt(pt.Space(lr=pt.LogUniform(1e-3, 1e-1)), population=4, interval=50)
+    found = pt.check(pt.Experiment(algorithm, pt.testing.quadratic, stop=pt.steps(50)))
+    (verdict,) = [each for each in found.checks if each.name == "decisions"]
+    assert not found.ok and "the interval is 50 steps and the budget 50" in verdict.text
+
+
+class EvaluatedFirst:
+    """Asks for an evaluation before anything is trained, as some models do."""
+
+    def __init__(self, algorithm):
+        self.algorithm, self.space, self.seats = algorithm, algorithm.space, algorithm.seats
+
+    def ask(self, history):
+        return tuple(replace(task, steps=0) for task in self.algorithm.ask(history)) if not history.n else ()
+
+    def needed(self, history):
+        return frozenset()
+
+
+def test_a_member_that_cannot_be_evaluated_before_it_trains_is_found_by_the_first_round():
+    def train(carry, hp, steps, seed):
+        carry, metrics = pt.testing.quadratic(carry, hp, steps, seed)
+        return carry, metrics if steps else {}
+
+    algorithm = EvaluatedFirst(pt.pbt(pt.Space(lr=pt.LogUniform(1e-3, 1e-1)), population=2, interval=5))
+    for trainable, state in ((train, "failed"), (pt.testing.quadratic, "ok")):
+        found = pt.check(pt.Experiment(algorithm, trainable, stop=pt.steps(50)))
+        assert {each.state for each in found.checks if each.name == "first round"} == {state}

@@ -32,6 +32,7 @@ AGENTS = {
     "ddpg": DDPG(env="Pendulum-v1", n_step=3, num_envs=3, **SMALL),
     "ddpg-jax": DDPG(env="jax/Pendulum-v1", n_step=3, num_envs=3, **SMALL),
 }
+EACH = [pytest.param(agent, id=name, marks=[pytest.mark.heavy] if "ddpg" in name else []) for name, agent in AGENTS.items()]
 SEEDS = np.asarray([11, 12])
 
 
@@ -39,7 +40,7 @@ def same(a, b):
     return all(np.array_equal(x, y, equal_nan=True) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
-@pytest.mark.parametrize("agent", AGENTS.values(), ids=AGENTS)
+@pytest.mark.parametrize("agent", EACH)
 def test_training_is_a_pure_function_and_lanes_do_not_matter(agent):
     hparams = {"actor_lr": np.asarray([1e-3, 1e-4]), "updates_per_step": np.asarray([1.0, 0.5])}
     start, _ = agent.train(agent.init(hparams, SEEDS), hparams, 100, SEEDS)
@@ -55,7 +56,7 @@ def test_training_is_a_pure_function_and_lanes_do_not_matter(agent):
     assert same(swapped, agent.gather([(once, 1), (once, 0)]))
 
 
-@pytest.mark.parametrize("agent", AGENTS.values(), ids=AGENTS)
+@pytest.mark.parametrize("agent", EACH)
 def test_a_stored_carry_continues_exactly(agent):
     carry, _ = agent.train(agent.init({}, SEEDS), {}, 650, SEEDS)  # the memory has forgotten some
     structure, arrays = carries.flatten(carries.lane(carry, 1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -266,3 +268,24 @@ def test_a_wrong_export_is_one_sentence(options, words, tmp_path):
     run(tmp_path / "r", stop=5)
     done = CliRunner().invoke(app, ["export", str(tmp_path / "r"), *options])
     assert done.exit_code == 2 and words in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_the_end_of_the_process_waits_for_a_sink_that_is_still_busy(tmp_path):
+    """Also for threads that the sink starts meanwhile, as MLflow does for uploads."""
+    code = (
+        "import sys, time\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "import poptrain as pt\n"
+        "from poptrain.testing import quadratic\n"
+        "class Slow:\n"
+        "    patience = 0.1\n"
+        "    def write(self, record, history): pass\n"
+        "    def close(self):\n"
+        "        time.sleep(2)\n"
+        "        with ThreadPoolExecutor() as pool: pool.submit(open(sys.argv[1], 'w').write, 'done').result()\n"
+        "algorithm = pt.pbt(pt.Space(lr=pt.LogUniform(1e-4, 1e-1)), population=2, interval=1)\n"
+        "pt.run(algorithm, quadratic, stop=pt.steps(1), sinks=[Slow()])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "out")], capture_output=True, text=True)
+    assert done.returncode == 0 and "was still busy 0.1 s after the end" in done.stderr
+    assert (tmp_path / "out").exists()

@@ -14,7 +14,7 @@ from poptrain.plots import style
 
 CURVATURE = np.array([1.0, 0.3, 0.1, 0.03])
 SPACE = pt.Space(lr=pt.LogUniform(1e-4, 1.0, init=(1e-2, 1.0)), kind=pt.Choice("a", "b"))
-FIRE = pt.fire_pbt(SPACE, (4, 4, 4), interval=16, evals=8, exploit=pt.truncation(0.34))
+FIRE = pt.fire_pbt(SPACE, (4, 4, 4), interval=16, evals=8, exploit=pt.truncation(0.34), release=False)
 
 
 def valley(carry, hp, steps, seed):
@@ -69,6 +69,13 @@ def test_hand_overs_are_those_of_the_log_and_mark_the_best_ancestry(run, view):
         assert hand.since < hand.step == history.step(giver.id) and hand.best == (hand.task in path)
     assert any(hand.best for hand in view.hand_overs)
     assert view.best == run.schedule()
+
+
+def test_the_step_is_known_from_which_on_all_seats_are_one_population(view):
+    flat = lambda carry, hp, steps, seed: (0.0, {"score": 0.0})
+    algorithm = pt.fire_pbt(SPACE, (4, 4), interval=16, evals=8, exploit=pt.truncation(0.34))
+    released = views.subpopulations(pt.run(algorithm, flat, stop=pt.generations(8)).record)
+    assert released.released == 64 and not released.hand_overs and view.released is None
 
 
 def test_other_algorithms_have_no_sub_populations():

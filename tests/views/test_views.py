@@ -19,6 +19,7 @@ from poptrain.log.writer import Log, MemoryLog
 from poptrain.report import tables
 from poptrain.testing import play
 from poptrain.testing.simulate import broken, noisy
+from poptrain.views.curves import curves_extent
 from poptrain.views.exploits import exploits_of
 from poptrain.views.format import cell
 from poptrain.views.index import history_of
@@ -589,3 +590,20 @@ def test_status_of_a_hundred_thousand_tasks_is_quick():
 def simulated_result(task):
     step = task.id // 100 + 1
     return Result(task.id, float(task.id % 97), step, ((step, 0.0),), checkpoint="c:0")
+
+
+def test_the_axis_of_scores_is_not_ruled_by_the_first_evaluation():
+    def extent(scores, mode):
+        lines = []
+        for k, score in enumerate(scores):
+            lines += [
+                [task(k, 0, 0.1, k - 1 if k else None)],
+                [pt.Result(k, score, 10 * (k + 1), ((10 * (k + 1), score),), checkpoint="c:0")],
+            ]
+        return curves_extent(views.curves(record_of(*lines, mode=mode)))
+
+    low, high, log = extent([-1000.0, 0.5, 0.6, 0.7], "max")
+    assert not log and 0.4 < low < 0.5 and 0.7 < high < 0.8
+    low, high, log = extent([0.4, 0.5, 0.6, 0.7], "max")
+    assert low < 0.4 and high > 0.7
+    assert extent([3.0, 0.4, 0.2, 0.1], "min")[2] and not extent([3.0, 2.0, 1.5, 1.0], "min")[2]

@@ -1,13 +1,13 @@
 """Population Based Bandits. Parker-Holder, Nguyen, Roberts 2020, "Provably Efficient Online Hyperparameter Optimization with
 Population-Based Bandits", NeurIPS, arXiv:2002.02518.
 
-PBT with another explore (exploit is truncation selection, as in `pbt`):
+PBT (`pbt`) with another explore, which is `Suggest` here:
 
     evaluate all members before they train                                       evaluate-only tasks
     for t = 1 … N:
-        train all for one interval;  y = (F_t - F_{t-1}) / steps                 (1) rows (t, score before, x, y)
+        train all for one interval;  y = (F_t - F_{t-1}) / steps                 (1) rows (t, score before, x, y): `gp.rows`
         bottom ← worst quarter;  parents j(b) ~ best quarter                     exploit
-        fit GP on the window of rows, k = k_SE (1-ε)^(|Δt|/2)                    (2) once a round
+        fit GP on the window of rows, k = k_SE (1-ε)^(|Δt|/2)                    (2) once a round: `gp.posterior`, `gp.kernels`
         pending ← survivors' next segments                                       (3)
         for b in bottom:  x_b ← argmax μ(t+1, F_{j(b)}, x) + √β σ_pending(…)     (4)
             pending ← pending + x_b                                              (5)
@@ -20,7 +20,7 @@ PBT with another explore (exploit is truncation selection, as in `pbt`):
     β            `beta`: max(0.2 ln(0.4 n), 0.05)                  scalar
     ω (ε)        learned, at most ½                                scalar
 
-Read it in this order: `pb2`, then `suggest.Suggest.propose` with its steps `_observe` (1-3), `_choose` (4) and `_explain`.
+Read `Suggest` from `propose` on; its steps follow in the order of the box. `pb2_family` checks the arguments of the factories.
 
 Departures from the paper, undone by ``as_in="paper"``: the score before is not an input; the noise of neighbouring gains is
 shared; (4) has eight points near the parent's values instead of the whole space; members that go on are retuned if the model is
@@ -36,153 +36,283 @@ are rounded, not cut; all randomness is keyed; too few or unusable data give a d
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from poptrain.algorithms.gp.acquisition import BETAS
-from poptrain.algorithms.gp.round_model import MIN_ROWS
-from poptrain.algorithms.parts import turns
-from poptrain.algorithms.parts.snapshot import Population
-from poptrain.algorithms.pbt import Pbt, PbtOptions, make_pbt
-from poptrain.algorithms.suggest import Categories, Suggest, Uniformly
-from poptrain.core import Value
-from poptrain.core.errors import UsageError, did_you_mean
-from poptrain.core.interval import Interval
-from poptrain.core.other_names import named_as_here
-from poptrain.core.protocols import Exploit
+import numpy as np
+
+from poptrain.algorithms.gp.categories import Categories, Drawn
+from poptrain.algorithms.gp.columns import ModelColumns
+from poptrain.algorithms.gp.kernels import Inputs, Kernel, TimeVarying
+from poptrain.algorithms.gp.mixed import Mixed
+from poptrain.algorithms.gp.rows import Rows, pending
+from poptrain.algorithms.parts.explore import REDRAWN, STEP, on_lattice
+from poptrain.core import Forecast, History, Hparams, Value, rank
+from poptrain.core.protocols import Clone, Proposal
+from poptrain.core.rng import rng
 from poptrain.space import Space
 
-MADE_FOR = 4  # members; below, a warning is given
+if TYPE_CHECKING:
+    from poptrain.algorithms.gp.posterior import Posterior
 
-
-@named_as_here
-def pb2(
-    space: Space,
-    population: int = 4,
-    *,
-    interval: Interval,
-    sync: bool = True,
-    exploit: Exploit[Population] | None = None,
-    beta: str | float = "pb2",
-    window: int | None = None,
-    warmup: int = 0,
-    average: int = 1,
-    evaluate_first: bool = True,
-    initial: Sequence[Mapping[str, Value]] = (),
-    starts: turns.Starts | None = None,
-    candidates: int | None = None,
-    retune: float | None | Literal["default"] = "default",
-    as_in: Literal["paper"] | None = None,
-) -> Pbt:
-    """Returns PB2: population based training whose losers get hyperparameters from a Gaussian-process bandit.
-
-    Args:
-        space: the hyperparameters and their ranges; a `Choice` is redrawn uniformly (see `pb2_mix`).
-        population: number of members; PB2 is made for small populations, 4 or 8.
-        interval: steps between decisions about one member, or `pt.seconds(s)`.
-        sync: True: wait for all members before a decision; False: decide about each member when it reports.
-        exploit: which members are replaced; default ``truncation(0.25)``.
-        beta: weight of exploration: "pb2" (max(0.2 ln 0.4n, 0.05)), "ray" (0.2 + max(0, ln 0.4n)) or a constant.
-        window: newest rows that the model learns from; None: 200 or 25 intervals, whichever is larger, at most 1000.
-        warmup: steps before which no member exploits (failed members are still replaced).
-        average: number of results of a lineage that the selection score is the mean of.
-        evaluate_first: score every member before it trains, by tasks of 0 steps, so that the first interval counts.
-        initial: known-good configurations for the first members; names left out are drawn.
-        starts: the first hyperparameters: "spread" (default: together they cover the ranges) or "random".
-        candidates: points near the parent's hyperparameters that the model chooses from, drawn as `pbt` draws; default 8.
-            0: the maximum over the whole space, as in the paper.
-        retune: a member that goes on with its own weights gets the best of such points if the model expects it to be better
-            by this number of standard deviations; default 1. None: never, as in the paper.
-        as_in: "paper": what is not named is as in the paper, also the inputs and the noise of the model (see `Suggest`).
-
-    Raises:
-        UsageError: an argument is out of range.
-
-    >>> import poptrain as pt
-    >>> pt.pb2(pt.Space(lr=pt.LogUniform(1e-4, 1e-1)), population=4, interval=10).seats
-    4
-    """
-    options = Pb2Options(
-        interval, sync, exploit, beta, window, warmup, average, evaluate_first, initial, starts, candidates, retune, as_in
-    )
-    return make_pb2("pb2", space, population, options, Uniformly())
+SCORE_BEFORE = "score before"  # the name of the context among the columns
+CANDIDATES = 8
+MIN_ROWS = 3  # with fewer rows there is no model
 
 
 @dataclass(frozen=True)
-class Pb2Options:
-    """The arguments that `pb2`, `pb2_mult` and `pb2_mix` share, as the user passed them."""
-
-    interval: Interval
-    sync: bool
-    exploit: Exploit[Population] | None
-    beta: str | float
-    window: int | None
-    warmup: int
-    average: int
-    evaluate_first: bool
-    initial: Sequence[Mapping[str, Value]]
-    starts: turns.Starts | None
-    candidates: int | None
-    retune: float | None | Literal["default"]
-    as_in: Literal["paper"] | None
+class Uniformly:
+    """Every `Choice` is redrawn uniformly, and the process does not see it; a static one is an input."""
 
     @property
-    def steps(self) -> int | None:
-        """The interval in steps; None if it is a length of time."""
-        return self.interval if isinstance(self.interval, int) else None
+    def separate(self) -> bool:
+        """False: one process for all rows."""
+        return False
 
-    def check(self, what: str, population: int) -> None:
-        """Raises a `UsageError` if an argument of the model is out of range; warns of a population that is too small."""
-        turns.check_population(what, population)
-        if population < MADE_FOR:
-            text = f"{what}: population={population} gives the model {population} rows a round; it was made for 4 or 8 members."
-            warnings.warn(text, stacklevel=4)
-        if isinstance(self.beta, str):
-            if self.beta not in BETAS:
-                near = did_you_mean(self.beta, BETAS)
-                raise UsageError(f"{what}: beta={self.beta!r}, expected 'pb2', 'ray' or a number from 0.{near}")
-        elif isinstance(self.beta, bool) or not isinstance(self.beta, (int, float)) or not 0 <= self.beta < float("inf"):
-            raise UsageError(f"{what}: beta={self.beta!r}, expected 'pb2', 'ray' or a finite number from 0.")
-        if self.window is not None:
-            turns.check_count(what, "window", self.window, MIN_ROWS)
-        if self.candidates is not None:
-            turns.check_count(what, "candidates", self.candidates, 0)
-        retune = 0.0 if self.retune in (None, "default") else self.retune
-        if isinstance(retune, bool) or not isinstance(retune, (int, float)) or not 0 <= retune < float("inf"):
-            raise UsageError(f"{what}: retune={self.retune!r}, expected a number of standard deviations from 0, or None.")
+    def draw(self, history: History, space: Space, clones: Sequence[Clone], probability: float) -> list[Drawn]:
+        """Returns the options of every clone: each redrawn uniformly with this probability, else its parent's."""
+        drawn: list[Drawn] = []
+        tuned = [(name, p) for name, p in space.items() if not p.numeric and not p.static]
+        for clone in clones:
+            generator = rng(history.seed, clone.id, "categories")
+            options = {name: p.draw(generator) for name, p in tuned}
+            if probability < 1:
+                options = {
+                    name: new if generator.random() < probability else clone.hparams[name] for name, new in options.items()
+                }
+            drawn.append((options, {}))
+        return drawn
 
-    def shared(self) -> PbtOptions:
-        """Returns the arguments of PBT among them."""
-        shared = PbtOptions(self.interval, self.sync, self.exploit, warmup=self.warmup, average=self.average)
-        return replace(shared, initial=self.initial, evaluate_first=self.evaluate_first, starts=self.starts, as_in=self.as_in)
+    def seen(self, space: Space) -> tuple[int, ...]:
+        """Returns the static categorical columns."""
+        return tuple(i for i in ModelColumns.of(space).categorical if space[space.names[i]].static)
+
+    def kernel(self, names: tuple[str, ...], categories: int) -> Kernel:
+        """Returns the kernel of eq. (2), or the mixed one if there are static categories."""
+        return Mixed(names) if categories else TimeVarying(names)
 
 
-def make_pb2(what: str, space: Space, population: int, options: Pb2Options, categories: Categories) -> Pbt:
-    """Returns the algorithm with the name `what`: PB2 with these `categories`.
+@dataclass(frozen=True)
+class Suggest:
+    """The explore of PB2: one time-varying process a round, and its UCB for one clone after the other.
 
-    Raises:
-        UsageError: an argument is out of range.
+    In the paper the score before a segment is an input of the process, the noise of all gains is independent, the UCB is
+    maximised over the whole space, and members that go on keep their hyperparameters. These are the last six options here.
     """
-    options.check(what, population)
-    rows = min(max(200, 25 * population), 1000) if options.window is None else options.window
-    beta = options.beta if isinstance(options.beta, str) else float(options.beta)
-    paper = Suggest(
-        options.steps,
-        beta,
-        rows,
-        categories,
-        context=True,
-        shared_noise=False,
-        candidates=0,
-        retune=None,
-        redrawn_options=1.0,
-        least_signal=0.0,
-    )
-    now = paper if options.as_in == "paper" else Suggest(options.steps, beta, rows, categories)
-    suggest = now if options.candidates is None else replace(now, candidates=options.candidates)
-    if options.retune != "default":
-        suggest = replace(suggest, retune=None if options.retune is None else float(options.retune))
-    earlier = {"explore": (paper,)} if suggest == now and options.as_in is None else {}
-    return make_pbt(what, space, population, suggest, options.shared(), earlier, fraction=0.25)
+
+    interval: int | None
+    beta: str | float
+    window: int
+    categories: Categories = Uniformly()
+    context: bool = field(default=False, metadata={"absent": True})
+    shared_noise: bool = field(default=True, metadata={"absent": False})
+    candidates: int = field(default=CANDIDATES, metadata={"absent": 0})  # 0: the maximum over the whole space
+    retune: float | None = field(default=1.0, metadata={"absent": None})
+    redrawn_options: float = field(default=0.25, metadata={"absent": 1.0})  # the probability, for a `Choice` without a bandit
+    least_signal: float = field(default=0.3, metadata={"absent": 0.0})  # of the variance; below, the model is not followed
+
+    @property
+    def retunes(self) -> bool:
+        """True if members that go on are asked about as well."""
+        return self.retune is not None
+
+    def propose(self, history: History, space: Space, clones: Sequence[Clone]) -> list[Proposal]:
+        """Returns one proposal for each clone: by the model if there is one, else a draw without it, with its reason.
+
+        A clone whose parent is a task of the same member goes on with its own weights. It is retuned, or keeps its values.
+        """
+        new = [clone for clone in clones if history.task(clone.parent).member != clone.member]
+        tuned = [clone for clone in clones if history.task(clone.parent).member == clone.member]
+        seen = self.categories.seen(space)
+        rows = Rows.of(
+            history, space, self.interval, self.window, seen, context=self.context, shared_noise=self.shared_noise
+        )  # eq. (1)
+        drawn = self.categories.draw(history, space, new, self.redrawn_options) if new else []
+        found: dict[int, Proposal] | str
+        if not ModelColumns.of(space).free:
+            found = "no numeric hyperparameter"
+        elif len(rows) < MIN_ROWS:
+            found = f"{len(rows)} rows, a model needs {MIN_ROWS}"
+        else:
+            found = self._modelled(rows, new, drawn, tuned)
+        if isinstance(found, str):
+            found = {clone.id: Proposal(clone.hparams) for clone in tuned} | self._unmodelled(rows, new, drawn, found)
+        return [found[clone.id] for clone in clones]
+
+    def _modelled(
+        self, rows: Rows, clones: Sequence[Clone], drawn: list[Drawn], tuned: Sequence[Clone]
+    ) -> dict[int, Proposal] | str:
+        """Returns the proposals of one fit by the id of each clone, or why there is none.
+
+        Members that go on come first, then the clone with the best parent; each one sees those before it.
+        """
+        from poptrain.algorithms.gp import posterior as gp  # imports scipy, which takes 0.2 s: only the first suggestion pays
+
+        history = rows.history
+        proposals: dict[int, Proposal] = {}
+        try:
+            with gp.one_thread():
+                model = self._observe(rows, (*clones, *tuned))
+                heard = model.own.signal >= self.least_signal
+                for clone in tuned:
+                    if not heard:  # no bound is asked for in this round, so pending points do not matter
+                        proposals[clone.id] = Proposal(clone.hparams)
+                        continue
+                    proposals[clone.id], row = self._retuned(model, clone)
+                    model = model.with_pending(row)  # eq. (5)
+                scores = np.array([history.score(clone.parent) for clone in clones])
+                for index in rank(scores, rng(history.seed, history.n, "order"))[::-1].tolist():
+                    clone, (options, known) = clones[index], drawn[index]
+                    start = on_lattice(rows.space, clone, {**clone.hparams, **options})
+                    process, source = model.process_for(model.at(clone, start))
+                    known = {**source, **known}
+                    if not heard:
+                        proposals[clone.id] = self._unheard(model, process, clone, start, known)
+                        continue
+                    hparams = self._choose(model, process, clone, start)
+                    row = model.at(clone, hparams)
+                    proposals[clone.id] = Proposal(hparams, *self._explain(model, process, row, known))
+                    model = model.with_pending(row)  # eq. (5)
+        except gp.LinAlgError as error:
+            return str(error)
+        return proposals
+
+    # the steps of a round with a model
+
+    def _observe(self, rows: Rows, clones: Sequence[Clone]) -> Model:
+        """Returns the model of this round: fitted to the rows, with the pending segments of all other members."""
+        from poptrain.algorithms.gp import posterior as gp
+
+        history, space = rows.history, rows.space
+        inputs, y = rows.inputs(rows.ids), rows.targets  # eq. (1)
+        before = (SCORE_BEFORE,) if self.context else ()
+        names = (*before, *(space.names[i] for i in ModelColumns.of(space).numeric))
+        effort = gp.QUICK if self.candidates else gp.THOROUGH
+        own = gp.fit(self.categories.kernel(names, inputs.categories.shape[1]), inputs, y, rows.noise, effort)  # eq. (2)
+        pooled = gp.condition(TimeVarying(names), own.theta, inputs, y, rows.noise) if self.categories.separate else None
+        parents, tasks = pending(history, frozenset(clone.member for clone in clones))
+        waiting = rows.at(parents, history.encoded(space)[tasks])
+        model = Model(rows, inputs, beta_of(self.beta, len(y)), own, pooled, waiting.rows(slice(0)))
+        return model.with_pending(waiting)  # eq. (3)
+
+    def _choose(self, model: Model, process: Posterior, clone: Clone, start: Hparams) -> Hparams:
+        """Returns the hyperparameters of one clone: `start`, with the numbers that have the highest UCB."""
+        if self.candidates:
+            points = self._near(model, clone, start)
+            mean, sd = process.ask(model.at(clone, *points))
+            return points[int(np.argmax(mean + np.sqrt(model.beta) * sd))]  # eq. (4)
+        from poptrain.algorithms.gp.maximum import asked, maximise
+
+        space = model.rows.space
+        question = asked(space, model.at(clone, start), model.waiting, int(self.context))
+        codes = maximise(process, question, model.beta, rng(model.rows.history.seed, clone.id, "acquisition"))  # eq. (4)
+        free = [space.names[i] for i in ModelColumns.of(space).free]
+        numbers = {name: space[name].decode(u) for name, u in zip(free, codes.tolist(), strict=True)}
+        return on_lattice(space, clone, {**start, **numbers})
+
+    def _near(self, model: Model, clone: Clone, start: Hparams, count: int | None = None) -> list[Hparams]:
+        """Returns `count` points (None: `candidates`) near `start`, drawn as `pbt` draws, with the categories of `start`."""
+        space, generator = model.rows.space, rng(model.rows.history.seed, clone.id, "explore")
+        kept = {name: start[name] for name, p in space.items() if not p.numeric}
+        drawn = (space.add(start, generator, STEP, REDRAWN) for _ in range(count or self.candidates or CANDIDATES))
+        return [on_lattice(space, clone, {**point, **kept}) for point in drawn]
+
+    def _retuned(self, model: Model, clone: Clone) -> tuple[Proposal, Inputs]:
+        """Returns the proposal for a member that goes on, and the inputs of its next segment.
+
+        Its values change if the process expects a point near them to gain more, by `retune` standard deviations of the
+        difference. The point with the highest such bound is taken.
+        """
+        points = [clone.hparams, *self._near(model, clone, clone.hparams)]
+        at = model.at(clone, *points)
+        process, source = model.process_for(at.rows(slice(0, 1)))
+        more, sd = process.against_first(at)
+        bounds = more - (self.retune or 0.0) * sd
+        best = int(np.argmax(bounds))
+        if not bounds[best] > 0:
+            return Proposal(clone.hparams), at.rows(slice(0, 1))
+        row = at.rows(slice(best + 1, best + 2))
+        reason = {"retuned": True, "sure by": float(more[best] / sd[best])}
+        return Proposal(points[best + 1], *self._explain(model, process, row, {**source, **reason})), row
+
+    def _explain(
+        self, model: Model, process: Posterior, row: Inputs, known: Mapping[str, Value]
+    ) -> tuple[dict[str, Value], Forecast]:
+        """Returns the note, with the fitted parameters, and the gain over the next interval that the process expects at `row`."""
+        rows = model.rows
+        mean, sd = process.ask(row)
+        center, scale = rows.scale  # a scale of 0: all gains are equal, and their spread is not known
+        steps = self.interval or float(np.median(rows.steps))
+        gain, gain_sd = (center + scale * float(mean[0])) * steps, scale * float(sd[0]) * steps
+        return model.note(process, known), Forecast("model", gain, gain_sd, model.beta, len(rows))
+
+    # clones without a model
+
+    def _unheard(self, model: Model, process: Posterior, clone: Clone, start: Hparams, known: Mapping[str, Value]) -> Proposal:
+        """Returns the proposal for a clone in a round whose model hears only noise: one step from `start`."""
+        why = f"the gains look like noise: {model.own.signal:.0%} of their variance is signal to the model"
+        forecast = Forecast("redraw", rows=len(model.rows), fallback=why)
+        return Proposal(self._near(model, clone, start, 1)[0], model.note(process, known), forecast)
+
+    def _unmodelled(self, rows: Rows, clones: Sequence[Clone], drawn: list[Drawn], why: str) -> dict[int, Proposal]:
+        """Returns draws without a model, by the id of each clone, and why no model made them."""
+        space, proposals = rows.space, {}
+        for clone, (options, chances) in zip(clones, drawn, strict=True):
+            generator = rng(rows.history.seed, clone.id, "explore")
+            near = (
+                space.add(clone.hparams, generator, STEP, REDRAWN) if self.candidates else space.redraw(clone.hparams, generator)
+            )
+            bandit_alone = bool(chances) and not ModelColumns.of(space).free
+            forecast = Forecast("bandit" if bandit_alone else "redraw", rows=len(rows), fallback=why)
+            proposals[clone.id] = Proposal(on_lattice(space, clone, {**near, **options}), chances, forecast)
+        return proposals
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """What one round has learned: the fitted process, and the pending points so far."""
+
+    rows: Rows
+    inputs: Inputs  # of the rows
+    beta: float
+    own: Posterior  # the process; in PB2-Mult, rows of different categories are independent in it
+    pooled: Posterior | None  # PB2-Mult: the same parameters, with the rows of all categories together
+    waiting: Inputs  # the pending points
+
+    def at(self, clone: Clone, *points: Hparams) -> Inputs:
+        """Returns the inputs of the clone's next segment with each of some hyperparameters."""
+        codes = np.array([self.rows.space.encode(point) for point in points])
+        return self.rows.at(np.full(len(points), clone.parent), codes)
+
+    def with_pending(self, more: Inputs) -> Model:
+        """Returns the model after more points are pending: the mean stays, the spread shrinks around them."""
+        own, pooled = self.own.with_pending(more), self.pooled and self.pooled.with_pending(more)
+        return replace(self, own=own, pooled=pooled, waiting=self.waiting.join(more))
+
+    def process_for(self, row: Inputs) -> tuple[Posterior, dict[str, Value]]:
+        """Returns the process that is asked about a row, and what the note of PB2-Mult states about it.
+
+        It is the pooled one if the category of the row has too few rows of its own.
+        """
+        if self.pooled is None:
+            return self.own, {}
+        count = int((self.inputs.categories == row.categories).all(1).sum())
+        few = count < MIN_ROWS
+        return self.pooled if few else self.own, {"rows of the category": count, "learned from all": few}
+
+    def note(self, process: Posterior, known: Mapping[str, Value]) -> dict[str, Value]:
+        """Returns what the note of a proposal says: the fitted parameters, and what else is `known`."""
+        equal = {} if self.rows.scale[1] else {"nothing to learn": True}
+        return {**equal, **process.parameters(), **known}
+
+
+BETAS: dict[str, Callable[[int], float]] = {
+    "pb2": lambda n: max(0.2 * float(np.log(0.4 * n)), 0.05),
+    "ray": lambda n: 0.2 + max(0.0, float(np.log(0.4 * n))),
+}
+
+
+def beta_of(mode: str | float, rows: int) -> float:
+    """Returns the weight β of exploration: a constant, or the formula of the paper ("pb2") or of Ray Tune ("ray")."""
+    return BETAS[mode](max(rows, 1)) if isinstance(mode, str) else float(mode)

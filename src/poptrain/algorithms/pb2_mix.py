@@ -27,110 +27,26 @@ learns from the rows of all instead of copying its parent.
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from poptrain.algorithms import bandit
-from poptrain.algorithms.gp.kernels import Kernel, Mixed, TimeVarying
-from poptrain.algorithms.gp.rows import ModelColumns
-from poptrain.algorithms.parts import turns
-from poptrain.algorithms.parts.snapshot import Population
-from poptrain.algorithms.pb2 import Pb2Options, make_pb2
-from poptrain.algorithms.pbt import Pbt
-from poptrain.algorithms.suggest import Categories, Drawn, Uniformly
-from poptrain.core import History, Line, Result, Task, Value
-from poptrain.core.interval import Interval
-from poptrain.core.other_names import named_as_here
-from poptrain.core.protocols import Clone, Exploit
+from poptrain.algorithms.gp.categories import Drawn
+from poptrain.algorithms.gp.columns import ModelColumns
+from poptrain.algorithms.gp.kernels import Kernel, TimeVarying
+from poptrain.algorithms.gp.mixed import Mixed
+from poptrain.core import History, Line, Result, Task
+from poptrain.core.protocols import Clone
 from poptrain.core.rng import rng
 from poptrain.space import Choice, Space
 
 ASSUMED_ROUNDS = 50  # T if there is no budget in steps
 
 
-@named_as_here
-def pb2_mult(
-    space: Space,
-    population: int = 4,
-    *,
-    interval: Interval,
-    sync: bool = True,
-    exploit: Exploit[Population] | None = None,
-    beta: str | float = "pb2",
-    window: int | None = None,
-    warmup: int = 0,
-    average: int = 1,
-    evaluate_first: bool = True,
-    initial: Sequence[Mapping[str, Value]] = (),
-    starts: turns.Starts | None = None,
-    candidates: int | None = None,
-    retune: float | None | Literal["default"] = "default",
-    as_in: Literal["paper"] | None = None,
-) -> Pbt:
-    """Returns PB2-Mult: categories by a bandit, numbers by a process for each category. Arguments as for `pb2`.
-
-    Without a `Choice` to tune it is `pb2`.
-
-    >>> import poptrain as pt
-    >>> pt.pb2_mult(pt.Space(lr=pt.LogUniform(1e-4, 1e-1), aug=pt.Choice("crop", "flip")), interval=10).seats
-    4
-    """
-    options = Pb2Options(
-        interval, sync, exploit, beta, window, warmup, average, evaluate_first, initial, starts, candidates, retune, as_in
-    )
-    categories = _categories("pb2_mult", space, Apart(options.steps))
-    return _named(make_pb2("pb2_mult", space, population, options, categories))
-
-
-@named_as_here
-def pb2_mix(
-    space: Space,
-    population: int = 4,
-    *,
-    interval: Interval,
-    sync: bool = True,
-    exploit: Exploit[Population] | None = None,
-    beta: str | float = "pb2",
-    window: int | None = None,
-    warmup: int = 0,
-    average: int = 1,
-    evaluate_first: bool = True,
-    initial: Sequence[Mapping[str, Value]] = (),
-    starts: turns.Starts | None = None,
-    candidates: int | None = None,
-    retune: float | None | Literal["default"] = "default",
-    as_in: Literal["paper"] | None = None,
-) -> Pbt:
-    """Returns PB2-Mix: categories by a bandit, numbers by one process over categories and numbers. Arguments as for `pb2`.
-
-    Without a `Choice` to tune it is `pb2`; without numbers it is the bandit alone.
-
-    >>> import poptrain as pt
-    >>> pt.pb2_mix(pt.Space(lr=pt.LogUniform(1e-4, 1e-1), aug=pt.Choice("crop", "flip")), interval=10).seats
-    4
-    """
-    options = Pb2Options(
-        interval, sync, exploit, beta, window, warmup, average, evaluate_first, initial, starts, candidates, retune, as_in
-    )
-    categories = _categories("pb2_mix", space, Together(options.steps))
-    return _named(make_pb2("pb2_mix", space, population, options, categories))
-
-
-def _categories(what: str, space: Space, bandits: Categories) -> Categories:
-    """Returns the bandits if the space has a `Choice` to tune; else what `pb2` has."""
-    turns.check_space(what, space)
-    return bandits if _tuned(space) else Uniformly()
-
-
-def _named(algorithm: Pbt) -> Pbt:
-    """Returns the algorithm, under the name `pb2` if there is no `Choice` to tune."""
-    return algorithm if _tuned(algorithm.space) else replace(algorithm, name="pb2")
-
-
-def _tuned(space: Space) -> dict[str, Choice]:
+def tuned(space: Space) -> dict[str, Choice]:
     """Returns every `Choice` that is not static, by name."""
     return {name: p for name, p in space.items() if isinstance(p, Choice) and not p.static}
 
@@ -146,7 +62,7 @@ class _Bandits(ABC):
 
     def draw(self, history: History, space: Space, clones: Sequence[Clone], probability: float) -> list[Drawn]:
         """Returns the options of each clone, and how probable each was."""
-        choices = _tuned(space)
+        choices = tuned(space)
         fold = BanditRounds(
             space, tuple(choices), tuple(len(choice.options) for choice in choices.values()), self._rounds(history)
         )

@@ -16,7 +16,8 @@ Algorithm 1, for every member (θ, h, p, t), asynchronously:
     ready   every `interval` steps, after `warmup`
 
 Departures from the paper: a diverged or failed member is replaced at once, by every strategy; values are clipped to their
-range; ties are broken by a keyed random order; no member exploits at the budget, because no training follows; `average`
+range; ties are broken by a keyed random order; no member exploits at the budget, because no training follows; with
+`plateau="search"` members draw new values instead of copying while the episode returns say that nobody has learned; `average`
 smooths the score over a lineage; `controls` members take no part: they are a control experiment inside the run. The
 synchronous form (`sync=True`) ranks all members at a barrier, from one snapshot.
 Departures from the reference code: no public code of the authors exists.
@@ -33,6 +34,7 @@ from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.allowance import Allowance
 from poptrain.algorithms.parts.exploit import check_exploit, truncation
 from poptrain.algorithms.parts.explore import REDRAWN, STEP, ExploreArgument, additive, as_explore, perturb, proposals_of
+from poptrain.algorithms.parts.plateau import Plateau
 from poptrain.algorithms.parts.snapshot import Population
 from poptrain.core import History, Hparams, Task, Value
 from poptrain.core.errors import UsageError, did_you_mean
@@ -44,6 +46,7 @@ from poptrain.core.rng import rng
 from poptrain.space import Space
 
 Copy = Literal["both", "weights", "hparams"]
+OnPlateau = Literal["search", "copy"]
 FRACTION = 0.25  # of the members are replaced: of 8, the paper's fifth would be one
 
 
@@ -62,6 +65,7 @@ def pbt(
     initial: Sequence[Mapping[str, Value]] = (),
     controls: int = 0,
     starts: turns.Starts | None = None,
+    plateau: OnPlateau | None = None,
     as_in: Literal["paper"] | None = None,
 ) -> Pbt:
     """Returns population based training.
@@ -83,6 +87,8 @@ def pbt(
             copied, and stay failed if they fail: a small random search in the same run, on the same seeds and machine.
         starts: the first hyperparameters: "spread" (default: together they cover the ranges, as a Latin hypercube) or
             "random" (independent draws).
+        plateau: what members do before anybody has learned, as far as `Result.returns` tell: "copy" (default: as later) or
+            "search" (they don't copy, and draw their hyperparameters again in turn: `parts.plateau`).
         as_in: "paper": what is not named is as in the paper: truncation(0.2), perturb((0.8, 1.2), resample=0), random starts.
 
     Raises:
@@ -92,7 +98,9 @@ def pbt(
     >>> pt.pbt(pt.Space(lr=pt.LogUniform(1e-4, 1e-1)), population=4, interval=10).seats
     4
     """
-    options = PbtOptions(interval, sync, exploit, copy, warmup, average, initial, controls, starts=starts, as_in=as_in)
+    options = PbtOptions(
+        interval, sync, exploit, copy, warmup, average, initial, controls, starts=starts, as_in=as_in, plateau=plateau
+    )
     if explore != "default":
         return make_pbt("pbt", space, population, as_explore(explore), options)
     if as_in == "paper":
@@ -115,6 +123,7 @@ class PbtOptions:
     evaluate_first: bool = False
     starts: turns.Starts | None = None
     as_in: str | None = None
+    plateau: OnPlateau | None = None
 
     def check(self, what: str, population: int) -> None:
         """Raises a `UsageError` with the first argument that is out of range."""
@@ -123,6 +132,9 @@ class PbtOptions:
         if self.as_in not in (None, "paper"):
             raise UsageError(f"{what}: as_in={self.as_in!r}, expected 'paper' or None.")
         turns.check_starts(what, self.starts)
+        if self.plateau not in (None, *get_args(OnPlateau)):
+            near = did_you_mean(self.plateau, get_args(OnPlateau))
+            raise UsageError(f"{what}: plateau={self.plateau!r}, expected 'search' or 'copy'.{near}")
         if self.exploit is not None:
             check_exploit(what, self.exploit)
         if self.copy not in get_args(Copy):
@@ -146,12 +158,14 @@ def make_pbt(
     options: PbtOptions,
     earlier: Earlier = turns.FrozenDict(),
     fraction: float = 0.2,
+    on_plateau: OnPlateau = "copy",
 ) -> Pbt:
     """Returns the algorithm with the name `what`: PBT with this `explore`.
 
     Args:
         earlier: the former defaults of `explore`, if the user left it open.
         fraction: of the truncation in the paper and in release 0.1.
+        on_plateau: the default of `plateau`.
 
     Raises:
         UsageError: an argument is out of range.
@@ -166,6 +180,8 @@ def make_pbt(
     if starts is None:
         starts = "random" if paper else "spread"
         open |= {} if paper else {"starts": ("random",)}
+    plateau = options.plateau or ("copy" if paper else on_plateau)
+    open |= {"plateau": ("copy",)} if options.plateau is None and plateau == "search" else {}
     return Pbt(
         space,
         population,
@@ -181,6 +197,7 @@ def make_pbt(
         what,
         options.controls,
         starts,
+        plateau,
         open,
     )
 
@@ -204,6 +221,7 @@ class Pbt:
     name: str = "pbt"  # of the factory; `status` shows it, and ``dataclasses.replace(algorithm, name=…)`` changes it
     controls: int = 0  # members, the last ones, that take no part
     starts: turns.Starts = field(default="spread", metadata={"absent": "random"})
+    plateau: OnPlateau = field(default="copy", metadata={"absent": "copy"})  # before anybody has learned: `parts.plateau`
     earlier: Earlier = field(default_factory=dict, compare=False, repr=False, metadata={"logged": False})
 
     @property
@@ -230,6 +248,7 @@ class Pbt:
         healthy, steps, heads = history.oks_of(heads).tolist(), history.column("step")[heads].tolist(), heads.tolist()
         loses = self.exploit.losers(population).tolist()
         allowance = Allowance(population, self.interval, self.shared_budget)
+        plateau = Plateau(population, self.population) if self.plateau == "search" else None
         plans: list[turns.Plan] = []
         clones: list[Clone] = []
         for seat in allowance.turns(seats):
@@ -246,6 +265,12 @@ class Pbt:
             if (failed or steps[seat] >= self.warmup) and loses[position[seat]]:  # ready
                 draw = partial(rng, history.seed, history.n + len(plans), "exploit")
                 donor = self.exploit.donor(population, position[seat], draw)
+                if donor is not None and not failed and plateau is not None:
+                    donor = plateau.donor(position[seat], donor)
+            if donor is None and not failed and plateau is not None and plateau.holds and plateau.redraws(position[seat]):
+                allowance.go_on(seat)
+                plans.append(self._redrawn(history, seat, own, history.n + len(plans)))
+                continue
             own_weights = self.copy == "hparams" and not failed
             if donor is not None and (allowance.go_on(seat) if own_weights else allowance.copy(seat, donor)):
                 plan, clone = self._copied(history, population, history.n + len(plans), position[seat], donor, failed)
@@ -254,7 +279,7 @@ class Pbt:
             elif not failed and allowance.go_on(seat):
                 plans.append(go_on)
             # else: it waits until another member reports: none can be copied, or the steps are for better members
-        return self._tasks(history, plans, clones)
+        return self._tasks(history, plans, clones, plateau is not None and plateau.holds)
 
     def _copied(
         self, history: History, population: Population, id: int, mine: int, donor: int, failed: bool
@@ -267,6 +292,11 @@ class Pbt:
         note = {"own": _known(population.scores[mine]), "donor": float(population.scores[donor])}
         return turns.Plan(seat, parent, hparams, note, giver), Clone(id, seat, parent, hparams)
 
+    def _redrawn(self, history: History, seat: int, own: int, id: int) -> turns.Plan:
+        """Returns the plan of a member that keeps its weights and draws its hyperparameters again."""
+        hparams = self.space.complete({}, rng(history.seed, id, "redraw"))
+        return turns.Plan(seat, own, self._static(history, hparams, own), {"redrawn": True})
+
     def _static(self, history: History, hparams: Hparams, parent: int) -> Hparams:
         """Returns `hparams` with the static values of the weights that are trained on."""
         names = self.space.static_names
@@ -275,13 +305,15 @@ class Pbt:
         weights = history.task(parent).hparams
         return {**hparams, **{name: weights[name] for name in names}}
 
-    def _tasks(self, history: History, plans: list[turns.Plan], clones: list[Clone]) -> tuple[Task, ...]:
+    def _tasks(self, history: History, plans: list[turns.Plan], clones: list[Clone], searching: bool) -> tuple[Task, ...]:
         """Returns the plans as tasks, after all clones together got new hyperparameters.
 
         An explore with a model may change the hyperparameters of members that go on as well; controls are left alone.
         """
         asked = (
-            [*self._going_on(history, plans), *clones] if isinstance(self.explore, Retuning) and self.explore.retunes else clones
+            [*self._going_on(history, plans), *clones]
+            if isinstance(self.explore, Retuning) and self.explore.retunes and not searching
+            else clones
         )
         for clone, proposal in zip(asked, proposals_of(self.explore, history, self.space, asked), strict=True):
             plan = plans[clone.id - history.n]

@@ -23,19 +23,8 @@ Every reading verb takes --json and then prints one strict JSON object: what is 
 lacks are "nan", "inf" and "-inf".
 """
 VERBS = (
-    "run",
-    "check",
-    "resume",
-    "status",
-    "lineage",
-    "schedule",
-    "replay",
-    "verify",
-    "compare",
-    "plot",
-    "report",
-    "dashboard",
-    "export",
+    *("run", "check", "resume", "status", "lineage", "schedule", "replay", "verify", "compare", "plot", "report", "dashboard"),
+    *("export", "mcp"),
 )
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 

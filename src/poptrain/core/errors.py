@@ -12,6 +12,8 @@
 `CheckpointDamaged`    1  a checkpoint was changed or removed after it was written
 ==================  ====  ============================================================================================
 
+Each class also has a `code` for programs, such as "usage" or "run-busy", which never changes.
+
 The text is the product: one or two sentences that name what, where, what was got, what was expected and what to do.
 """
 
@@ -27,6 +29,7 @@ class PoptrainError(Exception):
     It is raised itself where no class below fits, for example when a checkpoint name is used twice.
     """
 
+    code = "error"  # for programs: it never changes, and the text may
     exit_code = 1
 
 
@@ -36,11 +39,14 @@ class UsageError(PoptrainError, ValueError):
     Nothing was started, or nothing was changed: the call can be repeated with the right argument.
     """
 
+    code = "usage"
     exit_code = 2
 
 
 class MissingExtra(UsageError, ImportError):
     """An optional package is not installed. Exit code 2. The message names the extra that installs it."""
+
+    code = "missing-extra"
 
 
 class MetricError(UsageError):
@@ -49,6 +55,8 @@ class MetricError(UsageError):
     The run stops, so that the code can be corrected; what was trained before is in the log.
     """
 
+    code = "metric"
+
 
 class Suspended(PoptrainError):
     """The run stopped before its end and can be resumed. Exit code 3; 130 and 143 after SIGINT and SIGTERM.
@@ -56,6 +64,7 @@ class Suspended(PoptrainError):
     It is raised when a signal arrives, and when the disk or the storage takes no more.
     """
 
+    code = "suspended"
     exit_code = 3
 
     def __init__(self, message: str, exit_code: int = 3, *, asked: bool = False):
@@ -67,12 +76,14 @@ class Suspended(PoptrainError):
 class RunFailed(PoptrainError):
     """No member can go on, because all of them failed or diverged. Exit code 4."""
 
+    code = "run-failed"
     exit_code = 4
 
 
 class RunBusy(PoptrainError):
     """Another process writes this run directory, or took it over while this one was writing. Exit code 5."""
 
+    code = "run-busy"
     exit_code = 5
 
 
@@ -82,12 +93,16 @@ class LogDamaged(PoptrainError):
     It is raised when a log is read; such a line is never skipped silently. The message says what is still valid.
     """
 
+    code = "log-damaged"
+
 
 class CheckpointDamaged(PoptrainError):
     """A stored checkpoint is missing or differs from the hash in the log. Exit code 1.
 
     It is raised when a checkpoint is read by hand. During a run it is a result: the task fails, and the member is replaced.
     """
+
+    code = "checkpoint-damaged"
 
 
 class RunWarning(UserWarning):

@@ -89,7 +89,6 @@ PUBLIC = {  # names of other libraries, looked up in `poptrain`: what to write h
     "choice": 'pt.Choice("a", "b")',
     "Categorical": 'pt.Choice("a", "b")',
     "create_study": "pt.run(algorithm, train, stop=…) for one run, or pt.study({…}, train, seeds=n) for several",
-    "Study": "pt.study({…}, train, seeds=n)",
     "Tuner": "pt.run(algorithm, train, stop=…)",
     "TuneConfig": "the arguments of pt.run: metric, mode, stop",
     "train": "pt.run(algorithm, train, stop=…), which calls your train function",

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 
-from poptrain.core.fingerprint import source_name
 from poptrain.core.protocols import Store
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.open_log import fingerprint
 from poptrain.log.memory import MemoryLog
-from poptrain.trainable import as_trainable, origin
+from poptrain.trainable import as_trainable, code_of
 
 MOST = 4  # interrupted runs that stay in memory
 
@@ -37,5 +36,5 @@ def taken(experiment: Experiment) -> tuple[MemoryLog, Store] | None:
 
 
 def _key(experiment: Experiment) -> str:
-    code = source_name(origin(as_trainable(experiment.trainable)))
+    code = code_of(as_trainable(experiment.trainable))
     return json.dumps([fingerprint(experiment), code], sort_keys=True, default=str)

@@ -16,6 +16,7 @@ from poptrain.core.interactive import interactive
 from poptrain.core.order import Order
 from poptrain.core.other_names import named_as_here
 from poptrain.core.protocols import Algorithm, Executor, Sink, Store
+from poptrain.dashboard.beside import beside
 from poptrain.engine import kept, tracebacks
 from poptrain.engine import stop as stops
 from poptrain.engine.again import again
@@ -59,14 +60,15 @@ def run(
     checkpoints: str | None = None,
     progress: bool = True,
     overwrite: bool = False,
+    dashboard: bool = False,
 ) -> Run:
     """Returns the finished run of an algorithm over a trainable.
 
     In a notebook and at a Python prompt, a run that you interrupt is returned as it is, and the same call continues it.
 
     Args:
-        algorithm: such as `pbt(space, population=8, interval=10)`; or an `Experiment`, with `directory`, `keep`, `progress` and
-            `overwrite` at most.
+        algorithm: such as `pbt(space, population=8, interval=10)`; or an `Experiment`, with `directory`, `keep`, `progress`,
+            `overwrite` and `dashboard` at most.
         trainable: a function, generator function, class, `jax_trainable` or population; see `poptrain.trainable`.
         metric: the key of the score in the metrics that training returns.
         mode: "max" or "min".
@@ -82,6 +84,8 @@ def run(
         progress: show on standard error how far the run is: a live line on a terminal, a bar in a notebook, and a line now and
             then in a file. False shows nothing but warnings.
         overwrite: remove the run that `directory` holds, and begin again.
+        dashboard: show the run live in the browser (extra `dashboard`). The address is printed on standard error; the page lives
+            as long as this Python process.
 
     Raises:
         UsageError: an argument is wrong, or the directory or URL holds another run.
@@ -92,11 +96,13 @@ def run(
     if overwrite and directory is not None:
         removed(directory)
     given = (trainable, metric, mode, stop, executor, seed, tuple(sinks), checkpoints)
+    if dashboard and (address := beside(directory)) is not None:
+        say(f"dashboard: {address}")
     if not isinstance(algorithm, Experiment):
         return execute(Experiment(algorithm, *given), directory, keep=keep, progress=progress)
     if given != (None, "score", "max", None, "inline", 0, (), None):
         raise UsageError(
-            "run: an Experiment already has every argument except directory, keep, progress and overwrite; change it "
+            "run: an Experiment already has every argument except directory, keep, progress, overwrite and dashboard; change it "
             "with dataclasses.replace(…)."
         )
     source = None

@@ -12,7 +12,7 @@ from poptrain.core.errors import UsageError
 from poptrain.core.protocols import Store
 from poptrain.executors.adapters import form_of
 from poptrain.log.reader import Record, read
-from poptrain.trainable import AnyTrainable, as_trainable
+from poptrain.trainable import AnyTrainable, as_trainable, class_in_memory
 from poptrain.views.described import described
 from poptrain.views.format import short
 
@@ -194,11 +194,15 @@ class Run:
 def open_run(directory: str | Path, trainable: object = None) -> Run:
     """Returns the run in a directory as it is now, for reading: it locks, writes and executes nothing.
 
-    Without the `trainable`, a checkpoint of a trainable class loads as the path of its files.
+    Args:
+        trainable: what the run trained. Default: the class of the name that the log records, if this program has defined or
+            imported it already. Otherwise a checkpoint of a trainable class loads as the path of its files.
 
     Raises:
         UsageError: the directory holds no run.
     """
     record = read(directory)
+    if trainable is None:
+        trainable = class_in_memory(str(record.run.get("trainable", "")))
     form = None if trainable is None else as_trainable(trainable)
     return Run(record, record.history(), places.of(record), form)

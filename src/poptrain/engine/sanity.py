@@ -27,10 +27,18 @@ def doubts(experiment: Experiment) -> list[str]:
     return [*_of_decisions(experiment), *_of_space(experiment), *_of_mode(experiment), *_of_code(experiment)]
 
 
-def _of_decisions(experiment: Experiment) -> Iterator[str]:
+def no_copies(experiment: Experiment) -> str | None:
+    """Returns why no member of a population that copies will ever copy another one; None if one may."""
     described = describe(experiment.algorithm)
-    if isinstance(described, Mapping) and "exploit" in described and (why := settled(described, experiment.budget)) is not None:
-        yield f"no member will ever copy another one, so this is a random search: {why}."
+    if not isinstance(described, Mapping) or "exploit" not in described:
+        return None
+    why = settled(described, experiment.budget)
+    return None if why is None else f"no member will ever copy another one, so this is a random search: {why}."
+
+
+def _of_decisions(experiment: Experiment) -> Iterator[str]:
+    if (why := no_copies(experiment)) is not None:
+        yield why
 
 
 def _of_space(experiment: Experiment) -> Iterator[str]:

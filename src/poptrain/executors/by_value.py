@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from poptrain.core.errors import UsageError
-from poptrain.trainable import AnyTrainable
 
 
 class Pickling(Protocol):
@@ -27,7 +26,7 @@ class ByValue:
         UsageError: something that the trainable uses cannot be sent.
     """
 
-    def __init__(self, trainable: AnyTrainable, why: str):
+    def __init__(self, trainable: object, why: str):
         found = cast(Pickling, importlib.import_module("cloudpickle"))
         try:
             self._code = found.dumps(trainable)

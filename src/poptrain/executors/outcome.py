@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
@@ -249,7 +250,8 @@ def error_line(error: BaseException, limit: int = 300) -> str:
     place = f" ({outside[-1].filename.replace(chr(92), '/').split('/')[-1]}:{outside[-1].lineno})" if outside else ""
     place = printable(place)[-100:]
     text = _text(error)
-    return (f"{type(error).__name__[:100]}: {text}" if text else type(error).__name__[:100])[: limit - len(place)] + place
+    line = f"{type(error).__name__[:100]}: {text}" if text else type(error).__name__[:100]
+    return textwrap.shorten(line, limit - len(place), placeholder=" …") + place
 
 
 def _text(error: BaseException) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import statistics
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from poptrain.audit.verdict import Verdict
-from poptrain.core import History, Hparams, clock
+from poptrain.core import History, Hparams, Task, clock
+from poptrain.core.errors import MetricError
 from poptrain.core.rng import rng, task_seed
 from poptrain.engine.experiment import Experiment
+from poptrain.engine.sanity import no_copies
 from poptrain.preflight import estimate as estimates
 from poptrain.preflight import metric
 from poptrain.preflight.effects import EFFECT_SEGMENTS, Effects
@@ -22,6 +25,7 @@ from poptrain.trainable import in_directories
 
 CONFIGURATIONS = 3  # configurations that are trained
 CURVE_SEGMENTS = 4  # that each is trained, one after another
+LONGER = 4  # times as many steps as the probe before, on the way to a whole interval
 PROBES_SHARE = 0.4  # of the time limit that the planned probes may take, by the first measurement
 LONGEST_WITHOUT_INTERVAL = 100  # steps of a probe, if the algorithm has no interval in steps
 
@@ -65,6 +69,8 @@ class Flight:
             return self._fly()
 
     def _fly(self) -> Preflight:
+        if why := no_copies(self.experiment):
+            self.checks.append(Verdict("decisions", "failed", why))
         configurations, interval = self._first()
         self.steps, per_step = self._scale(configurations[0], interval)
         steps = self.steps
@@ -73,8 +79,9 @@ class Flight:
         healthy = [curve for curve in curves if curve[0].ok]
         if healthy:
             self._check_state(healthy, interval is not None and steps * EFFECT_SEGMENTS >= interval)
-        times = [probe.seconds / steps for curve in healthy for probe in curve[1:] if probe.ok]
-        estimate = self._estimate(healthy, min(times, default=per_step))
+        times = [probe.seconds for curve in healthy for probe in curve[1:] if probe.ok]
+        seconds = self._seconds_of(interval or steps, healthy, statistics.median(times) if times else per_step * steps)
+        estimate = self._estimate(healthy, seconds / (interval or steps))
         fine = all(verdict.state != "failed" for verdict in self.checks)
         return Preflight(fine, tuple(self.checks), estimate, steps, interval, clock.monotonic() - self.began)
 
@@ -91,6 +98,30 @@ class Flight:
             for curve, probe in zip(curves, self.lab.train(jobs), strict=True):
                 curve.append(probe)
         return curves
+
+    def _seconds_of(self, interval: int, curves: list[list[Probe]], seconds: float) -> float:
+        """Returns how long one interval takes, with its evaluation: measured, or extrapolated from the two longest probes.
+
+        A step may be free until a rollout or an epoch is full, so that the time of few steps says little about that of many.
+
+        Args:
+            seconds: that `self.steps` take.
+        """
+        steps, slope = self.steps, seconds / self.steps
+        while curves and steps < interval:
+            more, last = min(interval, LONGER * steps), curves[0][-1]
+            if clock.monotonic() - self.began + 2 * (seconds + slope * (more - steps)) >= self.limit:
+                break
+            again = [Job(last.task.hparams, more, self._seed(), last, last.task.member)]
+            first = self.lab.train(again)[0]
+            probe = self.lab.train([Job(last.task.hparams, more, self._seed(), first, first.task.member)])[0]
+            if not probe.ok:
+                break
+            curves[0][-1] = probe  # the next one continues it in memory
+            took = min(first.seconds, probe.seconds)  # the first may have compiled
+            slope = max(took - seconds, 0.0) / (more - steps)
+            steps, seconds = more, max(took, seconds)
+        return seconds + slope * (interval - steps)
 
     # -- checks -------------------------------------------------------------------------------------------------------
 
@@ -129,6 +160,7 @@ class Flight:
         """Returns configurations as the algorithm draws its first ones, and the steps of its first task that trains."""
         algorithm, about = self.experiment.algorithm, self.experiment
         tasks = algorithm.ask(History(about.seed, about.budget, about.sign))
+        self._check_evaluation([task for task in tasks if task.steps == 0 and task.seconds is None])
         found: list[Hparams] = [dict(task.hparams) for task in tasks[:CONFIGURATIONS]]
         for index in range(len(found), CONFIGURATIONS):
             found.append(self.space.sample(rng(about.seed, "check", index)))
@@ -136,6 +168,20 @@ class Flight:
         if interval is None and not any(task.seconds is not None for task in tasks):
             interval = max((task.steps for task in tasks), default=1)
         return found, interval if interval is None or about.budget is None else max(min(interval, about.budget), 1)
+
+    def _check_evaluation(self, tasks: list[Task]) -> None:
+        """Checks that members can be evaluated before they train, if the first round of the algorithm asks for that."""
+        if not tasks:
+            return
+        try:
+            probe = self.lab.train([Job(tasks[0].hparams, 0, self._seed())])[0]
+        except MetricError as error:
+            probe, why = None, str(error)
+        else:
+            why = "" if probe.ok else str(probe.result.error)
+        text = "the algorithm evaluates members before they train (0 steps)"
+        state = "ok" if probe is not None and probe.ok else "failed"
+        self.checks.append(Verdict("first round", state, text if state == "ok" else f"{text}, which failed: {why}"))
 
     def _scale(self, hparams: Hparams, interval: int | None) -> tuple[int, float]:
         """Returns the steps of one probe, the interval or as much of it as there is time for, and seconds a step."""

@@ -6,6 +6,7 @@ several lines, and reads the record from where it left off.
 
 ================  =====================================================================================================
 `MLflow`          a parent run and a nested run for each member (``pip install 'poptrain[mlflow]'``)
+`WandB`           Weights & Biases: a run for each member, in one group (``pip install 'poptrain[wandb]'``)
 `TensorBoard`     event files: curves by member and by ancestry, HParams (``pip install 'poptrain[tensorboard]'``)
 ================  =====================================================================================================
 """
@@ -21,11 +22,12 @@ from poptrain.sinks.guarded import Guarded
 if TYPE_CHECKING:
     from poptrain.sinks.event_files import TensorBoard
     from poptrain.sinks.mlflow_runs import MLflow
+    from poptrain.sinks.wandb_runs import WandB
 
 EXPERIMENT = "poptrain"  # the default name of the MLflow experiment
-_SINKS = {"MLflow": "mlflow_runs", "TensorBoard": "event_files"}
+_SINKS = {"MLflow": "mlflow_runs", "TensorBoard": "event_files", "WandB": "wandb_runs"}
 
-__all__ = ["Guarded", "MLflow", "TensorBoard"]
+__all__ = ["Guarded", "MLflow", "TensorBoard", "WandB"]
 
 
 def __getattr__(name: str) -> object:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 import threading
 import warnings
+from contextlib import suppress
 
 from poptrain.core import History
 from poptrain.core.protocols import Sink
@@ -12,6 +14,7 @@ from poptrain.log.reader import Record
 from poptrain.sinks.adapted import as_sink
 
 LONGEST_DELAY = 60.0  # seconds between two attempts of a sink that tries again
+AT_EXIT = 60.0  # seconds that the end of the process waits for a sink that is still busy
 
 
 class Guarded:
@@ -56,9 +59,12 @@ class Guarded:
         self._ending.set()
         self._grown.set()
         self._thread.join(self._patience)
-        busy, self._thread = self._thread.is_alive(), None
+        thread, self._thread = self._thread, None
+        busy = thread.is_alive()
         if not busy and self._failure is None:
             return
+        if busy:
+            _wait_at_exit(thread)
         why = f"was still busy {self._patience:g} s after the end" if busy else f"failed ({_short(self._failure)})"
         if (hint := self._hint(self._record)) is not None:
             _warn(f"sink {self._name} {why}; the run itself is complete. Fill in what is missing with: {hint}")
@@ -117,6 +123,17 @@ class Guarded:
 def _seconds(value: object, default: float) -> float:
     """Returns a sink's own number of seconds, if it is one."""
     return float(value) if isinstance(value, (int, float)) and 0 <= value < threading.TIMEOUT_MAX else default
+
+
+def _wait_at_exit(thread: threading.Thread) -> None:
+    """Lets the end of the process wait for a thread.
+
+    Python stops daemon threads wherever they are, also inside the C++ code of a database, and that aborts the whole process. Its
+    own hooks come first: after them no thread can start others, which MLflow does for uploads.
+    """
+    register = getattr(threading, "_register_atexit", atexit.register)
+    with suppress(RuntimeError):  # the process is ending already
+        register(thread.join, AT_EXIT)
 
 
 def _short(error: BaseException | None) -> str:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 METRICS_AT_ONCE, PARAMS_AT_ONCE = 1000, 100  # limits of a server
 ID, LINES, MEMBER, ARTIFACTS = "poptrain.id", "poptrain.lines", "poptrain.member", "poptrain.artifacts"
+DONORS, LONGEST_TAG = "poptrain.donors", 4900  # which members a member has copied, in words
 PARENT, NAME = "mlflow.parentRunId", "mlflow.runName"  # the tags that nest and name runs
 _STATES = {"finished": "FINISHED", "failed": "FAILED", "suspended": "KILLED", "interrupted": "KILLED"}
 _ABOUT = ("algorithm", "trainable", "metric", "mode", "seed", "interval")
@@ -52,7 +53,7 @@ class MLflow(Sink[Record]):
         run_id: an existing run to nest the members under, which is otherwise left unchanged; None makes a parent run.
         name: of the parent run that is made; default: the name of the run directory.
         checkpoint: False leaves out the best checkpoint when the run has ended.
-        patience: seconds that the run waits at its end for a slow server; a large checkpoint may need more.
+        patience: seconds that the run waits at its end for a slow server; making a fresh database takes 10 s and more.
 
     Raises:
         MissingExtra: MLflow is not installed.
@@ -69,7 +70,7 @@ class MLflow(Sink[Record]):
         run_id: str | None = None,
         name: str | None = None,
         checkpoint: bool = True,
-        patience: float = Sink.patience,
+        patience: float = 60.0,
     ):
         if find_spec("mlflow") is None:
             raise MissingExtra("pt.sinks.MLflow needs MLflow: pip install 'poptrain[mlflow]'")
@@ -243,7 +244,9 @@ class MLflow(Sink[Record]):
             self._describe(run, member)  # the process that made it may have ended before it did this
             held = {name: self._held(run, name) for name in {metric.key for metric in metrics}}
             metrics = [metric for metric in metrics if _same(metric) not in held[metric.key]]
-        mark = {self._lines_tag(member): read}
+        mark: dict[str, object] = {self._lines_tag(member): read}
+        if donors := self._points.donors.get(member):
+            mark[DONORS] = ", ".join(donors)[-LONGEST_TAG:]
         for start in range(0, max(len(metrics), 1), METRICS_AT_ONCE):
             last = start + METRICS_AT_ONCE >= len(metrics)
             self._batch(run, metrics[start : start + METRICS_AT_ONCE], tags=mark if last else {})

@@ -44,6 +44,7 @@ class PointReader:
         self.state = RunState.begin(record)
         self.metric = str(record.run.get("metric", "score"))
         self.lines = 0  # read so far
+        self.donors: dict[int | None, list[str]] = {}  # by member, the copies that it has made, in words
         self._space = space_of(record)
 
     def read_on(self, record: Record) -> list[SeriesPoint]:
@@ -104,6 +105,7 @@ class PointReader:
         parent = None if task.parent is None else self.state.known[task.parent]
         if parent is not None and parent.member != task.member:
             named["lineage/donor"] = float(parent.member)
+            self.donors.setdefault(task.member, []).append(f"step {step}: member {parent.member}")
             named["lineage/step"] = float(parent.end)
         return [SeriesPoint(line, task.member, name, value, step, time) for name, value in named.items() if value is not None]
 

@@ -17,6 +17,7 @@ the result, and every other number becomes a metric.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,6 +170,18 @@ def origin(what: UserCode) -> UserCode:
     if isinstance(what, (Trainable, JaxTrainable)):
         return origin(what.train)
     return what.function if isinstance(what, _GeneratorTrain) else what
+
+
+def class_in_memory(name: str) -> type[MemberClass] | None:
+    """Returns the trainable class that a log records as ``module:qualname``, if it is loaded; nothing is imported or executed."""
+    module, _, path = name.partition(":")
+    for place in (sys.modules.get(module), sys.modules.get("__main__")):
+        found: object = place
+        for part in path.split("."):
+            found = getattr(found, part, None)
+        if isinstance(found, type) and qualified_name(found) == name:
+            return found
+    return None
 
 
 def name_of(what: UserCode) -> str:

@@ -24,8 +24,11 @@ from poptrain.views.index import about, history_of, reported
 POINTS = 50  # of a curve
 
 
-def compare(records: Sequence[Record]) -> Comparison:
+def compare(records: Sequence[Record], names: Sequence[str] | None = None) -> Comparison:
     """Returns the comparison of runs of one task. A run without a healthy result is left out, with a warning.
+
+    Args:
+        names: of the method of each run; default: methods are distinguished, and named, by their settings.
 
     Raises:
         UsageError: there are fewer than two runs with results, or their metrics differ.
@@ -45,7 +48,7 @@ def compare(records: Sequence[Record]) -> Comparison:
     sign = traces[0].sign
     steps, total = min(trace.steps[-1][0] for trace in traces), min(trace.total[-1][0] for trace in traces)
     steps = max(steps, max(trace.steps[0][0] for trace in traces))  # every run has a result by then
-    groups = _grouped(traces)
+    groups = _grouped(traces) if names is None else _by_name(traces, dict(zip(records, names, strict=True)))
     methods = tuple(_method(name, group, steps, total) for name, group in groups.items())
     reference = next((name for name, group in groups.items() if _independent(group[0].algorithm)), next(iter(groups)))
     found = {method.name: method for method in methods}
@@ -136,6 +139,14 @@ def _grouped(traces: Sequence[_Trace]) -> dict[str, list[_Trace]]:
             name += "'"
         named[name] = sorted(group, key=lambda trace: trace.seed)
     return named
+
+
+def _by_name(traces: Sequence[_Trace], names: Mapping[Record, str]) -> dict[str, list[_Trace]]:
+    """Returns the runs by the names of their methods; independent members come first."""
+    groups: dict[str, list[_Trace]] = {}
+    for trace in sorted(traces, key=lambda trace: not _independent(trace.algorithm)):
+        groups.setdefault(clean(names[trace.record], 40), []).append(trace)
+    return {name: sorted(group, key=lambda trace: trace.seed) for name, group in groups.items()}
 
 
 def _title(algorithm: Mapping[str, object]) -> str:

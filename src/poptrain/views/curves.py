@@ -83,19 +83,27 @@ def curve_of(history: History, id: int, member: int | None = None) -> Curve:
     return Curve(member, id, result_of(history, id).score, tuple(points), tuple(marks))
 
 
+LOG = 20.0  # ratio of the largest and smallest loss from which the axis is logarithmic
+FAR = 5.0  # times the range of all other scores from which the first scores may leave the picture
+
+
 def curves_extent(view: Curves) -> tuple[float, float, bool]:
     """Returns the lowest and highest score to draw, and whether to draw them on a log axis.
 
-    All lineages are visible; of the dead ends, the worst 5 % may leave the picture.
+    All lineages are visible; of the dead ends, the worst 5 % may leave the picture. On a linear axis, so may the first scores of
+    the lineages, if they are so far away that nothing else could be distinguished.
     """
-    kept = [y for curve in (*view.members, *([view.best] if view.best else [])) for _, y in curve.points if isfinite(y)]
+    lines = [[y for _, y in curve.points if isfinite(y)] for curve in (*view.members, *([view.best] if view.best else []))]
+    kept = [y for line in lines for y in line]
     other = [y for seat in view.seats for piece in seat.pieces for _, y in piece if isfinite(y)]
     if not kept:
         return 0.0, 1.0, False
     tail = np.quantile(other, (0.05, 0.95)).tolist() if other else (kept[0], kept[0])
     low, high = min(min(kept), tail[0]), max(max(kept), tail[1])
-    if view.mode == "min" and low > 0 and high > 100 * low:  # a loss that fell by orders of magnitude
+    if view.mode == "min" and low > 0 and high > LOG * low:  # a loss that fell by an order of magnitude or more
         return low * (low / high) ** 0.05, high * (high / low) ** 0.05, True
+    if (later := [y for line in lines for y in line[1:]]) and high - low > FAR * (max(later) - min(later)) > 0:
+        low, high = min(later), max(later)
     pad = 0.05 * (high - low) or 0.05 * max(abs(high), 1.0)
     return low - pad, high + pad, False
 

@@ -57,6 +57,7 @@ class Subpopulations:
     subpopulations: tuple[Subpopulation, ...]
     hand_overs: tuple[HandOver, ...]  # by step
     best: Schedule | None
+    released: int | None = None  # the step from which on all seats were one population; None: never
 
 
 def sizes_of(record: Record) -> tuple[int, ...]:
@@ -81,10 +82,12 @@ def subpopulations(record: Record) -> Subpopulations:
     path = set() if best is None else set(history.descent(best))
     ends = list(accumulate(sizes))
     groups = [tuple(range(end - size, end)) for size, end in zip(sizes, ends, strict=True)]
+    released = _released(history, ends[-1])
     return Subpopulations(
         subpopulations=tuple(Subpopulation(k, members, _spread(history, members)) for k, members in enumerate(groups, 1)),
-        hand_overs=tuple(_hand_overs(history, path)),
+        hand_overs=tuple(_hand_overs(history, path, history.n if released is None else released)),
         best=None if best is None else schedule_of(history, record, best),
+        released=None if released is None else history.begin(released),
     )
 
 
@@ -103,9 +106,17 @@ def _quantiles(step: int, values: Sequence[Value]) -> Quantiles:
     return Quantiles(step, *np.quantile(np.asarray(values, float), (0, 0.25, 0.5, 0.75, 1)).tolist())
 
 
-def _hand_overs(history: History, path: set[int]) -> list[HandOver]:
+def _released(history: History, population: int) -> int | None:
+    """Returns the first task of the round in which the evaluators became members; None: they did not."""
+    issued = history.column("issued")
+    ids = [id for id in range(history.n) if history.task(id).member >= population and not history.task(id).evaluator]
+    return int((issued == issued[ids[0]]).argmax()) if ids else None
+
+
+def _hand_overs(history: History, path: set[int], end: int) -> list[HandOver]:
+    """Returns the hand-overs before task `end`; after it, evaluators are copied as all members are."""
     found = []
-    for id in range(history.n):
+    for id in range(end):
         task = history.task(id)
         source = None if task.parent is None else history.task(task.parent)
         if source is not None and source.evaluator and not task.evaluator:

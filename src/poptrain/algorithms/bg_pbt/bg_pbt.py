@@ -46,11 +46,11 @@ from dataclasses import replace
 from typing import Literal
 
 from poptrain.algorithms.bg_pbt.explore import LocalSearch
-from poptrain.algorithms.gp.acquisition import BETAS
 from poptrain.algorithms.gp.trust_region import MIN_ROWS, TrustRegion
 from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.exploit import truncation
 from poptrain.algorithms.parts.snapshot import Population
+from poptrain.algorithms.pb2 import BETAS
 from poptrain.algorithms.pbt import FRACTION, Pbt, PbtOptions, make_pbt
 from poptrain.core import Value
 from poptrain.core.errors import UsageError, did_you_mean

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from poptrain.algorithms.bg_pbt.restart import restart_centre
-from poptrain.algorithms.gp.acquisition import beta_of
+from poptrain.algorithms.gp.columns import ModelColumns
 from poptrain.algorithms.gp.copula import copula
 from poptrain.algorithms.gp.kernels import Inputs
 from poptrain.algorithms.gp.local_search import Neighbourhood, searched
 from poptrain.algorithms.gp.matern import MaternOverlap
-from poptrain.algorithms.gp.round_model import RoundModel
-from poptrain.algorithms.gp.rows import ROUND_DIGITS, ModelColumns, Rows, pending
+from poptrain.algorithms.gp.maximum import slopes
+from poptrain.algorithms.gp.rows import ROUND_DIGITS, Rows, pending
 from poptrain.algorithms.gp.trust_region import MIN_ROWS, Region, TrustRegion, flips, widths
-from poptrain.algorithms.parts.explore import REDRAWN, STEP
-from poptrain.algorithms.suggest import SCORE_BEFORE, on_lattice
+from poptrain.algorithms.parts.explore import REDRAWN, STEP, on_lattice
+from poptrain.algorithms.pb2 import SCORE_BEFORE, Model, beta_of
 from poptrain.core import Forecast, History, Hparams, Value, rank
 from poptrain.core.protocols import Clone, Proposal
 from poptrain.core.rng import rng
@@ -108,14 +108,14 @@ class LocalSearch:
                     if clone in tuned:
                         proposals[clone.id], row = self._retuned(model, region, clone, point)
                     else:
-                        row = model.row(clone, point)
+                        row = model.at(clone, point)
                         proposals[clone.id] = self._explain(model, region, row, point)
                     model = model.with_pending(row)
         except gp.LinAlgError as error:
             return str(error)
         return proposals
 
-    def _observe(self, rows: Rows, clones: Sequence[Clone]) -> RoundModel:
+    def _observe(self, rows: Rows, clones: Sequence[Clone]) -> Model:
         """Returns the model of this round: fitted to the rows, with the pending segments of all other members."""
         from poptrain.algorithms.gp import posterior as gp
 
@@ -127,10 +127,10 @@ class LocalSearch:
         own = gp.fit(kernel, inputs, y, rows.noise, gp.QUICK)  # (3)
         parents, tasks = pending(history, frozenset(clone.member for clone in clones))
         waiting = rows.at(parents, history.encoded(space)[tasks])
-        model = RoundModel(rows, inputs, beta_of(self.beta, len(y)), own, None, waiting.rows(slice(0)))
+        model = Model(rows, inputs, beta_of(self.beta, len(y)), own, None, waiting.rows(slice(0)))
         return model.with_pending(waiting)  # (4)
 
-    def _choose(self, model: RoundModel, region: Region, clone: Clone) -> Hparams:
+    def _choose(self, model: Model, region: Region, clone: Clone) -> Hparams:
         """Returns the configuration with the highest upper bound near that of the clone's parent, eq. (5)."""
         rows, process, kappa = model.rows, model.own, float(np.sqrt(model.beta))
         near = neighbourhood(rows.space, clone.hparams, region, _lengths(model, process))
@@ -149,7 +149,7 @@ class LocalSearch:
             return np.where(np.isfinite(mean), mean + kappa * sd, -np.inf)
 
         def slope(point: np.ndarray) -> tuple[float, np.ndarray]:
-            mean, sd, by_mean, by_sd = process.slopes(inputs(point[None]))
+            mean, sd, by_mean, by_sd = slopes(process, inputs(point[None]))
             by = np.zeros(len(point))
             by[list(near.free)] = (by_mean + kappa * by_sd)[places]
             return mean + kappa * sd, by
@@ -157,12 +157,12 @@ class LocalSearch:
         codes = searched(values, slope, near, rng(rows.history.seed, clone.id, "acquisition"))
         return decoded(rows.space, clone, near, codes)
 
-    def _retuned(self, model: RoundModel, region: Region, clone: Clone, point: Hparams) -> tuple[Proposal, Inputs]:
+    def _retuned(self, model: Model, region: Region, clone: Clone, point: Hparams) -> tuple[Proposal, Inputs]:
         """Returns the proposal for a member that goes on, and the inputs of its next segment.
 
         It gets the point if the model expects it to gain more, by `retune` standard deviations of the difference.
         """
-        at = model.rows_of(clone, [clone.hparams, point])
+        at = model.at(clone, clone.hparams, point)
         more, sd = model.own.against_first(at)
         if point == clone.hparams or not more[0] > (self.retune or 0.0) * sd[0]:
             return Proposal(clone.hparams), at.rows(slice(0, 1))
@@ -171,7 +171,7 @@ class LocalSearch:
         return self._explain(model, region, row, point, reason), row
 
     def _explain(
-        self, model: RoundModel, region: Region, row: Inputs, point: Hparams, known: Mapping[str, Value] | None = None
+        self, model: Model, region: Region, row: Inputs, point: Hparams, known: Mapping[str, Value] | None = None
     ) -> Proposal:
         """Returns a proposal with its note, and with the gain over the next interval that the model expects."""
         rows = model.rows
@@ -229,7 +229,7 @@ def _changing(space: Space) -> tuple[int, ...]:
     return tuple(i for i in ModelColumns.of(space).categorical if not space[space.names[i]].static)
 
 
-def _lengths(model: RoundModel, process: Posterior) -> np.ndarray:
+def _lengths(model: Model, process: Posterior) -> np.ndarray:
     """Returns the length-scales of the free columns."""
     columns = ModelColumns.of(model.rows.space)
     kernel = process.kernel

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from poptrain.algorithms.gp.columns import ModelColumns
 from poptrain.algorithms.gp.copula import copula
 from poptrain.algorithms.gp.matern import MaternOverlap
-from poptrain.algorithms.gp.rows import ModelColumns, Rows
+from poptrain.algorithms.gp.rows import Rows
 from poptrain.algorithms.gp.trust_region import Region, gain_of
 from poptrain.core import Hparams
 from poptrain.core.protocols import Clone

@@ -1,11 +1,19 @@
-"""What a history says about FIRE PBT: the curve of every seat since its weights were copied, and what each evaluator does."""
+"""The settings of FIRE PBT, and what a history says about it: the curve of every seat since its weights were copied, and what
+each evaluator does.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
-from poptrain.core import History, Line, Result, Task
+from poptrain.algorithms.parts.exploit import Truncation
+from poptrain.algorithms.parts.explore import Explore
+from poptrain.algorithms.parts.turns import Starts
+from poptrain.core import History, Hparams, Line, Result, Task
+from poptrain.core.fingerprint import Earlier
+from poptrain.space import Space
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,8 @@ class Evaluations:
     curves: Mapping[int, tuple[float, ...]] = field(default_factory=dict)  # by seat, since its weights were copied
     busy: Mapping[int, Evaluation] = field(default_factory=dict)  # by evaluator's seat
     touched: Mapping[int, int] = field(default_factory=dict)  # by member: the line at which it last lost or was assigned
+    handed_over: int | None = None  # the step of the newest hand-over
+    released: bool = False  # the seats of evaluators train as members
 
 
 def observe(population: int, state: Evaluations, history: History, line: Line) -> Evaluations:
@@ -46,11 +56,13 @@ def observe(population: int, state: Evaluations, history: History, line: Line) -
             points = tuple(score for _, score in result.curve) or (() if result.error else (result.score,))
             seat = history.task(result.task).member
             curves[seat] = curves.get(seat, ()) + points
-    return Evaluations(curves, state.busy, state.touched)
+    return replace(state, curves=curves)
 
 
 def _decided(population: int, state: Evaluations, history: History, tasks: Sequence[Task]) -> Evaluations:
-    curves, touched, busy = dict(state.curves), dict(state.touched), {}
+    curves, touched, busy, handed_over = dict(state.curves), dict(state.touched), {}, state.handed_over
+    if state.released or any(task.member >= population and not task.evaluator for task in tasks):
+        return Evaluations(handed_over=handed_over, released=True)
     for task in tasks:
         seat, parent = task.member, task.parent
         if seat >= population:
@@ -62,4 +74,67 @@ def _decided(population: int, state: Evaluations, history: History, tasks: Seque
             handed = source in state.busy  # by a successful evaluator, whose curve goes on as the child's
             curves[seat] = state.curves[source] if handed else (history.score(parent),)
             touched[seat] = history.lines
-    return Evaluations(curves, busy, touched)
+            handed_over = history.step(parent) if handed else handed_over
+    return Evaluations(curves, busy, touched, handed_over)
+
+
+@dataclass(frozen=True)
+class FireSettings:
+    """The arguments of `fire_pbt`, after they were checked."""
+
+    space: Space
+    subpopulations: tuple[int, ...]
+    evaluators: int
+    interval: int
+    max_eval: int
+    warmup: tuple[int, ...]
+    evals: int
+    exploit: Truncation
+    p_stat: float
+    initial: tuple[Hparams, ...]
+    explore: Explore[Space]
+    starts: Starts = field(default="spread", metadata={"absent": "random"})
+    ahead: bool = field(default=True, metadata={"absent": False})  # weights with lower scores are not handed over
+    release: bool = field(default=True, metadata={"absent": False})  # see `released`
+    earlier: Earlier = field(default_factory=dict, compare=False, repr=False, metadata={"logged": False})
+
+    @property
+    def population(self) -> int:
+        """The number of members, which train to the budget. The seats after them are evaluators, and may be idle."""
+        return sum(self.subpopulations)
+
+    @property
+    def seats(self) -> int:
+        """The number of members and evaluators."""
+        return self.population + self.evaluators
+
+    def members(self, i: int) -> range:
+        """Returns the seats of sub-population i, counted from 0: P_1 is 0."""
+        begin = sum(self.subpopulations[:i])
+        return range(begin, begin + self.subpopulations[i])
+
+    def measured(self, task: Task) -> Task:
+        """Returns the task with its evaluations: `evals`, fewer if the budget cuts it short."""
+        return replace(task, evals=max(1, self.evals * task.steps // self.interval))
+
+    def stops(self, p: float | None, trained: int) -> bool:
+        """True if an evaluator stops after `trained` steps; p is None if its curve does not overlap with that of its target."""
+        if p is None:
+            return trained > self.max_eval
+        return p > self.p_stat + max(0.0, 1 - trained / self.max_eval)  # section 3.2: not a hard limit
+
+    def released(self, state: Evaluations, step: int, budget: int | None) -> bool:
+        """True if evaluation does not pay any more at this step: then all seats are members of one population.
+
+        That is so if no hand-over came until the first evaluations could be over, or within two evaluations after the newest
+        one, and if the budget is too short for another evaluation.
+        """
+        if not self.release or not self.evaluators:
+            return False
+        begin = max(self.interval, min(self.warmup))
+        deadline = begin + self.max_eval if state.handed_over is None else state.handed_over + 2 * self.max_eval
+        return state.released or step >= deadline or (budget is not None and budget - step <= self.max_eval)
+
+    def state(self, history: History) -> Evaluations:
+        """Returns the curves and assignments at the end of `history`."""
+        return history.fold(("fire_pbt", self.population), Evaluations(), partial(observe, self.population))

@@ -6,7 +6,7 @@ Once a round, when all members and evaluators have trained `interval` steps with
     in every P_i: PBT (the worst quarter copies the best one and explores)
     for every evaluator η, training ρ's weights with the hyperparameters of its target, a child in P_{i-1}:
         ρ or the target was replaced → η is idle
-        η improves significantly faster than the target → the target's weights ← η's; η is idle (3.2)
+        η improves significantly faster than the target and scores no lower → the target's weights ← η's; η is idle (3.2)
         η can hardly become better any more → η is idle
     idle evaluators ← the members of P_2 … P_n that have gone longest without evaluation; their target ← the fittest child
 
@@ -22,7 +22,10 @@ Once a round, when all members and evaluators have trained `interval` steps with
 Read it in this order: `FirePbt.ask`, `evaluations.observe` (what the history says), and `round.Round.decide` (what every seat
 does next), with the comparisons of `curves`.
 
-Departures from the paper: those of `curves`; k = floor(0.25 |Φ|) parents are replaced; fitness is used once and
+Departures from the paper, undone by ``as_in="paper"``: an evaluator that is faster but still scores lower goes on, instead of
+handing over weights whose advantage may never come; when evaluation does not pay, all seats become members of one population
+(`FireSettings.released`); clones explore as in `pbt`; starts are spread.
+Other departures from the paper: those of `curves`; k = floor(0.25 |Φ|) parents are replaced; fitness is used once and
 never kept; success is checked before stop; of several successes on one child the fittest wins and the others are cancelled; the
 evaluation of a member that takes over weights ends; static hyperparameters travel with the weights, into an evaluator and on into
 the child; a failed member copies one of its sub-population, or any other seat if all of that failed; a failed evaluator is idle.
@@ -33,12 +36,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+from poptrain.algorithms.fire.evaluations import FireSettings
 from poptrain.algorithms.fire.round import Round
-from poptrain.algorithms.fire.settings import FireSettings
 from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.exploit import Truncation, truncation
-from poptrain.algorithms.parts.explore import ExploreArgument, Perturb, as_explore, perturb
+from poptrain.algorithms.parts.explore import REDRAWN, STEP, ExploreArgument, Perturb, additive, as_explore, perturb
 from poptrain.core import History, Task, Value
 from poptrain.core.errors import UsageError
 from poptrain.core.other_names import named_as_here
@@ -57,10 +61,13 @@ def fire_pbt(
     warmup: int | Sequence[int] = (),
     evals: int = 12,
     exploit: Truncation = truncation(0.25),
-    explore: ExploreArgument = perturb((0.5, 0.8, 1.25, 2.0), resample=0),
+    explore: ExploreArgument | Literal["default"] = "default",
     p_stat: float = 0.01,
     initial: Sequence[Mapping[str, Value]] = (),
     starts: turns.Starts | None = None,
+    ahead: bool | None = None,
+    release: bool | None = None,
+    as_in: Literal["paper"] | None = None,
 ) -> FirePbt:
     """Returns FIRE PBT, always synchronous.
 
@@ -75,10 +82,18 @@ def fire_pbt(
         evals: evaluations in one interval, which are the points of the curves. There is at most one for each step, unless the
             trainable returns ``curve``.
         exploit: `truncation(fraction)`.
-        explore: as for `pbt`; factors by name with ``perturb({"lr": (0.5, 2.0), "eps": (0.8, 1.2)}, resample=0)``.
+        explore: as for `pbt`; default ``additive(0.1, resample=0.25)``. Factors by name are
+            ``perturb({"lr": (0.5, 2.0), "eps": (0.8, 1.2)}, resample=0)``.
         p_stat: the level of significance at which the target of an evaluator takes over its weights.
         initial: known-good configurations for the first members; names left out are drawn.
-        starts: the first hyperparameters: "spread" (default: together they cover the ranges) or "random", as in the paper.
+        starts: the first hyperparameters: "spread" (default: together they cover the ranges) or "random".
+        ahead: an evaluator hands its weights over when it is faster than its target and its newest scores are not lower
+            (default). False: when it is faster, as in the paper.
+        release: if no hand-over comes until the first evaluations could be over, within twice `max_eval` after one, or when less
+            than `max_eval` is left of the budget, all seats become members of one population of `pbt` (default). False: never, as
+            in the paper.
+        as_in: "paper": what is not named is as in the paper: perturb((0.5, 0.8, 1.25, 2.0), resample=0), random starts, and
+            `ahead` and `release` are False.
 
     Raises:
         UsageError: an argument is out of range.
@@ -101,11 +116,20 @@ def fire_pbt(
     if isinstance(p_stat, bool) or not isinstance(p_stat, (int, float)) or not 0 < p_stat < 1:
         raise UsageError(f"fire_pbt: p_stat={p_stat!r}, expected a level of significance between 0 and 1, for example 0.01.")
     seats, warmups, known = _evaluators(evaluators, sizes, exploit), _warmup(warmup, len(sizes) - 1), turns.freeze(initial, space)
-    strategy = as_explore(explore, "fire_pbt")
+    if as_in not in (None, "paper"):
+        raise UsageError(f"fire_pbt: as_in={as_in!r}, expected 'paper' or None.")
+    for name, value in (("ahead", ahead), ("release", release)):
+        if value is not None and not isinstance(value, bool):
+            raise UsageError(f"fire_pbt: {name}={value!r}, expected True, False or None.")
+    paper = as_in == "paper"
+    as_published = perturb((0.5, 0.8, 1.25, 2.0), resample=0)
+    strategy = (as_published if paper else additive(STEP, REDRAWN)) if explore == "default" else as_explore(explore, "fire_pbt")
     if isinstance(strategy, Perturb):  # check factors by name now, and not at the first clone
         strategy.vary(space.sample(rng(0, "check")), space, rng(0, "check"))
     turns.check_starts("fire_pbt", starts)
-    earlier = {"starts": ("random",)} if starts is None else {}
+    open: dict[str, tuple[object, ...]] = {"explore": (as_published,)} if explore == "default" else {}
+    open |= {name: (False,) for name, value in (("ahead", ahead), ("release", release)) if value is None}
+    open |= {"starts": ("random",)} if starts is None else {}
     return FirePbt(
         space,
         sizes,
@@ -118,8 +142,10 @@ def fire_pbt(
         float(p_stat),
         known,
         strategy,
-        starts or "spread",
-        earlier,
+        starts or ("random" if paper else "spread"),
+        not paper if ahead is None else ahead,
+        not paper if release is None else release,
+        {} if paper else open,
     )
 
 
@@ -139,8 +165,8 @@ class FirePbt(FireSettings):
 
     def needed(self, history: History) -> frozenset[int]:
         """Returns the tasks whose checkpoints may still become parents: of members, and of evaluators that are not idle."""
-        busy = [history.head(seat) for seat in self.state(history).busy]
-        ids = [*history.standing()[: self.population].tolist(), *busy]
+        state, standing = self.state(history), history.standing().tolist()
+        ids = standing if state.released else [*standing[: self.population], *(history.head(seat) for seat in state.busy)]
         return frozenset(id for id in ids if history.ok(id))
 
 

@@ -5,6 +5,8 @@ PBT in every sub-population                                          2
 evaluators that are cancelled, succeed or stop                       3.2
 assignment of idle evaluators                                        3
 tasks, after all clones together got new hyperparameters
+
+When evaluation does not pay any more (`FireSettings.released`), a round is one of PBT among all seats.
 """
 
 from __future__ import annotations
@@ -16,8 +18,7 @@ from functools import partial
 import numpy as np
 
 from poptrain.algorithms.fire.curves import TrainingCurve, best_score_diff, curve_sign_test
-from poptrain.algorithms.fire.evaluations import Evaluation
-from poptrain.algorithms.fire.settings import FireSettings
+from poptrain.algorithms.fire.evaluations import Evaluation, FireSettings
 from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.explore import proposals_of
 from poptrain.algorithms.parts.snapshot import Population
@@ -45,7 +46,9 @@ class Round:
     def __init__(self, algorithm: FireSettings, history: History, turns: list[int]):
         self.algorithm, self.history, self.state = algorithm, history, algorithm.state(history)
         self.turns = frozenset(turns)  # idle, and failed or with steps left
-        self.heads = history.heads().tolist()
+        self.heads = [*history.heads().tolist(), *[-1] * algorithm.seats][: algorithm.seats]  # -1: never had a task
+        members = self.heads[: algorithm.population]
+        self.step = max((history.step(head) for head in members if history.ok(head)), default=0)
         self.curves: dict[int, TrainingCurve] = {}
         self.fitness: list[dict[int, float]] = []  # of every sub-population, by seat
         self.plans: dict[int, SeatPlan] = {}
@@ -54,10 +57,15 @@ class Round:
 
     def decide(self) -> tuple[Task, ...]:
         """Returns the tasks of the next round."""
+        if self.algorithm.released(self.state, self.step, self.history.budget):
+            seats = range(self.algorithm.seats)
+            self.fitness = [{seat: self.history.score(self.heads[seat]) for seat in seats if self._trained(seat)}]
+            self._evolve(0, seats)
+            return self._tasks()
         levels = range(len(self.algorithm.subpopulations))
         self.fitness = [self._fitness(i) for i in levels]
         for i in levels:
-            self._evolve(i)
+            self._evolve(i, self.algorithm.members(i))
         self._assign(self._check())
         return self._tasks()
 
@@ -71,6 +79,11 @@ class Round:
         busy = {at.member: seat for seat, at in self.state.busy.items() if at.member in members}
         busy = {member: seat for member, seat in busy.items() if self._ended_well(seat)}
         return self._faster({member: self._curve(seat) for member, seat in sorted(busy.items())})
+
+    def _trained(self, seat: int) -> bool:
+        """True if a seat has healthy weights that are as old as those of the members; an idle evaluator's are older."""
+        head = self.heads[seat]
+        return head >= 0 and self.history.ok(head) and self.history.step(head) >= self.step
 
     def _ended_well(self, seat: int) -> bool:
         """True if the newest task of a seat has a result without an error; its score may be infinite."""
@@ -95,15 +108,18 @@ class Round:
 
     # PBT within a sub-population (section 2)
 
-    def _evolve(self, i: int) -> None:
+    def _evolve(self, i: int, members: Sequence[int]) -> None:
         history, algorithm = self.history, self.algorithm
-        members = algorithm.members(i)
-        failed = {seat for seat in members if not history.ok(self.heads[seat])}
+        failed = {
+            seat
+            for seat in members
+            if not (self._trained(seat) if seat >= algorithm.population else history.ok(self.heads[seat]))
+        }
         ranked = [seat for seat in members if seat in self.fitness[i] or seat in failed]
         population = self._snapshot(ranked, i)
         few = i > 0 and algorithm.exploit.fraction * len(ranked) < 1 - 1e-9  # k = floor(0.25 |Φ|) = 0
         for seat in members:
-            if seat not in self.turns:
+            if seat not in self.turns and self.heads[seat] >= 0:
                 continue
             own, id, giver = self.heads[seat], history.n + len(self.plans), None
             draw = partial(rng, history.seed, id, "exploit")
@@ -157,13 +173,19 @@ class Round:
                 continue
             mine, target = self._curve(seat), self._curve(at.target)
             p = curve_sign_test(mine, target)
-            if p is not None and p < self.algorithm.p_stat and best_score_diff(mine, target) > 0:
+            faster = p is not None and p < self.algorithm.p_stat and best_score_diff(mine, target) > 0
+            if faster and (not self.algorithm.ahead or self._not_lower(mine, target)):
                 successes.setdefault(at.target, []).append(seat)
             elif not self.algorithm.stops(p, self.history.step(self.heads[seat]) - at.since):
                 going[seat] = at
         for child, seats in successes.items():
             self._hand_over(child, seats)
         return {seat: at for seat, at in going.items() if not {at.member, at.target} & self.handed}
+
+    def _not_lower(self, mine: TrainingCurve, target: TrainingCurve) -> bool:
+        """True if the mean score of the newest interval is not lower; until then, the evaluator goes on."""
+        points = max(1, min(self.algorithm.evals, len(mine.raw) - 1, len(target.raw) - 1))
+        return bool(mine.raw[-points:].mean() >= target.raw[-points:].mean())
 
     def _hand_over(self, child: int, seats: list[int]) -> None:
         """Plans that the child takes the weights of the fittest evaluator that succeeded on it."""

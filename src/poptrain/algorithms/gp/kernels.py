@@ -21,9 +21,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
+
+from poptrain.algorithms.gp.priors import Hyper, epsilon_of, hypers_of
 
 MOST_FORGOTTEN = 0.5  # ε is below this value, so at least √½ of the correlation remains after one interval
 
@@ -47,17 +49,6 @@ class Inputs:
         """Returns these rows, then the others."""
         pairs = ((self.time, other.time), (self.units, other.units), (self.categories, other.categories))
         return Inputs(*map(np.concatenate, pairs))
-
-
-class Hyper(NamedTuple):
-    """One parameter of a kernel on its unconstrained scale: starts of the search, bounds, and a weak Gaussian prior."""
-
-    name: str
-    starts: tuple[float, float]
-    low: float
-    high: float
-    mean: float
-    sd: float
 
 
 Backward = Callable[[np.ndarray], np.ndarray]  # Σ_ij W_ij ∂K_ij/∂θ for a symmetric W; shape (parameters,)
@@ -92,9 +83,6 @@ class Kernel(Protocol):
         ...
 
 
-# -- parts ------------------------------------------------------------------------------------------------------------
-
-
 def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Returns ‖a_i - b_j‖², shape (n, m), never below 0."""
     squares: np.ndarray = (a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2 * (a @ b.T)
@@ -113,20 +101,6 @@ def rate(epsilon: float) -> float:
     return min(-float(np.log1p(-epsilon)), 1e6) if epsilon < 1 else 1e6
 
 
-def forgetting(epsilon: float, gap: np.ndarray) -> np.ndarray:
-    """Returns (1-ε)^(|Δt|/2), with 0⁰ = 1."""
-    left: np.ndarray = np.exp(-0.5 * rate(epsilon) * gap)
-    return left
-
-
-def equal_share(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Returns the share of equal categories, shape (n, m); 1 if there are no categories."""
-    if not a.shape[1]:
-        return np.ones((len(a), len(b)))
-    shares: np.ndarray = (a[:, None, :] == b[None, :, :]).mean(2)
-    return shares
-
-
 def sigmoid(r: float) -> float:
     """Returns 1 / (1 + exp(-r))."""
     return float(1 / (1 + np.exp(-r)))
@@ -135,24 +109,6 @@ def sigmoid(r: float) -> float:
 def forgotten(r: float) -> float:
     """Returns ε from its unconstrained parameter."""
     return MOST_FORGOTTEN * sigmoid(r)
-
-
-def logarithm(name: str, value: float, other: float, low: float, high: float, sd: float) -> Hyper:
-    """Returns the logarithm of a positive parameter: two starts, bounds, and the sd of its prior around the first start."""
-    start, second, lowest, highest = np.log([value, other, low, high]).tolist()
-    return Hyper(name, (start, second), lowest, highest, start, sd)
-
-
-def _hypers(names: tuple[str, ...]) -> tuple[Hyper, ...]:
-    apart = [Hyper(name, (0.0, 0.0), -3.0, 3.0, 0.0, 0.25) for name in names]
-    return (logarithm("variance", 1.0, 1.0, 0.05, 1000.0, 2.0), logarithm("length", 0.5, 1.0, 0.05, 10.0, 1.0), *apart)
-
-
-def _epsilon(name: str) -> Hyper:
-    return Hyper(name, (-1.386, -4.0), -9.0, 4.0, -5.0, 2.0)  # starts at ε = 0.1 and 0.009; between 6e-5 and 0.49
-
-
-# -- kernels ----------------------------------------------------------------------------------------------------------
 
 
 class TimeVarying:
@@ -165,7 +121,7 @@ class TimeVarying:
 
     def __init__(self, names: tuple[str, ...], apart: bool = False):
         self.names, self.apart = names, apart
-        self.hypers = (*_hypers(names), _epsilon("forgetting"))
+        self.hypers = (*hypers_of(names), epsilon_of("forgetting"))
 
     def variance(self, theta: np.ndarray) -> float:
         return float(np.exp(theta[0]))
@@ -176,7 +132,7 @@ class TimeVarying:
         return lengths
 
     def readable(self, theta: np.ndarray) -> dict[str, float]:
-        return {**_readable(self, theta), "forgetting": forgotten(theta[-1])}
+        return {**described(self.names, self.variance(theta), self.lengths(theta)), "forgetting": forgotten(theta[-1])}
 
     def matrix(self, theta: np.ndarray, a: Inputs, b: Inputs) -> np.ndarray:
         lengths = self.lengths(theta)
@@ -195,7 +151,7 @@ class TimeVarying:
 
         def backward(weight: np.ndarray) -> np.ndarray:
             weighted = weight * kernel
-            by_length = _by_length(weighted, scaled)
+            by_length = by_length_scale(weighted, scaled)
             # dK/dε = -K |Δt| / (2 (1-ε)),  dε/dr = ε (1 - ε/ε_max)
             by_epsilon = -0.5 * np.vdot(weighted, gaps) / (1 - epsilon) * epsilon * (1 - epsilon / MOST_FORGOTTEN)
             return np.concatenate([[weighted.sum()], by_length, [by_epsilon]])
@@ -211,78 +167,16 @@ class TimeVarying:
 
     def _masked(self, kernel: np.ndarray, a: Inputs, b: Inputs) -> np.ndarray:
         if self.apart and a.categories.shape[1]:
-            kernel *= equal_share(a.categories, b.categories) == 1
+            kernel *= (a.categories[:, None, :] == b.categories[None, :, :]).all(2)
         return kernel
 
 
-class Mixed:
-    """σ_f² [(1-λ) ½ (k₁ + k₂) + λ k₁ k₂] (CoCaBO with unit diagonal, arXiv:2106.15883).
-
-    k₁ = k_SE (1-ε₁)^(|Δt|/2) over `units`; k₂ = share of equal categories (1-ε₂)^(|Δt|/2) over the categories.
-    """
-
-    def __init__(self, names: tuple[str, ...]):
-        self.names = names
-        mix = Hyper("mixing", (0.0, 0.0), -6.0, 6.0, 0.0, 1.5)
-        self.hypers = (*_hypers(names), _epsilon("forgetting"), _epsilon("forgetting of categories"), mix)
-
-    def variance(self, theta: np.ndarray) -> float:
-        return float(np.exp(theta[0]))
-
-    def lengths(self, theta: np.ndarray) -> np.ndarray:
-        """Returns the length-scale of every column; shape (d,)."""
-        lengths: np.ndarray = np.exp(theta[1] + theta[2:-3])
-        return lengths
-
-    def readable(self, theta: np.ndarray) -> dict[str, float]:
-        epsilons = {"forgetting": forgotten(theta[-3]), "forgetting of categories": forgotten(theta[-2])}
-        return {**_readable(self, theta), **epsilons, "mixing": sigmoid(theta[-1])}
-
-    def matrix(self, theta: np.ndarray, a: Inputs, b: Inputs) -> np.ndarray:
-        return self._mix(theta, *self._pair(theta, a, b, gaps(a.time, b.time)))
-
-    def gram(self, theta: np.ndarray, a: Inputs, gaps: np.ndarray) -> tuple[np.ndarray, Backward]:
-        k1, k2 = self._pair(theta, a, a, gaps)
-        kernel = self._mix(theta, k1, k2)
-
-        def backward(weight: np.ndarray) -> np.ndarray:
-            variance, mix = self.variance(theta), sigmoid(theta[-1])
-            by_k1 = weight * variance * ((1 - mix) / 2 + mix * k2) * k1
-            by_k2 = weight * variance * ((1 - mix) / 2 + mix * k1) * k2
-            by_length = _by_length(by_k1, a.units / self.lengths(theta))
-            by_epsilons = []
-            for r, weighted in ((theta[-3], by_k1), (theta[-2], by_k2)):
-                epsilon = forgotten(r)
-                chain = epsilon * (1 - epsilon / MOST_FORGOTTEN)
-                by_epsilons.append(-0.5 * np.vdot(weighted, gaps) / (1 - epsilon) * chain)
-            by_mix = variance * np.vdot(weight, k1 * k2 - (k1 + k2) / 2) * mix * (1 - mix)
-            return np.concatenate([[np.vdot(weight, kernel)], by_length, by_epsilons, [by_mix]])
-
-        return kernel, backward
-
-    def slope(self, theta: np.ndarray, one: Inputs, b: Inputs) -> tuple[np.ndarray, np.ndarray]:
-        mix = sigmoid(theta[-1])
-        k1, k2 = (part[0] for part in self._pair(theta, one, b, gaps(one.time, b.time)))
-        by_k1 = self.variance(theta) * ((1 - mix) / 2 + mix * k2) * k1
-        return self._mix(theta, k1, k2), by_k1[:, None] * (b.units - one.units) / self.lengths(theta) ** 2
-
-    def _pair(self, theta: np.ndarray, a: Inputs, b: Inputs, gap: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        lengths = self.lengths(theta)
-        exponent = squared_distances(a.units / lengths, b.units / lengths) + rate(forgotten(theta[-3])) * gap
-        return np.exp(-0.5 * exponent), equal_share(a.categories, b.categories) * forgetting(forgotten(theta[-2]), gap)
-
-    def _mix(self, theta: np.ndarray, k1: np.ndarray, k2: np.ndarray) -> np.ndarray:
-        mix = sigmoid(theta[-1])
-        mixed: np.ndarray = self.variance(theta) * ((1 - mix) / 2 * (k1 + k2) + mix * k1 * k2)
-        return mixed
-
-
-def _by_length(weighted: np.ndarray, scaled: np.ndarray) -> np.ndarray:
+def by_length_scale(weighted: np.ndarray, scaled: np.ndarray) -> np.ndarray:
     """Returns Σ_ij A_ij (u_i - u_j)² of each column, after their sum, without an (n, n, d) array; A is symmetric."""
     columns = 2 * (weighted.sum(1) @ (scaled * scaled) - np.einsum("ij,ij->j", scaled, weighted @ scaled))
     return np.concatenate([[columns.sum()], columns])
 
 
-def _readable(kernel: TimeVarying | Mixed, theta: np.ndarray) -> dict[str, float]:
-    lengths = {f"length {name}": float(value) for name, value in zip(kernel.names, kernel.lengths(theta), strict=True)}
-    return {"variance": kernel.variance(theta), **lengths}
+def described(names: tuple[str, ...], variance: float, lengths: np.ndarray) -> dict[str, float]:
+    """Returns variance and length-scales by name."""
+    return {"variance": variance, **{f"length {name}": float(length) for name, length in zip(names, lengths, strict=True)}}

@@ -22,15 +22,14 @@ import numpy as np
 from poptrain.algorithms.gp.kernels import (
     MOST_FORGOTTEN,
     Backward,
-    Hyper,
     Inputs,
-    forgetting,
     forgotten,
     gaps,
-    logarithm,
     sigmoid,
     squared_distances,
 )
+from poptrain.algorithms.gp.mixed import forgetting
+from poptrain.algorithms.gp.priors import Hyper, logarithm
 
 
 class MaternOverlap:

@@ -4,7 +4,6 @@
     fit: minimise ½ y'α + Σ log L_ii + ½ n log 2π - log prior(θ) over the kernel's θ and log σ_n²
 
 Pending points (GP-BUCB) change only the variance: their inputs extend L, and their values, still unknown, are not used.
-
 The noise of two gains is not independent if one segment ends with the score that the other begins with (`rows`).
 
 The parameters are fitted from two starts on at most 128 rows (`Effort`) spread over the window. The better result is refined on
@@ -14,19 +13,18 @@ neither an affine transform of the scores nor the arithmetic of another machine 
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import LinAlgError as LinAlgError
 from scipy.linalg import solve_triangular
-from scipy.linalg.lapack import dpotrf, dpotri, dtrtrs
+from scipy.linalg.lapack import dpotrf, dpotri
 from scipy.optimize import minimize
-from threadpoolctl import ThreadpoolController
 
-from poptrain.algorithms.gp.kernels import Backward, Inputs, Kernel, gaps, logarithm
+from poptrain.algorithms.gp.kernels import Backward, Inputs, Kernel, gaps
+from poptrain.algorithms.gp.priors import logarithm
+from poptrain.algorithms.gp.threads import one_thread as one_thread
 
 JITTERS = (1e-8, 1e-6, 1e-4, 1e-2)  # in units of the diagonal, tried in this order
 NOISE = logarithm("noise", 0.05, 0.5, 1e-4, 3.0, 1.5)
@@ -80,15 +78,6 @@ class Posterior:
         half: np.ndarray = solve_triangular(self.factor, cross, lower=True, check_finite=False, overwrite_b=False)
         return mean, half
 
-    def slopes(self, one: Inputs) -> tuple[float, float, np.ndarray, np.ndarray]:
-        """Returns mean, standard deviation and their derivatives by the units, at one input; shapes (), (), (d,), (d,)."""
-        row, slope = self.kernel.slope(self.theta[:-1], one, self.spread)
-        n = len(self.alpha)
-        half = dtrtrs(self.factor, row, lower=1)[0]
-        whole = dtrtrs(self.factor, half, lower=1, trans=1)[0]
-        sd = float(np.sqrt(max(self.kernel.variance(self.theta[:-1]) - half @ half, 1e-12)))
-        return float(row[:n] @ self.alpha), sd, self.alpha @ slope[:n], -(whole @ slope) / sd
-
     def with_pending(self, more: Inputs) -> Posterior:
         """Returns the posterior with the same mean, and the spread that remains after observations at `more`."""
         if not len(more):
@@ -101,21 +90,6 @@ class Posterior:
         factor = np.zeros((n + m, n + m), order="F")
         factor[:n, :n], factor[n:, :n], factor[n:, n:] = self.factor, side.T, cholesky(corner - side.T @ side)
         return Posterior(kernel, self.theta, self.seen, self.alpha, self.spread.join(more), factor, self.nll)
-
-
-def one_thread() -> AbstractContextManager[object]:
-    """Returns a context in which linear algebra uses one thread of this process.
-
-    These matrices are small. A second thread gains little on an idle machine. If another process uses the second core, it costs
-    ten times the time, because threads spin while they wait for each other. It would also sum in another order.
-    """
-    limited: AbstractContextManager[object] = _pools().limit(limits=1, user_api="blas")
-    return limited
-
-
-@cache
-def _pools() -> ThreadpoolController:
-    return ThreadpoolController()  # finds the libraries that are loaded; the imports above loaded that of scipy
 
 
 class Effort(NamedTuple):

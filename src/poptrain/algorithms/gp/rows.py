@@ -16,35 +16,14 @@ from functools import cached_property
 
 import numpy as np
 
+from poptrain.algorithms.gp.columns import ModelColumns
 from poptrain.algorithms.gp.kernels import Inputs
 from poptrain.algorithms.parts.turns import finished
 from poptrain.core import History
-from poptrain.space import Choice, Space
+from poptrain.space import Space
 
 ROUND_DIGITS = 6
 OWN_NOISE = 0.1  # share of the noise of a gain that no other gain has
-
-
-@dataclass(frozen=True)
-class ModelColumns:
-    """The columns of a space that a model uses, by their purpose.
-
-    numeric      all with more than one value: inputs of the process
-    free         those of them that may be changed
-    categorical  every `Choice` with more than one option
-    """
-
-    numeric: tuple[int, ...]
-    free: tuple[int, ...]
-    categorical: tuple[int, ...]
-
-    @classmethod
-    def of(cls, space: Space) -> ModelColumns:
-        """Returns the columns of `space`; constants and ranges of zero width are left out."""
-        parameters = list(enumerate(space.values()))
-        numeric = tuple(i for i, p in parameters if not isinstance(p, Choice) and p.levels != 1)
-        free = tuple(i for i in numeric if not parameters[i][1].static)
-        return cls(numeric, free, tuple(i for i, p in parameters if isinstance(p, Choice) and len(p.options) > 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,9 +75,7 @@ class Rows:
         size = np.abs(self.history.scores_of(self.ids)).max(initial=0) / max(int(self.steps.max(initial=1)), 1)
         if not np.isfinite(clipped).all():
             return 0.0, 0.0
-        _, power = np.frexp(
-            np.abs(clipped).max(initial=0)
-        )  # scaled by a power of two, so that squares neither overflow nor vanish
+        _, power = np.frexp(np.abs(clipped).max(initial=0))  # scaled by a power of two: squares neither overflow nor vanish
         shrunk = np.ldexp(clipped, -power)
         mean, sd = float(np.ldexp(shrunk.mean(), power)), float(np.ldexp(shrunk.std(), power))
         return mean, sd if sd > 1e-12 * size else 0.0

@@ -207,6 +207,19 @@ def as_explore(what: object, owner: str = "pbt") -> Explore[Space]:
     )
 
 
+def on_lattice(space: Space, clone: Clone, hparams: Mapping[str, Value]) -> Hparams:
+    """Returns hyperparameters rounded to the lattice and repaired, with the static values of the clone's weights.
+
+    Raises:
+        UsageError: the space's repair changed a static value.
+    """
+    made = space.finish({**hparams, **{name: clone.hparams[name] for name in space.static_names}})
+    changed = [name for name in space.static_names if made[name] != clone.hparams[name]]
+    if changed:
+        raise UsageError(f"repair changed the static hyperparameter {changed[0]!r}; clones must keep it.")
+    return made
+
+
 def proposals_of(explore: Explore[Space], history: History, space: Space, clones: Sequence[Clone]) -> list[Proposal]:
     """Returns one proposal for each clone, in their order; [] without clones.
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 from poptrain.core import Metrics
@@ -71,10 +72,9 @@ class LightningMember:
         if self._made is None:
             self._make()
             if (file := self._directory / CHECKPOINT).exists():
-                import torch
-
                 assert self._made is not None
-                self._made[0].load_state_dict(torch.load(file, weights_only=True)["state_dict"])
+                state = TorchCheckpointIO().load_checkpoint(file, map_location="cpu", weights_only=True)
+                self._made[0].load_state_dict(state["state_dict"])
         assert self._made is not None
         return self._made[0]
 

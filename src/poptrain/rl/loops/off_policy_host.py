@@ -110,7 +110,7 @@ class _Member:
     def run(self, simulator: Simulator) -> None:
         envs, spec = self.settings.num_envs, self.spec
         ids, done, over = np.arange(envs, dtype=np.int32), 0, np.zeros(envs, bool)
-        seen, rewards, terminated, truncated = _arrive(simulator, envs, spec.observation)
+        seen, rewards, terminated, truncated = arrive(simulator, envs)
         since = 0  # steps since the last burst
         starts = int(self.hparams["learning_starts"])
         credit = 0.0  # updates that are due, with the fraction that is left over
@@ -118,7 +118,7 @@ class _Member:
             uniform = self.before + done < starts
             actions = self._random(envs) if uniform else self.actor.act(seen, self._noise(envs))
             simulator.send(spec.scaled(actions), ids)
-            reached, rewards, terminated, truncated = _arrive(simulator, envs, spec.observation)
+            reached, rewards, terminated, truncated = arrive(simulator, envs)
             real = ~over
             real[np.flatnonzero(real)[self.steps - done :]] = False  # the last tick may bring more than are left
             over = terminated | truncated
@@ -179,7 +179,7 @@ class HostActor:
         return self.agent.action(np, outputs, noise, self.hparams)
 
 
-def _arrive(simulator: Simulator, envs: int, observation: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def arrive(simulator: Simulator, envs: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Returns observations, rewards, terminated and truncated of all environments, in their order."""
     first = simulator.recv()
     if envs == 1:

@@ -18,7 +18,7 @@ class Replay:
 
     Args:
         held: rows that are in the memory already, the oldest first, (n, width).
-        more: rows that the interval adds at most.
+        more: rows that the interval probably adds; the arrays grow if there are more.
         capacity: rows that are kept and sampled.
     """
 
@@ -38,6 +38,10 @@ class Replay:
     ) -> None:
         """Appends B transitions: (B, O), (B, A), (B, n), (B,), (B, O)."""
         end = self.end + len(rewards)
+        if end > len(self.rows):
+            larger = np.empty((2 * end, self.row.width), np.uint32)
+            larger[: self.end] = self.rows[: self.end]
+            self.rows = larger
         self.row.write(self.rows[self.end : end], observations, actions, rewards, reach, reached)
         self.end = end
 

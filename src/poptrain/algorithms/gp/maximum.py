@@ -1,9 +1,6 @@
-"""GP-UCB, and its maximum: many candidates at once, then gradients from the best few. PB2 (arXiv:2002.02518).
+"""The maximum of μ(x) + √β σ(x) over the whole space: many candidates at once, then gradients from the best few.
 
-    UCB(x) = μ(x) + √β σ(x)                              (1)
-    β      = max(0.2 ln(0.4 n), 0.05),   n rows          (2)
-
-The published code adds √β σ², the variance. Here it is the standard deviation, as in the papers on GP-UCB.
+`pb2` needs it in the paper's form; by default it takes the best of a few points instead.
 """
 
 from __future__ import annotations
@@ -14,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from poptrain.algorithms.gp.columns import ModelColumns
 from poptrain.algorithms.gp.kernels import Inputs
+from poptrain.space import Space
 from poptrain.space.spread import latin_hypercube
 
 if TYPE_CHECKING:
@@ -26,17 +25,8 @@ CLIMB_STEPS = 10  # iterations of each ascent
 NEIGHBOURS = 64  # points around the best one
 NEAR = 0.02  # how far they are from it in each column, at most
 SWEEP_CODES = np.linspace(0, 1, 257)  # finer than the levels of any coarse column, also on log scales
+COARSE = 32  # levels up to which all are tried, instead of following a gradient
 MIN_DISTANCE = 1e-3  # L∞ between a suggestion and every pending point, in encoded units
-
-BETAS: dict[str, Callable[[int], float]] = {
-    "pb2": lambda n: max(0.2 * float(np.log(0.4 * n)), 0.05),
-    "ray": lambda n: 0.2 + max(0.0, float(np.log(0.4 * n))),
-}
-
-
-def beta_of(mode: str | float, rows: int) -> float:
-    """Returns the weight β of exploration: a constant, or the formula of PB2 ("pb2", eq. 2) or of Ray Tune ("ray")."""
-    return BETAS[mode](max(rows, 1)) if isinstance(mode, str) else float(mode)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,13 +46,30 @@ class Question:
         return Inputs(np.repeat(self.row.time, len(points)), units, np.repeat(self.row.categories, len(points), 0))
 
 
+def asked(space: Space, row: Inputs, waiting: Inputs, contexts: int) -> Question:
+    """Returns the question for the numbers of one clone, whose `contexts` (0 or 1) and categories are those of `row`."""
+    columns = ModelColumns.of(space)
+    free = [space[space.names[i]] for i in columns.free]
+    places = np.array([contexts + columns.numeric.index(i) for i in columns.free])  # the context comes first
+    coarse = np.array([p.levels is not None and p.levels <= COARSE for p in free])
+
+    def snap(points: np.ndarray) -> np.ndarray:
+        out = points.copy()
+        for column, p in enumerate(free):
+            if p.levels is not None:
+                out[:, column] = [p.encode(p.decode(u)) for u in points[:, column].tolist()]
+        return out
+
+    return Question(row, places, coarse, snap, waiting.units[:, places])
+
+
 def maximise(posterior: Posterior, question: Question, beta: float, generator: np.random.Generator) -> np.ndarray:
     """Returns the choice of the free columns, shape (f,), with the highest UCB that is not too close to a pending point."""
     kappa = float(np.sqrt(beta))
 
     def values(points: np.ndarray) -> np.ndarray:
         mean, sd = posterior.ask(question.filled(points))
-        return np.where(np.isfinite(mean), mean + kappa * sd, -np.inf)  # eq. (1)
+        return np.where(np.isfinite(mean), mean + kappa * sd, -np.inf)  # `pb2`, eq. (4)
 
     points = question.snap(latin_hypercube(generator, CANDIDATES, len(question.free)))
     scores = values(points)
@@ -102,7 +109,7 @@ def _climbed(posterior: Posterior, question: Question, kappa: float, start: np.n
     from scipy.optimize import minimize
 
     def downhill(point: np.ndarray) -> tuple[float, np.ndarray]:
-        mean, sd, by_mean, by_sd = posterior.slopes(question.filled(point[None]))
+        mean, sd, by_mean, by_sd = slopes(posterior, question.filled(point[None]))
         return -(mean + kappa * sd), -(by_mean + kappa * by_sd)[question.free]
 
     bounds = [(value, value) if coarse else (0.0, 1.0) for value, coarse in zip(start, question.coarse, strict=True)]
@@ -110,3 +117,16 @@ def _climbed(posterior: Posterior, question: Question, kappa: float, start: np.n
         downhill, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": CLIMB_STEPS, "maxfun": 2 * CLIMB_STEPS}
     )
     return np.clip(found.x, 0, 1).round(6) if np.isfinite(found.x).all() else start
+
+
+def slopes(posterior: Posterior, one: Inputs) -> tuple[float, float, np.ndarray, np.ndarray]:
+    """Returns mean, standard deviation and their derivatives by the units, at one input; shapes (), (), (d,), (d,)."""
+    from scipy.linalg.lapack import dtrtrs
+
+    kernel, theta = posterior.kernel, posterior.theta[:-1]
+    row, slope = kernel.slope(theta, one, posterior.spread)
+    n = len(posterior.alpha)
+    half = dtrtrs(posterior.factor, row, lower=1)[0]
+    whole = dtrtrs(posterior.factor, half, lower=1, trans=1)[0]
+    sd = float(np.sqrt(max(kernel.variance(theta) - half @ half, 1e-12)))
+    return float(row[:n] @ posterior.alpha), sd, posterior.alpha @ slope[:n], -(whole @ slope) / sd

@@ -1,0 +1,246 @@
+"""The factories `pb2`, `pb2_mult` and `pb2_mix`: their arguments are the same, are checked here, and make a `Pbt`.
+
+The algorithms are in `pb2` (`Suggest`, the model) and in `pb2_mix` (the categories).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from poptrain.algorithms.gp.categories import Categories
+from poptrain.algorithms.parts import turns
+from poptrain.algorithms.parts.snapshot import Population
+from poptrain.algorithms.pb2 import BETAS, MIN_ROWS, Suggest, Uniformly
+from poptrain.algorithms.pb2_mix import Apart, Together, tuned
+from poptrain.algorithms.pbt import OnPlateau, Pbt, PbtOptions, make_pbt
+from poptrain.core import Value
+from poptrain.core.errors import UsageError, did_you_mean
+from poptrain.core.interval import Interval
+from poptrain.core.other_names import named_as_here
+from poptrain.core.protocols import Exploit
+from poptrain.space import Space
+
+MADE_FOR = 4  # members; below, a warning is given
+
+
+@named_as_here
+def pb2(
+    space: Space,
+    population: int = 4,
+    *,
+    interval: Interval,
+    sync: bool = True,
+    exploit: Exploit[Population] | None = None,
+    beta: str | float = "pb2",
+    window: int | None = None,
+    warmup: int = 0,
+    average: int = 1,
+    evaluate_first: bool = True,
+    initial: Sequence[Mapping[str, Value]] = (),
+    starts: turns.Starts | None = None,
+    candidates: int | None = None,
+    retune: float | None | Literal["default"] = "default",
+    plateau: OnPlateau | None = None,
+    as_in: Literal["paper"] | None = None,
+) -> Pbt:
+    """Returns PB2: population based training whose losers get hyperparameters from a Gaussian-process bandit.
+
+    Args:
+        space: the hyperparameters and their ranges; a `Choice` is redrawn uniformly (see `pb2_mix`).
+        population: number of members; PB2 is made for small populations, 4 or 8.
+        interval: steps between decisions about one member, or `pt.seconds(s)`.
+        sync: True: wait for all members before a decision; False: decide about each member when it reports.
+        exploit: which members are replaced; default ``truncation(0.25)``.
+        beta: weight of exploration: "pb2" (max(0.2 ln 0.4n, 0.05)), "ray" (0.2 + max(0, ln 0.4n)) or a constant.
+        window: newest rows that the model learns from; None: 200 or 25 intervals, whichever is larger, at most 1000.
+        warmup: steps before which no member exploits (failed members are still replaced).
+        average: number of results of a lineage that the selection score is the mean of.
+        evaluate_first: score every member before it trains, by tasks of 0 steps, so that the first interval counts.
+        initial: known-good configurations for the first members; names left out are drawn.
+        starts: the first hyperparameters: "spread" (default: together they cover the ranges) or "random".
+        candidates: points near the parent's hyperparameters that the model chooses from, drawn as `pbt` draws; default 8.
+            0: the maximum over the whole space, as in the paper.
+        retune: a member that goes on with its own weights gets the best of such points if the model expects it to be better
+            by this number of standard deviations; default 1. None: never, as in the paper.
+        plateau: what members do before anybody has learned, as far as `Result.returns` tell: "search" (default: they don't copy,
+            and draw their hyperparameters again in turn: `parts.plateau`) or "copy" (as later, as in the paper).
+        as_in: "paper": what is not named is as in the paper, also the inputs and the noise of the model (see `Suggest`).
+
+    Raises:
+        UsageError: an argument is out of range.
+
+    >>> import poptrain as pt
+    >>> pt.pb2(pt.Space(lr=pt.LogUniform(1e-4, 1e-1)), population=4, interval=10).seats
+    4
+    """
+    options = Pb2Options(
+        interval, sync, exploit, beta, window, warmup, average, evaluate_first, initial, starts, candidates, retune, as_in
+    )
+    options = replace(options, plateau=plateau)
+    return make_pb2("pb2", space, population, options, Uniformly())
+
+
+@named_as_here
+def pb2_mult(
+    space: Space,
+    population: int = 4,
+    *,
+    interval: Interval,
+    sync: bool = True,
+    exploit: Exploit[Population] | None = None,
+    beta: str | float = "pb2",
+    window: int | None = None,
+    warmup: int = 0,
+    average: int = 1,
+    evaluate_first: bool = True,
+    initial: Sequence[Mapping[str, Value]] = (),
+    starts: turns.Starts | None = None,
+    candidates: int | None = None,
+    retune: float | None | Literal["default"] = "default",
+    plateau: OnPlateau | None = None,
+    as_in: Literal["paper"] | None = None,
+) -> Pbt:
+    """Returns PB2-Mult: categories by a bandit, numbers by a process for each category. Arguments as for `pb2`.
+
+    Without a `Choice` to tune it is `pb2`.
+
+    >>> import poptrain as pt
+    >>> pt.pb2_mult(pt.Space(lr=pt.LogUniform(1e-4, 1e-1), aug=pt.Choice("crop", "flip")), interval=10).seats
+    4
+    """
+    options = Pb2Options(
+        interval, sync, exploit, beta, window, warmup, average, evaluate_first, initial, starts, candidates, retune, as_in
+    )
+    options = replace(options, plateau=plateau)
+    categories = _categories("pb2_mult", space, Apart(options.steps))
+    return _named(make_pb2("pb2_mult", space, population, options, categories))
+
+
+@named_as_here
+def pb2_mix(
+    space: Space,
+    population: int = 4,
+    *,
+    interval: Interval,
+    sync: bool = True,
+    exploit: Exploit[Population] | None = None,
+    beta: str | float = "pb2",
+    window: int | None = None,
+    warmup: int = 0,
+    average: int = 1,
+    evaluate_first: bool = True,
+    initial: Sequence[Mapping[str, Value]] = (),
+    starts: turns.Starts | None = None,
+    candidates: int | None = None,
+    retune: float | None | Literal["default"] = "default",
+    plateau: OnPlateau | None = None,
+    as_in: Literal["paper"] | None = None,
+) -> Pbt:
+    """Returns PB2-Mix: categories by a bandit, numbers by one process over categories and numbers. Arguments as for `pb2`.
+
+    Without a `Choice` to tune it is `pb2`; without numbers it is the bandit alone.
+
+    >>> import poptrain as pt
+    >>> pt.pb2_mix(pt.Space(lr=pt.LogUniform(1e-4, 1e-1), aug=pt.Choice("crop", "flip")), interval=10).seats
+    4
+    """
+    options = Pb2Options(
+        interval, sync, exploit, beta, window, warmup, average, evaluate_first, initial, starts, candidates, retune, as_in
+    )
+    options = replace(options, plateau=plateau)
+    categories = _categories("pb2_mix", space, Together(options.steps))
+    return _named(make_pb2("pb2_mix", space, population, options, categories))
+
+
+@dataclass(frozen=True)
+class Pb2Options:
+    """The arguments that `pb2`, `pb2_mult` and `pb2_mix` share, as the user passed them."""
+
+    interval: Interval
+    sync: bool
+    exploit: Exploit[Population] | None
+    beta: str | float
+    window: int | None
+    warmup: int
+    average: int
+    evaluate_first: bool
+    initial: Sequence[Mapping[str, Value]]
+    starts: turns.Starts | None
+    candidates: int | None
+    retune: float | None | Literal["default"]
+    as_in: Literal["paper"] | None
+    plateau: OnPlateau | None = None
+
+    @property
+    def steps(self) -> int | None:
+        """The interval in steps; None if it is a length of time."""
+        return self.interval if isinstance(self.interval, int) else None
+
+    def check(self, what: str, population: int) -> None:
+        """Raises a `UsageError` if an argument of the model is out of range; warns of a population that is too small."""
+        turns.check_population(what, population)
+        if population < MADE_FOR:
+            text = f"{what}: population={population} gives the model {population} rows a round; it was made for 4 or 8 members."
+            warnings.warn(text, stacklevel=4)
+        if isinstance(self.beta, str):
+            if self.beta not in BETAS:
+                near = did_you_mean(self.beta, BETAS)
+                raise UsageError(f"{what}: beta={self.beta!r}, expected 'pb2', 'ray' or a number from 0.{near}")
+        elif isinstance(self.beta, bool) or not isinstance(self.beta, (int, float)) or not 0 <= self.beta < float("inf"):
+            raise UsageError(f"{what}: beta={self.beta!r}, expected 'pb2', 'ray' or a finite number from 0.")
+        if self.window is not None:
+            turns.check_count(what, "window", self.window, MIN_ROWS)
+        if self.candidates is not None:
+            turns.check_count(what, "candidates", self.candidates, 0)
+        retune = 0.0 if self.retune in (None, "default") else self.retune
+        if isinstance(retune, bool) or not isinstance(retune, (int, float)) or not 0 <= retune < float("inf"):
+            raise UsageError(f"{what}: retune={self.retune!r}, expected a number of standard deviations from 0, or None.")
+
+    def shared(self) -> PbtOptions:
+        """Returns the arguments of PBT among them."""
+        shared = PbtOptions(self.interval, self.sync, self.exploit, warmup=self.warmup, average=self.average)
+        shared = replace(shared, initial=self.initial, evaluate_first=self.evaluate_first, starts=self.starts)
+        return replace(shared, as_in=self.as_in, plateau=self.plateau)
+
+
+def make_pb2(what: str, space: Space, population: int, options: Pb2Options, categories: Categories) -> Pbt:
+    """Returns the algorithm with the name `what`: PB2 with these `categories`.
+
+    Raises:
+        UsageError: an argument is out of range.
+    """
+    options.check(what, population)
+    rows = min(max(200, 25 * population), 1000) if options.window is None else options.window
+    beta = options.beta if isinstance(options.beta, str) else float(options.beta)
+    paper = Suggest(
+        options.steps,
+        beta,
+        rows,
+        categories,
+        context=True,
+        shared_noise=False,
+        candidates=0,
+        retune=None,
+        redrawn_options=1.0,
+        least_signal=0.0,
+    )
+    now = paper if options.as_in == "paper" else Suggest(options.steps, beta, rows, categories)
+    suggest = now if options.candidates is None else replace(now, candidates=options.candidates)
+    if options.retune != "default":
+        suggest = replace(suggest, retune=None if options.retune is None else float(options.retune))
+    earlier = {"explore": (paper,)} if suggest == now and options.as_in is None else {}
+    return make_pbt(what, space, population, suggest, options.shared(), earlier, 0.25, "search")
+
+
+def _categories(what: str, space: Space, bandits: Categories) -> Categories:
+    """Returns the bandits if the space has a `Choice` to tune; else what `pb2` has."""
+    turns.check_space(what, space)
+    return bandits if tuned(space) else Uniformly()
+
+
+def _named(algorithm: Pbt) -> Pbt:
+    """Returns the algorithm, under the name `pb2` if there is no `Choice` to tune."""
+    return algorithm if tuned(algorithm.space) else replace(algorithm, name="pb2")

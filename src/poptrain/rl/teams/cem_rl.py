@@ -1,0 +1,313 @@
+"""CEM-RL: a cross-entropy search over policies, half of which follow the gradient of a shared TD3 critic first.
+
+Pourchot, Sigaud: CEM-RL: Combining Evolutionary and Gradient-Based Methods for Policy Search, arXiv 1810.01222.
+
+    every generation: draw actors z_1 … z_p around the mean, in antithetic pairs
+        for the first n_grad of them: train the critic against z_i for T / n_grad updates, then z_i along the critic for T updates
+        every actor plays one episode without noise, and all transitions go to the shared memory; T = their number
+        fit mean and variance to the better half                                                    algorithm 1, eq. (2)-(4)
+
+==============  ==================  ========================================================================================
+paper           here                meaning
+==============  ==================  ========================================================================================
+p, n_grad       population_size,    actors of a generation, and how many of them are trained
+                gradients
+sigma_init,     variance_start,     the noise that is added to the variance; both are variances
+sigma_end       variance_end
+tau_cem         variance_decay      of that noise, per generation
+T               steps of the last generation
+==============  ==================  ========================================================================================
+
+*Departures from the paper.* None in the search: `cem` divides the variance by the number of elites, as the authors' code does.
+*Departures from the reference code.* Importance mixing keeps each fitness with the individual that it belongs to, and reuses only
+those that no gradient changed; the code attaches them to others. The variance is bounded by 0.01. Time limits are never terminal.
+A generation is never cut: an interval ends with the generation in which it reaches its steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from poptrain._jax import jax
+from poptrain.core.cpus import cpus
+from poptrain.core.errors import UsageError
+from poptrain.core.rng import rng
+from poptrain.rl.account import account, evaluation_only, fresh_account
+from poptrain.rl.adam import init_tree_adam, tree_adam_step
+from poptrain.rl.agents import td3
+from poptrain.rl.envs import make
+from poptrain.rl.hparams import PopulationHparams, Range, of_member
+from poptrain.rl.loops.host import training_seeds
+from poptrain.rl.loops.interval import IntervalOutcome
+from poptrain.rl.loops.off_policy import BURST
+from poptrain.rl.memory.chunks import empty_chunks, held_rows, packed
+from poptrain.rl.memory.replay import Replay, Windows
+from poptrain.rl.memory.rows import Row
+from poptrain.rl.nets import Layers
+from poptrain.rl.off_policy import OFF_POLICY_RANGES, OffPolicy
+from poptrain.rl.teams.cem import ask, importance_mixing, tell
+from poptrain.rl.teams.episodes import open_simulator, play
+from poptrain.rl.teams.flat import act_all, flatten, unflatten
+from poptrain.rl.trees import Array, Parts, Scalars, Tree, stack, take
+
+SEARCH = ("mean", "variance", "damping")
+PARTS = ("params", "target", "critic_adam", *SEARCH, "generation", "last_steps", "drawn", "fitness", "drawn_from")
+
+
+# A log records a trainable as module:name, so this class stays `poptrain.rl.teams.cem_rl:CEMRL`.
+@dataclass(frozen=True)
+class CEMRL(OffPolicy):
+    """A population of CEM-RL teams, a `PopulationTrainable`, for continuous actions. A team is one member.
+
+    Every field from `learning_starts` to `tau`, and from `actor_lr` on, is a hyperparameter that may be tuned. The score is the
+    mean return of the better half of the last generation; ``team/0`` … are the returns of its actors. `evaluate` plays the mean.
+
+    >>> team = CEMRL(env="HalfCheetah-v5", gradients=5)
+
+    Args:
+        population_size: actors of a generation.
+        gradients: how many of them are trained by gradient; 0 is a pure cross-entropy search.
+        mixing: True reuses actors of the last generation that are also a sample of the new search, without playing them again.
+    """
+
+    hidden: tuple[int, ...] = (400, 300)
+    population_size: int = 10
+    gradients: int = 5
+    mixing: bool = False
+    actor_lr: float = 1e-3
+    critic_lr: float = 1e-3
+    target_noise: float = 0.2
+    noise_clip: float = 0.5
+    variance_start: float = 1e-3
+    variance_end: float = 1e-5
+    variance_decay: float = 0.95
+
+    ranges: ClassVar[Mapping[str, Range]] = OFF_POLICY_RANGES | {
+        "actor_lr": Range(0.0),
+        "critic_lr": Range(0.0),
+        "target_noise": Range(0.0),
+        "noise_clip": Range(0.0),
+        "variance_start": Range(0.0),
+        "variance_end": Range(0.0),
+        "variance_decay": Range(0.0, 1.0),
+    }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 2 <= self.population_size <= 10_000 or not 0 <= self.gradients <= self.population_size:
+            raise UsageError(
+                f"CEMRL: population_size={self.population_size!r}, gradients={self.gradients!r}: expected at least 2 actors, "
+                "and from 0 to all of them with gradients."
+            )
+
+    def functions(self) -> td3.Functions:
+        """Returns the pure functions of an actor and of the critics."""
+        return td3.Functions(self.hidden, "tanh", "leaky_relu")
+
+    def init(self, hparams: PopulationHparams, seeds: ArrayLike) -> Parts:
+        """Returns the carry of P fresh teams; seeds (P,)."""
+        seeds = np.asarray(seeds)
+        settings = self._resolve(hparams, len(seeds))
+        spec, agent, teams = make(self.env, self.backend).spec, self.functions(), []
+        for i, seed in enumerate(seeds):
+            state = agent.init(spec.observation, spec.actions, rng(int(seed), "init"))
+            start = settings["variance_start"][i]
+            mean = flatten(state["params"]["actor"])
+            team = {"params": state["params"], "target": {"critics": state["target"]["critics"]}}
+            team |= {"critic_adam": state["critic_adam"], "mean": mean, "variance": np.full_like(mean, start), "damping": start}
+            team |= {"generation": np.int64(0), "last_steps": np.int64(0)}
+            kept = self.population_size if self.mixing else 0
+            team |= {"drawn": np.zeros((kept, mean.size), np.float32), "fitness": np.full(kept, np.nan)}
+            team["drawn_from"] = {name: team[name] for name in SEARCH} if kept else {}
+            teams.append(team)
+        carry = stack(teams) | fresh_account(len(seeds), agent.diagnostics)
+        return carry | {"steps": np.zeros(len(seeds), np.int64), "replay": empty_chunks(len(seeds))}
+
+    def train(self, carry: Parts, hparams: PopulationHparams, steps: int, seeds: ArrayLike) -> tuple[Parts, Parts]:
+        """Returns the carry after whole generations that make at least `steps` more environment steps, and the metrics.
+
+        A pure function, bit for bit. The frames of all actors are counted, and ``steps`` reports how many they were.
+        """
+        seeds = np.asarray(seeds)
+        settings = self._resolve(hparams, len(seeds))
+        if steps <= 0:
+            returns = [self.evaluate(carry, i, 10, int(seed)) for i, seed in enumerate(seeds)]
+            return account(carry, evaluation_only(carry, returns))
+        row = self._row(make(self.env, self.backend).spec)
+
+        def one(i: int) -> _Team:
+            team = _Team(self, row, carry, of_member(settings, i), i, int(seeds[i]))
+            while team.steps < steps:
+                team.generation()
+            return team
+
+        with ThreadPoolExecutor(min(cpus(), len(seeds))) as threads:
+            teams = list(threads.map(one, range(len(seeds))))
+        replay = packed(carry["replay"], [team.added for team in teams], row, self.memory)
+        done = np.asarray([team.steps for team in teams])
+        changed = stack([team.state for team in teams]) | {"replay": replay, "steps": carry["steps"] + done}
+        carry, metrics = account(carry | changed, self._outcome(teams, done))
+        scores = np.stack([team.fitness for team in teams], 1)
+        metrics |= {f"team/{i}": row for i, row in enumerate(scores)}
+        return carry, metrics | {"generation": carry["generation"], "deviation": np.sqrt(carry["variance"].mean(1))}
+
+    def _outcome(self, teams: list[_Team], steps: np.ndarray) -> IntervalOutcome:
+        half = [np.sort(team.fitness)[-max(1, self.population_size // 2) :].mean() for team in teams]
+        names = self.functions().diagnostics
+        return IntervalOutcome(
+            returns=[[float(x) for x in team.returns] for team in teams],
+            score=np.asarray(half),
+            running=np.asarray(half),
+            episode_length=np.asarray([np.mean(team.lengths) for team in teams]),
+            steps=steps,
+            updates=np.asarray([team.updates for team in teams]),
+            diagnostics={name: np.asarray([team.diagnostics[i] for team in teams]) for i, name in enumerate(names)},
+        )
+
+
+class _Team:
+    """One team inside an interval."""
+
+    def __init__(self, settings: CEMRL, row: Row, carry: Parts, hparams: Mapping[str, np.generic], member: int, seed: int):
+        self.settings, self.hparams, self.seed = settings, hparams, seed
+        self.state = take({name: carry[name] for name in PARTS}, member)
+        self.row, self.before = row, int(carry["steps"][member])
+        self.held = held_rows(carry["replay"], member, row, settings.memory)
+        self.replay = Replay(row, self.held, 0, settings.memory)
+        self.learner = critic_learner(settings.functions(), row, settings.batch_size)
+        self.draw, self.choose = rng(seed, "replay"), rng(seed, "search")
+        self.sizes = (row.observation, *settings.hidden, row.action)
+        self.steps = self.updates = 0
+        self.returns: list[float] = []
+        self.lengths: list[int] = []
+        self.fitness = np.full(settings.population_size, np.nan)
+        self.diagnostics = np.full(2, np.nan, np.float32)
+
+    @property
+    def added(self) -> np.ndarray:
+        """The rows of this interval."""
+        return self.replay.rows[len(self.held) : self.replay.end]
+
+    def generation(self) -> None:
+        """Makes one generation: draw, train, play, fit."""
+        settings, state = self.settings, self.state
+        search = {name: state[name] for name in SEARCH}
+        people, fitness = self._population(search)
+        drawn, fresh = people.copy(), np.flatnonzero(np.isnan(fitness))
+        trained = fresh[: settings.gradients] if self.before + self.steps > int(self.hparams["learning_starts"]) else fresh[:0]
+        for i in trained:
+            people[i] = self._follow_gradient(people[i], int(self.state["last_steps"]), len(trained))
+        fitness[fresh], frames = self._play(people[fresh])
+        search = tell(search, people, fitness, float(self.hparams["variance_end"]), float(self.hparams["variance_decay"]))
+        if settings.mixing:
+            unchanged = fitness.copy()
+            unchanged[trained] = np.nan
+            self.state |= {"drawn": drawn, "fitness": unchanged, "drawn_from": {name: state[name] for name in SEARCH}}
+        actor = unflatten(search["mean"], self.sizes)
+        self.state |= search | {"params": self.state["params"] | {"actor": actor}, "generation": state["generation"] + 1}
+        self.state["last_steps"] = np.int64(frames)
+        self.fitness = fitness
+
+    def _population(self, search: Parts) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the individuals, and the fitness of those that are reused; NaN of the others."""
+        size = self.settings.population_size
+        kept = np.isfinite(self.state["fitness"])
+        if not kept.any():
+            return ask(search, size, self.choose), np.full(size, np.nan)
+        old, known = self.state["drawn"][kept], self.state["fitness"][kept]
+        reused, fresh = importance_mixing(self.state["drawn_from"], search, old, self.choose)
+        more = ask(search, size - len(old), self.choose)
+        people = np.concatenate([more, fresh, old[reused]]).astype(np.float32)
+        return people, np.concatenate([np.full(len(more) + len(fresh), np.nan), known[reused]])
+
+    def _follow_gradient(self, individual: np.ndarray, steps: int, among: int) -> np.ndarray:
+        """Returns an individual after the critics and then it were trained; `steps` of the last generation."""
+        updates = int(steps * float(self.hparams["updates_per_step"]))
+        actor, state = unflatten(individual, self.sizes), self.state
+        critics = {"critics": state["params"]["critics"], "target": state["target"]["critics"], "adam": state["critic_adam"]}
+        critics = self._bursts("critic", critics, actor, updates // among)
+        self.state |= {
+            "params": state["params"] | {"critics": critics["critics"]},
+            "target": {"critics": critics["target"]},
+            "critic_adam": critics["adam"],
+        }
+        own = {"actor": actor, "adam": init_tree_adam(actor)}
+        return flatten(self._bursts("actor", own, critics["critics"], updates)["actor"])
+
+    def _bursts(self, which: str, state: Parts, other: Tree, updates: int) -> Parts:
+        rows = np.zeros((BURST, self.settings.batch_size, self.row.width), np.uint32)
+        while updates > 0:
+            now = min(updates, BURST)
+            self.replay.sample(self.draw, rows[:now])
+            arguments = (state, other, rows, np.int32(now), dict(self.hparams), np.uint32(self.seed), np.int32(self.updates))
+            state, diagnostics = self.learner.run(which, *arguments)
+            self.diagnostics = np.asarray(diagnostics)  # waits, so that the rows may be filled again
+            updates, self.updates = updates - now, self.updates + now
+        return jax.device_get(state)
+
+    def _play(self, people: np.ndarray) -> tuple[np.ndarray, int]:
+        """Returns the return of one episode of each individual, and the frames; the transitions go to the memory."""
+        settings, layers = self.settings, unflatten(people, self.sizes)
+        seeds = training_seeds(np.asarray([self.seed * 100_003 + int(self.state["generation"])]), len(people))
+        spec, simulator = open_simulator(settings.env, settings.backend, seeds, settings.horizon)
+        windows = Windows(self.replay, len(people))
+        try:
+            played = play(spec, simulator, lambda seen: np.tanh(act_all(layers, seen, "tanh")), len(people), windows)
+        finally:
+            simulator.close()
+        frames = int(played.lengths.sum())
+        self.steps += frames
+        self.returns += played.returns.tolist()
+        self.lengths += played.lengths.tolist()
+        return played.returns, frames
+
+
+class CriticLearner:
+    """The compiled bursts of a team: of the critics against one actor, and of an actor along the critics."""
+
+    def __init__(self, agent: td3.Functions, row: Row, batch_size: int):
+        self.agent, self.row, self.batch_size = agent, row, batch_size
+        self._programs = {"critic": jax.jit(self._critic), "actor": jax.jit(self._actor)}
+
+    def run(self, which: str, *arguments: Tree) -> tuple[Parts, Array]:
+        """Returns the state after a burst, and the diagnostics; `which` is "critic" or "actor"."""
+        return self._programs[which](*arguments)
+
+    def _critic(
+        self, state: Parts, actor: Layers, rows: Array, updates: Array, hparams: Scalars, seed: Array, done: Array
+    ) -> tuple[Parts, Array]:
+        key, agent = jax.random.key(seed), self.agent
+
+        def body(i: Array, carry: Tree) -> Tree:
+            state, batch = carry[0], self.row.decode(rows[i])
+            target = agent.target({"actor": actor, "critics": state["target"]}, batch, hparams, jax.random.fold_in(key, done + i))
+            (loss, q), gradient = jax.value_and_grad(agent.critic_loss, has_aux=True)(state["critics"], batch, target)
+            adam, critics = tree_adam_step(state["adam"], state["critics"], gradient, hparams["critic_lr"])
+            target = td3.polyak(state["target"], critics, hparams["tau"])
+            return {"critics": critics, "target": target, "adam": adam}, jax.numpy.stack([loss, q])
+
+        return jax.lax.fori_loop(0, updates, body, (state, jax.numpy.zeros(2)))
+
+    def _actor(
+        self, state: Parts, critics: list[Layers], rows: Array, updates: Array, hparams: Scalars, seed: Array, done: Array
+    ) -> tuple[Parts, Array]:
+        def body(i: Array, carry: Tree) -> Tree:
+            state, batch = carry[0], self.row.decode(rows[i])
+            loss, gradient = jax.value_and_grad(self.agent.actor_loss)(state["actor"], critics, batch, hparams)
+            adam, actor = tree_adam_step(state["adam"], state["actor"], gradient, hparams["actor_lr"])
+            return {"actor": actor, "adam": adam}, jax.numpy.stack([carry[1][0], -loss])
+
+        return jax.lax.fori_loop(0, updates, body, (state, jax.numpy.full(2, jax.numpy.nan)))
+
+
+@lru_cache(maxsize=16)
+def critic_learner(agent: td3.Functions, row: Row, batch_size: int) -> CriticLearner:
+    """Returns the one learner of this process for these settings."""
+    return CriticLearner(agent, row, batch_size)

@@ -1,0 +1,59 @@
+"""One episode of each actor of a team, all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from poptrain.rl.envs import make
+from poptrain.rl.envs.spec import DeviceEnv, EnvSpec, Simulator
+from poptrain.rl.envs.stepped import Stepped
+from poptrain.rl.evaluation import LONGEST_EPISODE
+from poptrain.rl.loops.off_policy_host import arrive
+from poptrain.rl.memory.replay import Windows
+
+
+class Episodes(NamedTuple):
+    """What one episode of N actors was."""
+
+    returns: np.ndarray  # (N,)
+    lengths: np.ndarray  # (N,)
+
+
+def open_simulator(name: str, backend: str | None, seeds: list[int], horizon: int | None) -> tuple[EnvSpec, Simulator]:
+    """Returns the spec, and fresh environments of any kind, one for each seed."""
+    env = make(name, backend)
+    if isinstance(env, DeviceEnv):
+        return env.spec, Stepped(env, seeds, horizon or env.spec.horizon)
+    return env.spec, env.open(seeds, len(seeds), horizon)
+
+
+def play(
+    spec: EnvSpec, simulator: Simulator, act: Callable[[np.ndarray], np.ndarray], actors: int, windows: Windows | None
+) -> Episodes:
+    """Returns one episode of each actor; all transitions go to a memory.
+
+    Args:
+        simulator: freshly opened, with one environment for each actor.
+        act: observations (N, O) -> actions within -1 and 1, (N, A).
+        windows: of the memory; None: nothing is stored.
+    """
+    ids, running = np.arange(actors, dtype=np.int32), np.ones(actors, bool)
+    returns, lengths = np.zeros(actors), np.zeros(actors, np.int64)
+    seen, *_ = arrive(simulator, actors)
+    for _ in range(LONGEST_EPISODE):
+        actions = act(seen)
+        simulator.send(spec.scaled(actions), ids)
+        reached, rewards, terminated, truncated = arrive(simulator, actors)
+        over = terminated | truncated
+        if windows is not None:
+            windows.add(running, seen, actions, rewards, reached, terminated, over)
+        returns += np.where(running, rewards, 0.0)
+        lengths += running
+        running = running & ~over
+        seen = reached
+        if not running.any():
+            break
+    return Episodes(returns, lengths)

@@ -1,0 +1,71 @@
+"""A study runs methods × seeds, side by side, continues where it stopped, and ends in a comparison."""
+
+from __future__ import annotations
+
+import pytest
+
+import poptrain as pt
+from poptrain.log.reader import read
+from poptrain.testing import quadratic
+
+SPACE = pt.Space(lr=pt.LogUniform(1e-4, 1e-1))
+METHODS = {
+    "slow": pt.pbt(SPACE, population=4, interval=5),
+    "quick": pt.pbt(SPACE, population=4, interval=2),
+    "random": pt.random_search(SPACE, population=4, interval=5),
+}
+
+
+def study(trainable=quadratic, **options):
+    return pt.study(METHODS, trainable, stop=pt.steps(20), progress=False, **options)
+
+
+def scores(found):
+    return {name: [run.best.score for run in runs] for name, runs in found.runs.items()}
+
+
+def test_a_study_compares_methods_under_the_names_that_they_were_given():
+    found = study(seeds=4)
+    assert {name: len(runs) for name, runs in found.runs.items()} == {"slow": 4, "quick": 4, "random": 4}
+    assert [method.name for method in found.comparison.methods] == ["random", "slow", "quick"]
+    assert {(pair.method, pair.against) for pair in found.comparison.pairs} == {
+        *(("slow", "random"), ("quick", "random"), ("quick", "slow"))
+    }
+    assert "random (4)" in repr(found) and "quick" in found._repr_html_()
+    assert [run.record.run["seed"] for run in found.runs["slow"]] == [0, 1, 2, 3]
+
+
+def test_processes_and_one_after_another_give_the_same_study_which_continues(tmp_path):
+    lr = 1.0
+
+    def local(carry, hp, steps, seed):  # no worker can import it
+        return quadratic(carry, {"lr": lr * hp["lr"]}, steps, seed)
+
+    found = study(local, seeds=2, directory=tmp_path / "s", workers=2)
+    assert scores(found) == scores(study(local, seeds=[0, 1]))
+    assert sorted(path.name for path in (tmp_path / "s").iterdir())[:2] == ["quick-0", "quick-1"]
+    more = study(local, seeds=3, directory=tmp_path / "s", workers=1)
+    assert scores(more)["slow"][:2] == scores(found)["slow"] and read(tmp_path / "s" / "slow-0").epoch == 1
+
+
+def test_a_run_that_fails_is_named_and_the_others_go_on():
+    def train(carry, hp, steps, seed):
+        if hp["lr"] > 0.01:
+            raise ValueError("too large")
+        return quadratic(carry, hp, steps, seed)
+
+    high = pt.Space(lr=pt.LogUniform(0.02, 0.1))
+    low = pt.Space(lr=pt.LogUniform(1e-4, 1e-3))
+    methods = {name: pt.pbt(space, population=2, interval=5) for name, space in (("high", high), ("low", low))}
+    with pytest.warns(pt.errors.RunWarning, match="the run high-0 of the study failed: all 2 members failed"):
+        found = pt.study(methods, train, seeds=2, stop=pt.steps(20), progress=False)
+    assert set(found.failures) == {"high-0", "high-1"} and len(found.runs["low"]) == 2
+    assert "high-0 failed" in repr(found)
+
+
+def test_wrong_arguments_are_refused():
+    for methods, options in (({}, {}), (METHODS, {"seeds": 0}), (METHODS["slow"], {})):
+        with pytest.raises(pt.UsageError, match="expected methods by name and at least one seed"):
+            pt.study(methods, quadratic, stop=pt.steps(20), **options)
+    with pytest.raises(pt.UsageError, match="Write population=n for the members, and stop"):
+        pt.study(METHODS, quadratic, n_trials=20)

@@ -1,0 +1,109 @@
+# ruff: noqa: E402
+"""P3S-TD3: the rules of the pull, a lone learner is TD3 bit for bit, and the team as a member of a population."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("jax")
+pytest.importorskip("gymnasium")
+
+from poptrain._jax import jax
+from poptrain.checkpoints import carry as carries
+from poptrain.core.errors import UsageError
+from poptrain.core.rng import rng
+from poptrain.rl import P3S, TD3
+from poptrain.rl.memory.rows import Transitions
+from poptrain.rl.teams import p3s
+from poptrain.rl.teams.p3s_rules import adapted, best_of, distance
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*fewer than the longest episode")
+SMALL = {"env": "Pendulum-v1", "horizon": 20, "hidden": (16,), "batch_size": 16, "learning_starts": 30, "update_every": 10}
+TEAM = P3S(learners=3, period=40, **SMALL)
+SEEDS = np.asarray([1, 2])
+
+
+def same(a, b):
+    return all(np.array_equal(x, y, equal_nan=True) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+@pytest.mark.parametrize(("spread", "beta"), [(0.151, 2.0), (0.149, 1.0), (0.1, 1.0), (0.0662, 0.5)])
+def test_the_pull_doubles_beyond_the_radius_and_halves_within(spread, beta):
+    assert adapted(1.0, spread, 0.05, 2.0, 0.02) == beta
+
+
+def test_the_pull_stays_within_its_bounds_and_the_radius_has_a_floor():
+    up = down = 1.0
+    for _ in range(50):
+        up, down = adapted(up, 9.0, 0.0, 2.0, 0.05), adapted(down, 0.0, 0.0, 2.0, 0.05)
+    assert (up, down) == (2.0**10, 2.0**-10)
+    assert adapted(1.0, 0.06, 0.0, 2.0, 0.05) == 1.0 and adapted(1.0, 0.076, 0.0, 2.0, 0.05) == 2.0
+
+
+def test_the_best_has_finished_an_episode():
+    assert best_of([[], [], []]) == -1 and best_of([[], [-900.0], []]) == 1
+    assert best_of([[1.0, 3.0], [2.5], [np.nan]]) == 1 and best_of([[np.nan], []]) == -1
+    assert distance(np.zeros((2, 3)), np.full((2, 3), 2.0)) == 2.0
+
+
+def test_a_lone_learner_is_td3_bit_for_bit():
+    lone, td3 = replace(TEAM, learners=1), TD3(**SMALL)
+    ours, _ = lone.train(lone.init({}, SEEDS[:1]), {}, 120, SEEDS[:1])
+    theirs, _ = td3.train(td3.init({}, SEEDS[:1]), {}, 120, SEEDS[:1])
+    assert same(ours["replay"], theirs["replay"])
+    for name in ("params", "target", "actor_adam", "critic_adam"):
+        assert same(jax.tree.map(lambda x: x[:, 0], ours["learners"][name]), theirs[name])
+
+
+def test_the_pull_has_no_gradient_at_the_best_policy_and_points_to_it_elsewhere():
+    agent, draw = p3s.Functions((8,)), np.random.default_rng(0)
+    state, other = agent.init(3, 2, rng(0, "x")), agent.init(3, 2, rng(1, "x"))["params"]["actor"]
+    batch = Transitions(draw.normal(size=(5, 3)).astype(np.float32), *[None] * 4)
+
+    def slope(pull, best):
+        hparams = {"pull": np.float32(pull), "best_actor": best}
+        return jax.grad(agent.actor_loss)(state["params"]["actor"], state["params"]["critics"], batch, hparams)
+
+    free = slope(0.0, other)
+    for a, b in zip(jax.tree.leaves(slope(50.0, state["params"]["actor"])), jax.tree.leaves(free), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    pulled = jax.tree.map(lambda a, b: a - b, slope(50.0, other), free)
+    moved = jax.tree.map(lambda p, g: p - 1e-4 * g, state["params"]["actor"], pulled)
+    apart = [
+        distance(*(np.asarray(agent.policy(x, batch.observations)) for x in (actor, other)))
+        for actor in (state["params"]["actor"], moved)
+    ]
+    assert apart[1] < apart[0]
+
+
+def test_a_team_shares_one_memory_and_training_is_pure():
+    start, _ = TEAM.train(TEAM.init({}, SEEDS), {}, 150, SEEDS)
+    once, metrics = TEAM.train(start, {}, 240, SEEDS + 5)
+    assert same(once, TEAM.train(start, {}, 240, SEEDS + 5)[0])
+    structure, arrays = carries.flatten(carries.lane(start, 1))
+    restored = carries.stacked(carries.unflatten(structure, arrays))
+    assert same(TEAM.train(TEAM.gather([(restored, 0)]), {}, 240, SEEDS[1:] + 5)[0], TEAM.gather([(once, 1)]))
+    assert (once["frames"] == 390).all() and (metrics["steps"] == 240).all()
+    assert (once["replay"]["count"] == 390).all(), "one memory with the transitions of all learners"
+    scores = np.stack([metrics[f"team/{i}"] for i in range(3)])
+    np.testing.assert_allclose(metrics["score"], scores.max(0))
+    assert (once["best"] >= 0).all() and (once["beta"] != 1.0).all()
+
+
+def test_the_best_policy_is_a_snapshot_that_rests_during_a_period():
+    carry, _ = TEAM.train(TEAM.init({}, SEEDS), {}, 120, SEEDS)  # one period
+    later, _ = TEAM.train(carry, {}, 117, SEEDS)  # one tick less than another
+    assert same(carry["best_actor"], later["best_actor"]) and not same(carry["learners"], later["learners"])
+    end, _ = TEAM.train(carry, {}, 120, SEEDS)
+    assert not same(carry["best_actor"], end["best_actor"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), [({"learners": 0}, "learners=0"), ({"env": "jax/Pendulum-v1"}, "use 'Pendulum-v1'")]
+)
+def test_an_impossible_team_is_refused(arguments, message):
+    with pytest.raises(UsageError, match=message):
+        P3S(**{"env": "Pendulum-v1"} | arguments)
