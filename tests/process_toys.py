@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -114,8 +115,13 @@ class Slow:
         return quadratic(carry, hp, steps, seed)
 
 
-def full_disk(carry, hp, steps, seed):
-    raise pt.errors.Suspended("disk full: free some space", exit_code=3)
+def nested_run(carry, hp, steps, seed):
+    raise pt.errors.Suspended("another run, inside train, was suspended")
+
+
+class FullDisk(Quadratic):
+    def save(self, directory):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def slow_run(directory, folder):

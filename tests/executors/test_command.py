@@ -92,7 +92,7 @@ def test_metrics_come_from_a_file(tmp_path, lines):
 
 def test_a_file_of_metrics_that_was_not_written_again_is_an_error(tmp_path):
     code = "p = pathlib.Path(sys.argv[1], 'm.json'); p.exists() or p.write_text('{\"score\": 4}')"
-    with pytest.raises(pt.errors.MetricError, match=r"did not write the file 'm.json', which metrics= names"):
+    with pytest.raises(pt.errors.RunFailed, match=r"did not write the file 'm.json', which metrics= names"):
         run(script(tmp_path, code, "{lr}", metrics="{checkpoint}/m.json"))
 
 

@@ -225,10 +225,18 @@ def test_waiting_for_nothing_is_refused():
         it.wait()
 
 
-def test_an_error_of_poptrain_in_a_worker_comes_out_as_it_is(tmp_path):
-    with bench(toys.full_disk, MemoryStore()) as it, pytest.raises(pt.errors.Suspended, match="free some space") as caught:
+def test_b2_a_disk_that_is_full_when_a_member_saves_suspends_the_run(tmp_path):
+    with bench(toys.FullDisk, DiskStore(tmp_path)) as it, pytest.raises(pt.errors.Suspended, match="free some space") as caught:
         it.perform([task(0, 0)])
     assert caught.value.exit_code == 3
+
+
+def test_c4_an_error_of_poptrain_that_train_raises_is_the_failure_of_its_member(tmp_path):
+    with bench(toys.nested_run, MemoryStore()) as it:
+        (result,) = it.perform([task(0, 0)])
+    assert result.kind == "failed" and result.error.startswith(
+        "Suspended: another run, inside train, was suspended (process_toys"
+    )
 
 
 # -- output and environment -------------------------------------------------------------------------------------------

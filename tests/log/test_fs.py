@@ -11,7 +11,7 @@ import pytest
 from faulty_fs import BAD_NAMES, FaultyFS
 
 from poptrain.core import clock
-from poptrain.core.errors import PoptrainError, Suspended, UsageError
+from poptrain.core.errors import Suspended, UsageError
 from poptrain.log.disk import FS, default, inside, safe_name
 
 
@@ -119,10 +119,14 @@ def test_a_directory_of_somebody_else_or_everybody_is_refused(tmp_path, monkeypa
         default.check_owner(tmp_path)
 
 
-def test_a_fault_that_is_no_matter_of_the_disk_keeps_its_type(tmp_path):
+def test_what_callers_handle_by_name_keeps_its_type_and_a_vanished_directory_suspends(tmp_path):
+    default.write_new(tmp_path / "f", b"")
+    with pytest.raises(FileExistsError):
+        default.write_new(tmp_path / "f", b"")
     with pytest.raises(FileNotFoundError):
+        default.read(tmp_path / "g")
+    with pytest.raises(Suspended, match="nowhere was removed, renamed or replaced during the run.*put it back"):
         default.write_new(tmp_path / "nowhere" / "f", b"")
-    assert not issubclass(FileNotFoundError, PoptrainError)
 
 
 def test_a_lock_is_held_by_one_and_ends_with_its_descriptor(tmp_path):

@@ -568,8 +568,10 @@ def test_a_line_over_the_limit_is_refused_and_the_log_goes_on(tmp_path):
 
 def test_what_json_cannot_say_is_refused_and_the_log_goes_on(tmp_path):
     with Log.create(tmp_path, RUN) as log:
-        with pytest.raises(TypeError, match="the log cannot hold"):
+        with pytest.raises(UsageError, match="the result of task 0 has metrics="):
             log.append([result(0, metrics={"a": object()})])
+        with pytest.raises(UsageError, match="the log cannot hold"):
+            log.note("warning", text=object())
         log.append([task(0)])
     assert read(tmp_path).lines == [(task(0),)]
 

@@ -12,10 +12,10 @@ from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 
-from poptrain.audit.wellformed import malformed
 from poptrain.core import History, Json, Line, Lost, Result, Task, results_of, tasks_of
 from poptrain.core.protocols import Algorithm
 from poptrain.core.rng import task_seed
+from poptrain.core.wellformed import malformed
 from poptrain.log.reader import Record, segment_name
 from poptrain.space import Space
 
@@ -37,6 +37,7 @@ class Trace(Record):
 
     def __init__(self, directory: Path | None = None):
         super().__init__(directory)
+        self.order = None  # `walk` reports the first fact that is impossible, instead of an unreadable log
         self.entries: list[TraceEntry] = []
 
     def note(self, type: str, data: Json, time: float, line: Line | None = None) -> None:

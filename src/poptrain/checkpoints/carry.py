@@ -28,6 +28,7 @@ from poptrain.core import Carry, Json
 Array = np.ndarray[Any, np.dtype[Any]]  # of any shape and type
 TreePath = tuple[str | int, ...]  # the keys and indices that lead to a leaf
 
+DEEPEST = 100  # levels; each is one level of the manifest's JSON or two, which every reader can take
 _PLAIN = (str, int, bool, type(None))
 _NODES = "convert it to a dict or a tuple, pass pt.jax_trainable(init, train), which knows the class from init"
 _ATOMS = frozenset((*_PLAIN, float))
@@ -108,6 +109,8 @@ def _map(tree: Carry, path: TreePath, function: Callable[[Array, TreePath], Arra
 
 def _flatten(tree: Carry, path: TreePath, arrays: dict[str, Array]) -> Json:
     kind = type(tree)
+    if len(path) > DEEPEST:
+        raise TypeError(f"the carry has more than {DEEPEST} levels, or contains itself: make it flatter")
     if kind is int and not -(2**63) <= tree < 2**63:
         return {"int": hex(tree)}  # Python refuses to read very long decimal numbers
     if kind in _PLAIN:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import NotRequired, TypedDict, cast
 
 from poptrain.core import Json
@@ -55,11 +56,14 @@ def parsed(data: bytes) -> Manifest:
     """Returns a stored manifest.
 
     Raises:
-        ValueError, TypeError, LookupError, RecursionError: the bytes are not a manifest.
+        ValueError, TypeError, AttributeError, LookupError, RecursionError: the bytes are not a manifest.
     """
     manifest = cast(Manifest, json.loads(data))
     if not isinstance(manifest["format"], int):
         raise ValueError(f"format {manifest['format']!r}")
+    for name, entry in manifest["files"].items():
+        if not isinstance(entry["size"], int) or not isinstance(entry["sha256"], str):
+            raise ValueError(f"its entry of the file {name!r}")
     return manifest
 
 
@@ -69,3 +73,19 @@ def purpose(manifest: Manifest | None, lane: int | None) -> dict[str, int | None
     if lane is None:
         return found
     return {name: row[lane] if row and lane < len(row) else None for name, row in found.items()}
+
+
+def misfit(files: Mapping[str, FileEntry], found: Mapping[str, int], exclusive: bool) -> tuple[str, str] | None:
+    """Returns the first file that is not as the manifest says, and what is wrong with it; None if all are.
+
+    Args:
+        found: the sizes of the files that exist, -1 for what is not a regular file.
+        exclusive: there may be no other file.
+    """
+    if exclusive and (added := sorted(found.keys() - files.keys() - {MANIFEST})):
+        return added[0], "was added after the checkpoint was committed"
+    for file, expected in files.items():
+        size = found.get(file, -1)
+        if size != expected["size"]:
+            return file, "is missing" if size < 0 else f"has {size:,} bytes instead of {expected['size']:,}"
+    return None

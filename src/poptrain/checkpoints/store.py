@@ -51,6 +51,7 @@ __all__ = ["ARRAYS", "MANIFEST", "MANIFEST_FORMAT", "USER", "DiskStore", "Ref", 
 # Dead checkpoints are collected together, with one durable log line for all, when there are this many, or this many bytes.
 _DEAD_CHECKPOINTS = 16
 _DEAD_BYTES = 64 << 20
+Ids = Sequence[int]
 
 
 class DiskStore:
@@ -63,12 +64,13 @@ class DiskStore:
     """
 
     fs: Files
+    exclusive = True  # a file that was added to a checkpoint is damage
 
     def __init__(self, directory: Path | str, *, fs: Files = default, durable: bool = True, hash_below: int | None = None):
         self.fs, self.durable, self.hash_below = fs, durable, hash_below
-        home = fs.home(directory)
-        self.root: FilePath = home / "checkpoints"
-        self.trash: FilePath = home / "trash"
+        self._home: FilePath = fs.home(directory)
+        self.root: FilePath = self._home / "checkpoints"
+        self.trash: FilePath = self._home / "trash"
         self._live: set[str] = set()  # names that are in the log and were not collected
         self._dead: dict[str, int] = {}  # those of them that are no longer needed, and their bytes
         self._staged: dict[str, FilePath] = {}
@@ -90,14 +92,7 @@ class DiskStore:
         return self._commit_carry(name, carry, {"task": task, "member": member, "step": step})
 
     def commit_population(
-        self,
-        name: str,
-        carry: Carry,
-        lanes: int,
-        *,
-        tasks: Sequence[int] = (),
-        members: Sequence[int] = (),
-        steps: Sequence[int] = (),
+        self, name: str, carry: Carry, lanes: int, *, tasks: Ids = (), members: Ids = (), steps: Ids = ()
     ) -> list[str]:
         """Stores a carry with `lanes` members on the leading axis of every array; returns a reference for each."""
         about: Purpose = {"lanes": lanes, "task": list(tasks), "member": list(members), "step": list(steps)}
@@ -183,11 +178,17 @@ class DiskStore:
 
     def _temporary(self, name: str) -> FilePath:
         if not self._made:
-            self.fs.make_dir(self.root)
-            self._made = True
+            self._make_root()
         path = self.root / f".tmp-{name}-{os.urandom(4).hex()}"
         self.fs.make_dir(path)
         return path
+
+    def _make_root(self) -> None:
+        """Makes the directory of all checkpoints; its own name must be durable too, or a power cut would lose them all."""
+        self.fs.make_dir(self.root)  # it refuses a link, so that nothing outside is removed
+        if self.durable:
+            self.fs.fsync_dir(self._home)
+        self._made = True
 
     def _discard(self, name: str) -> None:
         if (path := self._staged.pop(name, None)) is not None:
@@ -253,14 +254,14 @@ class DiskStore:
         name, _, hash = Ref.parse(ref)
         try:
             data = self.fs.read(self.fs.inside(self.root, name) / MANIFEST)
-        except (OSError, UsageError) as error:
+        except (FileNotFoundError, NotADirectoryError, UsageError) as error:
             why = getattr(error, "strerror", None) or error
             raise self._damaged(ref, None, MANIFEST, f"cannot be read ({why})") from error
         if sha256(data).hexdigest()[:16] != hash:
             raise self._damaged(ref, None, MANIFEST, "differs from the hash in the log")
         try:
             manifest = parsed(data)
-        except (ValueError, TypeError, LookupError, RecursionError) as error:
+        except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
             raise self._damaged(ref, None, MANIFEST, f"is not a manifest ({error})") from error
         if manifest["format"] > SHARING_FORMAT:
             raise UsageError(f"checkpoint {ref} was written by a newer poptrain (format {manifest['format']}): upgrade.")
@@ -268,8 +269,9 @@ class DiskStore:
 
     def _verified(self, ref: str) -> tuple[Manifest, dict[str, bytes]]:
         manifest, directory = self._manifest(ref), self.root / Ref.parse(ref).name
+        keep = "carry" in manifest
         try:
-            return manifest, read_verified(self.fs, directory, manifest["files"], "carry" in manifest, self.hash_below)
+            return manifest, read_verified(self.fs, directory, manifest["files"], keep, self.hash_below, self.exclusive)
         except Mismatch as error:
             raise self._damaged(ref, manifest, error.file, error.what) from None
 
@@ -286,7 +288,7 @@ class DiskStore:
         self._enter({stem(ref) for ref in refs if ref})
 
     def keep(self, refs: Iterable[str], gc: Callable[[list[str]], None], *, flush: bool = False) -> None:
-        """Collects checkpoints that were added and are not among `refs`. It waits until there are enough of them.
+        """Collects checkpoints that were added and are not among `refs`, when there are enough of them.
 
         Args:
             refs: of the checkpoints that are still needed.
@@ -296,7 +298,7 @@ class DiskStore:
         kept = {stem(ref) for ref in refs}
         self._enter(kept)
         if flush:
-            self.fs.make_dir(self.root)
+            self._make_root()
             self._live.update(name for name in self.fs.list(self.root) if not name.startswith("."))
         for name in self._live - kept - self._dead.keys():
             self._dead[name] = sum(self._sizes(name))
@@ -312,13 +314,10 @@ class DiskStore:
         """Takes over the directory of a run that is continued, and removes what does not belong to it.
 
         These are orphans (committed before a crash that prevented the log line), the rest of a collection that a crash
-        interrupted, temporary directories and the trash.
-
-        Args:
-            refs: all that are in the log and were not collected.
+        interrupted, temporary directories and the trash. `refs` are all that are in the log and were not collected.
         """
-        for directory in (self.root, self.trash):
-            self.fs.make_dir(directory)  # it refuses a link, so that nothing outside is removed
+        self._make_root()
+        self.fs.make_dir(self.trash)
         self.add(refs)
         names = self.fs.list(self.root)
         for name in names:
@@ -346,5 +345,5 @@ class DiskStore:
     def _sizes(self, name: str) -> Iterable[int]:
         try:
             return self.fs.walk(self.root / name).values()
-        except OSError:
-            return ()  # removed already, or not a directory: it takes no space
+        except (OSError, Suspended):  # removed already, or not a directory: it takes no space
+            return ()

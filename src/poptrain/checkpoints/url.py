@@ -39,6 +39,8 @@ class UrlStore(DiskStore):
 
     fs: UrlFS
 
+    exclusive = False  # the rest of a write that was cut keeps its name
+
     def __init__(self, url: str, owner: str, run: Path | str = "", *, hash_below: int | None = None):
         super().__init__("", fs=UrlFS(url, run), hash_below=hash_below)
         self.owner = owner

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 
 from poptrain.checkpoints.files import FilePath, Files
-from poptrain.checkpoints.manifest import FileEntry
+from poptrain.checkpoints.manifest import FileEntry, misfit
 
 
 class Mismatch(Exception):
@@ -18,26 +18,29 @@ class Mismatch(Exception):
 
 
 def read_verified(
-    fs: Files, directory: FilePath, expected: Mapping[str, FileEntry], keep: bool, hash_below: int | None
+    fs: Files, directory: FilePath, expected: Mapping[str, FileEntry], keep: bool, hash_below: int | None, exclusive: bool
 ) -> dict[str, bytes]:
     """Returns the bytes of all files by name, or nothing unless `keep`.
 
     Args:
         directory: of the checkpoint.
         hash_below: of files with this many bytes or more only the size is checked; None: hash all files.
+        exclusive: there may be no other file.
 
     Raises:
         Mismatch: a file is missing, or differs from what was committed.
     """
     files = dict[str, bytes]()
-    found = fs.walk(directory)  # it follows no link, so a manifest cannot name a file outside
+    try:
+        found = fs.walk(directory)  # it follows no link, so a manifest cannot name a file outside
+    except (FileNotFoundError, NotADirectoryError):
+        found = {}  # it was removed just now
+    if (wrong := misfit(expected, found, exclusive)) is not None:
+        raise Mismatch(*wrong)
     for file, entry in expected.items():
-        size = found.get(file, -1)
-        if size != entry["size"]:
-            raise Mismatch(file, "is missing" if size < 0 else f"has {size:,} bytes instead of {entry['size']:,}")
         if keep:
             files[file] = fs.read(directory / file)
-        if hash_below is not None and size >= hash_below:
+        if hash_below is not None and entry["size"] >= hash_below:
             continue
         if (sha256(files[file]).hexdigest() if keep else fs.digest(directory / file)) != entry["sha256"]:
             raise Mismatch(file, "differs from its hash")

@@ -46,6 +46,7 @@ class Columns:
         self.results: list[Result | None] = []
         self.facts: list[Line] = []
         self.size_at = [0]  # tasks after the first k lines
+        self.told_at = [0]  # results in the first k lines
         self.memo: dict[Hashable, tuple[int, object]] = {}
         self.units: dict[Ranges, tuple[int, Floats]] = {}
         self.width = 0
@@ -73,6 +74,7 @@ class Columns:
             self._report(result)
         self.facts.append(line)
         self.size_at.append(self.n)
+        self.told_at.append(self.told_at[-1] + len(results_of(line)))
 
     def _lose(self, lost: Lost) -> None:
         id = lost.task

@@ -186,6 +186,11 @@ class History:
         heads = heads[heads >= 0]
         return np.sort(heads[self._columns.told[heads] >= self.lines])
 
+    @property
+    def waiting(self) -> int:
+        """The number of pending tasks."""
+        return self.n - self._columns.told_at[self.lines]
+
     def pending(self) -> tuple[Task, ...]:
         """Returns the pending tasks, oldest first."""
         return tuple([self._columns.tasks[id] for id in self.open().tolist()])
@@ -193,11 +198,10 @@ class History:
     def standing(self) -> Ints:
         """Returns the finished task whose checkpoint each seat holds: its newest, or the parent of its pending task.
 
-        That is the published entry of the PBT paper: right after an exploit a member has the score of its parent.
-        Shape (seats,); -1 where a seat holds nothing yet.
+        That is the published entry of the PBT paper: right after an exploit a member has the score of its parent. Shape (seats,);
+        -1 where a seat holds nothing yet.
         """
-        heads = self.heads()
-        if not len(heads):
+        if not len(heads := self.heads()):
             return heads
         open = (heads >= 0) & (self._columns.told[heads] >= self.lines)
         return np.where(open, self._columns.parent[heads], heads)
@@ -224,8 +228,7 @@ class History:
             initial: the state before the first line.
             step: pure; it returns a new state and never changes the one that it got.
 
-        The newest state under `key` is remembered, so a longer history costs only its new lines. The memory may be dropped at
-        any time (`forget`) without changing a result.
+        The newest state under `key` is remembered, so a longer history costs only its new lines; `forget` changes no result.
         """
         c = self._columns
         at, state = cast("tuple[int, State]", c.memo.get(key, (0, initial)))
@@ -263,7 +266,6 @@ class History:
         return table
 
     # -- for views ----------------------------------------------------------------------------------------------------
-
     def source(self, id: int) -> int | None:
         """Returns the task whose steps this one continues: its parent, else its teacher; None for a fresh start."""
         task = self._columns.tasks[id]

@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 from poptrain import executors
 from poptrain.algorithms.schedule_replay import ScheduleReplay
 from poptrain.checkpoints import places
-from poptrain.core import History, Json, Lost, Result, Task, as_line, check_roles, clock, collector, results_of
-from poptrain.core.errors import RunFailed, Suspended, UsageError
+from poptrain.core import History, Json, Lost, Result, Task, as_line, clock, collector, results_of
+from poptrain.core.errors import Suspended, UsageError
 from poptrain.core.evidence import best_by_evidence
 from poptrain.core.interactive import interactive
+from poptrain.core.order import Order
 from poptrain.core.other_names import named_as_here
 from poptrain.core.protocols import Algorithm, Executor, Sink, Store
 from poptrain.dashboard.beside import beside
@@ -21,13 +21,18 @@ from poptrain.engine import kept, tracebacks
 from poptrain.engine import stop as stops
 from poptrain.engine.again import again
 from poptrain.engine.experiment import Experiment, file_record, script_of
-from poptrain.engine.notices import Failures, all_failed, warn
+from poptrain.engine.failures import UnreadMetrics, check_not_all_failed
+from poptrain.engine.intake import admitted, asked, opened
+from poptrain.engine.needs import needed_checkpoints
+from poptrain.engine.notices import Failures, warn
 from poptrain.engine.open_log import check_same_run, continuing, open_log
 from poptrain.engine.overwrite import removed
 from poptrain.engine.progress import shown
 from poptrain.engine.result import Run
+from poptrain.engine.rollback import Rollback
 from poptrain.engine.sanity import doubts, worsened
 from poptrain.engine.signals import Interrupted, Signals, end_without_a_traceback, say
+from poptrain.engine.supply import Supply
 from poptrain.executors.context import Context, ExecutorConfig
 from poptrain.log.memory import MemoryLog
 from poptrain.log.reader import Record, exists, read
@@ -186,10 +191,14 @@ class _Session:
         self.experiment, self.log, self.algorithm = experiment, log, experiment.algorithm
         self.history: History = log.record.history().with_budget(experiment.budget)
         self.keep = frozenset(keep)
+        self._order = log.record.order or Order()
+        self._unkept = 0  # results since checkpoints were deleted
+        self._unread = UnreadMetrics(experiment.algorithm.seats)
         self.began = clock.monotonic() - log.record.elapsed
         self.store: Store = store or places.of(log.record)
         if directory is not None or store is not None:
             self.store.adopt(log.record.checkpoints())
+        self.rollback = Rollback(self.log, self.store)
         self.executor_config, self.directory = executor, directory
         self.failures = Failures(directory)
         own = () if directory is None else (Digest(),)
@@ -208,7 +217,8 @@ class _Session:
             warn(worse)
 
     def _go(self) -> None:
-        executor = _opened(self.executor_config, self._context())
+        executor = opened(self.executor_config, self._context())
+        self.supply = Supply(executor, self.algorithm.seats)
         for sink in self.sinks:
             sink.open(self.log.record)
         try:
@@ -219,7 +229,7 @@ class _Session:
                     self._suspend(executor, signal, signals)
                 finally:
                     executor.close()
-            self.store.keep(self._needed(), self._collected, flush=True)
+            self.store.keep(self._needed(ended=True), self._collected, flush=True)
             found = best_by_evidence(self.history)
             about = {} if found is None else {"best": found.task, "evidence": found.text}
             self.log.note("end", reason=self._reason(), **about)
@@ -228,23 +238,22 @@ class _Session:
                 sink.close()
 
     def _loop(self, executor: Executor, signals: Signals) -> None:
-        executor.submit(self.history.pending())  # after a crash between log and submit
+        # After a crash between log and submit. A checkpoint that was lost then is replaced by an older one.
+        pending = self.history.pending()
+        self.supply.submit([self.rollback.startable(self.history, task) for task in pending])
         while True:
             with collector.paused():
-                if not self._reached() and (tasks := self.algorithm.ask(self.history)):  # decide
-                    check_roles(tasks)
+                if not self._reached() and (tasks := asked(self.algorithm, self.history, self._order)):  # decide
                     self._append(tasks)
-                    executor.submit(tasks)
-            if not len(self.history.open()):
+                    self.supply.submit(tasks)
+            if not self.history.waiting:
                 break  # nothing is asked and nothing runs: finished
             with signals.interruptible():
                 results = executor.wait()  # act: the checkpoint is durable, then the result is logged
             with collector.paused():
-                self._tell(results)
-                self.store.keep(self._needed(), self._collected)
-        if (failed := all_failed(self.history, self.directory)) is not None:
-            self.log.note("failed", reason=failed.reason)
-            raise RunFailed(failed.text)
+                self._tell(executor, results)
+                self._keep(len(results))
+        check_not_all_failed(self.log, self.history, self.directory)
 
     def _append(self, facts: Sequence[Task] | Sequence[Result] | Lost) -> None:
         """Logs facts in the user's sign, then adds them to the history, where scores are maximised."""
@@ -256,37 +265,52 @@ class _Session:
         for sink in self.sinks:
             sink.write(self.log.record, self.history)
 
-    def _tell(self, results: list[Result]) -> None:
-        """Logs results. If a task could not read its parent's checkpoint, and that is damaged, the parent is logged as lost."""
-        for result in results:
-            if result.kind == "damaged" and (parent := self.history.task(result.task).parent) is not None:
-                ref = self._checkpoint(parent)
-                if self.history.ok(parent) and ref is not None and not self.store.verify(ref):
-                    self._append(Lost(parent))
-        self._append(results)
-        self.failures.see(self.history, results)
-        self.store.add(result.checkpoint for result in results)
+    def _tell(self, executor: Executor, returned: object, draining: bool = False) -> None:
+        """Logs results. A task that found its parent's checkpoint damaged begins at an older one, if that is left."""
+        results = admitted(self.history, returned, executor)
+        self.supply.returned(len(results))
+        again: list[Task] = []
+        for result in [result for result in results if result.kind == "damaged"]:
+            task = self.history.task(result.task)
+            self._note_lost(task)
+            if (instead := self.rollback.instead_of(self.history, task)) is not None:
+                results.remove(result)
+                if not draining:  # else it is pending, and begins there when the run is continued
+                    again.append(self.rollback.begun(self.history, task, instead))
+        if results:
+            tasks = [self.history.task(result.task) for result in results]
+            self._append(results)
+            self.failures.see(self.history, results)
+            self.store.add(result.checkpoint for result in results)
+            self.supply.told(tasks, results)
+            self._unread.check(self.log, self.history, results)
+        self.supply.submit(again)
 
-    def _needed(self) -> set[str]:
-        """Returns the checkpoints that must stay: of possible parents, sources of pending tasks, the best, and the user's."""
-        history = self.history
-        ids: set[int | None] = {*self.algorithm.needed(history), *self.keep, *history.heads().tolist(), history.best()}
-        for task in history.pending():
-            ids.add(task.parent)
-            ids.add(task.teacher)
-        ids.discard(None)
-        return history.checkpoints(cast("set[int]", ids))  # one call for all: this runs after every result
+    def _note_lost(self, task: Task) -> None:
+        """Logs that the checkpoint that a task started from is lost, if it is damaged."""
+        parent = self.rollback.source(task)
+        if parent is not None and self.history.ok(parent):
+            result = self.history.result(parent)
+            if result is not None and result.checkpoint and not self.store.verify(result.checkpoint):
+                self._append(Lost(parent))
 
-    def _checkpoint(self, id: int) -> str | None:
-        """Returns the checkpoint of a task; None while it is pending, and if it failed."""
-        result = self.history.result(id)
-        return None if result is None else result.checkpoint
+    def _keep(self, results: int) -> None:
+        """Deletes checkpoints that are no longer needed: not after every result, because it looks at all seats."""
+        self._unkept += results
+        if self._unkept >= self.algorithm.seats // 16:
+            self._unkept = 0
+            self.store.keep(self._needed(), self._collected)
+
+    def _needed(self, ended: bool = False) -> set[str]:
+        """Returns the checkpoints that must stay."""
+        older = self.store.durable and not ended  # a member whose newest one is damaged goes back there
+        return needed_checkpoints(self.algorithm, self.history, self.keep, self.rollback.sources(), older)
 
     def _collected(self, names: list[str]) -> None:
         self.log.note("gc", ids=names)
 
     def _reached(self) -> str | None:
-        return _reached(self.experiment, self.history, clock.monotonic() - self.began)
+        return self.supply.exhausted() or _reached(self.experiment, self.history, clock.monotonic() - self.began)
 
     def _reason(self) -> str:
         return self._reached() or "every member reached its last step"
@@ -295,7 +319,7 @@ class _Session:
         """Logs the results that arrive within the grace period, marks the log as suspended, and raises `Suspended`."""
         what = f"interrupted: finishing running tasks (at most {GRACE_SECONDS:g} s); press Ctrl-C again to stop now"
         for results in signals.finishing(executor.drain(GRACE_SECONDS), what):
-            self._tell(results)
+            self._tell(executor, results, draining=True)
         self.log.note("suspend", reason=str(signal))
         hint = again(self.log.record, self.directory)
         raise Suspended(f"interrupted by {signal}; {hint}", exit_code=128 + signal.number, asked=True) from None
@@ -321,18 +345,3 @@ class _Session:
         """Returns the steps over which a schedule inside a member extends: in a replay those of the run that it repeats."""
         replayed = self.algorithm.horizon if isinstance(self.algorithm, ScheduleReplay) else None
         return self.history.budget if replayed is None else replayed
-
-
-def _opened(config: ExecutorConfig, context: Context) -> Executor:
-    """Returns the running executor.
-
-    Raises:
-        UsageError: the configuration opened something else.
-    """
-    executor = config.open(context)
-    if not isinstance(executor, Executor):
-        raise UsageError(
-            f"executor={config!r} opens a {type(executor).__name__}, expected an object with submit, wait, drain and close, "
-            "as in the protocol poptrain.core.protocols.Executor."
-        )
-    return executor

@@ -65,7 +65,7 @@ class Failures:
     def _first(self, history: History, result: Result, why: str) -> str:
         task = history.task(result.task)
         what = "failed" if result.error else "diverged"
-        text = f"member {task.member} {what} after step {history.begin(task.id):,} (task {task.id}): {why}."
+        text = f"member {task.member} {what} after step {history.begin(task.id):,} (task {task.id}): {why.removesuffix('.')}."
         if result.error and self._directory is not None:
             text += f" The traceback is in {Path(self._directory) / 'errors'}."
         return text + " Training continues without it; further failures are counted and summed up at the end."
@@ -92,7 +92,7 @@ def all_failed(history: History, directory: str | Path | None) -> AllFailed | No
     if (best := history.best()) is not None:
         last = f"the last finite result is that of member {history.task(best).member} at step {history.step(best)}"
     where = f" Tracebacks are in {Path(directory) / 'errors'}." if directory is not None and first.error else ""
-    return AllFailed(why, f"all {len(heads)} members failed; {last}. First: {why}.{where}")
+    return AllFailed(why, f"all {len(heads)} members failed; {last}. First: {why.removesuffix('.')}.{where}")
 
 
 def warn(text: str) -> None:

@@ -17,7 +17,7 @@ ItemT = TypeVar("ItemT")
 SOON = 0.3  # seconds after which a run that was interrupted prints what it waits for
 
 
-class Interrupted(BaseException):
+class Interrupted(KeyboardInterrupt):  # it passes through the user's code, like that one
     """A signal asked the run to stop; `number` is the signal."""
 
     def __init__(self, number: int):

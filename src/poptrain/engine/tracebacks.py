@@ -23,4 +23,4 @@ def _keep(directory: str | None, name: str, text: str) -> None:
     disk.default.make_dir(folder)
     path = folder / disk.safe_name(name)
     if not disk.default.exists(path):  # the first attempt at a task stays: a second one fails in the same way
-        disk.default.write_new(path, text[-MAX_CHARACTERS:].encode())
+        disk.default.write_new(path, text[-MAX_CHARACTERS:].encode(errors="backslashreplace"))

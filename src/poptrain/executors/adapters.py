@@ -6,7 +6,8 @@ Hyperparameters arrive flat, as the task holds them. A user's function or class 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -19,7 +20,9 @@ from poptrain.core.errors import MetricError, UsageError
 from poptrain.executors.command.form import CommandForm
 from poptrain.executors.context import MemberStore, Start
 from poptrain.executors.hparam_columns import HparamColumns, hparam_columns
+from poptrain.executors.outcome import error_line
 from poptrain.executors.output import Output
+from poptrain.executors.users_code import RaisedByUser, saving, users_code
 from poptrain.space import nested
 from poptrain.trainable import AnyTrainable, Command, JaxTrainable, MemberClass, PopulationTrainable, Trainable
 
@@ -146,17 +149,22 @@ class FunctionForm(_Arrays):
     trainable: Trainable
 
     def fresh(self, hparams: Hparams, seed: int) -> Carry:
-        return self.trainable.init(nested(hparams), seed)
+        with users_code():
+            return self.trainable.init(nested(hparams), seed)
 
     def train(self, state: Carry, hparams: Hparams, steps: int, seed: int) -> tuple[Carry, Metrics]:
-        return _checked_pair(self.trainable.train(state, nested(hparams), steps, seed))
+        with users_code():
+            returned = self.trainable.train(state, nested(hparams), steps, seed)
+        return checked_pair(returned)
 
     def distill(
         self, state: Carry, teacher: Carry, hparams: Hparams, steps: int, seed: int, progress: Progress
     ) -> tuple[Carry, Metrics]:
         if self.trainable.distill is None:
             raise UsageError("this task distils from a teacher, but the trainable has no distill function.")
-        return _checked_pair(self.trainable.distill(state, teacher, nested(hparams), steps, seed, progress))
+        with users_code():
+            returned = self.trainable.distill(state, teacher, nested(hparams), steps, seed, progress)
+        return checked_pair(returned)
 
     def save(self, store: MemberStore, name: str, state: Carry, task: Task, step: int) -> str:
         return store.commit(name, state, task=task.id, member=task.member, step=step)
@@ -175,28 +183,36 @@ class ClassForm:
     cls: type[MemberClass]
 
     def fresh(self, hparams: Hparams, seed: int) -> MemberClass:
-        return self.cls(nested(hparams), seed)
+        with users_code():
+            return self.cls(nested(hparams), seed)
 
     def train(self, state: MemberClass, hparams: Hparams, steps: int, seed: int) -> tuple[MemberClass, Metrics]:
-        return state, state.train(nested(hparams), steps)
+        with users_code():
+            return state, state.train(nested(hparams), steps)
 
     def distill(
         self, state: MemberClass, teacher: MemberClass, hparams: Hparams, steps: int, seed: int, progress: Progress
     ) -> tuple[MemberClass, Metrics]:
         if not isinstance(state, DistillingMember):
             raise UsageError(f"this task distils from a teacher, but {self.cls.__qualname__} has no distill method.")
-        return state, state.distill(teacher, nested(hparams), steps, progress)
+        with users_code():
+            return state, state.distill(teacher, nested(hparams), steps, progress)
 
     def save(self, store: MemberStore, name: str, state: MemberClass, task: Task, step: int) -> str:
-        state.save(store.stage(name))
+        directory = store.stage(name)
+        with saving(directory):
+            state.save(directory)
         return store.commit_staged(name, task=task.id, member=task.member, step=step)
 
     def load(self, store: MemberStore, ref: str, hparams: Hparams, seed: int) -> MemberClass:
+        path = store.path(ref)
         if isinstance(self.cls, RestoredMember):
-            return self.cls.restored(nested(hparams), seed, store.path(ref))
-        state = self.cls(nested(hparams), seed)
+            with users_code():
+                return self.cls.restored(nested(hparams), seed, path)
+        state = self.fresh(hparams, seed)
         try:
-            state.load(store.path(ref))
+            with users_code():
+                state.load(path)
         except BaseException:
             self.close(state)
             raise
@@ -207,15 +223,18 @@ class ClassForm:
 
     def expect(self, state: MemberClass, start: Start) -> None:
         if isinstance(state, PlanningMember):
-            state.set_budget(start.budget)
+            with users_code():
+                state.set_budget(start.budget)
 
     def close(self, state: MemberClass) -> None:
         if isinstance(state, ClosingMember):
             try:
-                state.close()
-            except Exception as error:
-                text = f"close() of {self.cls.__qualname__} raised {type(error).__name__}: {error}."
-                warnings.warn(text, RuntimeWarning, stacklevel=2)
+                with users_code():
+                    state.close()
+            except RaisedByUser as raised:
+                warnings.warn(
+                    f"close() of {self.cls.__qualname__} raised {error_line(raised.error)}.", RuntimeWarning, stacklevel=2
+                )
 
 
 @dataclass(frozen=True)
@@ -226,10 +245,13 @@ class LaneForm(_Arrays):
     static: tuple[str, ...] = ()
 
     def fresh(self, hparams: Hparams, seed: int) -> Carry:
-        return self.trainable.init(self._columns(hparams), _seeds(seed))
+        with boundary(self.trainable):
+            return self.trainable.init(self._columns(hparams), _seeds(seed))
 
     def train(self, state: Carry, hparams: Hparams, steps: int, seed: int) -> tuple[Carry, Metrics]:
-        state, metrics = _checked_pair(self.trainable.train(state, self._columns(hparams), steps, _seeds(seed)))
+        with boundary(self.trainable):
+            returned = self.trainable.train(state, self._columns(hparams), steps, _seeds(seed))
+        state, metrics = checked_pair(returned)
         return state, _first(metrics)
 
     def distill(
@@ -237,14 +259,18 @@ class LaneForm(_Arrays):
     ) -> tuple[Carry, Metrics]:
         if not isinstance(self.trainable, DistillingPopulation):
             raise UsageError("this task distils from a teacher, but the trainable has no distill method.")
-        state, metrics = self.trainable.distill(state, teacher, self._columns(hparams), steps, _seeds(seed), progress)
+        with users_code():
+            returned = self.trainable.distill(state, teacher, self._columns(hparams), steps, _seeds(seed), progress)
+        state, metrics = checked_pair(returned)
         return state, _first(metrics)
 
     def save(self, store: MemberStore, name: str, state: Carry, task: Task, step: int) -> str:
         return store.commit(name, carries.lane(state, 0), task=task.id, member=task.member, step=step)
 
     def load(self, store: MemberStore, ref: str, hparams: Hparams, seed: int) -> Carry:
-        return self.trainable.gather([(carries.stacked(store.read(ref)), 0)])
+        lane = carries.stacked(store.read(ref))
+        with boundary(self.trainable):
+            return self.trainable.gather([(lane, 0)])
 
     def opened(self, store: MemberStore, ref: str, task: Task) -> Carry:
         lane = store.read(ref)
@@ -258,15 +284,25 @@ class LaneForm(_Arrays):
         return hparam_columns([hparams], (*self.static, *texts))
 
 
+def boundary(trainable: PopulationTrainable) -> AbstractContextManager[None]:
+    """Returns the boundary around the methods of a population; there is none around poptrain's own methods of a vmapped pair."""
+    return nullcontext() if type(trainable).__module__ == "poptrain.executors.vmapped" else users_code()
+
+
 def _seeds(seed: int) -> np.ndarray:
     return np.array([seed], np.uint32)
 
 
 def _first(metrics: Metrics) -> Metrics:
-    return {key: value[0] for key, value in metrics.items()}
+    if not isinstance(metrics, Mapping):
+        raise MetricError(f"train returned {type(metrics).__name__} as metrics, expected a mapping.")
+    try:
+        return {key: value[0] for key, value in metrics.items()}
+    except (TypeError, LookupError) as error:
+        raise MetricError(f"train returned metrics that are not one entry for each member ({error}).") from error
 
 
-def _checked_pair(returned: object) -> tuple[Carry, Metrics]:
+def checked_pair(returned: object) -> tuple[Carry, Metrics]:
     if not isinstance(returned, tuple) or len(returned) != 2:
         raise MetricError(f"train returned {type(returned).__name__}, expected the pair (carry, metrics).")
     return returned

@@ -9,12 +9,13 @@ from contextlib import suppress
 from typing import Generic
 
 from poptrain.core import Result, Task, clock
-from poptrain.core.errors import CheckpointDamaged, PoptrainError
+from poptrain.core.errors import CheckpointDamaged, MetricError, PoptrainError
 from poptrain.core.rng import chunk_seed
 from poptrain.executors import outcome
 from poptrain.executors.adapters import Form, Progress, StateT
 from poptrain.executors.context import KeepError, MemberStore, Start
 from poptrain.executors.outcome import Trained
+from poptrain.executors.users_code import RaisedByUser
 
 
 class Members(Generic[StateT]):
@@ -46,11 +47,15 @@ class Members(Generic[StateT]):
             except BaseException:
                 self._form.close(state)
                 raise
+        except RaisedByUser as raised:
+            return outcome.user_error(task, start.step, raised.error, self._keep_error, clock.monotonic() - began)
         except CheckpointDamaged as error:
             return outcome.damaged(task, start.step, error)
+        except MetricError as error:
+            return outcome.refused(task, start.step, error, self._keep_error, clock.monotonic() - began)
         except PoptrainError:
             raise
-        except (Exception, SystemExit) as error:
+        except Exception as error:  # what training returned cannot be stored
             return outcome.user_error(task, start.step, error, self._keep_error, clock.monotonic() - began)
         self._warm[task.member] = (task.id, state)
         now = clock.monotonic()

@@ -7,14 +7,20 @@ import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 
 from poptrain.core import Result, Task
-from poptrain.core.errors import CheckpointDamaged, MetricError, PoptrainError, did_you_mean
+from poptrain.core.errors import CheckpointDamaged, MetricError, did_you_mean
+from poptrain.core.wellformed import MAX_WHOLE
 from poptrain.executors.context import KeepError
 
 FIELDS_OF_RESULT = ("curve", "returns", "steps")  # metrics that are not numbers of their own: they become fields of the result
+MOST_NUMBERS = 100_000  # in one result: its curve, its returns and its metrics; some 2 MB of a line in the log
+LONGEST_NAME = 200  # characters of a metric's name
+LONGEST_TEXT = 200_000  # characters of a traceback
+PREFIX = "MetricError: "  # of the error of a result that training returned in a wrong form
 
 
 @dataclass(slots=True)
@@ -30,7 +36,8 @@ class Trained:
     def add(self, metrics: object, metric: str, steps: int, where: str) -> None:
         """Adds the metrics of one chunk: the score, the curve, the returns and every other number.
 
-        A score that is not finite is the member's, not an error.
+        This is where all that training returns enters a run, so everything is checked here: types, ranges, sizes. A score that is
+        not finite is the member's, not an error.
 
         Args:
             metric: the key of the score.
@@ -38,27 +45,33 @@ class Trained:
             where: the member and the step, for messages.
 
         Raises:
-            MetricError: the metrics have no number under `metric`.
+            MetricError: the metrics have no number under `metric`, or one of the other fields cannot be stored.
         """
         if not isinstance(metrics, Mapping):
             raise MetricError(
                 f"{where}: train returned {type(metrics).__name__} as metrics, expected a mapping such as {{{metric!r}: 0.9}}."
             )
-        if metric not in metrics:
-            raise _missing(metrics, metric, where)
-        done = number(metrics["steps"], "steps", where) if "steps" in metrics else steps
-        self.score = number(metrics[metric], metric, where)
-        given = metrics.get("curve", ())
-        curve = [(int(step), number(score, "curve", where)) for step, score in given]
-        self.curve += tuple((self.step + step, score) for step, score in curve)
-        self.step += int(done)
+        given = dict(metrics)
+        if metric not in given:
+            raise _missing(given, metric, where)
+        done = whole(given["steps"], "steps", where) if "steps" in given else steps
+        self.score = number(given[metric], metric, where)
+        curve = [(self.step + step, score) for step, score in _curve(given.get("curve", ()), where)]
+        self.curve += tuple(curve)
+        self.step += done
+        if self.step >= MAX_WHOLE:
+            raise MetricError(
+                f"{where}: metric 'steps' is {done:,}, more than a run can count: return the steps that were trained."
+            )
         if not curve or self.curve[-1] != (self.step, self.score):
             self.curve += ((self.step, self.score),)
-        returns = np.asarray(metrics.get("returns", ()), float).ravel()
-        self.returns += tuple(number(value, "returns", where) for value in returns)
-        for key, value in metrics.items():
+        self.returns += _returns(given.get("returns", ()), where)
+        for key, value in given.items():
             if key not in FIELDS_OF_RESULT and key != metric and (scalar := as_number(value)) is not None:
-                self.metrics[str(key)] = scalar
+                self.metrics[_name(key, where)] = scalar
+        count = 2 * len(self.curve) + len(self.returns) + len(self.metrics)
+        if count > MOST_NUMBERS:
+            raise MetricError(f"{where}: train returned {count:,} numbers, more than {MOST_NUMBERS:,}: return means of them.")
 
     def result(self, task: Task, checkpoint: str, seconds: float, saving: float = 0.0) -> Result:
         """Returns the result that the log keeps; `saving` is the part of `seconds` that the checkpoint took."""
@@ -84,17 +97,29 @@ def number(value: object, key: str, where: str) -> float:
     """
     scalar = as_number(value)
     if scalar is None:
-        raise MetricError(f"{where}: metric {key!r} is {value!r} ({type(value).__name__}), expected one number.")
+        raise MetricError(f"{where}: metric {key!r} is {shown(value)} ({type(value).__name__}), expected one number.")
     return scalar
+
+
+def whole(value: object, key: str, where: str) -> int:
+    """Returns a whole number from 0 that a log can hold.
+
+    Raises:
+        MetricError: it is something else.
+    """
+    scalar = number(value, key, where)
+    if not (0 <= scalar < MAX_WHOLE and scalar == int(scalar)):
+        raise MetricError(f"{where}: metric {key!r} is {shown(value)}, expected a whole number from 0 to {MAX_WHOLE - 1:,}.")
+    return int(scalar)
 
 
 def as_number(value: object) -> float | None:
     """Returns `value` as a float if it is a real number (Python, numpy, JAX or torch scalar), else None."""
     if isinstance(value, (bool, str, bytes, complex, np.bool_)) or value is None:
         return None
-    if isinstance(value, (int, float)):
-        return float(value)
     try:
+        if isinstance(value, (int, float)):
+            return float(value)
         array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
     except Exception:
         return None
@@ -105,10 +130,58 @@ def as_number(value: object) -> float | None:
     return float(array.reshape(())) if array.dtype.kind in "iuf" else None
 
 
+def shown(value: object, limit: int = 80) -> str:
+    """Returns the `repr` of a user's value for a message: of limited length, in one line, and never an error."""
+    try:
+        text = " ".join(repr(value)[: 10 * limit].split())
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        text = f"a {type(value).__name__} that cannot be shown"
+    return printable(text if len(text) <= limit else f"{text[: limit - 1]}…")
+
+
+def printable(text: str) -> str:
+    """Returns text that can be encoded: a lone surrogate, as in the name of an odd file, is escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _curve(points: object, where: str) -> list[tuple[int, float]]:
+    found = []
+    try:
+        for point in islice(iter(points), MOST_NUMBERS):  # type: ignore[call-overload]  # a TypeError is the answer
+            step, score = point
+            found.append((whole(step, "curve", where), number(score, "curve", where)))
+    except (TypeError, ValueError) as error:
+        if isinstance(error, MetricError):
+            raise
+        text = f"{where}: metric 'curve' is {shown(points)}, expected pairs of a step and a score."
+        raise MetricError(text) from error
+    return found
+
+
+def _returns(values: object, where: str) -> tuple[float, ...]:
+    try:
+        array = np.asarray(values, float).ravel()
+    except Exception as error:
+        raise MetricError(f"{where}: metric 'returns' is {shown(values)}, expected numbers.") from error
+    return tuple(array[: MOST_NUMBERS + 1].tolist())
+
+
+def _name(key: object, where: str) -> str:
+    name = printable(str(key)) if type(key) in (str, int) else shown(key)
+    if len(name) > LONGEST_NAME:
+        raise MetricError(
+            f"{where}: the name of a metric has {len(name):,} characters, more than {LONGEST_NAME}: {name[:40]!r}…."
+        )
+    return name
+
+
 def _missing(metrics: Mapping[object, object], metric: str, where: str) -> MetricError:
-    keys = ", ".join(repr(str(key)) for key in metrics) or "nothing"
-    other = next(iter(metrics), "score")
-    near = did_you_mean(metric, map(str, metrics)) or f" Return it from train, or name another one: metric={other!r}."
+    names = [shown(key) if type(key) is not str else key for key in islice(metrics, 20)]
+    keys = ", ".join(map(repr, names)) or "nothing"
+    other = names[0] if names else "score"
+    near = did_you_mean(metric, names) or f" Return it from train, or name another one: metric={other!r}."
     return MetricError(f"{where}: the metrics have no {metric!r}; they hold {keys}.{near}")
 
 
@@ -132,9 +205,23 @@ def user_error(task: Task, step: int, error: BaseException, keep: KeepError, sec
 
     The one-line error names the exception and the place in the user's code.
     """
-    text = error.details if isinstance(error, ProgramFailed) else "".join(traceback.format_exception(error))
-    keep(_file_name(task), f"member {task.member}, task {task.id}, from step {step}, {_listed_hparams(task)}\n\n{text}")
+    text = error.details if isinstance(error, ProgramFailed) else _traceback(error)
+    head = f"member {task.member}, task {task.id}, from step {step}, {_listed_hparams(task)}"
+    keep_if_possible(keep, _file_name(task), f"{head}\n\n{text}")
     return Result(task.id, float("nan"), step, error=error_line(error), seconds=seconds)
+
+
+def refused(task: Task, step: int, error: MetricError, keep: KeepError, seconds: float = 0.0) -> Result:
+    """Returns the result of a task whose training returned what no log can hold."""
+    text = str(error) if str(error).startswith("member") else f"member {task.member}, from step {step}: {error}"
+    keep_if_possible(keep, _file_name(task), f"{text}\n{_listed_hparams(task)}\n")
+    return Result(task.id, float("nan"), step, error=f"{PREFIX}{text}", seconds=seconds)
+
+
+def metric_error(result: Result) -> MetricError | None:
+    """Returns the error of a result that was `refused`; None of any other result."""
+    text = result.error or ""
+    return MetricError(text.removeprefix(PREFIX)) if text.startswith(PREFIX) else None
 
 
 def abandoned(task: Task, step: int, why: str, keep: KeepError, *, seconds: float = 0.0, hint: str = "") -> Result:
@@ -150,8 +237,8 @@ def damaged(task: Task, step: int, error: CheckpointDamaged) -> Result:
 
 def keep_if_possible(keep: KeepError, name: str, text: str) -> None:
     """Keeps a text for the user, unless the disk is full: the log reports that, and a text never stops a run."""
-    with suppress(OSError, PoptrainError):
-        keep(name, text)
+    with suppress(Exception):
+        keep(name, printable(text[-LONGEST_TEXT:]))
 
 
 def error_line(error: BaseException, limit: int = 300) -> str:
@@ -161,7 +248,29 @@ def error_line(error: BaseException, limit: int = 300) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     outside = [frame for frame in frames if "poptrain" not in frame.filename.replace("\\", "/").split("/")] or frames
     place = f" ({outside[-1].filename.replace(chr(92), '/').split('/')[-1]}:{outside[-1].lineno})" if outside else ""
-    return textwrap.shorten(f"{type(error).__name__}: {error}", limit - len(place), placeholder=" …") + place
+    place = printable(place)[-100:]
+    text = _text(error)
+    line = f"{type(error).__name__[:100]}: {text}" if text else type(error).__name__[:100]
+    return textwrap.shorten(line, limit - len(place), placeholder=" …") + place
+
+
+def _text(error: BaseException) -> str:
+    """Returns the text of a user's exception in one line; whatever its ``__str__`` does, this raises nothing."""
+    try:
+        return printable(" ".join(str(error)[:2000].split()))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as inner:
+        return f"its text cannot be shown, because __str__ raised {type(inner).__name__}"
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error))
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return error_line(error)
 
 
 def _file_name(task: Task) -> str:

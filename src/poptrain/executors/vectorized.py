@@ -8,19 +8,21 @@ failed member does not cause a compilation for every width. A population trainab
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from poptrain.checkpoints import carry as carries
 from poptrain.core import Carry, Metrics, Result, Task, clock, collector
-from poptrain.core.errors import CheckpointDamaged, PoptrainError, UsageError
+from poptrain.core.errors import CheckpointDamaged, MetricError, PoptrainError, UsageError
 from poptrain.core.rng import chunk_seed
 from poptrain.executors import outcome
+from poptrain.executors.adapters import boundary, checked_pair
 from poptrain.executors.context import Context
 from poptrain.executors.hparam_columns import HparamColumns, hparam_columns
 from poptrain.executors.outcome import Trained
+from poptrain.executors.users_code import RaisedByUser
 from poptrain.executors.vmapped import population_of
 from poptrain.trainable import AnyTrainable, JaxTrainable, PopulationTrainable, Trainable, as_trainable
 
@@ -91,29 +93,40 @@ class VectorizedExecutor:
             return results
         begins = [context.begin(task) for task in tasks]
         try:
-            carry, all_trained = self._train(tasks, begins)
-        except PoptrainError:
-            raise
-        except (Exception, SystemExit) as error:
+            carry, all_trained, refused = self._train(tasks, begins)
+            saving = clock.monotonic()
+            refs = self._commit(tasks, carry, [trained.step for trained in all_trained])
+        except (RaisedByUser, Exception) as error:
+            if isinstance(error, PoptrainError) and not isinstance(error, MetricError):
+                raise
             seconds = (clock.monotonic() - began) / len(tasks)
-            pairs = zip(tasks, begins, strict=True)
-            return results + [outcome.user_error(task, begin, error, context.keep_error, seconds) for task, begin in pairs]
-        saving = clock.monotonic()
-        refs = self._commit(tasks, carry, [trained.step for trained in all_trained])
+            return results + [self._failed(task, begin, error, seconds) for task, begin in zip(tasks, begins, strict=True)]
         now = clock.monotonic()
         seconds, saving = (now - began) / len(tasks), (now - saving) / len(tasks)
         with collector.paused():
             for lane, task in enumerate(tasks):
+                if lane in refused:
+                    results.append(self._failed(task, begins[lane], refused[lane], seconds))
+                    continue
                 self._alive[task.id], self._newest[task.member] = (carry, lane), task.id
-            triples = zip(tasks, all_trained, refs, strict=True)
-            return results + [trained.result(task, ref, seconds, saving) for task, trained, ref in triples]
+                results.append(all_trained[lane].result(task, refs[lane], seconds, saving))
+        return results
+
+    def _failed(self, task: Task, begin: int, error: Exception, seconds: float) -> Result:
+        """Returns the result of one member: of what the user's code raised, or of metrics that cannot be stored."""
+        keep = self._context.keep_error
+        if isinstance(error, MetricError):
+            return outcome.refused(task, begin, error, keep, seconds)
+        raised = error.error if isinstance(error, RaisedByUser) else error
+        return outcome.user_error(task, begin, raised, keep, seconds)
 
     def _commit(self, tasks: list[Task], carry: Carry, steps: list[int]) -> list[str]:
         ids, members = [task.id for task in tasks], [task.member for task in tasks]
         name = self._context.group(tasks[0])
         return self._context.store.commit_population(name, carry, len(tasks), tasks=ids, members=members, steps=steps)
 
-    def _train(self, tasks: list[Task], begins: list[int]) -> tuple[Carry, list[Trained]]:
+    def _train(self, tasks: list[Task], begins: list[int]) -> tuple[Carry, list[Trained], dict[int, MetricError]]:
+        """Returns the carry, what each member reported, and, by lane, what is wrong with the metrics of a member."""
         context, population = self._context, self._population
         hparams = hparam_columns([task.hparams for task in tasks], context.static)
         seeds = np.array([task.seed for task in tasks], np.uint32)
@@ -121,6 +134,7 @@ class VectorizedExecutor:
         head = tasks[0]
         with collector.paused():
             all_trained = [Trained(step=begin) for begin in begins]
+        refused: dict[int, MetricError] = {}
         limit = head.seconds
         parts: Iterable[tuple[int, int]] = outcome.chunks(head)
         if limit is not None:
@@ -129,27 +143,32 @@ class VectorizedExecutor:
         for index, (first, last) in enumerate(parts):
             if index:  # the first chunk has the tasks' own seeds
                 seeds = np.array([chunk_seed(task.seed, index) for task in tasks], np.uint32)
-            carry, metrics = population.train(carry, hparams, last - first, seeds)
+            with boundary(population):
+                returned = population.train(carry, hparams, last - first, seeds)
+            carry, metrics = checked_pair(returned)
             with collector.paused():
-                _add_metrics(all_trained, tasks, metrics, context.metric, last - first)
+                _add_metrics(all_trained, tasks, metrics, context.metric, last - first, refused)
             if limit is not None and clock.monotonic() >= until:
                 break
-        return carry, all_trained
+        return carry, all_trained, refused
 
     def _start(self, tasks: list[Task], hparams: HparamColumns, seeds: np.ndarray) -> Carry:
         """Returns the carries that the tasks start from, in their order: fresh ones, and copies of their parents'."""
         fresh = [lane for lane, task in enumerate(tasks) if task.parent is None]
         if len(fresh) == len(tasks):
-            return self._population.init(hparams, seeds)
+            with boundary(self._population):
+                return self._population.init(hparams, seeds)
         lanes: dict[int, tuple[Carry, int]] = {}
         if fresh:
             rows = {name: column[fresh] if isinstance(column, np.ndarray) else column for name, column in hparams.items()}
-            started = self._population.init(rows, seeds[fresh])
+            with boundary(self._population):
+                started = self._population.init(rows, seeds[fresh])
             lanes = {lane: (started, index) for index, lane in enumerate(fresh)}
         for lane, task in enumerate(tasks):
             if task.parent is not None:
                 lanes[lane] = self._lane(task, task.parent)
-        return self._population.gather([lanes[lane] for lane in range(len(tasks))])
+        with boundary(self._population):
+            return self._population.gather([lanes[lane] for lane in range(len(tasks))])
 
     def _lane(self, task: Task, parent: int) -> tuple[Carry, int]:
         """Returns the population carry that holds the state of a task's parent, and its lane; read if it is not in memory."""
@@ -176,22 +195,44 @@ class VectorizedExecutor:
         self._alive = {task: alive for task, alive in self._alive.items() if task in wanted}
 
 
-def _add_metrics(all_trained: list[Trained], tasks: list[Task], metrics: Metrics, metric: str, steps: int) -> None:
-    """Adds one chunk's metrics to every lane; columns of plain numbers are converted all at once."""
+def _add_metrics(
+    all_trained: list[Trained],
+    tasks: list[Task],
+    metrics: Metrics,
+    metric: str,
+    steps: int,
+    refused: dict[int, MetricError],
+) -> None:
+    """Adds one chunk's metrics to every lane; columns of plain numbers are converted all at once.
+
+    A lane with metrics that cannot be stored enters `refused`, and the other lanes go on.
+    """
+    if not isinstance(metrics, Mapping):
+        raise MetricError(
+            f"train returned {type(metrics).__name__} as metrics, expected a mapping such as {{{metric!r}: scores}}."
+        )
     plain = {key: np.asarray(value) for key, value in metrics.items() if key not in outcome.FIELDS_OF_RESULT}
-    if metric not in plain or len(plain) < len(metrics) or any(column.ndim != 1 for column in plain.values()):
+    usual = metric in plain and plain[metric].dtype.kind in "iuf" and len(plain) == len(metrics)
+    if not usual or any(column.shape != (len(tasks),) for column in plain.values()):
         for lane, (trained, task) in enumerate(zip(all_trained, tasks, strict=True)):
-            row = {key: value[lane] for key, value in metrics.items()}
-            trained.add(row, metric, steps, f"member {task.member}, step {trained.step + steps}")
+            try:
+                trained.add(_row(metrics, lane), metric, steps, f"member {task.member}, step {trained.step + steps}")
+            except MetricError as error:
+                refused.setdefault(lane, error)
         return
-    if plain[metric].dtype.kind not in "iuf":
-        where = f"members {tasks[0].member} to {tasks[-1].member}, {steps} steps"
-        outcome.number(plain[metric][0].item(), metric, where)
     scores = plain.pop(metric).astype(float).tolist()
-    others = {key: column.astype(float).tolist() for key, column in plain.items() if column.dtype.kind in "iuf"}
+    others = {str(key): column.astype(float).tolist() for key, column in plain.items() if column.dtype.kind in "iuf"}
     for lane, trained in enumerate(all_trained):
         trained.step += steps
         trained.score = scores[lane]
         trained.curve += ((trained.step, scores[lane]),)
         for key, column in others.items():
             trained.metrics[key] = column[lane]
+
+
+def _row(metrics: Metrics, lane: int) -> Metrics:
+    """Returns the metrics of one lane."""
+    try:
+        return {key: value[lane] for key, value in metrics.items()}
+    except (TypeError, LookupError) as error:
+        raise MetricError(f"train returned metrics that are not one entry for each member ({error}).") from error

@@ -30,7 +30,7 @@ from poptrain.trainable import AnyTrainable
 STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # a terminal or a batch system sends them to every process of a job
 
 
-class Ended(BaseException):
+class Ended(KeyboardInterrupt):  # it passes through the user's code, like that one
     """The driver ended this worker in the middle of a task."""
 
 

@@ -1,10 +1,9 @@
-"""The disk. No other module touches a run directory.
-
-Three rules are kept here, so that no caller has to remember them:
+"""The disk. No other module touches a run directory. Three rules are kept here, so that no caller has to remember them:
 
 * files and directories are made with mode 0600 and 0700, and never through a symbolic link;
-* every operation that changes the disk first calls `FS._op`, where a test can inject faults;
-* an error which means that the disk takes no more becomes `Suspended`, one sentence that says how to continue.
+* every operation that changes the disk first calls `FS._op`, and every one that reads it `FS._look`, for tests with faults;
+* every error of the operating system becomes `Suspended`, one sentence that says how to continue. Only what a caller handles by
+  name keeps its type: a name that exists already, and, in reading, one that does not exist.
 """
 
 from __future__ import annotations
@@ -18,23 +17,26 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 
 from poptrain.core.errors import Suspended, UsageError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
-_SUSPENDS = {
-    getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EROFS", "EIO", "EACCES", "EPERM", "ESTALE", "EMFILE", "ENFILE")
-}
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_ODD = (errno.ELOOP, errno.ENXIO)  # what opening a link or a pipe answers
+_ABSENT = (FileNotFoundError, NotADirectoryError)
 _SAFE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # non-blocking: it must not hang on a FIFO in place of a file
 
 
 class FS:
-    """The real disk. Subclass it and override `_op` to inject faults."""
+    """The real disk. Subclass it and override `_op` and `_look` to inject faults."""
 
     def _op(self, name: str, path: Path) -> None:
         """Is called before each operation that changes the disk; raise OSError here to make it fail."""
+
+    def _look(self, name: str, path: Path) -> None:
+        """Is called before each operation that reads the disk; raise OSError here to make it fail."""
 
     def _write(self, fd: int, data: bytes | memoryview) -> int:
         """Writes bytes to the disk and returns their number. Nothing else does; override it for short writes."""
@@ -45,17 +47,35 @@ class FS:
         try:
             self._op(name, path)
             yield
+        except FileExistsError:
+            raise
         except OSError as error:
-            if error.errno not in _SUSPENDS:
-                raise
+            if error.errno in _ODD and _is_odd(path):
+                raise _not_regular(path) from None
             raise self.suspended(error, path) from error
 
-    def suspended(self, error: OSError, path: Path) -> Suspended:
-        """Returns the error for a run that cannot write at present, but can be resumed."""
-        full = error.errno in _FULL
-        why, cure = ("disk full", "free some space") if full else (os.strerror(error.errno or errno.EIO), "fix that")
-        free, run = self.free(path), _run_of(path)
-        return Suspended(f"{why}: cannot write {path} ({free:,} bytes free); {cure}, then `poptrain resume {run}`")
+    @contextmanager
+    def _reading(self, name: str, path: Path) -> Iterator[None]:
+        try:
+            self._look(name, path)
+            yield
+        except _ABSENT:
+            raise
+        except OSError as error:
+            if error.errno in _ODD and _is_odd(path):
+                raise _not_regular(path) from None
+            raise self.suspended(error, path, "read") from error
+
+    def suspended(self, error: OSError, path: Path, doing: str = "write") -> Suspended:
+        """Returns the error for a run that cannot write or read at present, but can be resumed."""
+        if error.errno in _FULL:
+            why, cure = "disk full", "free some space"
+        elif isinstance(error, _ABSENT):
+            why, cure = f"{path.parent} was removed, renamed or replaced during the run", "put it back"
+        else:
+            why, cure = os.strerror(error.errno or errno.EIO), "fix that"
+        space = f" ({self.free(path):,} bytes free)" if doing == "write" else ""
+        return Suspended(f"{why}: cannot {doing} {path}{space}; {cure}, then `poptrain resume {_run_of(path)}`")
 
     # -- paths --------------------------------------------------------------------------------------------------------
 
@@ -123,24 +143,30 @@ class FS:
 
     def read(self, path: Path, start: int = 0, limit: int = -1) -> bytes:
         """Returns the bytes of a regular file from `start`. It never follows a link and never waits for a pipe."""
-        try:
-            fd = _regular(os.open(path, os.O_RDONLY | _SAFE), path)
-        except OSError as error:
-            if error.errno == errno.ELOOP:
-                raise _not_regular(path) from None
-            raise
-        with open(fd, "rb", buffering=0) as file:
+        with self._reading("read", path), _opened(path) as file:
             file.seek(start)
             return file.read(limit)
 
     def digest(self, path: Path) -> str:
         """Returns the SHA-256 of a regular file, whatever its size."""
-        with open(_regular(os.open(path, os.O_RDONLY | _SAFE), path), "rb", buffering=0) as file:
+        with self._reading("digest", path), _opened(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     def size(self, file: Path | int) -> int:
         """Returns the size of a file, by path (a link is not followed) or descriptor."""
-        return os.fstat(file).st_size if isinstance(file, int) else os.lstat(file).st_size
+        if isinstance(file, int):
+            return os.fstat(file).st_size
+        with self._reading("size", file):
+            return os.lstat(file).st_size
+
+    def in_place(self, fd: int, size: int, path: Path) -> bool:
+        """True if an open file has this size and is still the one that the path names: not removed, renamed or replaced."""
+        here = os.fstat(fd)
+        try:
+            there = os.lstat(path)
+        except OSError:
+            return False
+        return (here.st_ino, here.st_dev, here.st_size) == (there.st_ino, there.st_dev, size)
 
     def exists(self, path: Path) -> bool:
         """True if anything has this name, including a broken link."""
@@ -165,23 +191,25 @@ class FS:
     def list(self, path: Path) -> list[str]:
         """Returns the names in a directory, sorted; an empty list if the directory does not exist."""
         try:
-            return sorted(os.listdir(path))
-        except (FileNotFoundError, NotADirectoryError):
+            with self._reading("list", path):
+                return sorted(os.listdir(path))
+        except _ABSENT:
             return []
 
     def walk(self, path: Path) -> dict[str, int]:
         """Returns the size of every file under a directory by its relative path; links are not followed: -1."""
         found: dict[str, int] = {}
         todo = [""]
-        while todo:
-            prefix = todo.pop()
-            with os.scandir(path / prefix) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        todo.append(f"{prefix}{entry.name}/")
-                    else:
-                        status = entry.stat(follow_symlinks=False)
-                        found[prefix + entry.name] = status.st_size if stat.S_ISREG(status.st_mode) else -1
+        with self._reading("walk", path):
+            while todo:
+                prefix = todo.pop()
+                with os.scandir(path / prefix) as entries:
+                    for entry in entries:
+                        if entry.is_dir(follow_symlinks=False):
+                            todo.append(f"{prefix}{entry.name}/")
+                        else:
+                            status = entry.stat(follow_symlinks=False)
+                            found[prefix + entry.name] = status.st_size if stat.S_ISREG(status.st_mode) else -1
         return found
 
     def fsync_dir(self, path: Path) -> None:
@@ -252,7 +280,8 @@ class FS:
         """Returns the bytes that are free on the disk of a path."""
         for place in (path, *path.absolute().parents):
             if os.path.isdir(place):
-                return shutil.disk_usage(place).free
+                with suppress(OSError):
+                    return shutil.disk_usage(place).free
         return 0
 
     def check_owner(self, directory: Path) -> None:
@@ -288,11 +317,21 @@ def inside(root: Path, name: str) -> Path:
     return path
 
 
+def _opened(path: Path) -> FileIO:
+    return open(_regular(os.open(path, os.O_RDONLY | _SAFE), path), "rb", buffering=0)
+
+
 def _regular(fd: int, path: Path) -> int:
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise _not_regular(path)
     return fd
+
+
+def _is_odd(path: Path) -> bool:
+    """True if a link, a pipe or a device has this name."""
+    mode = os.lstat(path).st_mode if os.path.lexists(path) else stat.S_IFREG
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def _not_regular(path: Path) -> UsageError:
@@ -302,7 +341,7 @@ def _not_regular(path: Path) -> UsageError:
 def _run_of(path: Path) -> Path:
     """Returns the nearest directory above that holds a log: the argument of `poptrain resume`."""
     for place in path.absolute().parents:
-        if (place / "log-000001.jsonl").exists():
+        if os.path.lexists(place / "log-000001.jsonl"):
             return place
     return path.parent
 

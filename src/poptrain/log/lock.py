@@ -8,7 +8,7 @@ import platform
 from pathlib import Path
 
 from poptrain.core import clock
-from poptrain.core.errors import RunBusy
+from poptrain.core.errors import RunBusy, Suspended
 from poptrain.log.disk import FS
 
 
@@ -25,7 +25,7 @@ def take_lock(directory: Path, fs: FS) -> int:
     if fd is None:
         try:
             holder = "process {pid} on {host} since {since}".format(**json.loads(fs.read(path)))
-        except (ValueError, KeyError, OSError):
+        except (ValueError, LookupError, TypeError, OSError, Suspended):
             holder = "another process"
         raise RunBusy(f"{directory} is being written by {holder}: wait for it, or stop it. Reading is always possible.")
     try:

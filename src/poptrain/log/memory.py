@@ -22,6 +22,9 @@ class MemoryLog:
     def append(self, facts: Sequence[Task] | Sequence[Result] | Lost) -> None:
         """Adds one line of facts."""
         if line := as_line(facts):
+            self.record.check(line)
+            if self.record.order is not None:
+                self.record.order.take(line)
             self.record.note("", None, clock.now(), line)
 
     def note(self, type: str, /, **fields: Json) -> None:

@@ -11,8 +11,10 @@ from pathlib import Path
 
 from poptrain.core import History, Json, Line, clock, collector, results_of, tasks_of
 from poptrain.core.errors import LogDamaged, UsageError
+from poptrain.core.order import Order
 from poptrain.log.codec import Entry, decode_facts, decode_line
 from poptrain.log.disk import FS, default
+from poptrain.log.notes import check_note
 
 SEGMENT = 64 << 20  # bytes after which a new file is begun
 LINE = 16 << 20  # bytes of the longest line that is allowed
@@ -39,6 +41,7 @@ class Record:
         self.epoch = 0  # how often the run was opened for writing
         self.seq, self.crc = 0, 0  # number of the next line, checksum of the last
         self.segment, self.offset, self.number = 1, 0, 0  # where the next line begins: file, byte, lines before it
+        self.order: Order | None = Order()  # refuses a line that cannot follow; None: the lines were checked before
         self.torn = 0  # bytes after the last good line, which are not a line
         self._state, self._spent, self._opened, self._last = "", 0.0, 0.0, 0.0
 
@@ -87,8 +90,8 @@ class Record:
 
     @property
     def has_results(self) -> bool:
-        """True if at least one task has a result."""
-        return any(results_of(line) for line in self.lines)
+        """True if at least one task has a result with a checkpoint, so that something would be lost with the run."""
+        return any(result.checkpoint for line in self.lines for result in results_of(line))
 
     def summary(self) -> str:
         """Returns one phrase: the numbers of tasks and results, and whether the run has ended."""
@@ -136,11 +139,28 @@ class Record:
     def take(self, entry: Entry, line: Line | None = None) -> None:
         """Adds one line that was checked; `line` holds its facts if they were decoded before."""
         time = clock.parse_utc(entry.wall)
-        line = line or decode_facts(entry.type, entry.data, entry.version, self.run.get("algorithm"))
+        if line is None:
+            line = decode_facts(entry.type, entry.data, entry.version, self.run.get("algorithm"))
+            if line is None:
+                check_note(entry.type, entry.data, first=not self.seq)
+            elif not line:
+                raise ValueError("it holds no facts")
+            elif self.order is not None:
+                self.order.check(line)
+        if line is not None and self.order is not None:
+            self.order.take(line)
         if line is None and entry.type == "run":
             self.run = entry.data
         self.note(entry.type, entry.data, time, line)
         self.epoch, self.crc = entry.epoch, entry.crc
+
+    def check(self, line: Line) -> None:
+        """Raises a `UsageError` if a line of facts cannot follow; a writer calls it before it writes."""
+        if self.order is not None:
+            try:
+                self.order.check(line)
+            except ValueError as error:
+                raise UsageError(f"a line of facts cannot be logged: {error}.") from error
 
     def note(self, type: str, data: Json, time: float, line: Line | None = None) -> None:
         """Adds facts, or administration."""
@@ -177,15 +197,15 @@ class Record:
                     raise ValueError("the line of another writer")
             except UsageError:
                 raise  # a newer format
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
-                why = str(error)
+            except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+                why = _short(error)
                 break
             try:
                 self.take(entry, line)
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+            except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, OSError) as error:
                 # Its checksum holds, so it was acknowledged: it is not a torn line, and must never be cut off.
                 self.offset += at
-                raise self._damaged(f"its {entry.type} cannot be read ({error})") from error
+                raise self._damaged(f"its {entry.type} cannot be read ({_short(error)})") from error
             self.number += 1
             at = end + 1
         self.offset += at
@@ -233,3 +253,9 @@ def exists(directory: Path | str, fs: FS = default) -> bool:
 def segment_name(number: int) -> str:
     """Returns the file name of a segment, counted from 1."""
     return f"log-{number:06d}.jsonl"
+
+
+def _short(error: Exception) -> str:
+    """Returns what is wrong with a line; names in it may be of any length."""
+    text = str(error) or type(error).__name__
+    return text if len(text) <= 300 else f"{text[:299]}…"

@@ -143,10 +143,12 @@ class Log:
         """Writes one line of facts. When it returns, they are durable.
 
         Raises:
+            UsageError: the line cannot follow, so it could not be read again. Nothing is written.
             Suspended: the disk refused it. Nothing of the line counts, and the run can be resumed.
             RunBusy: another process wrote to this log.
         """
         if line := as_line(facts):
+            self.record.check(line)
             self._write(*encode_facts(line), line)
 
     def note(self, type: str, /, **fields: Json) -> None:
@@ -174,11 +176,14 @@ class Log:
         if record.offset >= self.segment_bytes:
             self._next_segment()
         wall = clock.utc()
-        text, crc = encode_line(type, data, seq=record.seq, epoch=record.epoch, wall=wall, crc=record.crc)
+        try:
+            text, crc = encode_line(type, data, seq=record.seq, epoch=record.epoch, wall=wall, crc=record.crc)
+        except (TypeError, ValueError, RecursionError, OverflowError) as error:
+            raise UsageError(f"{type}: the line cannot be written: {error}.") from error
         if len(text) > LINE:
             raise UsageError(f"{type}: the line has {len(text):,} bytes, but at most {LINE:,} are allowed: return fewer metrics.")
-        if fs.size(self._fd) != record.offset:  # a lock can lie (network disks); the length of the file cannot
-            self._broken = RunBusy(f"another process wrote to {record.path}: that process continues the run, and this one stops.")
+        if not fs.in_place(self._fd, record.offset, record.path):
+            self._broken = self._lost()
             raise self._broken
         try:
             if fs.append(self._fd, text, record.path) != len(text):
@@ -193,6 +198,16 @@ class Log:
         entry = Entry(type, data, record.seq, record.epoch, wall, crc) if line else decode_line(text[:-1], record.crc)
         record.take(entry, line)
         record.offset, record.number = record.offset + len(text), record.number + 1
+
+    def _lost(self) -> RunBusy | Suspended:
+        """Returns the error for a log that is no longer this one's alone."""
+        path = self.record.path
+        if self.fs.size(self._fd) != self.record.offset:  # a lock can lie (network disks); the length of the file cannot
+            return RunBusy(f"another process wrote to {path}: that process continues the run, and this one stops.")
+        return Suspended(
+            f"the log {path} was removed, renamed or replaced during the run, which stops: what it does now could not be found "
+            f"again. Put the file back, then `poptrain resume {self.record.directory}`."
+        )
 
     def _sync(self) -> None:
         try:

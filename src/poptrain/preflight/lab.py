@@ -17,6 +17,7 @@ from poptrain.checkpoints.store import DiskStore
 from poptrain.core import Carry, History, Hparams, Result, Task, clock
 from poptrain.core.protocols import Executor
 from poptrain.executors.context import Context
+from poptrain.executors.outcome import metric_error
 from poptrain.trainable import as_trainable
 
 
@@ -118,6 +119,8 @@ class Lab:
         executor.submit(tasks)
         while len(results) < len(tasks):
             results += executor.wait()
+            if error := next(filter(None, map(metric_error, results)), None):
+                raise error
         seconds = (clock.monotonic() - began) / len(tasks)
         self.pace = min(self.pace, seconds / max(tasks[0].steps, 1))
         self._history = self._history.add(results)

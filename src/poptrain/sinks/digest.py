@@ -46,6 +46,7 @@ class _Follower(Record):
 
     def __init__(self, leader: Record):
         super().__init__(leader.directory, leader.fs)
+        self.order = None  # the writer has checked every line
         self._writer = leader
         self._bytes_crc = 0  # CRC-32 of all bytes before the offset
         self._after: RunState | None = None  # begun after the first line, which holds the mode

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import sys
 import threading
 import warnings
 from contextlib import suppress
@@ -31,7 +32,7 @@ class Guarded:
     def __init__(self, sink: object):
         self._sink: Sink[Record] = as_sink(sink)
         self._name = type(sink).__name__
-        self._patience = self._sink.patience
+        self._patience = _seconds(self._sink.patience, Sink.patience)
         self._record: Record | None = None
         self._history: History | None = None
         self._grown, self._ending = threading.Event(), threading.Event()
@@ -65,12 +66,18 @@ class Guarded:
         if busy:
             _wait_at_exit(thread)
         why = f"was still busy {self._patience:g} s after the end" if busy else f"failed ({_short(self._failure)})"
-        if (hint := self._sink.hint(self._record)) is not None:
+        if (hint := self._hint(self._record)) is not None:
             _warn(f"sink {self._name} {why}; the run itself is complete. Fill in what is missing with: {hint}")
         elif busy:
             _warn(f"sink {self._name} {why}; the run itself is complete.")
         else:
             self._warn_once()
+
+    def _hint(self, record: Record) -> str | None:
+        try:
+            return self._sink.hint(record)
+        except Exception:
+            return None
 
     # -- on the thread ------------------------------------------------------------------------------------------------
 
@@ -102,7 +109,7 @@ class Guarded:
             self._failure = None
             if ending:
                 break
-            self._ending.wait(self._sink.every)
+            self._ending.wait(_seconds(self._sink.every, Sink.every))
         self._sink.close()
 
     def _warn_once(self) -> None:
@@ -111,6 +118,11 @@ class Guarded:
             self._warned = True
             then = "it is tried again" if self._sink.retries else "it gets no more calls"
             _warn(f"sink {self._name} failed; training continues, and {then}: {_short(error)}")
+
+
+def _seconds(value: object, default: float) -> float:
+    """Returns a sink's own number of seconds, if it is one."""
+    return float(value) if isinstance(value, (int, float)) and 0 <= value < threading.TIMEOUT_MAX else default
 
 
 def _wait_at_exit(thread: threading.Thread) -> None:
@@ -125,9 +137,15 @@ def _wait_at_exit(thread: threading.Thread) -> None:
 
 
 def _short(error: BaseException | None) -> str:
-    text = " ".join(str(error).split())
+    try:
+        text = " ".join(str(error).split())
+    except Exception:
+        text = "its text cannot be shown"
     return f"{type(error).__name__}: {text[:200]}{'…' if len(text) > 200 else ''}"
 
 
 def _warn(text: str) -> None:
-    warnings.warn(text, stacklevel=4)
+    try:
+        warnings.warn(text, stacklevel=4)
+    except Warning:  # warnings are errors here: an error would stop the run
+        print(f"warning: {text}", file=sys.stderr, flush=True)

@@ -18,6 +18,7 @@ from typing import Any
 from zlib import crc32
 
 from poptrain.core import Task
+from poptrain.core.errors import PoptrainError
 from poptrain.log.codec import decode_facts, decode_line, encode_facts, encode_line
 from poptrain.log.disk import FS, default
 from poptrain.log.reader import Record, read, segment_name
@@ -74,9 +75,10 @@ def digested(directory: Path | str, fs: FS = default) -> tuple[Record, RunState]
             return None
         record = Record(path, fs)
         vars(record).update(place)
+        record.order = None  # it does not know the tasks before; a line that refers to one makes `look` read the whole log
         record.run, record.events = data["run"], [(type, about, time) for type, about, time in data["events"]]
         return record, unpacked(data["state"])
-    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):  # UsageError, for a link, is a ValueError
+    except (OSError, PoptrainError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
         return None
 
 

@@ -7,6 +7,7 @@ import os
 import platform
 from dataclasses import dataclass
 
+from poptrain.core.errors import PoptrainError
 from poptrain.log.reader import Record
 
 
@@ -27,7 +28,7 @@ def writer_of(record: Record) -> Writer | None:
     try:
         holder = json.loads(record.fs.read(path))
         writer = Writer(int(holder["pid"]), str(holder["host"]), str(holder["since"]))
-    except (OSError, ValueError, KeyError, TypeError):  # UsageError, for a link, is a ValueError
+    except (OSError, PoptrainError, ValueError, KeyError, TypeError):
         return None
     if writer.host == platform.node() and not _alive(writer.pid):
         return None

@@ -56,12 +56,14 @@ class Allowance:
         """Yields those seats that may get a task. Between two of them, `go_on` or `copy` takes the steps of the first."""
         waiting = list(seats)
         while waiting:
-            denied = []
-            for seat in waiting:
-                if self._may_train(seat):
-                    yield seat
-                else:
-                    denied.append(seat)
+            denied: list[int] = []
+            at = 0
+            while at < len(waiting):
+                skipped = 0 if self._may_train(waiting[at]) else self._denied(waiting[at:])
+                denied += waiting[at : at + skipped]
+                if (at := at + skipped) < len(waiting):
+                    yield waiting[at]
+                at += 1
             if len(denied) == len(waiting):
                 return
             waiting = denied  # a copy that skipped steps may have left enough for them
@@ -94,14 +96,58 @@ class Allowance:
         """Returns True if steps for an interval are left over, and a member can still reach the budget after it."""
         if self._left >= self._all - int(self._rest[seat]) + rest:
             return True
-        length = min(self._interval, rest)
-        others = [other for other in np.flatnonzero(self._rest > 0).tolist() if other != seat]
-        left, kept = self._left, False
-        for other in sorted(others, key=lambda each: (-self._score[each], each)):
-            better = self._score[other] > score or (self._score[other] == score and other < seat)
-            if better and self._rest[other] <= left and (not kept or self._score[other] == np.inf):
-                left, kept = left - int(self._rest[other]), True
-        return left >= length and (kept or min([rest, *(self._rest[others] + length)]) <= self._left)
+        return bool(self._spare(np.array([seat]), np.array([score]), np.array([rest]))[0])
+
+    def _denied(self, seats: list[int]) -> int:
+        """Returns how many of these seats, from the first on, can't train now."""
+        if self._budget is None:
+            return 0
+        ids = np.array(seats)
+        score = np.where(self._failed[ids], -np.inf, self._score[ids])
+        fine = self._spare(ids, score, np.where(self._failed[ids], self._budget, np.maximum(self._budget - self._step[ids], 0)))
+        return int(fine.argmax()) if fine.any() else len(seats)
+
+    def _spare(self, seats: np.ndarray, score: np.ndarray, rest: np.ndarray) -> np.ndarray:
+        """Returns `_spares` of each of several seats; shape of `seats`, bool.
+
+        First those are kept that are not ranked, then the steps of the best member that can still reach the budget.
+        """
+        length = np.minimum(self._interval, rest)
+        kept, left = np.zeros(len(seats), bool), np.full(len(seats), self._left)
+        needs = self._rest > 0
+        if len(seats) == 1:
+            needs[seats] = False  # its score may be that of another member, of which it becomes a copy
+        unranked = np.flatnonzero(needs & (self._score == np.inf)).tolist()
+        fits = needs & (self._rest <= self._left) & np.isfinite(self._score)
+        ranked = score < np.inf
+        for index, seat in enumerate(seats.tolist()):
+            if not ranked[index]:
+                kept[index], left[index] = self._keep([other for other in unranked if other < seat])
+        if ranked.any():
+            some, rest_of_all = self._keep(unranked)
+            kept[ranked], left[ranked] = some, rest_of_all
+            if not some and fits.any():
+                best = int(np.where(fits, self._score, -np.inf).argmax())
+                before = (
+                    ranked & ((self._score[best] > score) | ((self._score[best] == score) & (best < seats))) & (best != seats)
+                )
+                kept, left = kept | before, np.where(before, left - self._rest[best], left)
+        others = np.where(self._rest > 0, self._rest, np.iinfo(np.int64).max // 2)
+        least = int(others.argmin())
+        nearest = np.full(len(seats), others[least])
+        others[least] = np.iinfo(np.int64).max // 2
+        nearest[seats == least] = others.min()
+        reached = kept | (np.minimum(rest, nearest + length) <= self._left)
+        spare: np.ndarray = (self._left >= self._all - self._rest[seats] + rest) | ((left >= length) & reached)
+        return spare
+
+    def _keep(self, seats: list[int]) -> tuple[bool, int]:
+        """Returns whether the steps of any of these seats can be kept, one after another, and the steps that are left then."""
+        kept, left = False, self._left
+        for rest in self._rest[seats].tolist():
+            if rest <= left:
+                left, kept = left - rest, True
+        return kept, left
 
     def _take(self, seat: int, step: int, score: float) -> None:
         rest = max((self._budget or 0) - step, 0)

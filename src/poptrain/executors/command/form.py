@@ -20,6 +20,7 @@ from poptrain.executors.command.reported import Heard, metrics_in, stamp
 from poptrain.executors.context import MemberStore, Start
 from poptrain.executors.outcome import ProgramFailed
 from poptrain.executors.output import Output
+from poptrain.executors.users_code import saving
 from poptrain.trainable import Command
 
 Progress = tuple[float, float] | None  # the part of a distillation that a chunk covers
@@ -91,7 +92,9 @@ class CommandForm:
         raise UsageError("this task distils from a teacher, which a command cannot do.")
 
     def save(self, store: MemberStore, name: str, state: Working, task: Task, step: int) -> str:
-        shutil.copytree(state.checkpoint, store.stage(name), ignore_dangling_symlinks=True, dirs_exist_ok=True)
+        directory = store.stage(name)
+        with saving(directory):
+            shutil.copytree(state.checkpoint, directory, ignore_dangling_symlinks=True, dirs_exist_ok=True)
         return store.commit_staged(name, task=task.id, member=task.member, step=step)
 
     def load(self, store: MemberStore, ref: str, hparams: Hparams, seed: int) -> Working:

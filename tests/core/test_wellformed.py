@@ -6,9 +6,8 @@ from dataclasses import fields, replace
 
 import pytest
 
-from poptrain.audit import wellformed
-from poptrain.audit.wellformed import malformed
-from poptrain.core import Forecast, Lost, Result, Task
+from poptrain.core import Forecast, Lost, Result, Task, wellformed
+from poptrain.core.wellformed import malformed
 
 TASK = Task(3, 1, {"lr": 0.1}, 0, 5, 7, teacher=1, progress=(0.0, 0.5), seconds=1.5, role="control", donor=2,
             forecast=Forecast("model", 0.1, 0.2, 0.3, 4, None))  # fmt: skip
