@@ -17,7 +17,7 @@ Algorithm 1, for every member (θ, h, p, t), asynchronously:
 
 Departures from the paper: a diverged or failed member is replaced at once, by every strategy; values are clipped to their
 range; ties are broken by a keyed random order; no member exploits at the budget, because no training follows; with
-`plateau="search"` members draw new values instead of copying while the episode returns say that nobody has learned; `average`
+`plateau="search"` members draw new values instead of copying while the episode returns say that no member has learned; `average`
 smooths the score over a lineage; `controls` members take no part: they are a control experiment inside the run. The
 synchronous form (`sync=True`) ranks all members at a barrier, from one snapshot.
 Departures from the reference code: no public code of the authors exists.

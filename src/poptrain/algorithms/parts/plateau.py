@@ -1,4 +1,4 @@
-"""Has anybody learned yet? Before that, scores are noise, and copies only spread the hyperparameters of whoever was lucky.
+"""Has any member learned yet? Before that, scores are noise, and copies only spread the hyperparameters of a lucky member.
 
 Wide ranges contain many values that train nothing within the first intervals: rates that are too low, batches that are not full
 yet. Truncation selects all the same, and after a few rounds the whole population descends from a member whose only merit was
@@ -8,9 +8,9 @@ So a decision asks the episode returns first (`Result.returns`). A member *has l
 of the whole population, clearly (Welch's one-sided t-test at the level `ALPHA`, which is strict because the best of many is
 looked at) and by much (`EFFECT` standard deviations of those: most agents soon gain a little by doing less).
 
-* While nobody has learned, the members search at random: they keep their weights, and those without any gain whose values have
+* While no member has learned, they search at random: they keep their weights, and those without any gain whose values have
   had the longest time draw all of them again. A member copies only if it has become worse than its donor at the same level.
-* Later, whoever would copy a member that has not learned copies the best one that has.
+* Later, a member that would copy one that has not learned copies the best one that has.
 
 Where results have no returns, or there are too few, nothing is known, and every decision is as without this.
 """
@@ -48,7 +48,7 @@ class Plateau:
 
     @cached_property
     def holds(self) -> bool:
-        """True if nobody has learned; False if somebody has, or if nothing is known."""
+        """True if no member has learned; False if one has, or if nothing is known."""
         positions = range(len(self._population.seats))
         known = [position for position in positions if len(self._returns(position)) > 1]
         return bool(known) and len(self._begun) >= FEWEST and not any(map(self.learned, known))
