@@ -12,7 +12,7 @@ from poptrain.log.writer import Log
 CURVATURE = np.array([1.0, 0.3, 0.1, 0.03], "float32")
 SPACE = pt.Space(lr=pt.LogUniform(1e-4, 1.0, init=(1e-2, 1.0)))
 SIZES = dict(interval=16, evals=8, exploit=pt.truncation(0.34), warmup=(32, 64), max_eval=16)
-FIRE = pt.fire_pbt(SPACE, (4, 4, 4), starts="random", **SIZES)
+FIRE = pt.fire_pbt(SPACE, (4, 4, 4), as_in="paper", **SIZES)
 
 
 def descend(m, lr, steps):

@@ -19,6 +19,7 @@ from poptrain.core import Result
 from poptrain.testing import quadratic
 from poptrain.views import panels
 from poptrain.views.panels import LineSeries, Picture, PointSeries, Segments
+from poptrain.views.story import task_at
 
 pytest.importorskip("uvicorn")
 
@@ -351,9 +352,9 @@ def test_the_task_at_a_step_is_found_along_the_ancestry_and_on_the_seat():
     run = trained(None)
     best = run.best.task.id
     for step in range(1, 41):
-        found = views.task_at(run.record, best, step)
+        found = task_at(run.record, best, step)
         assert found in run.history.descent(best) and run.history.begin(found) < step <= run.history.end(found)
-        seat = views.task_at(run.record, best, step, "seat")
+        seat = task_at(run.record, best, step, "seat")
         assert run.history.task(seat).member == run.best.task.member
         assert run.history.begin(seat) < step <= run.history.end(seat)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import warnings
 
 import pytest
@@ -83,11 +84,11 @@ def test_status_tells_the_text_of_failures_and_who_had_it():
 def test_a_member_that_was_training_when_the_run_stopped_is_shown_as_suspended(tmp_path):
     def stopping(carry, hp, steps, seed):
         if seed % 5 == 1:
-            raise pt.errors.Suspended("the storage failed")
+            signal.raise_signal(signal.SIGTERM)
         return quadratic(carry, hp, steps, seed)
 
     with pytest.raises(pt.errors.Suspended):
         pt.run(PBT, stopping, stop=pt.steps(200), directory=tmp_path / "r", progress=False)
     view = pt.views.status(pt.open_run(tmp_path / "r").record)
-    assert view.state == "interrupted" and "suspended" in {view.doing(member) for member in view.members}
+    assert view.state == "suspended" and "suspended" in {view.doing(member) for member in view.members}
     assert {member.state for member in view.members} <= {"training", "waiting"}, "what programs read has not changed"

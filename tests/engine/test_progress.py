@@ -49,8 +49,8 @@ def glances(experiment):
     found, session = [], _Session(experiment, Inline(), open_log(experiment, None, None), None, ())
     watch, tell = Watch(experiment, 0.0), session._tell
 
-    def telling(results):
-        tell(results)
+    def telling(executor, results, draining=False):
+        tell(executor, results, draining)
         found.append(watch.look(session.history, session.failures.count))
 
     session._tell = telling

@@ -176,7 +176,7 @@ def test_the_gauge_of_a_run_has_every_proposal_of_the_model_and_survives_a_diges
         return before - one.steps * (one.hparams["lr"] - 0.5) ** 2
 
     space = pt.Space(lr=pt.Uniform(0.0, 1.0))
-    record = recorded(play(pt.pb2(space, population=8, interval=5), climbing, budget=60))
+    record = recorded(play(pt.pb2(space, population=8, interval=5, plateau="copy"), climbing, budget=60))
     found = views.gauges(record)
     seen = [each for each in views.suggestions(record) if each.source == "model" and each.observed is not None]
     assert found.foresight.proposals == len(seen) > 12 and found.foresight.pays

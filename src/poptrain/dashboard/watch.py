@@ -21,6 +21,7 @@ from poptrain.views import as_json, panels
 from poptrain.views.digest import Following
 from poptrain.views.exploits import exploits_of
 from poptrain.views.index import history_of, reported, result_of, unhealthy
+from poptrain.views.story import task_at
 
 MOST_MEMBERS = 400  # that the page lists
 MOST_ROWS = 200  # of a table
@@ -120,7 +121,7 @@ class Watched:
             UsageError: there is no such task.
         """
         record = self._whole()
-        found = views.story(record, task if step is None else views.task_at(record, task, step, along))
+        found = views.story(record, task if step is None else task_at(record, task, step, along))
         return {**as_json(found), "changes": as_json(found.changes)}
 
     def newest(self, member: int) -> Answer:

@@ -23,7 +23,7 @@ from poptrain.views.overhead import LineTime, MemberTime, Overhead, overhead
 from poptrain.views.schedule import Schedule, Segment, schedule, schedule_from, schedules
 from poptrain.views.spread import Generation, Spread, spread
 from poptrain.views.status import Best, Member, Status, Trouble, status
-from poptrain.views.story import Story, story, task_at
+from poptrain.views.story import Story, story
 from poptrain.views.subpopulations import HandOver, Quantiles, Subpopulation, Subpopulations, subpopulations
 from poptrain.views.suggestions import Suggestion, suggestions
 from poptrain.views.table import table
@@ -86,5 +86,4 @@ __all__ = [
     "subpopulations",
     "suggestions",
     "table",
-    "task_at",
 ]
