@@ -82,7 +82,8 @@ def test_without_scikit_learn_the_error_says_what_to_install():
 
 @pytest.mark.heavy
 def test_fire_learns_resumes_and_its_schedule_is_replayed(tmp_path):
-    algorithm = pt.fire_pbt(example.space, (4, 4), evals=10, **{**example.greedy, "exploit": pt.truncation(0.34)})
+    greedy = {**example.greedy, "exploit": pt.truncation(0.34)}
+    algorithm = pt.fire_pbt(example.space, (4, 4), evals=10, release=False, **greedy)  # a release depends on the budget
 
     def run(steps, directory=None):
         return pt.run(algorithm, example.network(), stop=pt.steps(steps), executor="vectorized", directory=directory)
