@@ -11,7 +11,7 @@ from bipedal_walker import agent, space
 import poptrain as pt
 
 experiment = pt.Experiment(
-    algorithm=pt.pb2(space, population=4, interval=50_000, exploit=pt.truncation(0.25)),
+    algorithm=pt.pb2(space, population=4, interval=50_000, exploit=pt.truncation(0.25), plateau="copy"),  # all values here train
     trainable=agent,
     metric="score",
     stop=pt.steps(1_000_000),
