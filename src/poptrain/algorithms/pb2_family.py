@@ -77,9 +77,21 @@ def pb2(
     4
     """
     options = Pb2Options(
-        interval, sync, exploit, beta, window, warmup, average, evaluate_first, initial, starts, candidates, retune, as_in
+        interval,
+        sync,
+        exploit,
+        beta,
+        window,
+        warmup,
+        average,
+        evaluate_first,
+        initial,
+        starts,
+        candidates,
+        retune,
+        as_in,
+        plateau,
     )
-    options = replace(options, plateau=plateau)
     return make_pb2("pb2", space, population, options, Uniformly())
 
 
@@ -112,9 +124,21 @@ def pb2_mult(
     4
     """
     options = Pb2Options(
-        interval, sync, exploit, beta, window, warmup, average, evaluate_first, initial, starts, candidates, retune, as_in
+        interval,
+        sync,
+        exploit,
+        beta,
+        window,
+        warmup,
+        average,
+        evaluate_first,
+        initial,
+        starts,
+        candidates,
+        retune,
+        as_in,
+        plateau,
     )
-    options = replace(options, plateau=plateau)
     categories = _categories("pb2_mult", space, Apart(options.steps))
     return _named(make_pb2("pb2_mult", space, population, options, categories))
 
@@ -148,9 +172,21 @@ def pb2_mix(
     4
     """
     options = Pb2Options(
-        interval, sync, exploit, beta, window, warmup, average, evaluate_first, initial, starts, candidates, retune, as_in
+        interval,
+        sync,
+        exploit,
+        beta,
+        window,
+        warmup,
+        average,
+        evaluate_first,
+        initial,
+        starts,
+        candidates,
+        retune,
+        as_in,
+        plateau,
     )
-    options = replace(options, plateau=plateau)
     categories = _categories("pb2_mix", space, Together(options.steps))
     return _named(make_pb2("pb2_mix", space, population, options, categories))
 
@@ -172,7 +208,7 @@ class Pb2Options:
     candidates: int | None
     retune: float | None | Literal["default"]
     as_in: Literal["paper"] | None
-    plateau: OnPlateau | None = None
+    plateau: OnPlateau | None
 
     @property
     def steps(self) -> int | None:

@@ -102,6 +102,12 @@ def check_read(
         )
 
 
+def governed(found: Iterable[Place], hp: Mapping[str, object]) -> frozenset[str]:
+    """Returns the names of the places that hold the value of their hyperparameter while all is new: those that it governs."""
+    wanted = dict(flattened(hp))
+    return frozenset(place.name for place in found if same_value(place.held, wanted[place.hparam]))
+
+
 def same_value(held: object, wanted: object) -> bool:
     """True if a live object holds the value that was set; it may hold a number in single precision."""
     if isinstance(held, bool) or isinstance(wanted, bool):

@@ -45,13 +45,15 @@ class Plateau:
         """
         self._population, self._first = population, first
         self._learned: dict[int, bool] = {}
+        self._now: dict[int, np.ndarray] = {}  # by position
 
     @cached_property
     def holds(self) -> bool:
         """True if no member has learned; False if one has, or if nothing is known."""
-        positions = range(len(self._population.seats))
-        known = [position for position in positions if len(self._returns(position)) > 1]
-        return bool(known) and len(self._begun) >= FEWEST and not any(map(self.learned, known))
+        if len(self._begun) < FEWEST:
+            return False
+        known = [position for position in range(len(self._population.seats)) if len(self._returns(position)) > 1]
+        return bool(known) and not any(map(self.learned, known))
 
     def learned(self, position: int) -> bool:
         """True if the member at a position is clearly and much better than the population was at first."""
@@ -103,15 +105,18 @@ class Plateau:
     def _age(self, position: int) -> int:
         """Returns the number of intervals that the member has trained with its values."""
         history = self._population.history
-        id: int | None = int(self._population.standing[position])
-        hparams, age = history.task(int(self._population.standing[position])).hparams, 0
+        standing = int(self._population.standing[position])
+        hparams, age = history.task(standing).hparams, 0
+        id: int | None = standing
         while id is not None and age < OLDEST and history.task(id).hparams == hparams:
             age += history.task(id).steps > 0
             id = history.task(id).parent
         return age
 
     def _returns(self, position: int) -> np.ndarray:
-        return _newest(self._population, int(self._population.standing[position]))
+        if position not in self._now:
+            self._now[position] = _newest(self._population, int(self._population.standing[position]))
+        return self._now[position]
 
 
 def _newest(population: Population, id: int) -> np.ndarray:

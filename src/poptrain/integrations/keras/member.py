@@ -12,7 +12,7 @@ import keras
 from poptrain.core import Carry, Metrics
 from poptrain.core.errors import UsageError
 from poptrain.integrations import generators
-from poptrain.integrations.adapter import Place, Reads, check_in_force, check_read, effective, flattened, same_value
+from poptrain.integrations.adapter import Place, Reads, check_in_force, check_read, effective, flattened, governed
 from poptrain.integrations.keras import state as states
 from poptrain.integrations.stored import load_tree, save_tree
 
@@ -127,9 +127,7 @@ class KerasMember:
         if self._saved is not None:
             states.put(made[0], self._saved)
         self._made, self._saved = made, None
-        wanted = dict(flattened(self._hp))
-        found = self._places(self._hp)
-        self._governed = frozenset(each.name for each in found if same_value(each.held, wanted[each.hparam]))
+        self._governed = governed(self._places(self._hp), self._hp)
 
     def _forget_model(self) -> None:
         """Keeps the state of the model, and makes another one when it is needed."""

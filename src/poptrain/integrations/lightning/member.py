@@ -17,7 +17,7 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 from poptrain.core import Metrics
 from poptrain.core.errors import UsageError
-from poptrain.integrations.adapter import Place, Reads, check_in_force, check_read, effective, flattened, same_value
+from poptrain.integrations.adapter import Place, Reads, check_in_force, check_read, effective, flattened, governed
 from poptrain.integrations.lightning.epochs import Epochs
 from poptrain.integrations.torch.fresh import optimizer_places
 from poptrain.integrations.torch.random_stream import Generators, stream
@@ -185,10 +185,8 @@ class LightningMember:
     def _begun(self, trainer: Trainer) -> None:
         """Notes which places hyperparameters govern: those that held their values when all was new."""
         self._trainer = trainer
-        wanted = dict(flattened(self._hp))
-        found = list(self._places(self._hp))
         if not self._governed:
-            self._governed = frozenset(each.name for each in found if same_value(each.held, wanted[each.hparam]))
+            self._governed = governed(self._places(self._hp), self._hp)
 
     def _places(self, hp: Mapping[str, Any]) -> Iterator[Place]:
         trainer = self._trainer

@@ -12,7 +12,7 @@ from typing import Any
 from torch.optim import Optimizer
 from transformers import Trainer
 
-from poptrain.integrations.adapter import Place, flattened, same_value
+from poptrain.integrations.adapter import Place, flattened
 from poptrain.integrations.torch.fresh import optimizer_places
 
 ALIASES = {
@@ -72,9 +72,3 @@ def batch_size(loader: Any) -> object:
     """Returns the rows of a batch of a data loader that Accelerate may have wrapped."""
     sampler = getattr(loader, "batch_sampler", None)
     return getattr(sampler, "batch_size", None) or getattr(loader, "batch_size", None)
-
-
-def same_now(found: Iterator[Place], hp: Mapping[str, object]) -> frozenset[str]:
-    """Returns the names of the places that hold the value of their hyperparameter: those that it governs."""
-    wanted = dict(flattened(hp))
-    return frozenset(place.name for place in found if same_value(place.held, wanted[place.hparam]))

@@ -16,12 +16,12 @@ from transformers.utils import logging
 
 from poptrain.core import Metrics
 from poptrain.core.errors import UsageError
-from poptrain.integrations.adapter import Place, Reads, check_in_force, check_read, effective
+from poptrain.integrations.adapter import Place, Reads, check_in_force, check_read, effective, governed
 from poptrain.integrations.torch.fresh import FreshOptimizer
 from poptrain.integrations.torch.random_stream import Generators, stream
 from poptrain.integrations.torch.state import load_state, save_state
 from poptrain.integrations.transformers.interval import Interval
-from poptrain.integrations.transformers.live import apply_late, optimizer_of, places, same_now, scheduler_of
+from poptrain.integrations.transformers.live import apply_late, optimizer_of, places, scheduler_of
 
 OWN_FILE = "poptrain"  # of what the trainer's own checkpoint does not have
 CHANGES = ("_runtime", "_per_second", "_time")  # ends of metrics that measure time
@@ -150,7 +150,7 @@ class TrainerMember:
             self._random = going_on
         self._trainer, self._reads, self._loader = trainer, reads, None
         self._made = FreshOptimizer.of(optimizer_of(trainer))
-        self._governed = same_now(places(trainer, self._hp, None), self._hp)
+        self._governed = governed(places(trainer, self._hp, None), self._hp)
         self._interval = Interval(self._begun)
         trainer.add_callback(self._interval)
         if self._checkpoint is not None:
