@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "statistics": {"core"},
     "_jax": {"core"},
     "_renamed": set(),
-    "trainable": {"core", "trainable"},
+    "trainable": {"core", "space", "trainable"},
     "log": {"_renamed", "core", "log"},
     "checkpoints": {"_jax", "_renamed", "core", "log.disk", "checkpoints"},
     "checkpoints.places": {"core", "log.reader", "checkpoints"},

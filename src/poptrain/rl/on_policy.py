@@ -18,7 +18,7 @@ from poptrain.rl.envs.pictures import pictures
 from poptrain.rl.envs.spec import DeviceEnv, EnvSpec, HostBackend
 from poptrain.rl.envs.stepped import Stepped
 from poptrain.rl.evaluation import episode_returns
-from poptrain.rl.hparams import PopulationHparams
+from poptrain.rl.hparams import PopulationHparams, check_space
 from poptrain.rl.loops import host
 from poptrain.rl.loops.agent import RolloutAgent
 from poptrain.rl.loops.device import train_in_shares
@@ -29,6 +29,7 @@ from poptrain.rl.memory.batch import Layout
 from poptrain.rl.memory.recording import gather, host_slots
 from poptrain.rl.memory.ring import ring_slots
 from poptrain.rl.trees import Parts, take
+from poptrain.space import Space
 
 
 class OnPolicy(ABC):
@@ -89,6 +90,10 @@ class OnPolicy(ABC):
         """Returns the carry with the interval added, and its metrics."""
 
     # -- PopulationTrainable ------------------------------------------------------------------------------------------
+
+    def check_space(self, space: Space, budget: int | None) -> None:
+        """Raises a `UsageError` if this agent lacks one of the hyperparameters, or refuses an end of a range or an option."""
+        check_space(self.resolve, space)
 
     def init(self, hparams: PopulationHparams, seeds: ArrayLike) -> Parts:
         """Returns the carry of P fresh members; seeds (P,)."""
