@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -44,18 +43,13 @@ def check_run(directory: Path) -> None:
 
 
 def record_of(directory: Path) -> Record:
-    """Returns the record of a run, read with the garbage collector off, because it slows down the making of many facts.
+    """Returns the record of a run.
 
     Raises:
         UsageError: there is no run; the message names those nearby.
     """
     check_run(directory)
-    gc.disable()
-    try:
-        return read(directory)
-    finally:
-        gc.freeze()
-        gc.enable()
+    return read(directory)
 
 
 def emit(view: object) -> None:
