@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Annotated
+from typing import IO, Annotated, NotRequired, TypedDict
 
 import typer
 from rich.console import Console, RenderableType
@@ -24,6 +24,14 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.
 TaskOption = Annotated[int | None, typer.Option("--task", metavar="N", help="A task other than that of the best result.")]
 
 _STYLE = {"ok": "green", "failed": "bold red", "unclear": "yellow"}  # of a verdict
+
+
+class Files(TypedDict):
+    """The files that a verb has written."""
+
+    files: list[str]
+    bytes: NotRequired[int]  # of a report
+    to: NotRequired[str]  # the tracker, and where it holds the run
 
 
 def console(stream: IO[str] | None = None) -> Console:
