@@ -28,11 +28,12 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -m 'not heavy' -n 2 --dist loadfile
 
-# The report is opened in a real browser. Where it cannot be installed from here, its test says what is missing.
+# The report and the dashboard are opened in real browsers. Where one cannot be installed from here, its tests say what is missing.
+BROWSERS := chromium firefox-esr
 browser:
-	@command -v chromium chromium-browser google-chrome >/dev/null || [ "$$(id -u)" != 0 ] || \
-	  apt-get install -qq -y --no-install-recommends chromium >/dev/null || \
-	  { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; } || true
+	@command -v chromium >/dev/null && command -v firefox-esr >/dev/null || [ "$$(id -u)" != 0 ] || \
+	  apt-get install -qq -y --no-install-recommends $(BROWSERS) >/dev/null || \
+	  { apt-get update -qq && apt-get install -qq -y --no-install-recommends $(BROWSERS) >/dev/null; } || true
 
 test-all: setup-all browser
 	$(BIN)/python -m pytest -m heavy
