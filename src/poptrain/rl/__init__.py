@@ -13,6 +13,7 @@ from poptrain.rl.agents.vmpo import VMPO
 from poptrain.rl.envs import make
 from poptrain.rl.film import film
 from poptrain.rl.teams.cem_rl import CEMRL
+from poptrain.rl.teams.erl import ERL
 from poptrain.rl.teams.p3s import P3S
 
-__all__ = ["CEMRL", "DDPG", "P3S", "PPO", "SAC", "TD3", "VMPO", "film", "make"]
+__all__ = ["CEMRL", "DDPG", "ERL", "P3S", "PPO", "SAC", "TD3", "VMPO", "film", "make"]
