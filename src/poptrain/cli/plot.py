@@ -9,6 +9,7 @@ import typer
 
 from poptrain.cli.show import Directory, Files, JsonOption, emit, record_of, say
 from poptrain.core.errors import UsageError
+from poptrain.log.private import as_private_as
 
 
 def plot(
@@ -38,7 +39,8 @@ def plot(
     try:
         if faster is not None:
             figure = plots.faster(record, *faster, step=step)
-            files = [plots.save(figure, out / f"faster-{faster[0]}-{faster[1]}.png")]
+            with as_private_as(here):
+                files = [plots.save(figure, out / f"faster-{faster[0]}-{faster[1]}.png")]
         else:
             files = plots.save_all(record, out)
     except OSError as error:
