@@ -29,6 +29,7 @@ HEAVY = {
     "docs/guides/transformers.md": "Transformers",
     "docs/guides/lightning.md": "Lightning",
     "docs/guides/keras.md": "Keras",
+    "docs/guides/nnx.md": "Flax",
     "docs/guides/ray_tune.md": "Ray",
     "docs/guides/rllib.md": "RLlib",
 }  # pages whose blocks need an optional package of `make test-all`
@@ -157,7 +158,8 @@ def test_the_reference_names_nothing_that_is_gone_and_nothing_twice():
 
 
 @pytest.mark.heavy
-def test_the_integrations_in_the_reference_exist():
+def test_the_integrations_in_the_reference_exist(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")  # its default, TensorFlow, is not installed
     names = [name for name in referenced() if name.startswith("integrations")]
     assert len(names) > 10 and not [name for name in names if not exists(name)]
 
