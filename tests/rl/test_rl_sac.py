@@ -161,10 +161,3 @@ def test_every_hyperparameter_takes_effect_on_a_clone():
 def test_wrong_arguments_are_named_before_anything_starts(arguments, message):
     with pytest.raises(UsageError, match=message):
         SAC(**{"env": "jax/Pendulum-v1"} | arguments)
-
-
-@pytest.mark.heavy
-def test_it_learns_pendulum():
-    agent = SAC(env="Pendulum-v1", hidden=(64, 64), batch_size=100, learning_starts=1000)
-    carry, _ = agent.train(agent.init({}, SEEDS[:1]), {"actor_lr": 1e-3}, 8000, SEEDS[:1])
-    assert agent.evaluate(carry, 0, 50).mean() > -220
