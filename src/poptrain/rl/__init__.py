@@ -13,5 +13,6 @@ from poptrain.rl.envs import make
 from poptrain.rl.film import film
 from poptrain.rl.teams.cem_rl import CEMRL
 from poptrain.rl.teams.p3s import P3S
+from poptrain.rl.teams.svpg import SVPG
 
-__all__ = ["CEMRL", "DDPG", "P3S", "PPO", "TD3", "VMPO", "film", "make"]
+__all__ = ["CEMRL", "DDPG", "P3S", "PPO", "SVPG", "TD3", "VMPO", "film", "make"]
