@@ -15,5 +15,6 @@ from poptrain.rl.film import film
 from poptrain.rl.teams.cem_rl import CEMRL
 from poptrain.rl.teams.erl import ERL
 from poptrain.rl.teams.p3s import P3S
+from poptrain.rl.teams.svpg import SVPG
 
-__all__ = ["CEMRL", "DDPG", "ERL", "P3S", "PPO", "SAC", "TD3", "VMPO", "film", "make"]
+__all__ = ["CEMRL", "DDPG", "ERL", "P3S", "PPO", "SAC", "SVPG", "TD3", "VMPO", "film", "make"]

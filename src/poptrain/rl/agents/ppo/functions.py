@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from poptrain.rl.actor import Actor
 from poptrain.rl.agents.ppo.learner import DIAGNOSTICS, LEARNED, learn
 from poptrain.rl.agents.ppo.table import make_scratch
 from poptrain.rl.agents.ppo.value_scale import in_units
 from poptrain.rl.distributions import Distribution
+from poptrain.rl.envs.spec import EnvSpec
 from poptrain.rl.memory.batch import Batch, Layout
 from poptrain.rl.nets import forward
 from poptrain.rl.normaliser import normalise
@@ -33,6 +35,10 @@ class Functions:
 
     learned: ClassVar[tuple[str, ...]] = LEARNED
     diagnostics: ClassVar[tuple[str, ...]] = DIAGNOSTICS
+
+    def actor(self, spec: EnvSpec, state: Parts) -> Actor:
+        """Returns the policy in numpy."""
+        return Actor(spec, state["params"], state["normaliser"])
 
     def act(self, state: Parts, observations: Array, key: Array) -> Array:
         """Returns actions as they are drawn, (E, A), for raw observations, (E, O)."""
