@@ -167,7 +167,9 @@ def test_agents_with_networks_of_other_sizes_train_in_one_process(agent_for):
         sizes = [layer["w"].shape[-1] for layer in carry["params"]["policy"][:-1]]
         assert sizes == list(agent.hidden) and np.isfinite(metrics["score"]).all() and metrics["updates"] > 0
     env, layout = make("jax/CartPole-v1"), Layout(ENVS, ENVS, 64, 256, 128)
-    programs = [device_interval.program_for(env, 1, agent.functions(env.spec, layout), 500) for agent in (common, other, common)]
+    carries = {agent: agent.init(alone(HPARAMS), seeds) for agent in (common, other)}
+    functions = [agent.functions(env.spec, layout, carries[agent]) for agent in (common, other, common)]
+    programs = [device_interval.program_for(env, 1, each, 500) for each in functions]
     assert programs[0] is programs[2] and programs[0] is not programs[1]
 
 

@@ -5,7 +5,7 @@ All of them reach the compiled program as traced numbers, so a new value never c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +26,7 @@ class Range(NamedTuple):
 
 
 def resolve_hparams(
-    agent: object, ranges: Mapping[str, Range], hparams: PopulationHparams, members: int
+    agent: object, ranges: Mapping[str, Range], hparams: PopulationHparams, members: int, others: Iterable[str] = ()
 ) -> dict[str, np.ndarray]:
     """Returns every hyperparameter as an array of shape (members,), float32 or int32.
 
@@ -34,6 +34,7 @@ def resolve_hparams(
         agent: holds a default under each name.
         ranges: all hyperparameters that the agent has.
         hparams: the tuned ones.
+        others: names of hyperparameters that are resolved elsewhere, for messages.
 
     Raises:
         UsageError: an unknown name, a value out of range or not a number.
@@ -41,8 +42,8 @@ def resolve_hparams(
     for name in hparams:
         if name not in ranges:
             raise UsageError(
-                f"{type(agent).__name__} has no hyperparameter {name!r}.{did_you_mean(name, ranges)} "
-                f"Its hyperparameters are {', '.join(ranges)}."
+                f"{type(agent).__name__} has no hyperparameter {name!r}.{did_you_mean(name, [*ranges, *others])} "
+                f"Its hyperparameters are {', '.join([*ranges, *others])}."
             )
     return {name: _column(name, hparams.get(name, getattr(agent, name)), ranges[name], members) for name in ranges}
 

@@ -84,12 +84,12 @@ class OnPolicy(ABC):
         """Returns all hyperparameters, (P,) each."""
 
     @abstractmethod
-    def fresh(self, env: DeviceEnv | HostBackend, seeds: np.ndarray) -> Parts:
+    def fresh(self, env: DeviceEnv | HostBackend, hparams: PopulationHparams, seeds: np.ndarray) -> Parts:
         """Returns the carry of P fresh members; seeds (P,)."""
 
     @abstractmethod
-    def functions(self, spec: EnvSpec, layout: Layout) -> RolloutAgent:
-        """Returns the pure functions of one member, for batches of one layout."""
+    def functions(self, spec: EnvSpec, layout: Layout, carry: Parts) -> RolloutAgent:
+        """Returns the pure functions of one member, for batches of one layout and carries of these shapes."""
 
     @abstractmethod
     def account(self, carry: Parts, happened: IntervalOutcome, settings: dict[str, np.ndarray]) -> tuple[Parts, Parts]:
@@ -105,7 +105,7 @@ class OnPolicy(ABC):
         """Returns the carry of P fresh members; seeds (P,)."""
         seeds = np.asarray(seeds)
         self.resolve(hparams, len(seeds))
-        return self.fresh(make(self.env, self.backend), seeds)
+        return self.fresh(make(self.env, self.backend), hparams, seeds)
 
     def train(self, carry: Parts, hparams: PopulationHparams, steps: int, seeds: ArrayLike) -> tuple[Parts, Parts]:
         """Returns the carry after `steps` more environment steps, and the metrics of the interval.
@@ -185,12 +185,12 @@ class OnPolicy(ABC):
         rows = max(capacity, int(carry["buffer"]["n"].max()) + envs)
         if not isinstance(env, DeviceEnv):
             layout = Layout(envs, envs, host_slots(rows, envs), rows + envs, self.chunk)
-            learner = learner_for(self.functions(env.spec, layout))
+            learner = learner_for(self.functions(env.spec, layout, carry))
             return host.train_on_host(env, learner, self.horizon, carry, settings, steps, seeds)
         slots, horizon = ring_slots(rows, envs), self.horizon or env.spec.horizon
 
         def program(members: int) -> Program:
             layout = Layout(envs, envs * members, slots, slots * envs, self.chunk)
-            return program_for(env, members, self.functions(env.spec, layout), horizon)
+            return program_for(env, members, self.functions(env.spec, layout, carry), horizon)
 
         return train_in_shares(program, carry, settings, steps, seeds)
