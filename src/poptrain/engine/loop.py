@@ -20,6 +20,7 @@ from poptrain.dashboard.beside import beside
 from poptrain.engine import kept, tracebacks
 from poptrain.engine import stop as stops
 from poptrain.engine.again import again
+from poptrain.engine.arguments import check_run
 from poptrain.engine.experiment import Experiment, file_record, script_of
 from poptrain.engine.failures import UnreadMetrics, check_not_all_failed
 from poptrain.engine.intake import admitted, asked, opened
@@ -38,6 +39,7 @@ from poptrain.log.memory import MemoryLog
 from poptrain.log.reader import Record, exists, read
 from poptrain.log.writer import LogWriter
 from poptrain.sinks import Guarded
+from poptrain.sinks.adapted import checked_sinks
 from poptrain.sinks.digest import Digest
 from poptrain.trainable import as_trainable
 
@@ -93,9 +95,10 @@ def run(
         Suspended: the run was interrupted, the disk is full, or the storage failed; the same call continues it.
         RunFailed: every member failed.
     """
+    check_run(directory, keep, progress=progress, overwrite=overwrite, dashboard=dashboard)
+    given = (trainable, metric, mode, stop, executor, seed, checked_sinks(sinks), checkpoints)
     if overwrite and directory is not None:
         removed(directory)
-    given = (trainable, metric, mode, stop, executor, seed, tuple(sinks), checkpoints)
     if dashboard and (address := beside(directory)) is not None:
         say(f"dashboard: {address}")
     if not isinstance(algorithm, Experiment):

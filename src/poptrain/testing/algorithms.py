@@ -36,7 +36,7 @@ def _segments(history: History) -> list[tuple[int, int, int, int, str, str]]:
 
 
 class AlgorithmContract:
-    """Each method is one law. `sync`, `rank_based`, `clones` and `independent` say which laws apply to the algorithm under test."""
+    """Each method is one law. `sync`, `rank_based`, `clones` and `independent` say which laws apply to an algorithm."""
 
     sync = True  # asks only when no task is pending
     rank_based = True  # invariant to any strictly increasing transform; else to affine ones
