@@ -10,7 +10,7 @@ import typer
 
 from poptrain import sinks
 from poptrain.checkpoints import places
-from poptrain.cli.show import Directory, JsonOption, emit, record_of, say
+from poptrain.cli.show import Directory, Files, JsonOption, emit, record_of, say
 from poptrain.cli.video import write_video
 from poptrain.core.errors import PoptrainError, UsageError, did_you_mean
 from poptrain.engine.result import Run
@@ -92,11 +92,11 @@ def export(
         raise UsageError(f"cannot export: {error.strerror or error}: {error.filename}.") from error
     names = [str(path) for path in files]
     if tracker is None:
-        emit({"files": names}) if json else say(*names)
+        emit(Files(files=names)) if json else say(*names)
     else:
         with as_private_as(directory):
             where = _log(tracker, record)
-        emit({"files": names, "to": where}) if json else say(*names, f"{to}: {where}")
+        emit(Files(files=names, to=where)) if json else say(*names, f"{to}: {where}")
 
 
 class _MlflowOptions(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from poptrain.cli.show import Directory, JsonOption, emit, record_of, say
+from poptrain.cli.show import Directory, Files, JsonOption, emit, record_of, say
 from poptrain.core.errors import UsageError
 from poptrain.log.private import as_private_as
 
@@ -45,4 +45,4 @@ def plot(
             files = plots.save_all(record, out)
     except OSError as error:
         raise UsageError(f"cannot write plots: {error.strerror or error}: {error.filename}; pass another --out.") from error
-    emit({"files": [str(path) for path in files]}) if json else say(*map(str, files))
+    emit(Files(files=[str(path) for path in files])) if json else say(*map(str, files))

@@ -18,7 +18,7 @@ from poptrain.rl.envs.pictures import pictures
 from poptrain.rl.envs.spec import DeviceEnv, EnvSpec, HostBackend
 from poptrain.rl.envs.stepped import Stepped
 from poptrain.rl.evaluation import episode_returns
-from poptrain.rl.hparams import PopulationHparams
+from poptrain.rl.hparams import PopulationHparams, check_space
 from poptrain.rl.loops import host
 from poptrain.rl.loops.agent import RolloutAgent
 from poptrain.rl.loops.device import train_in_shares
@@ -29,6 +29,7 @@ from poptrain.rl.memory.batch import Layout
 from poptrain.rl.memory.recording import gather, host_slots
 from poptrain.rl.memory.ring import ring_slots
 from poptrain.rl.trees import Parts, take
+from poptrain.space import Space
 
 
 class OnPolicy(ABC):
@@ -55,6 +56,12 @@ class OnPolicy(ABC):
     train_batch_size: int
 
     population: ClassVar[bool] = True
+    played: ClassVar[tuple[str, ...]] = ("params", "normaliser")
+
+    @property
+    def envs(self) -> int:
+        """The environments of a member."""
+        return self.num_envs
 
     def check_sizes(self, **limits: int) -> None:
         """Raises a UsageError if a field that is a size is not a whole number from 1 to its limit.
@@ -77,12 +84,12 @@ class OnPolicy(ABC):
         """Returns all hyperparameters, (P,) each."""
 
     @abstractmethod
-    def fresh(self, env: DeviceEnv | HostBackend, seeds: np.ndarray) -> Parts:
+    def fresh(self, env: DeviceEnv | HostBackend, hparams: PopulationHparams, seeds: np.ndarray) -> Parts:
         """Returns the carry of P fresh members; seeds (P,)."""
 
     @abstractmethod
-    def functions(self, spec: EnvSpec, layout: Layout) -> RolloutAgent:
-        """Returns the pure functions of one member, for batches of one layout."""
+    def functions(self, spec: EnvSpec, layout: Layout, carry: Parts) -> RolloutAgent:
+        """Returns the pure functions of one member, for batches of one layout and carries of these shapes."""
 
     @abstractmethod
     def account(self, carry: Parts, happened: IntervalOutcome, settings: dict[str, np.ndarray]) -> tuple[Parts, Parts]:
@@ -90,11 +97,15 @@ class OnPolicy(ABC):
 
     # -- PopulationTrainable ------------------------------------------------------------------------------------------
 
+    def check_space(self, space: Space, budget: int | None) -> None:
+        """Raises a `UsageError` if this agent lacks one of the hyperparameters, or refuses an end of a range or an option."""
+        check_space(self.resolve, space)
+
     def init(self, hparams: PopulationHparams, seeds: ArrayLike) -> Parts:
         """Returns the carry of P fresh members; seeds (P,)."""
         seeds = np.asarray(seeds)
         self.resolve(hparams, len(seeds))
-        return self.fresh(make(self.env, self.backend), seeds)
+        return self.fresh(make(self.env, self.backend), hparams, seeds)
 
     def train(self, carry: Parts, hparams: PopulationHparams, steps: int, seeds: ArrayLike) -> tuple[Parts, Parts]:
         """Returns the carry after `steps` more environment steps, and the metrics of the interval.
@@ -137,10 +148,9 @@ class OnPolicy(ABC):
         """
         env = make(self.env, self.backend)
         seeds = host.evaluation_seeds(seed, episodes)
-        own = {name: carry[name] for name in ("params", "normaliser")}
-        own = own if lane is None else take(own, lane)
+        own = carry if lane is None else take({name: carry[name] for name in self.played}, lane)
         noise = None if deterministic else Noise(rng(int(seed), "evaluation noise"), env.spec, episodes)
-        actor, seen, horizon = Actor(env.spec, **own), env.spec.observation, self.horizon or env.spec.horizon
+        actor, seen, horizon = self.player(env.spec, own), env.spec.observation, self.horizon or env.spec.horizon
         simulator = Stepped(env, seeds, horizon) if isinstance(env, DeviceEnv) else env.open(seeds, episodes, self.horizon)
         try:
             return episode_returns(lambda seen: actor.act(seen, noise.next() if noise else None)[1], seen, simulator, episodes)
@@ -154,9 +164,13 @@ class OnPolicy(ABC):
             UsageError: the environment cannot draw pictures.
         """
         spec = make(self.env, self.backend).spec
-        actor = Actor(spec, carry["params"], carry["normaliser"])
+        actor = self.player(spec, carry)
         (episode,), horizon = host.evaluation_seeds(seed, 1), self.horizon or spec.horizon
         return pictures(self.env, lambda seen: actor.act(seen, None)[1], episode, horizon, self.backend)
+
+    def player(self, spec: EnvSpec, state: Parts) -> Actor:
+        """Returns the policy that is evaluated and shown, from the `played` parts of one member's carry."""
+        return Actor(spec, state["params"], state["normaliser"])
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -167,16 +181,16 @@ class OnPolicy(ABC):
     def _interval(
         self, carry: Parts, capacity: int, settings: dict[str, np.ndarray], steps: int, seeds: np.ndarray
     ) -> tuple[Parts, IntervalOutcome]:
-        env, envs = make(self.env, self.backend), self.num_envs
+        env, envs = make(self.env, self.backend), self.envs
         rows = max(capacity, int(carry["buffer"]["n"].max()) + envs)
         if not isinstance(env, DeviceEnv):
             layout = Layout(envs, envs, host_slots(rows, envs), rows + envs, self.chunk)
-            learner = learner_for(self.functions(env.spec, layout))
+            learner = learner_for(self.functions(env.spec, layout, carry))
             return host.train_on_host(env, learner, self.horizon, carry, settings, steps, seeds)
         slots, horizon = ring_slots(rows, envs), self.horizon or env.spec.horizon
 
         def program(members: int) -> Program:
             layout = Layout(envs, envs * members, slots, slots * envs, self.chunk)
-            return program_for(env, members, self.functions(env.spec, layout), horizon)
+            return program_for(env, members, self.functions(env.spec, layout, carry), horizon)
 
         return train_in_shares(program, carry, settings, steps, seeds)
