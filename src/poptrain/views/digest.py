@@ -28,7 +28,7 @@ from poptrain.views.status import Status, status_of
 from poptrain.views.tally import Diversity, Known, Tally
 
 NAME = "digest.json"
-DIGEST_FORMAT = 5
+DIGEST_FORMAT = 6
 CHUNK = 1 << 19  # bytes that are read at a time: pieces that stay in the processor's cache are twice as fast
 Packed = dict[str, Any]  # JSON
 _PLACE = [name for name, value in vars(Record()).items() if isinstance(value, (int, float, str))]  # how far it was read
@@ -160,7 +160,7 @@ def unpacked(data: Packed) -> RunState:
     state = RunState(**{name: value for name, value in data.items() if name not in _APART}, tally=tally)
     state.skipped = state.lines
     state.seats = {number: SeatState(*seat) for number, *seat in data["seats"]}
-    state.known = KnownTasks({id: Known(**task) for id, task in data["known"]})
+    state.known = KnownTasks({id: Known(**task | {"team": tuple(task["team"])}) for id, task in data["known"]})
     state.last_exploits.extend(Exploit(**exploit) for exploit in data["last_exploits"])
     state.suggested = tuple(task for task in decode_facts("tasks", data["suggested"]) or () if isinstance(task, Task))
     state.lost = [tuple(each) for each in data["lost"]]
