@@ -3,8 +3,8 @@
     python -m benchmarks.svpg [--quick] [--only CELL …] [--json]
 
 A team has 8 particles and 200,000 frames, those of all particles together. Its return is that of its best particle, over 100
-episodes on seeds that were never trained on. All seeds of a cell are trained at once, as members of one population. A finished cell
-is stored in ``benchmarks/results/svpg.json`` and is not repeated.
+episodes on seeds that were never trained on. All seeds of a cell are trained at once, as members of one population. A finished
+cell is stored in ``benchmarks/results/svpg.json`` and is not repeated.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ CELLS = {
     "ppo, alpha 1": replace(TEAM, alpha=1.0),
     "ppo, alpha 10": replace(TEAM, alpha=10.0),
     "ppo, alpha 100": replace(TEAM, alpha=100.0),
+    "ppo, alpha 1000": replace(TEAM, alpha=1000.0),
     "ppo, alpha 0.1, svgd": replace(TEAM, bandwidth="svgd"),
     "ppo, alpha 10, svgd": replace(TEAM, bandwidth="svgd", alpha=10.0),
     "a2c, alpha 0.1": replace(TEAM, surrogate="a2c", lr=1e-2, **ONCE),
@@ -75,7 +76,9 @@ def main() -> None:
         made.append(over(f"{name}: CPU time of all seeds", [cell["cpu"]], "s"))
     for each in made:
         spread = "" if each["spread"] is None else f" ± {each['spread']:.3g}"
-        print(f"{each['name']:52s} {each['value']:>10.4g}{spread} {each['unit']}  n={each['n']}  {each['target']} {each['holds']}")
+        print(
+            f"{each['name']:52s} {each['value']:>10.4g}{spread} {each['unit']}  n={each['n']}  {each['target']} {each['holds']}"
+        )
     if options.json:
         print(json.dumps(report("svpg", made, time.perf_counter() - began)), flush=True)
 

@@ -18,12 +18,15 @@ from poptrain.rl.agents.ppo.learner import learn
 from poptrain.rl.agents.ppo.shuffle import PRIMES, draw_order, times, walk_order
 from poptrain.rl.agents.ppo.table import _advantages, make_scratch
 from poptrain.rl.agents.ppo.value_scale import in_units, init_value_scale, rescale
+from poptrain.rl.architecture import Architecture, Network
 from poptrain.rl.distributions import CATEGORICAL, GAUSSIAN
 from poptrain.rl.memory.batch import Batch, Layout
 from poptrain.rl.memory.marks import GOES_ON, RESET, TERMINATED, TRUNCATED
 from poptrain.rl.memory.recording import Recording, host_slots, pack_recordings, unpack_recording
 from poptrain.rl.nets import forward, init_params
 from poptrain.rl.normaliser import init_normaliser, merge
+
+TINY = Architecture(Network((8,)), Network((8,)))
 
 HPARAMS = {
     "lr": 1e-2,
@@ -103,7 +106,7 @@ def test_divergence_and_entropy_are_means_of_log_densities(distribution):
 
 
 def test_rescaling_the_value_network_changes_no_value():
-    params = init_params(np.random.default_rng(0), 3, (8,), 2, 2)
+    params = init_params(np.random.default_rng(0), 3, TINY, 2, 2)
     x = jax.random.normal(jax.random.key(0), (3, 5))
     scale = {"mean": np.float32(3.0), "std": np.float32(2.0)}
     new, layers = rescale(scale, params["value"], jnp.float32(-100.0), jnp.float32(40.0))
@@ -154,7 +157,7 @@ def test_advantages_follow_the_definition_across_ends_and_resets():
 
 
 def fresh_state(observation=3, actions=1, seed=0):
-    params = init_params(np.random.default_rng(seed), observation, (8,), actions, actions)
+    params = init_params(np.random.default_rng(seed), observation, TINY, actions, actions)
     size = sum(leaf.size for leaf in jax.tree.leaves(params))
     return {
         "params": params,
@@ -177,6 +180,7 @@ def updated(batch, layout=LAYOUT, **changes):
     return jax.device_get(state), np.asarray(diagnostics)
 
 
+@pytest.mark.heavy
 def test_the_chunk_size_does_not_change_an_update():
     _, batch = episode_batch()
     one, _ = updated(batch, minibatch_size=10)

@@ -17,6 +17,7 @@ from poptrain.core.errors import UsageError
 from poptrain.core.rng import rng
 from poptrain.rl import SVPG, make
 from poptrain.rl.actor import Actor
+from poptrain.rl.architecture import architecture_of
 from poptrain.rl.nets import init_params
 from poptrain.rl.normaliser import init_normaliser
 from poptrain.rl.teams.stein import squared_distances, stein_direction, transport
@@ -109,7 +110,12 @@ def test_the_policies_of_a_team_act_as_each_of_them_alone():
     for name in ("Pendulum-v1", "CartPole-v1"):
         spec = make(name).spec
         log_std = 0 if spec.discrete else spec.actions
-        params = stack([init_params(rng(i, "x"), spec.observation, (8,), spec.actions, log_std) for i in range(3)])
+        params = stack(
+            [
+                init_params(rng(i, "x"), spec.observation, architecture_of("SVPG", (8,), {}), spec.actions, log_std)
+                for i in range(3)
+            ]
+        )
         params["log_std"] -= np.arange(3, dtype=np.float32)[:, None]
         seen = DRAW.normal(size=(6, spec.observation)).astype(np.float32)
         noise = DRAW.normal(size=(6, spec.actions)).astype(np.float32)

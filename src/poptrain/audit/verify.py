@@ -79,7 +79,7 @@ def verify(directory: str | Path, experiment: Experiment | None = None) -> Verif
         experiment = continuing(experiment, trace.run)
         report.experiment(experiment)
         algorithm = experiment.algorithm
-    found = walk(trace, algorithm, _space(trace), keyed=not replayed)
+    found = walk(trace, algorithm, _space(trace), keyed=not replayed and not _seeds_of_members(trace))
     report.facts(found)
     report.decisions(found, algorithm)
     report.checkpoints(found)
@@ -232,6 +232,12 @@ def _space(trace: Trace) -> Space | None:
         return described(algorithm.get("space") if isinstance(algorithm, Mapping) else None)
     except UsageError:
         return None
+
+
+def _seeds_of_members(trace: Trace) -> bool:
+    """True if the seed of a task follows from its member, and not from its id."""
+    algorithm = trace.run.get("algorithm")
+    return isinstance(algorithm, Mapping) and algorithm.get("seeds") == "member"
 
 
 def _version(package: str) -> str | None:

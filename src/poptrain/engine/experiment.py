@@ -23,7 +23,7 @@ from poptrain.executors.context import ExecutorConfig
 from poptrain.log.reader import Record
 from poptrain.sinks.adapted import as_sink
 from poptrain.space import Space
-from poptrain.trainable import Command, as_trainable
+from poptrain.trainable import ChecksSpace, as_trainable
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class Experiment:
         _ = self.budget  # raises a UsageError if `stop` does not fit the interval
         if self.checkpoints is not None:
             checked_url(self.checkpoints)
-        if isinstance(trainable := as_trainable(self.trainable), Command):
-            trainable.check(cast(Space, self.algorithm.space).names, self.budget)
+        if isinstance(trainable := as_trainable(self.trainable), ChecksSpace):
+            trainable.check_space(cast(Space, self.algorithm.space), self.budget)
         for sink in self.sinks:
             as_sink(sink)  # raises a UsageError if it is not a sink, before there is a run directory
 

@@ -339,6 +339,7 @@ class _Session:
             keep_error=tracebacks.keeper(self.directory),
             outputs=None if self.directory is None else Path(self.directory) / "output",
             budget=self._budget_of_members(),
+            hparams=lambda id: self.history.task(id).hparams,
         )
 
     def _budget_of_members(self) -> int | None:

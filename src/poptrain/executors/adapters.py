@@ -257,10 +257,9 @@ class LaneForm(_Arrays):
     def distill(
         self, state: Carry, teacher: Carry, hparams: Hparams, steps: int, seed: int, progress: Progress
     ) -> tuple[Carry, Metrics]:
-        if not isinstance(self.trainable, DistillingPopulation):
-            raise UsageError("this task distils from a teacher, but the trainable has no distill method.")
-        with users_code():
-            returned = self.trainable.distill(state, teacher, self._columns(hparams), steps, _seeds(seed), progress)
+        population = distilling(self.trainable)
+        with boundary(self.trainable):
+            returned = population.distill(state, teacher, self._columns(hparams), steps, _seeds(seed), progress)
         state, metrics = checked_pair(returned)
         return state, _first(metrics)
 
@@ -282,6 +281,13 @@ class LaneForm(_Arrays):
         """Returns the hyperparameters of a population of one; a value that no array can hold is passed as it is."""
         texts = tuple(name for name, value in hparams.items() if isinstance(value, (str, type(None))))
         return hparam_columns([hparams], (*self.static, *texts))
+
+
+def distilling(trainable: PopulationTrainable) -> DistillingPopulation:
+    """Returns the trainable, as one whose members can learn from teachers; raises a `UsageError` if they can't."""
+    if not isinstance(trainable, DistillingPopulation):
+        raise UsageError("this task distils from a teacher, but the trainable has no distill method.")
+    return trainable
 
 
 def boundary(trainable: PopulationTrainable) -> AbstractContextManager[None]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from poptrain.core import Carry, Result, Task
+from poptrain.core import Carry, Hparams, Result, Task
 from poptrain.core.protocols import Executor
 from poptrain.trainable import AnyTrainable, in_directories
 
@@ -77,6 +77,7 @@ class Start:
     parent: str | None = None  # reference of the checkpoint that it continues
     teacher: str | None = None  # reference of the checkpoint that it distils from
     budget: int | None = None  # lineage steps of the whole training; None: unknown
+    teacher_hparams: Hparams | None = None  # with which the teacher was trained: its architecture may be another
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ class Context:
     outputs: Path | None = None  # directory for what members print, for executors that capture it
     budget: int | None = None  # lineage steps of the whole training of a member; None: unknown
     resident: int | None = None  # the most members that a worker keeps in memory; None: see `warm`
+    hparams: Callable[[int], Hparams] | None = None  # returns those of a task; None: all have the same static ones
 
     def name(self, task: Task, attempt: int = 1) -> str:
         """Returns the checkpoint name of one attempt at a task."""
@@ -114,8 +116,18 @@ class Context:
 
     def start(self, task: Task, attempt: int = 1) -> Start:
         """Returns where one attempt at a task starts."""
-        teacher = None if task.teacher is None else self._result_of(task.teacher).checkpoint
-        return Start(self.name(task, attempt), self.begin(task), self.ref(task), teacher, self.budget)
+        name, taught = self.name(task, attempt), self.teacher_hparams(task)
+        return Start(name, self.begin(task), self.ref(task), self.teacher(task), self.budget, taught)
+
+    def teacher(self, task: Task) -> str | None:
+        """Returns the reference of the checkpoint that the task learns from."""
+        return None if task.teacher is None else self._result_of(task.teacher).checkpoint
+
+    def teacher_hparams(self, task: Task) -> Hparams | None:
+        """Returns the hyperparameters of the task that a task learns from, which decide the shape of its carry."""
+        if task.teacher is None:
+            return None
+        return task.hparams if self.hparams is None else self.hparams(task.teacher)
 
     def warm(self, workers: int = 1) -> int:
         """Returns the most members that each of some workers keeps in memory while they wait for their turn.

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Generic
 
-from poptrain.core import Result, Task, clock
+from poptrain.core import Hparams, Result, Task, clock
 from poptrain.core.errors import CheckpointDamaged, MetricError, PoptrainError
 from poptrain.core.rng import chunk_seed
 from poptrain.executors import outcome
-from poptrain.executors.adapters import Form, Progress, StateT
+from poptrain.executors.adapters import Form, StateT
 from poptrain.executors.context import KeepError, MemberStore, Start
 from poptrain.executors.outcome import Trained
 from poptrain.executors.users_code import RaisedByUser
@@ -78,7 +78,7 @@ class Members(Generic[StateT]):
         elif task.parent is None:
             state = self._form.fresh(task.hparams, task.seed)
         else:
-            state = self._load(task, start.parent)
+            state = self._load(task, start.parent, task.hparams)
         self._form.expect(state, start)
         return state
 
@@ -96,10 +96,10 @@ class Members(Generic[StateT]):
         if any(reference() is not None for reference in watched):
             gc.collect()
 
-    def _load(self, task: Task, ref: str | None) -> StateT:
+    def _load(self, task: Task, ref: str | None, hparams: Hparams) -> StateT:
         if ref is None:
             raise CheckpointDamaged(f"task {task.id} continues or learns from a task that has no checkpoint.")
-        return self._form.load(self._store, ref, task.hparams, task.seed)
+        return self._form.load(self._store, ref, hparams, task.seed)
 
     # -- training ------------------------------------------------------------------------------------------------------
 
@@ -108,7 +108,7 @@ class Members(Generic[StateT]):
             return self._train_for(state, task, start.step, task.seconds)
         if task.teacher is None:
             return self._train_chunks(state, task, start.step, None)
-        teacher = self._load(task, start.teacher)
+        teacher = self._load(task, start.teacher, start.teacher_hparams or task.hparams)
         try:
             return self._train_chunks(state, task, start.step, teacher)
         finally:
@@ -122,7 +122,7 @@ class Members(Generic[StateT]):
             if teacher is None:
                 state, metrics = self._form.train(state, task.hparams, steps, seed)
             else:
-                progress = _progress(task, first, last)
+                progress = outcome.progress_of(task, first, last)
                 state, metrics = self._form.distill(state, teacher, task.hparams, steps, seed, progress)
             trained.add(metrics, self._metric, steps, f"member {task.member}, step {trained.step + steps}")
         return state, trained
@@ -146,12 +146,3 @@ def _references(state: object) -> Iterator[weakref.ref[object]]:
         for part in (state, *getattr(state, "__dict__", {}).values()):
             with suppress(TypeError):  # numbers, texts and lists cannot be referred to weakly
                 yield weakref.ref(part)
-
-
-def _progress(task: Task, first: int, last: int) -> Progress:
-    """Returns the part of the distillation that one chunk covers."""
-    if task.progress is None or not task.steps:
-        return task.progress
-    begin, end = task.progress
-    width = (end - begin) / task.steps
-    return begin + width * first, begin + width * last

@@ -86,6 +86,15 @@ def chunks(task: Task) -> list[tuple[int, int]]:
     return list(zip(edges, edges[1:], strict=False))
 
 
+def progress_of(task: Task, first: int, last: int) -> tuple[float, float] | None:
+    """Returns the part of the distillation that the chunk from step `first` to step `last` of a task covers."""
+    if task.progress is None or not task.steps:
+        return task.progress
+    begin, end = task.progress
+    width = (end - begin) / task.steps
+    return begin + width * first, begin + width * last
+
+
 # -- numbers in metrics -----------------------------------------------------------------------------------------------
 
 

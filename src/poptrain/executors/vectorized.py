@@ -18,7 +18,7 @@ from poptrain.core import Carry, Metrics, Result, Task, clock, collector
 from poptrain.core.errors import CheckpointDamaged, MetricError, PoptrainError, UsageError
 from poptrain.core.rng import chunk_seed
 from poptrain.executors import outcome
-from poptrain.executors.adapters import boundary, checked_pair
+from poptrain.executors.adapters import boundary, checked_pair, distilling
 from poptrain.executors.context import Context
 from poptrain.executors.hparam_columns import HparamColumns, hparam_columns
 from poptrain.executors.outcome import Trained
@@ -68,11 +68,17 @@ class VectorizedExecutor:
         groups: dict[Hashable, list[Task]] = {}
         for _ in range(min(len(self._queue), self._lanes)):
             task = self._queue.popleft()
-            static = tuple(task.hparams[name] for name in self._context.static)
-            groups.setdefault((task.steps, task.evals, static, task.seconds), []).append(task)
+            groups.setdefault(self._group(task), []).append(task)
         results = [result for tasks in groups.values() for result in self._batch(tasks)]
         self._forget()
         return results
+
+    def _group(self, task: Task) -> Hashable:
+        """Returns what changes the program: tasks that share it are trained together."""
+        names, taught = self._context.static, self._context.teacher_hparams(task)
+        static = tuple(task.hparams[name] for name in names)
+        teacher = None if taught is None else tuple(taught[name] for name in names)
+        return task.steps, task.evals, static, task.seconds, teacher, task.progress
 
     def drain(self, seconds: float) -> Iterator[list[Result]]:
         """Yields nothing: no task is running between two calls of `wait`."""
@@ -130,7 +136,7 @@ class VectorizedExecutor:
         context, population = self._context, self._population
         hparams = hparam_columns([task.hparams for task in tasks], context.static)
         seeds = np.array([task.seed for task in tasks], np.uint32)
-        carry = self._start(tasks, hparams, seeds)
+        carry, teachers = self._start(tasks, hparams, seeds), self._teachers(tasks)
         head = tasks[0]
         with collector.paused():
             all_trained = [Trained(step=begin) for begin in begins]
@@ -143,8 +149,13 @@ class VectorizedExecutor:
         for index, (first, last) in enumerate(parts):
             if index:  # the first chunk has the tasks' own seeds
                 seeds = np.array([chunk_seed(task.seed, index) for task in tasks], np.uint32)
-            with boundary(population):
-                returned = population.train(carry, hparams, last - first, seeds)
+            if teachers is None:
+                with boundary(population):
+                    returned = population.train(carry, hparams, last - first, seeds)
+            else:
+                progress = outcome.progress_of(head, first, last)
+                with boundary(population):
+                    returned = distilling(population).distill(carry, teachers, hparams, last - first, seeds, progress)
             carry, metrics = checked_pair(returned)
             with collector.paused():
                 _add_metrics(all_trained, tasks, metrics, context.metric, last - first, refused)
@@ -166,32 +177,42 @@ class VectorizedExecutor:
             lanes = {lane: (started, index) for index, lane in enumerate(fresh)}
         for lane, task in enumerate(tasks):
             if task.parent is not None:
-                lanes[lane] = self._lane(task, task.parent)
+                lanes[lane] = self._lane(task, task.parent, self._context.ref(task))
         with boundary(self._population):
             return self._population.gather([lanes[lane] for lane in range(len(tasks))])
 
-    def _lane(self, task: Task, parent: int) -> tuple[Carry, int]:
-        """Returns the population carry that holds the state of a task's parent, and its lane; read if it is not in memory."""
-        if parent not in self._alive:
-            ref = self._context.ref(task)
+    def _teachers(self, tasks: list[Task]) -> Carry | None:
+        """Returns the carry of one teacher for each task, in their order; None if they have none."""
+        taught = [(task, task.teacher) for task in tasks if task.teacher is not None]
+        if not taught:
+            return None
+        distilling(self._population)
+        with boundary(self._population):
+            return self._population.gather([self._lane(task, id, self._context.teacher(task)) for task, id in taught])
+
+    def _lane(self, task: Task, source: int, ref: str | None) -> tuple[Carry, int]:
+        """Returns the population carry that holds the state of a parent or teacher, and its lane; read if it is not in memory."""
+        if source not in self._alive:
             if ref is None:
-                raise CheckpointDamaged(f"task {task.id} continues a task that has no checkpoint.")
-            self._alive[parent] = (carries.stacked(self._context.store.read(ref)), 0)
-        return self._alive[parent]
+                raise CheckpointDamaged(f"task {task.id} continues or learns from a task that has no checkpoint.")
+            self._alive[source] = (carries.stacked(self._context.store.read(ref)), 0)
+        return self._alive[source]
 
     def _unreadable(self, task: Task) -> CheckpointDamaged | None:
         """Returns what is wrong with the checkpoint that a task starts from, or None."""
-        if task.parent is None or task.parent in self._alive:
-            return None
+        context = self._context
         try:
-            self._lane(task, task.parent)
+            if task.parent is not None:
+                self._lane(task, task.parent, context.ref(task))
+            if task.teacher is not None:
+                self._lane(task, task.teacher, context.teacher(task))
         except CheckpointDamaged as error:
             return error
         return None
 
     def _forget(self) -> None:
         """Drops the states that are neither a seat's newest nor about to be used; a clone of an older one is read again."""
-        wanted = {*self._newest.values(), *(task.parent for task in self._queue)}
+        wanted = {*self._newest.values(), *(source for task in self._queue for source in (task.parent, task.teacher))}
         self._alive = {task: alive for task, alive in self._alive.items() if task in wanted}
 
 

@@ -72,6 +72,34 @@ class Vmapped:
         carry, metrics = _cut(carry, len(seeds), width), jax.device_get(_cut(metrics, len(seeds), width))
         return carry, dict(metrics)
 
+    def distill(
+        self,
+        carry: Carry,
+        teacher: Carry,
+        hparams: Mapping[str, Value | np.ndarray],
+        steps: int,
+        seeds: np.ndarray,
+        progress: tuple[float, float] | None,
+    ) -> tuple[Carry, Metrics]:
+        """Returns what `train` does, for members that also learn from the states of teachers."""
+        distill = self.trainable.distill
+        if distill is None:
+            raise UsageError("this task distils from a teacher: pass distill as the third function of pt.jax_trainable.")
+        traced, static = _split(hparams)
+        structure = self._structure(traced, static, seeds)
+
+        def one(carry: Carry, teacher: Carry, h: Traced, seed: jax.Array, span: jax.Array) -> tuple[Carry, Metrics]:
+            own, other = _unpacked(carry, structure), _unpacked(teacher, structure)
+            own, metrics = distill(own, other, _nested(h, static), steps, _prng_key(seed), (span[0], span[1]))
+            return _packed(own, structure, "distill"), metrics
+
+        program = _made(self._programs, ("distill", steps), static, lambda: jax.jit(jax.vmap(one, in_axes=(0, 0, 0, 0, None))))
+        width, pad = _padding(len(seeds), self.lanes)
+        part = np.asarray(progress or (0.0, 1.0), np.float32)
+        carry, metrics = program(_pad(carry, pad), _pad(teacher, pad), _pad(traced, pad), _pad(seeds, pad), part)
+        carry, metrics = _cut(carry, len(seeds), width), jax.device_get(_cut(metrics, len(seeds), width))
+        return carry, dict(metrics)
+
     def gather(self, lanes: Sequence[tuple[Carry, int]]) -> Carry:
         carries = list({id(carry): carry for carry, _ in lanes}.values())
         offsets, total = {}, 0

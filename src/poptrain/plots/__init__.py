@@ -24,6 +24,7 @@ from matplotlib.figure import Figure
 
 from poptrain import views
 from poptrain.core.errors import UsageError
+from poptrain.log.private import as_private_as
 from poptrain.log.reader import Record
 from poptrain.plots.render import render
 from poptrain.views import Comparison, Curves, Faster, Overhead, Spread, Teams, panels
@@ -150,7 +151,8 @@ def save_all(run: AnyRun, directory: str | Path) -> list[Path]:
     record = record_of(run)
     drawn = {**FIGURES, **({"subpopulations": subpopulations} if sizes_of(record) else {})}
     drawn |= {"team": team} if views.teams(record).actors else {}
-    return [save(draw(record), Path(directory) / f"{name}.png") for name, draw in drawn.items()]
+    with as_private_as(record.directory):
+        return [save(draw(record), Path(directory) / f"{name}.png") for name, draw in drawn.items()]
 
 
 def save(figure: Figure, path: Path) -> Path:

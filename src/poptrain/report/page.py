@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from poptrain import views
+from poptrain.log.private import as_private_as
 from poptrain.log.reader import Record
 from poptrain.report import tables
 from poptrain.report.render import PIXELS, JsonObject, render
@@ -39,7 +40,8 @@ ABOUT = {
 def write(record: Record, path: str | Path) -> Path:
     """Writes the report of a run into a file, which is replaced, and returns its path."""
     path = Path(path)
-    path.write_text(page(record), encoding="utf-8")
+    with as_private_as(record.directory):
+        path.write_text(page(record), encoding="utf-8")
     return path
 
 

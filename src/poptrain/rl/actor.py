@@ -10,6 +10,7 @@ import numpy as np
 
 from poptrain.rl.envs.spec import EnvSpec
 from poptrain.rl.normaliser import CLIP_AT, VARIANCE_EPSILON
+from poptrain.rl.spectral import effective_on_host
 from poptrain.rl.trees import Parts
 
 NOISE_TICKS = 256  # ticks for which noise is drawn in one call
@@ -24,7 +25,7 @@ class Actor:
 
     def __init__(self, spec: EnvSpec, params: Parts, normaliser: Parts):
         self.spec = spec
-        self.layers = [(layer["w"], layer["b"]) for layer in params["policy"]]
+        self.layers = [(effective_on_host(layer), layer["b"]) for layer in params["policy"]]
         self.std = np.exp(params["log_std"])
         self.mean = np.asarray(normaliser["mean"])
         self.scale = 1.0 / np.sqrt(np.asarray(normaliser["var"]) + np.float32(VARIANCE_EPSILON))

@@ -18,7 +18,7 @@ from poptrain.rl.envs.pictures import pictures
 from poptrain.rl.envs.spec import DeviceEnv, EnvSpec, HostBackend
 from poptrain.rl.envs.stepped import Stepped
 from poptrain.rl.evaluation import episode_returns
-from poptrain.rl.hparams import PopulationHparams
+from poptrain.rl.hparams import PopulationHparams, check_space
 from poptrain.rl.loops import host
 from poptrain.rl.loops.agent import RolloutAgent
 from poptrain.rl.loops.device import train_in_shares
@@ -29,6 +29,7 @@ from poptrain.rl.memory.batch import Layout
 from poptrain.rl.memory.recording import gather, host_slots
 from poptrain.rl.memory.ring import ring_slots
 from poptrain.rl.trees import Parts, take
+from poptrain.space import Space
 
 
 class OnPolicy(ABC):
@@ -83,12 +84,12 @@ class OnPolicy(ABC):
         """Returns all hyperparameters, (P,) each."""
 
     @abstractmethod
-    def fresh(self, env: DeviceEnv | HostBackend, seeds: np.ndarray) -> Parts:
+    def fresh(self, env: DeviceEnv | HostBackend, hparams: PopulationHparams, seeds: np.ndarray) -> Parts:
         """Returns the carry of P fresh members; seeds (P,)."""
 
     @abstractmethod
-    def functions(self, spec: EnvSpec, layout: Layout) -> RolloutAgent:
-        """Returns the pure functions of one member, for batches of one layout."""
+    def functions(self, spec: EnvSpec, layout: Layout, carry: Parts) -> RolloutAgent:
+        """Returns the pure functions of one member, for batches of one layout and carries of these shapes."""
 
     @abstractmethod
     def account(self, carry: Parts, happened: IntervalOutcome, settings: dict[str, np.ndarray]) -> tuple[Parts, Parts]:
@@ -96,11 +97,15 @@ class OnPolicy(ABC):
 
     # -- PopulationTrainable ------------------------------------------------------------------------------------------
 
+    def check_space(self, space: Space, budget: int | None) -> None:
+        """Raises a `UsageError` if this agent lacks one of the hyperparameters, or refuses an end of a range or an option."""
+        check_space(self.resolve, space)
+
     def init(self, hparams: PopulationHparams, seeds: ArrayLike) -> Parts:
         """Returns the carry of P fresh members; seeds (P,)."""
         seeds = np.asarray(seeds)
         self.resolve(hparams, len(seeds))
-        return self.fresh(make(self.env, self.backend), seeds)
+        return self.fresh(make(self.env, self.backend), hparams, seeds)
 
     def train(self, carry: Parts, hparams: PopulationHparams, steps: int, seeds: ArrayLike) -> tuple[Parts, Parts]:
         """Returns the carry after `steps` more environment steps, and the metrics of the interval.
@@ -180,12 +185,12 @@ class OnPolicy(ABC):
         rows = max(capacity, int(carry["buffer"]["n"].max()) + envs)
         if not isinstance(env, DeviceEnv):
             layout = Layout(envs, envs, host_slots(rows, envs), rows + envs, self.chunk)
-            learner = learner_for(self.functions(env.spec, layout))
+            learner = learner_for(self.functions(env.spec, layout, carry))
             return host.train_on_host(env, learner, self.horizon, carry, settings, steps, seeds)
         slots, horizon = ring_slots(rows, envs), self.horizon or env.spec.horizon
 
         def program(members: int) -> Program:
             layout = Layout(envs, envs * members, slots, slots * envs, self.chunk)
-            return program_for(env, members, self.functions(env.spec, layout), horizon)
+            return program_for(env, members, self.functions(env.spec, layout, carry), horizon)
 
         return train_in_shares(program, carry, settings, steps, seeds)

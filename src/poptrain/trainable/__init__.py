@@ -21,17 +21,19 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeGuard
+from typing import Any, NamedTuple, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 
 from poptrain.core import Carry, Hparams, Metrics, Value
 from poptrain.core.errors import UsageError
 from poptrain.core.fingerprint import qualified_name, source_name
+from poptrain.space import Space
 from poptrain.trainable.command import Command, command
 
 __all__ = [
     "AnyTrainable",
+    "ChecksSpace",
     "Command",
     "JaxTrainable",
     "MemberClass",
@@ -67,6 +69,7 @@ class JaxTrainable:
 
     init: Callable[..., Carry]
     train: Callable[..., tuple[Carry, Metrics]]
+    distill: Callable[..., tuple[Carry, Metrics]] | None = None  # (carry, teacher, hparams, steps, key, progress)
 
 
 PopulationHparams = Mapping[str, np.ndarray | Value]  # by name an array of shape (P,); of a static one the common value
@@ -94,6 +97,20 @@ class PopulationTrainable(Protocol):
         ...
 
 
+@runtime_checkable
+class ChecksSpace(Protocol):
+    """A trainable that knows its hyperparameters: `run` asks it before anything is trained or written."""
+
+    def check_space(self, space: Space, budget: int | None) -> None:
+        """Raises a `UsageError` if a hyperparameter is unknown to it, or may get a value that it refuses.
+
+        Args:
+            space: what is tuned.
+            budget: steps of the whole training; None: unknown.
+        """
+        ...
+
+
 class MemberClass(Protocol):
     """The form for a training loop that exists already: an object that trains, saves and loads itself."""
 
@@ -114,17 +131,24 @@ class MemberClass(Protocol):
 AnyTrainable = Trainable | JaxTrainable | PopulationTrainable | type[MemberClass] | Command  # what `as_trainable` returns
 
 
-def jax_trainable(init: Callable[..., Carry], train: Callable[..., tuple[Carry, Metrics]]) -> JaxTrainable:
+def jax_trainable(
+    init: Callable[..., Carry],
+    train: Callable[..., tuple[Carry, Metrics]],
+    distill: Callable[..., tuple[Carry, Metrics]] | None = None,
+) -> JaxTrainable:
     """Returns a trainable from two pure JAX functions of one member. `Vectorized` trains all members in one program.
 
     Args:
         init: ``init(hparams, key) -> carry``.
         train: ``train(carry, hparams, steps, key) -> (carry, metrics)``.
+        distill: ``distill(carry, teacher, hparams, steps, key, progress) -> (carry, metrics)``: what `train` does, for a
+            member that also learns from the carry of a teacher. `progress` is the part of the distillation that these steps
+            are: the pair (begin, end), two traced numbers in [0, 1].
     """
-    for name, function in (("init", init), ("train", train)):
+    for name, function in (("init", init), ("train", train), ("distill", distill or train)):
         if not callable(function):
             raise UsageError(f"jax_trainable: {name} must be a function, got {function!r}.")
-    return JaxTrainable(init, train)
+    return JaxTrainable(init, train, distill)
 
 
 def as_trainable(what: UserCode) -> AnyTrainable:

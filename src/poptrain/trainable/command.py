@@ -84,14 +84,14 @@ class Command:
         words = (*self.words, *self.resume, *metrics, *(word for _, word in self.env))
         return {name for word in words for name in word.names()}
 
-    def check(self, hparams: Iterable[str], budget: int | None) -> None:
+    def check_space(self, space: Iterable[str], budget: int | None) -> None:
         """Raises a `UsageError` if the placeholders do not fit the space, or the program does not exist.
 
         Args:
-            hparams: the names in the space.
+            space: the hyperparameters that are tuned.
             budget: steps of the whole training; None: unknown.
         """
-        names, used = set(hparams), self.placeholders()
+        names, used = set(space), self.placeholders()
         if taken := sorted(names & set(RESERVED)):
             raise UsageError(
                 f"command: the space has a hyperparameter {taken[0]!r}, but {{{taken[0]}}} is poptrain's own: rename it."

@@ -23,10 +23,10 @@ from typing import Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 
-from poptrain.core import Forecast, History, Hparams, Task, Value
+from poptrain.core import Forecast, History, Hparams, Line, Task, Value, tasks_of
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.interval import Interval, Seconds
-from poptrain.core.rng import rng, task_seeds
+from poptrain.core.rng import rng, task_seed, task_seeds
 from poptrain.space import Space
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "finished",
     "first_round",
     "freeze",
+    "member_seeds",
     "needed",
     "segments",
     "turns",
@@ -91,7 +92,13 @@ class Plan(NamedTuple):
     forecast: Forecast | None = None  # what a model expects
 
 
-def segments(history: History, plans: Sequence[Plan], interval: Interval | None, shared_budget: bool = False) -> tuple[Task, ...]:
+def segments(
+    history: History,
+    plans: Sequence[Plan],
+    interval: Interval | None,
+    shared_budget: bool = False,
+    seeds: Sequence[int] | None = None,
+) -> tuple[Task, ...]:
     """Returns the next tasks of the history: each plan's seat trains from its parent for one interval, cut at the budget.
 
     The budget limits the steps along a lineage. Without `shared_budget` it also limits the steps that one seat trains. An
@@ -103,6 +110,7 @@ def segments(history: History, plans: Sequence[Plan], interval: Interval | None,
         plans: one decision for each seat, of seats without a pending task.
         interval: length of each task in steps, or `Seconds`; 0 evaluates without training; None trains to the budget.
         shared_budget: the algorithm itself bounds the steps of all members together, with an `Allowance`.
+        seeds: of the tasks, for example `member_seeds`; None: they follow from the ids.
     """
     longest = interval if isinstance(interval, int) else UNBOUNDED
     lengths = [longest] * len(plans)
@@ -112,7 +120,7 @@ def segments(history: History, plans: Sequence[Plan], interval: Interval | None,
         spent = _at(history, "spent", [heads[plan.seat] if plan.seat < len(heads) else -1 for plan in plans])
         lengths = np.clip(history.budget - (begun if shared_budget else np.maximum(begun, spent)), 0, longest).tolist()
     seconds = interval.seconds if isinstance(interval, Seconds) else None
-    seeds = task_seeds(history.seed, history.n, len(plans))
+    seeds = task_seeds(history.seed, history.n, len(plans)) if seeds is None else seeds
     return tuple(
         Task(
             id,
@@ -133,6 +141,26 @@ def segments(history: History, plans: Sequence[Plan], interval: Interval | None,
         )
         for id, (plan, steps, seed) in enumerate(zip(plans, lengths, seeds, strict=True), history.n)
     )
+
+
+def member_seeds(history: History, seats: Sequence[int], population: int) -> list[int]:
+    """Returns the seeds of the next tasks of these seats, which do not depend on the order in which results arrived.
+
+    The k-th task of a seat has the seed that it would have if the seats took turns: that of the id ``k * population + seat``.
+
+    Args:
+        history: the tasks and results so far.
+        seats: whose next task is decided.
+        population: number of seats.
+    """
+    begun = history.fold(("tasks of each seat", population), np.zeros(population, int), _count_tasks)
+    return [task_seed(history.seed, int(begun[seat]) * population + seat) for seat in seats]
+
+
+def _count_tasks(begun: np.ndarray, history: History, line: Line) -> np.ndarray:
+    if not (tasks := tasks_of(line)):
+        return begun
+    return begun + np.bincount([task.member for task in tasks], minlength=len(begun))
 
 
 def _at(history: History, name: str, ids: list[int]) -> np.ndarray:

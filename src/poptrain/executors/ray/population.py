@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from poptrain.core import Result, Task
+from poptrain.core import Hparams, Result, Task
 from poptrain.executors.context import Context, KeepError, PopulationStore, Start
 from poptrain.executors.ray.messages import ActorSetup
 from poptrain.executors.vectorized import VectorizedExecutor
@@ -22,6 +22,12 @@ class _StartsContext(Context):
 
     def ref(self, task: Task) -> str | None:
         return self.starts[task.id].parent
+
+    def teacher(self, task: Task) -> str | None:
+        return self.starts[task.id].teacher
+
+    def teacher_hparams(self, task: Task) -> Hparams | None:
+        return self.starts[task.id].teacher_hparams
 
     def group(self, task: Task, attempt: int = 1) -> str:
         return self.starts[task.id].name

@@ -7,6 +7,7 @@ failed: its task has failed, and the algorithm decides without it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,14 +16,18 @@ from ray.tune.schedulers import TrialScheduler
 
 from poptrain.core import History, Result, check_roles
 from poptrain.core.errors import UsageError
+from poptrain.core.interval import interval_of
 from poptrain.core.protocols import Algorithm
 from poptrain.integrations.ray_tune import checks, controller, journal
 from poptrain.integrations.ray_tune.assignments import Assignments
 from poptrain.integrations.ray_tune.configs import Report
 from poptrain.integrations.ray_tune.controller import Controller, RayController
+from poptrain.integrations.ray_tune.ending import remarks
 from poptrain.integrations.ray_tune.journal import Journal
 from poptrain.integrations.ray_tune.settings import Settings
 from poptrain.integrations.ray_tune.trial_seat import Phase, TrialSeat, failure_text
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["PoptrainScheduler", "Settings"]  # pickled schedulers of version 0.1 look for `Settings` here
 
@@ -287,6 +292,11 @@ class PoptrainScheduler(TrialScheduler):
 
     def _end_if_all_gone(self) -> None:
         if self._journal is not None and all(seat.phase is Phase.GONE for seat in self._seats) and not self._journal.ended:
+            settings, ids = self._settings, [seat.trial.trial_id for seat in self._seats]
+            interval, budget = interval_of(self.algorithm), self._budget()
+            unit, resolution = settings.time_attr, settings.resolution
+            for text in remarks(self.history, ids, interval=interval, budget=budget, unit=unit, resolution=resolution):
+                logger.warning("%s: %s", settings.name, text)
             self._journal.end("every trial has ended")
 
 

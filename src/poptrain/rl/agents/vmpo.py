@@ -30,7 +30,6 @@ filtered, and the value network is rescaled to the returns, as in `ppo`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -41,6 +40,7 @@ from poptrain.rl.agents.ppo.carry import fresh_carry
 from poptrain.rl.agents.ppo.functions import Functions as PpoFunctions
 from poptrain.rl.agents.ppo.shuffle import MAX_CHUNK, MAX_ROWS, draw_order, times, walk_order
 from poptrain.rl.agents.ppo.table import TableRows, prepare, select_rows
+from poptrain.rl.architecture import Architecture, Network
 from poptrain.rl.distributions import CATEGORICAL, GAUSSIAN
 from poptrain.rl.envs import make
 from poptrain.rl.envs.spec import DeviceEnv, EnvSpec, HostBackend
@@ -115,16 +115,17 @@ class VMPO(OnPolicy):
     def resolve(self, hparams: PopulationHparams, members: int) -> dict[str, np.ndarray]:
         return resolve_hparams(self, RANGES | {"train_batch_size": Range(1, self.capacity(hparams), True)}, hparams, members)
 
-    def fresh(self, env: DeviceEnv | HostBackend, seeds: np.ndarray) -> Parts:
-        carry = fresh_carry(env, self.num_envs, self.hidden, seeds)
+    def fresh(self, env: DeviceEnv | HostBackend, hparams: PopulationHparams, seeds: np.ndarray) -> Parts:
+        networks = Architecture(Network(self.hidden), Network(self.hidden))
+        carry = fresh_carry(env, self.num_envs, networks, seeds)
         del carry["kl_scale"]
         zeros = np.zeros((len(seeds), 3), np.float32)
         adam = {name: np.stack([np.asarray(part)] * len(seeds)) for name, part in init_adam(3).items()}
         return carry | {"duals": zeros, "dual_adam": adam} | shared.fresh_account(len(seeds), DIAGNOSTICS)
 
-    def functions(self, spec: EnvSpec, layout: Layout) -> Functions:
+    def functions(self, spec: EnvSpec, layout: Layout, carry: Parts) -> Functions:
         distribution, sizes = CATEGORICAL if spec.discrete else GAUSSIAN, (spec.observation, *self.hidden, spec.actions)
-        return Functions(layout, distribution, sizes, spec.recorded, self.max_grad_norm, self.minibatch_size)
+        return Functions(layout, distribution, sizes, spec.recorded, self.max_grad_norm, minibatch_size=self.minibatch_size)
 
     def account(self, carry: Parts, happened: IntervalOutcome, settings: dict[str, np.ndarray]) -> tuple[Parts, Parts]:
         names = ("eta", "alpha_mean", "alpha_std")
@@ -140,8 +141,15 @@ class Functions(PpoFunctions):
 
     minibatch_size: int = 512
 
-    learned: ClassVar[tuple[str, ...]] = ("params", "adam", "normaliser", "value_scale", "duals", "dual_adam")
-    diagnostics: ClassVar[tuple[str, ...]] = DIAGNOSTICS
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """The parts of a carry that learning changes."""
+        return ("params", "adam", "normaliser", "value_scale", "duals", "dual_adam")
+
+    @property
+    def diagnostics(self) -> tuple[str, ...]:
+        """Names of the numbers that `learn` returns about an update."""
+        return DIAGNOSTICS
 
     def learn(
         self, state: Parts, batch: Batch, scratch: Parts, hparams: Scalars, key: Array, span: Array | None = None

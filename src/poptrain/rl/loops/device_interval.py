@@ -196,7 +196,7 @@ def accelerated() -> bool:
     return jax.default_backend() != "cpu"
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=128)  # an agent and every architecture has one
 def program_for(env: DeviceEnv, members: int, agent: RolloutAgent, horizon: int) -> Program:
     """Returns the one `Program` of this process for these settings."""
     return Program(env, members, agent, horizon)

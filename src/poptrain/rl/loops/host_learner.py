@@ -65,7 +65,7 @@ class HostLearner:
         return state, diagnostics
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=128)  # an agent and every architecture has one
 def learner_for(agent: RolloutAgent) -> HostLearner:
     """Returns the one learner of this process for equal agents."""
     return HostLearner(agent)

@@ -42,6 +42,7 @@ from poptrain.rl.actor import Actor
 from poptrain.rl.adam import init_tree_adam
 from poptrain.rl.agents.ppo.shuffle import MAX_CHUNK, MAX_ROWS
 from poptrain.rl.agents.ppo.value_scale import init_value_scale
+from poptrain.rl.architecture import architecture_of
 from poptrain.rl.distributions import CATEGORICAL, GAUSSIAN
 from poptrain.rl.envs import make
 from poptrain.rl.envs.spec import DeviceEnv, EnvSpec, HostBackend
@@ -143,14 +144,14 @@ class SVPG(OnPolicy):
     def resolve(self, hparams: PopulationHparams, members: int) -> dict[str, np.ndarray]:
         return resolve_hparams(self, RANGES | {"train_batch_size": Range(1, self.capacity(hparams), True)}, hparams, members)
 
-    def fresh(self, env: DeviceEnv | HostBackend, seeds: np.ndarray) -> Parts:
+    def fresh(self, env: DeviceEnv | HostBackend, hparams: PopulationHparams, seeds: np.ndarray) -> Parts:
         spec, members, n = env.spec, len(seeds), self.particles
         log_std = 0 if spec.discrete else spec.actions
-        teams = []
+        teams, networks = [], architecture_of("SVPG", self.hidden, {})
         for seed in seeds:
             paths: list[tuple[str | int, ...]] = [("init",), *(("init", i) for i in range(1, n))]
             params = stack(
-                [init_params(rng(int(seed), *path), spec.observation, self.hidden, spec.actions, log_std) for path in paths]
+                [init_params(rng(int(seed), *path), spec.observation, networks, spec.actions, log_std) for path in paths]
             )
             sizes = {name: sum(leaf[0].size for leaf in jax.tree.leaves(params[name])) for name in params}
             team = {"params": params, "normaliser": init_normaliser(spec.observation)}
@@ -163,7 +164,7 @@ class SVPG(OnPolicy):
             return carry | {"buffer": buffer, "env": fresh_world(env, self.envs, seeds)}
         return carry | {"buffer": empty_recordings(members, self.envs, spec.observation, spec.recorded)}
 
-    def functions(self, spec: EnvSpec, layout: Layout) -> Functions:
+    def functions(self, spec: EnvSpec, layout: Layout, carry: Parts) -> Functions:
         distribution, sizes = CATEGORICAL if spec.discrete else GAUSSIAN, (spec.observation, *self.hidden, spec.actions)
         kind = (self.particles, self.surrogate, self.bandwidth)
         return Functions(layout, distribution, sizes, spec.recorded, self.max_grad_norm, *kind)

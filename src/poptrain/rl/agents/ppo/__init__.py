@@ -25,7 +25,8 @@ K, M, N T       epochs,             passes over a batch, rows of a gradient, row
 
 *Departures from the paper.* Clipping and the adaptive KL penalty act together, as in RLlib (kl_coeff 0 leaves only the clip);
 beta moves by 1.5 and 0.5 beyond 2 and 0.5 times the target. Advantages are standardised per batch, observations by a running
-filter, and gradients are clipped by their global norm. The policy and the value network share no weights.
+filter, and gradients are clipped by their global norm. The policy and the value network share no weights. A student may
+learn from a teacher at the same time (`lesson`).
 *Departures from RLlib.* The value loss is not clipped, and the value network is rescaled to the returns (`value_scale`). A
 batch is the greatest number of whole ticks (one step of all the member's environments) within train_batch_size, but at
 least one; the rows that do not fill a last minibatch are left out of that epoch. The observation filter does not change
@@ -34,14 +35,18 @@ while a batch is collected.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from poptrain.rl.agents.ppo.carry import account, fresh_carry
 from poptrain.rl.agents.ppo.functions import Functions
 from poptrain.rl.agents.ppo.hparams import RANGES
+from poptrain.rl.agents.ppo.lesson import LESSON, TAUGHT, begun, ended
 from poptrain.rl.agents.ppo.shuffle import MAX_CHUNK, MAX_ROWS
+from poptrain.rl.architecture import NAMES as ARCHITECTURE
+from poptrain.rl.architecture import architecture_of, shapes_of, without_architecture
 from poptrain.rl.distributions import CATEGORICAL, GAUSSIAN
 from poptrain.rl.envs import make
 from poptrain.rl.envs.spec import DeviceEnv, EnvSpec, HostBackend
@@ -57,8 +62,9 @@ from poptrain.rl.trees import Parts
 class PPO(OnPolicy):
     """A population of PPO agents, a `PopulationTrainable`: train it with ``executor="vectorized"``.
 
-    Every field from `lr` on is a hyperparameter that may be tuned; a field is its value where it is not tuned. No tuned value
-    changes the compiled program.
+    Every field from `lr` to `train_batch_size` is a hyperparameter that may be tuned; a field is its value where it is not tuned.
+    None of them changes the compiled program. The architecture may be tuned as well, with these static hyperparameters:
+    policy_layers, policy_width, policy_spectral_norm, value_layers, value_width and value_spectral_norm (`rl.architecture`).
 
     >>> agent = PPO(env="BipedalWalker-v3", hidden=(32, 32), kl_coeff=1.0)
 
@@ -71,6 +77,8 @@ class PPO(OnPolicy):
         max_batch: greatest train_batch_size when that is tuned; it decides the size of the arrays of the compiled program.
         chunk: rows of which a gradient is computed at once; accelerators are faster with more.
         max_grad_norm: global norm at which gradients are clipped.
+        distill_policy, distill_value: weights of the KL divergence from a teacher, and of the difference from its values.
+        distill_lr: learning rate while a teacher teaches; None: `lr`, as it is tuned.
     """
 
     env: str
@@ -92,6 +100,9 @@ class PPO(OnPolicy):
     epochs: int = 10
     minibatch_size: int = 128
     train_batch_size: int = 4096
+    distill_policy: float = field(default=5.0, kw_only=True)
+    distill_value: float = field(default=0.5, kw_only=True)
+    distill_lr: float | None = field(default=3e-4, kw_only=True)
 
     def __post_init__(self) -> None:
         self.check_sizes(chunk=MAX_CHUNK, max_batch=MAX_ROWS)
@@ -99,14 +110,48 @@ class PPO(OnPolicy):
         self.resolve({}, 1)
 
     def resolve(self, hparams: PopulationHparams, members: int) -> dict[str, np.ndarray]:
-        return resolve_hparams(self, RANGES | {"train_batch_size": Range(1, self.capacity(hparams), True)}, hparams, members)
+        ranges = RANGES | {"train_batch_size": Range(1, self.capacity(hparams), True)}
+        architecture_of("PPO", self.hidden, hparams)
+        return resolve_hparams(self, ranges, without_architecture(hparams), members, ARCHITECTURE)
 
-    def fresh(self, env: DeviceEnv | HostBackend, seeds: np.ndarray) -> Parts:
-        return fresh_carry(env, self.num_envs, self.hidden, seeds)
+    def fresh(self, env: DeviceEnv | HostBackend, hparams: PopulationHparams, seeds: np.ndarray) -> Parts:
+        return fresh_carry(env, self.num_envs, architecture_of("PPO", self.hidden, hparams), seeds)
 
-    def functions(self, spec: EnvSpec, layout: Layout) -> Functions:
-        distribution = CATEGORICAL if spec.discrete else GAUSSIAN
-        return Functions(layout, distribution, (spec.observation, *self.hidden, spec.actions), spec.recorded, self.max_grad_norm)
+    def functions(self, spec: EnvSpec, layout: Layout, carry: Parts) -> Functions:
+        distribution, sizes = CATEGORICAL if spec.discrete else GAUSSIAN, (spec.observation, *self.hidden, spec.actions)
+        teacher = shapes_of(carry[LESSON]["params"]) if LESSON in carry else None
+        return Functions(layout, distribution, sizes, spec.recorded, self.max_grad_norm, shapes_of(carry["params"]), teacher)
+
+    def distill(
+        self,
+        carry: Parts,
+        teacher: Parts,
+        hparams: PopulationHparams,
+        steps: int,
+        seeds: ArrayLike,
+        progress: tuple[float, float] | None = None,
+    ) -> tuple[Parts, Parts]:
+        """Returns what `train` does, for students that also learn from teachers; see `lesson`.
+
+        Args:
+            teacher: the carry of one teacher for each student, of any architecture.
+            progress: the part of the distillation that these steps are, in [0, 1]; None: all of it.
+        """
+        seeds = np.asarray(seeds)
+        settings = self.resolve(hparams, len(seeds)) | self._teaching(len(seeds))
+        students = begun(carry, teacher, progress or (0.0, 1.0), steps)
+        if steps <= 0:
+            return self.train(ended(students), hparams, steps, seeds)
+        changed, happened = self._interval(students, self.capacity(hparams), settings, steps, seeds)
+        carry, metrics = self.account(ended(students | changed), happened, settings)
+        return carry, metrics | {name: happened.diagnostics[name] for name in TAUGHT}
+
+    def _teaching(self, members: int) -> dict[str, np.ndarray]:
+        """Returns the settings of a distillation, (P,) each."""
+        own = {"distill_policy": self.distill_policy, "distill_value": self.distill_value}
+        if self.distill_lr is not None:
+            own["lr"] = self.distill_lr
+        return {name: np.full(members, value, np.float32) for name, value in own.items()}
 
     def account(self, carry: Parts, happened: IntervalOutcome, settings: dict[str, np.ndarray]) -> tuple[Parts, Parts]:
         return account(carry, happened, settings["kl_coeff"])

@@ -14,6 +14,7 @@ from poptrain.rl import account as shared
 from poptrain.rl.adam import init_adam
 from poptrain.rl.agents.ppo.learner import DIAGNOSTICS
 from poptrain.rl.agents.ppo.value_scale import init_value_scale
+from poptrain.rl.architecture import Architecture
 from poptrain.rl.envs.spec import DeviceEnv, HostBackend
 from poptrain.rl.loops.device import fresh_world
 from poptrain.rl.loops.interval import IntervalOutcome
@@ -24,11 +25,11 @@ from poptrain.rl.normaliser import init_normaliser
 from poptrain.rl.trees import Parts, stack
 
 
-def fresh_carry(env: DeviceEnv | HostBackend, num_envs: int, hidden: tuple[int, ...], seeds: np.ndarray) -> Parts:
-    """Returns the carry of P fresh members; seeds (P,)."""
+def fresh_carry(env: DeviceEnv | HostBackend, num_envs: int, networks: Architecture, seeds: np.ndarray) -> Parts:
+    """Returns the carry of P fresh members of one architecture; seeds (P,)."""
     spec, members = env.spec, len(seeds)
     log_std = 0 if spec.discrete else spec.actions
-    params = [init_params(rng(int(seed), "init"), spec.observation, hidden, spec.actions, log_std) for seed in seeds]
+    params = [init_params(rng(int(seed), "init"), spec.observation, networks, spec.actions, log_std) for seed in seeds]
     size = sum(leaf[0].size for leaf in jax.tree.leaves(stack(params[:1])))
     carry = {
         "params": stack(params),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import ClassVar
 
+from poptrain._jax import jnp
 from poptrain.rl.actor import Actor
 from poptrain.rl.agents.ppo.learner import DIAGNOSTICS, LEARNED, learn
+from poptrain.rl.agents.ppo.lesson import LESSON, TAUGHT
 from poptrain.rl.agents.ppo.table import make_scratch
 from poptrain.rl.agents.ppo.value_scale import in_units
 from poptrain.rl.distributions import Distribution
@@ -25,6 +27,8 @@ class Functions:
         sizes: of the policy's layers, from the observation to the outputs.
         action: numbers that one action is recorded as.
         max_grad_norm: global norm at which gradients are clipped.
+        shapes: of the networks, see `architecture.shapes_of`.
+        teacher: the same of the teacher's networks; None: there is no teacher.
     """
 
     layout: Layout
@@ -32,9 +36,18 @@ class Functions:
     sizes: tuple[int, ...]
     action: int
     max_grad_norm: float
+    shapes: Hashable = ()
+    teacher: Hashable | None = None
 
-    learned: ClassVar[tuple[str, ...]] = LEARNED
-    diagnostics: ClassVar[tuple[str, ...]] = DIAGNOSTICS
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """The parts of a carry that learning changes."""
+        return LEARNED if self.teacher is None else (*LEARNED, LESSON)
+
+    @property
+    def diagnostics(self) -> tuple[str, ...]:
+        """Names of the numbers that `learn` returns about an update."""
+        return DIAGNOSTICS if self.teacher is None else DIAGNOSTICS + TAUGHT
 
     def actor(self, spec: EnvSpec, state: Parts) -> Actor:
         """Returns the policy in numpy."""
@@ -69,4 +82,8 @@ class Functions:
 
     def make_scratch(self, members: tuple[int, ...] = ()) -> Parts:
         """Returns working memory for `learn`, with these leading axes."""
-        return make_scratch(self.layout, self.sizes[0], self.action, self.sizes[-1], members)
+        outputs = self.sizes[-1]
+        scratch = make_scratch(self.layout, self.sizes[0], self.action, outputs, members)
+        if self.teacher is not None:
+            scratch["answers"] = jnp.zeros((*members, self.layout.table_rows, outputs + 1))
+        return scratch

@@ -5,6 +5,8 @@ batch and nothing is compiled again. A minibatch is taken in chunks of a fixed n
 
     1  make the table (`table`); 2  for every epoch, for every minibatch of a fresh order: one clipped Adam step;
     3  adapt the KL coefficient.
+
+A state with a lesson is that of a student: it learns from a teacher as well (`lesson`).
 """
 
 from __future__ import annotations
@@ -13,11 +15,13 @@ from collections.abc import Callable
 
 from poptrain._jax import jax, jnp
 from poptrain.rl.adam import adam_step
+from poptrain.rl.agents.ppo.lesson import LESSON, TAUGHT, advanced, alpha_at, imitation, write_answers
 from poptrain.rl.agents.ppo.shuffle import draw_order, times, walk_order
 from poptrain.rl.agents.ppo.table import prepare, select_rows
 from poptrain.rl.distributions import Distribution
 from poptrain.rl.memory.batch import Batch, Layout
 from poptrain.rl.nets import forward
+from poptrain.rl.spectral import refreshed
 from poptrain.rl.trees import Array, Parts, Scalars, Tree
 
 LEARNED = ("params", "adam", "normaliser", "value_scale", "kl_scale")  # the parts of a carry that an update changes
@@ -36,7 +40,7 @@ def learn(
     max_grad_norm: float,
     span: Array | None = None,
 ) -> tuple[Parts, Parts, Array]:
-    """Returns the learned state, the scratch, and the mean `DIAGNOSTICS` of the last epoch, shape (4,).
+    """Returns the learned state, the scratch, and the mean `DIAGNOSTICS` of the last epoch, shape (4,); of a student (7,).
 
     Args:
         state: the `LEARNED` parts of the member's carry.
@@ -46,8 +50,13 @@ def learn(
         key: randomness of the order of rows.
         span: ticks to walk through, at least the batch's own; one number for all members keeps the loops cheap under `vmap`.
     """
-    old = state["params"]
-    scratch, ready = prepare(state, batch, scratch, hparams, layout, distribution, batch.ticks if span is None else span)
+    old, span = state["params"], batch.ticks if span is None else span
+    scratch, ready = prepare(state, batch, scratch, hparams, layout, distribution, span)
+    lesson = state.get(LESSON)
+    names = DIAGNOSTICS if lesson is None else DIAGNOSTICS + TAUGHT
+    if lesson is not None:
+        scratch = write_answers(lesson, batch, scratch, ready.value_scale, layout, span)
+        alpha = alpha_at(lesson["progress"])
     observation, action = batch.observations.shape[1], batch.actions.shape[1]
     kl_coeff = hparams["kl_coeff"] * state["kl_scale"]
     flat, unravel = jax.flatten_util.ravel_pytree(old | {"value": ready.value_layers})
@@ -63,18 +72,26 @@ def learn(
         error = (value - part.target) ** 2
         total = -surrogate + kl_coeff * kl  # eq. (8)
         total = total + hparams["value_coeff"] * error - hparams["entropy_coeff"] * entropy  # eq. (9)
-        return (total * weight).sum(), jnp.stack([(x * weight).sum() for x in (kl, entropy, -surrogate, error)])
+        shown = [kl, entropy, -surrogate, error]
+        if lesson is not None:
+            taught = imitation(scratch["answers"][rows], lesson, distribution, outputs, params["log_std"], value)
+            total = total + alpha * (hparams["distill_policy"] * taught[0] + hparams["distill_value"] * taught[1])
+            shown += [*taught, jnp.full_like(value, alpha)]
+        return (total * weight).sum(), jnp.stack([(x * weight).sum() for x in shown])
 
-    start = (flat, state["adam"], jnp.zeros(len(DIAGNOSTICS)))
+    start = (flat, state["adam"], jnp.zeros(len(names)))
     epoch = _epoch(loss, batch.n, hparams, key, layout.chunk, max_grad_norm)
     flat, adam, diagnostics = jax.lax.fori_loop(0, hparams["epochs"], epoch, start)
+    params = unravel(flat)
     learned = {
-        "params": unravel(flat),
+        "params": params | {"policy": refreshed(params["policy"]), "value": refreshed(params["value"])},
         "adam": adam,
         "normaliser": ready.normaliser,
         "value_scale": ready.value_scale,
         "kl_scale": _adapt(state["kl_scale"], diagnostics[0], hparams["kl_target"]),
     }
+    if lesson is not None:
+        learned[LESSON] = advanced(lesson, batch.n)
     return learned, scratch, diagnostics
 
 
@@ -86,7 +103,7 @@ def _epoch(
     minibatches, chunks = n // size, -(-size // chunk)
 
     def epoch(i: Array, carry: Tree) -> Tree:
-        params, adam, _ = carry
+        params, adam, last = carry
         position, stride = draw_order(jax.random.fold_in(key, i), n)
         stride_of_minibatch = times(stride, size, n)
 
@@ -107,7 +124,7 @@ def _epoch(
             adam, params = adam_step(adam, params, gradient, hparams["lr"])
             return params, adam, (begin + stride_of_minibatch) % n.astype(jnp.uint32), sums
 
-        start = (params, adam, position, jnp.zeros(len(DIAGNOSTICS)))
+        start = (params, adam, position, jnp.zeros_like(last))
         params, adam, _, sums = jax.lax.fori_loop(0, minibatches, minibatch, start)
         return params, adam, sums / minibatches
 
