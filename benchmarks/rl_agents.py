@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import command_line, machine, over, report
-from poptrain.rl import CEMRL, DDPG, ERL, P3S, SAC, TD3, VMPO
+from poptrain.rl import CEMRL, DDPG, ERL, P3S, PPO, SAC, TD3, VMPO
 
 RESULTS = Path(__file__).parent / "results" / "rl_agents.json"
 
@@ -38,6 +38,7 @@ class Cell:
 
 PENDULUM = {"env": "Pendulum-v1", "learning_starts": 1000}
 CELLS = {
+    "ppo CartPole-v1 200k": Cell(PPO(env="CartPole-v1"), 200_000, 50_000),
     "td3 Pendulum-v1 10k": Cell(TD3(**PENDULUM), 10_000, 2_000, "mean >= -170", lambda found: np.mean(found) >= -170),
     "ddpg Pendulum-v1 10k": Cell(DDPG(**PENDULUM), 10_000, 2_000, "mean >= -170", lambda found: np.mean(found) >= -170),
     "sac Pendulum-v1 10k": Cell(

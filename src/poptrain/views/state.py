@@ -15,6 +15,7 @@ from poptrain.core import Hparams, Line, Result, Task, collector
 from poptrain.log.reader import Record
 from poptrain.views.exploits import Exploit
 from poptrain.views.tally import Known, Tally
+from poptrain.views.teams import actors_of
 
 RECENT = 30.0  # seconds over which the recent speed is taken; longer while a seat has reported less than twice
 LAST_EXPLOITS = 5  # newest exploits that are kept
@@ -188,6 +189,7 @@ class RunState:
         self.steps += trained
         self.reported += 1
         task.score, task.ok, task.ended = result.score, result.healthy, result.kind == "ended"
+        task.team = actors_of(result.metrics)
         if result.error is None:
             task.end = result.step
         if result.healthy:

@@ -18,6 +18,7 @@ from poptrain.views.index import about, algorithm_name, chosen_at_end
 from poptrain.views.lock_holder import Writer, writer_of
 from poptrain.views.state import RunState, state_of
 from poptrain.views.suggestions import Suggestion, suggestion_of
+from poptrain.views.teams import team_sentence
 
 MOST_OVERDUE = 3  # members with an overdue task that are listed
 _PHASES = {"open": "interrupted", "suspend": "suspended", "end": "finished", "failed": "failed"}
@@ -57,6 +58,7 @@ class Best:
     score: float
     hparams: Hparams
     evidence: str = HIGHEST  # why it is the best
+    team: tuple[float | None, ...] = ()  # the scores of its actors, if it is a team; None: an actor without a score
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,11 @@ class Status:
         """The generation in words: ``7 of 20``. Members that share their budgets may train more intervals than the budget has."""
         known = self.generations is not None and self.generation <= self.generations
         return f"{self.generation:,}" + (f" of {self.generations:,}" if known else "")
+
+    def sentences(self) -> tuple[str, ...]:
+        """Returns what the gauges mean, and how the actors of the best team compare; () if there is nothing."""
+        team = None if self.best is None else team_sentence(self.metric, self.best.team)
+        return (*self.gauges.sentences(), *([team] if team else []))
 
     def doing(self, member: Member) -> str:
         """Returns the state of a member for people: one that was training when the run stopped is suspended."""
@@ -226,7 +233,7 @@ def _best(record: Record, state: RunState) -> Best | None:
     if known is not None and known[0] in state.known and state.known[known[0]].ok:
         id, evidence = known
     best = state.known[id]
-    return Best(id, best.member, best.end, best.score, dict(best.hparams), evidence)
+    return Best(id, best.member, best.end, best.score, dict(best.hparams), evidence, best.team)
 
 
 def _suggestion(state: RunState, task: Task) -> Suggestion:
