@@ -302,9 +302,15 @@ class History:
         return bool(self._columns.lost[id] < self.lines)
 
     def members(self) -> list[int]:
-        """Returns the seats of members, in order; the other seats belong to evaluators."""
-        heads = enumerate(self.heads().tolist())
-        return [seat for seat, head in heads if head >= 0 and not self._columns.tasks[head].evaluator]
+        """Returns the seats of members, in order; the other seats belong to evaluators, or had only candidates."""
+        heads, tasks = self.heads().tolist(), self._columns.tasks
+        found = []
+        for seat, head in enumerate(heads):
+            while head >= 0 and tasks[head].role == "candidate":
+                head = self.previous(head)
+            if head >= 0 and not tasks[head].evaluator:
+                found.append(seat)
+        return found
 
     def held(self, seat: int) -> int | None:
         """Returns the ok task whose weights a seat holds: the source of its pending task, else its newest ok result."""
@@ -324,11 +330,15 @@ class History:
     def copies(self) -> list[int]:
         """Returns the tasks that began with a copy from another seat, of weights or of hyperparameters, oldest first.
 
-        An evaluator borrows weights, which is not a copy: no member is replaced.
+        An evaluator borrows weights, and a student takes the seat of a member: neither is a copy, because no member is replaced.
         """
         tasks = self._columns.tasks
         cloned = ((task, tasks[task.parent]) for task in tasks[: self.n] if task.parent is not None and not task.evaluator)
-        return [task.id for task, parent in cloned if task.donor is not None or parent.member != task.member]
+        return [
+            task.id
+            for task, parent in cloned
+            if (task.donor is not None or parent.member != task.member) and parent.role != "candidate"
+        ]
 
     def donor(self, id: int) -> int:
         """Returns the seat that a task of `copies` copied from."""
