@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import poptrain as pt
+from poptrain import views
 from poptrain.algorithms.bg_pbt.candidates import modelled_architectures
 from poptrain.algorithms.bg_pbt.chapter import CANDIDATE
 from poptrain.algorithms.bg_pbt.generations import Generations
@@ -16,6 +17,7 @@ from poptrain.core import History, Lost
 from poptrain.core.errors import UsageError
 from poptrain.testing import play
 from poptrain.testing.simulate import simulated
+from poptrain.views import panels
 from tests import distilling_toys as toys
 
 SHORT = Generations(distill=20, every=20, most=2)
@@ -176,6 +178,14 @@ def test_a_run_verifies_and_one_that_was_interrupted_while_it_distilled_ends_the
     students = [task for task in decided(whole)[0] if task.role == CANDIDATE and task.parent is not None]
     last = [whole.result(task.id).metrics["alpha"] for task in students]
     assert set(last) == {toys.LAST}, "the second rung goes on where the first one ended"
+    record = pt.open_run(tmp_path / "whole").record
+    status, tree = views.status(record), panels.tree(record).panels[0].series
+    assert [member.member for member in status.members] == [0, 1, 2, 3] and not status.evaluators
+    assert status.architectures == 1 and not status.distilling
+    assert [len(each.tasks) for each in tree if each.name == "teacher and students"] == [13]
+    begun = next(line for line in lines_of(whole, "") if line[0].id > students[-1].id)
+    assert not {task.id for task in begun} & set(whole.copies()) and whole.members() == [0, 1, 2, 3]
+    assert [step.came for step in views.lineage(record).ancestors].count("distilled") <= 1
     calls, limit = iter(range(10**6)), toys.limit
 
     def interrupted(width):

@@ -132,6 +132,15 @@ def results_of(line: Line) -> tuple[Result, ...]:
     return line if isinstance(line[0], Result) else ()
 
 
+def is_copy(task: Task, parent: Task) -> bool:
+    """True if a task began with a copy from another seat, of weights or of hyperparameters.
+
+    An evaluator borrows weights, and a student takes the seat of a member: neither is a copy, because no member is replaced.
+    """
+    moved = task.donor is not None or parent.member != task.member
+    return moved and not task.evaluator and parent.role != "candidate"
+
+
 def is_number(value: object) -> TypeGuard[int | float]:
     """True for an int or a float; a bool is not a number here."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)

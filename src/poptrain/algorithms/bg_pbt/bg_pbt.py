@@ -162,7 +162,7 @@ def _generational(within: Pbt, generations: object, paper: bool) -> Generational
     generations.check("bg_pbt", within.population)
     if paper:
         generations = generations.as_in_paper(within.interval)
-    return Generational(within, generations)
+    return Generational(within.space, within, generations)
 
 
 def _beta(beta: object) -> str | float:

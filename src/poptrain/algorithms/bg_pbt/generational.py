@@ -40,18 +40,15 @@ class Generational:
     """BG-PBT with generations; see `bg_pbt`.
 
     Args:
+        space: the hyperparameters, static ones among them.
         within: the algorithm of one generation.
         generations: when a new one begins, and how.
     """
 
+    space: Space
     within: Pbt
     generations: Generations
     name: str = "bg_pbt"
-
-    @property
-    def space(self) -> Space:
-        """The hyperparameters, static ones among them."""
-        return self.within.space
 
     @property
     def population(self) -> int:
