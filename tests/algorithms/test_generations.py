@@ -201,6 +201,20 @@ def test_a_run_verifies_and_one_that_was_interrupted_while_it_distilled_ends_the
     assert decided(run(tmp_path / "part")) == decided(whole)
 
 
+def test_a_schedule_that_contains_a_distillation_is_replayed(tmp_path):
+    whole = run(tmp_path / "whole")
+    last = int(whole.heads()[0])
+    again = pt.replay(tmp_path / "whole", toys.FUNCTIONS, task=last, same_seeds=True, directory=tmp_path / "again")
+    assert again.history.step(again.history.n - 1) == whole.step(last)
+    assert again.history.score(again.history.n - 1) == whole.score(last)
+    taught = [task for task in decided(again.history)[0] if task.teacher is not None]
+    assert [task.progress for task in taught] == [(0, 0.25), (0.25, 1)] and len({task.teacher for task in taught}) == 1
+    assert taught[0].parent is None and taught[0].hparams == whole.task(whole.descent(last)[taught[0].id]).hparams
+    assert pt.verify(tmp_path / "again").ok, "the log of a replay holds all that it needs"
+    with pytest.raises(UsageError, match="repeated as it was"):
+        pt.replay(tmp_path / "whole", toys.FUNCTIONS, task=last, final=True)
+
+
 @pytest.mark.heavy
 def test_processes_a_class_and_one_program_for_all_members_make_the_same_decisions(tmp_path):
     whole = run(tmp_path / "inline")
