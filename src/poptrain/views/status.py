@@ -80,6 +80,8 @@ class Status:
     best: Best | None
     members: tuple[Member, ...]
     evaluators: int  # seats that only measure members (FIRE PBT)
+    architectures: int  # generations of architectures before this one (BG-PBT)
+    distilling: int  # candidates that are being distilled for the next one
     tasks: int
     results: int
     failed: int
@@ -157,7 +159,9 @@ def status_of(record: Record, state: RunState) -> Status:
         generations=_generations(budget, record.run.get("interval")),
         best=_best(record, state),
         members=members,
-        evaluators=len(state.seats) - len(members),
+        evaluators=sum(state.known[seat.head].role == "evaluator" for seat in state.seats.values()),
+        architectures=state.changes,
+        distilling=state.distilling,
         tasks=state.tasks,
         results=state.reported,
         failed=state.failed,
