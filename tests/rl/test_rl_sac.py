@@ -100,6 +100,7 @@ def test_the_target_is_the_smaller_value_plus_the_entropy_and_only_a_terminal_st
     np.testing.assert_allclose(agent.soft_target(state, batch, hparams, jnp.float32(0.3), noise), expected, rtol=1e-4)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("target", "sign"), [(50.0, 1), (-50.0, -1)])
 def test_the_temperature_rises_while_the_entropy_is_below_its_target(target, sign):
     _, state, batch, hparams = pieces()
@@ -107,6 +108,7 @@ def test_the_temperature_rises_while_the_entropy_is_below_its_target(target, sig
     assert np.sign(after["params"]["log_alpha"]) == sign
 
 
+@pytest.mark.heavy
 def test_a_fixed_temperature_is_the_one_in_force_and_a_higher_one_raises_the_entropy():
     _, state, batch, hparams = pieces()
     entropies = []
@@ -119,6 +121,7 @@ def test_a_fixed_temperature_is_the_one_in_force_and_a_higher_one_raises_the_ent
     assert entropies[1] > entropies[0] + 0.1
 
 
+@pytest.mark.heavy
 def test_targets_follow_the_critics_and_there_is_no_target_policy():
     _, state, batch, hparams = pieces()
     after, _ = update(state, batch, hparams, jax.random.key(0))
