@@ -25,7 +25,7 @@ PBT with another explore (exploit is truncation selection, as in `pbt`):
     B            `population`                                      scalar
 
 Read it in this order: `bg_pbt`, then `explore.LocalSearch.propose` with its steps; `gp/trust_region.py` (1), `gp/copula.py` (2),
-`gp/matern.py` (3), `gp/local_search.py` (5), `restart.py` (6).
+`gp/matern.py` (3), `gp/region_search.py` and `gp/local_search.py` (5), `restart.py` (6).
 
 Departures from the paper, undone by ``as_in="paper"``: members that go on are retuned, if the model expects a gain; a quarter is
 replaced, not an eighth; the score before is not an input; the noise of neighbouring gains is shared; λ is learned, and lengths
@@ -49,7 +49,7 @@ from typing import Literal
 from poptrain.algorithms.bg_pbt.explore import LocalSearch
 from poptrain.algorithms.bg_pbt.generational import Generational
 from poptrain.algorithms.bg_pbt.generations import Generations
-from poptrain.algorithms.gp.trust_region import MIN_ROWS, TrustRegion
+from poptrain.algorithms.gp.trust_region import MIN_ROWS, TrustRegion, check_trust_region
 from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.exploit import truncation
 from poptrain.algorithms.parts.snapshot import Population
@@ -122,10 +122,7 @@ def bg_pbt(
     paper = as_in == "paper"
     turns.check_population("bg_pbt", population)
     turns.check_count("bg_pbt", "window", window, MIN_ROWS)
-    region = TrustRegion() if trust_region is None else trust_region
-    if not isinstance(region, TrustRegion):
-        raise UsageError(f"bg_pbt: trust_region={trust_region!r}, expected pt.TrustRegion(length=0.4, …) or None.")
-    region.check("bg_pbt")
+    region = check_trust_region("bg_pbt", TrustRegion() if trust_region is None else trust_region)
     steps = interval if isinstance(interval, int) else None
     search = LocalSearch(steps, window, _beta(beta), region, RETUNE)
     if paper:
