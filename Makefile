@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := rl,plots,report,dashboard,test
-EXTRAS_ALL := $(EXTRAS),docs,optuna,torch,transformers,lightning,keras,sb3,ray,rllib,mcp,mlflow,wandb,tensorboard,test-s3,test-browser,test-notebook
+EXTRAS_ALL := $(EXTRAS),docs,optuna,torch,transformers,trl,lightning,keras,nnx,skrl,sb3,ray,rllib,mcp,mlflow,wandb,tensorboard,test-s3,test-browser,test-notebook
 STAMP := $(VENV)/.installed
 DEMO := runs/demo
 PYTHONS ?= python3.11 python3.12 python3.13
@@ -28,11 +28,12 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -m 'not heavy' -n 2 --dist loadfile
 
-# The report is opened in a real browser. Where it cannot be installed from here, its test says what is missing.
+# The report and the dashboard are opened in real browsers. Where one cannot be installed from here, its tests say what is missing.
+BROWSERS := chromium firefox-esr
 browser:
-	@command -v chromium chromium-browser google-chrome >/dev/null || [ "$$(id -u)" != 0 ] || \
-	  apt-get install -qq -y --no-install-recommends chromium >/dev/null || \
-	  { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; } || true
+	@command -v chromium >/dev/null && command -v firefox-esr >/dev/null || [ "$$(id -u)" != 0 ] || \
+	  apt-get install -qq -y --no-install-recommends $(BROWSERS) >/dev/null || \
+	  { apt-get update -qq && apt-get install -qq -y --no-install-recommends $(BROWSERS) >/dev/null; } || true
 
 test-all: setup-all browser
 	$(BIN)/python -m pytest -m heavy

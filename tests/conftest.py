@@ -23,6 +23,14 @@ def no_waiting_for_the_disk():
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def another_home_for_what_was_started(tmp_path_factory):
+    """Which experiment files were started is remembered in the home of the user; tests leave nothing there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """An empty working directory; what an experiment file adds to the import path is taken back."""

@@ -13,8 +13,14 @@ from poptrain.testing import AlgorithmContract, play
 from poptrain.testing.simulate import noisy
 
 ROWS = {
-    "random_search": (lambda space: pt.random_search(space, population=6, interval=5), {"sync": False, "clones": False}),
-    "grid_search": (lambda space: pt.grid_search(space, levels=2, interval=10), {"sync": False, "clones": False}),
+    "random_search": (
+        lambda space: pt.random_search(space, population=6, interval=5),
+        {"sync": False, "clones": False, "independent": True},
+    ),
+    "grid_search": (
+        lambda space: pt.grid_search(space, levels=2, interval=10),
+        {"sync": False, "clones": False, "independent": True},
+    ),
     "pbt": (lambda space: pt.pbt(space, population=8, interval=5, exploit=pt.truncation(0.4)), {}),
     "pbt alone": (lambda space: pt.pbt(space, population=1, interval=5), {"clones": False}),
     "pbt async": (lambda space: pt.pbt(space, population=8, interval=5, sync=False, exploit=pt.truncation(0.4)), {"sync": False}),

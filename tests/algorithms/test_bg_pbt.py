@@ -81,6 +81,7 @@ def test_after_a_round_one_counter_is_zero_and_the_length_changes_only_at_a_tole
         before = region
 
 
+@pytest.mark.heavy
 def test_a_score_that_never_rises_restarts_the_region():
     algorithm = pt.bg_pbt(every_kind(), population=4, interval=2)
     history = play(algorithm, lambda history, task: 1.0, budget=60)

@@ -384,6 +384,7 @@ def test_the_schedule_through_hand_overs_replays_to_the_best_score(runs):
         assert len(seats) > 1
 
 
+@pytest.mark.heavy
 def test_greedy_members_give_an_answer_at_any_time_and_fire_beats_pbt():
     settings = dict(interval=16, exploit=pt.truncation(0.25), explore=pt.perturb((0.5, 0.8, 1.25, 2.0), resample=0))
     best = {name: [run(algorithm, 30, seed).best.score for seed in range(3)] for name, algorithm in

@@ -68,6 +68,7 @@ def test_a_killed_study_resumes_the_run_it_was_in(tmp_path):
     assert kept["curve"][0][0] == 0 and kept["curve"][-1][0] == 20
 
 
+@pytest.mark.heavy
 def test_a_compact_study_keeps_one_line_a_run_and_makes_a_torn_one_again(tmp_path):
     start = Counted()
     compact = replace(make(start), compact=True, summary=lambda run: {"tasks": run.history.n})
@@ -95,6 +96,7 @@ def test_time_is_limited_and_a_report_runs_nothing(tmp_path, capsys):
     assert "| pbt | 3 |" in capsys.readouterr().out
 
 
+@pytest.mark.heavy
 def test_learning_curves_and_schedules_are_drawn(tmp_path):
     pytest.importorskip("matplotlib")
     make(Counted()).work(tmp_path / "results", tmp_path / "scratch")

@@ -25,6 +25,7 @@ from poptrain.cli.live import Live
 from poptrain.cli.overview import overview
 from poptrain.core import Forecast
 from poptrain.core.errors import Suspended
+from poptrain.engine.started import remember
 from poptrain.log import disk
 from poptrain.log.reader import exists, read
 from poptrain.log.writer import Log, MemoryLog
@@ -106,6 +107,7 @@ def finished(tmp_path_factory):
 def run(here, finished):
     """A copy of that run in the directory `run`; its log names the experiment file next to it."""
     shutil.copytree(finished / "run", "run")
+    remember("run", read("run").file)
     return Path("run")
 
 
@@ -187,11 +189,16 @@ def test_run_refuses_a_directory_with_a_run_and_names_resume(run):
     assert read(run).seq == before
 
 
-def test_resume_finds_the_file_from_the_run_wherever_both_have_moved(run, here):
+def test_a_run_that_moved_with_its_file_executes_it_only_if_it_is_named(run, here):
     (here / "elsewhere").mkdir()
     for name in ("run", "simple_experiment.py"):
         Path(name).rename(here / "elsewhere" / name)
-    assert cli("resume", here / "elsewhere" / "run", "--steps", 25, "-q").exit_code == 0
+    there = here / "elsewhere" / "simple_experiment.py"
+    refused = cli("resume", here / "elsewhere" / "run", "--steps", 25, "-q")
+    assert refused.exit_code == 2 and f"--experiment {there}" in refused.stderr
+    assert cli("resume", here / "elsewhere" / "run", "--experiment", there, "--steps", 25, "-q").exit_code == 0
+    again = cli("resume", here / "elsewhere" / "run", "--steps", 26, "-q")
+    assert again.exit_code == 0 and again.stderr.startswith(f"executing {there}")
     Path("elsewhere/simple_experiment.py").rename("simple_experiment.py")
     lost = cli("resume", "elsewhere/run")
     assert lost.exit_code == 2 and "--experiment FILE" in lost.stderr
@@ -200,7 +207,9 @@ def test_resume_finds_the_file_from_the_run_wherever_both_have_moved(run, here):
 
 def test_a_changed_file_is_a_warning_and_is_recorded(run):
     Path("simple_experiment.py").write_text(EXPERIMENT + "# more\n")
-    first = cli("resume", "run", "--steps", 25, "-q")
+    refused = cli("resume", "run", "--steps", 25, "-q")
+    assert refused.exit_code == 2 and "has changed since" in refused.stderr
+    first = cli("resume", "run", "--experiment", "simple_experiment.py", "--steps", 25, "-q")
     assert first.exit_code == 0 and "has changed since" in first.stderr
     second = cli("resume", "run", "--steps", 30, "-q")
     assert second.exit_code == 0 and "has changed" not in second.stderr
@@ -208,7 +217,7 @@ def test_a_changed_file_is_a_warning_and_is_recorded(run):
 
 def test_a_changed_experiment_is_refused_with_the_difference(run):
     Path("simple_experiment.py").write_text(EXPERIMENT.replace("population=4", "population=5"))
-    refused = cli("resume", "run", "-q")
+    refused = cli("resume", "run", "--experiment", "simple_experiment.py", "-q")
     assert refused.exit_code == 2 and "population was 4, is 5" in refused.stderr
 
 
@@ -278,7 +287,8 @@ def test_all_members_failing_is_4(here):
 def test_a_run_that_another_process_writes_is_5(run):
     with Log.open(run):
         busy = cli("resume", "run", "-q")
-    assert busy.exit_code == 5 and f"process {os.getpid()}" in busy.stderr and busy.stderr.count("\n") == 1
+    said = busy.stderr.splitlines()
+    assert busy.exit_code == 5 and f"process {os.getpid()}" in said[-1] and len(said) == 2 and said[0].startswith("executing ")
 
 
 @pytest.mark.parametrize(("error", "code"), [

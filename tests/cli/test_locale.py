@@ -8,6 +8,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 EXPERIMENT = """
 import poptrain as pt
 def train(carry, hp, steps, seed):
@@ -18,6 +20,7 @@ experiment = pt.Experiment(pt.pbt(space, population=3, interval=1), train, metri
 """
 
 
+@pytest.mark.heavy
 def test_exports_are_utf8_in_every_locale(tmp_path):
     (tmp_path / "exp.py").write_text(EXPERIMENT, encoding="utf-8")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG"))}

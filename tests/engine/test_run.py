@@ -228,7 +228,9 @@ class Dies(BaseException):
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("options", [{}, {"trainable": Quadratic}], ids=["function", "class"])
+@pytest.mark.parametrize(
+    "options", [{}, pytest.param({"trainable": Quadratic}, marks=pytest.mark.heavy)], ids=["function", "class"]
+)
 def test_dying_at_any_line_changes_nothing(when, options, tmp_path, monkeypatch):
     straight = facts(run(**options))
     append, lines = Log.append, run(tmp_path / "whole", **options).history.lines

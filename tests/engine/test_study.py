@@ -35,6 +35,7 @@ def test_a_study_compares_methods_under_the_names_that_they_were_given():
     assert [run.record.run["seed"] for run in found.runs["slow"]] == [0, 1, 2, 3]
 
 
+@pytest.mark.heavy
 def test_processes_and_one_after_another_give_the_same_study_which_continues(tmp_path):
     lr = 1.0
 

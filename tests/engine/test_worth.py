@@ -28,6 +28,7 @@ def run_of(train, mode="max", pieces=((0, {"lr": 1.0}), (20, {"lr": 1e-3}))):
     return pt.run(pt.schedule_replay([list(pieces)], interval=10), train, stop=pt.steps(40), mode=mode)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("train", "mode"), [(moving, "max"), (falling, "min")])
 def test_a_schedule_that_follows_the_optimum_beats_its_constants(train, mode):
     found = pt.schedule_worth(run_of(train, mode), seeds=6)
@@ -37,6 +38,7 @@ def test_a_schedule_that_follows_the_optimum_beats_its_constants(train, mode):
     assert found.final.hparams == {"lr": 1e-3}
 
 
+@pytest.mark.heavy
 def test_a_schedule_that_turns_the_wrong_way_is_worse_than_constants():
     found = pt.schedule_worth(run_of(moving, pieces=((0, {"lr": 1e-3}), (20, {"lr": 1.0}))), seeds=6)
     for each in (found.final, found.constant):

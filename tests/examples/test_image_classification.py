@@ -13,6 +13,7 @@ from examples import image_classification as example
 from poptrain._jax import jax
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("size, stride, taps", [(8, 2, example.STEM), (4, 1, example.BODY)], ids=["stem", "body"])
 def test_a_convolution_is_that_of_xla_and_so_is_its_gradient(size, stride, taps):
     draw = pt.rng(0, "convolution")
@@ -65,6 +66,7 @@ def test_the_schedule_by_hand_is_the_papers():
     assert factors == pytest.approx([0, 0.5, 1, 1, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
 
 
+@pytest.mark.heavy
 def test_a_network_that_diverged_has_no_score():
     def judged(offset):
         weights = example.fresh(jax.random.PRNGKey(0))
@@ -74,6 +76,7 @@ def test_a_network_that_diverged_has_no_score():
     assert 0.05 < alive < 0.2 and np.isnan(diverged)
 
 
+@pytest.mark.heavy
 def test_without_scikit_learn_the_error_says_what_to_install():
     code = "import sys; sys.modules['sklearn'] = None; from examples.image_classification import digits; digits()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -84,6 +84,7 @@ def test_asynchronous_batches_and_failed_members_do_not_compile_anew():
     assert len(compiled) <= 4
 
 
+@pytest.mark.heavy
 def test_static_hyperparameters_shape_arrays_and_are_grouped():
     space = pt.Space(lr=pt.LogUniform(1e-4, 1e-1), width=pt.Ordinal(2, 4, 8, static=True), kind=pt.Choice("a", "b", static=True))
 

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "statistics": {"core"},
     "_jax": {"core"},
     "_renamed": set(),
-    "trainable": {"core", "trainable"},
+    "trainable": {"core", "space", "trainable"},
     "log": {"_renamed", "core", "log"},
     "checkpoints": {"_jax", "_renamed", "core", "log.disk", "checkpoints"},
     "checkpoints.places": {"core", "log.reader", "checkpoints"},
@@ -45,7 +45,7 @@ MAY_IMPORT = {
 FREE = ("cli", "integrations", "testing", "__main__", "")  # they stand on top
 
 OPTIONAL = {
-    "jax": ("_jax", "rl", "executors.vectorized"),
+    "jax": ("_jax", "rl", "executors.vectorized", "integrations.nnx"),
     "matplotlib": ("plots",),
     "PIL": ("plots", "rl"),
     "plotly": ("report",),
@@ -62,6 +62,8 @@ OPTIONAL = {
     "transformers": ("integrations",),
     "lightning": ("integrations",),
     "keras": ("integrations",),
+    "flax": ("integrations",),
+    "optax": ("integrations",),
     "torch": ("integrations", "algorithms.optuna_search"),
     "stable_baselines3": ("integrations",),
     "fsspec": ("checkpoints.url_files",),

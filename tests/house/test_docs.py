@@ -21,6 +21,7 @@ PAGES = [
 REPOSITORY = "https://github.com/poptrain/poptrain"
 FILES_THERE = (f"{REPOSITORY}/blob/main/", f"{REPOSITORY}/raw/main/")
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+AGENTS = ("cem_rl", "ddpg", "erl", "p3s", "ppo", "sac", "svpg", "td3", "vmpo")
 HEAVY = {
     "docs/algorithms/optuna_search.md": "Optuna",
     "docs/guides/tracking.md": "mlflow and tensorboardX",
@@ -29,9 +30,12 @@ HEAVY = {
     "docs/guides/transformers.md": "Transformers",
     "docs/guides/lightning.md": "Lightning",
     "docs/guides/keras.md": "Keras",
+    "docs/guides/nnx.md": "Flax",
     "docs/guides/ray_tune.md": "Ray",
     "docs/guides/rllib.md": "RLlib",
-}  # pages whose blocks need an optional package of `make test-all`
+    **{f"docs/algorithms/rl/{name}.md": "time: JAX is loaded" for name in AGENTS},
+}  # pages whose blocks need an optional package of `make test-all`, or the time of it
+LONG = ("docs/algorithms/bg_pbt.md", "docs/algorithms/fire_pbt.md", "docs/guides/compare.md", "docs/guides/rl.md")  # they train
 ROOMS = ("executors", "plots", "report", "rl", "sinks", "statistics", "testing", "views")
 
 
@@ -46,7 +50,7 @@ def blocks(page: Path) -> str:
 def pages():
     for page in PAGES:
         if blocks(page):
-            marks = [pytest.mark.heavy] if name_of(page) in HEAVY else []
+            marks = [pytest.mark.heavy] if name_of(page) in (*HEAVY, *LONG) else []
             yield pytest.param(page, id=name_of(page), marks=marks)
 
 
@@ -59,7 +63,7 @@ def test_every_python_block_runs(page, tmp_path):
 
 
 def test_the_heavy_pages_exist():
-    assert all((ROOT / name).exists() for name in HEAVY)
+    assert all((ROOT / name).exists() for name in (*HEAVY, *LONG))
 
 
 def test_every_link_leads_somewhere():
@@ -156,7 +160,8 @@ def test_the_reference_names_nothing_that_is_gone_and_nothing_twice():
 
 
 @pytest.mark.heavy
-def test_the_integrations_in_the_reference_exist():
+def test_the_integrations_in_the_reference_exist(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")  # its default, TensorFlow, is not installed
     names = [name for name in referenced() if name.startswith("integrations")]
     assert len(names) > 10 and not [name for name in names if not exists(name)]
 

@@ -19,7 +19,7 @@ from ray import tune  # noqa: E402
 
 import poptrain as pt  # noqa: E402
 from poptrain.audit.verify import verify  # noqa: E402
-from poptrain.integrations.ray_tune import poptrain_scheduler, tune_trainable, tuner  # noqa: E402
+from poptrain.integrations.ray_tune import PopulationBasedTraining, poptrain_scheduler, tune_trainable, tuner  # noqa: E402
 from poptrain.views import status  # noqa: E402
 
 
@@ -172,6 +172,54 @@ def test_a_trial_that_ended_is_not_a_failure_and_one_that_failed_is():
         kinds.append(seat.without_result(seat.why, seat.why_kind).kind)
     seat.begin(pt.Task(0, 0, {}, None, 5, 0), 0)
     assert [*kinds, seat.without_result("planted").kind] == ["ended", "failed", "failed"]
+
+
+def warned(caplog):
+    return [each.getMessage() for each in caplog.records if each.name.endswith("ray_tune.scheduler")]
+
+
+def test_an_interval_that_no_trial_reaches_is_said_at_the_end(tmp_path, caplog):
+    """Ray's drop-in counts seconds by default, and trials that train for 0.1 s never reach 300 of them."""
+    scheduler = PopulationBasedTraining(perturbation_interval=300, hyperparam_mutations={"lr": tune.loguniform(1e-4, 1e-1)})
+    fit(toys.Ascent, scheduler, tmp_path, trials=2, stop=3)
+    (text,) = warned(caplog)
+    assert re.search(r"no decision was made: the interval is 300 s, and the trials trained \S+ s at most.*time_attr=", text)
+
+
+def test_an_asynchronous_population_reaches_the_budget_or_names_the_trials_that_do_not(tmp_path, caplog):
+    scheduler = poptrain_scheduler(pt.pb2(toys.SPACE, 4, interval=3, sync=False))
+    results = fit(toys.Ascent, scheduler, tmp_path, cpus=2, stop=12)
+    ends = {result.metrics["trial_id"]: result.metrics["training_iteration"] for result in results}
+    early = {id for id, end in ends.items() if end < 12}
+    assert max(ends.values()) == 12 and not results.errors
+    assert {id for id in ends if any(id in text for text in warned(caplog))} == early
+
+
+def told(*facts):
+    history = pt.History()
+    for fact in facts:
+        history = history.add((fact,))
+    return history
+
+
+def test_trials_that_end_before_the_budget_are_named_with_the_reason():
+    from poptrain.integrations.ray_tune.ending import remarks
+
+    def chain(task, result):
+        return (pt.Task(task, task % 2, {}, task - 2 if task > 1 else None, 3, task), result)
+
+    first = [pt.Result(0, 1.0, 3, checkpoint="a"), pt.Result(1, 1.0, 3, checkpoint="b")]
+    second = [pt.Result(2, 1.0, 6, checkpoint="c"), pt.Result(3, float("nan"), 3, error="planted", kind="failed")]
+    facts = [fact for id, result in enumerate([*first, *second]) for fact in chain(id, result)]
+    say = {"interval": 3, "budget": 6, "unit": "epoch"}
+    assert remarks(told(*facts[:2]), ["a", "b"], **{**say, "budget": None})[0].startswith(
+        "no decision was made: the interval is 3 epoch"
+    )
+    (text,) = remarks(told(*facts), ["a", "b"], **say)
+    assert text.startswith("1 of 2 trials ended before the budget of 6 epoch: b at 3 epoch. Trials that failed")
+    (text,) = remarks(told(*facts[:6]), ["a", "b"], **say)
+    assert "b at 3 epoch. Either a stop condition ended them" in text
+    assert not remarks(told(*facts[:6]), ["a", "b"], **{**say, "budget": 3})
 
 
 RESTORE = """

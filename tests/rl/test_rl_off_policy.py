@@ -32,7 +32,7 @@ AGENTS = {
     "ddpg": DDPG(env="Pendulum-v1", n_step=3, num_envs=3, **SMALL),
     "ddpg-jax": DDPG(env="jax/Pendulum-v1", n_step=3, num_envs=3, **SMALL),
 }
-EACH = [pytest.param(agent, id=name, marks=[pytest.mark.heavy] if "ddpg" in name else []) for name, agent in AGENTS.items()]
+EACH = [pytest.param(agent, id=name, marks=[pytest.mark.heavy] if name != "td3" else []) for name, agent in AGENTS.items()]
 SEEDS = np.asarray([11, 12])
 
 
@@ -215,7 +215,9 @@ def run(agent, directory=None, steps=400, executor="vectorized"):
     return pt.run(algorithm, agent, stop=pt.steps(steps), executor=executor, directory=directory)
 
 
-@pytest.mark.parametrize("agent", [AGENTS["td3-jax"], AGENTS["td3"]], ids=["compiled", "simulated"])
+@pytest.mark.parametrize(
+    "agent", [pytest.param(AGENTS["td3-jax"], marks=pytest.mark.heavy), AGENTS["td3"]], ids=["compiled", "simulated"]
+)
 def test_resume_is_bit_equal(agent, tmp_path):
     whole = run(agent)
     run(agent, tmp_path / "r", steps=200)

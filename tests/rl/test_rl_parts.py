@@ -180,6 +180,7 @@ def updated(batch, layout=LAYOUT, **changes):
     return jax.device_get(state), np.asarray(diagnostics)
 
 
+@pytest.mark.heavy
 def test_the_chunk_size_does_not_change_an_update():
     _, batch = episode_batch()
     one, _ = updated(batch, minibatch_size=10)

@@ -29,6 +29,8 @@ from poptrain.rl.memory.batch import Layout
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fewer than the longest episode")
 ENVIRONMENTS = ["jax/Pendulum-v1", "jax/CartPole-v1", "Pendulum-v1", "CartPole-v1"]
+EVERYDAY = ("jax/CartPole-v1", "Pendulum-v1")  # discrete on the device, continuous on the host
+SOME_HEAVY = [pytest.param(env, marks=[] if env in EVERYDAY else pytest.mark.heavy) for env in ENVIRONMENTS]
 ENVS, MEMBERS = 8, 3
 SEEDS3 = np.asarray([11, 12, 13])
 HPARAMS = {"train_batch_size": np.full(MEMBERS, 256)}
@@ -64,7 +66,7 @@ def compilations():
     jax.monitoring.unregister_event_duration_listener(listen)
 
 
-@pytest.mark.parametrize("env", ENVIRONMENTS)
+@pytest.mark.parametrize("env", SOME_HEAVY)
 def test_training_is_a_pure_function_and_lanes_do_not_matter(env, agent_for):
     agent, seeds = agent_for(env), SEEDS3
     hparams = {"lr": np.asarray([1e-3, 1e-4, 1e-2]), "train_batch_size": np.asarray([100, 300, 1000])}
@@ -106,6 +108,7 @@ def test_a_clone_is_a_copy_with_its_recording(agent_for):
     assert metrics["updates"].tolist() == [1], "a smaller batch than what is recorded is learned from at once"
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("env", ["jax/CartPole-v1", "CartPole-v1"])
 def test_a_batch_of_200_000_makes_five_updates_in_a_million_steps(env, agent_for):
     hparams, seeds = {"train_batch_size": np.asarray([200_000]), "minibatch_size": np.asarray([20_000])}, np.asarray([1])
@@ -142,6 +145,7 @@ def test_no_hyperparameter_ever_recompiles(env, agent_for, compilations):
     assert not compilations
 
 
+@pytest.mark.heavy
 def test_learning_all_at_once_equals_learning_in_turn(agent_for, monkeypatch):
     agent, seeds = agent_for("jax/CartPole-v1"), np.asarray([1, 2, 3])
     hparams = {"train_batch_size": np.asarray([200, 300, 500])}
@@ -253,6 +257,7 @@ def test_training_and_evaluation_never_share_a_seed():
 LEARNING = {"lr": 1e-3, "epochs": 10, "minibatch_size": 128}
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("env", ["jax/Pendulum-v1", "Pendulum-v1"])
 def test_it_learns_pendulum(env, agent_for):
     agent, seeds = agent_for(env), SEEDS3 if env.startswith("jax/") else SEEDS3[:2]
@@ -312,6 +317,7 @@ def test_an_agent_can_be_pickled_and_compared():
     assert pickle.loads(pickle.dumps(agent)) == agent and agent.population and hash(agent)
 
 
+@pytest.mark.heavy
 def test_the_number_of_cores_changes_no_bit(agent_for, monkeypatch):
     agent, seeds, hparams = agent_for("jax/CartPole-v1"), np.asarray([1, 2, 3, 4, 5]), {"train_batch_size": 256}
     start, carries = agent.init(hparams, seeds), []

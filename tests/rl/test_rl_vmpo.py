@@ -62,6 +62,7 @@ def test_a_minibatch_without_a_chosen_sample_teaches_nothing():
         assert not np.asarray(gradient).any()
 
 
+@pytest.mark.heavy
 def test_the_divergences_add_up_to_that_of_the_gaussians_and_vanish_at_the_old_policy():
     old, new = (jnp.asarray(DRAW.normal(size=(3, 5)), jnp.float32) for _ in range(2))
     old_std, std = (jnp.asarray(DRAW.normal(size=3), jnp.float32) for _ in range(2))
@@ -90,7 +91,7 @@ def same(a, b):
     return all(np.array_equal(x, y, equal_nan=True) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
-@pytest.mark.parametrize("agent", AGENTS, ids=["CartPole", "jax/Pendulum"])
+@pytest.mark.parametrize("agent", [AGENTS[0], pytest.param(AGENTS[1], marks=pytest.mark.heavy)], ids=["CartPole", "jax/Pendulum"])
 def test_training_is_a_pure_function_that_a_checkpoint_continues(agent):
     start, _ = agent.train(agent.init({}, SEEDS), {}, 400, SEEDS)
     once, metrics = agent.train(start, {}, 400, SEEDS + 5)

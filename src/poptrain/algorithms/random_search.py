@@ -4,12 +4,16 @@
 
 This is the baseline of every study: members are independent, and hyperparameters never change. Departure from the population
 methods: a member that fails or diverges stays failed. A clone in its place would make members dependent.
+
+Members are also independent of the order in which results arrive: each one trains the same segments with the same seeds on every
+executor.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 from poptrain.algorithms.parts import turns
 from poptrain.core import History, Hparams, Task, Value
@@ -44,6 +48,7 @@ class Independent:
     interval: Interval
     population: int
     initial: tuple[Hparams, ...] = ()
+    seeds: Literal["member", "task"] = field(default="member", metadata={"absent": "task"})  # what the seed of a task is made of
 
     @property
     def seats(self) -> int:
@@ -58,7 +63,8 @@ class Independent:
         healthy = history.oks_of(heads)
         going = [seat for seat in turns.turns(history, sync=False) if healthy[seat]]
         plans = [turns.Plan(seat, int(heads[seat]), history.task(int(heads[seat])).hparams) for seat in going]
-        return turns.segments(history, plans, self.interval)
+        seeds = turns.member_seeds(history, going, self.population) if self.seeds == "member" else None
+        return turns.segments(history, plans, self.interval, seeds=seeds)
 
     def needed(self, history: History) -> frozenset[int]:
         """Returns the newest result of every member."""

@@ -81,7 +81,7 @@ def walk(trace: Trace, algorithm: Algorithm | None, space: Space | None, keyed: 
         trace: the log.
         algorithm: takes the decisions again; None: they are not checked.
         space: must contain the hyperparameters; None if it is unknown.
-        keyed: False for a replay, whose tasks may have seeds of their own.
+        keyed: the seed of a task follows from its id. False for a replay, whose tasks may have seeds of their own.
     """
     found = Walk()
     sign = -1 if trace.run.get("mode") == "min" else 1

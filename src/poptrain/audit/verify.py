@@ -17,6 +17,7 @@ from poptrain.audit.verdict import Verdict
 from poptrain.checkpoints import places
 from poptrain.checkpoints.store import DiskStore, Ref, stem
 from poptrain.core import Lost, Result
+from poptrain.core.arguments import check_place
 from poptrain.core.errors import LogDamaged, UsageError
 from poptrain.core.fingerprint import differences
 from poptrain.core.protocols import Algorithm
@@ -63,6 +64,9 @@ def verify(directory: str | Path, experiment: Experiment | None = None) -> Verif
     >>> found.ok, found.decisions
     (True, 4)
     """
+    check_place("verify: directory", directory)
+    if experiment is not None and not isinstance(experiment, Experiment):
+        raise UsageError(f"verify: experiment={experiment!r}, expected a pt.Experiment, or None.")
     trace = Trace(Path(directory).resolve())
     damage = None
     try:
@@ -79,7 +83,7 @@ def verify(directory: str | Path, experiment: Experiment | None = None) -> Verif
         experiment = continuing(experiment, trace.run)
         report.experiment(experiment)
         algorithm = experiment.algorithm
-    found = walk(trace, algorithm, _space(trace), keyed=not replayed)
+    found = walk(trace, algorithm, _space(trace), keyed=not replayed and not _seeds_of_members(trace))
     report.facts(found)
     report.decisions(found, algorithm)
     report.checkpoints(found)
@@ -232,6 +236,12 @@ def _space(trace: Trace) -> Space | None:
         return described(algorithm.get("space") if isinstance(algorithm, Mapping) else None)
     except UsageError:
         return None
+
+
+def _seeds_of_members(trace: Trace) -> bool:
+    """True if the seed of a task follows from its member, and not from its id."""
+    algorithm = trace.run.get("algorithm")
+    return isinstance(algorithm, Mapping) and algorithm.get("seeds") == "member"
 
 
 def _version(package: str) -> str | None:

@@ -24,7 +24,7 @@ lacks are "nan", "inf" and "-inf".
 """
 VERBS = (
     *("run", "check", "resume", "status", "lineage", "schedule", "replay", "verify", "compare", "plot", "report", "dashboard"),
-    *("export", "mcp"),
+    *("export", "mcp", "schema"),
 )
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 

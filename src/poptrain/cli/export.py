@@ -10,10 +10,11 @@ import typer
 
 from poptrain import sinks
 from poptrain.checkpoints import places
-from poptrain.cli.show import Directory, JsonOption, emit, record_of, say
+from poptrain.cli.show import Directory, Files, JsonOption, emit, record_of, say
 from poptrain.cli.video import write_video
 from poptrain.core.errors import PoptrainError, UsageError, did_you_mean
 from poptrain.engine.result import Run
+from poptrain.log.private import as_private_as
 from poptrain.log.reader import Record
 from poptrain.sinks import EXPERIMENT
 from poptrain.sinks.best import table_as_csv, write_best
@@ -44,7 +45,11 @@ def export(
     ] = None,
     source: Annotated[
         Path | None,
-        typer.Option("--source", metavar="FILE", help="--video: the experiment file, if it is no longer where it was."),
+        typer.Option(
+            "--source",
+            metavar="FILE",
+            help="--video: the experiment file, if it moved or changed, or another user started the run.",
+        ),
     ] = None,
     to: Annotated[str | None, typer.Option("--to", metavar="TRACKER", help="mlflow or tensorboard; safe to repeat.")] = None,
     uri: Annotated[str | None, typer.Option("--uri", help="MLflow: the tracking server. [default: MLFLOW_TRACKING_URI]")] = None,
@@ -73,23 +78,25 @@ def export(
     run = Run(record, record.history(), places.of(record))
     files = []
     try:
-        if best is not None:
-            chosen = run.final_best if final else run.best
-            files += write_best(record, run.history, chosen.task.id, best, final=final)
-        if table is not None:
-            table.write_text(table_as_csv(record, run.history), encoding="utf-8")
-            files.append(table)
-        if video is not None:
-            write_video(record, run, directory, source, video, final)
-            files.append(video)
+        with as_private_as(directory):
+            if best is not None:
+                chosen = run.final_best if final else run.best
+                files += write_best(record, run.history, chosen.task.id, best, final=final)
+            if table is not None:
+                table.write_text(table_as_csv(record, run.history), encoding="utf-8")
+                files.append(table)
+            if video is not None:
+                write_video(record, run, directory, source, video, final)
+                files.append(video)
     except OSError as error:
         raise UsageError(f"cannot export: {error.strerror or error}: {error.filename}.") from error
     names = [str(path) for path in files]
     if tracker is None:
-        emit({"files": names}) if json else say(*names)
+        emit(Files(files=names)) if json else say(*names)
     else:
-        where = _log(tracker, record)
-        emit({"files": names, "to": where}) if json else say(*names, f"{to}: {where}")
+        with as_private_as(directory):
+            where = _log(tracker, record)
+        emit(Files(files=names, to=where)) if json else say(*names, f"{to}: {where}")
 
 
 class _MlflowOptions(NamedTuple):

@@ -48,7 +48,7 @@ def overview(view: Status, width: int, rows: int | None = None) -> Group:
         parts += ["", Text(f"last of {view.exploits:,} copies", "bold"), *map(copy_line, newest)]
     if view.no_decision is not None:
         parts += ["", Text(view.no_decision, "yellow")]
-    if rows is None and (about := view.gauges.sentences()):
+    if rows is None and (about := view.sentences()):
         parts += ["", *map(Text, about)]
     if view.last_suggestions:
         some = view.last_suggestions if rows is None else view.last_suggestions[:3]

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from poptrain.cli.show import Directory, JsonOption, emit, record_of, say
+from poptrain.cli.show import Directory, Files, JsonOption, emit, record_of, say
 from poptrain.core.errors import UsageError
+from poptrain.log.private import as_private_as
 
 
 def plot(
@@ -25,7 +26,7 @@ def plot(
     step: Annotated[int | None, typer.Option("--step", metavar="N", help="With --faster: as it was after N steps.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Draw score, hyperparameters, family tree, spread, time spent and sub-populations as PNG."""
+    """Draw score, hyperparameters, family tree, spread, time spent, sub-populations and teams as PNG."""
     record = record_of(directory)
     if not record.has_results:
         raise UsageError(f"the run in {str(directory)!r} has no results yet: there is nothing to plot.")
@@ -38,9 +39,10 @@ def plot(
     try:
         if faster is not None:
             figure = plots.faster(record, *faster, step=step)
-            files = [plots.save(figure, out / f"faster-{faster[0]}-{faster[1]}.png")]
+            with as_private_as(here):
+                files = [plots.save(figure, out / f"faster-{faster[0]}-{faster[1]}.png")]
         else:
             files = plots.save_all(record, out)
     except OSError as error:
         raise UsageError(f"cannot write plots: {error.strerror or error}: {error.filename}; pass another --out.") from error
-    emit({"files": [str(path) for path in files]}) if json else say(*map(str, files))
+    emit(Files(files=[str(path) for path in files])) if json else say(*map(str, files))

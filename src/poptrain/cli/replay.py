@@ -71,9 +71,9 @@ def replay(
         raise UsageError("nothing to replay: pass the directory of a run, or --schedule FILE.")
     record = None if directory is None else record_of(directory)
     source = _source(record, schedule, task, same_seeds)
-    file = _experiment_file(directory, record, experiment)
+    file, argv = _experiment_file(directory, record, experiment)
     if worth is not None:
-        about = start.load(file, {"executor": executor}, seed)
+        about = start.load(file, {"executor": executor}, seed, argv)
         compared = schedule_worth(
             schedule or directory or Path(),
             about.trainable,
@@ -89,7 +89,7 @@ def replay(
     for place in (out, directory):
         if place is not None:
             start.outside(file, place)
-    loaded = start.load(file, {"executor": executor}, seed)
+    loaded = start.load(file, {"executor": executor}, seed, argv)
     algorithm, stop = planned(
         source,
         stop=None if steps is None else stops.steps(steps),
@@ -100,7 +100,7 @@ def replay(
         space=loaded.algorithm.space,
     )
     loaded = replace(loaded, algorithm=algorithm, stop=stop, checkpoints=None)  # the file's place holds those of the run
-    run = start.watched(loaded, out, file_record(file, out, {"executor": executor}), quiet)
+    run = start.watched(loaded, out, file_record(file, out, {"executor": executor}, argv), quiet)
     found = _compared(source, run, out)
     if json:
         return emit(found)
@@ -126,13 +126,14 @@ def _source(record: Record | None, schedule: Path | None, task: int | None, same
     return source_of(schedule)
 
 
-def _experiment_file(directory: Path | None, record: Record | None, given: Path | None) -> Path:
-    """Returns the file that defines the trainable: the one that was passed, else the run's own."""
+def _experiment_file(directory: Path | None, record: Record | None, given: Path | None) -> tuple[Path, list[str]]:
+    """Returns the file that defines the trainable, the one that was passed, else the run's own; and its arguments."""
     if given is not None:
-        return given
+        return given, []
     if directory is None or record is None:
         raise UsageError("a schedule alone does not define what is trained: pass --experiment FILE too.")
-    return start.recorded_file(directory, start.recorded_about_file(record))
+    chosen = start.chosen(directory, record, None)
+    return chosen.file, chosen.argv
 
 
 def _compared(source: Source, run: Run, out: Path) -> Replayed:

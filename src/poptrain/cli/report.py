@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from poptrain.cli.show import Directory, JsonOption, emit, record_of, say
+from poptrain.cli.show import Directory, Files, JsonOption, emit, record_of, say
 from poptrain.core.errors import UsageError
 
 
@@ -32,4 +32,4 @@ def report(
         write(record, path)
     except OSError as error:
         raise UsageError(f"cannot write the report: {error.strerror or error}: {error.filename}; pass another --out.") from error
-    emit({"files": [str(path)], "bytes": path.stat().st_size}) if json else say(str(path))
+    emit(Files(files=[str(path)], bytes=path.stat().st_size)) if json else say(str(path))

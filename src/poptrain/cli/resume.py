@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +19,12 @@ from poptrain.engine.replay import rebuilt
 def resume(
     directory: Directory,
     experiment: Annotated[
-        Path | None, typer.Option("--experiment", metavar="FILE", help="The experiment file, if it is no longer where it was.")
+        Path | None,
+        typer.Option(
+            "--experiment",
+            metavar="FILE",
+            help="The experiment file, if it moved or changed, or another user started the run.",
+        ),
     ] = None,
     executor: start.ExecutorOption = None,
     steps: start.StepsOption = None,
@@ -30,11 +34,9 @@ def resume(
     """Continue an interrupted run, or a finished one with more --steps."""
     record = record_of(directory)
     recorded = start.recorded_about_file(record)
-    file = start.outside(start.recorded_file(directory, recorded) if experiment is None else experiment, directory)
-    before = recorded.get("options")
-    options = dict(before) if isinstance(before, Mapping) else {}
-    options |= {name: value for name, value in (("steps", steps), ("executor", executor)) if value is not None}
-    argv = [str(word) for word in words] if isinstance(words := recorded.get("argv"), list) else []
+    chosen = start.chosen(directory, record, experiment)
+    file, argv = chosen.file, chosen.argv
+    options = chosen.options | {name: value for name, value in (("steps", steps), ("executor", executor)) if value is not None}
     loaded = start.load(file, options, record.run.get("seed"), argv)
     if (schedule := rebuilt(record.run.get("algorithm"))) is not None:  # a replay: its file describes the original run
         length = record.budget if steps is None else steps

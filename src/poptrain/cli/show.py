@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Annotated
+from typing import IO, Annotated, NotRequired, TypedDict
 
 import typer
 from rich.console import Console, RenderableType
@@ -27,6 +26,14 @@ TaskOption = Annotated[int | None, typer.Option("--task", metavar="N", help="A t
 _STYLE = {"ok": "green", "failed": "bold red", "unclear": "yellow"}  # of a verdict
 
 
+class Files(TypedDict):
+    """The files that a verb has written."""
+
+    files: list[str]
+    bytes: NotRequired[int]  # of a report
+    to: NotRequired[str]  # the tracker, and where it holds the run
+
+
 def console(stream: IO[str] | None = None) -> Console:
     """Returns a console that takes no text for markup."""
     stream = sys.stdout if stream is None else stream
@@ -44,18 +51,13 @@ def check_run(directory: Path) -> None:
 
 
 def record_of(directory: Path) -> Record:
-    """Returns the record of a run, read with the garbage collector off, because it slows down the making of many facts.
+    """Returns the record of a run.
 
     Raises:
         UsageError: there is no run; the message names those nearby.
     """
     check_run(directory)
-    gc.disable()
-    try:
-        return read(directory)
-    finally:
-        gc.freeze()
-        gc.enable()
+    return read(directory)
 
 
 def emit(view: object) -> None:

@@ -9,14 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
 from poptrain.cli.live import Live
-from poptrain.cli.show import emit, hparams_line, say
+from poptrain.cli.show import console, emit, hparams_line, say
 from poptrain.core.errors import UsageError
 from poptrain.engine import experiment as experiments
+from poptrain.engine import started
 from poptrain.engine import stop as stops
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.loop import execute
@@ -66,6 +67,18 @@ def load(file: Path, options: Mapping[str, Any], seed: int | None = None, argv: 
     return experiment
 
 
+def argv_of(text: str) -> list[str]:
+    """Returns the words of ``--args``.
+
+    Raises:
+        UsageError: a quotation mark in it has no partner.
+    """
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"--args {text!r}: {str(error).lower()}: close every quotation mark.") from error
+
+
 def outside(file: Path, directory: Path) -> Path:
     """Returns the file, if it is not inside the run directory, in which nothing is ever executed.
 
@@ -85,21 +98,53 @@ def recorded_about_file(record: Record) -> Mapping[str, object]:
     return record.file if isinstance(record.file, Mapping) else {}
 
 
-def recorded_file(directory: Path, recorded: Mapping[str, object]) -> Path:
-    """Returns the experiment file that a run was started with, as its log names it.
+class Chosen(NamedTuple):
+    """An experiment file that may be executed, with the options and the arguments of its run."""
+
+    file: Path
+    options: dict[str, Any]
+    argv: list[str]
+
+
+def chosen(directory: Path, record: Record, named: Path | None, option: str = "--experiment") -> Chosen:
+    """Returns the experiment file of a run. One that only the log names is printed, because it will be executed.
+
+    Args:
+        named: the file that the user named on the command line; None: the one that the log names.
+        option: the name of the option in messages.
 
     Raises:
-        UsageError: the log names no file, or the file no longer exists.
+        UsageError: the log names no file, a file that is gone, or one that this user has not started as it is now.
+    """
+    recorded = recorded_about_file(record)
+    before, words = recorded.get("options"), recorded.get("argv")
+    options = {str(name): value for name, value in before.items()} if isinstance(before, Mapping) else {}
+    argv = [str(word) for word in words] if isinstance(words, list) else []
+    if named is not None:
+        return Chosen(outside(named, directory), options, argv)
+    file = _started(directory, recorded, option)
+    say(f"executing {shlex.join([str(file), *argv])}", to=console(sys.stderr))
+    return Chosen(file, options, argv)
+
+
+def _started(directory: Path, recorded: Mapping[str, Any], option: str) -> Path:
+    """Returns the experiment file that a log names, if this user has started it before.
+
+    Raises:
+        UsageError: the log names no file, a file that is gone, or one that this user has not started.
     """
     name = recorded.get("name")
     if not isinstance(name, str):
         raise UsageError(
-            f"the run in {str(directory)!r} was not started from a file: pass --experiment FILE, or continue it with the "
-            "same pt.run(…) call."
+            f"the run in {str(directory)!r} was not started from a file: pass {option} FILE, or continue it with the same "
+            "pt.run(…) call."
         )
-    file = (directory.resolve() / name).resolve() if "\0" not in name else Path("?")
+    file = started.file_of(directory, recorded)
     if file.suffix != ".py" or not file.is_file():
-        raise UsageError(f"the experiment file {str(file)!r} of the run no longer exists: pass --experiment FILE.")
+        raise UsageError(f"the experiment file {str(file)!r} of the run no longer exists: pass {option} FILE.")
+    outside(file, directory)
+    if (why := started.refusal(directory, recorded)) is not None:
+        raise UsageError(f"{why}; to execute it, name it: {option} {shlex.quote(str(file))}.")
     return file
 
 

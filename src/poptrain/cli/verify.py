@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +21,12 @@ from poptrain.log.reader import Record, exists, read
 def verify(
     directory: Directory,
     experiment: Annotated[
-        Path | None, typer.Option("--experiment", metavar="FILE", help="The experiment file, if it is no longer where it was.")
+        Path | None,
+        typer.Option(
+            "--experiment",
+            metavar="FILE",
+            help="The experiment file, if it moved or changed, or another user started the run.",
+        ),
     ] = None,
     log_only: Annotated[bool, typer.Option("--log-only", help="Run no experiment file: leave the decisions unverified.")] = False,
     json: JsonOption = False,
@@ -50,14 +54,13 @@ def _experiment(directory: Path, file: Path | None, log_only: bool) -> tuple[Exp
         record = Record()  # `verify` reports the place of the damage; the experiment file must be passed by hand
     if rebuilt(record.run.get("algorithm")) is not None:
         return None, ""  # a replay: its log holds all that is needed
-    recorded = start.recorded_about_file(record)
-    if file is None:
-        try:
-            file = start.recorded_file(directory, recorded)
-        except UsageError as error:
-            return None, str(error)
-    options = recorded.get("options")
-    return start.load(start.outside(file, directory), options if isinstance(options, Mapping) else {}, record.run.get("seed")), ""
+    try:
+        chosen = start.chosen(directory, record, file)
+    except UsageError as error:
+        if file is not None:
+            raise
+        return None, str(error)
+    return start.load(chosen.file, chosen.options, record.run.get("seed"), chosen.argv), ""
 
 
 def _show(found: Verification) -> None:

@@ -26,8 +26,8 @@ def write_video(record: Record, run: Run, directory: Path, source: Path | None, 
     recorded = start.recorded_about_file(record)
     if source is None and not recorded.get("name"):
         raise UsageError("--video needs an experiment file, and this run was not started from one: pass --source FILE.")
-    file = start.outside(start.recorded_file(directory, recorded) if source is None else source, directory)
-    trainable = start.load(file, {}, record.run.get("seed")).trainable
+    chosen = start.chosen(directory, record, source, "--source")
+    trainable = start.load(chosen.file, {}, record.run.get("seed"), chosen.argv).trainable
     render = getattr(origin(trainable), "render", None)
     if not callable(render):
         name = getattr(origin(trainable), "__qualname__", type(origin(trainable)).__name__)

@@ -89,6 +89,7 @@ def _one_of(*options: str) -> FieldType:
 WHOLE = FieldType(_whole, "a whole number from 0")
 SEAT = FieldType(lambda value: _whole(value, MAX_SEATS), "a whole number from 0")
 NUMBER = FieldType(_number, "a number")
+FLOAT = FieldType(lambda value: _numbers((value,)), "a number")
 DURATION = FieldType(_duration, "a finite number of seconds from 0")
 TEXT = FieldType(lambda value: isinstance(value, str), "a text")
 MAPPING = FieldType(
@@ -121,14 +122,14 @@ RESULT = {
     "task": WHOLE,
     "step": WHOLE,
     "metrics": METRICS,
-    "score": FieldType(lambda value: _number(value) and _numbers((value,)), "a number"),
+    "score": FLOAT,
     "curve": FieldType(_curve, "pairs of a step and a score"),
     "returns": FieldType(_numbers, "numbers"),
     "checkpoint": _or_none(FieldType(lambda value: isinstance(value, str), "a reference")),
     "error": _or_none(TEXT),
     "kind": _one_of(*get_args(Kind)),
-    "seconds": NUMBER,
-    "saving": NUMBER,
+    "seconds": FLOAT,
+    "saving": FLOAT,
 }
 LOST = {"task": WHOLE}
 FORECAST = {
@@ -179,7 +180,7 @@ def _plain_task(task: Task) -> bool:
         and task.teacher is None
         and task.progress is None
         and task.seconds is None
-        and task.donor is None
+        and (task.donor is None or (type(task.donor) is int and 0 <= task.donor < MAX_SEATS))
         and task.forecast is None
         and task.role in ROLES
         and not task.tags

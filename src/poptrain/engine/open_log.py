@@ -15,6 +15,7 @@ from poptrain.core import Json
 from poptrain.core.errors import UsageError
 from poptrain.core.fingerprint import as_begun, as_logged, describe, differences
 from poptrain.core.interval import interval_of
+from poptrain.engine import started
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.notices import warn
 from poptrain.log.reader import Record, exists
@@ -35,6 +36,8 @@ def open_log(experiment: Experiment, directory: str | Path | None, source: dict[
                 f"checkpoints={experiment.checkpoints!r}: pass directory=… as well, because the log is written there."
             )
         return MemoryLog(meta)
+    if source is not None:
+        started.remember(directory, source)
     if not exists(directory):
         with places.claimed(experiment.checkpoints) as place:
             return Log.create(directory, {**meta, **place})

@@ -48,6 +48,7 @@ _FIELDS: Mapping[str, Mapping[str, tuple[Callable[[Json], bool], str]]] = {
     "budget": {"budget": (_budget, "a whole number, or null")},
     "gc": {"ids": (_texts, "a list of texts")},
     "open": {"versions": (_object, "an object")},
+    "end": {"best": (_whole, "a whole number"), "reason": (_text, "a text"), "evidence": (_text, "a text")},
 }
 _NEEDED = {"budget": ("budget",), "gc": ("ids",)}
 

@@ -5,13 +5,14 @@ All of them reach the compiled program as traced numbers, so a new value never c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from poptrain.core.errors import UsageError, did_you_mean
+from poptrain.space import Choice, Ordinal, Space
 
 PopulationHparams = Mapping[str, ArrayLike]  # tuned ones: one value per member, shape (P,), or one for all
 
@@ -45,6 +46,20 @@ def resolve_hparams(
                 f"Its hyperparameters are {', '.join([*ranges, *others])}."
             )
     return {name: _column(name, hparams.get(name, getattr(agent, name)), ranges[name], members) for name in ranges}
+
+
+def check_space(resolve: Callable[[PopulationHparams, int], object], space: Space) -> None:
+    """Raises a `UsageError` if an agent does not have a hyperparameter, or refuses an end of its range or an option.
+
+    Args:
+        resolve: the agent's own `resolve_hparams`.
+        space: what is tuned. One with a function `repair` may never give the ends: only its names are checked.
+    """
+    middle = {name: parameter.decode(0.5) for name, parameter in space.items()}
+    resolve(middle, 1)
+    for name, parameter in space.items() if space.repair is None else ():
+        for value in parameter.grid(parameter.levels if isinstance(parameter, (Choice, Ordinal)) else 2):
+            resolve(middle | {name: value}, 1)
 
 
 def _column(name: str, value: ArrayLike, allowed: Range, members: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from poptrain.rl.envs.pictures import pictures
 from poptrain.rl.envs.spec import DeviceEnv, EnvSpec
 from poptrain.rl.envs.stepped import Stepped
 from poptrain.rl.evaluation import episode_returns
-from poptrain.rl.hparams import PopulationHparams, Range, of_member, resolve_hparams
+from poptrain.rl.hparams import PopulationHparams, Range, check_space, of_member, resolve_hparams
 from poptrain.rl.loops.host import evaluation_seeds
 from poptrain.rl.loops.off_policy import OffPolicyAgent, Settings, learner_for
 from poptrain.rl.loops.off_policy_device import fresh_off_policy_world, off_policy_program, train_off_policy_on_device
@@ -26,6 +26,7 @@ from poptrain.rl.loops.off_policy_host import HostActor, train_on_host
 from poptrain.rl.memory.chunks import empty_chunks, gathered
 from poptrain.rl.memory.rows import Row
 from poptrain.rl.trees import Parts, stack, take
+from poptrain.space import Space
 
 OFF_POLICY_RANGES = {
     "learning_starts": Range(0, 1 << 30, True),
@@ -93,6 +94,10 @@ class OffPolicy(ABC):
         """Returns the pure functions of one member."""
 
     # -- PopulationTrainable ------------------------------------------------------------------------------------------
+
+    def check_space(self, space: Space, budget: int | None) -> None:
+        """Raises a `UsageError` if this agent lacks one of the hyperparameters, or refuses an end of a range or an option."""
+        check_space(self._resolve, space)
 
     def init(self, hparams: PopulationHparams, seeds: ArrayLike) -> Parts:
         """Returns the carry of P fresh members; seeds (P,)."""

@@ -18,7 +18,7 @@ from poptrain.rl.envs.pictures import pictures
 from poptrain.rl.envs.spec import DeviceEnv, EnvSpec, HostBackend
 from poptrain.rl.envs.stepped import Stepped
 from poptrain.rl.evaluation import episode_returns
-from poptrain.rl.hparams import PopulationHparams
+from poptrain.rl.hparams import PopulationHparams, check_space
 from poptrain.rl.loops import host
 from poptrain.rl.loops.agent import RolloutAgent
 from poptrain.rl.loops.device import train_in_shares
@@ -29,6 +29,7 @@ from poptrain.rl.memory.batch import Layout
 from poptrain.rl.memory.recording import gather, host_slots
 from poptrain.rl.memory.ring import ring_slots
 from poptrain.rl.trees import Parts, take
+from poptrain.space import Space
 
 
 class OnPolicy(ABC):
@@ -55,6 +56,12 @@ class OnPolicy(ABC):
     train_batch_size: int
 
     population: ClassVar[bool] = True
+    played: ClassVar[tuple[str, ...]] = ("params", "normaliser")
+
+    @property
+    def envs(self) -> int:
+        """The environments of a member."""
+        return self.num_envs
 
     def check_sizes(self, **limits: int) -> None:
         """Raises a UsageError if a field that is a size is not a whole number from 1 to its limit.
@@ -89,6 +96,10 @@ class OnPolicy(ABC):
         """Returns the carry with the interval added, and its metrics."""
 
     # -- PopulationTrainable ------------------------------------------------------------------------------------------
+
+    def check_space(self, space: Space, budget: int | None) -> None:
+        """Raises a `UsageError` if this agent lacks one of the hyperparameters, or refuses an end of a range or an option."""
+        check_space(self.resolve, space)
 
     def init(self, hparams: PopulationHparams, seeds: ArrayLike) -> Parts:
         """Returns the carry of P fresh members; seeds (P,)."""
@@ -137,10 +148,9 @@ class OnPolicy(ABC):
         """
         env = make(self.env, self.backend)
         seeds = host.evaluation_seeds(seed, episodes)
-        own = {name: carry[name] for name in ("params", "normaliser")}
-        own = own if lane is None else take(own, lane)
+        own = carry if lane is None else take({name: carry[name] for name in self.played}, lane)
         noise = None if deterministic else Noise(rng(int(seed), "evaluation noise"), env.spec, episodes)
-        actor, seen, horizon = Actor(env.spec, **own), env.spec.observation, self.horizon or env.spec.horizon
+        actor, seen, horizon = self.player(env.spec, own), env.spec.observation, self.horizon or env.spec.horizon
         simulator = Stepped(env, seeds, horizon) if isinstance(env, DeviceEnv) else env.open(seeds, episodes, self.horizon)
         try:
             return episode_returns(lambda seen: actor.act(seen, noise.next() if noise else None)[1], seen, simulator, episodes)
@@ -154,9 +164,13 @@ class OnPolicy(ABC):
             UsageError: the environment cannot draw pictures.
         """
         spec = make(self.env, self.backend).spec
-        actor = Actor(spec, carry["params"], carry["normaliser"])
+        actor = self.player(spec, carry)
         (episode,), horizon = host.evaluation_seeds(seed, 1), self.horizon or spec.horizon
         return pictures(self.env, lambda seen: actor.act(seen, None)[1], episode, horizon, self.backend)
+
+    def player(self, spec: EnvSpec, state: Parts) -> Actor:
+        """Returns the policy that is evaluated and shown, from the `played` parts of one member's carry."""
+        return Actor(spec, state["params"], state["normaliser"])
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -167,7 +181,7 @@ class OnPolicy(ABC):
     def _interval(
         self, carry: Parts, capacity: int, settings: dict[str, np.ndarray], steps: int, seeds: np.ndarray
     ) -> tuple[Parts, IntervalOutcome]:
-        env, envs = make(self.env, self.backend), self.num_envs
+        env, envs = make(self.env, self.backend), self.envs
         rows = max(capacity, int(carry["buffer"]["n"].max()) + envs)
         if not isinstance(env, DeviceEnv):
             layout = Layout(envs, envs, host_slots(rows, envs), rows + envs, self.chunk)

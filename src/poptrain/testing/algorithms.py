@@ -26,12 +26,22 @@ def every_kind() -> Space:
     )
 
 
+def _segments(history: History) -> list[tuple[int, int, int, int, str, str]]:
+    """Returns member, begin, steps, seed, hyperparameters and score of every task."""
+    tasks = [history.task(id) for id in range(history.n)]
+    return [
+        (task.member, history.begin(task.id), task.steps, task.seed, repr(task.hparams), repr(history.score(task.id)))
+        for task in tasks
+    ]
+
+
 class AlgorithmContract:
-    """Each method is one law. `sync`, `rank_based` and `clones` say which laws apply to the algorithm under test."""
+    """Each method is one law. `sync`, `rank_based`, `clones` and `independent` say which laws apply to an algorithm."""
 
     sync = True  # asks only when no task is pending
     rank_based = True  # invariant to any strictly increasing transform; else to affine ones
     clones = True  # replaces members by clones of others
+    independent = False  # no member depends on another one, nor on the order of arrival: a seed follows from the member
     lineage_clock = True  # the budget counts the steps of each lineage; else only those of all tasks together
     seeds: tuple[int, ...] = (0, 1, 2)  # of the plays; fewer for an algorithm whose decisions are expensive
     orders: tuple[str, ...] = ("together", "fifo", "shuffled")  # in which the plays deliver results
@@ -81,11 +91,20 @@ class AlgorithmContract:
                 for task in line if isinstance(line[0], Task) else ():
                     space.check(task.hparams)
                     assert all(type(value) in (bool, int, float, str, type(None)) for value in task.hparams.values())
-                    assert 0 <= task.member < algorithm.seats and task.seed == task_seed(history.seed, task.id)
+                    assert 0 <= task.member < algorithm.seats
+                    assert self.independent or task.seed == task_seed(history.seed, task.id)
                     assert task.parent is None or prefix.ok(task.parent), "a parent must have a healthy result"
                     if task.parent is not None:
                         parent = prefix.task(task.parent).hparams
                         assert all(task.hparams[name] == parent[name] for name in space.static_names)
+
+    def test_the_order_of_arrival_changes_no_independent_member(self) -> None:
+        if not self.independent:
+            return
+        for seed in self.seeds:
+            plays = [play(self.algorithm(), simulate.broken(0.1), seed=seed, order=order) for order in (*self.orders, "lifo")]
+            trained = [sorted(_segments(history)) for history in plays]
+            assert all(each == trained[0] for each in trained)
 
     def test_members_reach_the_budget_and_no_task_passes_it(self) -> None:
         algorithm = self.algorithm()

@@ -21,17 +21,19 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeGuard
+from typing import Any, NamedTuple, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 
 from poptrain.core import Carry, Hparams, Metrics, Value
 from poptrain.core.errors import UsageError
 from poptrain.core.fingerprint import qualified_name, source_name
+from poptrain.space import Space
 from poptrain.trainable.command import Command, command
 
 __all__ = [
     "AnyTrainable",
+    "ChecksSpace",
     "Command",
     "JaxTrainable",
     "MemberClass",
@@ -92,6 +94,20 @@ class PopulationTrainable(Protocol):
 
     def gather(self, lanes: Sequence[tuple[Carry, int]]) -> Carry:
         """Returns one population carry that consists of copies of lanes, each ``(population carry, index)``."""
+        ...
+
+
+@runtime_checkable
+class ChecksSpace(Protocol):
+    """A trainable that knows its hyperparameters: `run` asks it before anything is trained or written."""
+
+    def check_space(self, space: Space, budget: int | None) -> None:
+        """Raises a `UsageError` if a hyperparameter is unknown to it, or may get a value that it refuses.
+
+        Args:
+            space: what is tuned.
+            budget: steps of the whole training; None: unknown.
+        """
         ...
 
 

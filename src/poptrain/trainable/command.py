@@ -28,6 +28,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from poptrain.core.arguments import check_place
 from poptrain.core.errors import UsageError, did_you_mean
 
 RESERVED = ("checkpoint", "steps", "step", "until", "budget", "seed", "hparams")
@@ -84,14 +85,14 @@ class Command:
         words = (*self.words, *self.resume, *metrics, *(word for _, word in self.env))
         return {name for word in words for name in word.names()}
 
-    def check(self, hparams: Iterable[str], budget: int | None) -> None:
+    def check_space(self, space: Iterable[str], budget: int | None) -> None:
         """Raises a `UsageError` if the placeholders do not fit the space, or the program does not exist.
 
         Args:
-            hparams: the names in the space.
+            space: the hyperparameters that are tuned.
             budget: steps of the whole training; None: unknown.
         """
-        names, used = set(hparams), self.placeholders()
+        names, used = set(space), self.placeholders()
         if taken := sorted(names & set(RESERVED)):
             raise UsageError(
                 f"command: the space has a hyperparameter {taken[0]!r}, but {{{taken[0]}}} is poptrain's own: rename it."
@@ -169,6 +170,7 @@ def command(
     >>> command("python train.py --lr {lr} --epochs {steps}", resume="--resume {checkpoint}").line
     'python train.py --lr {lr} --epochs {steps} --resume {checkpoint}'
     """
+    _check_types(line, resume, env, cwd)
     words = _words(line, "line")
     if not words:
         raise UsageError("command: the command line is empty, expected one such as 'python train.py --lr {lr}'.")
@@ -227,3 +229,14 @@ def _written(value: object) -> str:
 
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(f"{{{name}}}" for name in names) or "none"
+
+
+def _check_types(line: object, resume: object, env: object, cwd: object) -> None:
+    """Raises a `UsageError` for an argument of another type."""
+    for name, words in (("line", line), ("resume", resume)):
+        if not isinstance(words, (str, list, tuple)):
+            raise UsageError(f"command: {name}={words!r:.80}, expected a text or a list of words.")
+    if env is not None and not isinstance(env, Mapping):
+        raise UsageError(f"command: env={env!r:.80}, expected values by name, or None.")
+    if cwd is not None:
+        check_place("command: cwd", cwd)

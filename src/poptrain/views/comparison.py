@@ -74,7 +74,8 @@ class _Trace:
     def __init__(self, record: Record):
         history = history_of(record)
         self.record, self.sign = record, history.sign
-        self.algorithm: Mapping[str, object] = record.run.get("algorithm") or {}
+        algorithm = record.run.get("algorithm")
+        self.algorithm: Mapping[str, object] = algorithm if isinstance(algorithm, Mapping) else {"type": algorithm or ""}
         shown = list(_shown(history))
         self.steps = _rising((step, score) for step, _, score in shown)
         self.total = _rising((total, score) for _, total, score in shown)

@@ -23,12 +23,12 @@ from poptrain.log.codec import decode_facts, decode_line, encode_facts, encode_l
 from poptrain.log.disk import FS, default
 from poptrain.log.reader import Record, read, segment_name
 from poptrain.views.exploits import Exploit
-from poptrain.views.state import Incomplete, KnownTasks, RunState, SeatState
+from poptrain.views.state import RECENT_WAITS, Incomplete, KnownTasks, RunState, SeatState
 from poptrain.views.status import Status, status_of
 from poptrain.views.tally import Diversity, Known, Tally
 
 NAME = "digest.json"
-DIGEST_FORMAT = 5
+DIGEST_FORMAT = 6
 CHUNK = 1 << 19  # bytes that are read at a time: pieces that stay in the processor's cache are twice as fast
 Packed = dict[str, Any]  # JSON
 _PLACE = [name for name, value in vars(Record()).items() if isinstance(value, (int, float, str))]  # how far it was read
@@ -160,11 +160,13 @@ def unpacked(data: Packed) -> RunState:
     state = RunState(**{name: value for name, value in data.items() if name not in _APART}, tally=tally)
     state.skipped = state.lines
     state.seats = {number: SeatState(*seat) for number, *seat in data["seats"]}
-    state.known = KnownTasks({id: Known(**task) for id, task in data["known"]})
+    state.known = KnownTasks({id: Known(**task | {"team": tuple(task["team"])}) for id, task in data["known"]})
     state.last_exploits.extend(Exploit(**exploit) for exploit in data["last_exploits"])
     state.suggested = tuple(task for task in decode_facts("tasks", data["suggested"]) or () if isinstance(task, Task))
     state.lost = [tuple(each) for each in data["lost"]]
     state.speed = deque(tuple(each) for each in data["speed"])
+    state.waits = deque(data["waits"], RECENT_WAITS)
+    state.durations = deque(data["durations"], RECENT_WAITS)
     return state
 
 

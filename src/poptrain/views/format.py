@@ -68,12 +68,13 @@ def thousands(x: float) -> str:
 
 
 def cell(value: ValueT) -> ValueT | str:
-    """Returns a value for a CSV cell: a text that a spreadsheet would run as a formula gets an apostrophe.
+    r"""Returns a value for a CSV cell: control characters in a text are escaped, and a formula gets an apostrophe.
 
-    >>> cell("=1+1"), cell(-1.5), cell(None)
-    ("'=1+1", -1.5, '')
+    >>> cell("=1+1"), cell(-1.5), cell(None), cell("a\x1b[0m\u202e")
+    ("'=1+1", -1.5, '', 'a\\x1b[0m\\u202e')
     """
     if value is None:
         return ""
-    formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
-    return f"'{value}" if formula else value
+    if not isinstance(value, str):
+        return value
+    return f"'{clean(value)}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else clean(value)

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from poptrain.core import History, Result, collector
 from poptrain.core.errors import UsageError
 from poptrain.core.evidence import HIGHEST
+from poptrain.core.facts import is_number
 from poptrain.log.reader import Record
 
 _known: WeakKeyDictionary[Record, History] = WeakKeyDictionary()
@@ -120,7 +121,19 @@ def space_of(record: Record) -> dict[str, Mapping[str, object]]:
     algorithm = record.run.get("algorithm")
     space = algorithm.get("space") if isinstance(algorithm, Mapping) else None
     parameters = space.get("parameters") if isinstance(space, Mapping) else None
-    return {name: kind or {} for name, kind in parameters.items()} if isinstance(parameters, Mapping) else {}
+    return {name: _kind(about) for name, about in parameters.items()} if isinstance(parameters, Mapping) else {}
+
+
+def _kind(about: object) -> dict[str, object]:
+    """Returns a description without what no parameter has: a log may come from anybody."""
+    known = dict(about) if isinstance(about, Mapping) else {}
+    for bound in ("low", "high"):
+        if bound in known and not (is_number(known[bound]) and abs(known[bound]) < _LARGEST):
+            del known[bound]
+    options = known.get("options", ())
+    if not isinstance(options, (list, tuple)) or any(isinstance(option, (list, dict)) for option in options):
+        del known["options"]
+    return known
 
 
 def algorithm_name(record: Record) -> str:
@@ -132,4 +145,5 @@ def algorithm_name(record: Record) -> str:
     return str(name) if name else _PLAIN.get(kind) or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind).lower()
 
 
+_LARGEST = 1e300  # an axis leaves some space beyond its bounds
 _PLAIN = {"Independent": "independent members", "ScheduleReplay": "schedule replay"}

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Literal, TypedDict
 
 from poptrain.core import History, Hparams, Value, markup
 from poptrain.core.errors import UsageError
@@ -90,6 +91,19 @@ class Schedule:
     def to_json(self) -> str:
         """Returns the schedule as one strict JSON object with exact numbers."""
         return dumps({"schedule": 1, **as_json(self)})
+
+
+class WrittenSchedule(TypedDict):
+    """A schedule as JSON."""
+
+    schedule: Literal[1]  # the format
+    task: int
+    member: int
+    step: int
+    score: float | None
+    metric: str
+    mode: str
+    segments: tuple[Segment, ...]
 
 
 def schedule(record: Record, task: int | None = None) -> Schedule:

@@ -15,9 +15,11 @@ from poptrain.core import Hparams, Line, Result, Task, collector
 from poptrain.log.reader import Record
 from poptrain.views.exploits import Exploit
 from poptrain.views.tally import Known, Tally
+from poptrain.views.teams import actors_of
 
 RECENT = 30.0  # seconds over which the recent speed is taken; longer while a seat has reported less than twice
 LAST_EXPLOITS = 5  # newest exploits that are kept
+RECENT_WAITS = 101  # newest results that the usual time of a task is taken from
 
 
 class Incomplete(Exception):
@@ -38,6 +40,7 @@ class SeatState:
     head: int = -1  # its newest task
     previous: int = -1  # the task before that
     pending: bool = False
+    since: float = 0.0  # when its newest task was decided, in seconds since 1970
     holds: int | None = None  # the ok task whose weights it holds
     newest_ok: int | None = None  # its newest ok result
     done: int = 0  # intervals that were reported; an evaluation before training does not count
@@ -69,6 +72,8 @@ class RunState:
     last_exploits: deque[Exploit] = field(default_factory=lambda: deque(maxlen=LAST_EXPLOITS))
     suggested: tuple[Task, ...] = ()  # of the newest line with proposals of a model
     speed: deque[tuple[float, int, int]] = field(default_factory=lambda: deque([(0.0, 0, 0)]))  # time, steps and results so far
+    waits: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_WAITS))  # seconds from a decision to its result
+    durations: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_WAITS))  # seconds of training alone
     tally: Tally = field(default_factory=Tally)
     changes: int = 0  # generations of architectures that ended (BG-PBT)
     distilling: int = 0  # candidates of the change that is going on
@@ -106,7 +111,7 @@ class RunState:
         elif isinstance(line[0], Result):
             for result in line:
                 if isinstance(result, Result):
-                    self._tell(result)
+                    self._tell(result, time)
             self._pace(time)
         else:
             self._lose(line[0].task)
@@ -142,7 +147,7 @@ class RunState:
             end=begin + (task.steps if task.seconds is None else 0),
             hparams=task.hparams,
         )
-        own, seat.previous, seat.head, seat.pending = seat.head, seat.head, task.id, True
+        own, seat.previous, seat.head, seat.pending, seat.since = seat.head, seat.head, task.id, True, time
         seat.holds = source if before is not None and before.ok else None
         moved = task.donor is not None or (task.parent is not None and self.known[task.parent].member != task.member)
         if moved and task.parent is not None and not task.evaluator and self.known[task.parent].role != "candidate":
@@ -180,16 +185,19 @@ class RunState:
         id = state.head if state.head < first else state.previous
         return self.known[id].hparams if id >= 0 else {}
 
-    def _tell(self, result: Result) -> None:
+    def _tell(self, result: Result, time: float) -> None:
         id, task = result.task, self.known[result.task]
         seat = self.seats[task.member]
         trained = result.step - task.begin
         seat.pending = False
+        self.waits.append(time - seat.since)
+        self.durations.append(result.seconds)
         seat.done += task.steps > 0
         seat.spent += trained
         self.steps += trained
         self.reported += 1
         task.score, task.ok, task.ended = result.score, result.healthy, result.kind == "ended"
+        task.team = actors_of(result.metrics)
         if result.error is None:
             task.end = result.step
         if result.healthy:

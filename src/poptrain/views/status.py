@@ -8,6 +8,7 @@ from math import ceil
 
 from poptrain.core import Hparams, Task, clock
 from poptrain.core.evidence import HIGHEST
+from poptrain.core.waiting import limit_of, sentence, usual_of
 from poptrain.log.reader import Record
 from poptrain.views.decisions import no_decision
 from poptrain.views.exploits import Exploit
@@ -17,7 +18,9 @@ from poptrain.views.index import about, algorithm_name, chosen_at_end
 from poptrain.views.lock_holder import Writer, writer_of
 from poptrain.views.state import RunState, state_of
 from poptrain.views.suggestions import Suggestion, suggestion_of
+from poptrain.views.teams import team_sentence
 
+MOST_OVERDUE = 3  # members with an overdue task that are listed
 _PHASES = {"open": "interrupted", "suspend": "suspended", "end": "finished", "failed": "failed"}
 
 
@@ -55,6 +58,7 @@ class Best:
     score: float
     hparams: Hparams
     evidence: str = HIGHEST  # why it is the best
+    team: tuple[float | None, ...] = ()  # the scores of its actors, if it is a team; None: an actor without a score
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,11 @@ class Status:
         """The generation in words: ``7 of 20``. Members that share their budgets may train more intervals than the budget has."""
         known = self.generations is not None and self.generation <= self.generations
         return f"{self.generation:,}" + (f" of {self.generations:,}" if known else "")
+
+    def sentences(self) -> tuple[str, ...]:
+        """Returns what the gauges mean, and how the actors of the best team compare; () if there is nothing."""
+        team = None if self.best is None else team_sentence(self.metric, self.best.team)
+        return (*self.gauges.sentences(), *([team] if team else []))
 
     def doing(self, member: Member) -> str:
         """Returns the state of a member for people: one that was training when the run stopped is suspended."""
@@ -168,7 +177,7 @@ def status_of(record: Record, state: RunState) -> Status:
         steps_per_second_overall=overall,
         elapsed=elapsed,
         left=left,
-        warnings=_warnings(record, state),
+        warnings=(*_warnings(record, state), *(_overdue(record, state) if writer is not None else ())),
     )
 
 
@@ -228,7 +237,7 @@ def _best(record: Record, state: RunState) -> Best | None:
     if known is not None and known[0] in state.known and state.known[known[0]].ok:
         id, evidence = known
     best = state.known[id]
-    return Best(id, best.member, best.end, best.score, dict(best.hparams), evidence)
+    return Best(id, best.member, best.end, best.score, dict(best.hparams), evidence, best.team)
 
 
 def _suggestion(state: RunState, task: Task) -> Suggestion:
@@ -289,6 +298,19 @@ def _limits(stop: object) -> list[float]:
     if stop.get("type") == "Seconds":
         return [float(stop["seconds"])]
     return [limit for condition in stop.get("conditions", ()) for limit in _limits(condition)]
+
+
+def _overdue(record: Record, state: RunState) -> list[str]:
+    """Returns a sentence for each member whose task takes ten times as long as usual; as `engine.watch` finds them."""
+    now, opened = clock.now(), next((time for type, _, time in reversed(record.events) if type == "open"), 0.0)
+    waits, durations = usual_of(state.waits), usual_of(state.durations)
+    pending = sorted((max(seat.since, opened), number) for number, seat in state.seats.items() if seat.pending)
+    late = [(number, now - since, waits) for since, number in pending if now - since > limit_of(waits)]
+    if not late and pending and now - max(state.time, opened) > limit_of(durations):
+        since, number = pending[0]
+        late = [(number, now - max(state.time, since), durations)]
+    texts = [sentence(*each) for each in late[:MOST_OVERDUE]]
+    return texts + [f"{len(late) - MOST_OVERDUE} other members are overdue too"] * (len(late) > MOST_OVERDUE)
 
 
 def _warnings(record: Record, state: RunState) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from poptrain.core import History, Hparams, Value
+from poptrain.core.facts import is_number
 from poptrain.log.reader import Record
 from poptrain.views.curves import StepScore
 from poptrain.views.exploits import exploits_of
@@ -208,9 +209,10 @@ def _fault(history: History, id: int) -> str:
 
 
 def _rule(record: Record) -> Iterator[str]:
-    exploit = (record.run.get("algorithm") or {}).get("exploit")
-    if isinstance(exploit, Mapping) and exploit.get("type") == "Truncation":
-        share = f"{100 * float(exploit.get('fraction', 0)):.3g} %"
+    algorithm = record.run.get("algorithm")
+    exploit = algorithm.get("exploit") if isinstance(algorithm, Mapping) else None
+    if isinstance(exploit, Mapping) and exploit.get("type") == "Truncation" and is_number(fraction := exploit.get("fraction")):
+        share = f"{100 * fraction:.3g} %"
         yield f"The rule is truncation: members among the worst {share} copy one of the best {share}."
     elif isinstance(exploit, Mapping) and exploit.get("type"):
         settings = ", ".join(f"{clean(k, 30)}={short(v)}" for k, v in exploit.items() if k != "type")

@@ -33,6 +33,7 @@ class Known:
     score: float = float("nan")
     ok: bool = False  # reported, healthy, and not lost
     ended: bool = False  # its trial ended by itself: no score, and not a failure
+    team: tuple[float | None, ...] = ()  # the scores of its actors, if it is a team
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,11 @@ from typing import Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 
-from poptrain.core import Forecast, History, Hparams, Task, Value
+from poptrain.core import Forecast, History, Hparams, Line, Task, Value, tasks_of
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.interval import Interval, Seconds
-from poptrain.core.rng import rng, task_seeds
+from poptrain.core.rng import rng, task_seed, task_seeds
+from poptrain.core.wellformed import MAX_SEATS, MAX_WHOLE
 from poptrain.space import Space
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "finished",
     "first_round",
     "freeze",
+    "member_seeds",
     "needed",
     "segments",
     "turns",
@@ -91,7 +93,13 @@ class Plan(NamedTuple):
     forecast: Forecast | None = None  # what a model expects
 
 
-def segments(history: History, plans: Sequence[Plan], interval: Interval | None, shared_budget: bool = False) -> tuple[Task, ...]:
+def segments(
+    history: History,
+    plans: Sequence[Plan],
+    interval: Interval | None,
+    shared_budget: bool = False,
+    seeds: Sequence[int] | None = None,
+) -> tuple[Task, ...]:
     """Returns the next tasks of the history: each plan's seat trains from its parent for one interval, cut at the budget.
 
     The budget limits the steps along a lineage. Without `shared_budget` it also limits the steps that one seat trains. An
@@ -103,6 +111,7 @@ def segments(history: History, plans: Sequence[Plan], interval: Interval | None,
         plans: one decision for each seat, of seats without a pending task.
         interval: length of each task in steps, or `Seconds`; 0 evaluates without training; None trains to the budget.
         shared_budget: the algorithm itself bounds the steps of all members together, with an `Allowance`.
+        seeds: of the tasks, for example `member_seeds`; None: they follow from the ids.
     """
     longest = interval if isinstance(interval, int) else UNBOUNDED
     lengths = [longest] * len(plans)
@@ -112,7 +121,7 @@ def segments(history: History, plans: Sequence[Plan], interval: Interval | None,
         spent = _at(history, "spent", [heads[plan.seat] if plan.seat < len(heads) else -1 for plan in plans])
         lengths = np.clip(history.budget - (begun if shared_budget else np.maximum(begun, spent)), 0, longest).tolist()
     seconds = interval.seconds if isinstance(interval, Seconds) else None
-    seeds = task_seeds(history.seed, history.n, len(plans))
+    seeds = task_seeds(history.seed, history.n, len(plans)) if seeds is None else seeds
     return tuple(
         Task(
             id,
@@ -133,6 +142,26 @@ def segments(history: History, plans: Sequence[Plan], interval: Interval | None,
         )
         for id, (plan, steps, seed) in enumerate(zip(plans, lengths, seeds, strict=True), history.n)
     )
+
+
+def member_seeds(history: History, seats: Sequence[int], population: int) -> list[int]:
+    """Returns the seeds of the next tasks of these seats, which do not depend on the order in which results arrived.
+
+    The k-th task of a seat has the seed that it would have if the seats took turns: that of the id ``k * population + seat``.
+
+    Args:
+        history: the tasks and results so far.
+        seats: whose next task is decided.
+        population: number of seats.
+    """
+    begun = history.fold(("tasks of each seat", population), np.zeros(population, int), _count_tasks)
+    return [task_seed(history.seed, int(begun[seat]) * population + seat) for seat in seats]
+
+
+def _count_tasks(begun: np.ndarray, history: History, line: Line) -> np.ndarray:
+    if not (tasks := tasks_of(line)):
+        return begun
+    return begun + np.bincount([task.member for task in tasks], minlength=len(begun))
 
 
 def _at(history: History, name: str, ids: list[int]) -> np.ndarray:
@@ -187,14 +216,16 @@ def check_interval(what: str, interval: object) -> None:
     """Raises a `UsageError` unless the interval is a whole number of steps from 1, or `Seconds`."""
     if isinstance(interval, Seconds):
         return
-    if isinstance(interval, bool) or not isinstance(interval, int) or interval < 1:
-        raise UsageError(f"{what}: interval={interval!r}, expected a whole number of steps from 1, or pt.seconds(s).")
+    if isinstance(interval, bool) or not isinstance(interval, int) or not 1 <= interval < MAX_WHOLE:
+        raise UsageError(f"{what}: interval={interval!r:.60}, expected a whole number of steps from 1, or pt.seconds(s).")
 
 
 def check_population(what: str, population: object, initial: Sequence[Mapping[str, Value]] = ()) -> None:
     """Raises a `UsageError` unless the population is a whole number from 1 that has a seat for every initial member."""
-    if isinstance(population, bool) or not isinstance(population, int) or population < 1:
-        raise UsageError(f"{what}: population={population!r}, expected a whole number from 1.")
+    if isinstance(population, bool) or not isinstance(population, int) or not 1 <= population <= MAX_SEATS:
+        raise UsageError(f"{what}: population={population!r:.60}, expected a whole number from 1 to {MAX_SEATS:,}.")
+    if not isinstance(initial, Sequence) or isinstance(initial, str):
+        raise _no_list(initial)
     if len(initial) > population:
         raise UsageError(
             f"{what}: initial has {len(initial)} configurations for a population of {population}; "
@@ -211,8 +242,8 @@ def check_starts(what: str, starts: object) -> None:
 
 def check_count(what: str, name: str, value: object, least: int) -> None:
     """Raises a `UsageError` unless the argument `name` is a whole number from `least`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise UsageError(f"{what}: {name}={value!r}, expected a whole number from {least}.")
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value < MAX_WHOLE:
+        raise UsageError(f"{what}: {name}={value!r:.60}, expected a whole number from {least}.")
 
 
 def check_space(what: str, space: object) -> None:
@@ -228,7 +259,7 @@ def freeze(initial: Sequence[Mapping[str, Value]], space: Space) -> tuple[Hparam
         UsageError: a configuration has an unknown name or a value outside the bounds.
     """
     if isinstance(initial, (Mapping, str)):
-        raise UsageError(f"initial={initial!r}: expected a list of configurations, for example initial=[{{'lr': 1e-3}}].")
+        raise _no_list(initial)
     frozen = []
     for index, partial in enumerate(initial):
         if not isinstance(partial, Mapping):
@@ -236,6 +267,10 @@ def freeze(initial: Sequence[Mapping[str, Value]], space: Space) -> tuple[Hparam
         space.complete(partial, rng(0, "check"))
         frozen.append(FrozenDict(partial))
     return tuple(frozen)
+
+
+def _no_list(initial: object) -> UsageError:
+    return UsageError(f"initial={initial!r:.80}: expected a list of configurations, for example initial=[{{'lr': 1e-3}}].")
 
 
 class FrozenDict(dict[str, V]):

@@ -12,33 +12,33 @@ import keras
 from poptrain.core import Carry, Metrics
 from poptrain.core.errors import UsageError
 from poptrain.integrations import generators
-from poptrain.integrations.adapter import Place, Reads, check_in_force, check_read, effective, flattened, governed
+from poptrain.integrations.adapter import Place, Reads, flattened, governed
 from poptrain.integrations.keras import state as states
+from poptrain.integrations.remade import Remade, plain
 from poptrain.integrations.stored import load_tree, save_tree
 
 ALIASES = {"lr": "learning_rate", "beta1": "beta_1", "beta2": "beta_2", "eps": "epsilon", "dropout": "rate"}
-WHY = "A callback has set it. Use a schedule of keras.optimizers.schedules instead of a callback that changes tuned values."
 
 
-class KerasMember:
+class KerasMember(Remade):
     """The base of a trainable class around a Keras model: write ``make(hp, seed)``, nothing else.
 
     One step is one epoch. The metrics are those of ``fit``, under Keras's names: ``metric="val_accuracy"``. Callbacks begin anew
     in each interval; epochs are counted from the beginning of the whole training.
     """
 
-    own: tuple[str, ...] = ()  # hyperparameters that code reads later than in the first interval
+    _why = "A callback has set it. Use a schedule of keras.optimizers.schedules instead of a callback that changes tuned values."
     budget: int | None = None  # epochs of the whole training, for schedules that `make` builds; None: unknown
 
     def __init__(self, hp: Mapping[str, Any], seed: int):
-        self._hp, self._seed = _plain(hp), seed
+        super().__init__(hp)
+        self._seed = seed
         self._random: generators.Generators | None = None
         self._seeds: Carry = None  # of Keras's own generator
         self._torch: Any = None  # the member's stream in PyTorch, if that is the backend
         self._made: tuple[keras.Model, dict[str, Any]] | None = None
         self._saved: dict[str, Carry] | None = None  # the state for a model that is not made yet
         self._epochs = 0
-        self._checked = False
 
     def make(self, hp: Mapping[str, Any], seed: int) -> tuple[keras.Model, dict[str, Any]]:
         """Returns a new compiled model, and the arguments of its ``fit``; the random generators are seeded.
@@ -67,28 +67,15 @@ class KerasMember:
         Raises:
             UsageError: a value is not in force, or a hyperparameter has no effect.
         """
-        who = type(self).__name__
-        if _plain(hp) != self._hp:
+        if plain(hp) != self._hp:
             self._forget_model()
-            self._hp = _plain(hp)
+            self._hp = plain(hp)
         model = self.model
-        check_in_force(who, hp, self.places(hp), WHY)
+        self._verify(hp)
         with self._stream():
             metrics = self._fit(model, steps) if steps else self._evaluate(model)
-        found = self.places(hp)
-        check_in_force(who, hp, found, WHY)
-        if steps and not self._checked:
-            check_read(who, hp, self._reads, found, self.own)
-            self._checked = True
+        self._verify(hp, trained=steps > 0)
         return metrics
-
-    def places(self, hp: Mapping[str, Any]) -> list[Place]:
-        """Returns the places of the live optimiser, layers and arguments at which hyperparameters act."""
-        return [place for place in self._places(hp) if place.name in self._governed]
-
-    def effective(self, hp: Mapping[str, Any]) -> dict[str, object]:
-        """Returns what the live objects hold for each of `hp`, by place."""
-        return effective(self.places(hp))
 
     def save(self, directory: Path) -> None:
         """Writes all of the state into a directory."""
@@ -204,8 +191,3 @@ def _torch_stream(member: KerasMember, seed: int | None) -> Iterator[None]:
         member._torch = torch.get_rng_state().numpy()
     finally:
         torch.set_rng_state(outside)
-
-
-def _plain(hp: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a copy of hyperparameters, nested as they are."""
-    return {name: _plain(value) if isinstance(value, Mapping) else value for name, value in hp.items()}

@@ -17,8 +17,9 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 from poptrain.core import Metrics
 from poptrain.core.errors import UsageError
-from poptrain.integrations.adapter import Place, Reads, check_in_force, check_read, effective, flattened, governed
+from poptrain.integrations.adapter import Place, Reads, flattened, governed
 from poptrain.integrations.lightning.epochs import Epochs
+from poptrain.integrations.remade import Remade, plain
 from poptrain.integrations.torch.fresh import optimizer_places
 from poptrain.integrations.torch.random_stream import Generators, stream
 from poptrain.integrations.torch.state import load_state, save_state
@@ -30,28 +31,26 @@ OURS = {  # options of the trainer that the member sets unless `options` has oth
     "enable_model_summary": False,
     "num_sanity_val_steps": 0,
 }
-WHY = "The module, a callback or the trainer itself has set it."
 
 
-class LightningMember:
+class LightningMember(Remade):
     """The base of a trainable class around a `LightningModule`: write ``make(hp, seed)``, nothing else.
 
     One step is one epoch. The metrics are those that the module has logged, under their names (``metric="val_loss"``).
     Override ``options(hp)`` for arguments of the `Trainer`. Schedules span the whole training, as ``stop=pt.steps(n)`` has it.
     """
 
-    own: tuple[str, ...] = ()  # hyperparameters that code reads later than in the first interval
+    _why = "The module, a callback or the trainer itself has set it."
 
     def __init__(self, hp: Mapping[str, Any], seed: int):
-        self._hp, self._seed = _plain(hp), seed
+        super().__init__(hp)
+        self._seed = seed
         self._random: Generators | None = None
         self._made: tuple[LightningModule, Any] | None = None
         self._trainer: Trainer | None = None  # of the last interval
         self._epochs = 0  # of the whole lineage
         self._kinds: list[str] = []  # of the optimisers in the checkpoint
-        self._governed: frozenset[str] = frozenset()
         self._budget: int | None = None
-        self._checked = False
         self._directory = Path(tempfile.mkdtemp(prefix="poptrain-lightning-"))
         self._removed = weakref.finalize(self, shutil.rmtree, self._directory, True)
 
@@ -88,28 +87,14 @@ class LightningMember:
         Raises:
             UsageError: a value is not in force, or a hyperparameter has no effect.
         """
-        who = type(self).__name__
-        if _plain(hp) != self._hp:
-            self._hp, self._made = _plain(hp), None
+        if plain(hp) != self._hp:
+            self._hp, self._made = plain(hp), None
         module = self.module
-        reads = self._reads
         with stream(self), _quiet():
-            options = {**OURS, **self.options(reads)}
+            options = {**OURS, **self.options(self._reads)}
             metrics = self._train(module, options, steps) if steps else self._validate(module, options)
-        found = self.places(hp)
-        check_in_force(who, hp, found, WHY)
-        if steps and not self._checked:
-            check_read(who, hp, reads, found, self.own)
-            self._checked = True
+        self._verify(hp, trained=steps > 0)
         return metrics
-
-    def places(self, hp: Mapping[str, Any]) -> list[Place]:
-        """Returns the places of the live optimisers, module, data and trainer at which hyperparameters act."""
-        return [place for place in self._places(hp) if place.name in self._governed]
-
-    def effective(self, hp: Mapping[str, Any]) -> dict[str, object]:
-        """Returns what the live objects hold for each of `hp`, by place."""
-        return effective(self.places(hp))
 
     def save(self, directory: Path) -> None:
         """Writes the trainer's checkpoint, and the random state, into a directory."""
@@ -219,8 +204,3 @@ def _quiet() -> Iterator[None]:
         finally:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
-
-
-def _plain(hp: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a copy of hyperparameters, nested as they are."""
-    return {name: _plain(value) if isinstance(value, Mapping) else value for name, value in hp.items()}

@@ -7,6 +7,7 @@ failed: its task has failed, and the algorithm decides without it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,14 +16,18 @@ from ray.tune.schedulers import TrialScheduler
 
 from poptrain.core import History, Result, check_roles
 from poptrain.core.errors import UsageError
+from poptrain.core.interval import interval_of
 from poptrain.core.protocols import Algorithm
 from poptrain.integrations.ray_tune import checks, controller, journal
 from poptrain.integrations.ray_tune.assignments import Assignments
 from poptrain.integrations.ray_tune.configs import Report
 from poptrain.integrations.ray_tune.controller import Controller, RayController
+from poptrain.integrations.ray_tune.ending import remarks
 from poptrain.integrations.ray_tune.journal import Journal
 from poptrain.integrations.ray_tune.settings import Settings
 from poptrain.integrations.ray_tune.trial_seat import Phase, TrialSeat, failure_text
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["PoptrainScheduler", "Settings"]  # pickled schedulers of version 0.1 look for `Settings` here
 
@@ -175,10 +180,13 @@ class PoptrainScheduler(TrialScheduler):
         settings = self._settings
         place, ids, exists = journal.find([seat.trial for seat in self._seats], settings.directory)
         self._seats.order(ids)
+        if not exists:
+            checks.not_restarted(settings.name, journal.usual_place(self._seats[0].trial), len(ids))
         made = settings.make(len(ids), [seat.config for seat in self._seats])
         self.algorithm = checks.fitting(settings.name, made, len(ids))
         first = self._seats[0].trial
         ray.reuse_if_possible(first)
+        ray.replace_state_whole()
         assert self._metric is not None and self._mode is not None  # `checks.goal` has seen to it
         about = journal.first_line(
             self.algorithm, first, metric=self._metric, mode=self._mode, seed=settings.seed, budget=self._budget()
@@ -287,6 +295,11 @@ class PoptrainScheduler(TrialScheduler):
 
     def _end_if_all_gone(self) -> None:
         if self._journal is not None and all(seat.phase is Phase.GONE for seat in self._seats) and not self._journal.ended:
+            settings, ids = self._settings, [seat.trial.trial_id for seat in self._seats]
+            interval, budget = interval_of(self.algorithm), self._budget()
+            unit, resolution = settings.time_attr, settings.resolution
+            for text in remarks(self.history, ids, interval=interval, budget=budget, unit=unit, resolution=resolution):
+                logger.warning("%s: %s", settings.name, text)
             self._journal.end("every trial has ended")
 
 

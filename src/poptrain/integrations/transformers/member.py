@@ -16,35 +16,36 @@ from transformers.utils import logging
 
 from poptrain.core import Metrics
 from poptrain.core.errors import UsageError
-from poptrain.integrations.adapter import Place, Reads, check_in_force, check_read, effective, governed
+from poptrain.integrations.adapter import Place, Reads, governed
+from poptrain.integrations.remade import Remade, plain
 from poptrain.integrations.torch.fresh import FreshOptimizer
 from poptrain.integrations.torch.random_stream import Generators, stream
 from poptrain.integrations.torch.state import load_state, save_state
 from poptrain.integrations.transformers.interval import Interval
-from poptrain.integrations.transformers.live import apply_late, optimizer_of, places, scheduler_of
+from poptrain.integrations.transformers.live import apply_late, counters, optimizer_of, places, scheduler_of
 
 OWN_FILE = "poptrain"  # of what the trainer's own checkpoint does not have
 CHANGES = ("_runtime", "_per_second", "_time")  # ends of metrics that measure time
-WHY = "A callback or the trainer itself has set it."
 
 
-class TrainerMember:
+class TrainerMember(Remade):
     """The base of a trainable class around a Hugging Face `Trainer`: write ``make(hp, seed)``, nothing else.
 
     One step is one update of the optimiser. After each interval the trainer evaluates, and its metrics are those of the member:
     ``metric="eval_loss"``. Override ``evaluate()`` for others. Schedules span the whole training, as ``stop=pt.steps(n)`` has it.
     """
 
-    own: tuple[str, ...] = ()  # hyperparameters that code reads later than in the first interval
+    _why = "A callback or the trainer itself has set it."
 
     def __init__(self, hp: Mapping[str, Any], seed: int):
-        self._hp, self._seed = _plain(hp), seed
+        super().__init__(hp)
+        self._seed = seed
         self._random: Generators | None = None
         self._trainer: Trainer | None = None
         self._checkpoint: Path | None = None  # the trainer's, from which it goes on
         self._kind = ""  # of the optimiser in the checkpoint
+        self._counted: dict[str, object] = {}  # by the trainer up to the checkpoint, outside of its own files
         self._budget: int | None = None
-        self._checked = False
         self._directory = Path(tempfile.mkdtemp(prefix="poptrain-trainer-"))
         self._removed = weakref.finalize(self, shutil.rmtree, self._directory, True)
 
@@ -78,9 +79,8 @@ class TrainerMember:
         Raises:
             UsageError: a value is not in force, or a hyperparameter has no effect.
         """
-        who = type(self).__name__
-        if _plain(hp) != self._hp:
-            self._hp, self._trainer = _plain(hp), None
+        if plain(hp) != self._hp:
+            self._hp, self._trainer = plain(hp), None
         if self._trainer is None:
             self._make()
             if not steps:
@@ -90,31 +90,21 @@ class TrainerMember:
             if steps:
                 self._train(self._trainer, steps)
             metrics = dict(self.evaluate())
-        found = self.places(hp)
-        check_in_force(who, hp, found, WHY)
-        if steps and not self._checked:
-            check_read(who, hp, self._reads, found, self.own)
-            self._checked = True
+        self._verify(hp, trained=steps > 0)
         return metrics
-
-    def places(self, hp: Mapping[str, Any]) -> list[Place]:
-        """Returns the places of the live trainer at which hyperparameters act."""
-        return [place for place in places(self.trainer, hp, self._loader) if place.name in self._governed]
-
-    def effective(self, hp: Mapping[str, Any]) -> dict[str, object]:
-        """Returns what the live trainer holds for each of `hp`, by place."""
-        return effective(self.places(hp))
 
     def save(self, directory: Path) -> None:
         """Writes the trainer's checkpoint, and the random state, into a directory."""
         if self._checkpoint is not None:
             shutil.copytree(self._checkpoint, directory, dirs_exist_ok=True)
-        save_state({"seed": self._seed, "random": self._random, "optimizer": self._kind}, Path(directory), OWN_FILE)
+        state = {"seed": self._seed, "random": self._random, "optimizer": self._kind, "counters": self._counted}
+        save_state(state, Path(directory), OWN_FILE)
 
     def load(self, directory: Path) -> None:
         """Continues from what `save` wrote; this member keeps its own hyperparameters."""
         state = load_state(Path(directory), OWN_FILE)
         self._trainer, self._seed, self._random, self._kind = None, state["seed"], state["random"], state["optimizer"]
+        self._counted = state.get("counters", {})
         self._checkpoint = None
         for old in self._directory.iterdir():
             shutil.rmtree(old)
@@ -155,6 +145,7 @@ class TrainerMember:
         trainer.add_callback(self._interval)
         if self._checkpoint is not None:
             self._made.check_kind(self._kind)
+            vars(trainer).update(self._counted)
 
     def _refuse(self, trainer: Trainer) -> None:
         """Raises a `UsageError` for what cannot be continued."""
@@ -183,12 +174,16 @@ class TrainerMember:
         if self._checkpoint is not None:
             shutil.rmtree(self._checkpoint)
         self._checkpoint, self._kind = new.rename(self._directory / f"step-{reached}"), self._made.kind
+        self._counted = counters(trainer)
 
     def _begun(self, loader: Any) -> None:
         """Puts the values of this member into what the trainer has loaded, and verifies them."""
         self._loader = loader
         self._made.put_into(optimizer_of(self.trainer), [scheduler_of(self.trainer)])
-        check_in_force(type(self).__name__, self._hp, self.places(self._hp), WHY)
+        self._verify(self._hp)
+
+    def _places(self, hp: Mapping[str, Any]) -> Iterator[Place]:
+        return places(self.trainer, hp, self._loader)
 
     def _restore_model(self) -> None:
         """Loads the weights without training."""
@@ -225,8 +220,3 @@ def _note_batch_size(checkpoint: Path | None, trainer: Trainer) -> None:
         file = checkpoint / "trainer_state.json"
         state = {**json.loads(file.read_text()), "train_batch_size": trainer._train_batch_size}
         file.write_text(json.dumps(state, indent=2, sort_keys=True) + "\n")
-
-
-def _plain(hp: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a copy of hyperparameters, nested as they are."""
-    return {name: _plain(value) if isinstance(value, Mapping) else value for name, value in hp.items()}

@@ -1,4 +1,5 @@
 """Environments by name: ``jax/…`` runs inside the compiled program; EnvPool runs the names it has, Gymnasium the others.
+``delayed/…`` is one of the latter two with delayed rewards.
 
 To add a pure-JAX environment, write one file with an ``ENV`` (a `DeviceEnv`) and add its name to `DEVICE`.
 """
@@ -10,6 +11,7 @@ from importlib import import_module
 from types import ModuleType
 
 from poptrain.core.errors import MissingExtra, UsageError, did_you_mean
+from poptrain.rl.envs.delayed import delayed, parse
 from poptrain.rl.envs.spec import DeviceEnv, HostBackend
 
 DEVICE = {
@@ -24,7 +26,8 @@ def make(name: str, backend: str | None = None) -> DeviceEnv | HostBackend:
     """Returns the environment of this name: a `DeviceEnv`, or a `HostBackend` of EnvPool or Gymnasium.
 
     Args:
-        name: ``jax/…``, any EnvPool name, any Gymnasium name (``module:Name-v0`` imports the module first).
+        name: ``jax/…``, any EnvPool name, any Gymnasium name (``module:Name-v0`` imports the module first). ``delayed/`` or
+            ``delayed-5/`` before one of the latter pays its rewards every 20 or 5 steps, and at the end of an episode.
         backend: "envpool" or "gymnasium" to require one of them; None prefers EnvPool.
 
     Raises:
@@ -32,6 +35,12 @@ def make(name: str, backend: str | None = None) -> DeviceEnv | HostBackend:
     """
     if backend not in (None, "envpool", "gymnasium"):
         raise UsageError(f"backend {backend!r}: expected 'envpool', 'gymnasium' or None (EnvPool where possible).")
+    inside, every = parse(name)
+    if every is not None:
+        env = make(inside, backend)
+        if isinstance(env, DeviceEnv):
+            raise UsageError(f"environment {name!r}: rewards of pure JAX environments cannot be delayed. Use a simulated one.")
+        return delayed(env, name, every)
     if name in DEVICE:
         return import_module(DEVICE[name]).ENV
     if name.startswith("jax/"):

@@ -9,6 +9,7 @@ import numpy as np
 
 from poptrain.core.errors import UsageError
 from poptrain.rl.envs import DEVICE
+from poptrain.rl.envs.delayed import parse
 from poptrain.rl.envs.spaces import Observation, flat_observations, native_action
 
 Policy = Callable[[np.ndarray], np.ndarray]  # observations (1, O) -> actions (1, A), or (1,) whole numbers
@@ -36,6 +37,7 @@ def pictures(
     Raises:
         UsageError: the environment cannot draw pictures here.
     """
+    name, _ = parse(name)  # rewards are not in the picture
     if name in DEVICE:
         raise UsageError(
             f"environment {name!r} has no pictures, because it is a pure JAX function. "

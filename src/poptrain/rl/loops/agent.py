@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from poptrain.rl.actor import Actor
+from poptrain.rl.envs.spec import EnvSpec
 from poptrain.rl.memory.batch import Batch, Layout
 from poptrain.rl.trees import Array, Parts, Scalars
 
@@ -24,6 +26,10 @@ class RolloutAgent(Protocol):
     @property
     def diagnostics(self) -> tuple[str, ...]:
         """Names of the numbers that `learn` returns about an update."""
+        ...
+
+    def actor(self, spec: EnvSpec, state: Parts) -> Actor:
+        """Returns the policy in numpy, for environments on the host."""
         ...
 
     def act(self, state: Parts, observations: Array, key: Array) -> Array:

@@ -88,6 +88,7 @@ def _joined(intervals: tuple[IntervalOutcome, ...], where: list[tuple[int, int]]
         steps=column([each.steps for each in intervals]),
         updates=column([each.updates for each in intervals]),
         diagnostics={name: column([each.diagnostics[name] for each in intervals]) for name in intervals[0].diagnostics},
+        by_env=None if intervals[0].by_env is None else column([each.by_env for each in intervals]),
     )
 
 
@@ -122,6 +123,7 @@ def outcome_of(log: Parts, world: Parts, steps: np.ndarray, diagnostics: Sequenc
         steps=steps,
         updates=log["updates"],
         diagnostics={name: log["diagnostics"][:, i] for i, name in enumerate(diagnostics)},
+        by_env=log["by_env"],
     )
 
 

@@ -47,7 +47,8 @@ class Program:
     ) -> tuple[Tree, ...]:
         """Returns (state, world, ring, window, log) after `ticks` ticks; the arrays of the log lead with (P,)."""
         keys = jax.vmap(jax.random.key)(seeds)
-        log, envs = empty_log(self.members) | self._no_updates(), self.layout.num_envs
+        envs = self.layout.num_envs
+        log = empty_log(self.members, envs) | self._no_updates()
         scratch = self.agent.make_scratch((self.members,) if self.together else ())
         learn_full = self._learn_together if self.together else self._learn_in_turn
 
@@ -169,10 +170,11 @@ def _where(condition: Array, yes: Array, no: Array) -> Array:
     return jnp.where(condition.reshape(condition.shape + (1,) * (yes.ndim - condition.ndim)), yes, no)
 
 
-def empty_log(members: int) -> Parts:
-    """Returns the log of the episodes of an interval, for P members."""
+def empty_log(members: int, envs: int) -> Parts:
+    """Returns the log of the episodes of an interval, for P members with E environments each."""
     zero = jnp.zeros(members)
-    return {"returns": jnp.zeros((members, RETURNS_KEPT)), "episodes": zero.astype(jnp.int32), "sum": zero, "lengths": zero}
+    returns, by_env = jnp.zeros((members, RETURNS_KEPT)), jnp.zeros((members, 2, envs))
+    return {"returns": returns, "episodes": zero.astype(jnp.int32), "sum": zero, "lengths": zero, "by_env": by_env}
 
 
 def add_episodes(log: Parts, over: Array, running: Array, length: Array) -> Parts:
@@ -185,6 +187,7 @@ def add_episodes(log: Parts, over: Array, running: Array, length: Array) -> Part
         "episodes": log["episodes"] + over.sum(1),
         "sum": log["sum"] + jnp.where(over, running, 0.0).sum(1),
         "lengths": log["lengths"] + jnp.where(over, length, 0).sum(1),
+        "by_env": log["by_env"] + jnp.stack([jnp.where(over, running, 0.0), over.astype(jnp.float32)], 1),
     }
 
 

@@ -58,6 +58,7 @@ def train_on_host(
         steps=np.asarray([member.steps for member in members]),
         updates=np.asarray([member.updates for member in members]),
         diagnostics=dict(zip(names, np.stack(last, 1), strict=True)),
+        by_env=np.stack([member.by_env for member in members]),
     )
     buffer = pack_recordings([member.recording for member in members])
     return {**stack([member.state for member in members]), "buffer": buffer}, happened
@@ -69,7 +70,7 @@ def _member(
     spec, layout = backend.spec, learner.agent.layout
     state = take({name: carry[name] for name in learner.agent.learned}, i)
     recording = unpack_recording(carry["buffer"], i, Recording(layout.slots, layout.num_envs, spec.observation, spec.recorded))
-    return HostMember(spec, state, recording, of_member(hparams, i), seed, layout.num_envs)
+    return HostMember(spec, learner.agent, state, recording, of_member(hparams, i), seed, layout.num_envs)
 
 
 def warn_if_short(backend: HostBackend, horizon: int | None, steps: int, num_envs: int) -> None:

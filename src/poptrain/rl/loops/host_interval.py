@@ -14,8 +14,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 import numpy as np
 
 from poptrain.core.rng import rng
-from poptrain.rl.actor import Actor, Noise
+from poptrain.rl.actor import Noise
 from poptrain.rl.envs.spec import Arrival, EnvSpec, Simulator
+from poptrain.rl.loops.agent import RolloutAgent
 from poptrain.rl.loops.host_learner import HostLearner
 from poptrain.rl.memory.marks import GOES_ON, RESET, TERMINATED, TRUNCATED
 from poptrain.rl.memory.recording import Recording
@@ -28,21 +29,23 @@ class HostMember:
     def __init__(
         self,
         spec: EnvSpec,
+        agent: RolloutAgent,
         state: Parts,
         recording: Recording,
         hparams: Mapping[str, np.generic],
         seed: int,
         envs: int,
     ):
-        self.spec, self.state, self.recording, self.hparams, self.seed = spec, state, recording, hparams, seed
+        self.spec, self.agent, self.state, self.recording, self.hparams, self.seed = spec, agent, state, recording, hparams, seed
         self.batch_size = int(hparams["train_batch_size"])
-        self.actor = Actor(spec, state["params"], state["normaliser"])
+        self.actor = agent.actor(spec, state)
         self.noise = Noise(rng(seed, "actions"), spec, envs)
         self.over = np.zeros(envs, bool)  # environments for which the running tick is a reset
         self.resetting = False  # True if there are any
         self.running = np.zeros(envs)  # return so far
         self.length = np.zeros(envs, np.int64)
         self.returns: list[float] = []
+        self.by_env = np.zeros((2, envs))  # sum of the returns of each environment, and the number of its episodes
         self.lengths: list[int] = []
         self.diagnostics: list[np.ndarray] = []
         self.steps = self.updates = 0
@@ -79,6 +82,7 @@ class HostMember:
         for i in np.flatnonzero(over & real):
             self.returns.append(float(self.running[i]))
             self.lengths.append(int(self.length[i]))
+            self.by_env[:, i] += self.running[i], 1.0
         self.running[over] = 0.0
         self.length[over] = 0
         self.over, self.resetting = over, bool(over.any())
@@ -94,7 +98,7 @@ class HostMember:
         """Accepts the result of an update."""
         self.state, self.updates = state, self.updates + 1
         self.diagnostics.append(diagnostics)
-        self.actor = Actor(self.spec, state["params"], state["normaliser"])
+        self.actor = self.agent.actor(self.spec, state)
         self.recording.clear()
 
 

@@ -18,6 +18,7 @@ class IntervalOutcome(NamedTuple):
     steps: np.ndarray  # (P,) environment steps that were trained
     updates: np.ndarray  # (P,)
     diagnostics: dict[str, np.ndarray]  # of the last update, (P,) each; NaN or the old value without an update
+    by_env: np.ndarray | None = None  # (P, 2, E) sum of the returns of each environment, and its episodes; None: not known
 
 
 def mean(values: Sequence[float]) -> float:

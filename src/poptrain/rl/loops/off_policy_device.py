@@ -86,7 +86,7 @@ class OffPolicyProgram:
             return learned[0], world, ring, count, log, credit - due, *learned[1:], t
 
         nothing = jnp.full(len(self.agent.diagnostics), jnp.nan)
-        start = (state, world, ring, count, empty_log(1), jnp.float32(0.0), jnp.int32(0), nothing, jnp.int32(0))
+        start = (state, world, ring, count, empty_log(1, self.envs), jnp.float32(0.0), jnp.int32(0), nothing, jnp.int32(0))
         carry = jax.lax.while_loop(lambda carry: carry[-1] < ticks, until_burst, start)
         state, world, ring, count, log, _, updates, diagnostics, _ = carry
         log = jax.tree.map(lambda x: x[0], log) | {"updates": updates, "diagnostics": diagnostics}

@@ -6,21 +6,30 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from poptrain.rl.mlp import HOST_ACTIVATIONS
+from poptrain.rl.mlp import HOST_ACTIVATIONS, normalised
 from poptrain.rl.nets import Layers
+
+NAMES = ("w", "b", "gain", "shift")  # the order of a layer's parameters in a vector
 
 
 def flatten(layers: Layers) -> np.ndarray:
     """Returns the parameters of one network, (D,)."""
-    return np.concatenate([np.ravel(np.asarray(layer[name])) for layer in layers for name in ("w", "b")])
+    return np.concatenate([np.ravel(np.asarray(layer[name])) for layer in layers for name in NAMES if name in layer])
 
 
-def unflatten(vectors: np.ndarray, sizes: Sequence[int]) -> Layers:
-    """Returns the layers of networks whose parameters are the last axis of `vectors`, (…, D); their arrays lead with (…)."""
+def unflatten(vectors: np.ndarray, sizes: Sequence[int], norm: bool = False) -> Layers:
+    """Returns the layers of networks whose parameters are the last axis of `vectors`, (…, D); their arrays lead with (…).
+
+    The layers of one vector, (D,), are views: a change of them changes the vector.
+
+    Args:
+        sizes, norm: as `mlp.init_mlp` takes them.
+    """
     layers, begin = [], 0
-    for rows, columns in zip(sizes[:-1], sizes[1:], strict=True):
+    for i, (rows, columns) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
         layer = {}
-        for name, shape in (("w", (rows, columns)), ("b", (columns,))):
+        names = NAMES if norm and i < len(sizes) - 2 else NAMES[:2]
+        for name, shape in zip(names, ((rows, columns), *[(columns,)] * (len(names) - 1)), strict=True):
             end = begin + int(np.prod(shape))
             layer[name] = vectors[..., begin:end].reshape(*vectors.shape[:-1], *shape)
             begin = end
@@ -32,5 +41,8 @@ def act_all(layers: Layers, observations: np.ndarray, activation: str) -> np.nda
     """Returns the outputs of N networks, (N, outputs), one for each row of the observations, (N, O)."""
     squash, x = HOST_ACTIVATIONS[activation], observations[:, None]
     for layer in layers[:-1]:
-        x = squash(np.matmul(x, layer["w"]) + layer["b"][:, None])
+        x = np.matmul(x, layer["w"]) + layer["b"][:, None]
+        if "gain" in layer:
+            x = normalised({name: layer[name][:, None] for name in ("gain", "shift")}, x)
+        x = squash(x)
     return (np.matmul(x, layers[-1]["w"]) + layers[-1]["b"][:, None])[:, 0]

@@ -6,11 +6,13 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from poptrain._jax import jnp
+from poptrain.rl.actor import Actor
 from poptrain.rl.agents.ppo.learner import DIAGNOSTICS, LEARNED, learn
 from poptrain.rl.agents.ppo.lesson import LESSON, TAUGHT
 from poptrain.rl.agents.ppo.table import make_scratch
 from poptrain.rl.agents.ppo.value_scale import in_units
 from poptrain.rl.distributions import Distribution
+from poptrain.rl.envs.spec import EnvSpec
 from poptrain.rl.memory.batch import Batch, Layout
 from poptrain.rl.nets import forward
 from poptrain.rl.normaliser import normalise
@@ -46,6 +48,10 @@ class Functions:
     def diagnostics(self) -> tuple[str, ...]:
         """Names of the numbers that `learn` returns about an update."""
         return DIAGNOSTICS if self.teacher is None else DIAGNOSTICS + TAUGHT
+
+    def actor(self, spec: EnvSpec, state: Parts) -> Actor:
+        """Returns the policy in numpy."""
+        return Actor(spec, state["params"], state["normaliser"])
 
     def act(self, state: Parts, observations: Array, key: Array) -> Array:
         """Returns actions as they are drawn, (E, A), for raw observations, (E, O)."""

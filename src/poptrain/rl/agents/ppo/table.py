@@ -60,7 +60,7 @@ def prepare(
 ) -> tuple[Parts, Prepared]:
     """Returns the scratch with its table filled, and what else follows from the batch; arguments as in `learner.learn`."""
     params, old = state["params"], state["normaliser"]
-    moments = _moments(old["mean"], batch, layout, span)
+    moments = moments_of(old["mean"], batch, layout, span)
     merged = merge(old, *moments, batch.n.astype(jnp.float32))
     statistics = jax.tree.map(lambda first, later: jnp.where(old["count"] == 0, first, later), merged, old)
     scratch = scratch | {"value": _values(params["value"], statistics, state["value_scale"], batch, scratch, layout, span)}
@@ -86,7 +86,7 @@ def prepare(
     return scratch | {"table": table}, Prepared(merged, value_scale, value_layers)
 
 
-def _moments(centre: Array, batch: Batch, layout: Layout, span: Array) -> Moments:
+def moments_of(centre: Array, batch: Batch, layout: Layout, span: Array) -> Moments:
     """Returns mean and variance of the observations of all transitions, (O,) each; computed around `centre` for accuracy."""
 
     def body(i: Array, sums: Moments) -> Moments:

@@ -1,0 +1,69 @@
+"""What a user must know when an experiment ends: that no decision was made, or that trials stopped before the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from poptrain.core import History
+from poptrain.core.interval import Interval
+
+MOST_NAMED = 5  # trials in one sentence
+SECONDS = "time_total_s"
+
+
+def remarks(
+    history: History, trials: Sequence[str], *, interval: Interval | None, budget: int | None, unit: str, resolution: int = 1
+) -> list[str]:
+    """Returns the sentences about an experiment that has ended; none if decisions were made and every trial has its budget.
+
+    Args:
+        history: of the experiment.
+        trials: the id of the trial on each seat.
+        interval, budget: of the algorithm, in its steps.
+        unit: the key of a report in which progress is counted.
+        resolution: steps in one `unit`.
+    """
+    if not history.n:
+        return []
+    reached = _reached(history, len(trials))
+
+    def shown(steps: int) -> str:
+        return f"{steps / resolution:.3g} s" if unit == SECONDS else f"{steps / resolution:g} {unit}"
+
+    if not _decisions(history) and isinstance(interval, int):
+        told = f"no decision was made: the interval is {shown(interval)}, and the trials trained {shown(max(reached))} at most."
+        other = f", or pass time_attr='training_iteration' (it is {unit!r})" if unit == SECONDS else ""
+        return [f"{told} Pass a shorter interval{other}."]
+    early = [(trial, step) for trial, step in zip(trials, reached, strict=True) if budget is not None and step < budget]
+    if budget is None or not early:
+        return []
+    named = ", ".join(f"{trial} at {shown(step)}" for trial, step in early[:MOST_NAMED])
+    more = f" and {len(early) - MOST_NAMED} others" if len(early) > MOST_NAMED else ""
+    return [f"{len(early)} of {len(trials)} trials ended before the budget of {shown(budget)}: {named}{more}. {_why(history)}"]
+
+
+def _reached(history: History, seats: int) -> list[int]:
+    """Returns the steps of the newest healthy result of each seat; 0 if there is none."""
+    reached = [0] * seats
+    for id in range(history.n):
+        if history.ok(id):
+            reached[history.task(id).member] = history.step(id)
+    return reached
+
+
+def _decisions(history: History) -> int:
+    """Returns the number of tasks that were decided from a result, and that were begun."""
+    results = [(history.task(id), history.result(id)) for id in range(history.n)]
+    return sum(1 for task, result in results if task.parent is not None and (result is None or result.kind != "ended"))
+
+
+def _why(history: History) -> str:
+    """Returns why trials ended early, and what to do."""
+    newest = {history.task(id).member: history.result(id) for id in range(history.n)}
+    kinds = {result.kind for result in newest.values() if result is not None}
+    if kinds & {"failed", "diverged", "damaged"}:
+        return "Trials that failed are among them: `poptrain status` has their errors."
+    return (
+        "Either a stop condition ended them, or they had copied younger trials, and the steps that all trials share were used up "
+        "(budget × trials); a synchronous population brings every trial to the budget."
+    )

@@ -1,0 +1,49 @@
+"""What members share whose object ``make(hp, seed)`` makes anew when values change: its places, and the end of an interval."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from poptrain.integrations.adapter import Place, Reads, check_in_force, check_read, effective
+
+
+def plain(hp: Mapping[str, object]) -> dict[str, object]:
+    """Returns a copy of hyperparameters, nested as they are; copying a `Reads` does not count as reading it."""
+    items = dict.items(hp) if isinstance(hp, dict) else hp.items()
+    return {name: plain(value) if isinstance(value, Mapping) else value for name, value in items}
+
+
+class Remade:
+    """The places of a live object, and the verification that its values act.
+
+    A subclass yields every place that may be meant (`_places`), and knows which of them its hyperparameters govern.
+    """
+
+    own: tuple[str, ...] = ()  # hyperparameters that code reads later than in the first interval
+    _why = ""  # what has probably happened if a value is not in force, and what to do
+
+    def __init__(self, hp: Mapping[str, object]):
+        self._hp = plain(hp)
+        self._reads = Reads(self._hp)  # of the `make` that made the live object
+        self._governed: frozenset[str] = frozenset()  # places that held the value when the object was new
+        self._checked = False
+
+    def places(self, hp: Mapping[str, object]) -> list[Place]:
+        """Returns the places of the live objects at which hyperparameters act."""
+        found = self._places(hp)  # it may make the object, and with it `_governed`
+        return [place for place in found if place.name in self._governed]
+
+    def effective(self, hp: Mapping[str, object]) -> dict[str, object]:
+        """Returns what the live objects hold for each of `hp`, by place."""
+        return effective(self.places(hp))
+
+    def _places(self, hp: Mapping[str, object]) -> Iterable[Place]:
+        raise NotImplementedError
+
+    def _verify(self, hp: Mapping[str, object], trained: bool = False) -> None:
+        """Raises a `UsageError` if a value is not in force; after the first training, if a hyperparameter has no effect."""
+        found = self.places(hp)
+        check_in_force(type(self).__name__, hp, found, self._why)
+        if trained and not self._checked:
+            check_read(type(self).__name__, hp, self._reads, found, self.own)
+            self._checked = True

@@ -1,0 +1,29 @@
+"""A trainable that knows its hyperparameters is asked before anything is trained or written."""
+
+import pytest
+
+import poptrain as pt
+from poptrain.rl import PPO, TD3
+
+CASES = {
+    "an unknown name": (PPO(env="jax/Pendulum-v1"), {"gama": pt.Uniform(0.9, 0.99)}, "PPO has no hyperparameter 'gama'"),
+    "one end out of range": (PPO(env="jax/Pendulum-v1"), {"clip": pt.Uniform(-1.0, 0.5)}, "clip=.* is not within"),
+    "one option out of range": (TD3(env="jax/Pendulum-v1"), {"discount": pt.Choice(0.9, 1.5, 0.8)}, "discount=1.5"),
+    "a placeholder": (pt.command("python train.py {checkpoint} {rate}"), {"lr": pt.Uniform(0.0, 1.0)}, "rate"),
+}
+
+
+@pytest.mark.parametrize(("trainable", "space", "says"), CASES.values(), ids=CASES)
+def test_a_space_that_does_not_fit_is_refused_with_nothing_left_behind(tmp_path, trainable, space, says):
+    directory = tmp_path / "run"
+    with pytest.raises(pt.errors.UsageError, match=says):
+        pt.run(pt.random_search(pt.Space(space), 2, interval=5), trainable, stop=pt.steps(10), directory=directory)
+    assert not directory.exists()
+
+
+def test_the_ends_of_a_space_with_a_repair_may_never_be_given():
+    ends = {"clip": pt.Uniform(-0.5, 1.0)}
+    with pytest.raises(pt.errors.UsageError):
+        pt.Experiment(pt.random_search(pt.Space(ends), 2, interval=5), CASES["an unknown name"][0], stop=pt.steps(10))
+    repaired = pt.Space(ends, repair=lambda hparams: {"clip": max(0.1, hparams["clip"])})
+    pt.Experiment(pt.random_search(repaired, 2, interval=5), CASES["an unknown name"][0], stop=pt.steps(10))
