@@ -145,7 +145,7 @@ def jax_trainable(
             member that also learns from the carry of a teacher. `progress` is the part of the distillation that these steps
             are: the pair (begin, end), two traced numbers in [0, 1].
     """
-    for name, function in (("init", init), ("train", train), ("distill", distill or train)):
+    for name, function in (("init", init), ("train", train), ("distill", train if distill is None else distill)):
         if not callable(function):
             raise UsageError(f"jax_trainable: {name} must be a function, got {function!r}.")
     return JaxTrainable(init, train, distill)

@@ -63,7 +63,8 @@ from poptrain.space import Space
 
 WINDOW = 100  # rows
 PAPER_FRACTION = 0.125  # of the members are replaced
-RETUNE = 0.0  # members that go on get a suggestion if the model expects it to be better at all
+RETUNE = 1.0  # members that go on get a suggestion if the model is sure by a standard deviation that it is better
+FORMER_RETUNE = 0.0  # if it expected it to be better at all: runs that began with that go on with it
 BETA = 9.0  # the bound is three standard deviations above the mean
 
 
@@ -102,7 +103,7 @@ def bg_pbt(
         window: newest rows that the model learns from.
         trust_region: how far from a parent suggestions may be, and how that changes; default ``TrustRegion()``.
         retune: a member that goes on with its own weights gets a suggestion too, if the model expects it to be better by this
-            number of standard deviations; default 0. None: never, as in the paper.
+            number of standard deviations; default 1, as for `pb2`. None: never, as in the paper.
         warmup: steps before which no member exploits (failed members are still replaced).
         average: number of results of a lineage that the selection score is the mean of.
         evaluate_first: score every member before it trains, by tasks of 0 steps, so that the first interval counts.
@@ -141,7 +142,8 @@ def bg_pbt(
         starts=("random" if paper else "spread") if starts is None else starts,
         as_in=as_in,
     )
-    within = make_pbt("bg_pbt", space, population, search, options)
+    earlier = {"explore": (replace(search, retune=FORMER_RETUNE),)} if retune == "default" and not paper else {}
+    within = make_pbt("bg_pbt", space, population, search, options, earlier)
     return within if generations is None else _generational(within, generations, paper)
 
 
