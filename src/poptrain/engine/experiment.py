@@ -71,7 +71,8 @@ class Experiment:
         if isinstance(self.algorithm, Distilling) and self.algorithm.distills and not can_distil(trainable):
             raise UsageError(
                 "trainable has no distill, and in this run students learn from teachers: pass "
-                "pt.Trainable(init, train, distill), a class with a method distill(teacher, hp, steps, progress), or leave out generations."
+                "pt.Trainable(init, train, distill), a class with a method distill(teacher, hp, steps, progress), "
+                "or leave out generations."
             )
         checked_sinks(self.sinks)  # raises a UsageError if one is not a sink, before there is a run directory
 
