@@ -107,7 +107,10 @@ CALLS = {
         "candidates": [-1, 2.5, "9"], "retune": [-1, NAN, "always", []], "sync": ["no", 0], "evaluate_first": ["yes", 3]}),
     "pb2_mix": (with_defaults(pt.pb2_mix, space=SPACE, interval=5), {"beta": ["ucb", []], "window": [0, "9"], "as_in": ["x"]}),
     "bg_pbt": (with_defaults(pt.bg_pbt, space=SPACE, interval=5), {
-        "population": COUNT[:4], "trust_region": [5, "yes", True], "beta": ["x", -1], "window": [0], "retune": ["x", -2]}),
+        "population": COUNT[:4], "trust_region": [5, "yes", True], "beta": ["x", -1], "window": [0], "retune": ["x", -2],
+        "generations": [5, "yes", True, pt.Generations()]}),
+    "Generations": (with_defaults(pt.Generations), {"distill": [0, -1, 2.5, "9", True], "every": [0, "9"], "patience": COUNT[:5],
+                                                   "most": COUNT[:5], "candidates": [0, 1.5, "9"], "modelled": SHARE}),
     "TrustRegion": (with_defaults(pt.TrustRegion), {"length": [0, -1, NAN, "1"], "least": [0, 2, "a"], "factor": [0, 1, "a"],
                                                    "successes": [0, 1.5], "share": [-1, 2, "a"]}),
     "fire_pbt": (with_defaults(pt.fire_pbt, space=SPACE, interval=5), {
@@ -133,7 +136,8 @@ CALLS = {
     "command": (with_defaults(pt.command, "python train.py --lr {lr} --n {n}"), {
         0: ["", 5, None, [], "python 'x", b"ls"], "resume": [5], "metrics": [5, ""], "env": [5, "a=b", {"a": 1}],
         "cwd": [5, b"x"], "timeout": LIMIT}),
-    "jax_trainable": (with_defaults(pt.jax_trainable, quadratic, quadratic), {0: [None, 5, "init"], 1: [None, 5]}),
+    "jax_trainable": (with_defaults(pt.jax_trainable, quadratic, quadratic), {
+        0: [None, 5, "init"], 1: [None, 5], 2: [5, 0, "x"]}),
     "Experiment": (with_defaults(pt.Experiment, PBT, quadratic, stop=pt.steps(5)), {
         0: [None, "pbt", pt.pbt, SPACE, pt.truncation()]}),
     "run": (with_defaults(pt.run, algorithm=PBT, trainable=quadratic, stop=pt.steps(5), progress=False), {

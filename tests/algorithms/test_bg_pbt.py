@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import poptrain as pt
-from poptrain.algorithms.bg_pbt.explore import LocalSearch, neighbourhood
+from poptrain.algorithms.bg_pbt.explore import LocalSearch
 from poptrain.algorithms.bg_pbt.restart import restart_centre
 from poptrain.algorithms.gp import posterior as gp
 from poptrain.algorithms.gp.copula import copula
@@ -14,6 +14,7 @@ from poptrain.algorithms.gp.kernels import Inputs
 from poptrain.algorithms.gp.local_search import codes_of, searched
 from poptrain.algorithms.gp.matern import MaternOverlap
 from poptrain.algorithms.gp.maximum import slopes
+from poptrain.algorithms.gp.region_search import neighbourhood
 from poptrain.algorithms.gp.rows import Rows
 from poptrain.algorithms.gp.trust_region import Region, TrustRegion, changed, flips, widths
 from poptrain.core import History, Result, Task

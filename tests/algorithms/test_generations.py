@@ -158,6 +158,14 @@ def test_without_static_hyperparameters_generations_are_refused_and_without_the_
     assert [same.task(id) for id in range(same.n)] == [other.task(id) for id in range(same.n)]
 
 
+def test_a_trainable_without_distill_is_refused_before_anything_is_trained():
+    for trainable in (pt.testing.quadratic, pt.Trainable(toys.init, toys.train)):
+        with pytest.raises(UsageError, match="has no distill"):
+            pt.Experiment(algorithm(), trainable, stop=pt.steps(80))
+    pt.Experiment(algorithm(None), pt.testing.quadratic, stop=pt.steps(80))
+    pt.Experiment(algorithm(), toys.Pupil, stop=pt.steps(80))
+
+
 # -- real runs ----------------------------------------------------------------------------------------------------------------
 
 

@@ -571,3 +571,17 @@ def test_one_outlier_does_not_hide_the_other_gains():
     assert history.n == hidden.n
     targets = Rows.of(hidden, SPACE, 10, 100, context=False, shared_noise=True).targets
     assert len(np.unique(targets)) == 4 and np.abs(targets).max() < 10  # each member has a gain of its own
+
+
+def test_with_a_trust_region_suggestions_of_pb2_lie_near_their_parents():
+    space = pt.Space(x=pt.Uniform(0, 1), y=pt.Uniform(0, 1), kind=pt.Choice("a", "b"))
+    region = pt.TrustRegion(length=0.2, least=0.1, most=0.2)
+    algorithm = pt.pb2(space, population=4, interval=10, retune=None, trust_region=region, as_in="paper")
+    history = play(algorithm, lambda history, task: float(task.hparams["x"]) * history.n, budget=80)
+    suggested = [task for task in map(history.task, range(history.n)) if task.forecast and task.forecast.source == "model"]
+    assert len(suggested) > 3 and all("region length" in task.note for task in suggested)
+    for task in suggested:
+        parent = history.task(task.parent).hparams
+        assert all(abs(task.hparams[name] - parent[name]) <= 0.2 + 1e-6 for name in ("x", "y")), "L w / 2 with w at most 2"
+    with pytest.raises(pt.UsageError, match="trust_region"):
+        pt.pb2(space, population=4, interval=10, trust_region=0.4)

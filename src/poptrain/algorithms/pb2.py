@@ -46,7 +46,9 @@ from poptrain.algorithms.gp.categories import Categories, Drawn
 from poptrain.algorithms.gp.columns import ModelColumns
 from poptrain.algorithms.gp.kernels import Inputs, Kernel, TimeVarying
 from poptrain.algorithms.gp.mixed import Mixed
+from poptrain.algorithms.gp.region_search import best_near, free_lengths, neighbourhood
 from poptrain.algorithms.gp.rows import Rows, pending
+from poptrain.algorithms.gp.trust_region import Region, TrustRegion, noted
 from poptrain.algorithms.parts.explore import REDRAWN, STEP, on_lattice
 from poptrain.core import Forecast, History, Hparams, Value, rank
 from poptrain.core.protocols import Clone, Proposal
@@ -110,6 +112,9 @@ class Suggest:
     retune: float | None = field(default=1.0, metadata={"absent": None})
     redrawn_options: float = field(default=0.25, metadata={"absent": 1.0})  # the probability, for a `Choice` without a bandit
     least_signal: float = field(default=0.3, metadata={"absent": 0.0})  # of the variance; below, the model is not followed
+    region: TrustRegion | None = field(
+        default=None, metadata={"absent": None}
+    )  # the UCB is maximised inside it: `gp.trust_region`
 
     @property
     def retunes(self) -> bool:
@@ -127,6 +132,8 @@ class Suggest:
         rows = Rows.of(
             history, space, self.interval, self.window, seen, context=self.context, shared_noise=self.shared_noise
         )  # eq. (1)
+        if self.region is not None:
+            rows = replace(rows, ids=rows.ids[rows.ids >= self.region.now(history).first])
         drawn = self.categories.draw(history, space, new, self.redrawn_options) if new else []
         found: dict[int, Proposal] | str
         if not ModelColumns.of(space).free:
@@ -197,6 +204,8 @@ class Suggest:
 
     def _choose(self, model: Model, process: Posterior, clone: Clone, start: Hparams) -> Hparams:
         """Returns the hyperparameters of one clone: `start`, with the numbers that have the highest UCB."""
+        if self.region is not None:
+            return self._inside(model, process, self.region.now(model.rows.history), clone, start)
         if self.candidates:
             points = self._near(model, clone, start)
             mean, sd = process.ask(model.at(clone, *points))
@@ -209,6 +218,12 @@ class Suggest:
         free = [space.names[i] for i in ModelColumns.of(space).free]
         numbers = {name: space[name].decode(u) for name, u in zip(free, codes.tolist(), strict=True)}
         return on_lattice(space, clone, {**start, **numbers})
+
+    def _inside(self, model: Model, process: Posterior, region: Region, clone: Clone, start: Hparams) -> Hparams:
+        """Returns `start` with the numbers that have the highest UCB in the trust region around it."""
+        rows = model.rows
+        near = neighbourhood(rows.space, start, region, free_lengths(rows, process), categories=False)
+        return best_near(rows, process, model.beta, replace(clone, hparams=start), near)
 
     def _near(self, model: Model, clone: Clone, start: Hparams, count: int | None = None) -> list[Hparams]:
         """Returns `count` points (None: `candidates`) near `start`, drawn as `pbt` draws, with the categories of `start`."""
@@ -240,6 +255,8 @@ class Suggest:
     ) -> tuple[dict[str, Value], Forecast]:
         """Returns the note, with the fitted parameters, and the gain over the next interval that the process expects at `row`."""
         rows = model.rows
+        if self.region is not None:
+            known = {**known, **noted(self.region.now(rows.history))}
         mean, sd = process.ask(row)
         center, scale = rows.scale  # a scale of 0: all gains are equal, and their spread is not known
         steps = self.interval or float(np.median(rows.steps))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from poptrain.algorithms.gp.categories import Categories
+from poptrain.algorithms.gp.trust_region import TrustRegion, check_trust_region
 from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.snapshot import Population
 from poptrain.algorithms.pb2 import BETAS, MIN_ROWS, Suggest, Uniformly
@@ -44,6 +45,7 @@ def pb2(
     candidates: int | None = None,
     retune: float | None | Literal["default"] = "default",
     plateau: OnPlateau | None = None,
+    trust_region: TrustRegion | None = None,
     as_in: Literal["paper"] | None = None,
 ) -> Pbt:
     """Returns PB2: population based training whose losers get hyperparameters from a Gaussian-process bandit.
@@ -67,6 +69,7 @@ def pb2(
             by this number of standard deviations; default 1. None: never, as in the paper.
         plateau: what members do before anybody has learned, as far as `Result.returns` tell: "search" (default: they don't copy,
             and draw their hyperparameters again in turn: `parts.plateau`) or "copy" (as later, as in the paper).
+        trust_region: clones get the maximum inside this region around their parent (see `bg_pbt`), and not one of `candidates`.
         as_in: "paper": what is not named is as in the paper, also the inputs and the noise of the model (see `Suggest`).
 
     Raises:
@@ -91,6 +94,7 @@ def pb2(
         retune,
         as_in,
         plateau,
+        trust_region,
     )
     return make_pb2("pb2", space, population, options, Uniformly())
 
@@ -209,6 +213,7 @@ class Pb2Options:
     retune: float | None | Literal["default"]
     as_in: Literal["paper"] | None
     plateau: OnPlateau | None
+    trust_region: TrustRegion | None = None
 
     @property
     def steps(self) -> int | None:
@@ -231,6 +236,8 @@ class Pb2Options:
             turns.check_count(what, "window", self.window, MIN_ROWS)
         if self.candidates is not None:
             turns.check_count(what, "candidates", self.candidates, 0)
+        if self.trust_region is not None:
+            check_trust_region(what, self.trust_region)
         retune = 0.0 if self.retune in (None, "default") else self.retune
         if isinstance(retune, bool) or not isinstance(retune, (int, float)) or not 0 <= retune < float("inf"):
             raise UsageError(f"{what}: retune={self.retune!r}, expected a number of standard deviations from 0, or None.")
@@ -267,6 +274,7 @@ def make_pb2(what: str, space: Space, population: int, options: Pb2Options, cate
     suggest = now if options.candidates is None else replace(now, candidates=options.candidates)
     if options.retune != "default":
         suggest = replace(suggest, retune=None if options.retune is None else float(options.retune))
+    suggest = replace(suggest, region=options.trust_region)
     earlier = {"explore": (paper,)} if suggest == now and options.as_in is None else {}
     return make_pbt(what, space, population, suggest, options.shared(), earlier, 0.25, "search")
 

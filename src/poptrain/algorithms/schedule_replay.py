@@ -127,6 +127,11 @@ class ScheduleReplay:
         return len(self.schedules)
 
     @property
+    def distills(self) -> bool:
+        """True if a piece has a teacher."""
+        return any(piece.teacher is not None for row in self.schedules for piece in row)
+
+    @property
     def population(self) -> int:
         """The number of schedules."""
         return len(self.schedules)

@@ -24,6 +24,7 @@ __all__ = [
     "Algorithm",
     "Clone",
     "Controlled",
+    "Distilling",
     "Draw",
     "Executor",
     "Exploit",
@@ -106,6 +107,16 @@ class Controlled(Populated, Protocol):
     @property
     def controls(self) -> int:
         """The number of control members. They have the last seats of the population."""
+        ...
+
+
+@runtime_checkable
+class Distilling(Protocol):
+    """An `Algorithm` with tasks that may have a teacher. This is optional."""
+
+    @property
+    def distills(self) -> bool:
+        """True if the trainable needs `distill`."""
         ...
 
 

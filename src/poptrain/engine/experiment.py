@@ -18,13 +18,13 @@ from poptrain.core import Json
 from poptrain.core.arguments import check_name
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.interval import interval_of
-from poptrain.core.protocols import Algorithm, Sink
+from poptrain.core.protocols import Algorithm, Distilling, Sink
 from poptrain.engine import stop as stops
 from poptrain.executors.context import ExecutorConfig
 from poptrain.log.reader import Record
 from poptrain.sinks.adapted import checked_sinks
 from poptrain.space import Space
-from poptrain.trainable import ChecksSpace, as_trainable
+from poptrain.trainable import ChecksSpace, as_trainable, can_distil
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,12 @@ class Experiment:
             checked_url(self.checkpoints)
         if isinstance(trainable := as_trainable(self.trainable), ChecksSpace):
             trainable.check_space(cast(Space, self.algorithm.space), self.budget)
+        if isinstance(self.algorithm, Distilling) and self.algorithm.distills and not can_distil(trainable):
+            raise UsageError(
+                "trainable has no distill, and in this run students learn from teachers: pass "
+                "pt.Trainable(init, train, distill), a class with a method distill(teacher, hp, steps, progress), "
+                "or leave out generations."
+            )
         checked_sinks(self.sinks)  # raises a UsageError if one is not a sink, before there is a run directory
 
     @property

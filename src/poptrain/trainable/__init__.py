@@ -40,6 +40,7 @@ __all__ = [
     "PopulationTrainable",
     "Trainable",
     "as_trainable",
+    "can_distil",
     "code_of",
     "command",
     "in_directories",
@@ -145,7 +146,7 @@ def jax_trainable(
             member that also learns from the carry of a teacher. `progress` is the part of the distillation that these steps
             are: the pair (begin, end), two traced numbers in [0, 1].
     """
-    for name, function in (("init", init), ("train", train), ("distill", distill or train)):
+    for name, function in (("init", init), ("train", train), ("distill", train if distill is None else distill)):
         if not callable(function):
             raise UsageError(f"jax_trainable: {name} must be a function, got {function!r}.")
     return JaxTrainable(init, train, distill)
@@ -187,6 +188,13 @@ def as_trainable(what: UserCode) -> AnyTrainable:
 def is_population(what: object) -> TypeGuard[PopulationTrainable]:
     """True if an object declares that it trains a whole population."""
     return bool(getattr(what, "population", False))
+
+
+def can_distil(what: AnyTrainable) -> bool:
+    """True if members can learn from teachers."""
+    if isinstance(what, (Trainable, JaxTrainable)):
+        return what.distill is not None
+    return callable(getattr(what, "distill", None))  # of the user's class or object
 
 
 def origin(what: UserCode) -> UserCode:

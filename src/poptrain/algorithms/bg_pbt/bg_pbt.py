@@ -25,7 +25,7 @@ PBT with another explore (exploit is truncation selection, as in `pbt`):
     B            `population`                                      scalar
 
 Read it in this order: `bg_pbt`, then `explore.LocalSearch.propose` with its steps; `gp/trust_region.py` (1), `gp/copula.py` (2),
-`gp/matern.py` (3), `gp/local_search.py` (5), `restart.py` (6).
+`gp/matern.py` (3), `gp/region_search.py` and `gp/local_search.py` (5), `restart.py` (6).
 
 Departures from the paper, undone by ``as_in="paper"``: members that go on are retuned, if the model expects a gain; a quarter is
 replaced, not an eighth; the score before is not an input; the noise of neighbouring gains is shared; λ is learned, and lengths
@@ -49,7 +49,7 @@ from typing import Literal
 from poptrain.algorithms.bg_pbt.explore import LocalSearch
 from poptrain.algorithms.bg_pbt.generational import Generational
 from poptrain.algorithms.bg_pbt.generations import Generations
-from poptrain.algorithms.gp.trust_region import MIN_ROWS, TrustRegion
+from poptrain.algorithms.gp.trust_region import MIN_ROWS, TrustRegion, check_trust_region
 from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.exploit import truncation
 from poptrain.algorithms.parts.snapshot import Population
@@ -63,7 +63,8 @@ from poptrain.space import Space
 
 WINDOW = 100  # rows
 PAPER_FRACTION = 0.125  # of the members are replaced
-RETUNE = 0.0  # members that go on get a suggestion if the model expects it to be better at all
+RETUNE = 1.0  # members that go on get a suggestion if the model is sure by a standard deviation that it is better
+FORMER_RETUNE = 0.0  # if it expected it to be better at all: runs that began with that go on with it
 BETA = 9.0  # the bound is three standard deviations above the mean
 
 
@@ -102,7 +103,7 @@ def bg_pbt(
         window: newest rows that the model learns from.
         trust_region: how far from a parent suggestions may be, and how that changes; default ``TrustRegion()``.
         retune: a member that goes on with its own weights gets a suggestion too, if the model expects it to be better by this
-            number of standard deviations; default 0. None: never, as in the paper.
+            number of standard deviations; default 1, as for `pb2`. None: never, as in the paper.
         warmup: steps before which no member exploits (failed members are still replaced).
         average: number of results of a lineage that the selection score is the mean of.
         evaluate_first: score every member before it trains, by tasks of 0 steps, so that the first interval counts.
@@ -122,10 +123,7 @@ def bg_pbt(
     paper = as_in == "paper"
     turns.check_population("bg_pbt", population)
     turns.check_count("bg_pbt", "window", window, MIN_ROWS)
-    region = TrustRegion() if trust_region is None else trust_region
-    if not isinstance(region, TrustRegion):
-        raise UsageError(f"bg_pbt: trust_region={trust_region!r}, expected pt.TrustRegion(length=0.4, …) or None.")
-    region.check("bg_pbt")
+    region = check_trust_region("bg_pbt", TrustRegion() if trust_region is None else trust_region)
     steps = interval if isinstance(interval, int) else None
     search = LocalSearch(steps, window, _beta(beta), region, RETUNE)
     if paper:
@@ -144,7 +142,8 @@ def bg_pbt(
         starts=("random" if paper else "spread") if starts is None else starts,
         as_in=as_in,
     )
-    within = make_pbt("bg_pbt", space, population, search, options)
+    earlier = {"explore": (replace(search, retune=FORMER_RETUNE),)} if retune == "default" and not paper else {}
+    within = make_pbt("bg_pbt", space, population, search, options, earlier)
     return within if generations is None else _generational(within, generations, paper)
 
 

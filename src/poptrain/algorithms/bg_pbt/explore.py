@@ -17,11 +17,10 @@ from poptrain.algorithms.bg_pbt.restart import restart_centre
 from poptrain.algorithms.gp.columns import ModelColumns
 from poptrain.algorithms.gp.copula import copula
 from poptrain.algorithms.gp.kernels import Inputs
-from poptrain.algorithms.gp.local_search import Neighbourhood, searched
 from poptrain.algorithms.gp.matern import MaternOverlap
-from poptrain.algorithms.gp.maximum import slopes
+from poptrain.algorithms.gp.region_search import best_near, decoded, free_lengths, neighbourhood
 from poptrain.algorithms.gp.rows import ROUND_DIGITS, Rows, pending
-from poptrain.algorithms.gp.trust_region import MIN_ROWS, Region, TrustRegion, flips, widths
+from poptrain.algorithms.gp.trust_region import MIN_ROWS, Region, TrustRegion, noted
 from poptrain.algorithms.parts.explore import REDRAWN, STEP, on_lattice
 from poptrain.algorithms.pb2 import SCORE_BEFORE, Model, beta_of
 from poptrain.core import Forecast, History, Hparams, Value, rank
@@ -30,7 +29,7 @@ from poptrain.core.rng import rng
 from poptrain.space import Space
 
 if TYPE_CHECKING:
-    from poptrain.algorithms.gp.posterior import Posterior
+    pass
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class LocalSearch:
             space,
             self.interval,
             self.window,
-            _free_columns(space)[1],
+            ModelColumns.of(space).categorical,
             context=self.context,
             shared_noise=self.shared_noise,
         )
@@ -132,30 +131,9 @@ class LocalSearch:
 
     def _choose(self, model: Model, region: Region, clone: Clone) -> Hparams:
         """Returns the configuration with the highest upper bound near that of the clone's parent, eq. (5)."""
-        rows, process, kappa = model.rows, model.own, float(np.sqrt(model.beta))
-        near = neighbourhood(rows.space, clone.hparams, region, _lengths(model, process))
-        columns = ModelColumns.of(rows.space)
-        skipped = int(self.context)  # the context comes first, and is the parent's
-        places = [skipped + columns.numeric.index(column) for column in near.free]
-        start = rows.at(np.array([clone.parent]), near.centre[None])
-        context, numeric, seen = start.units[:, :skipped], list(columns.numeric), list(columns.categorical)
-
-        def inputs(points: np.ndarray) -> Inputs:
-            units = np.concatenate([np.repeat(context, len(points), 0), points[:, numeric]], 1)
-            return Inputs(np.repeat(start.time, len(points)), units, points[:, seen].astype(int))
-
-        def values(points: np.ndarray) -> np.ndarray:
-            mean, sd = process.ask(inputs(points))
-            return np.where(np.isfinite(mean), mean + kappa * sd, -np.inf)
-
-        def slope(point: np.ndarray) -> tuple[float, np.ndarray]:
-            mean, sd, by_mean, by_sd = slopes(process, inputs(point[None]))
-            by = np.zeros(len(point))
-            by[list(near.free)] = (by_mean + kappa * by_sd)[places]
-            return mean + kappa * sd, by
-
-        codes = searched(values, slope, near, rng(rows.history.seed, clone.id, "acquisition"))
-        return decoded(rows.space, clone, near, codes)
+        rows = model.rows
+        near = neighbourhood(rows.space, clone.hparams, region, free_lengths(rows, model.own))
+        return best_near(rows, model.own, model.beta, clone, near)
 
     def _retuned(self, model: Model, region: Region, clone: Clone, point: Hparams) -> tuple[Proposal, Inputs]:
         """Returns the proposal for a member that goes on, and the inputs of its next segment.
@@ -179,7 +157,7 @@ class LocalSearch:
         steps = self.interval or float(np.median(rows.steps))
         low, middle, high = (_gain_at(rows.gains, z) * steps for z in (mean - sd, mean, mean + sd))
         equal = {} if rows.scale[1] else {"nothing to learn": True}
-        note = {**equal, **_life(region), **model.own.parameters(), **(known or {})}
+        note = {**equal, **noted(region), **model.own.parameters(), **(known or {})}
         return Proposal(point, note, Forecast("model", middle, (high - low) / 2, model.beta, len(rows)))
 
     def _drawn(self, rows: Rows, region: Region, clones: Sequence[Clone], why: str) -> dict[int, Proposal]:
@@ -197,46 +175,11 @@ class LocalSearch:
                     space.redraw(clone.hparams, generator) if self.redrawn else space.add(clone.hparams, generator, STEP, REDRAWN)
                 )
                 point = on_lattice(space, clone, drawn)
-            proposals[clone.id] = Proposal(point, _life(region), Forecast("redraw", rows=len(rows), fallback=why))
+            proposals[clone.id] = Proposal(point, noted(region), Forecast("redraw", rows=len(rows), fallback=why))
         return proposals
 
 
 # -- parts --------------------------------------------------------------------------------------------------------------
-
-
-def neighbourhood(space: Space, hparams: Hparams, region: Region, lengths: np.ndarray | None) -> Neighbourhood:
-    """Returns the trust region around a configuration; without length-scales (None), its box is a cube."""
-    free, categories = _free_columns(space)[0], _changing(space)
-    width = widths(region, np.ones(len(free)) if lengths is None else lengths)
-    return Neighbourhood(space, space.encode(hparams), free, width, categories, flips(region, len(categories)))
-
-
-def decoded(space: Space, clone: Clone, near: Neighbourhood, codes: np.ndarray) -> Hparams:
-    """Returns the clone's configuration with the columns of the neighbourhood set to these codes."""
-    names = [(column, space.names[column]) for column in (*near.free, *near.categories)]
-    chosen = {name: space[name].decode(float(codes[column])) for column, name in names if codes[column] != near.centre[column]}
-    kept = {name: space[name].decode(float(near.centre[column])) for column, name in names if name not in chosen}
-    return on_lattice(space, clone, {**clone.hparams, **kept, **chosen})
-
-
-def _free_columns(space: Space) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Returns the numeric columns that may change, and all categorical columns."""
-    columns = ModelColumns.of(space)
-    return columns.free, columns.categorical
-
-
-def _changing(space: Space) -> tuple[int, ...]:
-    return tuple(i for i in ModelColumns.of(space).categorical if not space[space.names[i]].static)
-
-
-def _lengths(model: Model, process: Posterior) -> np.ndarray:
-    """Returns the length-scales of the free columns."""
-    columns = ModelColumns.of(model.rows.space)
-    kernel = process.kernel
-    assert isinstance(kernel, MaternOverlap)
-    lengths = kernel.lengths(process.theta[:-1])
-    skipped = len(lengths) - len(columns.numeric)
-    return lengths[[skipped + columns.numeric.index(column) for column in columns.free]]
 
 
 def _standardised(rows: Rows) -> np.ndarray:
@@ -250,14 +193,3 @@ def _gain_at(gains: np.ndarray, z: float) -> float:
     """Returns the gain whose copula is z: the quantile Φ(z) of the rows."""
     finite = gains[np.isfinite(gains)]
     return float(np.quantile(finite, NormalDist().cdf(z))) if len(finite) else 0.0
-
-
-def _life(region: Region) -> dict[str, Value]:
-    """Returns what a note states about the trust region."""
-    return {
-        "region length": region.length,
-        "region share": region.share,
-        "region successes": region.successes,
-        "region failures": region.failures,
-        "region": region.generation,
-    }

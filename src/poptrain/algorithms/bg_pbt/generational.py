@@ -51,6 +51,11 @@ class Generational:
     name: str = "bg_pbt"
 
     @property
+    def distills(self) -> bool:
+        """True: candidates learn from teachers."""
+        return True
+
+    @property
     def population(self) -> int:
         """The number of members; candidates have the seats from 0 as well, and those after them."""
         return self.within.population

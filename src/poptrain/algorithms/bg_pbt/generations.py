@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from math import ceil, log
 from typing import NamedTuple
 
-from poptrain.core.errors import UsageError
+from poptrain.algorithms.parts.turns import check_count
+from poptrain.core.arguments import check_number
 
 PER_MEMBER = 3  # candidates
 DISTILL, EVERY = 10, 20  # intervals
@@ -48,15 +49,19 @@ class Generations:
     candidates: int | None = None
     modelled: float = 0.5
 
+    def __post_init__(self) -> None:
+        numbers = {"distill": self.distill, "every": self.every, "candidates": self.candidates}
+        for name, value in numbers.items():
+            if value is not None:
+                check_count("Generations", name, value, 1)
+        check_count("Generations", "patience", self.patience, 1)
+        check_count("Generations", "most", self.most, 1)
+        check_number("Generations", "modelled", self.modelled, 0.0, 1.0)
+
     def check(self, what: str, population: int) -> None:
-        """Raises a `UsageError` if a setting is out of range."""
-        numbers = {"distill": self.distill, "every": self.every, "patience": self.patience, "candidates": self.candidates}
-        for name, value in {**numbers, "most": self.most}.items():
-            least = population if name == "candidates" else 1
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-                raise UsageError(f"{what}: generations has {name}={value!r}, expected a whole number from {least}.")
-        if isinstance(self.modelled, bool) or not isinstance(self.modelled, (int, float)) or not 0 <= self.modelled <= 1:
-            raise UsageError(f"{what}: generations has modelled={self.modelled!r}, expected a share from 0 to 1.")
+        """Raises a `UsageError` if there are fewer candidates than members."""
+        if self.candidates is not None:
+            check_count(what, "generations.candidates", self.candidates, population)
 
     def as_in_paper(self, interval: int) -> Generations:
         """Returns the settings with the lengths of the paper's runs where none are given."""

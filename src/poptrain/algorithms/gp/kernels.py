@@ -66,6 +66,10 @@ class Kernel(Protocol):
         """Returns k(z, z), which is the same everywhere."""
         ...
 
+    def lengths(self, theta: np.ndarray) -> np.ndarray:
+        """Returns the length-scale of every numeric input; shape (d,)."""
+        ...
+
     def readable(self, theta: np.ndarray) -> dict[str, float]:
         """Returns the parameters by name, on their natural scale."""
         ...

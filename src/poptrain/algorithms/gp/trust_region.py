@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from poptrain.core import History, Line, Result, Task
+from poptrain.core import History, Line, Result, Task, Value
 from poptrain.core.arguments import check_number
 from poptrain.core.errors import UsageError
 
@@ -133,6 +133,14 @@ class TrustRegion:
         return bool(region.ended) and (not len(history.open()) or len(region.ended) >= history.seats)
 
 
+def check_trust_region(what: str, region: object) -> TrustRegion:
+    """Returns the settings of a trust region; raises a `UsageError` if they are none, or out of range."""
+    if not isinstance(region, TrustRegion):
+        raise UsageError(f"{what}: trust_region={region!r}, expected pt.TrustRegion(length=0.4, …) or None.")
+    region.check(what)
+    return region
+
+
 def is_row(history: History, id: int) -> bool:
     """True if a model can learn from a task: it trained from a healthy parent, and is healthy."""
     parent = history.task(id).parent
@@ -163,3 +171,14 @@ def widths(region: Region, lengths: Sequence[float] | np.ndarray) -> np.ndarray:
 def flips(region: Region, categories: int) -> int:
     """Returns how many categories may differ from the parent's: floor(L_c m), at least 1; eq. (2)."""
     return max(1, int(region.share * categories + 1e-9)) if categories else 0
+
+
+def noted(region: Region) -> dict[str, Value]:
+    """Returns what the note of a suggestion states about the trust region."""
+    return {
+        "region length": region.length,
+        "region share": region.share,
+        "region successes": region.successes,
+        "region failures": region.failures,
+        "region": region.generation,
+    }
