@@ -1,7 +1,7 @@
 """The watch: it knows which tasks have no result yet, and since when, and reports a task that takes far longer than usual.
 
-An executor cannot know that a step hangs, or that its worker was stopped; but the run sees that nothing comes back. `status` finds the
-same in the log (`views.status`).
+An executor cannot know that a step hangs, or that its worker was stopped; but the run sees that nothing comes back. `status`
+finds the same in the log (`views.status`).
 """
 
 from __future__ import annotations
