@@ -29,7 +29,7 @@ import numpy as np
 
 import poptrain as pt
 from poptrain.checkpoints import places
-from poptrain.core import Result, clock
+from poptrain.core import Result, clock, results_of
 from poptrain.core.errors import RunBusy, RunFailed, Suspended
 from poptrain.engine.signals import Interrupted
 from poptrain.log.disk import FS
@@ -37,6 +37,7 @@ from poptrain.log.reader import exists, read
 from poptrain.log.writer import Log
 
 SPACE = pt.Space(lr=pt.LogUniform(1e-3, 1e-1), momentum=pt.Uniform(0.5, 0.99))
+__all__ = ["ALGORITHMS", "World", "essence", "read", "results_of", "simulate"]
 OPTIONS = {"interval": 2, "population": 4}
 ALGORITHMS = {
     "pbt": lambda: pt.pbt(SPACE, **OPTIONS),
@@ -67,6 +68,7 @@ class World:
     events: list = field(default_factory=list)
     damaged: set = field(default_factory=set)  # checkpoints
     sessions: int = 0
+    trained: int = 0  # intervals that a worker trained
 
     def __post_init__(self):
         self.generator = np.random.default_rng((self.seed, sum(map(ord, self.name))))
@@ -89,7 +91,8 @@ class World:
             kind = self.generator.choice(["kill", "full", "broken"])
             self.fault = (int(self.generator.integers(1, 250)), str(kind))
         try:
-            with mock.patch.object(FS, "_op", self.operation), warnings.catch_warnings():
+            quiet = mock.patch("poptrain.engine.watch.PERIOD", 1e6)  # on this clock, slow workers need no announcement
+            with quiet, mock.patch.object(FS, "_op", self.operation), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 run = pt.run(self.experiment(), directory=self.directory, progress=False)
         except Crash:
@@ -203,6 +206,7 @@ class _Workers:
 
     def trained(self, task, attempt):
         context = self.context
+        self.world.trained += 1
         start = context.start(task, attempt)
         luck = pt.rng(task.seed, "luck").random()
         if luck < 0.08:
