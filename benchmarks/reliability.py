@@ -43,7 +43,7 @@ COUNTED_BY_TESTS = {  # figure -> what it says, and the tests that count it
     "S16 removed rules are noticed": ["tests/faults/test_simulation.py", "-k", "removed"],
     "S17 no verb executes what a log names": ["tests/faults/test_strangers.py", "-k", "f1"],
     "S18 names and texts stay data": ["tests/log/test_fs.py", "tests/report/test_report.py", "-k", "name or wrote or links"],
-    "S19 golden runs say what they said": ["tests/golden/test_golden.py", "-k", "says_what_it_said"],
+    "S19 golden runs print what they printed, and verify": ["tests/golden/test_golden.py", "-k", "says_what_it_said"],
 }
 QUICK = ("S10", "S16")  # of them, with --quick
 
