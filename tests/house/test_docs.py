@@ -21,6 +21,7 @@ PAGES = [
 REPOSITORY = "https://github.com/poptrain/poptrain"
 FILES_THERE = (f"{REPOSITORY}/blob/main/", f"{REPOSITORY}/raw/main/")
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+AGENTS = ("cem_rl", "ddpg", "erl", "p3s", "ppo", "sac", "svpg", "td3", "vmpo")
 HEAVY = {
     "docs/algorithms/optuna_search.md": "Optuna",
     "docs/guides/tracking.md": "mlflow and tensorboardX",
@@ -32,7 +33,8 @@ HEAVY = {
     "docs/guides/nnx.md": "Flax",
     "docs/guides/ray_tune.md": "Ray",
     "docs/guides/rllib.md": "RLlib",
-}  # pages whose blocks need an optional package of `make test-all`
+    **{f"docs/algorithms/rl/{name}.md": "time: JAX is loaded" for name in AGENTS},
+}  # pages whose blocks need an optional package of `make test-all`, or the time of it
 LONG = ("docs/algorithms/bg_pbt.md", "docs/algorithms/fire_pbt.md", "docs/guides/compare.md", "docs/guides/rl.md")  # they train
 ROOMS = ("executors", "plots", "report", "rl", "sinks", "statistics", "testing", "views")
 

@@ -48,7 +48,7 @@ def overview(view: Status, width: int, rows: int | None = None) -> Group:
         parts += ["", Text(f"last of {view.exploits:,} copies", "bold"), *map(copy_line, newest)]
     if view.no_decision is not None:
         parts += ["", Text(view.no_decision, "yellow")]
-    if rows is None and (about := view.gauges.sentences()):
+    if rows is None and (about := view.sentences()):
         parts += ["", *map(Text, about)]
     if view.last_suggestions:
         some = view.last_suggestions if rows is None else view.last_suggestions[:3]
@@ -105,6 +105,10 @@ def _headline(view: Status) -> Text:
         text.append(f" ({clean(view.reason, 120)})")
     seats = f"{len(view.members)} members" + (f" and {view.evaluators} evaluators" if view.evaluators else "")
     text.append(f"  {clean(view.algorithm)}, {seats}, generation {view.rounds}, {view.results:,} results")
+    if view.architectures or view.distilling:
+        text.append(f", architecture generation {view.architectures}")
+    if view.distilling:
+        text.append(f" (distilling {view.distilling} candidates for the next one)")
     for count, what in ((view.failed, "failed"), (view.diverged, "diverged"), (view.lost, "lost")):
         if count:
             text.append(f", {count:,} {what}", "red")

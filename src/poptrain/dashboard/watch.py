@@ -89,7 +89,7 @@ class Watched:
             sign = -1 if view.mode == "min" else 1
             ranked = sorted(view.members, key=lambda each: (each.score is not None, sign * (each.score or 0.0)), reverse=True)
             shown = as_json(view) | {"members": as_json(ranked[:MOST_MEMBERS]), "members_in_all": len(ranked)}
-            found |= {"view": shown | {"sentences": view.gauges.sentences()}, "panels": self._names(view)}
+            found |= {"view": shown | {"sentences": view.sentences()}, "panels": self._names(view)}
         return found
 
     def picture(self, name: str) -> Answer:
@@ -214,5 +214,6 @@ class Watched:
         special = []
         if isinstance(algorithm, Mapping):
             special += ["subpopulations"] if algorithm.get("subpopulations") else []
+        special += ["team"] if view.best is not None and view.best.team else []
         special += ["model"] if view.last_suggestions else []
         return ["score", "hparams", "tree", *special, "spread", "time"]

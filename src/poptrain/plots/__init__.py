@@ -27,12 +27,12 @@ from poptrain.core.errors import UsageError
 from poptrain.log.private import as_private_as
 from poptrain.log.reader import Record
 from poptrain.plots.render import render
-from poptrain.views import Comparison, Curves, Faster, Overhead, Spread, panels
+from poptrain.views import Comparison, Curves, Faster, Overhead, Spread, Teams, panels
 from poptrain.views.panels.hyperparameters import Named
 from poptrain.views.subpopulations import sizes_of
 
 __all__ = ["FIGURES", "comparison", "faster", "hparams", "lineage", "save", "save_all", "schedules", "score", "spread"]
-__all__ += ["subpopulations", "time"]
+__all__ += ["subpopulations", "team", "time"]
 
 
 class HasRecord(Protocol):
@@ -84,6 +84,18 @@ def subpopulations(run: AnyRun) -> Figure:
         UsageError: the algorithm of the run has no sub-populations.
     """
     return render(panels.subpopulations(record_of(run)))
+
+
+def team(source: AnyRun | Teams) -> Figure:
+    """Returns the figure of the actors of teams, from a run or its `views.teams`.
+
+    Raises:
+        UsageError: the members of the run are not teams.
+    """
+    picture = panels.team(source if isinstance(source, Teams) else views.teams(record_of(source)))
+    if picture is None:
+        raise UsageError("team: the members of this run are not teams: no result has a metric 'team/0'.")
+    return render(picture)
 
 
 def faster(source: AnyRun | Faster, first: int = 0, second: int = 1, step: int | None = None) -> Figure:
@@ -138,6 +150,7 @@ def save_all(run: AnyRun, directory: str | Path) -> list[Path]:
     """Draws every figure of a run as PNG, makes the directory, and returns the paths."""
     record = record_of(run)
     drawn = {**FIGURES, **({"subpopulations": subpopulations} if sizes_of(record) else {})}
+    drawn |= {"team": team} if views.teams(record).actors else {}
     with as_private_as(record.directory):
         return [save(draw(record), Path(directory) / f"{name}.png") for name, draw in drawn.items()]
 

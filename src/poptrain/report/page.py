@@ -32,6 +32,7 @@ ABOUT = {
     "tree": "One row for each member: the pieces are training, a line with a tip is a copy.",
     "spread": "By generation. First members: those with descendants. Equal lineages: lineages of equal size that are as diverse.",
     "time": "Training and saving, queued for a slot, waiting for the others of a round, and deciding what comes next.",
+    "team": "Each member is a team of several actors: the score of every actor of the best team, and how far apart they are.",
     "model": "What the model expected of the hyperparameters that it proposed, over one interval; more is better.",
 }
 
@@ -81,6 +82,8 @@ def _sections(record: Record, view: Status, charts: dict[str, JsonObject]) -> It
         compared = panels.suggestions(suggestions)
         chart = "" if compared is None else _drawn(compared, charts)
         yield _section("Suggestions of the model", chart + tables.models(suggestions), ABOUT["model"])
+    if (actors := panels.team(views.teams(record))) is not None:
+        yield _section(actors.title, _drawn(actors, charts), ABOUT["team"])
     yield _section("Exploits", tables.exploits(record))
     if view.failed or view.diverged or view.lost:
         yield _section("Failures", tables.failures(record))

@@ -49,7 +49,7 @@ def cards(view: Status) -> str:
         f'<div class="{kind}"><b>{escaped(value)}</b><span>{escaped(label)}</span></div>' for kind, value, label in found
     )
     lines = [] if view.best is None else [f"<li>Best with {_settings(view.best.hparams)}</li>"]
-    lines += [f"<li>{escaped(text)}</li>" for text in view.gauges.sentences()]
+    lines += [f"<li>{escaped(text)}</li>" for text in view.sentences()]
     lines += [f'<li class="warning">{escaped(text)}</li>' for text in view.warnings]
     return f'<div class="cards">{made}</div>' + (f'<section class="notes">{"".join(lines)}</section>' if lines else "")
 

@@ -28,6 +28,7 @@ from poptrain.views.subpopulations import HandOver, Quantiles, Subpopulation, Su
 from poptrain.views.suggestions import Suggestion, suggestions
 from poptrain.views.table import table
 from poptrain.views.tally import Diversity
+from poptrain.views.teams import TeamResult, Teams, teams
 
 __all__ = [
     "Ancestor",
@@ -64,6 +65,8 @@ __all__ = [
     "Subpopulation",
     "Subpopulations",
     "Suggestion",
+    "TeamResult",
+    "Teams",
     "Trouble",
     "Writer",
     "as_json",
@@ -86,4 +89,5 @@ __all__ = [
     "subpopulations",
     "suggestions",
     "table",
+    "teams",
 ]

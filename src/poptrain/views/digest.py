@@ -160,7 +160,7 @@ def unpacked(data: Packed) -> RunState:
     state = RunState(**{name: value for name, value in data.items() if name not in _APART}, tally=tally)
     state.skipped = state.lines
     state.seats = {number: SeatState(*seat) for number, *seat in data["seats"]}
-    state.known = KnownTasks({id: Known(**task) for id, task in data["known"]})
+    state.known = KnownTasks({id: Known(**task | {"team": tuple(task["team"])}) for id, task in data["known"]})
     state.last_exploits.extend(Exploit(**exploit) for exploit in data["last_exploits"])
     state.suggested = tuple(task for task in decode_facts("tasks", data["suggested"]) or () if isinstance(task, Task))
     state.lost = [tuple(each) for each in data["lost"]]

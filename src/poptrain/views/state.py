@@ -15,6 +15,7 @@ from poptrain.core import Hparams, Line, Result, Task, collector
 from poptrain.log.reader import Record
 from poptrain.views.exploits import Exploit
 from poptrain.views.tally import Known, Tally
+from poptrain.views.teams import actors_of
 
 RECENT = 30.0  # seconds over which the recent speed is taken; longer while a seat has reported less than twice
 LAST_EXPLOITS = 5  # newest exploits that are kept
@@ -48,6 +49,7 @@ class SeatState:
     error: str | None = None  # of its newest failure
     cloned_from: int | None = None
     cloned_at: int | None = None
+    candidate: bool = False  # it has had no task of a member
 
 
 @dataclass
@@ -73,6 +75,8 @@ class RunState:
     waits: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_WAITS))  # seconds from a decision to its result
     durations: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_WAITS))  # seconds of training alone
     tally: Tally = field(default_factory=Tally)
+    changes: int = 0  # generations of architectures that ended (BG-PBT)
+    distilling: int = 0  # candidates of the change that is going on
     skipped: int = 0  # lines before the first line of the record that `read_on` reads: those of a digest
 
     @classmethod
@@ -99,6 +103,9 @@ class RunState:
             tasks = tuple(fact for fact in line if isinstance(fact, Task))
             for task in tasks:
                 self._issue(task, tasks[0].id, time)
+            distilling = len(tasks) if tasks[0].role == "candidate" else 0
+            self.changes += not distilling and self.distilling > 0
+            self.distilling = distilling
             self.suggested = tuple(task for task in tasks if task.forecast is not None) or self.suggested
             self.tally.diversity()
         elif isinstance(line[0], Result):
@@ -111,8 +118,9 @@ class RunState:
         self.lines += 1
 
     def members(self) -> list[int]:
-        """Returns the seats of members, in order; the other seats are evaluators'."""
-        return [seat for seat in sorted(self.seats) if self.known[self.seats[seat].head].role != "evaluator"]
+        """Returns the seats of members, in order; the other seats belong to evaluators, or had only candidates."""
+        seats = self.seats
+        return [seat for seat in sorted(seats) if self.known[seats[seat].head].role != "evaluator" and not seats[seat].candidate]
 
     def held(self) -> dict[int, int]:
         """Returns the ok task whose weights a member holds, by seat, of the members that hold some."""
@@ -125,7 +133,8 @@ class RunState:
         source = task.parent if task.parent is not None else task.teacher
         before = None if source is None else self.known[source]
         begin = 0 if before is None else before.end
-        seat = self.seats.setdefault(task.member, SeatState())
+        seat = self.seats.setdefault(task.member, SeatState(candidate=task.role == "candidate"))
+        seat.candidate &= task.role == "candidate"
         self.tasks += 1
         self.known[task.id] = Known(
             member=task.member,
@@ -141,7 +150,7 @@ class RunState:
         own, seat.previous, seat.head, seat.pending, seat.since = seat.head, seat.head, task.id, True, time
         seat.holds = source if before is not None and before.ok else None
         moved = task.donor is not None or (task.parent is not None and self.known[task.parent].member != task.member)
-        if moved and task.parent is not None and not task.evaluator:
+        if moved and task.parent is not None and not task.evaluator and self.known[task.parent].role != "candidate":
             self._copied(task, task.parent, own, first, time)
         self.tally.issue(self.known, task.id, own)
         if task.forecast is not None and task.forecast.source == "model" and task.forecast.gain is not None:
@@ -188,6 +197,7 @@ class RunState:
         self.steps += trained
         self.reported += 1
         task.score, task.ok, task.ended = result.score, result.healthy, result.kind == "ended"
+        task.team = actors_of(result.metrics)
         if result.error is None:
             task.end = result.step
         if result.healthy:

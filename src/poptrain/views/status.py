@@ -18,6 +18,7 @@ from poptrain.views.index import about, algorithm_name, chosen_at_end
 from poptrain.views.lock_holder import Writer, writer_of
 from poptrain.views.state import RunState, state_of
 from poptrain.views.suggestions import Suggestion, suggestion_of
+from poptrain.views.teams import team_sentence
 
 MOST_OVERDUE = 3  # members with an overdue task that are listed
 _PHASES = {"open": "interrupted", "suspend": "suspended", "end": "finished", "failed": "failed"}
@@ -57,6 +58,7 @@ class Best:
     score: float
     hparams: Hparams
     evidence: str = HIGHEST  # why it is the best
+    team: tuple[float | None, ...] = ()  # the scores of its actors, if it is a team; None: an actor without a score
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ class Status:
     best: Best | None
     members: tuple[Member, ...]
     evaluators: int  # seats that only measure members (FIRE PBT)
+    architectures: int  # generations of architectures before this one (BG-PBT)
+    distilling: int  # candidates that are being distilled for the next one
     tasks: int
     results: int
     failed: int
@@ -100,6 +104,11 @@ class Status:
         """The generation in words: ``7 of 20``. Members that share their budgets may train more intervals than the budget has."""
         known = self.generations is not None and self.generation <= self.generations
         return f"{self.generation:,}" + (f" of {self.generations:,}" if known else "")
+
+    def sentences(self) -> tuple[str, ...]:
+        """Returns what the gauges mean, and how the actors of the best team compare; () if there is nothing."""
+        team = None if self.best is None else team_sentence(self.metric, self.best.team)
+        return (*self.gauges.sentences(), *([team] if team else []))
 
     def doing(self, member: Member) -> str:
         """Returns the state of a member for people: one that was training when the run stopped is suspended."""
@@ -150,7 +159,9 @@ def status_of(record: Record, state: RunState) -> Status:
         generations=_generations(budget, record.run.get("interval")),
         best=_best(record, state),
         members=members,
-        evaluators=len(state.seats) - len(members),
+        evaluators=sum(state.known[seat.head].role == "evaluator" for seat in state.seats.values()),
+        architectures=state.changes,
+        distilling=state.distilling,
         tasks=state.tasks,
         results=state.reported,
         failed=state.failed,
@@ -226,7 +237,7 @@ def _best(record: Record, state: RunState) -> Best | None:
     if known is not None and known[0] in state.known and state.known[known[0]].ok:
         id, evidence = known
     best = state.known[id]
-    return Best(id, best.member, best.end, best.score, dict(best.hparams), evidence)
+    return Best(id, best.member, best.end, best.score, dict(best.hparams), evidence, best.team)
 
 
 def _suggestion(state: RunState, task: Task) -> Suggestion:

@@ -33,6 +33,7 @@ class Known:
     score: float = float("nan")
     ok: bool = False  # reported, healthy, and not lost
     ended: bool = False  # its trial ended by itself: no score, and not a failure
+    team: tuple[float | None, ...] = ()  # the scores of its actors, if it is a team
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,10 @@ class Tally:
         if task.role == "control":
             self.controls.add(task.member)
         if task.role:  # only members are compared, as in `tell`; a log may have a role that this version does not know
+            return
+        if task.parent is not None and known[task.parent].role == "candidate":  # a student becomes a member: not a copy
+            self._descend(task.member, task.founder)
+            self.held[task.member] = known[task.parent].score
             return
         if task.parent is not None and task.parent == previous:
             self.decisions += task.steps > 0

@@ -9,6 +9,7 @@ const ABOUT = {
   spread: ["Spread of the population", "By generation. First members: those with descendants. Equal lineages: lineages of equal size that are as diverse."],
   time: ["Time spent", "Training and saving, queued for a slot, waiting for the others of a round, and deciding what comes next."],
   model: ["Suggestions of the model", "What the surrogate expected of the hyperparameters that it proposed, over one interval, and what was observed; on the dotted line it was right."],
+  team: ["Actors of teams", "Each member is a team of several actors. The score of every actor of the best team, and how far apart the actors of each team are."],
   subpopulations: ["Sub-populations", "The values of each sub-population, and the hand-overs of weights from a parent to its child."],
 };
 

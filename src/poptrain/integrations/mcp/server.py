@@ -85,7 +85,7 @@ def _reading_tools(known: Runs) -> list[Callable[..., Answer]]:
         view = views.status(known.record(run))
         found: Answer = as_json(view)
         del found["members"], found["last_suggestions"]
-        return found | {"gauges_in_words": list(view.gauges.sentences()), "members_in_all": len(view.members)}
+        return found | {"gauges_in_words": list(view.sentences()), "members_in_all": len(view.members)}
 
     def members(run: str, limit: int = MOST) -> Answer:
         """List the members of a run as they are now, best first: score, step, hyperparameters, failures, last copy."""

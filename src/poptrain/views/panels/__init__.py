@@ -34,9 +34,11 @@ from poptrain.views.panels.model import (
 )
 from poptrain.views.panels.population import spread, time
 from poptrain.views.panels.scores import comparison, faster, score, suggestions
+from poptrain.views.panels.team import team
 from poptrain.views.spread import spread as spread_of
 from poptrain.views.subpopulations import sizes_of
 from poptrain.views.suggestions import suggestions as suggestions_of
+from poptrain.views.teams import teams
 
 __all__ = [
     "EVERY",
@@ -62,6 +64,7 @@ __all__ = [
     "spread",
     "subpopulations",
     "suggestions",
+    "team",
     "time",
     "tree",
 ]
@@ -82,6 +85,7 @@ EVERY: dict[str, Callable[[Record], Picture]] = {
 SOME: dict[str, Callable[[Record], Picture | None]] = {
     "model": lambda record: suggestions(suggestions_of(record)),
     "subpopulations": lambda record: subpopulations(record) if sizes_of(record) else None,
+    "team": lambda record: team(teams(record)),
 }  # the pictures of some algorithms; None for a run of another one
 
 
