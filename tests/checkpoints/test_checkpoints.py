@@ -464,3 +464,23 @@ def test_nothing_here_can_unpickle():
                 called = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
                 assert called not in ("eval", "exec", "__import__")
                 assert not any(word.arg == "allow_pickle" for word in node.keywords)
+
+
+def test_b2_many_files_are_flushed_side_by_side_and_a_fault_leaves_no_half_checkpoint(tmp_path):
+    def commit(fs, name):
+        store = DiskStore(tmp_path, fs=fs)
+        staged = store.stage(name)
+        for number in range(200):
+            (staged / f"f{number}").write_text(str(number))
+        return store, store.commit_staged(name, task=0, member=0, step=1)
+
+    plan = FaultyFS()
+    store, ref = commit(plan, "whole")
+    flushed = {name for operation, name in plan.operations if operation == "fsync"}
+    assert {f"f{number}" for number in range(200)} <= flushed and store.damage(ref) is None
+    (store.path(ref) / "f150").write_text("other")
+    assert "f150" in store.damage(ref)
+    for at in (20, 120, 199):
+        with pytest.raises(Suspended):
+            commit(FaultyFS(at, errno.EIO, only=("fsync",)), f"half{at}")
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir() if not path.name.startswith(".")) == ["whole"]

@@ -40,6 +40,7 @@ from poptrain.checkpoints.manifest import (
     written,
 )
 from poptrain.checkpoints.refs import Ref, stem
+from poptrain.checkpoints.sealed import sealed
 from poptrain.checkpoints.shared import SharedFiles, join, split
 from poptrain.checkpoints.verified import Mismatch, read_verified
 from poptrain.core import Carry
@@ -118,16 +119,7 @@ class DiskStore:
             raise PoptrainError(f"checkpoint {name}: call stage() before commit_staged().")
         temporary = self._staged[name]
         try:
-            files: dict[str, FileEntry] = {}
-            for file, size in sorted(self.fs.walk(temporary).items()):
-                if size < 0:
-                    raise ValueError(f"save wrote {file}, a link or pipe: a checkpoint consists of regular files")
-                if self.durable:
-                    self.fs.fsync(temporary / file)
-                files[file] = {"size": size, "sha256": self.fs.digest(temporary / file)}
-            if self.durable:
-                for directory in sorted({USER} | {str(parent) for file in files for parent in Path(file).parents[:-1]}):
-                    self.fs.fsync_dir(temporary / directory)
+            files = sealed(self.fs, temporary, self.durable)
             about = {"task": task, "member": member, "step": step}
             return self._finish(temporary, cast(Manifest, {"format": MANIFEST_FORMAT, "name": name, **about, "files": files}))
         finally:

@@ -179,10 +179,10 @@ def turns(history: History, sync: bool, shared_budget: bool = False) -> list[int
         sync: return no seat while any task is pending.
         shared_budget: as in `segments`.
     """
+    if sync and history.waiting:
+        return []
     heads = history.heads()
     open: np.ndarray = history.column("told")[heads] >= history.lines
-    if sync and open.any():
-        return []
     seats: list[int] = np.flatnonzero(~open & ~finished(history, heads, shared_budget)).tolist()
     return seats
 
