@@ -55,7 +55,9 @@ def adapter(name: str, kills: Sequence[int]) -> list[dict[str, Any]]:
     wrong = sum(not right(each["hp"], each["looks"]) for each in segments)
     tasks = [history.task(id) for id in range(history.n)]
     copies = sum(task.parent is not None and tasks[task.parent].member != task.member for task in tasks)
+    failed = sum(not history.ok(task.id) for task in tasks)
     return [
+        figure(f"tasks that failed, {name}", failed, "tasks", "= 0", failed == 0, len(tasks)),
         figure(f"copies with new values, {name}", copies, "tasks", "> 0", copies > 0, len(tasks)),
         figure(f"segments with a wrong value, {name}", wrong, "segments", "= 0", wrong == 0, len(segments)),
         figure(f"cost of an interval, {name}", cost, "s", f"<= {COST * INTERVAL_S:g}", cost <= COST * INTERVAL_S),
