@@ -195,7 +195,7 @@ def test_an_asynchronous_population_reaches_the_budget_or_names_the_trials_that_
     assert {id for id in ends if any(id in text for text in warned(caplog))} == early
 
 
-def told(*facts):
+def history_of(*facts):
     history = pt.History()
     for fact in facts:
         history = history.add((fact,))
@@ -212,14 +212,14 @@ def test_trials_that_end_before_the_budget_are_named_with_the_reason():
     second = [pt.Result(2, 1.0, 6, checkpoint="c"), pt.Result(3, float("nan"), 3, error="planted", kind="failed")]
     facts = [fact for id, result in enumerate([*first, *second]) for fact in chain(id, result)]
     say = {"interval": 3, "budget": 6, "unit": "epoch"}
-    assert remarks(told(*facts[:2]), ["a", "b"], **{**say, "budget": None})[0].startswith(
+    assert remarks(history_of(*facts[:2]), ["a", "b"], **{**say, "budget": None})[0].startswith(
         "no decision was made: the interval is 3 epoch"
     )
-    (text,) = remarks(told(*facts), ["a", "b"], **say)
+    (text,) = remarks(history_of(*facts), ["a", "b"], **say)
     assert text.startswith("1 of 2 trials ended before the budget of 6 epoch: b at 3 epoch. Trials that failed")
-    (text,) = remarks(told(*facts[:6]), ["a", "b"], **say)
+    (text,) = remarks(history_of(*facts[:6]), ["a", "b"], **say)
     assert "b at 3 epoch. Either a stop condition ended them" in text
-    assert not remarks(told(*facts[:6]), ["a", "b"], **{**say, "budget": 3})
+    assert not remarks(history_of(*facts[:6]), ["a", "b"], **{**say, "budget": 3})
 
 
 RESTORE = """

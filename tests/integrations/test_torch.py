@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from poptrain.integrations.torch import TorchMember, apply_hparams, load_state, read_hparams, save_state  # noqa: E402
+from poptrain.integrations.torch import Batches, TorchMember, apply_hparams, load_state, read_hparams, save_state  # noqa: E402
 
 torch.set_num_threads(1)
 SPACE = pt.Space(lr=pt.LogUniform(1e-4, 1e-1), momentum=pt.Uniform(0.5, 0.99), weight_decay=pt.LogUniform(1e-6, 1e-2))
@@ -305,3 +305,23 @@ def test_state_comes_back_exactly(tmp_path):
 def test_what_no_checkpoint_holds_is_named(tmp_path):
     with pytest.raises(TypeError, match=r"state\.optimizer\.hook is function"):
         save_state({"optimizer": {"hook": lambda: 0}}, tmp_path)
+
+
+def test_a_copy_with_another_batch_size_begins_an_epoch_with_it():
+    """The position of its parent is counted in batches of another size; with it the copy could pass the end of its epoch."""
+    data = torch.utils.data.TensorDataset(torch.arange(32.0)[:, None])
+
+    class Reader(TorchMember):
+        def __init__(self, hp, seed):
+            self.net = torch.nn.Linear(1, 1)
+            self.optimizer = torch.optim.SGD(self.net.parameters(), hp["lr"])
+            self.batches = Batches(torch.utils.data.DataLoader(data, hp["batch_size"], shuffle=True))
+
+        def train(self, hp, steps):
+            return {"rows": [len(next(self.batches)[0]) for _ in range(steps)]}
+
+    small, large = {"lr": 0.1, "batch_size": 4}, {"lr": 0.1, "batch_size": 16}
+    member = Reader(small, 1)
+    assert member.train(small, 5)["rows"] == [4] * 5
+    assert member.train(large, 3)["rows"] == [16] * 3 and member.batches.taken == 1
+    assert member.train(small, 9)["rows"] == [4] * 9 and member.batches.taken == 1

@@ -306,3 +306,33 @@ def test_an_export_that_fails_says_so_in_one_line(tmp_path):
                            "http://127.0.0.1:9"], capture_output=True, text=True,
                           env={**os.environ, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"})  # fmt: skip
     assert done.returncode == 2 and "cannot export to MLflow" in done.stderr.splitlines()[-1]
+
+
+def test_the_best_checkpoint_is_a_logged_model_and_the_data_set_is_named_once(server, tmp_path):
+    """Also after the run was continued, and logged once more; another best result is another model."""
+    import numpy as np
+
+    data = mlflow.data.from_numpy(np.arange(6.0).reshape(3, 2), name="six")
+    client = MlflowClient(server)
+    for stop in (20, 20, 40):
+        found = run(tmp_path / "models", tracker(server, experiment="models", dataset=data), stop=stop)
+    parents, _ = runs_of(server, "models")
+    (parent,) = parents
+    assert [each.dataset.name for each in client.get_run(parent.info.run_id).inputs.dataset_inputs] == ["six"]
+    models = client.search_logged_models([parent.info.experiment_id])
+    tasks = [int(model.tags["poptrain.task"]) for model in models]
+    assert len(tasks) == len(set(tasks)) and found.best.task.id in tasks
+    best = next(model for model in models if int(model.tags["poptrain.task"]) == found.best.task.id)
+    assert best.status == "READY" and best.params["lr $"] == str(found.best.hparams["lr $"])
+    assert best.source_run_id == parent.info.run_id and len(client.get_run(parent.info.run_id).outputs.model_outputs) == len(
+        tasks
+    )
+    names = {file.path.rpartition("/")[2] for file in client.list_logged_model_artifacts(best.model_id)}
+    assert {"best.json", "checkpoints"} <= names
+
+
+def test_a_data_set_of_another_kind_is_refused():
+    with pytest.raises(pt.UsageError, match=r"dataset=…\) got ndarray: pass a data set of MLflow"):
+        import numpy as np
+
+        pt.sinks.MLflow(dataset=np.zeros(3))

@@ -29,6 +29,7 @@ from poptrain.core.protocols import Sink
 from poptrain.log.reader import Record
 from poptrain.sinks import EXPERIMENT
 from poptrain.sinks.best import write_best
+from poptrain.sinks.mlflow_lists import checked_dataset, log_dataset, log_model
 from poptrain.sinks.points import PointReader, SeriesPoint, identity, snapshot
 from poptrain.views import dumps, lineage, schedule, status
 from poptrain.views.lock_holder import writer_of
@@ -53,7 +54,8 @@ class MLflow(Sink[Record]):
         experiment: the name of the MLflow experiment, made if there is none; with `run_id`, that run's experiment.
         run_id: an existing run to nest the members under, which is otherwise left unchanged; None makes a parent run.
         name: of the parent run that is made; default: the name of the run directory.
-        checkpoint: False leaves out the best checkpoint when the run has ended.
+        checkpoint: False leaves out the best checkpoint, an artifact and a logged model, when the run has ended.
+        dataset: what the members train on, such as ``mlflow.data.from_numpy(x, targets=y, name="digits")``.
         patience: seconds that the run waits at its end for a slow server; making a fresh database takes 10 s and more.
 
     Raises:
@@ -71,6 +73,7 @@ class MLflow(Sink[Record]):
         run_id: str | None = None,
         name: str | None = None,
         checkpoint: bool = True,
+        dataset: object = None,
         patience: float = 60.0,
     ):
         if find_spec("mlflow") is None:
@@ -80,7 +83,7 @@ class MLflow(Sink[Record]):
         if uri is not None:
             check_name("MLflow: uri", uri)
         self.uri, self.experiment, self.run_id, self.name, self.checkpoint = uri, experiment, run_id, name, checkpoint
-        self.patience = patience
+        self.patience, self.dataset = patience, checked_dataset(dataset)
         self.parent = ""  # the id of the parent run, once it is open
 
     @property
@@ -118,6 +121,8 @@ class MLflow(Sink[Record]):
             parent = self._create(None, self.name or (record.directory.name if record.directory else "poptrain"))
         self.parent = parent.info.run_id
         self._lines[None] = int(parent.data.tags.get(self._lines_tag(None), 0))
+        if self.dataset is not None:
+            log_dataset(self._client, self.parent, self.dataset)
         if not record.finished:
             self._revive(parent)
 
@@ -292,7 +297,10 @@ class MLflow(Sink[Record]):
             (out / "schedule.csv").write_text(schedule(record).to_csv(), encoding="utf-8")
             _plots(record, out / "plots")
             if self.checkpoint and record.directory is not None:
-                write_best(record, record.history(), best, out / "best" / f"task-{best:06d}")
+                history, folder_of_best = record.history(), out / "best" / f"task-{best:06d}"
+                write_best(record, history, best, folder_of_best)
+                about = {"task": best, "step": history.step(best), "hparams": history.task(best).hparams}
+                log_model(self._client, self._experiment, self.parent, folder_of_best, id=self._id, **about)
             self._client.log_artifacts(self.parent, folder, None if self._own else f"poptrain-{self._id}")
         self._batch(self.parent, tags={tag: mark})
 

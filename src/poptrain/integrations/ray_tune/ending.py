@@ -31,9 +31,9 @@ def remarks(
         return f"{steps / resolution:.3g} s" if unit == SECONDS else f"{steps / resolution:g} {unit}"
 
     if not _decisions(history) and isinstance(interval, int):
-        told = f"no decision was made: the interval is {shown(interval)}, and the trials trained {shown(max(reached))} at most."
+        text = f"no decision was made: the interval is {shown(interval)}, and the trials trained {shown(max(reached))} at most."
         other = f", or pass time_attr='training_iteration' (it is {unit!r})" if unit == SECONDS else ""
-        return [f"{told} Pass a shorter interval{other}."]
+        return [f"{text} Pass a shorter interval{other}."]
     early = [(trial, step) for trial, step in zip(trials, reached, strict=True) if budget is not None and step < budget]
     if budget is None or not early:
         return []

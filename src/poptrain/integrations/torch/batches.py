@@ -44,15 +44,20 @@ class Batches(Iterator[Any]):
         return next(self._running)
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the position."""
-        return {"epoch": self.epoch, "taken": self.taken, "begun": self._begun, "batch_size": self.loader.batch_size}
+        """Returns the position.
+
+        It has the number of batches and their size in one text: a copy with another batch size must see the size of its parent.
+        """
+        return {"epoch": self.epoch, "begun": self._begun, "at": f"{self.taken} batches of {self.loader.batch_size}"}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes to a position that `state_dict` returned."""
         self._running = None
         self.epoch = state["epoch"]
-        same = state["batch_size"] == self.loader.batch_size
-        self.taken, self._begun = (state["taken"], state["begun"]) if same else (0, None)
+        at = state.get("at") or f"{state['taken']} batches of {state['batch_size']}"  # the second form is older
+        taken, _, size = at.partition(" batches of ")
+        same = size == str(self.loader.batch_size)
+        self.taken, self._begun = (int(taken), state["begun"]) if same else (0, None)
 
     def _begin(self, state: torch.Tensor) -> None:
         self._begun = state
