@@ -39,6 +39,7 @@ _NAMES = {
     "core.errors": "PoptrainError UsageError",
     "engine.experiment": "Experiment",
     "engine.result": "Run open_run",
+    "algorithms.bg_pbt.generations": "Generations",
     "algorithms.gp.trust_region": "TrustRegion",
     "algorithms.parts.exploit": "tournament truncation welch",
     "algorithms.parts.explore": "additive perturb resample",

@@ -94,6 +94,10 @@ ROWS |= {
     "pb2_mix": (lambda space: pt.pb2_mix(space, **SMALL), FEW),
     "bg_pbt": (lambda space: pt.bg_pbt(space, retune=1.0, **SMALL), FEW),
     "bg_pbt async": (lambda space: pt.bg_pbt(space, sync=False, **SMALL), {**FEW, "sync": False, "clones": False}),
+    "bg_pbt generations": (
+        lambda space: pt.bg_pbt(space, generations=pt.Generations(distill=4, every=17, most=1, candidates=5), **SMALL),
+        {**FEW, "lineage_clock": False},
+    ),
     "pb2_mix async": (lambda space: pt.pb2_mix(space, sync=False, **SMALL), {**FEW, "sync": False, "clones": False}),
 }
 
@@ -101,6 +105,12 @@ ROWS |= {
 # Ten runs come before the first one that a sampler proposes by its model.
 SEARCH = {"sync": False, "clones": False, "seeds": (0,), "orders": ("shuffled",)}
 HEAVY = {
+    "bg_pbt generations, async": (
+        lambda space: pt.bg_pbt(
+            space, sync=False, generations=pt.Generations(distill=4, every=17, most=1, candidates=5), **SMALL
+        ),
+        {**FEW, "sync": False, "clones": False, "lineage_clock": False},
+    ),
     "optuna_search": (lambda space: pt.optuna_search(space, population=14), SEARCH),
     "optuna_search, three at a time": (lambda space: pt.optuna_search(space, population=14, parallel=3, interval=10), SEARCH),
     "optuna_search, random": (lambda space: pt.optuna_search(space, population=6, parallel=2, sampler="random"), SEARCH),

@@ -13,7 +13,7 @@ from itertools import count
 from pathlib import Path
 
 import poptrain as pt
-from poptrain.rl import CEMRL, ERL, P3S, PPO, SAC, TD3, VMPO
+from poptrain.rl import CEMRL, ERL, P3S, PPO, SAC, SVPG, TD3, VMPO
 from poptrain.rl.envs import make
 
 OFF = {"env": "Pendulum-v1", "horizon": 20, "hidden": (8,), "batch_size": 8, "learning_starts": 20}
@@ -26,6 +26,7 @@ AGENTS = {
     "cem-rl": CEMRL(**OFF, population_size=4, gradients=2),
     "p3s": P3S(**OFF, learners=2, period=20, update_every=10),
     "erl": ERL(**OFF, critic_hidden=(8, 8), population_size=3, champion_episodes=1, synchronise=2),
+    "svpg": SVPG(**ON, particles=2, minibatch_size=16),
 }
 
 

@@ -37,6 +37,7 @@ from poptrain.algorithms.parts.explore import REDRAWN, STEP, ExploreArgument, ad
 from poptrain.algorithms.parts.plateau import Plateau
 from poptrain.algorithms.parts.snapshot import Population
 from poptrain.core import History, Hparams, Task, Value
+from poptrain.core.arguments import check_flag
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.fingerprint import Earlier
 from poptrain.core.interval import Interval
@@ -144,10 +145,9 @@ class PbtOptions:
         turns.check_count(what, "average", self.average, 1)
         turns.check_count(what, "controls", self.controls, 0)
         if self.controls and population - self.controls < 2:
-            left = population - self.controls
-            raise UsageError(f"{what}: controls={self.controls} of {population} members leave {left}: leave at least 2.")
-        if not isinstance(self.evaluate_first, bool):
-            raise UsageError(f"{what}: evaluate_first={self.evaluate_first!r}, expected True or False.")
+            raise UsageError(f"{what}: controls={self.controls} of {population} members: leave at least 2.")
+        check_flag(what, "sync", self.sync)
+        check_flag(what, "evaluate_first", self.evaluate_first)
 
 
 def make_pbt(
@@ -186,7 +186,7 @@ def make_pbt(
         space,
         population,
         options.interval,
-        bool(options.sync),
+        options.sync,
         exploit,
         explore,
         options.copy,

@@ -5,7 +5,8 @@ arXiv:2109.13800).
 
 A schedule is piecewise constant: pieces ``(start, hparams)``, of which the first starts at step 0 and the last holds to the
 end. Seats are independent, so several schedules share one vectorized program. A piece may also record how it was trained
-(`Piece.steps`, `evals`, `seed`). Then the same task is asked for again, and a deterministic trainable repeats its scores.
+(`Piece.steps`, `evals`, `seed`). Then the same task is asked for again, and a deterministic trainable repeats its scores. A
+piece that was distilled names the piece that taught it: the seat first trains the teacher, and then the student.
 
 A seat whose training fails or diverges stays failed, as in random search.
 """
@@ -33,6 +34,9 @@ class Piece:
     steps: int | None = None  # the piece is one task of this number of steps; None: it lasts until the next piece starts
     evals: int = 1
     seed: int | None = None  # of that task; None: from the seed of the run
+    teacher: int | None = field(default=None, metadata={"absent": None})  # the piece from whose end the task distils
+    progress: tuple[float, float] | None = field(default=None, metadata={"absent": None})  # of the distillation
+    fresh: bool = field(default=False, metadata={"absent": False})  # the task begins with new weights
 
 
 @runtime_checkable
@@ -137,13 +141,19 @@ class ScheduleReplay:
             parents = {seat: int(heads[seat]) for seat in turns.turns(history, sync=False) if healthy[seat]}
         nexts = [self._next(history, seat, parent) for seat, parent in parents.items()]
         pairs = zip(parents.items(), nexts, strict=True)
-        plans = [turns.Plan(seat, parent, piece.hparams) for (seat, parent), (_, piece, _) in pairs]
+        plans = [turns.Plan(seat, None if piece.fresh else parent, piece.hparams) for (seat, parent), (_, piece, _) in pairs]
         tasks = turns.segments(history, plans, None)  # as long as the budget allows
-        return tuple(_as_recorded(task, *what) for task, what in zip(tasks, nexts, strict=True))
+        taught = [_task_of(history, parents[task.member], what[1].teacher) for task, what in zip(tasks, nexts, strict=True)]
+        return tuple(_as_recorded(task, *what, teacher) for task, what, teacher in zip(tasks, nexts, taught, strict=True))
 
     def needed(self, history: History) -> frozenset[int]:
-        """Returns the newest result of every seat."""
-        return turns.needed(history)
+        """Returns the newest result of every seat, and the teachers of what comes after it."""
+        teachers = set()
+        for seat, row in enumerate(self.schedules):
+            head = history.head(seat) if history.n else -1
+            later = [] if head < 0 else row[int(history.task(head).tags["piece"]) :]
+            teachers |= {_task_of(history, head, piece.teacher) for piece in later}
+        return turns.needed(history) | {id for id in teachers if id is not None and history.ok(id)}
 
     def _next(self, history: History, seat: int, parent: int | None) -> tuple[int, Piece, int]:
         """Returns what comes after the task `parent`: the index of the piece, the piece, and the steps of it that are left."""
@@ -162,10 +172,24 @@ class ScheduleReplay:
         return index, piece, left if self.interval is None else min(left, self.interval - step % self.interval)
 
 
-def _as_recorded(task: Task, index: int, piece: Piece, steps: int) -> Task:
+def _as_recorded(task: Task, index: int, piece: Piece, steps: int, teacher: int | None) -> Task:
     """Returns a task of a piece: with its evaluations, and with its seed if it has one; `steps` is the most it may train."""
-    seed = task.seed if piece.seed is None else piece.seed
-    return replace(task, steps=min(task.steps, steps), evals=piece.evals, tags={"piece": index}, seed=seed)
+    seed, progress = task.seed if piece.seed is None else piece.seed, None if teacher is None else piece.progress
+    task = replace(task, steps=min(task.steps, steps), evals=piece.evals, tags={"piece": index}, seed=seed)
+    return replace(task, teacher=teacher, progress=progress)
+
+
+def _task_of(history: History, id: int | None, index: int | None) -> int | None:
+    """Returns the task of a seat that trained the piece with this index; None if it has not yet.
+
+    Args:
+        id: the newest task of the seat.
+    """
+    while index is not None and id is not None and id >= 0:
+        if history.task(id).tags["piece"] == index:
+            return id
+        id = history.previous(id)
+    return None
 
 
 def pieces(schedule: object, what: str = "schedule") -> tuple[Piece, ...]:

@@ -17,6 +17,7 @@ from poptrain.audit.verdict import Verdict
 from poptrain.checkpoints import places
 from poptrain.checkpoints.store import DiskStore, Ref, stem
 from poptrain.core import Lost, Result
+from poptrain.core.arguments import check_place
 from poptrain.core.errors import LogDamaged, UsageError
 from poptrain.core.fingerprint import differences
 from poptrain.core.protocols import Algorithm
@@ -63,6 +64,9 @@ def verify(directory: str | Path, experiment: Experiment | None = None) -> Verif
     >>> found.ok, found.decisions
     (True, 4)
     """
+    check_place("verify: directory", directory)
+    if experiment is not None and not isinstance(experiment, Experiment):
+        raise UsageError(f"verify: experiment={experiment!r}, expected a pt.Experiment, or None.")
     trace = Trace(Path(directory).resolve())
     damage = None
     try:

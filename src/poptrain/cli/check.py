@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -31,7 +30,7 @@ def check(
 ) -> None:
     """Try an experiment before it is run: checkpoints, hyperparameters, metric, time and disk."""
     found = preflight(
-        start.load(experiment, {"steps": steps, "executor": executor}, argv=shlex.split(args)), seconds=seconds, directory=dir
+        start.load(experiment, {"steps": steps, "executor": executor}, argv=start.argv_of(args)), seconds=seconds, directory=dir
     )
     emit(found) if json else _show(found)
     if not found.ok:

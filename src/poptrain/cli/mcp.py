@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from poptrain.core.errors import UsageError
+
 
 def mcp(
     roots: Annotated[
@@ -18,6 +20,9 @@ def mcp(
     ] = False,
 ) -> None:
     """Answer programs about runs, over standard input and output (MCP)."""
+    for root in roots or ():
+        if not root.is_dir():
+            raise UsageError(f"{str(root)!r} is not a directory: pass the directory of a run, or one that contains runs.")
     from poptrain.integrations.mcp.server import server
 
     server(roots or [Path("runs")], allow_changes).run()

@@ -105,6 +105,10 @@ def _headline(view: Status) -> Text:
         text.append(f" ({clean(view.reason, 120)})")
     seats = f"{len(view.members)} members" + (f" and {view.evaluators} evaluators" if view.evaluators else "")
     text.append(f"  {clean(view.algorithm)}, {seats}, generation {view.rounds}, {view.results:,} results")
+    if view.architectures or view.distilling:
+        text.append(f", architecture generation {view.architectures}")
+    if view.distilling:
+        text.append(f" (distilling {view.distilling} candidates for the next one)")
     for count, what in ((view.failed, "failed"), (view.diverged, "diverged"), (view.lost, "lost")):
         if count:
             text.append(f", {count:,} {what}", "red")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +34,6 @@ def run(
     directory = start.fresh(experiment, dir)
     start.outside(experiment, directory)
     options = {"steps": steps, "executor": executor, "checkpoints": checkpoints}
-    argv = shlex.split(args)
+    argv = start.argv_of(args)
     loaded = start.load(experiment, options, seed, argv)
     start.perform(loaded, directory, file_record(experiment, directory, options, argv), quiet, json)

@@ -67,6 +67,18 @@ def load(file: Path, options: Mapping[str, Any], seed: int | None = None, argv: 
     return experiment
 
 
+def argv_of(text: str) -> list[str]:
+    """Returns the words of ``--args``.
+
+    Raises:
+        UsageError: a quotation mark in it has no partner.
+    """
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"--args {text!r}: {str(error).lower()}: close every quotation mark.") from error
+
+
 def outside(file: Path, directory: Path) -> Path:
     """Returns the file, if it is not inside the run directory, in which nothing is ever executed.
 

@@ -20,7 +20,7 @@ Metrics = Mapping[str, Any]  # what the user's training returned
 Json = Any  # a value that JSON can hold, as `json.loads` returns it
 
 Kind = Literal["ok", "failed", "diverged", "damaged", "ended"]
-Role = Literal["", "control", "evaluator"]
+Role = Literal["", "control", "evaluator", "candidate"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
 
@@ -55,7 +55,7 @@ class Task:
     tags: Mapping[str, int | str] = field(default_factory=dict)  # what only the algorithm reads back later
     note: Mapping[str, Value] = field(default_factory=dict, compare=False)  # why; for people, code never reads it
     seconds: float | None = None  # an interval of wall-clock time: training ends after the step in which it is over
-    role: Role = ""  # "control": keeps its first hyperparameters; "evaluator": measures a member (FIRE PBT)
+    role: Role = ""  # "control": keeps its first hyperparameters; "evaluator": measures a member (FIRE PBT); "candidate": BG-PBT
     donor: int | None = None  # the seat whose checkpoint an exploit copied
     forecast: Forecast | None = field(default=None, compare=False)  # what a model expected; only views read it
 
@@ -130,6 +130,15 @@ def tasks_of(line: Line) -> tuple[Task, ...]:
 def results_of(line: Line) -> tuple[Result, ...]:
     """Returns the results of a line; () if it holds tasks or a lost checkpoint."""
     return line if isinstance(line[0], Result) else ()
+
+
+def is_copy(task: Task, parent: Task) -> bool:
+    """True if a task began with a copy from another seat, of weights or of hyperparameters.
+
+    An evaluator borrows weights, and a student takes the seat of a member: neither is a copy, because no member is replaced.
+    """
+    moved = task.donor is not None or parent.member != task.member
+    return moved and not task.evaluator and parent.role != "candidate"
 
 
 def is_number(value: object) -> TypeGuard[int | float]:

@@ -9,7 +9,7 @@ from typing import TypeVar, cast
 import numpy as np
 
 from poptrain.core.columns import Bools, Columns, Floats, Ints
-from poptrain.core.facts import Line, Lost, Result, Task, Value, as_line, results_of
+from poptrain.core.facts import Line, Lost, Result, Task, Value, as_line, is_copy, results_of
 from poptrain.core.ranges import Ranges
 
 State = TypeVar("State")
@@ -265,7 +265,6 @@ class History:
             table[f"hparams.{name}" if name in table else name] = [task.hparams[name] for task in tasks]
         return table
 
-    # -- for views ----------------------------------------------------------------------------------------------------
     def source(self, id: int) -> int | None:
         """Returns the task whose steps this one continues: its parent, else its teacher; None for a fresh start."""
         task = self._columns.tasks[id]
@@ -302,9 +301,10 @@ class History:
         return bool(self._columns.lost[id] < self.lines)
 
     def members(self) -> list[int]:
-        """Returns the seats of members, in order; the other seats belong to evaluators."""
-        heads = enumerate(self.heads().tolist())
-        return [seat for seat, head in heads if head >= 0 and not self._columns.tasks[head].evaluator]
+        """Returns the seats of members, in order; the other seats belong to evaluators, or had only candidates."""
+        tasks = self._columns.tasks
+        own = [self._newest(head, lambda id: tasks[id].role != "candidate") for head in self.heads().tolist()]
+        return [seat for seat, id in enumerate(own) if id >= 0 and not tasks[id].evaluator]
 
     def held(self, seat: int) -> int | None:
         """Returns the ok task whose weights a seat holds: the source of its pending task, else its newest ok result."""
@@ -312,9 +312,13 @@ class History:
         if head >= 0 and self._columns.told[head] >= self.lines:
             source = self.source(head)
             return source if self.ok(source) else None
-        while head >= 0 and not self.ok(head):
-            head = self.previous(head)
-        return head if head >= 0 else None
+        return held if (held := self._newest(head, self.ok)) >= 0 else None
+
+    def _newest(self, id: int, fits: Callable[[int], bool]) -> int:
+        """Returns the newest task that fits, of a task and those that its seat had before; else -1."""
+        while id >= 0 and not fits(id):
+            id = self.previous(id)
+        return id
 
     def finals(self) -> dict[int, int]:
         """Returns `held` by seat, for the members that hold something."""
@@ -322,13 +326,9 @@ class History:
         return {seat: id for seat, id in held.items() if id is not None}
 
     def copies(self) -> list[int]:
-        """Returns the tasks that began with a copy from another seat, of weights or of hyperparameters, oldest first.
-
-        An evaluator borrows weights, which is not a copy: no member is replaced.
-        """
+        """Returns the tasks that began with a copy from another seat, of weights or of hyperparameters, oldest first."""
         tasks = self._columns.tasks
-        cloned = ((task, tasks[task.parent]) for task in tasks[: self.n] if task.parent is not None and not task.evaluator)
-        return [task.id for task, parent in cloned if task.donor is not None or parent.member != task.member]
+        return [task.id for task in tasks[: self.n] if task.parent is not None and is_copy(task, tasks[task.parent])]
 
     def donor(self, id: int) -> int:
         """Returns the seat that a task of `copies` copied from."""

@@ -15,7 +15,7 @@ class Seconds:
     seconds: float
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.seconds, (int, float)) and 0 < self.seconds < float("inf")):
+        if isinstance(self.seconds, bool) or not (isinstance(self.seconds, (int, float)) and 0 < self.seconds < float("inf")):
             raise UsageError(f"seconds({self.seconds!r}): expected a finite number above 0.")
 
 

@@ -21,9 +21,10 @@ class Order:
 
     def check(self, line: Line) -> None:
         """Raises a ValueError that names the fact and the field if a line cannot follow."""
+        kind = type(line[0])
         for fact in line:
-            if type(fact) is not type(line[0]):
-                raise ValueError(f"one line holds {type(line[0]).__name__} and {type(fact).__name__}")
+            if type(fact) is not kind:
+                raise ValueError(f"one line holds {kind.__name__} and {type(fact).__name__}")
             if (wrong := malformed(fact)) is not None and (wrong := _malformed_here(fact)) is not None:
                 got = repr(wrong.got)
                 got = got if len(got) <= 80 else f"{got[:79]}…"

@@ -34,6 +34,7 @@ __all__ = [
     "Retuning",
     "Sink",
     "Store",
+    "TrainsInWait",
     "WorkerStore",
 ]
 
@@ -135,6 +136,19 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Ends the workers. Results that were not returned are lost; their tasks are pending when the run is resumed."""
+        ...
+
+
+@runtime_checkable
+class TrainsInWait(Protocol):
+    """An `Executor` that trains inside `wait`, in the process of the run. This is optional.
+
+    An interrupt then comes in the middle of a task: the run lets the task finish, within the same time as any other executor.
+    """
+
+    @property
+    def trains_in_wait(self) -> bool:
+        """True."""
         ...
 
 

@@ -180,7 +180,7 @@ def _plain_task(task: Task) -> bool:
         and task.teacher is None
         and task.progress is None
         and task.seconds is None
-        and task.donor is None
+        and (task.donor is None or (type(task.donor) is int and 0 <= task.donor < MAX_SEATS))
         and task.forecast is None
         and task.role in ROLES
         and not task.tags

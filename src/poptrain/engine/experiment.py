@@ -15,13 +15,14 @@ from typing import cast
 
 from poptrain.checkpoints.url_files import checked_url
 from poptrain.core import Json
+from poptrain.core.arguments import check_name
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.interval import interval_of
 from poptrain.core.protocols import Algorithm, Sink
 from poptrain.engine import stop as stops
 from poptrain.executors.context import ExecutorConfig
 from poptrain.log.reader import Record
-from poptrain.sinks.adapted import as_sink
+from poptrain.sinks.adapted import checked_sinks
 from poptrain.space import Space
 from poptrain.trainable import ChecksSpace, as_trainable
 
@@ -54,6 +55,7 @@ class Experiment:
             raise UsageError(
                 f"metric={self.metric!r}: expected the name under which train reports the score, for example 'score'."
             )
+        check_name("metric", self.metric)
         if self.mode not in ("max", "min"):
             raise UsageError(f"mode={self.mode!r}: expected 'max' or 'min'.{did_you_mean(self.mode, ('max', 'min'))}")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
@@ -66,8 +68,7 @@ class Experiment:
             checked_url(self.checkpoints)
         if isinstance(trainable := as_trainable(self.trainable), ChecksSpace):
             trainable.check_space(cast(Space, self.algorithm.space), self.budget)
-        for sink in self.sinks:
-            as_sink(sink)  # raises a UsageError if it is not a sink, before there is a run directory
+        checked_sinks(self.sinks)  # raises a UsageError if one is not a sink, before there is a run directory
 
     @property
     def budget(self) -> int | None:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from poptrain import executors
-from poptrain.algorithms.schedule_replay import ScheduleReplay
 from poptrain.checkpoints import places
 from poptrain.core import History, Json, Lost, Result, Task, as_line, clock, collector, results_of
 from poptrain.core.errors import Suspended, UsageError
@@ -15,11 +14,12 @@ from poptrain.core.evidence import best_by_evidence
 from poptrain.core.interactive import interactive
 from poptrain.core.order import Order
 from poptrain.core.other_names import named_as_here
-from poptrain.core.protocols import Algorithm, Executor, Sink, Store
+from poptrain.core.protocols import Algorithm, Executor, Sink, Store, TrainsInWait
 from poptrain.dashboard.beside import beside
-from poptrain.engine import kept, tracebacks
+from poptrain.engine import kept
 from poptrain.engine import stop as stops
 from poptrain.engine.again import again
+from poptrain.engine.arguments import check_run
 from poptrain.engine.experiment import Experiment, file_record, script_of
 from poptrain.engine.failures import UnreadMetrics, check_not_all_failed
 from poptrain.engine.intake import admitted, asked, opened
@@ -33,11 +33,14 @@ from poptrain.engine.rollback import Rollback
 from poptrain.engine.sanity import doubts, worsened
 from poptrain.engine.signals import Interrupted, Signals, end_without_a_traceback, say
 from poptrain.engine.supply import Supply
-from poptrain.executors.context import Context, ExecutorConfig
+from poptrain.engine.surroundings import context_of
+from poptrain.engine.watch import Watch
+from poptrain.executors.context import ExecutorConfig
 from poptrain.log.memory import MemoryLog
 from poptrain.log.reader import Record, exists, read
 from poptrain.log.writer import LogWriter
 from poptrain.sinks import Guarded
+from poptrain.sinks.adapted import checked_sinks
 from poptrain.sinks.digest import Digest
 from poptrain.trainable import as_trainable
 
@@ -93,9 +96,10 @@ def run(
         Suspended: the run was interrupted, the disk is full, or the storage failed; the same call continues it.
         RunFailed: every member failed.
     """
+    check_run(directory, keep, progress=progress, overwrite=overwrite, dashboard=dashboard)
+    given = (trainable, metric, mode, stop, executor, seed, checked_sinks(sinks), checkpoints)
     if overwrite and directory is not None:
         removed(directory)
-    given = (trainable, metric, mode, stop, executor, seed, tuple(sinks), checkpoints)
     if dashboard and (address := beside(directory)) is not None:
         say(f"dashboard: {address}")
     if not isinstance(algorithm, Experiment):
@@ -217,12 +221,15 @@ class _Session:
             warn(worse)
 
     def _go(self) -> None:
-        executor = opened(self.executor_config, self._context())
-        self.supply = Supply(executor, self.algorithm.seats)
+        context = context_of(self.experiment, self.store, lambda: self.history, self.log.epoch, self.directory)
+        executor = opened(self.executor_config, context)
+        self.watch = Watch(say)
+        self.supply = Supply(executor, self.algorithm.seats, self.watch)
+        signals = Signals(self._farewell, GRACE_SECONDS if isinstance(executor, TrainsInWait) else 0.0, self._finishing)
         for sink in self.sinks:
             sink.open(self.log.record)
         try:
-            with collector.settled(), Signals(self._farewell) as signals:
+            with collector.settled(), self.watch, signals:
                 try:
                     self._loop(executor, signals)
                 except Interrupted as signal:
@@ -236,6 +243,7 @@ class _Session:
         finally:
             for sink in self.sinks:
                 sink.close()
+            signals.disarm()
 
     def _loop(self, executor: Executor, signals: Signals) -> None:
         # After a crash between log and submit. A checkpoint that was lost then is replaced by an older one.
@@ -268,7 +276,7 @@ class _Session:
     def _tell(self, executor: Executor, returned: object, draining: bool = False) -> None:
         """Logs results. A task that found its parent's checkpoint damaged begins at an older one, if that is left."""
         results = admitted(self.history, returned, executor)
-        self.supply.returned(len(results))
+        self.supply.returned(results)
         again: list[Task] = []
         for result in [result for result in results if result.kind == "damaged"]:
             task = self.history.task(result.task)
@@ -317,32 +325,16 @@ class _Session:
 
     def _suspend(self, executor: Executor, signal: Interrupted, signals: Signals) -> None:
         """Logs the results that arrive within the grace period, marks the log as suspended, and raises `Suspended`."""
-        what = f"interrupted: finishing running tasks (at most {GRACE_SECONDS:g} s); press Ctrl-C again to stop now"
-        for results in signals.finishing(executor.drain(GRACE_SECONDS), what):
+        for results in signals.finishing(executor.drain(GRACE_SECONDS)):
             self._tell(executor, results, draining=True)
         self.log.note("suspend", reason=str(signal))
         hint = again(self.log.record, self.directory)
         raise Suspended(f"interrupted by {signal}; {hint}", exit_code=128 + signal.number, asked=True) from None
 
+    def _finishing(self) -> str:
+        longest = self.watch.longest()
+        waited = f"{longest}; " if longest else ""
+        return f"interrupted: finishing running tasks ({waited}at most {GRACE_SECONDS:g} s); press Ctrl-C again to stop now"
+
     def _farewell(self) -> str:
         return f"stopped at once; nothing that was logged is lost; {again(self.log.record, self.directory)}"
-
-    def _context(self) -> Context:
-        return Context(
-            trainable=as_trainable(self.experiment.trainable),
-            metric=self.experiment.metric,
-            store=self.store,
-            result=lambda id: self.history.result(id),
-            lanes=self.algorithm.seats,
-            static=tuple(self.algorithm.space.static_names),
-            epoch=self.log.epoch,
-            keep_error=tracebacks.keeper(self.directory),
-            outputs=None if self.directory is None else Path(self.directory) / "output",
-            budget=self._budget_of_members(),
-            hparams=lambda id: self.history.task(id).hparams,
-        )
-
-    def _budget_of_members(self) -> int | None:
-        """Returns the steps over which a schedule inside a member extends: in a replay those of the run that it repeats."""
-        replayed = self.algorithm.horizon if isinstance(self.algorithm, ScheduleReplay) else None
-        return self.history.budget if replayed is None else replayed

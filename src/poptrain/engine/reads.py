@@ -60,6 +60,8 @@ def _readers(trainable: AnyTrainable) -> Iterator[tuple[object, int]]:
         yield origin(trainable), 1
         if trainable.init.__module__ != "poptrain.trainable":
             yield trainable.init, 0
+    elif isinstance(trainable, type) and trainable.__bases__ != (object,):
+        yield None, 0  # a base class, such as an adapter's, may apply any of them
     elif isinstance(trainable, type):
         for name in ("__init__", "train"):
             if (method := getattr(trainable, name, None)) is not getattr(object, name, None):

@@ -130,6 +130,10 @@ def planned(
     if same_seeds and (interval is not None or fit == "stretch" or row[0].seed is None):
         why = "a schedule without its run has no seeds" if row[0].seed is None else "with interval or fit='stretch' tasks differ"
         raise UsageError(f"replay: same_seeds repeats the tasks of a run; {why}.")
+    if any(piece.fresh for piece in row) and (final or interval is not None or (changed and fit == "stretch")):
+        raise UsageError(
+            "replay: a schedule with a distillation is repeated as it was: leave out final, interval and fit='stretch'."
+        )
     if final:
         last = row[-1].hparams
         row = tuple(replace(piece, hparams=last) for piece in row)
@@ -213,7 +217,7 @@ def recorded(record: Record, task: int | None = None) -> Source:
     """Returns the schedule of a run: the tasks that led to one result, as they were asked for.
 
     Raises:
-        UsageError: there is no such result, or a teacher took part, which a schedule cannot express.
+        UsageError: there is no such result, or its teachers do not descend from each other.
     """
     from poptrain.views.index import best_id
 
@@ -226,17 +230,22 @@ def recorded(record: Record, task: int | None = None) -> Source:
         raise UsageError(f"task {id!r}: this run {has}.")
     if not history.ok(id):
         raise UsageError(f"replay: task {id} has no healthy result, so it cannot be trained again.")
-    chain = [history.task(ancestor) for ancestor in history.ancestry(id)]
-    if (pupil := next((each.id for each in chain if each.teacher is not None), None)) is not None:
+    chain = [history.task(ancestor) for ancestor in history.descent(id)]
+    place = {each.id: index for index, each in enumerate(chain)}
+    if other := next((each for each in chain if each.teacher is not None and each.teacher not in place), None):
         raise UsageError(
-            f"replay: task {pupil}, an ancestor of task {id}, was distilled from a teacher, which a schedule cannot record."
+            f"replay: task {other.id}, an ancestor of task {id}, changed its teacher while it was distilled, "
+            "which a schedule cannot repeat: pass the task of its teacher or of an earlier member."
         )
     row = []
-    for each in chain:
-        begin = history.step(each.parent)
+    for index, each in enumerate(chain):
+        begin = history.begin(each.id)
         timed = each.seconds is not None  # it trained step by step until the time was up
         steps = history.step(each.id) - begin if timed else each.steps
-        row.append(Piece(begin, FrozenDict(each.hparams), steps, steps if timed else each.evals, each.seed))
+        piece = Piece(begin, FrozenDict(each.hparams), steps, steps if timed else each.evals, each.seed)
+        if each.teacher is not None:
+            piece = replace(piece, teacher=place[each.teacher], progress=each.progress)
+        row.append(replace(piece, fresh=index > 0 and each.parent is None))
     metric, mode = record.run.get("metric"), record.run.get("mode")
     score = history.sign * history.score(id)
     about = (_recorded_space(record), metric, mode, id, history.task(id).member, score)
@@ -252,15 +261,19 @@ def _recorded_space(record: Record) -> Space | None:
         return None
 
 
+def _piece(p: Json) -> Piece:
+    """Returns the piece that a log describes; one from before there were teachers has none."""
+    piece = Piece(p["start"], FrozenDict(p["hparams"]), p["steps"], p["evals"], p["seed"], p.get("teacher"))
+    progress = p.get("progress")
+    return replace(piece, progress=None if progress is None else (progress[0], progress[1]), fresh=p.get("fresh", False))
+
+
 def rebuilt(description: Json) -> ScheduleReplay | None:
     """Returns the replay that a log describes completely; None if it describes another algorithm."""
     if not isinstance(description, Mapping) or description.get("type") != ScheduleReplay.__name__:
         return None
     try:
-        rows = [
-            [Piece(p["start"], FrozenDict(p["hparams"]), p["steps"], p["evals"], p["seed"]) for p in row]
-            for row in description["schedules"]
-        ]
+        rows = [[_piece(p) for p in row] for row in description["schedules"]]
         replayed = schedule_replay(rows, interval=description["interval"], space=described(description["space"]))
         return replace(replayed, horizon=description.get("horizon"))
     except (KeyError, TypeError) as error:

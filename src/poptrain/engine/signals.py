@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from poptrain.core.errors import Suspended
+from poptrain.core.interactive import interactive
 
 ItemT = TypeVar("ItemT")
 SOON = 0.3  # seconds after which a run that was interrupted prints what it waits for
@@ -30,24 +31,35 @@ class Signals:
 
     Args:
         farewell: returns what is printed when a signal ends the process at once.
+        grace: seconds that a block of `interruptible` goes on after a first signal; 0: it is interrupted at once.
+        finishing: returns what is printed if finishing takes long.
     """
 
     NUMBERS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
-    def __init__(self, farewell: Callable[[], str] = lambda: "") -> None:
-        self._farewell = farewell
+    def __init__(
+        self, farewell: Callable[[], str] = lambda: "", grace: float = 0.0, finishing: Callable[[], str] = lambda: ""
+    ) -> None:
+        self._farewell, self._grace, self._finishing = farewell, grace, finishing
         self._before: dict[int, object] = {}
-        self._waiting = False
+        self._waiting = self._overtime = False
         self._noted: int | None = None
+        self._timers: list[threading.Timer] = []  # of the block that goes on
+        self._end = EndAtTheSecond(farewell)
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._handle) for number in self.NUMBERS}
+            self._end.arm()
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal returned
+
+    def disarm(self) -> None:
+        """Ends the promise that a second signal ends the process: the run has ended."""
+        self._end.disarm()
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -59,12 +71,11 @@ class Signals:
             yield
         finally:
             self._waiting = False
+            self._stop_timers()
 
-    def finishing(self, items: Iterable[ItemT], what: str) -> Iterator[ItemT]:
-        """Yields from an iterator of an interrupted run, and prints `what` if that takes long; another signal ends it at once."""
-        notice = threading.Timer(SOON, say, [what])
-        notice.daemon = True
-        notice.start()
+    def finishing(self, items: Iterable[ItemT]) -> Iterator[ItemT]:
+        """Yields from an iterator of an interrupted run, and says so if that takes long; another signal ends it at once."""
+        notice = _later(SOON, self._say_what)
         items = iter(items)
         try:
             while True:
@@ -80,13 +91,102 @@ class Signals:
             notice.cancel()
 
     def _handle(self, number: int, frame: object) -> None:
+        if self._overtime and not self._waiting:
+            self._overtime = False  # the block ended just before its time was over
+            return
         if self._noted is not None and not self._waiting:  # the process ends at once; the files on disk are valid
             say(self._farewell())
             os._exit(128 + number)
-        self._noted = number
-        if self._waiting:
+        first, self._noted = self._noted is None, number
+        if self._waiting and first and self._grace:
+            self._timers = [_later(SOON, self._say_what), _later(self._grace, self._interrupt_late)]
+        elif self._waiting:
             self._waiting = False
+            self._stop_timers()
             raise Interrupted(number)
+
+    def _interrupt_late(self) -> None:
+        self._overtime = True
+        signal.pthread_kill(threading.main_thread().ident or 0, self._noted or signal.SIGINT)  # it also wakes a sleep there
+
+    def _say_what(self) -> None:
+        say(self._finishing())
+
+    def _stop_timers(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+
+
+class EndAtTheSecond:
+    """Ends the process two seconds after a second signal, whatever hangs: a step in C, a worker that was stopped, a sink.
+
+    A thread receives the numbers of signals through `signal.set_wakeup_fd`, which works while the main thread executes no Python.
+    At a prompt and in a notebook it does nothing, because the process belongs to the user.
+    """
+
+    SECONDS = 1.8
+
+    def __init__(self, farewell: Callable[[], str]) -> None:
+        self._farewell, self._armed, self._writer = farewell, False, -1
+
+    def arm(self) -> None:
+        """Begins to listen, unless something else in this process does."""
+        if interactive():
+            return
+        reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        self._armed = before == -1
+        if not self._armed:
+            signal.set_wakeup_fd(before)
+            os.close(self._writer)
+            os.close(reader)
+            return
+        _listening.add(self._writer)
+        threading.Thread(target=self._listen, args=(reader,), name="poptrain-signals", daemon=True).start()
+
+    def disarm(self) -> None:
+        """Ends listening."""
+        if self._armed:
+            self._armed = False
+            signal.set_wakeup_fd(-1)
+            _listening.discard(self._writer)
+            os.close(self._writer)
+
+    def _listen(self, reader: int) -> None:
+        numbers: list[int] = []
+        while data := os.read(reader, 16):
+            before = len(numbers)
+            numbers += [number for number in data if number in Signals.NUMBERS]
+            if before < 2 <= len(numbers):
+                _later(self.SECONDS, self._exit, numbers[-1])
+        os.close(reader)
+
+    def _exit(self, number: int) -> None:
+        if self._armed:
+            say(self._farewell())
+            os._exit(128 + number)
+
+
+_listening: set[int] = set()  # descriptors into which the signals of this process are written
+
+
+def _forget_signals() -> None:
+    """A forked child must not write its own signals into the pipe of this process."""
+    if _listening:
+        with suppress(ValueError):
+            signal.set_wakeup_fd(-1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_signals)
+
+
+def _later(seconds: float, function: Callable[..., None], *arguments: object) -> threading.Timer:
+    timer = threading.Timer(seconds, function, arguments)
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 def say(text: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from poptrain.core import History
 from poptrain.core.errors import UsageError
 from poptrain.core.interval import Interval, Seconds
+from poptrain.core.wellformed import MAX_WHOLE
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,15 @@ Stop = Steps | Generations | Score | Seconds | AnyOf
 
 def steps(n: int) -> Steps:
     """Returns the condition that every member has trained n steps."""
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise UsageError(f"steps({n!r}): expected a whole number from 1.")
+    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n < MAX_WHOLE:
+        raise UsageError(f"steps({n!r:.60}): expected a whole number from 1, and below 2**53.")
     return Steps(n)
 
 
 def generations(n: int) -> Generations:
     """Returns the condition that every member has trained n intervals."""
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise UsageError(f"generations({n!r}): expected a whole number from 1.")
+    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n < MAX_WHOLE:
+        raise UsageError(f"generations({n!r:.60}): expected a whole number from 1, and below 2**53.")
     return Generations(n)
 
 

@@ -16,6 +16,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from poptrain.core import markup
+from poptrain.core.arguments import check_flag, check_name, check_place
 from poptrain.core.cpus import cpus
 from poptrain.core.errors import RunFailed, Suspended, UsageError
 from poptrain.core.interactive import interactive
@@ -114,12 +115,15 @@ def study(
     >>> [method.name for method in found.comparison.methods]
     ['random', 'pbt']
     """
+    _check(algorithms, seeds, workers, progress)
+    if directory is not None:
+        check_place("study: directory", directory)
     numbers = range(seeds) if isinstance(seeds, int) and not isinstance(seeds, bool) else seeds
     if not isinstance(algorithms, Mapping) or not algorithms or not isinstance(numbers, Sequence) or not numbers:
         raise UsageError("study: expected methods by name and at least one seed: pt.study({'pbt': pt.pbt(…)}, train, seeds=5).")
     jobs = [
         _Job(
-            str(name),
+            name,
             seed,
             Experiment(algorithm, trainable, metric, mode, stop, executor, seed),
             None if directory is None else Path(directory) / safe_name(f"{name}-{seed}"),
@@ -153,9 +157,22 @@ def study(
         warn(f"the run {title} of the study failed: {text}")
     runs = {
         name: tuple(each for job in jobs if job.name == name and isinstance(each := found.get(job.title), Run))
-        for name in map(str, algorithms)
+        for name in algorithms
     }
     return Study(runs, failures)
+
+
+def _check(algorithms: object, seeds: object, workers: object, progress: object) -> None:
+    """Raises a `UsageError` for an argument that `Experiment` does not check."""
+    for name in algorithms if isinstance(algorithms, Mapping) else ():
+        check_name("study: method", name)
+        if "/" in name:
+            raise UsageError(f"study: method={name!r}, expected a name without '/': a directory is called after it.")
+    if isinstance(seeds, Sequence) and len(set(seeds)) < len(seeds):
+        raise UsageError(f"study: seeds={seeds!r:.80} contains one seed twice, and both runs would be the same.")
+    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
+        raise UsageError(f"study: workers={workers!r}, expected a whole number from 1, or None.")
+    check_flag("study", "progress", progress)
 
 
 def _in_turn(jobs: Sequence[_Job]) -> Iterator[tuple[_Job, Run | str]]:

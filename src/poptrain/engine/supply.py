@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from poptrain.core import Result, Task
 from poptrain.core.protocols import Executor
+from poptrain.engine.watch import Watch
 
 PATIENCE = 3  # failures in a row after which the next task of a seat waits for a healthy result of another one
 FUTILE = 25  # failures of a seat, on average, without any healthy result between them, after which a run ends
@@ -20,8 +21,8 @@ class Supply:
     others train.
     """
 
-    def __init__(self, executor: Executor, seats: int):
-        self._executor = executor
+    def __init__(self, executor: Executor, seats: int, watch: Watch):
+        self._executor, self._watch = executor, watch
         self._limit = max(FUTILE_AT_LEAST, FUTILE * seats)
         self._failures: dict[int, int] = {}  # seat -> failures in a row
         self._waiting: list[Task] = []
@@ -39,9 +40,10 @@ class Supply:
         if not self._running:
             self._release()
 
-    def returned(self, count: int) -> None:
-        """Counts tasks that the executor no longer has."""
-        self._running -= count
+    def returned(self, results: Sequence[Result]) -> None:
+        """Takes the results of tasks, which the executor no longer has."""
+        self._watch.ended(results)
+        self._running -= len(results)
 
     def told(self, tasks: Sequence[Task], results: Sequence[Result]) -> None:
         """Takes the results of tasks, as they are logged."""
@@ -68,5 +70,6 @@ class Supply:
 
     def _pass_on(self, tasks: Sequence[Task]) -> None:
         if tasks:
+            self._watch.begun(tasks)
             self._executor.submit(tasks)
             self._running += len(tasks)

@@ -34,7 +34,7 @@ def resolve(what: object, trainable: object = None) -> ExecutorConfig:
         if what not in BY_NAME:
             raise UsageError(f"executor={what!r}: expected one of {names}.{did_you_mean(what, BY_NAME)}")
         what = Inline() if what == "inline" else __getattr__(BY_NAME[what])()
-    if not isinstance(what, ExecutorConfig):
+    if isinstance(what, type) or not isinstance(what, ExecutorConfig):
         raise UsageError(f"executor={what!r}: expected {names}, or an executor such as pt.executors.Processes(slots=4).")
     if isinstance(what, CheckingConfig):
         what.check(trainable)

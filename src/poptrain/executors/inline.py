@@ -25,6 +25,8 @@ class Inline:
 class InlineExecutor:
     """Performs the queued tasks in order, one at each `wait`."""
 
+    trains_in_wait = True
+
     def __init__(self, context: Context):
         self._context = context
         form = form_of(context.trainable, context.static, Output(context.outputs))

@@ -20,7 +20,7 @@ from poptrain.executors.messages import Fatal, WorkerSetup
 from poptrain.executors.orders import Backlog, Order, Outbox
 from poptrain.executors.output import Output
 
-END_GRACE = 2.0  # seconds that a worker has to end by itself before it is killed
+END_GRACE = 1.0  # seconds that a worker has to end by itself before it is killed
 LIVENESS_POLL = 1.0  # seconds between fallback checks that the workers are alive
 MOST_READS = 64  # of one worker's output in a row, so that a flood does not keep the thread from the other workers
 

@@ -54,6 +54,8 @@ def _vectorizable(form: AnyTrainable) -> JaxTrainable | PopulationTrainable:
 class VectorizedExecutor:
     """Runs all queued tasks at each `wait`, one batch for each group."""
 
+    trains_in_wait = True
+
     def __init__(self, context: Context, lanes: int):
         self._context, self._lanes = context, lanes
         self._population = population_of(_vectorizable(context.trainable), lanes)

@@ -182,6 +182,8 @@ def _implied_kind(score: float, error: str | None) -> Kind:
 
 # The readers accept and ignore fields that they do not know.
 
+_NOTHING: dict[str, Json] = {}  # shared by all facts, which never change: a million empty dicts are 64 MB
+
 
 def _task(
     id: int,
@@ -203,7 +205,7 @@ def _task(
 ) -> Task:
     span = None if progress is None else (progress[0], progress[1])
     expected = None if forecast is None else _forecast(**forecast)
-    tags, note = tags or {}, note or {}
+    tags, note = tags or _NOTHING, note or _NOTHING
     return Task(id, member, hparams, parent, steps, seed, evals, teacher, span, tags, note, seconds, role, donor, expected)
 
 
@@ -228,7 +230,7 @@ def _result(
     **_: object,
 ) -> Result:
     points: Json = ((step, score),) if curve is None else tuple([tuple(point) for point in curve])
-    return Result(task, score, step, points, tuple(returns), metrics or {}, checkpoint, error, seconds, saving, kind)
+    return Result(task, score, step, points, tuple(returns), metrics or _NOTHING, checkpoint, error, seconds, saving, kind)
 
 
 def _plain(value: object) -> Json:

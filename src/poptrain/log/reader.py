@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from poptrain.core import History, Json, Line, clock, collector, results_of, tasks_of
+from poptrain.core.arguments import check_place
 from poptrain.core.errors import LogDamaged, UsageError
 from poptrain.core.order import Order
 from poptrain.log.codec import Entry, decode_facts, decode_line
@@ -234,6 +235,7 @@ def read(directory: Path | str, fs: FS = default) -> Record:
         UsageError: the directory holds no run.
         LogDamaged: a line in the middle is bad.
     """
+    check_place("directory", directory)
     record = Record(Path(directory).resolve(), fs)
     record.refresh()
     if not record.seq:
@@ -243,6 +245,7 @@ def read(directory: Path | str, fs: FS = default) -> Record:
 
 def exists(directory: Path | str, fs: FS = default) -> bool:
     """True if the directory holds a run, damaged or not. A run whose creation was interrupted does not count."""
+    check_place("directory", directory)
     try:
         head = fs.read(Path(directory) / segment_name(1), 0, limit=1 << 16)
     except (FileNotFoundError, NotADirectoryError):

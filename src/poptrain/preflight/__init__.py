@@ -18,6 +18,7 @@ from pathlib import Path
 from poptrain import executors
 from poptrain.audit.verdict import Verdict
 from poptrain.core import Hparams
+from poptrain.core.arguments import check_place, check_seconds
 from poptrain.core.errors import UsageError
 from poptrain.engine.experiment import Experiment
 from poptrain.preflight.estimate import Estimate
@@ -49,8 +50,10 @@ def check(experiment: Experiment, *, seconds: float = 60.0, directory: str | Pat
     >>> found.ok, sorted({verdict.state for verdict in found.checks})
     (True, ['ok'])
     """
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds < float("inf"):
-        raise UsageError(f"check: seconds={seconds!r}, expected a finite number above 0.")
+    if not isinstance(experiment, Experiment):
+        raise UsageError(f"check: got {experiment!r:.80}, expected a pt.Experiment(algorithm, trainable, stop=…).")
+    check_seconds("check", "seconds", seconds)
+    check_place("check: directory", directory)
     executors.resolve(experiment.executor, experiment.trainable)
     space = experiment.algorithm.space
     with tempfile.TemporaryDirectory(prefix="poptrain-check-") as folder:

@@ -27,6 +27,19 @@ def as_sink(sink: object) -> Sink[Record]:
     return _Adapted(sink)
 
 
+def checked_sinks(sinks: object) -> tuple[Sink[Record], ...]:
+    """Returns the sinks of a list as a tuple.
+
+    Raises:
+        UsageError: it is not a list, or one of the objects is not a sink.
+    """
+    if not isinstance(sinks, (list, tuple)):
+        raise UsageError(f"sinks={sinks!r:.80}: expected a list of sinks, such as sinks=[pt.sinks.TensorBoard('logs')].")
+    for sink in sinks:
+        as_sink(sink)
+    return tuple(sinks)
+
+
 class _Adapted(Sink[Record]):
     """An object with ``write``. This is the only place that looks up optional methods and attributes of a sink."""
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from poptrain.core import History, Result, clock
+from poptrain.core.arguments import check_place
 from poptrain.core.errors import MissingExtra, UsageError
 from poptrain.core.protocols import Sink
 from poptrain.log.reader import Record
@@ -46,6 +47,7 @@ class TensorBoard(Sink[Record]):
     def __init__(self, logdir: str | Path):
         if find_spec("tensorboardX") is None:
             raise MissingExtra("pt.sinks.TensorBoard needs tensorboardX: pip install 'poptrain[tensorboard]'")
+        check_place("TensorBoard: logdir", logdir)
         self.logdir = Path(logdir)
         self._files: dict[str, EventFile] = {}
 

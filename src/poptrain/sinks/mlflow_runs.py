@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from poptrain.core import History, Task
+from poptrain.core.arguments import check_name, check_seconds
 from poptrain.core.errors import MissingExtra, UsageError
 from poptrain.core.protocols import Sink
 from poptrain.log.reader import Record
@@ -74,6 +75,10 @@ class MLflow(Sink[Record]):
     ):
         if find_spec("mlflow") is None:
             raise MissingExtra("pt.sinks.MLflow needs MLflow: pip install 'poptrain[mlflow]'")
+        check_name("MLflow: experiment", experiment)
+        check_seconds("MLflow", "patience", patience)
+        if uri is not None:
+            check_name("MLflow: uri", uri)
         self.uri, self.experiment, self.run_id, self.name, self.checkpoint = uri, experiment, run_id, name, checkpoint
         self.patience = patience
         self.parent = ""  # the id of the parent run, once it is open

@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from poptrain.core import History, Task
-from poptrain.core.errors import MissingExtra
+from poptrain.core.arguments import check_name, check_seconds
+from poptrain.core.errors import MissingExtra, UsageError
 from poptrain.core.protocols import Sink
 from poptrain.log.reader import Record
 from poptrain.sinks import EXPERIMENT
 from poptrain.sinks.points import PointReader, identity, snapshot
 from poptrain.views import status
 
+MODES = ("online", "offline", "disabled", "shared")  # of wandb.init
 ABOUT = ("algorithm", "trainable", "metric", "mode", "seed", "interval")
 
 
@@ -54,6 +56,10 @@ class WandB(Sink[Record]):
     ):
         if find_spec("wandb") is None:
             raise MissingExtra("pt.sinks.WandB needs wandb: pip install 'poptrain[wandb]'")
+        check_name("WandB: project", project)
+        check_seconds("WandB", "patience", patience)
+        if mode not in (None, *MODES):
+            raise UsageError(f"WandB: mode={mode!r}, expected one of {', '.join(map(repr, MODES))}, or None.")
         self.project, self.entity, self.mode, self.directory = project, entity, mode, directory
         self.patience = patience
 

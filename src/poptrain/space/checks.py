@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from poptrain.core.arguments import check_name
 from poptrain.core.errors import UsageError
 from poptrain.core.facts import is_number
 from poptrain.space.parameter import Given, Parameter, plain, show
@@ -20,6 +21,7 @@ def with_dotted_names(mapping: Mapping[Given, Given], prefix: str = "") -> dict[
     for key, value in mapping.items():
         if not isinstance(key, str) or not all(key.split(".")):
             raise UsageError(f"the name {key!r} is not usable; use a string like 'lr' or 'optimizer.lr'.")
+        check_name("Space: the name", key)
         name = prefix + key
         inner = with_dotted_names(value, name + ".") if isinstance(value, Mapping) else {name: value}
         for each, item in inner.items():

@@ -42,6 +42,7 @@ class AlgorithmContract:
     rank_based = True  # invariant to any strictly increasing transform; else to affine ones
     clones = True  # replaces members by clones of others
     independent = False  # no member depends on another one, nor on the order of arrival: a seed follows from the member
+    lineage_clock = True  # the budget counts the steps of each lineage; else only those of all tasks together
     seeds: tuple[int, ...] = (0, 1, 2)  # of the plays; fewer for an algorithm whose decisions are expensive
     orders: tuple[str, ...] = ("together", "fifo", "shuffled")  # in which the plays deliver results
 
@@ -111,6 +112,11 @@ class AlgorithmContract:
             for history in self.plays(budget=budget):
                 steps = [history.step(id) for id in range(history.n)]
                 assert max(steps) <= budget
+                if isinstance(algorithm, Populated) and not self.lineage_clock:
+                    trained = sum(task.steps for task in map(history.task, range(history.n)))
+                    assert trained <= algorithm.population * budget, "all tasks together trained more than the members' budgets"
+                    assert trained > (algorithm.population - 1) * budget, "the steps that are left are a member's budget"
+                    continue
                 if isinstance(algorithm, Populated):
                     without = [seat for seat in range(algorithm.population) if history.head(seat) < 0]
                     assert not without, f"members {without} never had a task"

@@ -28,6 +28,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from poptrain.core.arguments import check_place
 from poptrain.core.errors import UsageError, did_you_mean
 
 RESERVED = ("checkpoint", "steps", "step", "until", "budget", "seed", "hparams")
@@ -169,6 +170,7 @@ def command(
     >>> command("python train.py --lr {lr} --epochs {steps}", resume="--resume {checkpoint}").line
     'python train.py --lr {lr} --epochs {steps} --resume {checkpoint}'
     """
+    _check_types(line, resume, env, cwd)
     words = _words(line, "line")
     if not words:
         raise UsageError("command: the command line is empty, expected one such as 'python train.py --lr {lr}'.")
@@ -227,3 +229,14 @@ def _written(value: object) -> str:
 
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(f"{{{name}}}" for name in names) or "none"
+
+
+def _check_types(line: object, resume: object, env: object, cwd: object) -> None:
+    """Raises a `UsageError` for an argument of another type."""
+    for name, words in (("line", line), ("resume", resume)):
+        if not isinstance(words, (str, list, tuple)):
+            raise UsageError(f"command: {name}={words!r:.80}, expected a text or a list of words.")
+    if env is not None and not isinstance(env, Mapping):
+        raise UsageError(f"command: env={env!r:.80}, expected values by name, or None.")
+    if cwd is not None:
+        check_place("command: cwd", cwd)

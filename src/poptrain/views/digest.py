@@ -23,7 +23,7 @@ from poptrain.log.codec import decode_facts, decode_line, encode_facts, encode_l
 from poptrain.log.disk import FS, default
 from poptrain.log.reader import Record, read, segment_name
 from poptrain.views.exploits import Exploit
-from poptrain.views.state import Incomplete, KnownTasks, RunState, SeatState
+from poptrain.views.state import RECENT_WAITS, Incomplete, KnownTasks, RunState, SeatState
 from poptrain.views.status import Status, status_of
 from poptrain.views.tally import Diversity, Known, Tally
 
@@ -165,6 +165,8 @@ def unpacked(data: Packed) -> RunState:
     state.suggested = tuple(task for task in decode_facts("tasks", data["suggested"]) or () if isinstance(task, Task))
     state.lost = [tuple(each) for each in data["lost"]]
     state.speed = deque(tuple(each) for each in data["speed"])
+    state.waits = deque(data["waits"], RECENT_WAITS)
+    state.durations = deque(data["durations"], RECENT_WAITS)
     return state
 
 

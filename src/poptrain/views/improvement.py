@@ -48,6 +48,8 @@ def faster(record: Record, first: int, second: int, step: int | None = None) -> 
     """
     from poptrain.algorithms.fire import curves  # here, because it loads all algorithms, and the other views need none
 
+    if first == second:
+        raise UsageError(f"seats {first} and {second} are the same: pass two different seats.")
     history = history_of(record)
     (mine, here), (theirs, there) = (_points(history, seat, step) for seat in (first, second))
     a, b = (curves.TrainingCurve.of([history.sign * score for _, score in points]) for points in (mine, theirs))

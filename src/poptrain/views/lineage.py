@@ -76,8 +76,8 @@ def ancestor_of(history: History, id: int) -> Ancestor:
         came = "fresh"
     elif task.parent is None:
         came = "distilled"
-    elif history.task(source).member == task.member:
-        came = "continued"
+    elif history.task(source).member == task.member or history.task(source).role == "candidate":
+        came = "continued"  # a student that becomes a member may change its seat
     else:
         came = "borrowed" if task.evaluator else "cloned"
     copied = task.parent is not None and (came in ("cloned", "borrowed") or task.donor is not None)

@@ -10,6 +10,7 @@ MEMBERS = ("#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#6A4C93", "#1
 GRID, INK, NOTE, GREY, FAINT = "#E8EAED", "#24292F", "#6A737D", "#8A93A0", "#CDD1D6"
 COPIES = "#5B6470"
 FAILED = "#7A1F1F"
+LESSONS = "#6A4C93"  # from teachers to students
 
 # Cividis from yellow to blue, without its palest end: from the worst to the best score.
 SCORES = ("#E4CF5B", "#CBBA69", "#B2A770", "#9A9475", "#848279", "#6F717A", "#5A616F", "#44506C", "#29406B", "#00306F", "#00204C")

@@ -19,6 +19,7 @@ from poptrain.views.teams import actors_of
 
 RECENT = 30.0  # seconds over which the recent speed is taken; longer while a seat has reported less than twice
 LAST_EXPLOITS = 5  # newest exploits that are kept
+RECENT_WAITS = 101  # newest results that the usual time of a task is taken from
 
 
 class Incomplete(Exception):
@@ -39,6 +40,7 @@ class SeatState:
     head: int = -1  # its newest task
     previous: int = -1  # the task before that
     pending: bool = False
+    since: float = 0.0  # when its newest task was decided, in seconds since 1970
     holds: int | None = None  # the ok task whose weights it holds
     newest_ok: int | None = None  # its newest ok result
     done: int = 0  # intervals that were reported; an evaluation before training does not count
@@ -47,6 +49,7 @@ class SeatState:
     error: str | None = None  # of its newest failure
     cloned_from: int | None = None
     cloned_at: int | None = None
+    candidate: bool = False  # it has had no task of a member
 
 
 @dataclass
@@ -69,7 +72,11 @@ class RunState:
     last_exploits: deque[Exploit] = field(default_factory=lambda: deque(maxlen=LAST_EXPLOITS))
     suggested: tuple[Task, ...] = ()  # of the newest line with proposals of a model
     speed: deque[tuple[float, int, int]] = field(default_factory=lambda: deque([(0.0, 0, 0)]))  # time, steps and results so far
+    waits: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_WAITS))  # seconds from a decision to its result
+    durations: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_WAITS))  # seconds of training alone
     tally: Tally = field(default_factory=Tally)
+    changes: int = 0  # generations of architectures that ended (BG-PBT)
+    distilling: int = 0  # candidates of the change that is going on
     skipped: int = 0  # lines before the first line of the record that `read_on` reads: those of a digest
 
     @classmethod
@@ -96,20 +103,24 @@ class RunState:
             tasks = tuple(fact for fact in line if isinstance(fact, Task))
             for task in tasks:
                 self._issue(task, tasks[0].id, time)
+            distilling = len(tasks) if tasks[0].role == "candidate" else 0
+            self.changes += not distilling and self.distilling > 0
+            self.distilling = distilling
             self.suggested = tuple(task for task in tasks if task.forecast is not None) or self.suggested
             self.tally.diversity()
         elif isinstance(line[0], Result):
             for result in line:
                 if isinstance(result, Result):
-                    self._tell(result)
+                    self._tell(result, time)
             self._pace(time)
         else:
             self._lose(line[0].task)
         self.lines += 1
 
     def members(self) -> list[int]:
-        """Returns the seats of members, in order; the other seats are evaluators'."""
-        return [seat for seat in sorted(self.seats) if self.known[self.seats[seat].head].role != "evaluator"]
+        """Returns the seats of members, in order; the other seats belong to evaluators, or had only candidates."""
+        seats = self.seats
+        return [seat for seat in sorted(seats) if self.known[seats[seat].head].role != "evaluator" and not seats[seat].candidate]
 
     def held(self) -> dict[int, int]:
         """Returns the ok task whose weights a member holds, by seat, of the members that hold some."""
@@ -122,7 +133,8 @@ class RunState:
         source = task.parent if task.parent is not None else task.teacher
         before = None if source is None else self.known[source]
         begin = 0 if before is None else before.end
-        seat = self.seats.setdefault(task.member, SeatState())
+        seat = self.seats.setdefault(task.member, SeatState(candidate=task.role == "candidate"))
+        seat.candidate &= task.role == "candidate"
         self.tasks += 1
         self.known[task.id] = Known(
             member=task.member,
@@ -135,10 +147,10 @@ class RunState:
             end=begin + (task.steps if task.seconds is None else 0),
             hparams=task.hparams,
         )
-        own, seat.previous, seat.head, seat.pending = seat.head, seat.head, task.id, True
+        own, seat.previous, seat.head, seat.pending, seat.since = seat.head, seat.head, task.id, True, time
         seat.holds = source if before is not None and before.ok else None
         moved = task.donor is not None or (task.parent is not None and self.known[task.parent].member != task.member)
-        if moved and task.parent is not None and not task.evaluator:
+        if moved and task.parent is not None and not task.evaluator and self.known[task.parent].role != "candidate":
             self._copied(task, task.parent, own, first, time)
         self.tally.issue(self.known, task.id, own)
         if task.forecast is not None and task.forecast.source == "model" and task.forecast.gain is not None:
@@ -173,11 +185,13 @@ class RunState:
         id = state.head if state.head < first else state.previous
         return self.known[id].hparams if id >= 0 else {}
 
-    def _tell(self, result: Result) -> None:
+    def _tell(self, result: Result, time: float) -> None:
         id, task = result.task, self.known[result.task]
         seat = self.seats[task.member]
         trained = result.step - task.begin
         seat.pending = False
+        self.waits.append(time - seat.since)
+        self.durations.append(result.seconds)
         seat.done += task.steps > 0
         seat.spent += trained
         self.steps += trained

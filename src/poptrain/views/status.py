@@ -8,6 +8,7 @@ from math import ceil
 
 from poptrain.core import Hparams, Task, clock
 from poptrain.core.evidence import HIGHEST
+from poptrain.core.waiting import limit_of, sentence, usual_of
 from poptrain.log.reader import Record
 from poptrain.views.decisions import no_decision
 from poptrain.views.exploits import Exploit
@@ -19,6 +20,7 @@ from poptrain.views.state import RunState, state_of
 from poptrain.views.suggestions import Suggestion, suggestion_of
 from poptrain.views.teams import team_sentence
 
+MOST_OVERDUE = 3  # members with an overdue task that are listed
 _PHASES = {"open": "interrupted", "suspend": "suspended", "end": "finished", "failed": "failed"}
 
 
@@ -78,6 +80,8 @@ class Status:
     best: Best | None
     members: tuple[Member, ...]
     evaluators: int  # seats that only measure members (FIRE PBT)
+    architectures: int  # generations of architectures before this one (BG-PBT)
+    distilling: int  # candidates that are being distilled for the next one
     tasks: int
     results: int
     failed: int
@@ -155,7 +159,9 @@ def status_of(record: Record, state: RunState) -> Status:
         generations=_generations(budget, record.run.get("interval")),
         best=_best(record, state),
         members=members,
-        evaluators=len(state.seats) - len(members),
+        evaluators=sum(state.known[seat.head].role == "evaluator" for seat in state.seats.values()),
+        architectures=state.changes,
+        distilling=state.distilling,
         tasks=state.tasks,
         results=state.reported,
         failed=state.failed,
@@ -171,7 +177,7 @@ def status_of(record: Record, state: RunState) -> Status:
         steps_per_second_overall=overall,
         elapsed=elapsed,
         left=left,
-        warnings=_warnings(record, state),
+        warnings=(*_warnings(record, state), *(_overdue(record, state) if writer is not None else ())),
     )
 
 
@@ -292,6 +298,19 @@ def _limits(stop: object) -> list[float]:
     if stop.get("type") == "Seconds":
         return [float(stop["seconds"])]
     return [limit for condition in stop.get("conditions", ()) for limit in _limits(condition)]
+
+
+def _overdue(record: Record, state: RunState) -> list[str]:
+    """Returns a sentence for each member whose task takes ten times as long as usual; as `engine.watch` finds them."""
+    now, opened = clock.now(), next((time for type, _, time in reversed(record.events) if type == "open"), 0.0)
+    waits, durations = usual_of(state.waits), usual_of(state.durations)
+    pending = sorted((max(seat.since, opened), number) for number, seat in state.seats.items() if seat.pending)
+    late = [(number, now - since, waits) for since, number in pending if now - since > limit_of(waits)]
+    if not late and pending and now - max(state.time, opened) > limit_of(durations):
+        since, number = pending[0]
+        late = [(number, now - max(state.time, since), durations)]
+    texts = [sentence(*each) for each in late[:MOST_OVERDUE]]
+    return texts + [f"{len(late) - MOST_OVERDUE} other members are overdue too"] * (len(late) > MOST_OVERDUE)
 
 
 def _warnings(record: Record, state: RunState) -> tuple[str, ...]:

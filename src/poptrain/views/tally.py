@@ -81,6 +81,10 @@ class Tally:
             self.controls.add(task.member)
         if task.role:  # only members are compared, as in `tell`; a log may have a role that this version does not know
             return
+        if task.parent is not None and known[task.parent].role == "candidate":  # a student becomes a member: not a copy
+            self._descend(task.member, task.founder)
+            self.held[task.member] = known[task.parent].score
+            return
         if task.parent is not None and task.parent == previous:
             self.decisions += task.steps > 0
             self.own[task.parent] = id

@@ -1,7 +1,8 @@
 """Bayesian Generational Population Based Training. Wan, Lu, Parker-Holder, Ball, Nguyen, Ru, Osborne 2022, AutoML-Conf,
 arXiv:2207.09405.
 
-Here: the search for hyperparameters within a generation (section 3.1 of the paper), without architectures and distillation.
+Here: the search for hyperparameters within a generation (section 3.1 of the paper). Architectures and distillation (section
+3.2) are in `generational.py`.
 
 PBT with another explore (exploit is truncation selection, as in `pbt`):
 
@@ -46,6 +47,8 @@ from dataclasses import replace
 from typing import Literal
 
 from poptrain.algorithms.bg_pbt.explore import LocalSearch
+from poptrain.algorithms.bg_pbt.generational import Generational
+from poptrain.algorithms.bg_pbt.generations import Generations
 from poptrain.algorithms.gp.trust_region import MIN_ROWS, TrustRegion
 from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.exploit import truncation
@@ -80,11 +83,13 @@ def bg_pbt(
     evaluate_first: bool = True,
     initial: Sequence[Mapping[str, Value]] = (),
     starts: turns.Starts | None = None,
+    generations: Generations | None = None,
     as_in: Literal["paper"] | None = None,
-) -> Pbt:
+) -> Pbt | Generational:
     """Returns BG-PBT: population based training that searches near each parent with a process over numbers and categories.
 
-    It is made for many hyperparameters, most of which may not matter, and for categories among them.
+    It is made for many hyperparameters, most of which may not matter, and for categories among them. With `generations` it
+    also searches for an architecture: the static hyperparameters of the space.
 
     Args:
         space: the hyperparameters and their ranges.
@@ -103,10 +108,12 @@ def bg_pbt(
         evaluate_first: score every member before it trains, by tasks of 0 steps, so that the first interval counts.
         initial: known-good configurations for the first members; names left out are drawn.
         starts: the first hyperparameters: "spread" (default: together they cover the ranges) or "random".
+        generations: when new architectures are tried, and how; the trainable needs `distill`. None: members and their copies keep
+            their static hyperparameters.
         as_in: "paper": what is not named is as in the paper.
 
     Raises:
-        UsageError: an argument is out of range.
+        UsageError: an argument is out of range, or `generations` is given for a space without static hyperparameters.
 
     >>> import poptrain as pt
     >>> pt.bg_pbt(pt.Space(lr=pt.LogUniform(1e-4, 1e-1), aug=pt.Choice("crop", "flip")), interval=10).seats
@@ -137,7 +144,25 @@ def bg_pbt(
         starts=("random" if paper else "spread") if starts is None else starts,
         as_in=as_in,
     )
-    return make_pbt("bg_pbt", space, population, search, options)
+    within = make_pbt("bg_pbt", space, population, search, options)
+    return within if generations is None else _generational(within, generations, paper)
+
+
+def _generational(within: Pbt, generations: object, paper: bool) -> Generational:
+    """Returns the algorithm with generations, after the arguments were checked."""
+    if not isinstance(generations, Generations):
+        raise UsageError(f"bg_pbt: generations={generations!r}, expected pt.Generations(distill=…, every=…, …) or None.")
+    if not within.space.static_names:
+        raise UsageError(
+            "bg_pbt: generations need an architecture to search for, and the space has no static hyperparameter: "
+            "declare one, for example width=pt.Ordinal(32, 64, 128, static=True)."
+        )
+    if not isinstance(within.interval, int):
+        raise UsageError("bg_pbt: generations need an interval in steps, not in seconds.")
+    generations.check("bg_pbt", within.population)
+    if paper:
+        generations = generations.as_in_paper(within.interval)
+    return Generational(within.space, within, generations)
 
 
 def _beta(beta: object) -> str | float:

@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 from poptrain.core import History, Line, Result, Task
+from poptrain.core.arguments import check_number
 from poptrain.core.errors import UsageError
 
 MIN_ROWS = 3  # with fewer rows there is no model, and nothing is a suggestion
@@ -61,6 +62,11 @@ class TrustRegion:
     patience: int = 15
     share: float = 1.0
     least_share: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("length", "least", "most", "factor", "share", "least_share"):
+            check_number("TrustRegion", name, getattr(self, name), 0.0, 1e9)
+        self.check("TrustRegion")
 
     def check(self, what: str) -> None:
         """Raises a `UsageError` if a setting is out of range."""

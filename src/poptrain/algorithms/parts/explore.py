@@ -195,6 +195,8 @@ def as_explore(what: object, owner: str = "pbt") -> Explore[Space]:
     """
     if what is None:
         return Keep()
+    if what in (perturb, additive, resample):
+        raise UsageError(f"{owner}: explore=pt.{what.__name__} is the function itself: call it, pt.{what.__name__}(…).")
     if not isinstance(what, type):
         if isinstance(what, Explore):
             return what

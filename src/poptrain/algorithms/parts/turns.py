@@ -27,6 +27,7 @@ from poptrain.core import Forecast, History, Hparams, Line, Task, Value, tasks_o
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.interval import Interval, Seconds
 from poptrain.core.rng import rng, task_seed, task_seeds
+from poptrain.core.wellformed import MAX_SEATS, MAX_WHOLE
 from poptrain.space import Space
 
 __all__ = [
@@ -215,14 +216,16 @@ def check_interval(what: str, interval: object) -> None:
     """Raises a `UsageError` unless the interval is a whole number of steps from 1, or `Seconds`."""
     if isinstance(interval, Seconds):
         return
-    if isinstance(interval, bool) or not isinstance(interval, int) or interval < 1:
-        raise UsageError(f"{what}: interval={interval!r}, expected a whole number of steps from 1, or pt.seconds(s).")
+    if isinstance(interval, bool) or not isinstance(interval, int) or not 1 <= interval < MAX_WHOLE:
+        raise UsageError(f"{what}: interval={interval!r:.60}, expected a whole number of steps from 1, or pt.seconds(s).")
 
 
 def check_population(what: str, population: object, initial: Sequence[Mapping[str, Value]] = ()) -> None:
     """Raises a `UsageError` unless the population is a whole number from 1 that has a seat for every initial member."""
-    if isinstance(population, bool) or not isinstance(population, int) or population < 1:
-        raise UsageError(f"{what}: population={population!r}, expected a whole number from 1.")
+    if isinstance(population, bool) or not isinstance(population, int) or not 1 <= population <= MAX_SEATS:
+        raise UsageError(f"{what}: population={population!r:.60}, expected a whole number from 1 to {MAX_SEATS:,}.")
+    if not isinstance(initial, Sequence) or isinstance(initial, str):
+        raise _no_list(initial)
     if len(initial) > population:
         raise UsageError(
             f"{what}: initial has {len(initial)} configurations for a population of {population}; "
@@ -239,8 +242,8 @@ def check_starts(what: str, starts: object) -> None:
 
 def check_count(what: str, name: str, value: object, least: int) -> None:
     """Raises a `UsageError` unless the argument `name` is a whole number from `least`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise UsageError(f"{what}: {name}={value!r}, expected a whole number from {least}.")
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value < MAX_WHOLE:
+        raise UsageError(f"{what}: {name}={value!r:.60}, expected a whole number from {least}.")
 
 
 def check_space(what: str, space: object) -> None:
@@ -256,7 +259,7 @@ def freeze(initial: Sequence[Mapping[str, Value]], space: Space) -> tuple[Hparam
         UsageError: a configuration has an unknown name or a value outside the bounds.
     """
     if isinstance(initial, (Mapping, str)):
-        raise UsageError(f"initial={initial!r}: expected a list of configurations, for example initial=[{{'lr': 1e-3}}].")
+        raise _no_list(initial)
     frozen = []
     for index, partial in enumerate(initial):
         if not isinstance(partial, Mapping):
@@ -264,6 +267,10 @@ def freeze(initial: Sequence[Mapping[str, Value]], space: Space) -> tuple[Hparam
         space.complete(partial, rng(0, "check"))
         frozen.append(FrozenDict(partial))
     return tuple(frozen)
+
+
+def _no_list(initial: object) -> UsageError:
+    return UsageError(f"initial={initial!r:.80}: expected a list of configurations, for example initial=[{{'lr': 1e-3}}].")
 
 
 class FrozenDict(dict[str, V]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from ray.tune.search import SearchGenerator
@@ -14,6 +15,8 @@ from poptrain.core.interval import Seconds, interval_of
 from poptrain.core.protocols import Algorithm
 from poptrain.integrations.ray_tune import configs
 from poptrain.integrations.ray_tune.configs import Config, Report
+from poptrain.integrations.ray_tune.whole_files import is_json
+from poptrain.log.reader import exists
 from poptrain.space import Space
 
 
@@ -52,6 +55,26 @@ def fitting(what: str, algorithm: Algorithm, trials: int) -> Algorithm:
             f"interval={int(interval.seconds) or 1} and time_attr='time_total_s'."
         )
     return algorithm
+
+
+def not_restarted(what: str, place: Path | None, trials: int) -> None:
+    """Refuses an experiment that Ray began anew, because it could not read its own state, instead of restoring it.
+
+    Ray forgets the number of samples then, so it makes a single trial.
+
+    Args:
+        place: of the run log in the experiment's directory; None if that is not local.
+        trials: that Ray made.
+    """
+    if place is None or not exists(place) or trials > 1:
+        return
+    states = sorted(place.parent.glob("experiment_state-*.json"))
+    damaged = next((file.name for file in reversed(states) if not is_json(file.read_bytes())), None)
+    if damaged is not None:
+        raise UsageError(
+            f"{what}: Ray Tune cannot read its own state, {damaged}, because it was stopped while it wrote the file, and would "
+            f"begin anew. Remove this file if {place.parent} has an older one, and restore again; the run log is in {place}."
+        )
 
 
 def complete(what: str, result: Report, keys: Sequence[str], require: bool) -> bool:

@@ -16,6 +16,7 @@ from ray.tune.experiment import Trial
 from ray.tune.trainable import FunctionTrainable, Trainable
 
 from poptrain.integrations.ray_tune.configs import Config, Report
+from poptrain.integrations.ray_tune.whole_files import with_whole_files
 
 RayController = Any  # Ray's `TuneController`, of which private parts are used
 RayCheckpoints = Any  # Ray's `_CheckpointManager` of one trial, the same
@@ -47,6 +48,11 @@ class Controller:
         if self._ray._reuse_actors and getattr(trainable, "reset_config", None) is Trainable.reset_config:
             self._ray._reuse_actors = False
             logger.warning("reuse_actors=True has no effect: %s does not define reset_config.", trial.trainable_name)
+
+    def replace_state_whole(self) -> None:
+        """Has Ray replace its state files whole, so that a killed driver leaves files that `Tuner.restore` can read."""
+        manager = self._ray._checkpoint_manager
+        manager._storage = with_whole_files(manager._storage)
 
     def save(self, trial: Trial, result: Report) -> None:
         """Asks the trial for a checkpoint; it is there when `saving` is False again."""

@@ -109,16 +109,22 @@ def find(trials: Sequence[Trial], directory: str | Path | None) -> tuple[Path | 
     return candidate, ids, False
 
 
+def usual_place(trial: Trial) -> Path | None:
+    """Returns where the journal of an experiment is without a `directory`; None if its storage is not local."""
+    storage = storage_of(trial)
+    local = storage.storage_filesystem.type_name == "local"
+    return Path(storage.experiment_fs_path).resolve() / "poptrain" if local else None
+
+
 def _place(trial: Trial, directory: str | Path | None) -> Path | None:
     if directory is not None:
         return Path(directory).expanduser().resolve()
-    storage = storage_of(trial)
-    if storage.storage_filesystem.type_name == "local":
-        return Path(storage.experiment_fs_path).resolve() / "poptrain"
+    if (place := usual_place(trial)) is not None:
+        return place
     logger.warning(
         "poptrain keeps its run log in memory, because the experiment is stored in %s. Tuner.restore would begin a new run: "
         "pass a local or mounted path as poptrain_scheduler(…, directory=…).",
-        storage.storage_filesystem.type_name,
+        storage_of(trial).storage_filesystem.type_name,
     )
     return None
 

@@ -180,10 +180,13 @@ class PoptrainScheduler(TrialScheduler):
         settings = self._settings
         place, ids, exists = journal.find([seat.trial for seat in self._seats], settings.directory)
         self._seats.order(ids)
+        if not exists:
+            checks.not_restarted(settings.name, journal.usual_place(self._seats[0].trial), len(ids))
         made = settings.make(len(ids), [seat.config for seat in self._seats])
         self.algorithm = checks.fitting(settings.name, made, len(ids))
         first = self._seats[0].trial
         ray.reuse_if_possible(first)
+        ray.replace_state_whole()
         assert self._metric is not None and self._mode is not None  # `checks.goal` has seen to it
         about = journal.first_line(
             self.algorithm, first, metric=self._metric, mode=self._mode, seed=settings.seed, budget=self._budget()

@@ -23,7 +23,13 @@ ALIASES = {
     "eps": "adam_epsilon",
 }
 LATE = (*ALIASES.values(), "weight_decay", "max_grad_norm", "warmup_steps", "lr_scheduler_type")  # that a trainer reads late
+COUNTERS = ("_total_train_tokens",)
 OPTIONS = {"learning_rate": "lr", "adam_epsilon": "eps", "adam_beta1": "beta1", "adam_beta2": "beta2"}  # of the optimiser
+
+
+def counters(trainer: Trainer) -> dict[str, object]:
+    """Returns what a trainer counts outside of its state, such as the tokens of TRL's trainers."""
+    return {name: getattr(trainer, name) for name in COUNTERS if hasattr(trainer, name)}
 
 
 def apply_late(trainer: Trainer, hp: Mapping[str, object], read: set[str]) -> None:

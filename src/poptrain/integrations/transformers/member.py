@@ -22,7 +22,7 @@ from poptrain.integrations.torch.fresh import FreshOptimizer
 from poptrain.integrations.torch.random_stream import Generators, stream
 from poptrain.integrations.torch.state import load_state, save_state
 from poptrain.integrations.transformers.interval import Interval
-from poptrain.integrations.transformers.live import apply_late, optimizer_of, places, scheduler_of
+from poptrain.integrations.transformers.live import apply_late, counters, optimizer_of, places, scheduler_of
 
 OWN_FILE = "poptrain"  # of what the trainer's own checkpoint does not have
 CHANGES = ("_runtime", "_per_second", "_time")  # ends of metrics that measure time
@@ -44,6 +44,7 @@ class TrainerMember(Remade):
         self._trainer: Trainer | None = None
         self._checkpoint: Path | None = None  # the trainer's, from which it goes on
         self._kind = ""  # of the optimiser in the checkpoint
+        self._counted: dict[str, object] = {}  # by the trainer up to the checkpoint, outside of its own files
         self._budget: int | None = None
         self._directory = Path(tempfile.mkdtemp(prefix="poptrain-trainer-"))
         self._removed = weakref.finalize(self, shutil.rmtree, self._directory, True)
@@ -96,12 +97,14 @@ class TrainerMember(Remade):
         """Writes the trainer's checkpoint, and the random state, into a directory."""
         if self._checkpoint is not None:
             shutil.copytree(self._checkpoint, directory, dirs_exist_ok=True)
-        save_state({"seed": self._seed, "random": self._random, "optimizer": self._kind}, Path(directory), OWN_FILE)
+        state = {"seed": self._seed, "random": self._random, "optimizer": self._kind, "counters": self._counted}
+        save_state(state, Path(directory), OWN_FILE)
 
     def load(self, directory: Path) -> None:
         """Continues from what `save` wrote; this member keeps its own hyperparameters."""
         state = load_state(Path(directory), OWN_FILE)
         self._trainer, self._seed, self._random, self._kind = None, state["seed"], state["random"], state["optimizer"]
+        self._counted = state.get("counters", {})
         self._checkpoint = None
         for old in self._directory.iterdir():
             shutil.rmtree(old)
@@ -142,6 +145,7 @@ class TrainerMember(Remade):
         trainer.add_callback(self._interval)
         if self._checkpoint is not None:
             self._made.check_kind(self._kind)
+            vars(trainer).update(self._counted)
 
     def _refuse(self, trainer: Trainer) -> None:
         """Raises a `UsageError` for what cannot be continued."""
@@ -170,6 +174,7 @@ class TrainerMember(Remade):
         if self._checkpoint is not None:
             shutil.rmtree(self._checkpoint)
         self._checkpoint, self._kind = new.rename(self._directory / f"step-{reached}"), self._made.kind
+        self._counted = counters(trainer)
 
     def _begun(self, loader: Any) -> None:
         """Puts the values of this member into what the trainer has loaded, and verifies them."""

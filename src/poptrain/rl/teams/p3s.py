@@ -174,6 +174,7 @@ class _Team:
         self.lengths: list[int] = []
         self.recent = [deque(x for x in own if np.isfinite(x)) for own in self.state["recent"]]
         self.updates, self.diagnostics = 0, np.full(2, np.nan, np.float32)
+        self.actors = [HostActor(self.agent, learner, hparams) for learner in self.learners]
 
     @property
     def added(self) -> np.ndarray:
@@ -228,8 +229,7 @@ class _Team:
             if uniform:
                 rows.append(generator.uniform(-1.0, 1.0, shape).astype(np.float32))
             else:
-                actor = HostActor(self.agent, self.learners[i], self.hparams)
-                rows.append(actor.act(seen[i : i + 1], generator.standard_normal(shape, np.float32)))
+                rows.append(self.actors[i].act(seen[i : i + 1], generator.standard_normal(shape, np.float32)))
         return np.concatenate(rows)
 
     def _count(self, real: np.ndarray, rewards: np.ndarray, over: np.ndarray) -> None:
@@ -262,6 +262,7 @@ class _Team:
                 self.diagnostics = np.asarray(diagnostics)  # waits, so that the rows may be filled again
                 left, done = left - now, done + now
             self.learners[i] = jax.device_get(state)
+            self.actors[i] = HostActor(self.agent, self.learners[i], self.hparams)
         self.updates += updates
 
     def _choose(self, frames: int) -> None:

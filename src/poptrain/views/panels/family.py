@@ -10,12 +10,13 @@ from poptrain.core import History
 from poptrain.log.reader import Record
 from poptrain.views.format import clean, short, thousands
 from poptrain.views.index import about, best_id, history_of, reported, result_of, score_of, unhealthy
-from poptrain.views.palette import BEST, COPIES, FAILED, SCORES
+from poptrain.views.palette import BEST, COPIES, FAILED, LESSONS, SCORES
 from poptrain.views.panels.model import STEPS, Axis, Item, Marker, Panel, Picture, PointSeries, Segments, Shades
 
 MOST_ROW_LABELS = 40  # labels of rows
 MOST_TIPS = 400  # copies up to which the tips have their full size
 COPIED = "copied by the member at the tip"
+TAUGHT = "teacher and students"
 _TIPS: tuple[tuple[Marker, bool], ...] = (("down", True), ("up", False))
 
 
@@ -31,6 +32,7 @@ class _Tree:
         self.row = {seat: row for row, seat in enumerate(self.seats)}
         self.best = best_id(record, self.history)
         self.path = [] if self.best is None else self.history.descent(self.best)
+        self.taught = [id for id in range(self.history.n) if self.history.task(id).teacher is not None and self._starts(id)]
         self.copies = [id for id in self.history.copies() if self.history.donor(id) in self.row]
 
     def picture(self) -> Picture:
@@ -39,6 +41,8 @@ class _Tree:
         tips = 5.0 if len(self.copies) <= MOST_TIPS else 2.5
         series: list[Item] = [self._training([id for id in ids if self.history.ok(id)])]
         series += self._arrows(COPIED, [id for id in self.copies if id not in on_path], COPIES, 0.9, tips)
+        if self.taught:
+            series.append(self._lessons())
         if self.path:
             series += self._arrows("its exploits", [id for id in self.copies if id in on_path], BEST, 1.8, 7.0)
             series += self._best_path()
@@ -48,8 +52,35 @@ class _Tree:
         panel = Panel(tuple(series), STEPS, self._rows())
         return Picture("tree", "Family tree", (panel,), height, note=self._note(), legend="below")
 
+    def _starts(self, id: int) -> bool:
+        """True if a student begins with new weights."""
+        return self.history.task(id).parent is None
+
+    def _lessons(self) -> Segments:
+        """Returns the lines from the teachers to their students, at the steps at which the lessons begin."""
+        at = [self.history.begin(id) for id in self.taught]
+        teachers = [
+            self.row[self.history.task(source).member] for id in self.taught if (source := self.history.source(id)) is not None
+        ]
+        _, _, rows = self._places(self.taught)
+        texts = [f"member {self.history.task(id).member} learns from task {self.history.source(id)}" for id in self.taught]
+        return Segments(
+            name=TAUGHT,
+            colour=LESSONS,
+            width=0.7,
+            x=at,
+            y=teachers,
+            x_end=at,
+            y_end=rows,
+            hover="text",
+            texts=texts,
+            tasks=self.taught,
+        )
+
     def _note(self) -> str:
         note = f"{len(self.copies)} cop{'ies' if len(self.copies) != 1 else 'y'}"
+        if self.taught:
+            note += f", {len(self.taught)} students"
         if self.best is None:
             return note
         return f"{note}, best: member {self.history.task(self.best).member} at step {thousands(self.history.end(self.best))}"
@@ -57,7 +88,8 @@ class _Tree:
     def _rows(self) -> Axis:
         members = set(self.history.members())
         every = max(1, -(-len(self.seats) // MOST_ROW_LABELS))
-        names = [(float(row), str(seat) if seat in members else f"evaluator {seat}") for seat, row in self.row.items()]
+        roles = {seat: self.history.task(self.history.head(seat)).role for seat in self.seats}
+        names = [(float(row), str(seat) if seat in members else f"{roles[seat]} {seat}") for seat, row in self.row.items()]
         return Axis("member", low=len(self.seats) - 0.4, high=-0.6, ticks=tuple(names[::every]), grid=False)
 
     def _training(self, ids: Sequence[int]) -> Segments:

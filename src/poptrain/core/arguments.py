@@ -1,0 +1,55 @@
+"""Checks of arguments that many functions have: one rule, one sentence."""
+
+from __future__ import annotations
+
+import os
+import re
+from math import inf
+
+from poptrain.core.errors import UsageError
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # Path("s3://bucket") has one slash less
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # of terminals, and of the direction of text
+
+
+def check_place(what: str, place: object) -> None:
+    """Raises a `UsageError` unless `place` can be the path of a directory or file of this machine.
+
+    Args:
+        what: the function and the argument, as ``run: directory``.
+        place: what the user passed.
+    """
+    path = os.fspath(place) if isinstance(place, os.PathLike) else place
+    if not isinstance(path, str) or not path:
+        raise UsageError(f"{what}={place!r}, expected a path, for example 'runs/first'.")
+    if _CONTROL.search(path):
+        raise UsageError(f"{what}={path!r} contains control characters: use another name.")
+    if _URL.match(path):
+        raise UsageError(
+            f"{what}={path!r} is a URL, but the log of a run is written to a disk of this machine: pass a path. The checkpoints "
+            "may be at a URL: checkpoints='s3://…'."
+        )
+
+
+def check_flag(what: str, name: str, value: object) -> None:
+    """Raises a `UsageError` unless the argument `name` is True or False."""
+    if not isinstance(value, bool):
+        raise UsageError(f"{what}: {name}={value!r}, expected True or False.")
+
+
+def check_name(what: str, name: object) -> None:
+    """Raises a `UsageError` unless `name` is a text of moderate length without control characters: tables and plots show it."""
+    if not isinstance(name, str) or not name or _CONTROL.search(name) or len(name) > 200:
+        raise UsageError(f"{what}={name!r:.80}: expected a name of at most 200 characters, without control characters.")
+
+
+def check_seconds(what: str, name: str, value: object) -> None:
+    """Raises a `UsageError` unless the argument `name` is a finite number of seconds above 0."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < inf:
+        raise UsageError(f"{what}: {name}={value!r}, expected a finite number of seconds above 0.")
+
+
+def check_number(what: str, name: str, value: object, low: float, high: float) -> None:
+    """Raises a `UsageError` unless the argument `name` is a number from `low` to `high`."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise UsageError(f"{what}: {name}={value!r}, expected a number from {low:g} to {high:g}.")
