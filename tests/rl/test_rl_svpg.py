@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("jax")
 pytest.importorskip("gymnasium")
 
-from poptrain._jax import jax, jnp
+from poptrain._jax import jax
 from poptrain.checkpoints import carry as carries
 from poptrain.core.errors import UsageError
 from poptrain.core.rng import rng
