@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("jax")
 pytest.importorskip("gymnasium")
 
-from poptrain._jax import jax, jnp
+from poptrain._jax import jax
 from poptrain.checkpoints import carry as carries
 from poptrain.core.errors import UsageError
 from poptrain.core.rng import rng
@@ -95,15 +95,20 @@ def test_the_bandwidths_put_pairs_at_the_median_where_their_codes_do():
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize(("alpha", "narrow", "wide"), [(0.25, 0.217, 0.228), (4.0, 3.47, 3.64)])
-def test_particles_come_to_rest_as_samples_of_the_tempered_objective(alpha, narrow, wide):
+@pytest.mark.parametrize(("convention", "known"), [("svpg", (0.217, 3.47)), ("svgd", (0.228, 3.64))])
+def test_particles_come_to_rest_as_samples_of_the_tempered_objective(convention, known):
     """J = -theta^2 / 2, so q* is Gaussian with variance alpha."""
-    start = jnp.asarray(np.random.default_rng(1).normal(size=(32, 1)))
-    for convention, known in zip(CONVENTIONS, (narrow, wide), strict=True):
-        step = lambda _, theta, convention=convention: theta + 0.05 * stein_direction(theta, -theta, alpha, convention)[0]  # noqa: E731
-        rest = jax.jit(lambda theta, step=step: jax.lax.fori_loop(0, 6000, step, theta))(start)
-        assert float(rest.var()) == pytest.approx(known, rel=0.02) == pytest.approx(alpha, rel=0.15)
-        assert abs(float(rest.mean())) < 1e-3
+
+    @jax.jit
+    def rest(theta, alpha):
+        step = lambda _, theta: theta + 0.05 * stein_direction(theta, -theta, alpha, convention)[0]  # noqa: E731
+        return jax.lax.fori_loop(0, 6000, step, theta)
+
+    start = np.random.default_rng(1).normal(size=(32, 1))
+    for alpha, variance in zip((0.25, 4.0), known, strict=True):
+        theta = rest(start, alpha)
+        assert float(theta.var()) == pytest.approx(variance, rel=0.02) == pytest.approx(alpha, rel=0.15)
+        assert abs(float(theta.mean())) < 1e-3
 
 
 def test_the_policies_of_a_team_act_as_each_of_them_alone():
@@ -169,7 +174,7 @@ def test_training_is_a_pure_function_that_a_checkpoint_continues(env):
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("surrogate", ["reinforce", "a2c", "ppo"])
+@pytest.mark.parametrize("surrogate", ["reinforce", "ppo"])
 def test_the_kernel_mixes_policies_and_never_critics(surrogate):
     with jax.enable_x64(False):
         team = SVPG(env="CartPole-v1", surrogate=surrogate, **SMALL)
