@@ -116,3 +116,49 @@ def test_a_run_whose_scores_only_get_worse_asks_about_the_mode():
 
     assert "is mode='min' meant?" in warned(PBT, train, metric="value", stop=pt.steps(50))[-1]
     assert warned(PBT, train, metric="value", mode="min", stop=pt.steps(50)) == []
+
+
+class Base:
+    def train(self, hp, steps):
+        return {"score": sum(hp[name] for name in hp)}
+
+
+class Derived(Base):
+    def __init__(self, hp, seed):
+        self.lr = hp["lr"]
+
+    def save(self, directory):
+        pass
+
+    def load(self, directory):
+        pass
+
+
+def test_what_a_base_class_reads_is_not_known():
+    assert about(Derived, pt.pbt(pt.Space(lr=LR, momentum=LR), interval=5)) == []
+
+
+def test_a_run_in_which_no_episode_ends_says_so_once():
+    def train(carry, hp, steps, seed):
+        return 0, {"score": hp["lr"], "episodes": 0 if ended is None else ended}
+
+    ended = None
+    said = warned(pt.pbt(SPACE, population=3, interval=5), train, stop=pt.steps(40))
+    assert [text for text in said if "no episode ended in the first 2 rounds of intervals of 5 steps" in text] == said
+    ended = 1
+    assert warned(pt.pbt(SPACE, population=3, interval=5), train, stop=pt.steps(40)) == []
+
+
+def test_a_finished_run_says_that_its_code_has_changed(tmp_path):
+    def train(carry, hp, steps, seed):
+        return 0, {"score": hp["lr"]}
+
+    first = train
+    given = pt.pbt(SPACE, population=3, interval=5), {"stop": pt.steps(10), "directory": tmp_path}
+    assert warned(given[0], first, **given[1]) == warned(given[0], first, **given[1]) == []
+
+    def train(carry, hp, steps, seed):
+        return 0, {"score": 2 * hp["lr"]}
+
+    (said,) = warned(given[0], train, **given[1])
+    assert "nothing was trained now" in said and "overwrite=True" in said

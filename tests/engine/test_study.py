@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import poptrain as pt
+from poptrain.core.errors import RunWarning
 from poptrain.log.reader import read
 from poptrain.testing import quadratic
 
@@ -70,3 +71,21 @@ def test_wrong_arguments_are_refused():
             pt.study(methods, quadratic, stop=pt.steps(20), **options)
     with pytest.raises(pt.UsageError, match="Write population=n for the members, and stop"):
         pt.study(METHODS, quadratic, n_trials=20)
+
+
+def test_a_study_is_a_table_and_says_which_runs_began_with_other_code(tmp_path):
+    def train(carry, hp, steps, seed):
+        return 0, {"score": hp["lr"]}
+
+    space = pt.Space(lr=pt.LogUniform(1e-3, 0.1))
+    methods = {name: pt.random_search(space, population=2, interval=5) for name in ("a", "b")}
+    settings = {"stop": pt.steps(5), "directory": tmp_path, "workers": 1, "progress": False}
+    table = pt.study(methods, train, seeds=2, **settings).table()
+    assert table["method"] == ["a", "a", "b", "b"] and table["seed"] == [0, 1, 0, 1] and len(table["score"]) == 4
+
+    def train(carry, hp, steps, seed):
+        return 0, {"score": 2 * hp["lr"]}
+
+    with pytest.warns(RunWarning, match="4 of 6 runs of the study began with other code"):
+        found = pt.study(methods, train, seeds=3, **settings)
+    assert any("different versions of its code" in text for text in found.comparison.warnings)

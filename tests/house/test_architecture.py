@@ -64,7 +64,7 @@ OPTIONAL = {
     "keras": ("integrations",),
     "flax": ("integrations",),
     "optax": ("integrations",),
-    "torch": ("integrations", "algorithms.optuna_search"),
+    "torch": ("checkpoints.tensors", "integrations", "algorithms.optuna_search"),
     "stable_baselines3": ("integrations",),
     "fsspec": ("checkpoints.url_files",),
     "typer": ("cli",),

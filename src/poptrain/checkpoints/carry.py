@@ -1,12 +1,13 @@
 """Carries: exact storage of nested plain containers and arrays, without pickle.
 
-A carry is a tree of dict (str keys), list, tuple, str, int, float, bool, None, numpy scalars, numpy or JAX arrays, and typed
-random keys of JAX.
-It is split into a JSON structure and named arrays, and comes back equal in value, type and dtype (JAX arrays as numpy
-arrays). In the structure, plain JSON stands for itself. An object with one of these tags stands for what JSON does not have:
+A carry is a tree of dict (str keys), list, tuple, str, int, float, bool, None, numpy scalars, numpy or JAX arrays, typed random
+keys of JAX, and tensors of PyTorch. It is split into a JSON structure and named arrays, and comes back equal in value, type and
+dtype (JAX arrays as numpy arrays). In the structure, plain JSON stands for itself. An object with one of these tags stands for
+what JSON does not have:
 
     {"dict": {…}}   {"tuple": […]}   {"float": "nan"}   {"int": "0x…"}   {"array": name}   {"scalar": name}
     {"key": name, "generator": "threefry2x32"}: the words of a key
+    {"tensor": name, "type": "bfloat16"}: the values of a tensor
 
 Arrays of a type that safetensors does not know are stored as bytes, with ``"dtype"`` and ``"shape"`` next to the name.
 Everything else is refused, and the error names its path, because a value that cannot come back as it was must not be stored:
@@ -22,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from poptrain.checkpoints import keys
+from poptrain.checkpoints import keys, tensors
 from poptrain.core import Carry, Json
 
 Array = np.ndarray[Any, np.dtype[Any]]  # of any shape and type
@@ -66,12 +67,19 @@ def unflatten(structure: Json, arrays: Mapping[str, Array]) -> Carry:
         return int(value, 16)
     if tag == "key":
         return keys.typed(arrays[value], structure["generator"])
+    if tag == "tensor":
+        return tensors.tensor(_stored(structure, arrays[value]), structure["type"])
     if tag not in ("array", "scalar"):
         raise ValueError(f"unknown tag {tag!r} in a carry: it was written by a newer poptrain")
-    array = arrays[value]
-    if "dtype" in structure:
-        array = np.ndarray(structure["shape"], _dtype(structure["dtype"]), array.tobytes()).copy()
+    array = _stored(structure, arrays[value])
     return array if tag == "array" else array[()]
+
+
+def _stored(structure: Mapping[str, Json], array: Array) -> Array:
+    """Returns an array as it was before it was stored as bytes, if it was."""
+    if "dtype" not in structure:
+        return array
+    return np.ndarray(structure["shape"], _dtype(structure["dtype"]), array.tobytes()).copy()
 
 
 def copy(tree: Carry) -> Carry:
@@ -104,6 +112,8 @@ def _map(tree: Carry, path: TreePath, function: Callable[[Array, TreePath], Arra
         return items if kind is list else tuple(items)
     if generator := keys.generator_of(tree):
         return keys.typed(function(keys.words(tree), path), generator)
+    if tensors.is_tensor(tree):
+        return tensors.tensor(function(_values(tree, path), path), tensors.type_of(tree))
     return function(_array(tree, path), path)
 
 
@@ -125,15 +135,23 @@ def _flatten(tree: Carry, path: TreePath, arrays: dict[str, Array]) -> Json:
     if generator := keys.generator_of(tree):
         arrays[name := _pointer(path, arrays)] = keys.words(tree)
         return {"key": name, "generator": generator}
-    scalar = isinstance(tree, np.generic)
-    array = _array(tree, path)
     name = _pointer(path, arrays)
-    entry: dict[str, Json] = {"scalar" if scalar else "array": name}
+    entry: dict[str, Json]
+    if tensors.is_tensor(tree):
+        array, entry = _values(tree, path), {"tensor": name, "type": tensors.type_of(tree)}
+    else:
+        array, entry = _array(tree, path), {"scalar" if isinstance(tree, np.generic) else "array": name}
     if array.dtype.str not in _NATIVE:
         entry |= {"dtype": _dtype_name(array.dtype), "shape": list(array.shape)}
         array = np.ndarray(array.nbytes, np.uint8, array.tobytes())
     arrays[name] = np.asarray(array, order="C")
     return entry
+
+
+def _values(tensor: Carry, path: TreePath) -> Array:
+    if why := tensors.why_not(tensor):
+        raise TypeError(f"{_where(path)}: a tensor cannot be stored exactly: {why}")
+    return tensors.values(tensor)
 
 
 def _array(leaf: Carry, path: TreePath) -> Array:

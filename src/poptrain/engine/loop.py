@@ -24,8 +24,8 @@ from poptrain.engine.experiment import Experiment, file_record, script_of
 from poptrain.engine.failures import UnreadMetrics, check_not_all_failed
 from poptrain.engine.intake import admitted, asked, opened
 from poptrain.engine.needs import needed_checkpoints
-from poptrain.engine.notices import Failures, warn
-from poptrain.engine.open_log import check_same_run, continuing, open_log
+from poptrain.engine.notices import Failures, NoEpisodes, warn
+from poptrain.engine.open_log import check_same_run, continuing, open_log, warn_of_edited_code
 from poptrain.engine.overwrite import removed
 from poptrain.engine.progress import shown
 from poptrain.engine.result import Run
@@ -146,6 +146,7 @@ def execute(
         experiment = continuing(experiment, record.run)
         check_same_run(record, experiment, directory)
         if ended := _finished(experiment, directory, record):
+            warn_of_edited_code(experiment, record, directory)
             return ended
     before = kept.taken(experiment) if directory is None and interactive() else None
     log, store = before or (open_log(experiment, directory, source), None)
@@ -204,7 +205,7 @@ class _Session:
             self.store.adopt(log.record.checkpoints())
         self.rollback = Rollback(self.log, self.store)
         self.executor_config, self.directory = executor, directory
-        self.failures = Failures(directory)
+        self.failures, self.episodes = Failures(directory), NoEpisodes(experiment.algorithm.seats)
         own = () if directory is None else (Digest(),)
         self.sinks = [Guarded(sink) for sink in (*own, *experiment.sinks)]
 
@@ -289,6 +290,7 @@ class _Session:
             tasks = [self.history.task(result.task) for result in results]
             self._append(results)
             self.failures.see(self.history, results)
+            self.episodes.see(self.history, results)
             self.store.add(result.checkpoint for result in results)
             self.supply.told(tasks, results)
             self._unread.check(self.log, self.history, results)

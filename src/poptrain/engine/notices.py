@@ -13,6 +13,7 @@ from poptrain.core import History, Result
 from poptrain.core.errors import RunWarning
 
 MOST_TEXTS = 3  # different errors that the summary lists
+ROUNDS = 2  # of results, in which an episode should end
 
 
 class Failures:
@@ -73,6 +74,32 @@ class Failures:
     def _tracebacks(self) -> str:
         any_error = any(not text.startswith("the score was") for text in self._texts)
         return f" Tracebacks: {Path(self._directory) / 'errors'}." if any_error and self._directory is not None else ""
+
+
+class NoEpisodes:
+    """Warns once if the trainings of the first rounds count their episodes, and not one ended: no score is of a whole one.
+
+    Args:
+        seats: of the algorithm.
+    """
+
+    def __init__(self, seats: int):
+        self._left: int | None = ROUNDS * seats  # results that may still count none; None: one has ended, or it is said
+
+    def see(self, history: History, results: Sequence[Result]) -> None:
+        """Takes new results."""
+        for result in results:
+            ended = result.metrics.get("episodes")
+            if self._left is None or ended is None or history.task(result.task).steps == 0:
+                continue
+            self._left = None if ended else self._left - 1
+            if self._left == 0:
+                self._left = None
+                steps = history.step(result.task) - history.begin(result.task)
+                warn(
+                    f"no episode ended in the first {ROUNDS} rounds of intervals of {steps:,} steps, so the scores are not those "
+                    "of whole episodes, and copies are made by chance: use a longer interval."
+                )
 
 
 class AllFailed(NamedTuple):

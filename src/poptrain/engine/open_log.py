@@ -54,6 +54,15 @@ def open_log(experiment: Experiment, directory: str | Path | None, source: dict[
     return log
 
 
+def warn_of_edited_code(experiment: Experiment, record: Record, directory: str | Path) -> None:
+    """Warns if a finished run, in which nothing is trained any more, was trained with other code than the trainable has now."""
+    if record.run.get("code") not in (None, code_of(as_trainable(experiment.trainable))):
+        warn(
+            f"the run in {str(directory)!r} is finished, and nothing was trained now, although the code of the trainable has "
+            "changed since it began; pass overwrite=True, or remove the directory, to train again."
+        )
+
+
 def continuing(experiment: Experiment, then: Mapping[str, Json]) -> Experiment:
     """Returns the experiment as it continues or verifies a run: what was left open has the defaults that it began with.
 

@@ -14,8 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from poptrain.core import markup
+from poptrain.core import Value, markup
 from poptrain.core.arguments import check_flag, check_name, check_place
 from poptrain.core.cpus import cpus
 from poptrain.core.errors import RunFailed, Suspended, UsageError
@@ -34,8 +35,15 @@ from poptrain.executors.context import ExecutorConfig
 from poptrain.executors.importable import check_main, why_not_importable
 from poptrain.executors.processes import THREAD_VARIABLES
 from poptrain.log.disk import safe_name
+from poptrain.log.reader import Record
+from poptrain.trainable import as_trainable, code_of
 from poptrain.views.compared import Comparison
 from poptrain.views.comparison import compare
+
+if TYPE_CHECKING:
+    import pandas
+
+COLUMNS = ("seed", "score", "steps", "total", "seconds", "finished", "directory")
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,8 +60,30 @@ class Study:
         Raises:
             UsageError: fewer than two runs have a result.
         """
+        return compare(*self._named())
+
+    def _named(self) -> tuple[list[Record], list[str]]:
+        """Returns the records of all runs, and the name of the method of each."""
         pairs = [(run.record, name) for name, runs in self.runs.items() for run in runs]
-        return compare([record for record, _ in pairs], [name for _, name in pairs])
+        return [record for record, _ in pairs], [name for _, name in pairs]
+
+    def table(self) -> dict[str, list[Value]]:
+        """Returns one row for each run, as columns: method, seed, score (the best), steps, total steps, seconds …"""
+        methods = self.comparison.methods
+        rows = [
+            {"method": method.name, **{name: getattr(run, name) for name in COLUMNS}} for method in methods for run in method.runs
+        ]
+        return {name: [row[name] for row in rows] for name in ("method", *COLUMNS)}
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Returns `table` as a data frame of pandas.
+
+        Raises:
+            MissingExtra: pandas is not installed.
+        """
+        from poptrain.engine.frames import frame
+
+        return frame(self.table())
 
     def __repr__(self) -> str:
         return "\n".join([repr(self.comparison), *(f"{name} failed: {why}" for name, why in self.failures.items())])
@@ -155,11 +185,23 @@ def study(
     failures = {title: text for title, text in found.items() if isinstance(text, str)}
     for title, text in failures.items():
         warn(f"the run {title} of the study failed: {text}")
+    _warn_of_old_code({title: run for title, run in found.items() if isinstance(run, Run)}, code_of(as_trainable(trainable)))
     runs = {
         name: tuple(each for job in jobs if job.name == name and isinstance(each := found.get(job.title), Run))
         for name in algorithms
     }
     return Study(runs, failures)
+
+
+def _warn_of_old_code(runs: Mapping[str, Run], code: str) -> None:
+    """Warns if finished runs were taken from their directories that began with other code than the trainable has now."""
+    old = [title for title, run in runs.items() if run.record.run.get("code") not in (None, code)]
+    if old:
+        some = ", ".join(old[:3]) + (" …" if len(old) > 3 else "")
+        warn(
+            f"{len(old)} of {len(runs)} runs of the study began with other code than the trainable has now ({some}): remove "
+            "their directories to train them again."
+        )
 
 
 def _check(algorithms: object, seeds: object, workers: object, progress: object) -> None:

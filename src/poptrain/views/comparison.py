@@ -64,7 +64,7 @@ def compare(records: Sequence[Record], names: Sequence[str] | None = None) -> Co
         methods=methods,
         pairs=tuple(pairs),
         said=(*_selection(groups, found, sign), statistics.caution(min(len(group) for group in groups.values()))),
-        warnings=(*_left_out(empty), *_warnings(traces, steps)),
+        warnings=(*_left_out(empty), *_other_code(traces), *_warnings(traces, steps)),
     )
 
 
@@ -269,6 +269,19 @@ def _left_out(records: Sequence[Record]) -> Iterator[str]:
     if records:
         where = "in memory" if records[0].directory is None else clean(records[0].directory, 80)
         yield f"left out, because no result was healthy yet: {where}" + (f" and {len(records) - 1} more" * (len(records) > 1))
+
+
+def _other_code(traces: Sequence[_Trace]) -> Iterator[str]:
+    """Yields a warning for each trainable of which the runs have different code."""
+    versions: dict[str, set[str]] = {}
+    for trace in traces:  # logs of old versions lack it
+        versions.setdefault(str(trace.record.run.get("trainable")), set()).add(str(trace.record.run.get("code")))
+    for name, codes in versions.items():
+        if len(codes - {"None"}) > 1:
+            yield (
+                f"the runs of {clean(name)} began with {len(codes)} different versions of its code, so that the methods may not "
+                "be what differs: train all of them with one."
+            )
 
 
 def _warnings(traces: Sequence[_Trace], steps: int) -> Iterator[str]:
