@@ -84,7 +84,7 @@ class NoEpisodes:
     """
 
     def __init__(self, seats: int):
-        self._left: int | None = ROUNDS * seats  # results that may still count none; None: one has ended, or it is said
+        self._left: int | None = ROUNDS * seats  # results that may still count none; None: one has ended, or it was announced
 
     def see(self, history: History, results: Sequence[Result]) -> None:
         """Takes new results."""
