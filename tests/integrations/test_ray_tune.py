@@ -222,6 +222,29 @@ def test_trials_that_end_before_the_budget_are_named_with_the_reason():
     assert not remarks(history_of(*facts[:6]), ["a", "b"], **{**say, "budget": 3})
 
 
+def test_a_state_that_ray_is_just_writing_does_not_replace_a_whole_one(tmp_path):
+    """And an experiment that Ray began anew, because its state is cut off, is refused with the file's name."""
+    from poptrain.integrations.ray_tune import checks
+    from poptrain.integrations.ray_tune.whole_files import copy_whole
+
+    source, target = tmp_path / "staging", tmp_path / "experiment"
+    (source / "inner").mkdir(parents=True)
+    state, other = source / "experiment_state-1.json", source / "inner" / "searcher.pkl"
+    state.write_text('{"trials": 4}')
+    other.write_bytes(b"1")
+    copy_whole(str(source), str(target))
+    state.write_text('{"trials": ')
+    other.write_bytes(b"2")
+    copy_whole(str(source), str(target))
+    assert (target / state.name).read_text() == '{"trials": 4}' and (target / "inner" / other.name).read_bytes() == b"2"
+    assert not list(target.rglob("*.part"))
+    pt.run(pt.pbt(toys.SPACE, 2, interval=1), toys.train, stop=pt.steps(1), directory=target / "poptrain")
+    checks.not_restarted("scheduler", target / "poptrain", 1)
+    (target / "experiment_state-2.json").write_text("")
+    with pytest.raises(pt.UsageError, match="cannot read its own state, experiment_state-2.json.*Remove this file"):
+        checks.not_restarted("scheduler", target / "poptrain", 1)
+
+
 RESTORE = """
 import sys
 import ray, ray_toys as toys
