@@ -272,7 +272,7 @@ def test_the_command_exits_with_1_if_something_is_wrong(here, capsys):
     [
         (("nothing.py",), "no experiment file 'nothing.py'"),
         (("unnamed_experiment.py",), "the metrics have no 'sore'; they hold 'score', 'theta'. Did you mean 'score'?"),
-        (("sound_experiment.py", "--seconds", "0"), "seconds=0.0, expected a finite number above 0"),
+        (("sound_experiment.py", "--seconds", "0"), "seconds=0.0, expected a finite number of seconds above 0"),
         (("sound_experiment.py", "--executor", "vectorized"), "trains pure JAX functions or populations"),
         (("sound_experiment.py", "--executor", "nowhere"), "executor='nowhere': expected one of"),
     ],

@@ -13,6 +13,7 @@ from poptrain.core.metric_names import hinted
 from poptrain.preflight.lab import Probe
 
 STEADY = 0.8  # share of the changes that must have one sign
+FEWEST = 6  # changes of the score, below which a fall in all of them is chance too often: 1 in 64
 
 
 def finite(curves: Sequence[Sequence[Probe]]) -> Verdict:
@@ -61,7 +62,7 @@ def direction(curves: Sequence[Sequence[Probe]], metric: str, mode: str) -> Verd
     result = f"training made {metric!r} better in {better} of {len(rows)} configurations under mode={mode!r}"
     if contradicts and better * 2 < len(rows):
         return Verdict("direction", "failed", f"{result}, and its name suggests {other!r}: is mode={other!r} meant?")
-    if worse and not hint and len(rows) > 1 and falling >= STEADY:
+    if worse and not hint and len(rows) > 1 and len(steps) >= FEWEST and falling >= STEADY:
         return Verdict("direction", "failed", f"{result}, and all of them got steadily worse: is mode={other!r} meant?")
     if contradicts or worse:
         remark = f", but its name suggests {other!r}" if contradicts else "; this is too little evidence that the mode is wrong"
