@@ -475,7 +475,7 @@ def test_the_command_line_keeps_and_finds_them(tmp_path, monkeypatch):
     def poptrain(*words):
         result = CliRunner().invoke(app, words)
         assert result.exit_code == 0, (words, result.output, result.exception)
-        return result.output
+        return result.stdout
 
     poptrain("run", "experiment.py", "--dir", "run", "--checkpoints", url, "--quiet")
     poptrain("resume", "run", "--steps", "20", "--quiet")

@@ -57,6 +57,7 @@ experiment = pt.Experiment(pt.pbt(space, population=4, interval=5), train, stop=
 """
 FAILING = EXPERIMENT.replace("import quadratic", "import Faulty").replace("quadratic, stop", 'Faulty("raise"), stop')
 HOSTILE = "\\x1b[31mred[bold]<b>=1+1"
+HOSTILE_NAME = HOSTILE.removeprefix("\\x1b")  # names have no control characters
 HOSTILE_EXPERIMENT = f"""
 import poptrain as pt
 from poptrain.core import Forecast
@@ -65,10 +66,10 @@ def train(carry, hp, steps, seed):
     n = 0 if carry is None else carry
     if seed % 4 == 0:
         raise ValueError("{HOSTILE}\\n[red]second line")
-    return n + steps, {{"{HOSTILE}": float(n + seed % 100)}}
+    return n + steps, {{"{HOSTILE_NAME}": float(n + seed % 100)}}
 
 space = pt.Space({{"[red]x": pt.Uniform(0.0, 1.0), "kind": pt.Choice("{HOSTILE}", "@b")}})
-experiment = pt.Experiment(pt.pbt(space, population=5, interval=1), train, metric="{HOSTILE}", stop=pt.steps(8))
+experiment = pt.Experiment(pt.pbt(space, population=5, interval=1), train, metric="{HOSTILE_NAME}", stop=pt.steps(8))
 """
 
 

@@ -406,7 +406,9 @@ class Labelled:
 
 
 def test_a_role_that_does_not_exist_is_refused_before_it_is_logged(tmp_path):
-    with pytest.raises(pt.UsageError, match=r"^task 0: role='student', expected one of '', 'control', 'evaluator'\.$"):
+    with pytest.raises(
+        pt.UsageError, match=r"^task 0: role='student', expected one of '', 'control', 'evaluator', 'candidate'\.$"
+    ):
         run(tmp_path, algorithm=Labelled("student"), stop=pt.steps(5))
     assert not read(tmp_path).lines
     assert run(algorithm=Labelled("control"), stop=pt.steps(5)).history.n == 2

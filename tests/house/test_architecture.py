@@ -69,7 +69,7 @@ OPTIONAL = {
     "fsspec": ("checkpoints.url_files",),
     "typer": ("cli",),
     "IPython": ("engine.screens",),
-    "pandas": ("engine.frames", "engine.result"),
+    "pandas": ("engine.frames", "engine.result", "engine.study"),
     "rich": ("cli",),
     "safetensors": ("checkpoints", "integrations"),
 }

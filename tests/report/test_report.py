@@ -16,6 +16,7 @@ from poptrain import report, views
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 EVIL = "</script><img src=x onerror=\"document['title']='pwned'\"><b onmouseover=alert(1)>@@PLOTLY@@ %{x} \x1b[31m' \" & \u202e"
+NAME = EVIL.replace("\x1b", "").replace("\u202e", "")  # names have no control characters
 BREAKS_OUT = ("<img", "<b on", "<svg", "<script>alert")
 
 
@@ -23,14 +24,14 @@ def hostile_train(carry, hp, steps, seed):
     x = 2.0 if carry is None else carry
     if seed % 6 == 0:
         raise ValueError(EVIL)
-    x *= 1 - 0.5 * hp[EVIL]
-    return x, {EVIL: x + (seed % 97) / 500}
+    x *= 1 - 0.5 * hp[NAME]
+    return x, {NAME: x + (seed % 97) / 500}
 
 
 def hostile_run(directory=None):
-    space = pt.Space({EVIL: pt.Uniform(0.01, 1.0), "kind": pt.Choice(EVIL, "<svg onload=alert(1)>"), "n": pt.Ordinal(1, 2, 4)})
+    space = pt.Space({NAME: pt.Uniform(0.01, 1.0), "kind": pt.Choice(EVIL, "<svg onload=alert(1)>"), "n": pt.Ordinal(1, 2, 4)})
     algorithm = pt.pbt(space, population=6, interval=1, exploit=pt.truncation(0.4))
-    return pt.run(algorithm, hostile_train, metric=EVIL, mode="min", stop=pt.steps(12), seed=5, directory=directory)
+    return pt.run(algorithm, hostile_train, metric=NAME, mode="min", stop=pt.steps(12), seed=5, directory=directory)
 
 
 def model_run():

@@ -100,9 +100,9 @@ def test_the_figure_draws_the_best_schedule_the_medians_and_the_hand_overs(run, 
 def test_the_curve_of_a_seat_is_the_one_that_the_algorithm_compares(run):
     state = FIRE.state(run.history)
     for seat in range(FIRE.population):
-        assert views.faster(run.record, seat, 0).first.scores == state.curves[seat]
+        assert views.faster(run.record, seat, (seat + 1) % FIRE.population).first.scores == state.curves[seat]
     for seat in state.busy:
-        piece = views.faster(run.record, 0, seat).second
+        piece = views.faster(run.record, (seat + 1) % FIRE.population, seat).second
         assert piece.scores == state.curves[seat] and piece.evaluator and piece.steps[0] == state.busy[seat].since
 
 
