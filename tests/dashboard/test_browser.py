@@ -203,6 +203,7 @@ def test_a_series_can_be_switched_off_and_a_narrow_window_is_redrawn(opened, tmp
     trained(tmp_path / "run")
     with served(tmp_path / "run") as serving, opened(serving) as page:
         wait_for_state(page, "finished")
+        page.wait_for_selector("#section-score svg[tabindex] path")
         lines = page.locator("#section-score svg[tabindex] path").count()
         page.locator("#section-score .legend button", has_text="member 0").click()
         assert page.locator("#section-score svg[tabindex] path").count() == lines - 1
