@@ -36,7 +36,8 @@ browser:
 	  { apt-get update -qq && apt-get install -qq -y --no-install-recommends $(BROWSERS) >/dev/null; } || true
 
 test-all: setup-all browser
-	$(BIN)/python -m pytest -m heavy
+	$(BIN)/python -m pytest -m heavy -n 2 --dist loadfile --ignore-glob='*test_ray*' --ignore-glob='*test_rllib*'
+	$(BIN)/python -m pytest -m heavy tests/integrations/test_ray*.py tests/integrations/test_rllib.py tests/executors/test_ray*.py
 	POPTRAIN_TEST_OPTIMISED=1 $(BIN)/python -m pytest -m 'not heavy' -n 2 --dist loadfile tests/rl tests/executors/test_vectorized.py tests/golden
 
 lint: setup

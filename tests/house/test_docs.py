@@ -35,7 +35,13 @@ HEAVY = {
     "docs/guides/rllib.md": "RLlib",
     **{f"docs/algorithms/rl/{name}.md": "time: JAX is loaded" for name in AGENTS},
 }  # pages whose blocks need an optional package of `make test-all`, or the time of it
-LONG = ("docs/algorithms/bg_pbt.md", "docs/algorithms/fire_pbt.md", "docs/guides/compare.md", "docs/guides/rl.md")  # they train
+LONG = (
+    "docs/algorithms/bg_pbt.md",
+    "docs/algorithms/fire_pbt.md",
+    "docs/guides/compare.md",
+    "docs/guides/rl.md",
+    "docs/start/first_run.md",
+)
 ROOMS = ("executors", "plots", "report", "rl", "sinks", "statistics", "testing", "views")
 
 

@@ -136,6 +136,7 @@ def spied(monkeypatch, team, generations=2):
     return drawn, played, updates, carry, metrics
 
 
+@pytest.mark.heavy
 def test_a_generation_trains_the_first_actors_and_makes_as_many_updates_as_the_last_had_steps(monkeypatch):
     drawn, played, updates, carry, metrics = spied(monkeypatch, TEAM)
     assert len(played) == 2 and metrics["generation"] == [2] and metrics["steps"].tolist() == [240]

@@ -20,6 +20,7 @@ def run(code):
     return subprocess.run([sys.executable, "-c", code], env=clean, capture_output=True, text=True)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("module", ["poptrain.rl", "poptrain.executors.vectorized"])
 def test_the_scheduler_flag_is_set_before_the_backend_starts(module):
     code = (

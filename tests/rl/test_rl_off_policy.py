@@ -104,6 +104,7 @@ def test_a_time_limit_is_never_terminal():
     np.testing.assert_allclose(np.clip(speed, -8, 8), batch.reached[:, 2], atol=1e-3)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("env", ["InvertedPendulum-v4"])
 def test_a_fall_is_terminal(env):
     pytest.importorskip("envpool")
@@ -185,6 +186,7 @@ def test_the_target_is_the_smaller_value_of_the_smoothed_action():
     np.testing.assert_allclose(noisy, expected, rtol=1e-5)
 
 
+@pytest.mark.heavy
 def test_policy_and_targets_move_every_second_update():
     agent, state, batch, hparams = pieces()
     first, _ = agent.update(state, batch, hparams, jax.random.key(0))

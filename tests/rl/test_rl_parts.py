@@ -189,6 +189,7 @@ def test_the_chunk_size_does_not_change_an_update():
         assert np.allclose(a, b, atol=1e-5)
 
 
+@pytest.mark.heavy
 def test_a_window_that_wraps_around_shared_slots_learns_the_same():
     _, batch = episode_batch()
     plain, _ = updated(batch)

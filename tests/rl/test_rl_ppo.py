@@ -83,7 +83,7 @@ def test_training_is_a_pure_function_and_lanes_do_not_matter(env, agent_for):
     assert same(swapped, agent.gather([(once, lane) for lane in order]))
 
 
-@pytest.mark.parametrize("env", ENVIRONMENTS)
+@pytest.mark.parametrize("env", SOME_HEAVY)
 def test_a_stored_carry_continues_exactly(env, agent_for):
     agent = agent_for(env)
     carry, _ = agent.train(agent.init(HPARAMS, SEEDS3), HPARAMS, 300, SEEDS3)
@@ -159,6 +159,7 @@ def test_learning_all_at_once_equals_learning_in_turn(agent_for, monkeypatch):
         assert np.allclose(a, b, atol=1e-4)
 
 
+@pytest.mark.heavy
 def test_agents_with_networks_of_other_sizes_train_in_one_process(agent_for):
     common, seeds = agent_for("CartPole-v1"), np.asarray([1])
     other = replace(common, hidden=(8, 8))
@@ -270,7 +271,7 @@ def test_it_learns_pendulum(env, agent_for):
     assert before < -900 and after > -500
 
 
-@pytest.mark.parametrize("env", ["jax/CartPole-v1", "CartPole-v1"])
+@pytest.mark.parametrize("env", ["jax/CartPole-v1", pytest.param("CartPole-v1", marks=pytest.mark.heavy)])
 def test_it_learns_cartpole(env, agent_for):
     agent, hparams = agent_for(env), LEARNING | {"train_batch_size": 1024}
     carry, metrics = agent.train(agent.init(hparams, SEEDS3), hparams, 30_000, SEEDS3)
@@ -348,6 +349,7 @@ def test_resume_in_the_middle_of_a_batch_is_bit_equal(env, agent_for, tmp_path):
     assert same(whole.best.load(), resumed.best.load())
 
 
+@pytest.mark.heavy
 def test_one_member_at_a_time_learns_the_same_as_all_at_once(agent_for):
     agent = agent_for("jax/CartPole-v1")
     one, together = run(agent, executor="inline"), run(agent)
