@@ -75,6 +75,6 @@ def test_a_run_in_progress_is_followed_to_its_end(tmp_path):
         assert reached.wait(20)
         page.wait("document.querySelector('.state.running')")
         gate.set()
-        page.wait("document.querySelector('.state.finished')", 5)
+        page.wait("document.querySelector('.state.finished')")
         run.join()
         assert page.complaints == []
