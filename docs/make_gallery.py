@@ -22,8 +22,31 @@ ROOT = Path(__file__).parent.parent
 RUNS, PICTURES, PAGE = ROOT / "runs" / "gallery", ROOT / "docs" / "gallery", ROOT / "docs" / "gallery.md"
 HEAD = """# Gallery
 
-Every picture is of a real run of an example of this repository, made by the command below it. `python docs/make_gallery.py` makes
-the runs, the pictures and this page.
+Every picture is of a real run, made by the command below it. `python docs/make_gallery.py` makes the runs, their pictures and this
+page.
+
+## A walker
+
+Four PPO agents learn BipedalWalker-v3 while PB2 tunes them. One episode of the best agent, the hyperparameters that trained it, and
+the family tree of the run.
+
+![The best agent walks](pictures/walker.webp)
+
+![The hyperparameters that trained it](pictures/schedule.png)
+
+![The family tree](pictures/lineage.png)
+
+```bash
+poptrain run examples/bipedal_pb2.py --dir runs/walker --seed 3    # python docs/make_pictures.py draws the pictures
+```
+
+## The dashboard
+
+![The dashboard of a run](pictures/dashboard.png)
+
+```bash
+python docs/make_dashboard_pictures.py    # a small run of PB2, in Chromium; poptrain dashboard DIR shows yours
+```
 """
 
 
@@ -97,7 +120,7 @@ def main(names: list[str]) -> None:
             subprocess.run([sys.executable, "-m", *shown.command(str(shown.directory))], cwd=ROOT, check=True)
         shown.draw(pt.open_run(shown.directory)).savefig(PICTURES / f"{shown.name}.png", dpi=100)
         print(f"{shown.name}: {shown.directory}")
-    PAGE.write_text(HEAD + "".join(part(shown) for shown in GALLERY if shown.directory.exists()))
+    PAGE.write_text(HEAD + "".join(part(shown) for shown in GALLERY if (PICTURES / f"{shown.name}.png").exists()))
 
 
 def part(shown: Shown) -> str:
