@@ -174,7 +174,8 @@ def test_c5_a_second_signal_ends_a_step_that_hangs_in_c_within_two_seconds(tmp_p
         began = time.monotonic()
         said = process.stderr.read()
         assert process.wait(timeout=30) == 143 and time.monotonic() - began < 10  # the machine may be busy
-    assert said.startswith("stopped at once; nothing that was logged is lost; continue with the same command")
+    last = said.splitlines()[-1]  # the first signal may have been answered, if it came before the step hung
+    assert last.startswith("stopped at once; nothing that was logged is lost; continue with the same command")
     assert not pt.open_run(tmp_path / "r").record.finished
 
 
