@@ -22,13 +22,13 @@ ROOT = Path(__file__).parent.parent
 RUNS, PICTURES, PAGE = ROOT / "runs" / "gallery", ROOT / "docs" / "gallery", ROOT / "docs" / "gallery.md"
 HEAD = """# Gallery
 
-Every picture is of a real run, made by the command below it. `python docs/make_gallery.py` makes the runs, their pictures and this
-page.
+Every picture is of a real run, made by the command below it. `python docs/make_gallery.py` makes the runs, their pictures and
+this page.
 
 ## A walker
 
-Four PPO agents learn BipedalWalker-v3 while PB2 tunes them. One episode of the best agent, the hyperparameters that trained it, and
-the family tree of the run.
+Four PPO agents learn BipedalWalker-v3 while PB2 tunes them. One episode of the best agent, the hyperparameters that trained it,
+and the family tree of the run.
 
 ![The best agent walks](pictures/walker.webp)
 
