@@ -60,13 +60,18 @@ def main(benchmark: str, measure: Callable[[bool], Sequence[dict[str, Any]]], do
     options = command_line(benchmark, doc, "the same figures at a size that ends within a minute").parse_args()
     began = time.perf_counter()
     figures = list(measure(options.quick))
+    show(figures)
+    if options.json:
+        print(json.dumps(report(benchmark, figures, time.perf_counter() - began)), flush=True)
+
+
+def show(figures: Sequence[dict[str, Any]]) -> None:
+    """Prints figures as a table for people."""
     for each in figures:
         mark = {True: "holds", False: "MISSED", None: ""}[each["holds"]]
         spread = "" if each["spread"] is None else f" ± {each['spread']:.4g}"
         target = f"  ({each['target']})" if each["target"] else ""
         print(f"{each['name']:60s} {each['value']:>12.6g}{spread} {each['unit']}  n={each['n']}{target}  {mark}", flush=True)
-    if options.json:
-        print(json.dumps(report(benchmark, figures, time.perf_counter() - began)), flush=True)
 
 
 def installed(package: str) -> bool:

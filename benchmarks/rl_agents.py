@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import command_line, machine, over, report
+from benchmarks.common import command_line, machine, over, report, show
 from poptrain.rl import CEMRL, DDPG, ERL, P3S, PPO, SAC, TD3, VMPO
 
 RESULTS = Path(__file__).parent / "results" / "rl_agents.json"
@@ -125,11 +125,7 @@ def main() -> None:
     options = parser.parse_args()
     began = time.perf_counter()
     made = figures(measured(options.only, options.seeds, options.quick))
-    for each in made:
-        spread = "" if each["spread"] is None else f" ± {each['spread']:.4g}"
-        print(
-            f"{each['name']:40s} {each['value']:>12.6g}{spread} {each['unit']}  n={each['n']}  {each['target']} {each['holds']}"
-        )
+    show(made)
     if options.json:
         print(json.dumps(report("rl_agents", made, time.perf_counter() - began)), flush=True)
 

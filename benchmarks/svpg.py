@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import command_line, machine, over, report
+from benchmarks.common import command_line, machine, over, report, show
 from poptrain.rl import SVPG
 
 RESULTS = Path(__file__).parent / "results" / "svpg.json"
@@ -74,11 +74,7 @@ def main() -> None:
         made.append(over(f"{name}: mean of the particles", [float(np.nanmean(row)) for row in cell["particles"]]))
         made += [over(f"{name}: alpha of balance, {when} update", cell[f"balance_{when}"]) for when in ("first", "last")]
         made.append(over(f"{name}: CPU time of all seeds", [cell["cpu"]], "s"))
-    for each in made:
-        spread = "" if each["spread"] is None else f" ± {each['spread']:.3g}"
-        print(
-            f"{each['name']:52s} {each['value']:>10.4g}{spread} {each['unit']}  n={each['n']}  {each['target']} {each['holds']}"
-        )
+    show(made)
     if options.json:
         print(json.dumps(report("svpg", made, time.perf_counter() - began)), flush=True)
 

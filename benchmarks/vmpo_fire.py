@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 import poptrain as pt
-from benchmarks.common import command_line, figure, machine, over, report
+from benchmarks.common import command_line, figure, machine, over, report, show
 from poptrain.rl import VMPO
 from poptrain.statistics import sign_test
 
@@ -99,9 +99,7 @@ def main() -> None:
                 if not options.quick:
                     RESULTS.write_text(json.dumps(found | {"machine": machine()}, indent=1) + "\n")
     made = figures(found)
-    for each in made:
-        spread = "" if each["spread"] is None else f" ± {each['spread']:.4g}"
-        print(f"{each['name']:52s} {each['value']:>10.5g}{spread} {each['unit']}  n={each['n']}")
+    show(made)
     if options.json:
         print(json.dumps(report("vmpo_fire", made, time.perf_counter() - began)), flush=True)
 

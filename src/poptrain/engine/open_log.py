@@ -54,9 +54,14 @@ def open_log(experiment: Experiment, directory: str | Path | None, source: dict[
     return log
 
 
+def has_other_code(record: Record, trainable: object) -> bool:
+    """True if a run began with other code than the trainable has now; False if its log, of an old version, does not tell."""
+    return record.run.get("code") not in (None, code_of(as_trainable(trainable)))
+
+
 def warn_of_edited_code(experiment: Experiment, record: Record, directory: str | Path) -> None:
     """Warns if a finished run, in which nothing is trained any more, was trained with other code than the trainable has now."""
-    if record.run.get("code") not in (None, code_of(as_trainable(experiment.trainable))):
+    if has_other_code(record, experiment.trainable):
         warn(
             f"the run in {str(directory)!r} is finished, and nothing was trained now, although the code of the trainable has "
             "changed since it began; pass overwrite=True, or remove the directory, to train again."

@@ -27,6 +27,7 @@ from poptrain.engine import stop as stops
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.loop import execute
 from poptrain.engine.notices import warn
+from poptrain.engine.open_log import has_other_code
 from poptrain.engine.result import Run, open_run
 from poptrain.engine.screens import PlainLines, Screen, screen
 from poptrain.engine.signals import end_without_a_traceback
@@ -36,7 +37,6 @@ from poptrain.executors.importable import check_main, why_not_importable
 from poptrain.executors.processes import THREAD_VARIABLES
 from poptrain.log.disk import safe_name
 from poptrain.log.reader import Record
-from poptrain.trainable import as_trainable, code_of
 from poptrain.views.compared import Comparison
 from poptrain.views.comparison import compare
 
@@ -185,7 +185,7 @@ def study(
     failures = {title: text for title, text in found.items() if isinstance(text, str)}
     for title, text in failures.items():
         warn(f"the run {title} of the study failed: {text}")
-    _warn_of_old_code({title: run for title, run in found.items() if isinstance(run, Run)}, code_of(as_trainable(trainable)))
+    _warn_of_old_code({title: run for title, run in found.items() if isinstance(run, Run)}, trainable)
     runs = {
         name: tuple(each for job in jobs if job.name == name and isinstance(each := found.get(job.title), Run))
         for name in algorithms
@@ -193,9 +193,9 @@ def study(
     return Study(runs, failures)
 
 
-def _warn_of_old_code(runs: Mapping[str, Run], code: str) -> None:
+def _warn_of_old_code(runs: Mapping[str, Run], trainable: object) -> None:
     """Warns if finished runs were taken from their directories that began with other code than the trainable has now."""
-    old = [title for title, run in runs.items() if run.record.run.get("code") not in (None, code)]
+    old = [title for title, run in runs.items() if has_other_code(run.record, trainable)]
     if old:
         some = ", ".join(old[:3]) + (" …" if len(old) > 3 else "")
         warn(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 
 from poptrain.integrations.adapter import Place, Reads, check_in_force, check_read, effective
@@ -13,7 +14,7 @@ def plain(hp: Mapping[str, object]) -> dict[str, object]:
     return {name: plain(value) if isinstance(value, Mapping) else value for name, value in items}
 
 
-class Remade:
+class Remade(ABC):
     """The places of a live object, and the verification that its values act.
 
     A subclass yields every place that may be meant (`_places`), and knows which of them its hyperparameters govern.
@@ -37,8 +38,9 @@ class Remade:
         """Returns what the live objects hold for each of `hp`, by place."""
         return effective(self.places(hp))
 
+    @abstractmethod
     def _places(self, hp: Mapping[str, object]) -> Iterable[Place]:
-        raise NotImplementedError
+        """Returns every place that may be meant by one of the hyperparameters."""
 
     def _verify(self, hp: Mapping[str, object], trained: bool = False) -> None:
         """Raises a `UsageError` if a value is not in force; after the first training, if a hyperparameter has no effect."""

@@ -14,10 +14,10 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 @contextmanager
 def as_private_as(directory: Path | None) -> Iterator[None]:
     """Makes new files readable by their owner alone inside the block, if the directory of a run is. For the whole process."""
-    private = directory is not None and not stat.S_IMODE(directory.stat().st_mode) & _OTHERS
-    before = os.umask(_OTHERS) if private else os.umask(0)
-    if not private:
-        os.umask(before)
+    if directory is None or stat.S_IMODE(directory.stat().st_mode) & _OTHERS:
+        yield
+        return
+    before = os.umask(_OTHERS)
     try:
         yield
     finally:

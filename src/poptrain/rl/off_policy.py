@@ -122,8 +122,7 @@ class OffPolicy(ABC):
         seeds = np.asarray(seeds)
         settings = self._resolve(hparams, len(seeds))
         if steps <= 0:
-            returns = [self.evaluate(carry, i, 10, int(seed)) for i, seed in enumerate(seeds)]
-            return account(carry, evaluation_only(carry, returns))
+            return self._evaluated(carry, seeds)
         env = make(self.env, self.backend)
         agent, row, loop = self.functions(), self._row(env.spec), self._settings()
         if isinstance(env, DeviceEnv):
@@ -184,6 +183,11 @@ class OffPolicy(ABC):
 
     def _actor(self, state: Parts) -> HostActor:
         return HostActor(self.functions(), state, of_member(self._resolve({}, 1), 0))
+
+    def _evaluated(self, carry: Parts, seeds: np.ndarray) -> tuple[Parts, Parts]:
+        """Returns the carry and the metrics of an interval of 0 steps: the score is the mean over 10 episodes without noise."""
+        returns = [self.evaluate(carry, i, 10, int(seed)) for i, seed in enumerate(seeds)]
+        return account(carry, evaluation_only(carry, returns))
 
     def _resolve(self, hparams: PopulationHparams, members: int) -> dict[str, np.ndarray]:
         return resolve_hparams(self, self.ranges, hparams, members)

@@ -27,7 +27,6 @@ A generation is never cut: an interval ends with the generation in which it reac
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
@@ -36,10 +35,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from poptrain._jax import jax
-from poptrain.core.cpus import cpus
 from poptrain.core.errors import UsageError
 from poptrain.core.rng import rng
-from poptrain.rl.account import account, evaluation_only, fresh_account
+from poptrain.rl.account import account, fresh_account
 from poptrain.rl.adam import init_tree_adam, tree_adam_step
 from poptrain.rl.agents import td3
 from poptrain.rl.envs import make
@@ -47,7 +45,7 @@ from poptrain.rl.hparams import PopulationHparams, Range, of_member
 from poptrain.rl.loops.host import training_seeds
 from poptrain.rl.loops.interval import IntervalOutcome
 from poptrain.rl.loops.off_policy import BURST
-from poptrain.rl.memory.chunks import empty_chunks, held_rows, packed
+from poptrain.rl.memory.chunks import empty_chunks, held_rows
 from poptrain.rl.memory.replay import Replay, Windows
 from poptrain.rl.memory.rows import Row
 from poptrain.rl.nets import Layers
@@ -55,6 +53,7 @@ from poptrain.rl.off_policy import OFF_POLICY_RANGES, OffPolicy
 from poptrain.rl.teams.cem import ask, importance_mixing, tell
 from poptrain.rl.teams.episodes import open_simulator, play
 from poptrain.rl.teams.flat import act_all, flatten, unflatten
+from poptrain.rl.teams.together import joined, side_by_side
 from poptrain.rl.trees import Array, Parts, Scalars, Tree, stack, take
 
 SEARCH = ("mean", "variance", "damping")
@@ -138,8 +137,7 @@ class CEMRL(OffPolicy):
         seeds = np.asarray(seeds)
         settings = self._resolve(hparams, len(seeds))
         if steps <= 0:
-            returns = [self.evaluate(carry, i, 10, int(seed)) for i, seed in enumerate(seeds)]
-            return account(carry, evaluation_only(carry, returns))
+            return self._evaluated(carry, seeds)
         row = self._row(make(self.env, self.backend).spec)
 
         def one(i: int) -> _Team:
@@ -148,11 +146,9 @@ class CEMRL(OffPolicy):
                 team.generation()
             return team
 
-        with ThreadPoolExecutor(min(cpus(), len(seeds))) as threads:
-            teams = list(threads.map(one, range(len(seeds))))
-        replay = packed(carry["replay"], [team.added for team in teams], row, self.memory)
+        teams = side_by_side(one, len(seeds))
         done = np.asarray([team.steps for team in teams])
-        changed = stack([team.state for team in teams]) | {"replay": replay, "steps": carry["steps"] + done}
+        changed = joined(carry, teams, row, self.memory, done)
         carry, metrics = account(carry | changed, self._outcome(teams, done))
         scores = np.stack([team.fitness for team in teams], 1)
         metrics |= {f"team/{i}": row for i, row in enumerate(scores)}

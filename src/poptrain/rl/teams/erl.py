@@ -30,7 +30,6 @@ which it reaches its steps.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -38,17 +37,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from poptrain._jax import jax
-from poptrain.core.cpus import cpus
 from poptrain.core.errors import UsageError
 from poptrain.core.rng import rng
-from poptrain.rl.account import account, evaluation_only, fresh_account
+from poptrain.rl.account import account, fresh_account
 from poptrain.rl.envs import make
 from poptrain.rl.hparams import PopulationHparams, Range, of_member
 from poptrain.rl.loops.host import SEEDS, evaluation_seeds
 from poptrain.rl.loops.interval import IntervalOutcome
 from poptrain.rl.loops.off_policy import BURST, learner_for
 from poptrain.rl.loops.off_policy_host import HostActor
-from poptrain.rl.memory.chunks import empty_chunks, held_rows, packed
+from poptrain.rl.memory.chunks import empty_chunks, held_rows
 from poptrain.rl.memory.replay import Replay, Windows
 from poptrain.rl.memory.rows import Row
 from poptrain.rl.mlp import init_mlp
@@ -58,6 +56,7 @@ from poptrain.rl.teams.episodes import Episodes, open_simulator, play
 from poptrain.rl.teams.erl_learner import Functions
 from poptrain.rl.teams.flat import act_all, flatten, unflatten
 from poptrain.rl.teams.genetic import Rules, evolve
+from poptrain.rl.teams.together import joined, side_by_side
 from poptrain.rl.trees import Parts, stack, take
 
 PARTS = ("params", "target", "actor_adam", "critic_adam", "population", "fitness", "generation")
@@ -154,8 +153,7 @@ class ERL(OffPolicy):
         seeds = np.asarray(seeds)
         settings = self._resolve(hparams, len(seeds))
         if steps <= 0:
-            returns = [self.evaluate(carry, i, 10, int(seed)) for i, seed in enumerate(seeds)]
-            return account(carry, evaluation_only(carry, returns))
+            return self._evaluated(carry, seeds)
         row = self._row(make(self.env, self.backend).spec)
 
         def one(i: int) -> _Team:
@@ -165,11 +163,9 @@ class ERL(OffPolicy):
             team.test()
             return team
 
-        with ThreadPoolExecutor(min(cpus(), len(seeds))) as threads:
-            teams = list(threads.map(one, range(len(seeds))))
-        replay = packed(carry["replay"], [team.added for team in teams], row, self.memory)
+        teams = side_by_side(one, len(seeds))
         done = np.asarray([team.steps for team in teams])
-        changed = stack([team.state for team in teams]) | {"replay": replay, "steps": carry["steps"] + done}
+        changed = joined(carry, teams, row, self.memory, done)
         scores = np.asarray([team.tested.returns.mean() for team in teams])
         happened = IntervalOutcome(
             returns=[[float(x) for x in team.tested.returns] for team in teams],

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -34,10 +33,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from poptrain._jax import jax
-from poptrain.core.cpus import cpus
 from poptrain.core.errors import UsageError
 from poptrain.core.rng import rng
-from poptrain.rl.account import account, evaluation_only, fresh_account
+from poptrain.rl.account import account, fresh_account
 from poptrain.rl.agents import td3
 from poptrain.rl.envs import make
 from poptrain.rl.envs.spec import DeviceEnv
@@ -46,12 +44,13 @@ from poptrain.rl.loops.host import training_seeds
 from poptrain.rl.loops.interval import IntervalOutcome, mean
 from poptrain.rl.loops.off_policy import BURST, learner_for
 from poptrain.rl.loops.off_policy_host import HostActor, arrive
-from poptrain.rl.memory.chunks import empty_chunks, held_rows, packed
+from poptrain.rl.memory.chunks import empty_chunks, held_rows
 from poptrain.rl.memory.replay import Replay, Windows
 from poptrain.rl.memory.rows import Row, Transitions
 from poptrain.rl.mlp import host_mlp
 from poptrain.rl.nets import Layers
 from poptrain.rl.teams.p3s_rules import RECENT, adapted, best_of, distance
+from poptrain.rl.teams.together import joined, side_by_side
 from poptrain.rl.trees import Array, Parts, Scalars, stack, take
 
 PARTS = ("learners", "best", "best_actor", "old_actors", "beta", "recent", "frames", "params")
@@ -114,8 +113,7 @@ class P3S(td3.TD3):
         seeds = np.asarray(seeds)
         settings = self._resolve(hparams, len(seeds))
         if steps <= 0:
-            returns = [self.evaluate(carry, i, 10, int(seed)) for i, seed in enumerate(seeds)]
-            return account(carry, evaluation_only(carry, returns))
+            return self._evaluated(carry, seeds)
         row = self._row(make(self.env, self.backend).spec)
 
         def one(i: int) -> _Team:
@@ -123,11 +121,9 @@ class P3S(td3.TD3):
             team.run()
             return team
 
-        with ThreadPoolExecutor(min(cpus(), len(seeds))) as threads:
-            teams = list(threads.map(one, range(len(seeds))))
-        replay = packed(carry["replay"], [team.added for team in teams], row, self.memory)
+        teams = side_by_side(one, len(seeds))
         done = np.full(len(seeds), steps)
-        changed = stack([team.state for team in teams]) | {"replay": replay, "steps": carry["steps"] + done}
+        changed = joined(carry, teams, row, self.memory, done)
         scores = np.stack([team.scores for team in teams], 1)
         happened = IntervalOutcome(
             returns=[[float(x) for own in team.returns for x in own] for team in teams],
