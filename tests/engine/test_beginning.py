@@ -78,9 +78,9 @@ def test_edited_code_is_announced_and_logged(tmp_path):
         carry, metrics = quadratic(carry, hp, steps, seed)
         return carry, {**metrics, "new": 1.0}
 
-    with pytest.warns(RunWarning, match="the code of the trainable changed: .* pass overwrite=True to start again"):
+    with pytest.warns(RunWarning, match="the code of the trainable has been edited: .* pass overwrite=True"):
         longer = pt.run(PBT, train, stop=pt.steps(20), directory=tmp_path / "r", progress=False)
-    assert any("code of the trainable changed" in text for text in pt.views.status(longer.record).warnings)
+    assert any("code of the trainable has been edited" in text for text in pt.views.status(longer.record).warnings)
 
 
 EXPERIMENT = """

@@ -21,13 +21,13 @@ from poptrain.core.arguments import check_place
 from poptrain.core.errors import LogDamaged, UsageError
 from poptrain.core.fingerprint import differences
 from poptrain.core.protocols import Algorithm
+from poptrain.engine.edited import edits
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.open_log import continuing, fingerprint
 from poptrain.engine.replay import rebuilt
 from poptrain.log.reader import segment_name
 from poptrain.space import Space
 from poptrain.space.from_json import described
-from poptrain.trainable import as_trainable, code_of
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,8 @@ class _Report:
         now, then = fingerprint(experiment), self.trace.run
         changes = [line for key in now for line in differences(then.get(key), now[key], key)]
         failed = f"the experiment is not the one of the run: {'; '.join(changes[:3])}{' …' if len(changes) > 3 else ''}."
-        code = code_of(as_trainable(experiment.trainable))
-        if then.get("code") not in (None, code):
-            self.notes.append(f"the code of the trainable changed since the run began: {then['code']} -> {code}")
+        if edited := edits(then, experiment.trainable):
+            self.notes.append(f"the code of the trainable has been edited since the run began: {edited}")
         fine = "algorithm, space, trainable, metric, mode and seed are those of the run"
         self.add("experiment", failed if changes else None, fine)
 

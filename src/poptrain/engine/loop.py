@@ -20,12 +20,13 @@ from poptrain.engine import kept
 from poptrain.engine import stop as stops
 from poptrain.engine.again import again
 from poptrain.engine.arguments import check_run
+from poptrain.engine.edited import warn_of_edited_code
 from poptrain.engine.experiment import Experiment, file_record, script_of
 from poptrain.engine.failures import UnreadMetrics, check_not_all_failed
 from poptrain.engine.intake import admitted, asked, opened
 from poptrain.engine.needs import needed_checkpoints
 from poptrain.engine.notices import Failures, NoEpisodes, warn
-from poptrain.engine.open_log import check_same_run, continuing, open_log, warn_of_edited_code
+from poptrain.engine.open_log import check_same_run, continuing, open_log
 from poptrain.engine.overwrite import removed
 from poptrain.engine.progress import shown
 from poptrain.engine.result import Run
@@ -146,7 +147,7 @@ def execute(
         experiment = continuing(experiment, record.run)
         check_same_run(record, experiment, directory)
         if ended := _finished(experiment, directory, record):
-            warn_of_edited_code(experiment, record, directory)
+            warn_of_edited_code(experiment.trainable, record, directory)
             return ended
     before = kept.taken(experiment) if directory is None and interactive() else None
     log, store = before or (open_log(experiment, directory, source), None)
@@ -217,7 +218,7 @@ class _Session:
             with shown(self.experiment, self.log.record.elapsed, lambda: (self.history, self.failures.count), progress):
                 self._go()
         finally:
-            self.failures.summary()
+            self.failures.summary(self.history)
         if (worse := worsened(self.history, self.experiment)) is not None:
             warn(worse)
 

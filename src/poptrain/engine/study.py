@@ -24,10 +24,10 @@ from poptrain.core.interactive import interactive
 from poptrain.core.other_names import named_as_here
 from poptrain.core.protocols import Algorithm
 from poptrain.engine import stop as stops
+from poptrain.engine.edited import edits
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.loop import execute
 from poptrain.engine.notices import warn
-from poptrain.engine.open_log import has_other_code
 from poptrain.engine.result import Run, open_run
 from poptrain.engine.screens import PlainLines, Screen, screen
 from poptrain.engine.signals import end_without_a_traceback
@@ -195,7 +195,7 @@ def study(
 
 def _warn_of_old_code(runs: Mapping[str, Run], trainable: object) -> None:
     """Warns if finished runs were taken from their directories that began with other code than the trainable has now."""
-    old = [title for title, run in runs.items() if has_other_code(run.record, trainable)]
+    old = [title for title, run in runs.items() if edits(run.record.run, trainable)]
     if old:
         some = ", ".join(old[:3]) + (" …" if len(old) > 3 else "")
         warn(

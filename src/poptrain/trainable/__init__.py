@@ -25,10 +25,11 @@ from typing import Any, NamedTuple, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 
-from poptrain.core import Carry, Hparams, Metrics, Value
+from poptrain.core import Carry, Hparams, Json, Metrics, Value
 from poptrain.core.errors import UsageError
-from poptrain.core.fingerprint import qualified_name, source_name
+from poptrain.core.fingerprint import qualified_name, source_hash, source_name
 from poptrain.space import Space
+from poptrain.trainable import uses
 from poptrain.trainable.command import Command, command
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "jax_trainable",
     "name_of",
     "origin",
+    "uses_of",
 ]
 
 UserCode = Any  # whatever a user passes as a trainable, before `as_trainable` has recognised its form
@@ -226,6 +228,19 @@ def name_of(what: UserCode) -> str:
 def code_of(what: UserCode) -> str:
     """Returns the name of a trainable with a short hash of its source, by which changed code is recognised."""
     return what.code() if isinstance(what, Command) else source_name(origin(what))
+
+
+def uses_of(what: UserCode) -> dict[str, Json]:
+    """Returns what the code of a trainable uses besides its own source, by name: see `poptrain.trainable.uses`."""
+    if isinstance(what, Command):
+        return dict(what.uses())
+    found = uses.uses_of(origin(what))
+    if isinstance(what, (Trainable, JaxTrainable)):
+        for name, function in (("init", what.init), ("distill", what.distill)):
+            if function not in (None, _no_carry):
+                found |= {f"{name}.{key}": value for key, value in uses.uses_of(function).items() if key not in found}
+                found[name] = source_hash(function)
+    return found
 
 
 def in_directories(what: AnyTrainable) -> bool:
