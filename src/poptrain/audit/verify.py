@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from poptrain.audit.recompute import Finding, Trace, Walk, walk
-from poptrain.audit.verdict import Verdict
+from poptrain.audit.verdict import Verdict, listed, tabled
 from poptrain.checkpoints import places
 from poptrain.checkpoints.store import DiskStore, Ref, stem
-from poptrain.core import Lost, Result
+from poptrain.core import Lost, Result, markup
 from poptrain.core.arguments import check_place
 from poptrain.core.errors import LogDamaged, UsageError
 from poptrain.core.fingerprint import differences
@@ -30,7 +30,7 @@ from poptrain.space import Space
 from poptrain.space.from_json import described
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verification:
     """The result of `verify`."""
 
@@ -42,6 +42,17 @@ class Verification:
     decisions: int  # recomputed
     checkpoints: int  # hashed
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        notes = "".join(f"\n  note     {note}" for note in self.notes)
+        return f"{self._title()}\n{listed(self.checks)}{notes}"
+
+    def _repr_html_(self) -> str:
+        return markup.block(self._title(), tabled(self.checks), *(markup.line(f"note: {note}") for note in self.notes))
+
+    def _title(self) -> str:
+        done = ", ".join(each.name for each in self.checks if each.state == "ok") or "nothing"
+        return f"Verification of {self.directory!r}: {f'{done} verified' if self.ok else 'failed'}"
 
 
 def verify(directory: str | Path, experiment: Experiment | None = None) -> Verification:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas
 
     from poptrain.views import Lineage, Schedule
+    from poptrain.views.table import Table
 
 
 @dataclass(frozen=True, repr=False)
@@ -141,7 +142,7 @@ class Run:
 
         return lineage(self.record, task)
 
-    def table(self) -> dict[str, list[Value]]:
+    def table(self) -> Table:
         """Returns all tasks as columns, as `views.table` does: `pandas.DataFrame` and `polars.DataFrame` take them."""
         from poptrain.views import table
 

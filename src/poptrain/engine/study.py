@@ -16,7 +16,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from poptrain.core import Value, markup
+from poptrain.core import markup
 from poptrain.core.arguments import check_flag, check_name, check_place
 from poptrain.core.cpus import cpus
 from poptrain.core.errors import RunFailed, Suspended, UsageError
@@ -39,6 +39,7 @@ from poptrain.log.disk import safe_name
 from poptrain.log.reader import Record
 from poptrain.views.compared import Comparison
 from poptrain.views.comparison import compare
+from poptrain.views.table import Table
 
 if TYPE_CHECKING:
     import pandas
@@ -67,13 +68,13 @@ class Study:
         pairs = [(run.record, name) for name, runs in self.runs.items() for run in runs]
         return [record for record, _ in pairs], [name for _, name in pairs]
 
-    def table(self) -> dict[str, list[Value]]:
+    def table(self) -> Table:
         """Returns one row for each run, as columns: method, seed, score (the best), steps, total steps, seconds …"""
         methods = self.comparison.methods
         rows = [
             {"method": method.name, **{name: getattr(run, name) for name in COLUMNS}} for method in methods for run in method.runs
         ]
-        return {name: [row[name] for row in rows] for name in ("method", *COLUMNS)}
+        return Table({name: [row[name] for row in rows] for name in ("method", *COLUMNS)})
 
     def to_pandas(self) -> pandas.DataFrame:
         """Returns `table` as a data frame of pandas.

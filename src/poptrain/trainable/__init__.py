@@ -26,6 +26,7 @@ from typing import Any, NamedTuple, Protocol, TypeGuard, runtime_checkable
 import numpy as np
 
 from poptrain.core import Carry, Hparams, Json, Metrics, Value
+from poptrain.core.brief import brief, shown
 from poptrain.core.errors import UsageError
 from poptrain.core.fingerprint import qualified_name, source_hash, source_name
 from poptrain.space import Space
@@ -62,6 +63,10 @@ class Trainable(NamedTuple):
     train: Callable[[Carry, Hparams, int, int], tuple[Carry, Metrics]]  # (carry, hparams, steps, seed)
     distill: Callable[..., tuple[Carry, Metrics]] | None = None  # (carry, teacher carry, hparams, steps, seed, progress)
 
+    def __repr__(self) -> str:
+        parts = [f"{name}={shown(part)}" for name, part in self._asdict().items() if part not in (None, _no_carry)]
+        return f"Trainable({', '.join(parts)})"
+
 
 @dataclass(frozen=True)
 class JaxTrainable:
@@ -73,6 +78,8 @@ class JaxTrainable:
     init: Callable[..., Carry]
     train: Callable[..., tuple[Carry, Metrics]]
     distill: Callable[..., tuple[Carry, Metrics]] | None = None  # (carry, teacher, hparams, steps, key, progress)
+
+    __repr__ = brief
 
 
 PopulationHparams = Mapping[str, np.ndarray | Value]  # by name an array of shape (P,); of a static one the common value

@@ -64,7 +64,7 @@ class Word:
         return "".join(text if name is None else text + _written(values[name]) for text, name in self.parts)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Command:
     """A trainable that is a command line; `command` makes it."""
 
@@ -74,6 +74,9 @@ class Command:
     env: tuple[tuple[str, Word], ...] = ()
     cwd: str | None = None
     timeout: float | None = None
+
+    def __repr__(self) -> str:
+        return f"command({self.line!r})"
 
     @property
     def line(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from poptrain.core import markup
+from poptrain.core.brief import brief
 from poptrain.views.format import clean, short, span
 
 _VERDICTS = {"ahead": "is better than", "behind": "is worse than"}
@@ -23,6 +24,8 @@ class Outcome:
     total: int  # trained by all members together
     seconds: float  # of wall time
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True)
 class Reported:
@@ -31,6 +34,8 @@ class Reported:
     mean: float
     low: float
     high: float
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,8 @@ class Method:
     by_steps: tuple[Point, ...] = field(repr=False)
     by_total: tuple[Point, ...] = field(repr=False)
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -70,6 +77,8 @@ class Pair:
     losses: int
     p: float  # two-sided sign test over equal seeds
     verdict: str  # that of `statistics.verdict`
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True, repr=False)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from poptrain.core.brief import brief
 from poptrain.log.reader import Record
 from poptrain.statistics import sign_test
 from poptrain.views.foresight import Foresight, centred_ranks, foresight_of
@@ -46,6 +47,8 @@ class Gauges:
     common_step: int | None  # the step of their newest common ancestor
     foresight: Foresight  # of a model: what it predicted against what was observed
     history: tuple[Diversity, ...] = field(repr=False)  # of every decision that changed it
+
+    __repr__ = brief
 
     def sentences(self) -> tuple[str, ...]:
         """Returns what the gauges mean, for people; () if there is nothing to say."""

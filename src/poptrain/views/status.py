@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from poptrain.core import Hparams, Task, clock
+from poptrain.core.brief import brief
 from poptrain.core.causes import cause
 from poptrain.core.evidence import HIGHEST
 from poptrain.core.waiting import limit_of, sentence, usual_of
@@ -40,6 +41,8 @@ class Member:
     cloned_from: int | None  # the member that it last copied
     cloned_at: int | None  # the lineage step of that
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True)
 class Trouble:
@@ -47,6 +50,8 @@ class Trouble:
 
     error: str  # the text of the first of them: the others may differ in a number or a path
     members: tuple[int, ...]
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,8 @@ class Best:
     hparams: Hparams
     evidence: str = HIGHEST  # why it is the best
     team: tuple[float | None, ...] = ()  # the scores of its actors, if it is a team; None: an actor without a score
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True)
@@ -99,6 +106,8 @@ class Status:
     elapsed: float  # over all sessions
     left: float | None
     warnings: tuple[str, ...]
+
+    __repr__ = brief
 
     @property
     def rounds(self) -> str:

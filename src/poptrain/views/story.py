@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from poptrain.core import History, Hparams, Value
+from poptrain.core.brief import brief
 from poptrain.core.facts import is_number
 from poptrain.log.reader import Record
 from poptrain.views.curves import StepScore
@@ -52,6 +53,8 @@ class Story:
     older: int  # ancestors that are not listed
     children: tuple[int, ...]  # the first tasks that continue from its weights
     offspring: int  # the number of all of them
+
+    __repr__ = brief
 
     @property
     def changes(self) -> dict[str, tuple[Value, Value]]:
