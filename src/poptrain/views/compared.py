@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from poptrain.core import markup
 from poptrain.core.brief import brief
+from poptrain.statistics import more_wins
 from poptrain.views.format import clean, short, span
 
 _VERDICTS = {"ahead": "is better than", "behind": "is worse than"}
@@ -78,6 +79,26 @@ class Pair:
     p: float  # two-sided sign test over equal seeds
     verdict: str  # that of `statistics.verdict`
 
+    def sentence(self) -> str:
+        """Returns what the runs show of this pair. Where p of the equal seeds is above 0.05, it says so."""
+        equal = self.wins + self.losses
+        doubtful = equal > 0 and self.p > 0.05
+        seeds = f"; {self.wins} of {equal} equal seeds, p = {self.p:.3g}" if equal else ""
+        chance = f"it wins with probability {self.improvement:.2f} ({self.low:.2f} to {self.high:.2f}{seeds})"
+        text = f"{self.method} {self._verdict(doubtful)}: {chance}."
+        if not doubtful or self.wins == self.losses:
+            return text
+        leader, more = (self.method, self.against)[self.wins < self.losses], more_wins(*sorted((self.wins, self.losses))[::-1])
+        seeds = f"{more} more {'seed' if more == 1 else 'seeds'}"
+        return f"{text} This does not show a difference: for p < 0.05, {leader} would have to win on {seeds} without a loss."
+
+    def _verdict(self, doubtful: bool) -> str:
+        if self.verdict not in _VERDICTS:
+            return f"cannot be distinguished from {self.against}"
+        if doubtful:
+            return f"is {self.verdict}{' of' if self.verdict == 'ahead' else ''} {self.against} in these runs"
+        return f"{_VERDICTS[self.verdict]} {self.against}"
+
     __repr__ = brief
 
 
@@ -99,11 +120,7 @@ class Comparison:
         """Returns what the comparison shows, one sentence each."""
         lines = []
         for pair in self.pairs:
-            verdict = _VERDICTS.get(pair.verdict, "cannot be distinguished from")
-            equal = pair.wins + pair.losses
-            seeds = f"; {pair.wins} of {equal} equal seeds, p = {pair.p:.3g}" if equal else ""
-            interval = f"{pair.low:.2f} to {pair.high:.2f}{seeds}"
-            lines.append(f"{pair.method} {verdict} {pair.against}: it wins with probability {pair.improvement:.2f} ({interval}).")
+            lines.append(pair.sentence())
         return (*lines, *self.said, *(f"warning: {clean(text)}" for text in self.warnings))
 
     def heading(self) -> tuple[str, ...]:
