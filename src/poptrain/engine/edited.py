@@ -8,16 +8,16 @@ from pathlib import Path
 from poptrain.core import Json
 from poptrain.engine.notices import warn
 from poptrain.log.reader import Record
-from poptrain.trainable import Command, as_trainable, code_of, uses_of
+from poptrain.trainable import Command, as_trainable, code_of, form_name, uses_of
 from poptrain.trainable.uses import changes
 
 MOST = 4  # changes that a sentence lists
 
 
 def recorded(trainable: object) -> dict[str, Json]:
-    """Returns the entries of a log about the code of a trainable."""
+    """Returns the entries of a log about the code of a trainable, and its form."""
     form = as_trainable(trainable)
-    return {"code": code_of(form), "uses": uses_of(form)}
+    return {"code": code_of(form), "uses": uses_of(form), "form": form_name(form)}
 
 
 def edits(then: Mapping[str, Json], trainable: object) -> str:

@@ -134,12 +134,14 @@ def execute(
     keep: Sequence[int] = (),
     source: dict[str, Json] | None = None,
     progress: bool = False,
+    announce: bool = True,
 ) -> Run:
     """Returns the run of an `Experiment`: a new one, or the one that `directory` holds, continued.
 
     Args:
         source: the entry about the experiment's file for the log, from `file_record`; None if there is no file.
         progress: show how far the run is.
+        announce: warn of doubtful settings and of edited code; False in a study, which warns once for all of its runs.
     """
     executor = executors.resolve(experiment.executor, experiment.trainable)
     if directory is not None and exists(directory):
@@ -147,14 +149,15 @@ def execute(
         experiment = continuing(experiment, record.run)
         check_same_run(record, experiment, directory)
         if ended := _finished(experiment, directory, record):
-            warn_of_edited_code(experiment.trainable, record, directory)
+            if announce:
+                warn_of_edited_code(experiment.trainable, record, directory)
             return ended
     before = kept.taken(experiment) if directory is None and interactive() else None
-    log, store = before or (open_log(experiment, directory, source), None)
+    log, store = before or (open_log(experiment, directory, source, announce), None)
     try:
         session = _Session(experiment, executor, log, directory, keep, store)
         try:
-            session.go(progress)
+            session.go(progress, announce)
         except Suspended as stopped:
             if not stopped.asked or not interactive():
                 end_without_a_traceback()
@@ -210,9 +213,9 @@ class _Session:
         own = () if directory is None else (Digest(),)
         self.sinks = [Guarded(sink) for sink in (*own, *experiment.sinks)]
 
-    def go(self, progress: bool = False) -> None:
+    def go(self, progress: bool = False, announce: bool = True) -> None:
         """Runs until the algorithm asks for nothing and no task is pending, or a stop condition holds."""
-        for doubt in doubts(self.experiment):
+        for doubt in doubts(self.experiment) if announce else ():
             warn(doubt)
         try:
             with shown(self.experiment, self.log.record.elapsed, lambda: (self.history, self.failures.count), progress):

@@ -16,6 +16,7 @@ from poptrain.core.errors import UsageError
 from poptrain.core.fingerprint import as_begun, as_logged, describe, differences
 from poptrain.core.interval import interval_of
 from poptrain.engine import started
+from poptrain.engine.again import started_by
 from poptrain.engine.edited import edits, recorded
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.notices import warn
@@ -24,13 +25,18 @@ from poptrain.log.writer import Log, LogWriter, MemoryLog
 from poptrain.trainable import as_trainable, name_of
 
 
-def open_log(experiment: Experiment, directory: str | Path | None, source: dict[str, Json] | None) -> LogWriter:
+def open_log(
+    experiment: Experiment, directory: str | Path | None, source: dict[str, Json] | None, announce: bool = True
+) -> LogWriter:
     """Returns the log: in memory, a new one, or the one in `directory`, which `check_same_run` has accepted.
 
     Args:
         source: the entry about the experiment's file, from `file_record`; None if there is no file.
+        announce: warn of edited code.
     """
     meta = _header(experiment, source)
+    if directory is not None and source is None and (command := started_by(directory)) is not None:
+        meta["command"] = command
     if directory is None:
         if experiment.checkpoints is not None:
             raise UsageError(
@@ -47,7 +53,8 @@ def open_log(experiment: Experiment, directory: str | Path | None, source: dict[
     if found := edits(then, experiment.trainable):
         text = f"the code of the trainable has been edited: {found}"
         log.note("warning", text=text)
-        warn(f"{text}. The run in {str(directory)!r} continues with the new code; pass overwrite=True to start again.")
+        if announce:
+            warn(f"{text}. The run in {str(directory)!r} continues with the new code; pass overwrite=True to start again.")
     if log.record.budget != meta["budget"]:
         log.note("budget", budget=meta["budget"])
     if source is not None and source != log.record.file:

@@ -29,6 +29,7 @@ from poptrain.engine.experiment import Experiment
 from poptrain.engine.loop import execute
 from poptrain.engine.notices import warn
 from poptrain.engine.result import Run, open_run
+from poptrain.engine.sanity import doubts
 from poptrain.engine.screens import PlainLines, Screen, screen
 from poptrain.engine.signals import end_without_a_traceback
 from poptrain.executors.by_value import ByValue
@@ -162,6 +163,8 @@ def study(
         for seed in numbers
         for name, algorithm in algorithms.items()
     ]
+    for doubt in dict.fromkeys(doubt for job in jobs[: len(algorithms)] for doubt in doubts(job.experiment)):
+        warn(doubt)
     many = min(cpus() if workers is None else workers, len(jobs))
     if directory is None or (workers is None and executor != "inline"):
         many = 1
@@ -222,7 +225,7 @@ def _in_turn(jobs: Sequence[_Job]) -> Iterator[tuple[_Job, Run | str]]:
     """Yields every run as it ends, or why it failed."""
     for job in jobs:
         try:
-            yield job, execute(job.experiment, job.directory)
+            yield job, execute(job.experiment, job.directory, announce=False)
         except RunFailed as error:
             yield job, str(error)
 
@@ -264,7 +267,7 @@ def _perform(experiment: object, directory: Path) -> str | None:
     """Trains one run in a worker, and returns why it failed, or None."""
     assert isinstance(experiment, Experiment)
     try:
-        execute(experiment, directory)
+        execute(experiment, directory, announce=False)
     except RunFailed as error:
         return str(error)
     return None

@@ -45,6 +45,7 @@ __all__ = [
     "can_distil",
     "code_of",
     "command",
+    "form_name",
     "in_directories",
     "is_population",
     "jax_trainable",
@@ -248,6 +249,12 @@ def uses_of(what: UserCode) -> dict[str, Json]:
                 found |= {f"{name}.{key}": value for key, value in uses.uses_of(function).items() if key not in found}
                 found[name] = source_hash(function)
     return found
+
+
+def form_name(what: AnyTrainable) -> str:
+    """Returns the form of a trainable, as a log records it: function, class, command, jax or population."""
+    names = ((Trainable, "function"), (JaxTrainable, "jax"), (Command, "command"), (type, "class"))
+    return next((name for kind, name in names if isinstance(what, kind)), "population")
 
 
 def in_directories(what: AnyTrainable) -> bool:
