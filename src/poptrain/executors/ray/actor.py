@@ -49,7 +49,7 @@ class TrainingActor:
         """Gets ready for tasks; returns the error if it cannot."""
         import poptrain
 
-        # Ray's own handler raises SystemExit in the middle of a step. The member would have failed by that, as if its own code had
+        # Ray's own handler raises SystemExit in the middle of a step. The member would have failed by that, as if its code had
         # raised it, although the worker was ended from outside.
         signal.signal(signal.SIGTERM, lambda *_: os._exit(1))
         if setup.memory_share:  # JAX would claim 0.75 of the GPU in each actor
