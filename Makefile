@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := rl,plots,report,dashboard,test
+EXTRAS := fast,rl,plots,report,dashboard,test
 EXTRAS_ALL := $(EXTRAS),docs,optuna,torch,transformers,trl,lightning,keras,nnx,skrl,sb3,ray,rllib,mcp,mlflow,wandb,tensorboard,test-s3,test-browser,test-notebook
 STAMP := $(VENV)/.installed
 DEMO := runs/demo

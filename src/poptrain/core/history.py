@@ -46,9 +46,14 @@ class History:
         facts = as_line(line)
         if not facts:
             return self
-        columns = self._columns if self._columns.lines == self.lines else self._branch()
+        c = self._columns
+        columns = c if c.lines == self.lines else Columns.of(c.facts[: self.lines])
         columns.append(facts)
         return self._view(columns, columns.lines, columns.n)
+
+    def filled(self, lines: Sequence[Line]) -> History:
+        """Returns a history with these lines alone, of which each is known to follow the ones before, such as those of a log."""
+        return self._view(columns := Columns.of(lines), columns.lines, columns.n)
 
     def at(self, lines: int) -> History:
         """Returns the prefix of the first `lines` lines."""
@@ -67,12 +72,6 @@ class History:
         other.seed, other.budget, other.sign = self.seed, self.budget, self.sign
         other.lines, other.n, other._columns = lines, n, columns
         return other
-
-    def _branch(self) -> Columns:
-        columns = Columns()
-        for line in self._columns.facts[: self.lines]:
-            columns.append(line)
-        return columns
 
     # -- tasks and results --------------------------------------------------------------------------------------------
 

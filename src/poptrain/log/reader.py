@@ -50,10 +50,10 @@ class Record:
         """Returns the history that algorithms see, with maximised scores; the budget is the log's unless given."""
         sign = -1 if self.run.get("mode") == "min" else 1
         history = History(self.run.get("seed", 0), self.budget if budget is None else budget, sign)
-        for line in self.lines:
-            results = results_of(line) if sign < 0 else ()
-            history = history.add([result.flipped() for result in results] or line)
-        return history
+        with collector.paused():
+            if sign > 0:
+                return history.filled(self.lines)
+            return history.filled([tuple([result.flipped() for result in results_of(line)]) or line for line in self.lines])
 
     @property
     def budget(self) -> int | None:
