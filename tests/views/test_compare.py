@@ -81,7 +81,7 @@ def test_a_high_p_value_is_called_no_evidence_and_says_how_many_seeds_are_missin
     assert clear.sentence().startswith("pbt is better than random:") and "not show" not in clear.sentence()
     behind = Pair("pbt", "random", 0.0, 0.0, 0.1, 1, 4, statistics.sign_test(1, 4), "not told apart")
     assert (
-        "cannot be distinguished from random" in behind.sentence() and "random would have to win on 5 more" in behind.sentence()
+        "cannot be distinguished from random" in behind.sentence() and "random would have to win on 4 more" in behind.sentence()
     )
 
 
