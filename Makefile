@@ -44,6 +44,7 @@ lint: setup
 	$(BIN)/ruff check src tests benchmarks examples docs
 	$(BIN)/ruff format --check src tests benchmarks examples docs
 	$(BIN)/mypy
+	$(BIN)/python tests/house/test_english.py
 
 # The documentation as a site that needs no network: open site/index.html.
 docs: setup

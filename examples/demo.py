@@ -2,7 +2,7 @@
 
     make demo            (or: python -m examples.demo [DIRECTORY])
 
-This is ``poptrain run examples/bipedal_pb2.py --steps 400000`` and the same with `pt.random_search`, followed by a test of both
+This is ``poptrain run examples/bipedal_pb2.py --steps 250000`` and the same with `pt.random_search`, followed by a test of both
 best agents, the schedule that PB2 learned, its family tree, and a film of its best agent. The same command continues an
 interrupted demo.
 """
@@ -22,7 +22,7 @@ from poptrain.engine.experiment import Experiment, file_record
 from poptrain.log.reader import exists, read
 from poptrain.plots import save_all
 
-STEPS, EPISODES, TRIED = 400_000, 100, 3
+STEPS, EPISODES, TRIED = 250_000, 50, 3
 FILE = Path(__file__).parent / "bipedal_pb2.py"
 
 

@@ -94,6 +94,10 @@ class Record:
         """True if at least one task has a result with a checkpoint, so that something would be lost with the run."""
         return any(result.checkpoint for line in self.lines for result in results_of(line))
 
+    def __repr__(self) -> str:
+        where = "in memory" if self.directory is None else f"of {str(self.directory)!r}"
+        return f"<Record {where}: {self.summary()}>"
+
     def summary(self) -> str:
         """Returns one phrase: the numbers of tasks and results, and whether the run has ended."""
         tasks = sum(len(tasks_of(line)) for line in self.lines)
