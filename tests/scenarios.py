@@ -14,6 +14,7 @@ HERE = Path(__file__).parent
 PLACES = (HERE, HERE.parent / "src" / "poptrain" / "testing")
 
 ROWS = (HERE / "scenarios.txt").read_text()  # id | what must happen | tests
+PEERS = (HERE / "scenarios_peers.md").read_text()  # a table; its figures are those that the commands in it printed
 
 HEAD = """# What a run survives
 
@@ -72,7 +73,7 @@ def page():
         names = [*named[0].split(), *(name for name in known if name.startswith(f"test_{id.lower()}_"))]
         listed = "<br>".join(f"`{known[name]}::{name}`" for name in dict.fromkeys(names))
         lines.append(f"| {id} | {text} | {listed} |")
-    return "\n".join(lines) + "\n" + TAIL
+    return "\n".join(lines) + f"\n\n{PEERS}{TAIL}"
 
 
 if __name__ == "__main__":

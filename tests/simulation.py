@@ -1,9 +1,9 @@
 """A whole run in a simulated world, repeatable from its seed: driver, workers, store, clock and signals under random faults.
 
 A world has two kinds of faults. What a *member* does (it fails, it diverges) follows from the seed of its task. What the
-*environment* does (the driver is killed at an operation of the disk, the disk is full, a worker dies or is slow, a signal comes,
-a checkpoint is damaged) follows from the seed of the world, and is different in every session. So a synchronous run must end with
-the same results as without faults of the environment.
+*environment* does (the driver is killed or the power fails at an operation of the disk, the disk is full, a worker dies or is
+slow, a signal comes, a checkpoint is damaged) follows from the seed of the world, and is different in every session. So a
+synchronous run must end with the same results as without faults of the environment.
 
     python tests/simulation.py pbt 17            repeats one world, and prints what happened
     python tests/simulation.py --seconds 3600    tries new worlds for an hour
@@ -14,6 +14,8 @@ Five invariants (docs/reliability.md) are checked after every session, and the s
 from __future__ import annotations
 
 import errno
+import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -55,6 +57,38 @@ class Crash(BaseException):
     """The driver is gone."""
 
 
+class Unsafe:
+    """What a power cut may take back: bytes that were not flushed, and names in directories that were not."""
+
+    def __init__(self):
+        self.sizes = {}  # of files that were appended to: the bytes that are safe
+        self.names = []  # new names of files and directories
+        self.last = ("", Path())  # an operation is over when the next one begins
+
+    def take(self, name, path):
+        done, place = self.last
+        if done == "sync":
+            self.sizes.pop(place, None)
+        elif done == "fsync_dir":
+            self.names = [each for each in self.names if each.parent != place]
+        elif done in ("write_new", "make_dir", "open_append", "rename") and "trash" not in place.parts:
+            self.names += [place] * (place not in self.names)
+        if name == "append":
+            self.sizes.setdefault(path, path.stat().st_size if path.exists() else 0)
+        if name in ("make_dir", "open_append") and path.exists():
+            name = ""  # it is not new
+        self.last = (name, path)
+
+    def lose(self, generator):
+        """Takes back what was not flushed, or a part of it."""
+        for path in reversed(self.names):
+            if generator.random() < 0.5 and path.exists():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for path, size in self.sizes.items():
+            if path.exists():
+                os.truncate(path, int(generator.integers(size, path.stat().st_size + 1)))
+
+
 @dataclass
 class World:
     """One run, in all its sessions."""
@@ -86,9 +120,9 @@ class World:
     def session(self):
         """Returns True if the run has ended."""
         self.sessions += 1
-        self.operations, self.fault = 0, None
+        self.operations, self.fault, self.unsafe = 0, None, Unsafe()
         if self.chance(0.7):
-            kind = self.generator.choice(["kill", "full", "broken"])
+            kind = self.generator.choice(["kill", "power", "full", "broken"])
             self.fault = (int(self.generator.integers(1, 250)), str(kind))
         try:
             quiet = mock.patch("poptrain.engine.watch.PERIOD", 1e6)  # on this clock, slow workers need no announcement
@@ -96,7 +130,9 @@ class World:
                 warnings.simplefilter("ignore")
                 run = pt.run(self.experiment(), directory=self.directory, progress=False)
         except Crash:
-            self.note("killed")
+            self.note("killed" if self.fault[1] == "kill" else "the power failed")
+            if self.fault[1] == "power":
+                self.unsafe.lose(self.generator)
         except (Suspended, pt.UsageError) as error:
             self.note(str(error)[:60])
             assert isinstance(error, Suspended) or "cannot start" in str(error), error
@@ -113,9 +149,10 @@ class World:
             return
         self.operations += 1
         at, kind = self.fault
-        if kind == "kill" and self.operations >= at:
+        if kind in ("kill", "power") and self.operations >= at:
             raise Crash
-        if kind != "kill" and at <= self.operations < at + 3:
+        self.unsafe.take(name, path)
+        if kind in ("full", "broken") and at <= self.operations < at + 3:
             raise OSError(errno.ENOSPC if kind == "full" else errno.EIO, "planned")
 
     def note(self, text):

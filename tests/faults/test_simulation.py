@@ -8,6 +8,7 @@ from simulation import ALGORITHMS, simulate
 
 from poptrain.checkpoints.store import DiskStore
 from poptrain.log import writer
+from poptrain.log.disk import FS
 
 SEEDS = range(3)
 
@@ -32,7 +33,17 @@ def seeds_by_arrival(monkeypatch):
     monkeypatch.setattr("poptrain.algorithms.parts.turns.member_seeds", lambda *_: None)
 
 
+def names_not_flushed(monkeypatch):
+    monkeypatch.setattr(FS, "fsync_dir", lambda self, path: None)
+
+
+def lines_not_flushed(monkeypatch):
+    monkeypatch.setattr(FS, "sync", lambda self, fd, path: None)
+
+
 MUTANTS = {
+    "names of checkpoints are not flushed": (names_not_flushed, "pbt"),
+    "lines of the log are not flushed": (lines_not_flushed, "pbt"),
     "two writers": (second_writers, "pbt"),
     "collected too early": (hasty_collection, "pbt"),
     "seeds follow the order of arrival": (seeds_by_arrival, "random"),
