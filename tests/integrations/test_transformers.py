@@ -126,3 +126,19 @@ def test_a_trainer_leaves_nothing_behind():
     assert directory.exists()
     member.close()
     assert not directory.exists()
+
+
+def test_a_checkpoint_links_the_weights_and_nothing_changes_it_later(tmp_path):
+    member, content = Classifier(FIRST, 1), {}
+    for name in ("a", "b"):
+        member.train(FIRST, 2)
+        (tmp_path / name).mkdir()
+        member.save(tmp_path / name)
+        content[name] = {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+    other = Classifier(SECOND, 2)
+    other.load(tmp_path / "a")
+    other.train(SECOND, 2)
+    assert content["a"] == {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}
+    weights = tmp_path / "b" / "model.safetensors"
+    if weights.stat().st_dev == member._directory.stat().st_dev:
+        assert weights.samefile(member._checkpoint / "model.safetensors")

@@ -18,6 +18,7 @@ from poptrain.core import Metrics
 from poptrain.core.errors import UsageError
 from poptrain.integrations.adapter import Place, Reads, governed
 from poptrain.integrations.remade import Remade, plain
+from poptrain.integrations.stored import copy_files
 from poptrain.integrations.torch.fresh import FreshOptimizer
 from poptrain.integrations.torch.random_stream import Generators, stream
 from poptrain.integrations.torch.state import load_state, save_state
@@ -96,7 +97,7 @@ class TrainerMember(Remade):
     def save(self, directory: Path) -> None:
         """Writes the trainer's checkpoint, and the random state, into a directory."""
         if self._checkpoint is not None:
-            shutil.copytree(self._checkpoint, directory, dirs_exist_ok=True)
+            copy_files(self._checkpoint, Path(directory))
         state = {"seed": self._seed, "random": self._random, "optimizer": self._kind, "counters": self._counted}
         save_state(state, Path(directory), OWN_FILE)
 
@@ -112,7 +113,7 @@ class TrainerMember(Remade):
             self._checkpoint = self._directory / "loaded"
             shutil.rmtree(self._checkpoint, ignore_errors=True)
             own = shutil.ignore_patterns(f"{OWN_FILE}.*")
-            shutil.copytree(directory, self._checkpoint, ignore=own)
+            copy_files(Path(directory), self._checkpoint, own)
 
     def close(self) -> None:
         """Frees the model, and removes the working directory."""
