@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := rl,plots,report,dashboard,test
+EXTRAS := fast,rl,plots,report,dashboard,test
 EXTRAS_ALL := $(EXTRAS),docs,optuna,torch,transformers,trl,lightning,keras,nnx,skrl,sb3,ray,rllib,mcp,mlflow,wandb,tensorboard,test-s3,test-browser,test-notebook
 STAMP := $(VENV)/.installed
 DEMO := runs/demo
@@ -44,6 +44,7 @@ lint: setup
 	$(BIN)/ruff check src tests benchmarks examples docs
 	$(BIN)/ruff format --check src tests benchmarks examples docs
 	$(BIN)/mypy
+	$(BIN)/python tests/house/test_english.py
 
 # The documentation as a site that needs no network: open site/index.html.
 docs: setup

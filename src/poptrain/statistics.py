@@ -116,6 +116,18 @@ def sign_test(wins: int, losses: int) -> float:
     return 1.0 if n == 0 else min(1.0, 2 * _tail(n, k))
 
 
+def more_wins(wins: int, losses: int, level: float = 0.05) -> int:
+    """Returns how many pairs more would have to be won, all of them, for a p-value of the sign test below a level.
+
+    >>> more_wins(3, 0), more_wins(6, 0)
+    (3, 0)
+    """
+    more = 0
+    while wins + more <= losses or sign_test(wins + more, losses) >= level:
+        more += 1
+    return more
+
+
 def _tail(n: int, k: int) -> float:
     """Returns P(Binomial(n, 1/2) ≤ k), from n = 1001 on by the normal approximation."""
     if n <= 1000:

@@ -416,6 +416,7 @@ def test_without_numbers_the_bandit_alone_finds_the_best_category(make):
     assert np.mean(shares) > 0.6, "a uniform draw has a third"
 
 
+@pytest.mark.heavy
 def test_pb2_redraws_categories_uniformly():
     space = pt.Space(x=pt.Uniform(0, 1), c=pt.Choice("bad", "good", "worse"))
     history = play(pt.pb2(space, population=4, interval=1, window=8, as_in="paper"), by_category, budget=150)
@@ -545,6 +546,7 @@ def test_a_retuned_member_keeps_its_categories_and_static_values(make):
         assert (task.hparams["c"], task.hparams["w"]) == (before["c"], before["w"])
 
 
+@pytest.mark.heavy
 def test_nobody_is_retuned_without_the_option_or_without_being_sure():
     for options in ({"retune": None}, {"retune": 1e6}, {"as_in": "paper"}):
         assert not retuned(play(pt.pb2(SPACE, population=4, interval=10, **options), drifting, budget=300))

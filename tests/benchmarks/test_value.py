@@ -133,6 +133,7 @@ def test_a_label_keeps_what_another_version_did(tmp_path, monkeypatch):
     assert not list(work(plan, 1, tmp_path)) and read("short", tmp_path)["pbt@old", 4, 0].code != "new"
 
 
+@pytest.mark.heavy
 def test_parallel_runs_are_those_of_one_process(tmp_path):
     plan = [Cell("short", name, 4, seed) for seed in range(2) for name in ("random", "pbt")]
     list(work(plan, 1, tmp_path / "one"))

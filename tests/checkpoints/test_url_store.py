@@ -378,6 +378,7 @@ def test_damage_is_found_by_verify(tmp_path):
     assert not found.ok and f"{url}/checkpoints/{name}/arrays.safetensors differs" in found.first.text
 
 
+@pytest.mark.heavy
 def test_storage_that_fails_in_the_middle_suspends_and_the_run_goes_on_to_the_same_end(faults, tmp_path):
     for number, trainable in enumerate((quadratic, Quadratic)):
         expected = run(None, tmp_path / f"plain{number}", trainable)

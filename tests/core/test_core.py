@@ -66,6 +66,20 @@ def test_adding_to_an_old_prefix_branches(long):
     assert [long.line(number) for number in range(long.lines)] == before
 
 
+def test_lines_that_are_filled_in_at_once_equal_those_that_were_added(long):
+    lines = [*(long.line(number) for number in range(long.lines)), (Lost(3),), (Lost(0),), (Lost(3),)]
+    added = History(long.seed, long.budget)
+    assert History().filled([]).n == 0
+    for line in lines:
+        added = added.add(line)
+    filled = History(long.seed, long.budget).filled(lines)
+    assert (filled.n, filled.lines, filled.waiting, filled.best()) == (added.n, added.lines, added.waiting, added.best())
+    for name in ("member", "parent", "teacher", "prev", "steps", "step", "spent", "issued", "told", "lost"):
+        assert filled.column(name).tolist() == added.column(name).tolist(), name
+    assert filled.heads().tolist() == added.heads().tolist()
+    np.testing.assert_array_equal(filled.scores, added.scores)
+
+
 def test_the_seats_hold_what_they_published():
     history = History().add([task(0, 0), task(1, 1)])
     assert list(history.standing()) == [-1, -1]

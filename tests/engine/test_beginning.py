@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import pytest
 from test_run import facts
 
 import poptrain as pt
+from poptrain.cli.start import chosen
 from poptrain.core.errors import LogDamaged, RunBusy, RunWarning
+from poptrain.engine.again import started_with
 from poptrain.engine.experiment import file_record, load
 from poptrain.log.reader import read
 from poptrain.log.writer import Log
@@ -78,9 +81,9 @@ def test_edited_code_is_announced_and_logged(tmp_path):
         carry, metrics = quadratic(carry, hp, steps, seed)
         return carry, {**metrics, "new": 1.0}
 
-    with pytest.warns(RunWarning, match="the code of the trainable changed: .* pass overwrite=True to start again"):
+    with pytest.warns(RunWarning, match="the code of the trainable has been edited: .* pass overwrite=True"):
         longer = pt.run(PBT, train, stop=pt.steps(20), directory=tmp_path / "r", progress=False)
-    assert any("code of the trainable changed" in text for text in pt.views.status(longer.record).warnings)
+    assert any("code of the trainable has been edited" in text for text in pt.views.status(longer.record).warnings)
 
 
 EXPERIMENT = """
@@ -116,6 +119,13 @@ def test_a_file_gets_its_arguments_and_the_log_records_them(tmp_path, monkeypatc
         (lambda: pt.pb2(SPACE, hyperparam_bounds={}), "pt.Space(lr=pt.LogUniform"),
         (lambda: pt.pbt(SPACE, intervall=4), "Did you mean 'interval'?"),
         (lambda: pt.pbt(SPACE), "missing a required argument: 'interval'"),
+        (lambda: pt.run(PBT, quadratic, n_trials=8, direction="minimize", zzz=1), "'direction': Write mode"),
+        (lambda: pt.run(PBT, quadratic, n_trials=8, direction="minimize", zzz=1), "'n_trials': Write population=n"),
+        (
+            lambda: pt.run(PBT, quadratic, n_trials=8, direction="minimize", zzz=1),
+            "'zzz' is unknown. The arguments are algorithm",
+        ),
+        (lambda: pt.pbt(SPACE, interval=1, metric="loss", stop=9), "these 2 arguments. 'metric': Write metric="),
         (lambda: pt.random_search(SPACE, zzz=1), "Its arguments are space, population"),
     ],
 )
@@ -146,3 +156,17 @@ def test_a_run_that_is_opened_loads_objects_of_a_class_that_the_program_has_defi
 def test_an_object_that_was_trained_is_not_taken_for_its_class(tmp_path):
     run(tmp_path / "r", pt.testing.Faulty("raise", above=99.0))
     assert pt.open_run(tmp_path / "r").best.load() is not None
+
+
+def test_a_run_that_a_script_began_names_its_command(tmp_path):
+    script = tmp_path / "my script.py"
+    script.write_text(
+        "import poptrain as pt\nfrom poptrain.testing import quadratic\n"
+        "pt.run(pt.pbt(pt.Space(lr=pt.LogUniform(1e-4, 1e-1)), population=2, interval=5), quadratic, stop=pt.steps(5), "
+        "directory='r', progress=False)\n"
+    )
+    subprocess.run([sys.executable, "my script.py", "--lr", "3"], cwd=tmp_path, check=True)
+    record = read(tmp_path / "r")
+    assert started_with(record, tmp_path / "r") == f"cd {tmp_path} && python 'my script.py' --lr 3"
+    with pytest.raises(pt.UsageError, match="the same command continues it: cd .* && python 'my script.py' --lr 3"):
+        chosen(tmp_path / "r", record, None)

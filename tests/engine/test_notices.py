@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import warnings
+from pathlib import Path
 
 import pytest
 
 import poptrain as pt
+from poptrain.core.causes import cause
 from poptrain.core.errors import RunWarning
 from poptrain.testing import Quadratic, quadratic
 
@@ -30,7 +33,9 @@ def warned(*arguments, **options):
 def test_the_first_failure_warns_with_its_error_and_the_end_sums_up(tmp_path):
     run, texts, caught = warned(PBT, sometimes, stop=pt.steps(40), directory=tmp_path / "r")
     first, summary = texts
-    assert "KeyError: 'betas' (test_notices.py:" in first and f"The traceback is in {tmp_path / 'r' / 'errors'}" in first
+    assert "KeyError: 'betas' (test_notices.py:" in first and "The other members go on" in first
+    (named,) = re.findall(r"The traceback is in (\S+\.txt)\.", first)
+    assert "KeyError" in Path(named).read_text(), "the file can be opened as it is named"
     failed = pt.views.status(run.record).failed
     assert summary.startswith(f"{failed} of 32 tasks failed: {failed} × KeyError: 'betas'")
     assert caught[0].filename == __file__, "a warning names the line of the user's program"
@@ -63,8 +68,27 @@ def test_a_broken_load_is_named_also_where_the_run_ends_with_an_error():
         warnings.simplefilter("always")
         pt.run(PBT, NoLoad, stop=pt.steps(40), progress=False)
     text = str(caught[-1].message)
-    assert "4 of 8 tasks failed: 4 × FileNotFoundError: weights.npy" in text
+    assert text.startswith("all 4 members failed, and the run ended. 4 of 8 tasks failed: 4 × FileNotFoundError: weights.npy")
     assert "All 4 tasks that began from a checkpoint failed: is load() complete? `poptrain check` tests it." in text
+
+
+def test_failures_of_one_cause_are_counted_together():
+    def differing(carry, hp, steps, seed):
+        if seed % 5 == 0:
+            raise ValueError(f"cannot read /tmp/data-{seed}/x.csv: {hp['lr']} at <object at {hex(id(carry))}>")
+        return quadratic(carry, hp, steps, seed)
+
+    run, (_, summary), _ = warned(PBT, differing, stop=pt.steps(40))
+    failed = pt.views.status(run.record).failed
+    assert f"{failed} × ValueError: cannot read /tmp/data-" in summary and summary.count("ValueError") == 1
+    assert summary.endswith("(the others differ in a number or a path).")
+    assert len(pt.views.status(run.record).troubles) <= 1
+
+
+def test_different_errors_have_different_causes():
+    texts = ["KeyError: 'a'", "KeyError: 'b'", "ValueError: lr", "the score was nan", "the score was inf"]
+    assert len({cause(text) for text in texts}) == len(texts)
+    assert cause("bad shape (3, 4) in 'a b/c'") == cause("bad shape (12, 4) in 'd/e f'")
 
 
 def test_a_filter_that_turns_warnings_into_errors_does_not_stop_a_run(capfd):

@@ -84,6 +84,16 @@ def test_a_run_is_readable_by_whoever_comes_later(trainable, tmp_path):
     assert 1.2 - theta**2 == pytest.approx(made.best.score)
 
 
+def test_without_the_class_a_checkpoint_is_a_path_and_a_warning_says_how_to_get_the_object(tmp_path, monkeypatch):
+    made = run(tmp_path / "r", Quadratic)
+    monkeypatch.setattr("poptrain.engine.result.class_in_memory", lambda name: None)
+    with pytest.warns(
+        pt.errors.RunWarning, match=r"Quadratic.save wrote, .* pass the class, as in pt.open_run\(directory, TheClass"
+    ):
+        path = pt.open_run(tmp_path / "r").best.load()
+    assert path.is_dir() and pt.open_run(tmp_path / "r", Quadratic).best.load().theta == made.best.load().theta
+
+
 def test_known_good_configurations_go_to_the_first_members():
     algorithm = pt.pbt(SPACE, population=4, interval=5, initial=[{"lr": 0.01}, {"lr": 0.002}])
     history = run(algorithm=algorithm).history

@@ -86,6 +86,19 @@ def test_a_study_is_a_table_and_says_which_runs_began_with_other_code(tmp_path):
     def train(carry, hp, steps, seed):
         return 0, {"score": 2 * hp["lr"]}
 
-    with pytest.warns(RunWarning, match="4 of 6 runs of the study began with other code"):
+    with pytest.warns(RunWarning, match="4 of 6 runs of the study began with other code") as caught:
         found = pt.study(methods, train, seeds=3, **settings)
+    assert len(caught) == 1, "once for all runs"
     assert any("different versions of its code" in text for text in found.comparison.warnings)
+
+
+def test_a_study_warns_of_a_doubtful_setting_once(tmp_path):
+    def careless(carry, hp, steps, seed):
+        return 0, {"score": hp["lr"] + seed % 7}
+
+    space = pt.Space(lr=pt.LogUniform(1e-3, 0.1), momentum=pt.Uniform(0, 1))
+    methods = {name: pt.random_search(space, population=2, interval=5) for name in ("a", "b")}
+    with pytest.warns(RunWarning) as caught:
+        pt.study(methods, careless, seeds=3, stop=pt.steps(10), directory=tmp_path, workers=1, progress=False)
+    texts = [str(each.message) for each in caught]
+    assert len(texts) == 1 and "never reads the hyperparameter 'momentum'" in texts[0]

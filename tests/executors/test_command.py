@@ -134,7 +134,7 @@ def failure(trainable, tmp_path) -> tuple[str, str]:
 
 def test_a_failure_is_a_result_with_the_exit_code_and_the_last_words(tmp_path):
     error, kept = failure(toy("raise"), tmp_path)
-    assert error == "the command ended with exit code 1: ValueError: a planted fault (its output: output/m000.log)"
+    assert error == "the command ended with exit code 1: ValueError: a planted fault"
     assert "member 0, task 0, from step 0, lr=" in kept and ", in main" in kept and "Traceback" in kept
 
 
@@ -233,8 +233,40 @@ def test_another_command_is_another_run_and_a_changed_script_is_noted(tmp_path):
         run(script(tmp_path, code, "{lr} --more"), tmp_path / "run")
     run(script(tmp_path, code + "  # changed", "{lr}"), tmp_path / "run", steps=2)
     log = (tmp_path / "run" / "log-000001.jsonl").read_text()
-    assert "the code of the trainable changed: command:python -S" in log
+    assert "the code of the trainable has been edited: my script.py has changed" in log
 
 
 def test_a_task_is_named_by_its_checkpoint():
     assert forms.Working(Path(), forms.Start("m003-t000012-1.2")).task == "task 12"
+
+
+def test_the_first_failure_names_files_that_exist(tmp_path):
+    with pytest.warns(pt.errors.RunWarning) as caught, pytest.raises(pt.errors.RunFailed):
+        run(toy("raise"), tmp_path / "run")
+    text = str(caught[0].message)
+    assert f"What the member printed is in {tmp_path / 'run' / 'output' / 'm000.log'}." in text
+    assert f"The traceback is in {tmp_path / 'run' / 'errors' / 'm000-t000000.txt'}." in text
+
+
+@pytest.mark.parametrize(
+    "line, says",
+    [
+        ("python trian.py {lr} {checkpoint}", "no script 'trian.py'"),
+        ("python -u -W error trian.py {lr} {checkpoint}", "no script 'trian.py'"),
+        ("python -m trian {lr} {checkpoint}", "no module 'trian'"),
+        ("sh trian.sh {lr} {checkpoint}", "no script 'trian.sh'"),
+    ],
+)
+def test_a_script_that_does_not_exist_is_named_before_training(tmp_path, line, says):
+    (tmp_path / "train.py").touch()
+    with pytest.raises(pt.errors.UsageError) as raised:
+        run(pt.command(line, cwd=tmp_path), tmp_path / "run")
+    assert says in str(raised.value) and str(tmp_path) in str(raised.value) and not (tmp_path / "run").exists()
+    assert line.split()[-3] != "trian.py" or "Did you mean 'train.py'?" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "line", ["python -c pass {lr} {checkpoint}", "python -m json.tool {lr} {checkpoint}", "echo --to x.py {lr} {checkpoint}"]
+)
+def test_what_is_not_a_script_is_not_looked_for(tmp_path, line):
+    pt.command(line, cwd=tmp_path).check_space(SPACE, None)

@@ -23,7 +23,7 @@ ROWS = {  # the trainable, the executor, the executor one at a time, and whether
 }
 
 
-SLOW = {"processes, command"}  # a process for every interval
+SLOW = {"processes, command", "processes, function", "inline, JAX"}  # slow, or a mixture of two rows that are not
 
 
 @pytest.mark.parametrize("row", [pytest.param(row, marks=[pytest.mark.heavy] * (row in SLOW)) for row in ROWS])

@@ -83,10 +83,11 @@ def test_a_step_that_hangs_is_a_failure_and_the_rest_goes_on(cluster, tmp_path):
     ]
 
 
-def test_a_member_that_kills_its_worker_fails_alone_whatever_call_it_shared(cluster, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_member_that_kills_its_worker_fails_alone_whatever_call_it_shared(cluster, tmp_path, number):
     def deadly(carry, hp, steps, seed):
         if hp["lr"] > 0.1:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), number)
         return quadratic(carry, hp, steps, seed)
 
     with bench(DiskStore(tmp_path), deadly, retries=2) as it:

@@ -6,6 +6,8 @@ import executor_table as forms
 import pytest
 
 import poptrain as pt
+from poptrain.checkpoints.store import DiskStore
+from poptrain.testing.bench import Bench, task
 
 pytestmark = pytest.mark.heavy
 
@@ -38,3 +40,14 @@ class TestLaws(forms.Formed):
             self.checkpoints = lambda directory: f"file://{directory}-bucket"
         self.config = lambda: pt.executors.Ray(address=address, **wide)
         self.narrow = lambda: pt.executors.Ray(address=address, **narrow)
+
+
+@pytest.mark.parametrize("row", ["URL, class", "driver, class"])
+def test_a_failure_takes_no_other_state_out_of_its_actor(row, address, tmp_path):
+    form, _, narrow, _ = ROWS[row]
+    config, store = pt.executors.Ray(address=address, **narrow), DiskStore(tmp_path)
+    with Bench(config, form()["faulty"]("sys.exit"), store) as bench:  # the actor keeps the state of one member
+        well, ill = bench.perform([task(0, 0), task(1, 1, lr=0.2)])
+        (again,) = bench.perform([task(2, 0, parent=0)])
+    assert (well.kind, ill.kind) == ("ok", "failed")
+    assert again.kind == "ok", f"the actor no longer had the state of member 0, and got no copy: {again.error}"

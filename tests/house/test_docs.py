@@ -105,6 +105,21 @@ def test_the_readme_works_in_a_checkout_and_on_a_package_index():
     assert set(there) <= set(links(text)) and all(target.startswith("https://") for target in links(text))
 
 
+def test_the_install_page_lists_every_extra_and_no_other():
+    page = (DOCS / "start" / "install.md").read_text()
+    listed = {name for row in re.findall(r"^\| (`[^|]+) \|", page, re.MULTILINE) for name in re.findall(r"`([\w-]+)`", row)}
+    listed |= set(re.findall(r"`([\w-]+)`", re.search(r"For work on poptrain itself.*?;", page, re.DOTALL)[0]))
+    assert listed == set(project()["project"]["optional-dependencies"])
+
+
+def test_every_extra_that_is_named_anywhere_exists():
+    extras = set(project()["project"]["optional-dependencies"])
+    files = [*PAGES, *sorted((ROOT / "src").rglob("*.py")), *sorted((ROOT / "examples").glob("*.py"))]
+    texts = [text for file in files for text in re.findall(r"'(?:poptrain|\.)\[([\w,-]+)\]'", file.read_text())]
+    named = {name for text in texts for name in text.split(",")}
+    assert len(named) > 10 and not named - extras
+
+
 def test_the_metadata_names_the_same_repository():
     urls = project()["project"]["urls"]
     assert all(url.startswith(REPOSITORY) for url in urls.values())

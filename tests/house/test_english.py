@@ -1,6 +1,7 @@
 """The documents, messages and comments are in plain English: the patterns that are reliably wrong stay out of them.
 
-As a script, ``python tests/house/test_english.py PATH...`` prints every offender as ``file:line: phrase -> what to write``.
+As a script, as `make lint` runs it, ``python tests/house/test_english.py PATH...`` prints every offender as ``file:line: phrase
+-> what to write``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 PLACES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs", "examples", "src")
@@ -139,6 +142,7 @@ def files(places: list[Path]) -> list[Path]:
     return sorted(found)
 
 
+@pytest.mark.heavy
 def test_what_people_read_is_plain_english():
     places = [ROOT / name for name in PLACES if (ROOT / name).exists()]
     found = [offender for path in files(places) for offender in sorted(offenders(path), key=lambda offender: offender.line)]

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from math import copysign, inf, isnan, nan
+from zlib import crc32
 
 import pytest
 from faulty_fs import Crash, FaultyFS
@@ -121,6 +122,30 @@ def test_facts_come_back_exactly_and_every_line_is_strict_json(line, crc):
         raise AssertionError(f"{constant} is not JSON")
 
     json.loads(text, parse_constant=refuse)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "18446744073709551616",
+        "-9223372036854775809",
+        "0.1234567890123456789",
+        "-0.0",
+        "5e-324",
+        "1e400",
+        "NaN",
+        '"\\ud800"',
+        "[" * 500 + "]" * 500,
+    ],
+)
+def test_the_fast_decoder_returns_what_that_of_python_returns(text, monkeypatch):
+    pytest.importorskip("msgspec")
+    head, crc = encode_line("x", 0, seq=0, epoch=0, wall="", crc=0)
+    body = head[:-17].replace(b'"d":0', b'"d":' + text.encode()) + b"}"
+    line = body[:-1] + b',"c":"%08x"}' % crc32(body)
+    fast = decode_line(line, 0)
+    monkeypatch.setattr("poptrain.log.codec._DECODE_FAST", None)
+    assert repr(fast) == repr(decode_line(line, 0)) and repr(fast.data) == repr(json.loads(text))
 
 
 def test_a_result_with_two_metrics_takes_at_most_400_bytes():

@@ -148,6 +148,7 @@ def test_time_draws_a_bar_a_member_whose_parts_fill_it(few):
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["0", "1", "2", "3", "4", "all"]
 
 
+@pytest.mark.heavy
 def test_save_all_writes_images_without_a_warning(many, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")

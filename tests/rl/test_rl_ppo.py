@@ -216,6 +216,7 @@ def test_a_batch_smaller_than_one_tick_is_learned_from_at_every_tick(agent_for):
     assert metrics["updates"].tolist() == [12] and np.isfinite(metrics["score"]).all()  # ticks of resets make no batch
 
 
+@pytest.mark.heavy
 def test_the_score_is_the_mean_of_the_returns_or_the_last_known(agent_for):
     agent = agent_for("jax/Pendulum-v1")
     carry, metrics = agent.train(agent.init(HPARAMS, SEEDS3), HPARAMS, 200, SEEDS3)

@@ -11,6 +11,7 @@ import poptrain as pt
 from poptrain import statistics, views
 from poptrain.cli import main
 from poptrain.testing import quadratic
+from poptrain.views.compared import Pair
 
 SPACE = pt.Space(lr=pt.LogUniform(1e-4, 1e-1))
 
@@ -71,6 +72,19 @@ def test_share_of_a_gain():
     assert np.isnan(statistics.share(base, part, whole)[0])
 
 
+def test_a_high_p_value_is_called_no_evidence_and_says_how_many_seeds_are_missing():
+    assert [statistics.more_wins(n, 0) for n in range(8)] == [6, 5, 4, 3, 2, 1, 0, 0] and statistics.more_wins(1, 1) == 7
+    pair = Pair("pbt", "random", 1.0, 0.9, 1.0, 4, 0, statistics.sign_test(4, 0), "ahead")
+    assert "pbt is ahead of random in these runs" in pair.sentence() and "better" not in pair.sentence()
+    assert pair.sentence().endswith("for p < 0.05, pbt would have to win on 2 more seeds without a loss.")
+    clear = Pair("pbt", "random", 1.0, 0.9, 1.0, 7, 0, statistics.sign_test(7, 0), "ahead")
+    assert clear.sentence().startswith("pbt is better than random:") and "not show" not in clear.sentence()
+    behind = Pair("pbt", "random", 0.0, 0.0, 0.1, 1, 4, statistics.sign_test(1, 4), "not told apart")
+    assert (
+        "cannot be distinguished from random" in behind.sentence() and "random would have to win on 5 more" in behind.sentence()
+    )
+
+
 def test_few_runs_are_cautioned_about():
     assert "One run" in statistics.caution(1) and "p = 0.0625 at best" in statistics.caution(5)
     assert len({statistics.caution(n) for n in (1, 3, 5, 7, 20)}) == 5
@@ -123,7 +137,7 @@ def test_scores_are_the_best_so_far_at_equal_steps_and_at_equal_total_steps(runs
 
 def test_what_selection_alone_explains_is_said_with_its_interval(runs):
     said = views.compare(records(runs, "random", "selection", "pbt")).said
-    assert any("Selection alone" in text and "95 % interval" in text or "no gain" in text for text in said)
+    assert any("election alone" in text and "95 % interval" in text or "no gain" in text for text in said)
     assert any("p = 0.25 at best" in text for text in said)
 
 

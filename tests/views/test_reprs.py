@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import pytest
@@ -51,6 +52,53 @@ def test_a_repr_is_short_and_has_no_addresses_and_no_long_numbers(shown):
         shown["member"]
     )
     assert "pbt cannot be distinguished from random_search" in repr(shown["compared"])
+
+
+def reachable(run, directory):
+    """Everything that a person meets in the quick start, and what hangs on it."""
+    algorithm = pt.pbt(SPACE, population=4, interval=5)
+    experiment = pt.Experiment(algorithm, train, stop=pt.any_of(pt.steps(20), pt.seconds(60)))
+    views = pt.views
+    record = run.record
+    yield from (SPACE, experiment, run, run.table(), run.trainable, run.store, run.history, record, run.best.task)
+    yield from (run.best, run.member(0), run.highest, run.final_best, run.schedule(), run.lineage(), run.history.result(3))
+    yield from (getattr(pt, name)(SPACE, population=4, interval=5) for name in ("pb2", "pb2_mult", "bg_pbt", "random_search"))
+    yield from (pt.fire_pbt(SPACE, subpopulations=(8, 8), interval=5), pt.grid_search(SPACE, levels=2, interval=5))
+    yield from (view(record) for view in (views.status, views.lineage, views.schedule, views.curves, views.gauges, views.table))
+    yield from (views.story(record, 9), pt.verify(directory, experiment), pt.check(experiment, seconds=2))
+    yield from (pt.executors.Processes(slots=4), pt.command("python - {lr} {checkpoint}"), pt.jax_trainable(train, train))
+    yield from (pt.truncation(0.2), pt.welch(), pt.tournament(), pt.perturb(), pt.additive(0.1), pt.steps(3))
+
+
+def parts(what, depth=3):
+    """Yields a value and what is inside its public fields."""
+    yield what
+    if dataclasses.is_dataclass(what) and depth:
+        for field in dataclasses.fields(what):
+            inner = getattr(what, field.name)
+            for each in inner if isinstance(inner, tuple) else [inner]:
+                if not field.name.startswith("_") and type(each).__module__.startswith("poptrain"):
+                    yield from parts(each, depth - 1)
+
+
+def test_everything_in_the_quick_start_has_a_repr_of_one_screen(tmp_path):
+    run = pt.run(pt.pbt(SPACE, population=4, interval=5), train, stop=pt.steps(20), directory=tmp_path / "r", progress=False)
+    seen = {}
+    for what in reachable(run, tmp_path / "r"):
+        seen.update({type(each): each for each in parts(what)})
+    bad = {kind.__qualname__: repr(each) for kind, each in seen.items() if " at 0x" in repr(each) or len(repr(each)) > 1800}
+    assert not bad and len(seen) > 40, bad
+    assert all(repr(each).count("\n") < 25 for each in seen.values())
+    shown = {kind.__qualname__ for kind in seen if hasattr(kind, "_repr_html_")}
+    assert shown >= {"Run", "Standing", "Schedule", "Space", "Lineage", "Table", "Preflight", "Verification"}
+    for each in seen.values():
+        if hasattr(each, "_repr_html_"):
+            assert "<b>lr" not in each._repr_html_()
+
+
+def test_a_table_prints_its_size_and_is_a_dictionary(run):
+    table = run.table()
+    assert repr(table).startswith("<Table of 16 rows: task, member") and len(table["task"]) == 16 and dict(table) == table
 
 
 def test_html_escapes_what_users_named(shown):

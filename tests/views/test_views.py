@@ -17,7 +17,7 @@ from poptrain.core.fingerprint import describe
 from poptrain.log.reader import read
 from poptrain.log.writer import Log, MemoryLog
 from poptrain.report import tables
-from poptrain.testing import play
+from poptrain.testing import play, quadratic
 from poptrain.testing.simulate import broken, noisy
 from poptrain.views.curves import curves_extent
 from poptrain.views.exploits import exploits_of
@@ -607,3 +607,17 @@ def test_the_axis_of_scores_is_not_ruled_by_the_first_evaluation():
     low, high, log = extent([0.4, 0.5, 0.6, 0.7], "max")
     assert low < 0.4 and high > 0.7
     assert extent([3.0, 0.4, 0.2, 0.1], "min")[2] and not extent([3.0, 2.0, 1.5, 1.0], "min")[2]
+
+
+def test_a_copy_between_equal_scores_is_called_chance():
+    def level(carry, hp, steps, seed):
+        return carry, {"score": 1.0}
+
+    space = pt.Space(lr=pt.LogUniform(1e-4, 1e-1))
+    record = pt.run(pt.pbt(space, population=4, interval=1), level, stop=pt.steps(4), progress=False).record
+    found = views.lineage(record)
+    assert found.exploits and all(exploit.tied for exploit in found.exploits)
+    assert views.status(record).last_exploits == found.exploits[-len(views.status(record).last_exploits) :]
+    assert any("chance decided" in why for why in views.story(record, found.exploits[0].task).why)
+    learning = pt.run(pt.pbt(space, population=4, interval=5), quadratic, stop=pt.steps(20), progress=False).record
+    assert not any(exploit.tied for exploit in views.lineage(learning).exploits)

@@ -28,6 +28,7 @@ import numpy as np
 
 from poptrain.algorithms.parts import turns
 from poptrain.core import History, Hparams, Task, Value
+from poptrain.core.brief import brief
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.other_names import named_as_here
 from poptrain.core.rng import rng
@@ -101,6 +102,8 @@ class OptunaSearch:
     interval: int | None = None
     initial: tuple[Hparams, ...] = ()
     name: str = "optuna_search"
+
+    __repr__ = brief
 
     @property
     def seats(self) -> int:

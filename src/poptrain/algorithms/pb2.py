@@ -51,6 +51,7 @@ from poptrain.algorithms.gp.rows import Rows, pending
 from poptrain.algorithms.gp.trust_region import Region, TrustRegion, noted
 from poptrain.algorithms.parts.explore import REDRAWN, STEP, on_lattice
 from poptrain.core import Forecast, History, Hparams, Value, rank
+from poptrain.core.brief import brief
 from poptrain.core.protocols import Clone, Proposal
 from poptrain.core.rng import rng
 from poptrain.space import Space
@@ -115,6 +116,8 @@ class Suggest:
     region: TrustRegion | None = field(
         default=None, metadata={"absent": None}
     )  # the UCB is maximised inside it: `gp.trust_region`
+
+    __repr__ = brief
 
     @property
     def retunes(self) -> bool:

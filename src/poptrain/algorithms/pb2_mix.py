@@ -39,6 +39,7 @@ from poptrain.algorithms.gp.columns import ModelColumns
 from poptrain.algorithms.gp.kernels import Kernel, TimeVarying
 from poptrain.algorithms.gp.mixed import Mixed
 from poptrain.core import History, Line, Result, Task
+from poptrain.core.brief import brief
 from poptrain.core.protocols import Clone
 from poptrain.core.rng import rng
 from poptrain.space import Choice, Space
@@ -129,6 +130,8 @@ class BanditRounds:
     names: tuple[str, ...]
     arms: tuple[int, ...]
     rounds: int
+
+    __repr__ = brief
 
     def start(self) -> BanditState:
         """Returns the state before the first line."""

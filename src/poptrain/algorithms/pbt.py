@@ -38,6 +38,7 @@ from poptrain.algorithms.parts.plateau import Plateau
 from poptrain.algorithms.parts.snapshot import Population
 from poptrain.core import History, Hparams, Task, Value
 from poptrain.core.arguments import check_flag
+from poptrain.core.brief import brief
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.fingerprint import Earlier
 from poptrain.core.interval import Interval
@@ -225,6 +226,8 @@ class Pbt:
     plateau_by: Literal["returns", "scores"] = field(default="scores", metadata={"absent": "returns"})  # what tells
     earlier: Earlier = field(default_factory=dict, compare=False, repr=False, metadata={"logged": False})
 
+    __repr__ = brief
+
     @property
     def seats(self) -> int:
         """The number of members."""
@@ -290,7 +293,8 @@ class Pbt:
         own, given = history.head(seat), history.head(giver)
         parent = int(population.standing[donor]) if failed or self.copy != "hparams" else own
         hparams = self._static(history, history.task(own if self.copy == "weights" else given).hparams, parent)
-        note = {"own": _known(population.scores[mine]), "donor": float(population.scores[donor])}
+        own = population.scores[mine]  # NaN of a member that failed
+        note = {"own": float(own) if own == own else None, "donor": float(population.scores[donor])}
         return turns.Plan(seat, parent, hparams, note, giver), Clone(id, seat, parent, hparams)
 
     def _redrawn(self, history: History, seat: int, own: int, id: int) -> turns.Plan:
@@ -344,8 +348,3 @@ class Pbt:
 def _untrained(history: History, own: int) -> bool:
     """True for the evaluation before a member's first interval."""
     return history.task(own).steps == 0 and int(history.column("prev")[own]) < 0
-
-
-def _known(score: float) -> float | None:
-    """Returns the score, or None for a member that failed."""
-    return float(score) if score == score else None

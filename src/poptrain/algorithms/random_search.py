@@ -17,6 +17,7 @@ from typing import Literal
 
 from poptrain.algorithms.parts import turns
 from poptrain.core import History, Hparams, Task, Value
+from poptrain.core.brief import brief
 from poptrain.core.interval import Interval
 from poptrain.core.other_names import named_as_here
 from poptrain.space import Space
@@ -49,6 +50,8 @@ class Independent:
     population: int
     initial: tuple[Hparams, ...] = ()
     seeds: Literal["member", "task"] = field(default="member", metadata={"absent": "task"})  # what the seed of a task is made of
+
+    __repr__ = brief
 
     @property
     def seats(self) -> int:

@@ -20,6 +20,7 @@ from typing import Protocol, runtime_checkable
 
 from poptrain.algorithms.parts import turns
 from poptrain.core import History, Hparams, Task
+from poptrain.core.brief import brief
 from poptrain.core.errors import UsageError
 from poptrain.space import Choice, Int, Space, Uniform
 from poptrain.space.parameter import Parameter
@@ -120,6 +121,8 @@ class ScheduleReplay:
     schedules: tuple[tuple[Piece, ...], ...]
     interval: int | None = None
     horizon: int | None = field(default=None, metadata={"absent": None})  # steps of the run that a schedule comes from
+
+    __repr__ = brief
 
     @property
     def seats(self) -> int:

@@ -13,24 +13,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from poptrain.audit.recompute import Finding, Trace, Walk, walk
-from poptrain.audit.verdict import Verdict
+from poptrain.audit.verdict import Verdict, listed, tabled
 from poptrain.checkpoints import places
 from poptrain.checkpoints.store import DiskStore, Ref, stem
-from poptrain.core import Lost, Result
+from poptrain.core import Lost, Result, markup
 from poptrain.core.arguments import check_place
 from poptrain.core.errors import LogDamaged, UsageError
 from poptrain.core.fingerprint import differences
 from poptrain.core.protocols import Algorithm
+from poptrain.engine.edited import edits
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.open_log import continuing, fingerprint
 from poptrain.engine.replay import rebuilt
 from poptrain.log.reader import segment_name
 from poptrain.space import Space
 from poptrain.space.from_json import described
-from poptrain.trainable import as_trainable, code_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verification:
     """The result of `verify`."""
 
@@ -42,6 +42,17 @@ class Verification:
     decisions: int  # recomputed
     checkpoints: int  # hashed
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        notes = "".join(f"\n  note     {note}" for note in self.notes)
+        return f"{self._title()}\n{listed(self.checks)}{notes}"
+
+    def _repr_html_(self) -> str:
+        return markup.block(self._title(), tabled(self.checks), *(markup.line(f"note: {note}") for note in self.notes))
+
+    def _title(self) -> str:
+        done = ", ".join(each.name for each in self.checks if each.state == "ok") or "nothing"
+        return f"Verification of {self.directory!r}: {f'{done} verified' if self.ok else 'failed'}"
 
 
 def verify(directory: str | Path, experiment: Experiment | None = None) -> Verification:
@@ -130,9 +141,8 @@ class _Report:
         now, then = fingerprint(experiment), self.trace.run
         changes = [line for key in now for line in differences(then.get(key), now[key], key)]
         failed = f"the experiment is not the one of the run: {'; '.join(changes[:3])}{' …' if len(changes) > 3 else ''}."
-        code = code_of(as_trainable(experiment.trainable))
-        if then.get("code") not in (None, code):
-            self.notes.append(f"the code of the trainable changed since the run began: {then['code']} -> {code}")
+        if edited := edits(then, experiment.trainable):
+            self.notes.append(f"the code of the trainable has been edited since the run began: {edited}")
         fine = "algorithm, space, trainable, metric, mode and seed are those of the run"
         self.add("experiment", failed if changes else None, fine)
 

@@ -28,6 +28,9 @@ class MemoryStore:
         self._live: set[str] = set()  # references
         self._files: DiskStore | None = None
 
+    def __repr__(self) -> str:
+        return f"<MemoryStore of {len(self._live)} checkpoints>"
+
     def commit(self, name: str, carry: Carry, *, task: int, member: int, step: int) -> str:
         if safe_name(name) in self._carries:
             raise PoptrainError(f"checkpoint {name} exists already: each name is used once.")

@@ -83,6 +83,9 @@ class DiskStore:
 
     # -- committing ---------------------------------------------------------------------------------------------------
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} in {str(self.root)!r}>"
+
     def commit(self, name: str, carry: Carry, *, task: int, member: int, step: int) -> str:
         """Stores a carry durably and returns its reference. A name is used once.
 

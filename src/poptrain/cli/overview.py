@@ -77,6 +77,8 @@ def copy_line(exploit: Exploit) -> Text:
         text.append(", hyperparameters only")
     if exploit.failed:
         text.append(", having failed", "red")
+    if exploit.tied:
+        text.append(", with an equal score", "yellow")
     changes = [
         f"{clean(name)} {short(value)} → {short(exploit.after[name])}"
         for name, value in exploit.copied.items()

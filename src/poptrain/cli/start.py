@@ -19,6 +19,7 @@ from poptrain.core.errors import UsageError
 from poptrain.engine import experiment as experiments
 from poptrain.engine import started
 from poptrain.engine import stop as stops
+from poptrain.engine.again import started_with
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.loop import execute
 from poptrain.engine.result import Run
@@ -122,6 +123,8 @@ def chosen(directory: Path, record: Record, named: Path | None, option: str = "-
     argv = [str(word) for word in words] if isinstance(words, list) else []
     if named is not None:
         return Chosen(outside(named, directory), options, argv)
+    if not isinstance(recorded.get("name"), str):
+        raise UsageError(_no_file(directory, record, option))
     file = _started(directory, recorded, option)
     say(f"executing {shlex.join([str(file), *argv])}", to=console(sys.stderr))
     return Chosen(file, options, argv)
@@ -133,12 +136,6 @@ def _started(directory: Path, recorded: Mapping[str, Any], option: str) -> Path:
     Raises:
         UsageError: the log names no file, a file that is gone, or one that this user has not started.
     """
-    name = recorded.get("name")
-    if not isinstance(name, str):
-        raise UsageError(
-            f"the run in {str(directory)!r} was not started from a file: pass {option} FILE, or continue it with the same "
-            "pt.run(…) call."
-        )
     file = started.file_of(directory, recorded)
     if file.suffix != ".py" or not file.is_file():
         raise UsageError(f"the experiment file {str(file)!r} of the run no longer exists: pass {option} FILE.")
@@ -146,6 +143,14 @@ def _started(directory: Path, recorded: Mapping[str, Any], option: str) -> Path:
     if (why := started.refusal(directory, recorded)) is not None:
         raise UsageError(f"{why}; to execute it, name it: {option} {shlex.quote(str(file))}.")
     return file
+
+
+def _no_file(directory: Path, record: Record, option: str) -> str:
+    """Returns how a run is continued whose log names no experiment file: pt.run was called."""
+    line = started_with(record, directory)
+    how = "and the same call continues it" if line is None else f"and the same command continues it: {clean(line)}"
+    file = f"For `poptrain`, pass {option} FILE, a Python file with experiment = pt.Experiment(…)."
+    return f"the run in {str(directory)!r} was started by a call of pt.run, {how}. {file}"
 
 
 def fresh(file: Path, directory: Path | None, name: str = "") -> Path:

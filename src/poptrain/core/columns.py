@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from array import array
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -45,8 +46,8 @@ class Columns:
         self.tasks: list[Task] = []
         self.results: list[Result | None] = []
         self.facts: list[Line] = []
-        self.size_at = [0]  # tasks after the first k lines
-        self.told_at = [0]  # results in the first k lines
+        self.size_at = array("q", [0])  # tasks after the first k lines
+        self.told_at = array("q", [0])  # results in the first k lines
         self.memo: dict[Hashable, tuple[int, object]] = {}
         self.units: dict[Ranges, tuple[int, Floats]] = {}
         self.width = 0
@@ -54,6 +55,57 @@ class Columns:
         self.score = np.full(16, np.nan)
         for name, value in _EMPTY.items():
             setattr(self, name, np.full(16, value, np.int64))
+
+    @classmethod
+    def of(cls, facts: Sequence[Line]) -> Columns:
+        """Returns the storage of lines of which each is known to follow the ones before: five times as fast as `append`."""
+        new = cls()
+        new.facts = list(facts)
+        issued, told = array("q"), list[tuple[Result, int]]()
+        lost: dict[int, int] = {}
+        for number, line in enumerate(facts):
+            if isinstance(line[0], Lost):
+                lost.setdefault(line[0].task, number)
+            elif isinstance(line[0], Task):
+                new.tasks += tasks_of(line)
+                issued.extend([number] * len(line))
+            else:
+                told += [(result, number) for result in results_of(line)]
+            new.size_at.append(len(new.tasks))
+            new.told_at.append(len(told))
+        new._fill(issued, told, lost)
+        return new
+
+    def _fill(self, issued: array[int], told: list[tuple[Result, int]], lost: dict[int, int]) -> None:
+        """Fills the columns of the tasks: with the lines in which they were issued, their results with lines, and losses."""
+        n, tasks = self.n, self.tasks
+        while len(self.score) < n:
+            self._grow()
+        self.results = [None] * n
+        steps, before, trained = [0] * n, [-1] * n, [-1] * n
+        heads: dict[int, int] = {}
+        for id, task in enumerate(tasks):
+            before[id], heads[task.member] = heads.get(task.member, -1), id
+        for result, _ in told:
+            id, task = result.task, tasks[result.task]
+            source = task.parent if task.parent is not None else task.teacher
+            steps[id] = result.step
+            gained = max(result.step - (0 if source is None else steps[source]), 0)
+            trained[id] = gained + (trained[before[id]] if before[id] >= 0 else 0)
+            self.results[id] = result
+        ids = np.fromiter((result.task for result, _ in told), np.int64, len(told))
+        self.told[ids] = [number for _, number in told]
+        self.step[ids] = np.array(steps)[ids]
+        self.score[ids] = [result.score if result.healthy else np.nan for result, _ in told]
+        self.issued[:n], self.prev[:n], self.spent[:n] = issued, before, trained
+        self.member[:n] = [task.member for task in tasks]
+        self.steps[:n] = [task.steps for task in tasks]
+        self.parent[:n] = [-1 if task.parent is None else task.parent for task in tasks]
+        self.teacher[:n] = [-1 if task.teacher is None else task.teacher for task in tasks]
+        self.lost[list(lost)] = list(lost.values())
+        self.width = max(heads, default=-1) + 1
+        self.head = np.full(max(self.width, len(self.head)), -1, np.int64)
+        self.head[list(heads)] = list(heads.values())
 
     @property
     def lines(self) -> int:

@@ -56,7 +56,8 @@ def best_by_evidence(history: History) -> Evidence | None:
     finals = sorted((id for id in heads if history.ok(id)), key=history.score, reverse=True)[:MOST]
     candidates = list(dict.fromkeys([*finals, highest]))
     paths = [_before(history, id) for id in candidates]
-    ratio, noise = _fitted(paths, _standard_error(history, candidates))
+    known = _standard_error(history, candidates)
+    ratio, noise = _fitted(paths, known)
     if noise is None:
         return Evidence(highest, f"{HIGHEST}; there are too few results to know their noise")
     levels = [_level(path, ratio)[0] for path in paths]
@@ -67,10 +68,10 @@ def best_by_evidence(history: History) -> Evidence | None:
     index = int(np.argmax([level.mean - DOUBT * noise * sqrt(level.variance) for level in levels]))
     id, level = candidates[index], levels[index]
     spread = noise * sqrt(level.variance)
-    return Evidence(
-        id,
-        f"smoothed along its lineage: {history.sign * level.mean:.6g} ± {spread:.2g} (noise of one score: {noise:.2g})",
-    )
+    about = f"noise of one score: {noise:.2g}, from its returns"
+    if known is None:
+        about = f"one score differs from its neighbours by about {noise:.2g}, by noise or by learning"
+    return Evidence(id, f"smoothed along its lineage: {history.sign * level.mean:.6g} ± {spread:.2g} ({about})")
 
 
 def _before(history: History, id: int) -> list[float]:

@@ -34,7 +34,8 @@ class History:
         self.seed, self.budget, self.sign = seed, budget, sign
         self.lines, self.n, self._columns = 0, 0, Columns()
 
-    # -- growing ------------------------------------------------------------------------------------------------------
+    def __repr__(self) -> str:
+        return f"<History of {self.n:,} tasks in {self.lines:,} lines>"
 
     def add(self, line: Sequence[Task] | Sequence[Result] | Sequence[Lost] | Lost) -> History:
         """Returns the history with one more line; adding to an old prefix branches and leaves the longer history alone.
@@ -45,9 +46,14 @@ class History:
         facts = as_line(line)
         if not facts:
             return self
-        columns = self._columns if self._columns.lines == self.lines else self._branch()
+        c = self._columns
+        columns = c if c.lines == self.lines else Columns.of(c.facts[: self.lines])
         columns.append(facts)
         return self._view(columns, columns.lines, columns.n)
+
+    def filled(self, lines: Sequence[Line]) -> History:
+        """Returns a history with these lines alone, of which each is known to follow the ones before, such as those of a log."""
+        return self._view(columns := Columns.of(lines), columns.lines, columns.n)
 
     def at(self, lines: int) -> History:
         """Returns the prefix of the first `lines` lines."""
@@ -66,12 +72,6 @@ class History:
         other.seed, other.budget, other.sign = self.seed, self.budget, self.sign
         other.lines, other.n, other._columns = lines, n, columns
         return other
-
-    def _branch(self) -> Columns:
-        columns = Columns()
-        for line in self._columns.facts[: self.lines]:
-            columns.append(line)
-        return columns
 
     # -- tasks and results --------------------------------------------------------------------------------------------
 
@@ -322,8 +322,7 @@ class History:
 
     def finals(self) -> dict[int, int]:
         """Returns `held` by seat, for the members that hold something."""
-        held = {seat: self.held(seat) for seat in self.members()}
-        return {seat: id for seat, id in held.items() if id is not None}
+        return {seat: id for seat in self.members() if (id := self.held(seat)) is not None}
 
     def copies(self) -> list[int]:
         """Returns the tasks that began with a copy from another seat, of weights or of hyperparameters, oldest first."""
@@ -345,6 +344,6 @@ def _best(best: int, history: History, line: Line) -> int:
             if result.score > floor and result.healthy and not history.task(result.task).evaluator:
                 best, floor = result.task, result.score
     elif isinstance(line[0], Lost) and line[0].task == best:
-        ids = [id for id in np.flatnonzero(history.oks).tolist() if not history.task(id).evaluator]
+        ids = (id for id in np.flatnonzero(history.oks).tolist() if not history.task(id).evaluator)
         best = max(ids, key=history.score, default=-1)
     return best

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from poptrain.core.facts import Line, Lost, Result, Task, results_of, tasks_of
-from poptrain.core.wellformed import Malformed, malformed
+from poptrain.core.wellformed import Malformed, malformed, plain_result, plain_task
 
 
 class Order:
@@ -22,29 +24,35 @@ class Order:
     def check(self, line: Line) -> None:
         """Raises a ValueError that names the fact and the field if a line cannot follow."""
         kind = type(line[0])
+        plain: Callable[[Any], bool] | None = _PLAIN.get(kind)
         for fact in line:
             if type(fact) is not kind:
                 raise ValueError(f"one line holds {kind.__name__} and {type(fact).__name__}")
+            if plain is not None and plain(fact):
+                continue
             if (wrong := malformed(fact)) is not None and (wrong := _malformed_here(fact)) is not None:
                 got = repr(wrong.got)
                 got = got if len(got) <= 80 else f"{got[:79]}…"
                 raise ValueError(f"{_named(fact)} has {wrong.field}={got}, expected {wrong.expected}")
-        if tasks := tasks_of(line):
-            self._check_tasks(tasks)
-        elif results := results_of(line):
-            self._check_results(results)
+        if kind is Result:
+            self._check_results(results_of(line))
+        elif kind is Task:
+            self._check_tasks(tasks_of(line))
         elif isinstance(line[0], Lost) and not self._has_result(line[0].task):
             raise ValueError(f"lost({line[0].task}): task {line[0].task} has no result")
 
     def take(self, line: Line) -> None:
         """Adds a line that was checked."""
-        for task in tasks_of(line):
-            self._told.append(0)
-            self._seat.append(task.member)
-            self._busy[task.member] = task.id
-        for result in results_of(line):
-            self._told[result.task] = 1
-            del self._busy[self._seat[result.task]]
+        kind = type(line[0])
+        if kind is Result:
+            for result in results_of(line):
+                self._told[result.task] = 1
+                del self._busy[self._seat[result.task]]
+        elif kind is Task:
+            for task in tasks_of(line):
+                self._told.append(0)
+                self._seat.append(task.member)
+                self._busy[task.member] = task.id
 
     def _has_result(self, id: int) -> bool:
         return 0 <= id < len(self._told) and self._told[id] == 1
@@ -63,12 +71,15 @@ class Order:
                     raise ValueError(f"task {id}: its parent or teacher {source} has no result")
 
     def _check_results(self, results: tuple[Result, ...]) -> None:
-        seen = set[int]()
+        told, seen = self._told, set()
         for result in results:
             id = result.task
-            if not 0 <= id < len(self._told) or self._told[id] or id in seen:
+            if not 0 <= id < len(told) or told[id] or id in seen:
                 raise ValueError(f"result of task {id}: the task is not pending")
             seen.add(id)
+
+
+_PLAIN: dict[type, Callable[[Any], bool]] = {Task: plain_task, Result: plain_result}
 
 
 def _malformed_here(fact: Task | Result | Lost) -> Malformed | None:

@@ -56,6 +56,16 @@ ARGUMENTS = {  # of functions elsewhere: what to write here
     "timeout": "stop=pt.any_of(pt.steps(n), pt.seconds(s)) in pt.run",
     "show_progress_bar": "progress=True in pt.run",
     "objective": "the second argument of pt.run, which trains for some steps: train(carry, hp, steps, seed)",
+    # arguments of pt.run and of the algorithms, in the wrong place
+    "metric": 'metric="…" in pt.run',
+    "mode": 'mode="max" or mode="min" in pt.run',
+    "stop": _STOP,
+    "seed": "seed=n in pt.run",
+    "executor": 'executor="processes" in pt.run',
+    "directory": _KEPT,
+    "population": "population=n in the algorithm, such as pt.pbt(space, population=8, interval=10)",
+    "interval": "interval=n in the algorithm, such as pt.pbt(space, population=8, interval=10)",
+    "space": "the space in the algorithm: pt.pbt(pt.Space(…), population=8, interval=10)",
     # common words
     "population_size": "population=n",
     "pop_size": "population=n",
@@ -114,9 +124,10 @@ def named_as_here(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-        for name in kwargs:
-            if name not in known:
-                raise UsageError(f"{place} has no argument {name!r}.{instead(name, known)}")
+        if (unknown := [name for name in kwargs if name not in known]) and len(unknown) == 1:
+            raise UsageError(f"{place} has no argument {unknown[0]!r}.{instead(unknown[0], known)}")
+        if unknown:
+            raise UsageError(f"{place} does not have these {len(unknown)} arguments. {_listed(unknown, known)}")
         try:
             signature.bind(*args, **kwargs)
         except TypeError as error:
@@ -126,8 +137,19 @@ def named_as_here(function: Callable[P, R]) -> Callable[P, R]:
     return checked
 
 
-def instead(name: str, known: list[str]) -> str:
-    """Returns a sentence on what to write instead of an argument, or what the arguments are."""
+def _listed(names: list[str], known: list[str]) -> str:
+    """Returns a sentence for each name; what the arguments are is stated once."""
+    answers = [(name, instead(name, known, briefly=True)) for name in names]
+    text = " ".join(f"{name!r}:{answer}" if answer else f"{name!r} is unknown." for name, answer in answers)
+    return text if all(answer for _, answer in answers) else f"{text} The arguments are {', '.join(known)}."
+
+
+def instead(name: str, known: list[str], briefly: bool = False) -> str:
+    """Returns a sentence on what to write instead of an argument; if that is not known, what the arguments are.
+
+    Args:
+        briefly: leave out the arguments.
+    """
     if name in ARGUMENTS:
         return f" Write {ARGUMENTS[name]}."
-    return did_you_mean(name, known) or f" Its arguments are {', '.join(known)}."
+    return did_you_mean(name, known) or ("" if briefly else f" Its arguments are {', '.join(known)}.")

@@ -147,8 +147,8 @@ def malformed(fact: Task | Result | Lost) -> Malformed | None:
     if isinstance(fact, Lost):
         return _first_wrong(fact, LOST)
     if isinstance(fact, Result):
-        return None if _plain_result(fact) else _first_wrong(fact, RESULT)
-    if _plain_task(fact):
+        return None if plain_result(fact) else _first_wrong(fact, RESULT)
+    if plain_task(fact):
         return None
     wrong = _first_wrong(fact, TASK)
     if wrong is None and fact.forecast is not None:
@@ -167,7 +167,8 @@ def _first_wrong(what: object, types: Mapping[str, FieldType]) -> Malformed | No
 # -- the usual cases, which are most: one test each, ten times as fast as the table ---------------------------------------
 
 
-def _plain_task(task: Task) -> bool:
+def plain_task(task: Task) -> bool:
+    """True for a well-formed task of the usual form; others may be well-formed too."""
     parent, hparams = task.parent, task.hparams
     if not (
         type(task.id) is type(task.member) is type(task.steps) is type(task.seed) is type(task.evals) is int
@@ -191,10 +192,11 @@ def _plain_task(task: Task) -> bool:
     for name, value in hparams.items():
         if type(name) is not str or not (type(value) in _VALUES or _moderate(value)):
             return False
-    return all(type(name) is str for name in task.note)
+    return not task.note or all(type(name) is str for name in task.note)
 
 
-def _plain_result(result: Result) -> bool:
+def plain_result(result: Result) -> bool:
+    """True for a well-formed result of the usual form; others may be well-formed too."""
     if not (
         type(result.task) is type(result.step) is int
         and 0 <= result.task < MAX_WHOLE
@@ -218,4 +220,5 @@ def _plain_result(result: Result) -> bool:
     for value in result.returns:
         if type(value) is not float:
             return False
-    return all(type(name) is str and type(value) is float for name, value in result.metrics.items())
+    metrics = result.metrics
+    return not metrics or all(type(name) is str and type(value) is float for name, value in metrics.items())

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
+from poptrain.core import Json
 from poptrain.core.interactive import interactive
 from poptrain.log.reader import Record
 
@@ -24,7 +28,26 @@ def again(record: Record, directory: str | Path | None) -> str:
 
 
 def command() -> str:
-    """Returns the command line of this process, as a shell takes it."""
-    words = list(sys.orig_argv)
-    words[:1] = ["python"]
+    """Returns the command line of this process, as a shell takes it; in a worker of a study, that of the script."""
+    words = ["python", *sys.argv] if multiprocessing.parent_process() is not None else ["python", *sys.orig_argv[1:]]
     return shlex.join(words)
+
+
+def started_by(directory: str | Path) -> dict[str, Json] | None:
+    """Returns the log's entry about the script that called `run`: its command, and the folder in which it was run.
+
+    Args:
+        directory: of the run; the folder is relative to it.
+    """
+    if interactive() or not sys.argv or Path(sys.argv[0]).suffix != ".py":
+        return None
+    return {"line": command(), "folder": Path(os.path.relpath(Path.cwd(), Path(directory).resolve())).as_posix()}
+
+
+def started_with(record: Record, directory: str | Path) -> str | None:
+    """Returns how the script that began a run is run once more, as a shell takes it; None: not known."""
+    found = record.run.get("command")
+    if not isinstance(found, Mapping) or not isinstance(found.get("line"), str) or not isinstance(found.get("folder"), str):
+        return None
+    folder = os.path.normpath(Path(directory).resolve() / str(found["folder"]))
+    return str(found["line"]) if Path(folder) == Path.cwd() else f"cd {shlex.quote(folder)} && {found['line']}"

@@ -16,6 +16,7 @@ from typing import cast
 from poptrain.checkpoints.url_files import checked_url
 from poptrain.core import Json
 from poptrain.core.arguments import check_name
+from poptrain.core.brief import brief
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.interval import interval_of
 from poptrain.core.protocols import Algorithm, Distilling, Sink
@@ -44,6 +45,8 @@ class Experiment:
     seed: int = 0
     sinks: Sequence[Sink[Record]] = ()
     checkpoints: str | None = None
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         if isinstance(self.algorithm, type) or not isinstance(self.algorithm, Algorithm):

@@ -20,12 +20,13 @@ from poptrain.engine import kept
 from poptrain.engine import stop as stops
 from poptrain.engine.again import again
 from poptrain.engine.arguments import check_run
+from poptrain.engine.edited import warn_of_edited_code
 from poptrain.engine.experiment import Experiment, file_record, script_of
 from poptrain.engine.failures import UnreadMetrics, check_not_all_failed
 from poptrain.engine.intake import admitted, asked, opened
 from poptrain.engine.needs import needed_checkpoints
 from poptrain.engine.notices import Failures, NoEpisodes, warn
-from poptrain.engine.open_log import check_same_run, continuing, open_log, warn_of_edited_code
+from poptrain.engine.open_log import check_same_run, continuing, open_log
 from poptrain.engine.overwrite import removed
 from poptrain.engine.progress import shown
 from poptrain.engine.result import Run
@@ -133,12 +134,14 @@ def execute(
     keep: Sequence[int] = (),
     source: dict[str, Json] | None = None,
     progress: bool = False,
+    announce: bool = True,
 ) -> Run:
     """Returns the run of an `Experiment`: a new one, or the one that `directory` holds, continued.
 
     Args:
         source: the entry about the experiment's file for the log, from `file_record`; None if there is no file.
         progress: show how far the run is.
+        announce: warn of doubtful settings and of edited code; False in a study, which warns once for all of its runs.
     """
     executor = executors.resolve(experiment.executor, experiment.trainable)
     if directory is not None and exists(directory):
@@ -146,14 +149,15 @@ def execute(
         experiment = continuing(experiment, record.run)
         check_same_run(record, experiment, directory)
         if ended := _finished(experiment, directory, record):
-            warn_of_edited_code(experiment, record, directory)
+            if announce:
+                warn_of_edited_code(experiment.trainable, record, directory)
             return ended
     before = kept.taken(experiment) if directory is None and interactive() else None
-    log, store = before or (open_log(experiment, directory, source), None)
+    log, store = before or (open_log(experiment, directory, source, announce), None)
     try:
         session = _Session(experiment, executor, log, directory, keep, store)
         try:
-            session.go(progress)
+            session.go(progress, announce)
         except Suspended as stopped:
             if not stopped.asked or not interactive():
                 end_without_a_traceback()
@@ -209,15 +213,15 @@ class _Session:
         own = () if directory is None else (Digest(),)
         self.sinks = [Guarded(sink) for sink in (*own, *experiment.sinks)]
 
-    def go(self, progress: bool = False) -> None:
+    def go(self, progress: bool = False, announce: bool = True) -> None:
         """Runs until the algorithm asks for nothing and no task is pending, or a stop condition holds."""
-        for doubt in doubts(self.experiment):
+        for doubt in doubts(self.experiment) if announce else ():
             warn(doubt)
         try:
             with shown(self.experiment, self.log.record.elapsed, lambda: (self.history, self.failures.count), progress):
                 self._go()
         finally:
-            self.failures.summary()
+            self.failures.summary(self.history)
         if (worse := worsened(self.history, self.experiment)) is not None:
             warn(worse)
 

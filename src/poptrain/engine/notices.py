@@ -5,14 +5,16 @@ from __future__ import annotations
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from poptrain.core import History, Result
+from poptrain.core import History, Result, Task
+from poptrain.core.causes import cause
 from poptrain.core.errors import RunWarning
+from poptrain.log.disk import default as disk
 
-MOST_TEXTS = 3  # different errors that the summary lists
+MOST_CAUSES = 3  # that the summary lists
 ROUNDS = 2  # of results, in which an episode should end
 
 
@@ -25,9 +27,11 @@ class Failures:
 
     def __init__(self, directory: str | Path | None):
         self.count = 0
-        self._directory = directory
+        self._directory = None if directory is None else Path(directory)
         self._results = self._begun = self._failed = 0  # all, those that began from a checkpoint, those of them that failed
-        self._texts: Counter[str] = Counter()
+        self._causes: Counter[str] = Counter()
+        self._texts: dict[str, dict[str, None]] = {}  # by cause: two different texts at most, because only the first is shown
+        self._errors = False  # whether any has a traceback
 
     def see(self, history: History, results: Sequence[Result]) -> None:
         """Takes new results. The first failure is reported at once.
@@ -45,35 +49,55 @@ class Failures:
             if not bad:
                 continue
             why = result.error or f"the score was {history.sign * result.score}"
-            self._texts[why] += 1
+            self._errors |= result.error is not None
+            self._causes[cause(why)] += 1
+            texts = self._texts.setdefault(cause(why), {})
+            if len(texts) < 2:
+                texts[why] = None
             self.count += 1
             if self.count == 1:
                 warn(self._first(history, result, why))
 
-    def summary(self) -> None:
-        """Reports all failures, if there was more than one, and what they have in common."""
+    def summary(self, history: History) -> None:
+        """Reports all failures, if there was more than one, and what they have in common; that all members failed comes first."""
         if self.count < 2:
             return
-        listed = "; ".join(f"{count} × {text}" for text, count in self._texts.most_common(MOST_TEXTS))
-        more = len(self._texts) - MOST_TEXTS
-        text = f"{self.count:,} of {self._results:,} tasks failed: {listed}{f'; and {more} other errors' if more > 0 else ''}."
+        heads = _heads(history)
+        text = f"all {len(heads)} members failed, and the run ended. " if _all_failed(history, heads) else ""
+        text += f"{self.count:,} of {self._results:,} tasks failed: {'; '.join(self._listed())}."
         if self._failed == self._begun >= 2:
             text += (
                 f" All {self._begun} tasks that began from a checkpoint failed: is load() complete? `poptrain check` tests it."
             )
-        warn(text + self._tracebacks())
+        warn(text + (f" Tracebacks: {self._directory / 'errors'}." if self._errors and self._directory is not None else ""))
+
+    def _listed(self) -> Iterator[str]:
+        """Yields the most frequent causes, each with the text of its first failure."""
+        for found, count in self._causes.most_common(MOST_CAUSES):
+            text, *others = self._texts[found]
+            yield f"{count} × {text}" + (" (the others differ in a number or a path)" if others else "")
+        if (more := len(self._causes) - MOST_CAUSES) > 0:
+            yield f"and {more} other {'errors' if more > 1 else 'error'}"
 
     def _first(self, history: History, result: Result, why: str) -> str:
         task = history.task(result.task)
         what = "failed" if result.error else "diverged"
         text = f"member {task.member} {what} after step {history.begin(task.id):,} (task {task.id}): {why.removesuffix('.')}."
-        if result.error and self._directory is not None:
-            text += f" The traceback is in {Path(self._directory) / 'errors'}."
-        return text + " Training continues without it; further failures are counted and summed up at the end."
+        if self._directory is not None:
+            text += "".join(_files(self._directory, task, bool(result.error)))
+        if len(_heads(history)) > 1:
+            text += " The other members go on; further failures are counted and summed up at the end."
+        return text
 
-    def _tracebacks(self) -> str:
-        any_error = any(not text.startswith("the score was") for text in self._texts)
-        return f" Tracebacks: {Path(self._directory) / 'errors'}." if any_error and self._directory is not None else ""
+
+def _files(directory: Path, task: Task, error: bool) -> Iterator[str]:
+    """Yields a sentence for each file that says more about the failure of a task."""
+    traceback = directory / "errors" / f"m{task.member:03d}-t{task.id:06d}.txt"
+    printed = directory / "output" / f"m{task.member:03d}.log"
+    if error:
+        yield f" The traceback is in {traceback if disk.exists(traceback) else traceback.parent}."
+    if disk.exists(printed):
+        yield f" What the member printed is in {printed}."
 
 
 class NoEpisodes:
@@ -102,6 +126,16 @@ class NoEpisodes:
                 )
 
 
+def _heads(history: History) -> list[int]:
+    """Returns the newest task of every seat."""
+    return [int(id) for id in history.heads() if id >= 0]
+
+
+def _all_failed(history: History, heads: Sequence[int]) -> bool:
+    """True if the newest task of every member has failed: none can go on."""
+    return bool(heads) and not any(history.ok(id) or history.result(id) is None for id in heads)
+
+
 class AllFailed(NamedTuple):
     """Why no member can go on."""
 
@@ -111,8 +145,8 @@ class AllFailed(NamedTuple):
 
 def all_failed(history: History, directory: str | Path | None) -> AllFailed | None:
     """Returns why a run has failed, if the newest task of every member did; else None."""
-    heads = [int(id) for id in history.heads() if id >= 0]
-    if not heads or any(history.ok(id) for id in heads) or (first := history.result(heads[0])) is None:
+    heads = _heads(history)
+    if not _all_failed(history, heads) or (first := history.result(heads[0])) is None:
         return None
     why = first.error or f"the score is {first.score}"
     last = "no result was ever finite"

@@ -16,20 +16,27 @@ from poptrain.core.errors import UsageError
 from poptrain.core.fingerprint import as_begun, as_logged, describe, differences
 from poptrain.core.interval import interval_of
 from poptrain.engine import started
+from poptrain.engine.again import started_by
+from poptrain.engine.edited import edits, recorded
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.notices import warn
 from poptrain.log.reader import Record, exists
 from poptrain.log.writer import Log, LogWriter, MemoryLog
-from poptrain.trainable import as_trainable, code_of, name_of
+from poptrain.trainable import as_trainable, name_of
 
 
-def open_log(experiment: Experiment, directory: str | Path | None, source: dict[str, Json] | None) -> LogWriter:
+def open_log(
+    experiment: Experiment, directory: str | Path | None, source: dict[str, Json] | None, announce: bool = True
+) -> LogWriter:
     """Returns the log: in memory, a new one, or the one in `directory`, which `check_same_run` has accepted.
 
     Args:
         source: the entry about the experiment's file, from `file_record`; None if there is no file.
+        announce: warn of edited code.
     """
     meta = _header(experiment, source)
+    if directory is not None and source is None and (command := started_by(directory)) is not None:
+        meta["command"] = command
     if directory is None:
         if experiment.checkpoints is not None:
             raise UsageError(
@@ -43,29 +50,16 @@ def open_log(experiment: Experiment, directory: str | Path | None, source: dict[
             return Log.create(directory, {**meta, **place})
     log = Log.open(directory)
     then = log.record.run
-    if then.get("code") != meta["code"]:
-        text = f"the code of the trainable changed: {then.get('code')} -> {meta['code']}"
+    if found := edits(then, experiment.trainable):
+        text = f"the code of the trainable has been edited: {found}"
         log.note("warning", text=text)
-        warn(f"{text}. The run in {str(directory)!r} continues with the new code; pass overwrite=True to start again.")
+        if announce:
+            warn(f"{text}. The run in {str(directory)!r} continues with the new code; pass overwrite=True to start again.")
     if log.record.budget != meta["budget"]:
         log.note("budget", budget=meta["budget"])
     if source is not None and source != log.record.file:
         log.note("file", **source)
     return log
-
-
-def has_other_code(record: Record, trainable: object) -> bool:
-    """True if a run began with other code than the trainable has now; False if its log, of an old version, does not tell."""
-    return record.run.get("code") not in (None, code_of(as_trainable(trainable)))
-
-
-def warn_of_edited_code(experiment: Experiment, record: Record, directory: str | Path) -> None:
-    """Warns if a finished run, in which nothing is trained any more, was trained with other code than the trainable has now."""
-    if has_other_code(record, experiment.trainable):
-        warn(
-            f"the run in {str(directory)!r} is finished, and nothing was trained now, although the code of the trainable has "
-            "changed since it began; pass overwrite=True, or remove the directory, to train again."
-        )
 
 
 def continuing(experiment: Experiment, then: Mapping[str, Json]) -> Experiment:
@@ -101,7 +95,7 @@ def _header(experiment: Experiment, source: dict[str, Json] | None) -> dict[str,
         "static": list(experiment.algorithm.space.static_names),
         "interval": describe(interval_of(experiment.algorithm)),
         "budget": experiment.budget,
-        "code": code_of(as_trainable(experiment.trainable)),
+        **recorded(experiment.trainable),
         "file": source,
         "versions": package_versions(),
     }

@@ -10,16 +10,18 @@ from poptrain.checkpoints import places
 from poptrain.core import Carry, History, Task, Value, markup
 from poptrain.core.errors import UsageError
 from poptrain.core.protocols import Store
+from poptrain.engine.notices import warn
 from poptrain.executors.adapters import form_of
 from poptrain.log.reader import Record, read
 from poptrain.trainable import AnyTrainable, as_trainable, class_in_memory
 from poptrain.views.described import described
-from poptrain.views.format import short
+from poptrain.views.format import clean, short
 
 if TYPE_CHECKING:
     import pandas
 
     from poptrain.views import Lineage, Schedule
+    from poptrain.views.table import Table
 
 
 @dataclass(frozen=True, repr=False)
@@ -50,6 +52,9 @@ class Standing:
 
     def load(self) -> Carry:
         """Returns the stored carry; for a trainable class, an object of the class that has loaded its files.
+
+        For a command it is the directory that its program left. `open_run` may not know the trainable: then a warning says what
+        is returned instead, and how to get the object.
 
         Raises:
             CheckpointDamaged: the files differ from the record in the log, or were deleted.
@@ -141,7 +146,7 @@ class Run:
 
         return lineage(self.record, task)
 
-    def table(self) -> dict[str, list[Value]]:
+    def table(self) -> Table:
         """Returns all tasks as columns, as `views.table` does: `pandas.DataFrame` and `polars.DataFrame` take them."""
         from poptrain.views import table
 
@@ -186,9 +191,30 @@ class Run:
             raise UsageError(f"task {task.id} has no checkpoint.")
         if self.trainable is not None:
             return form_of(self.trainable, self.record.run.get("static", ())).opened(self.store, result.checkpoint, task)
-        if self.store.is_directory(result.checkpoint):
-            return self.store.path(result.checkpoint)
-        return self.store.read(result.checkpoint)
+        in_files = self.store.is_directory(result.checkpoint)
+        if (instead := raw(self.record, in_files)) is not None:
+            warn(instead)
+        return self.store.path(result.checkpoint) if in_files else self.store.read(result.checkpoint)
+
+
+def raw(record: Record, in_files: bool) -> str | None:
+    """Returns what is loaded without the trainable, and how to get the object; None if it is what training used.
+
+    Args:
+        in_files: the checkpoint is a directory of files.
+    """
+    name = str(record.run.get("trainable", ""))
+    form = record.run.get("form", "command" if name.startswith("command:") else "class" if in_files else "")
+    known = f"because this program does not define {clean(name, 80)}"
+    if form == "class":
+        path = f"the path of the files that {clean(name.rpartition(':')[2], 80)}.save wrote"
+        return f"load() returns {path}, {known}: pass the class, as in pt.open_run(directory, TheClass), to get an object."
+    if form == "jax":
+        return (
+            f"load() returns the arrays of the carry as a list, {known}: pass the pair, as in "
+            "pt.open_run(directory, pt.jax_trainable(init, train)), to get the carry that init makes."
+        )
+    return None
 
 
 def open_run(directory: str | Path, trainable: object = None) -> Run:
@@ -196,7 +222,7 @@ def open_run(directory: str | Path, trainable: object = None) -> Run:
 
     Args:
         trainable: what the run trained. Default: the class of the name that the log records, if this program has defined or
-            imported it already. Otherwise a checkpoint of a trainable class loads as the path of its files.
+            imported it already. Otherwise a checkpoint of a trainable class loads as the path of its files, with a warning.
 
     Raises:
         UsageError: the directory holds no run.

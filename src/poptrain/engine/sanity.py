@@ -61,8 +61,10 @@ def _of_mode(experiment: Experiment) -> Iterator[str]:
 def _of_code(experiment: Experiment) -> Iterator[str]:
     trainable = as_trainable(experiment.trainable)
     name, space = name_of(trainable).partition(":")[2], experiment.algorithm.space
-    for hparam in unread(trainable, space.names) if isinstance(space, Space) else ():
-        yield f"{name} never reads the hyperparameter {hparam!r}: use hp[{hparam.partition('.')[0]!r}] in it, or remove it."
+    if hparams := list(unread(trainable, space.names)) if isinstance(space, Space) else []:
+        what, it = ("hyperparameter", "it") if len(hparams) == 1 else ("hyperparameters", "them")
+        listed = ", ".join(map(repr, hparams))
+        yield f"{name} never reads the {what} {listed}: use hp[{hparams[0].partition('.')[0]!r}] in it, or remove {it}."
     for attribute in unsaved(trainable):
         yield (
             f"{name}.save() does not mention self.{attribute}, so that a copied or reloaded member gets a new one: save its "

@@ -16,7 +16,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from poptrain.core import Value, markup
+from poptrain.core import markup
 from poptrain.core.arguments import check_flag, check_name, check_place
 from poptrain.core.cpus import cpus
 from poptrain.core.errors import RunFailed, Suspended, UsageError
@@ -24,11 +24,12 @@ from poptrain.core.interactive import interactive
 from poptrain.core.other_names import named_as_here
 from poptrain.core.protocols import Algorithm
 from poptrain.engine import stop as stops
+from poptrain.engine.edited import edits
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.loop import execute
 from poptrain.engine.notices import warn
-from poptrain.engine.open_log import has_other_code
 from poptrain.engine.result import Run, open_run
+from poptrain.engine.sanity import doubts
 from poptrain.engine.screens import PlainLines, Screen, screen
 from poptrain.engine.signals import end_without_a_traceback
 from poptrain.executors.by_value import ByValue
@@ -39,6 +40,7 @@ from poptrain.log.disk import safe_name
 from poptrain.log.reader import Record
 from poptrain.views.compared import Comparison
 from poptrain.views.comparison import compare
+from poptrain.views.table import Table
 
 if TYPE_CHECKING:
     import pandas
@@ -67,13 +69,13 @@ class Study:
         pairs = [(run.record, name) for name, runs in self.runs.items() for run in runs]
         return [record for record, _ in pairs], [name for _, name in pairs]
 
-    def table(self) -> dict[str, list[Value]]:
+    def table(self) -> Table:
         """Returns one row for each run, as columns: method, seed, score (the best), steps, total steps, seconds …"""
         methods = self.comparison.methods
         rows = [
             {"method": method.name, **{name: getattr(run, name) for name in COLUMNS}} for method in methods for run in method.runs
         ]
-        return {name: [row[name] for row in rows] for name in ("method", *COLUMNS)}
+        return Table({name: [row[name] for row in rows] for name in ("method", *COLUMNS)})
 
     def to_pandas(self) -> pandas.DataFrame:
         """Returns `table` as a data frame of pandas.
@@ -161,6 +163,8 @@ def study(
         for seed in numbers
         for name, algorithm in algorithms.items()
     ]
+    for doubt in dict.fromkeys(doubt for job in jobs[: len(algorithms)] for doubt in doubts(job.experiment)):
+        warn(doubt)
     many = min(cpus() if workers is None else workers, len(jobs))
     if directory is None or (workers is None and executor != "inline"):
         many = 1
@@ -195,7 +199,7 @@ def study(
 
 def _warn_of_old_code(runs: Mapping[str, Run], trainable: object) -> None:
     """Warns if finished runs were taken from their directories that began with other code than the trainable has now."""
-    old = [title for title, run in runs.items() if has_other_code(run.record, trainable)]
+    old = [title for title, run in runs.items() if edits(run.record.run, trainable)]
     if old:
         some = ", ".join(old[:3]) + (" …" if len(old) > 3 else "")
         warn(
@@ -221,7 +225,7 @@ def _in_turn(jobs: Sequence[_Job]) -> Iterator[tuple[_Job, Run | str]]:
     """Yields every run as it ends, or why it failed."""
     for job in jobs:
         try:
-            yield job, execute(job.experiment, job.directory)
+            yield job, execute(job.experiment, job.directory, announce=False)
         except RunFailed as error:
             yield job, str(error)
 
@@ -263,7 +267,7 @@ def _perform(experiment: object, directory: Path) -> str | None:
     """Trains one run in a worker, and returns why it failed, or None."""
     assert isinstance(experiment, Experiment)
     try:
-        execute(experiment, directory)
+        execute(experiment, directory, announce=False)
     except RunFailed as error:
         return str(error)
     return None

@@ -61,6 +61,10 @@ class Members(Generic[StateT]):
         now = clock.monotonic()
         return trained.result(task, ref, now - began, now - saving)
 
+    def held(self) -> dict[int, int]:
+        """Returns the members whose states are in memory, each with the task that left it."""
+        return {member: task for member, (task, _) in self._warm.items()}
+
     def close(self) -> None:
         """Closes the states in memory."""
         self._leave(0)

@@ -82,6 +82,10 @@ class VectorizedExecutor:
         teacher = None if taught is None else tuple(taught[name] for name in names)
         return task.steps, task.evals, static, task.seconds, teacher, task.progress
 
+    def held(self) -> dict[int, int]:
+        """Returns the members whose newest states are in memory, each with the task that left it."""
+        return {member: task for member, task in self._newest.items() if task in self._alive}
+
     def drain(self, seconds: float) -> Iterator[list[Result]]:
         """Yields nothing: no task is running between two calls of `wait`."""
         return iter(())

@@ -50,10 +50,10 @@ class Record:
         """Returns the history that algorithms see, with maximised scores; the budget is the log's unless given."""
         sign = -1 if self.run.get("mode") == "min" else 1
         history = History(self.run.get("seed", 0), self.budget if budget is None else budget, sign)
-        for line in self.lines:
-            results = results_of(line) if sign < 0 else ()
-            history = history.add([result.flipped() for result in results] or line)
-        return history
+        with collector.paused():
+            if sign > 0:
+                return history.filled(self.lines)
+            return history.filled([tuple([result.flipped() for result in results_of(line)]) or line for line in self.lines])
 
     @property
     def budget(self) -> int | None:
@@ -93,6 +93,10 @@ class Record:
     def has_results(self) -> bool:
         """True if at least one task has a result with a checkpoint, so that something would be lost with the run."""
         return any(result.checkpoint for line in self.lines for result in results_of(line))
+
+    def __repr__(self) -> str:
+        where = "in memory" if self.directory is None else f"of {str(self.directory)!r}"
+        return f"<Record {where}: {self.summary()}>"
 
     def summary(self) -> str:
         """Returns one phrase: the numbers of tasks and results, and whether the run has ended."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from poptrain.audit.verdict import Verdict
 from poptrain.checkpoints import places
+from poptrain.core.brief import brief
 from poptrain.core.cpus import cpus
 from poptrain.core.errors import PoptrainError
 from poptrain.core.interval import interval_of
@@ -29,6 +30,8 @@ class Estimate:
     disk: int  # bytes at most, at one time
     written: int | None  # bytes over the whole run
     free: int  # bytes on the disk
+
+    __repr__ = brief
 
 
 def estimated(experiment: Experiment, per_step: float, checkpoint: int, directory: Path) -> Estimate:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from poptrain.audit.verdict import Verdict
-from poptrain.core import History, Hparams, Task, clock
+from poptrain.audit.verdict import Verdict, listed, tabled
+from poptrain.core import History, Hparams, Task, clock, markup
 from poptrain.core.errors import MetricError
 from poptrain.core.rng import rng, task_seed
 from poptrain.engine.experiment import Experiment
@@ -22,6 +22,7 @@ from poptrain.preflight.lab import Job, Lab, Probe
 from poptrain.preflight.roundtrip import RoundTrip
 from poptrain.space import Space
 from poptrain.trainable import in_directories
+from poptrain.views.format import span
 
 CONFIGURATIONS = 3  # configurations that are trained
 CURVE_SEGMENTS = 4  # that each is trained, one after another
@@ -30,7 +31,7 @@ PROBES_SHARE = 0.4  # of the time limit that the planned probes may take, by the
 LONGEST_WITHOUT_INTERVAL = 100  # steps of a probe, if the algorithm has no interval in steps
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Preflight:
     """What `check` found."""
 
@@ -40,6 +41,19 @@ class Preflight:
     steps: int  # that one probe trained
     interval: int | None  # steps that a task of the algorithm trains; None: the interval is a length of time
     seconds: float  # that the preflight took
+
+    def __repr__(self) -> str:
+        return f"{self._title()}\n{listed(self.checks)}"
+
+    def _repr_html_(self) -> str:
+        return markup.block(self._title(), tabled(self.checks))
+
+    def _title(self) -> str:
+        failed, unclear = (sum(each.state == state for each in self.checks) for state in ("failed", "unclear"))
+        found = f"{failed} of {len(self.checks)} checks failed" if failed else "nothing is wrong"
+        whole = None if self.estimate is None else self.estimate.seconds
+        run = "" if whole is None else f"; the run would take about {span(whole)}"
+        return f"Preflight: {found}{f', {unclear} are unclear' if unclear else ''}{run}"
 
 
 class Flight:

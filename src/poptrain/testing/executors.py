@@ -103,9 +103,10 @@ class ExecutorContract:
             outcome = self.run(self.config(), tmp_path / fault, trainable, initial=initial)
             results = list(zip(map(_rate, tasks_of(outcome)), results_of(outcome), strict=True))
             failed = [result for lr, result in results if lr > FAULTY_ABOVE]
-            assert failed and all(words in f"{result.error} {result.score}" and result.kind == kind for result in failed)
-            assert not any(result.healthy for result in failed)
-            assert all(result.healthy and result.kind == "ok" for lr, result in results if lr <= FAULTY_ABOVE)
+            spared = [result for lr, result in results if lr > FAULTY_ABOVE and not _shows(result, words, kind)]
+            paid = [result for lr, result in results if lr <= FAULTY_ABOVE and not (result.healthy and result.kind == "ok")]
+            assert failed and not spared, f"{fault}: expected {kind}, {words}; got {_told(outcome, spared)}"
+            assert not paid, f"{fault}: only the faulty member pays, but so did {_told(outcome, paid)}"
             assert outcome.record.finished and np.isfinite(outcome.best.score)
             heads = [int(id) for id in outcome.history.heads()]
             assert all(outcome.history.ok(id) and outcome.history.step(id) == 15 for id in heads), "all were repaired"
@@ -295,6 +296,16 @@ class ExecutorContract:
             expected.kind,
         )
         assert np.allclose(result.curve, expected.curve, rtol=1e-5, atol=1e-6, equal_nan=True)
+
+
+def _shows(result: Result, words: str, kind: str) -> bool:
+    return words in f"{result.error} {result.score}" and result.kind == kind and not result.healthy
+
+
+def _told(outcome: Run, results: Sequence[Result]) -> str:
+    """Returns what a failing test must report of results: which tasks, and what became of them."""
+    members = {task.id: task.member for task in tasks_of(outcome)}
+    return "; ".join(f"task {r.task} of member {members[r.task]}: {r.kind}, score {r.score}, {r.error}" for r in results)
 
 
 def _rate(task: Task) -> float:

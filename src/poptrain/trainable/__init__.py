@@ -25,10 +25,12 @@ from typing import Any, NamedTuple, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 
-from poptrain.core import Carry, Hparams, Metrics, Value
+from poptrain.core import Carry, Hparams, Json, Metrics, Value
+from poptrain.core.brief import brief, shown
 from poptrain.core.errors import UsageError
-from poptrain.core.fingerprint import qualified_name, source_name
+from poptrain.core.fingerprint import qualified_name, source_hash, source_name
 from poptrain.space import Space
+from poptrain.trainable import uses
 from poptrain.trainable.command import Command, command
 
 __all__ = [
@@ -43,11 +45,13 @@ __all__ = [
     "can_distil",
     "code_of",
     "command",
+    "form_name",
     "in_directories",
     "is_population",
     "jax_trainable",
     "name_of",
     "origin",
+    "uses_of",
 ]
 
 UserCode = Any  # whatever a user passes as a trainable, before `as_trainable` has recognised its form
@@ -60,6 +64,10 @@ class Trainable(NamedTuple):
     train: Callable[[Carry, Hparams, int, int], tuple[Carry, Metrics]]  # (carry, hparams, steps, seed)
     distill: Callable[..., tuple[Carry, Metrics]] | None = None  # (carry, teacher carry, hparams, steps, seed, progress)
 
+    def __repr__(self) -> str:
+        parts = [f"{name}={shown(part)}" for name, part in self._asdict().items() if part not in (None, _no_carry)]
+        return f"Trainable({', '.join(parts)})"
+
 
 @dataclass(frozen=True)
 class JaxTrainable:
@@ -71,6 +79,8 @@ class JaxTrainable:
     init: Callable[..., Carry]
     train: Callable[..., tuple[Carry, Metrics]]
     distill: Callable[..., tuple[Carry, Metrics]] | None = None  # (carry, teacher, hparams, steps, key, progress)
+
+    __repr__ = brief
 
 
 PopulationHparams = Mapping[str, np.ndarray | Value]  # by name an array of shape (P,); of a static one the common value
@@ -226,6 +236,25 @@ def name_of(what: UserCode) -> str:
 def code_of(what: UserCode) -> str:
     """Returns the name of a trainable with a short hash of its source, by which changed code is recognised."""
     return what.code() if isinstance(what, Command) else source_name(origin(what))
+
+
+def uses_of(what: UserCode) -> dict[str, Json]:
+    """Returns what the code of a trainable uses besides its own source, by name: see `poptrain.trainable.uses`."""
+    if isinstance(what, Command):
+        return dict(what.uses())
+    found = uses.uses_of(origin(what))
+    if isinstance(what, (Trainable, JaxTrainable)):
+        for name, function in (("init", what.init), ("distill", what.distill)):
+            if function not in (None, _no_carry):
+                found |= {f"{name}.{key}": value for key, value in uses.uses_of(function).items() if key not in found}
+                found[name] = source_hash(function)
+    return found
+
+
+def form_name(what: AnyTrainable) -> str:
+    """Returns the form of a trainable, as a log records it: function, class, command, jax or population."""
+    names = ((Trainable, "function"), (JaxTrainable, "jax"), (Command, "command"), (type, "class"))
+    return next((name for kind, name in names if isinstance(what, kind)), "population")
 
 
 def in_directories(what: AnyTrainable) -> bool:

@@ -30,6 +30,7 @@ from pathlib import Path
 
 from poptrain.core.arguments import check_place
 from poptrain.core.errors import UsageError, did_you_mean
+from poptrain.trainable.script import check_script, hashed_files
 
 RESERVED = ("checkpoint", "steps", "step", "until", "budget", "seed", "hparams")
 
@@ -63,7 +64,7 @@ class Word:
         return "".join(text if name is None else text + _written(values[name]) for text, name in self.parts)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Command:
     """A trainable that is a command line; `command` makes it."""
 
@@ -73,6 +74,9 @@ class Command:
     env: tuple[tuple[str, Word], ...] = ()
     cwd: str | None = None
     timeout: float | None = None
+
+    def __repr__(self) -> str:
+        return f"command({self.line!r})"
 
     @property
     def line(self) -> str:
@@ -86,7 +90,7 @@ class Command:
         return {name for word in words for name in word.names()}
 
     def check_space(self, space: Iterable[str], budget: int | None) -> None:
-        """Raises a `UsageError` if the placeholders do not fit the space, or the program does not exist.
+        """Raises a `UsageError` if the placeholders do not fit the space, or the program or its script does not exist.
 
         Args:
             space: the hyperparameters that are tuned.
@@ -108,7 +112,10 @@ class Command:
             )
         if "budget" in used and budget is None:
             raise UsageError("command: {budget} needs a run that ends after a number of steps: stop=pt.steps(n).")
-        self.program()
+        if (program := self.program()) is not None:
+            check_script(
+                program, [None if any(word.names()) else word.filled({}) for word in self.words[1:]], Path(self.cwd or ".")
+            )
 
     def program(self) -> str | None:
         """Returns the path of the program; None if its name is itself a placeholder.
@@ -133,12 +140,21 @@ class Command:
     def code(self) -> str:
         """Returns the command line and a hash of the files that it names, by which a changed script is recognised."""
         hashed = hashlib.sha256()
-        where = Path(self.cwd or ".")
+        for file in self._files():
+            hashed.update(file.read_bytes())
+        return f"command:{self.line}#{hashed.hexdigest()[:12]}"
+
+    def uses(self) -> dict[str, str]:
+        """Returns a hash of each file that the command line names, and of what its scripts import from next to them."""
+        return hashed_files(self._files())
+
+    def _files(self) -> Iterator[Path]:
+        """Yields the files that the command line names."""
         for word in self.words:
             name = "" if any(word.names()) else word.filled({})
-            if name and (where / name).is_file() and not (where / name).samefile(sys.executable):
-                hashed.update((where / name).read_bytes())
-        return f"command:{self.line}#{hashed.hexdigest()[:12]}"
+            file = Path(self.cwd or ".") / name
+            if name and file.is_file() and not file.samefile(sys.executable):
+                yield file
 
 
 def command(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from poptrain.core import markup
+from poptrain.core.brief import brief
+from poptrain.statistics import more_wins
 from poptrain.views.format import clean, short, span
 
 _VERDICTS = {"ahead": "is better than", "behind": "is worse than"}
@@ -23,6 +25,8 @@ class Outcome:
     total: int  # trained by all members together
     seconds: float  # of wall time
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True)
 class Reported:
@@ -31,6 +35,8 @@ class Reported:
     mean: float
     low: float
     high: float
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,8 @@ class Method:
     by_steps: tuple[Point, ...] = field(repr=False)
     by_total: tuple[Point, ...] = field(repr=False)
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -70,6 +78,28 @@ class Pair:
     losses: int
     p: float  # two-sided sign test over equal seeds
     verdict: str  # that of `statistics.verdict`
+
+    def sentence(self) -> str:
+        """Returns what the runs show of this pair. Where p of the equal seeds is above 0.05, it says so."""
+        equal = self.wins + self.losses
+        doubtful = equal > 0 and self.p > 0.05
+        seeds = f"; {self.wins} of {equal} equal seeds, p = {self.p:.3g}" if equal else ""
+        chance = f"it wins with probability {self.improvement:.2f} ({self.low:.2f} to {self.high:.2f}{seeds})"
+        text = f"{self.method} {self._verdict(doubtful)}: {chance}."
+        if not doubtful or self.wins == self.losses:
+            return text
+        leader, more = (self.method, self.against)[self.wins < self.losses], more_wins(*sorted((self.wins, self.losses))[::-1])
+        seeds = f"{more} more {'seed' if more == 1 else 'seeds'}"
+        return f"{text} This does not show a difference: for p < 0.05, {leader} would have to win on {seeds} without a loss."
+
+    def _verdict(self, doubtful: bool) -> str:
+        if self.verdict not in _VERDICTS:
+            return f"cannot be distinguished from {self.against}"
+        if doubtful:
+            return f"is {self.verdict}{' of' if self.verdict == 'ahead' else ''} {self.against} in these runs"
+        return f"{_VERDICTS[self.verdict]} {self.against}"
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True, repr=False)
@@ -90,11 +120,7 @@ class Comparison:
         """Returns what the comparison shows, one sentence each."""
         lines = []
         for pair in self.pairs:
-            verdict = _VERDICTS.get(pair.verdict, "cannot be distinguished from")
-            equal = pair.wins + pair.losses
-            seeds = f"; {pair.wins} of {equal} equal seeds, p = {pair.p:.3g}" if equal else ""
-            interval = f"{pair.low:.2f} to {pair.high:.2f}{seeds}"
-            lines.append(f"{pair.method} {verdict} {pair.against}: it wins with probability {pair.improvement:.2f} ({interval}).")
+            lines.append(pair.sentence())
         return (*lines, *self.said, *(f"warning: {clean(text)}" for text in self.warnings))
 
     def heading(self) -> tuple[str, ...]:

@@ -252,7 +252,12 @@ def _selection(groups: Mapping[str, list[_Trace]], found: Mapping[str, Method], 
             a, b, base = ([sign * outcome.score for outcome in found[name].runs] for name in (whole, part, bases[0]))
             share, low, high = statistics.share(a, b, base)
             interval = f"95 % interval {_percent(low)} to {_percent(high)}"
-            if share > 1:
+            if share == share and not high - low < 1:
+                yield (
+                    f"How much of the gain of {whole} over {bases[0]} selection alone ({part}) brings is not known from these "
+                    f"runs ({interval})."
+                )
+            elif share > 1:
                 yield f"Exploring brought nothing: selection alone ({part}) gains more over {bases[0]} than {whole} ({interval})."
             elif share == share:
                 gain = f"the gain of {whole} over {bases[0]}"

@@ -8,6 +8,7 @@ from math import isfinite
 import numpy as np
 
 from poptrain.core import History
+from poptrain.core.brief import brief
 from poptrain.log.reader import Record
 from poptrain.views.index import about, best_id, history_of, points_of, result_of
 
@@ -24,6 +25,8 @@ class Mark:
     member: int
     donor: int
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -35,6 +38,8 @@ class Curve:
     points: tuple[StepScore, ...]  # (step, score), steps never decreasing
     marks: tuple[Mark, ...]
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True)
 class SeatCurve:
@@ -42,6 +47,8 @@ class SeatCurve:
 
     member: int
     pieces: tuple[tuple[StepScore, ...], ...]
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,8 @@ class Curves:
     best: Curve | None  # of the best result of the run
     members: tuple[Curve, ...]  # of what every member ended with, by seat
     seats: tuple[SeatCurve, ...]
+
+    __repr__ = brief
 
 
 def curves(record: Record) -> Curves:

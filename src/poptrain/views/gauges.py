@@ -1,8 +1,8 @@
 """Gauges: how much of the gain came from selection, how greedy the selection was, and how much diversity is left.
 
 The mean score of the members rises in two ways only: a member takes over a better one's weights (selection), and members train.
-The two add up exactly (the Price equation of population genetics, Price 1970, Nature 227: 520), so "selection alone explains
-40 % of the gain" is bookkeeping, not an estimate. What would have happened without exploring, or without copying, needs a
+The two add up exactly (the Price equation of population genetics, Price 1970, Nature 227: 520), so "40 % of the gain came at the
+copies" is bookkeeping, not an estimate. What would have happened without exploring, or without copying, needs a
 control experiment: `poptrain compare` with runs of ``explore=None`` or of `pt.random_search`, or ``pt.pbt(…, controls=2)``.
 
 Whether *exploring* helps can be seen in one run: right after a copy, donor and clone continue from the same weights with
@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from poptrain.core.brief import brief
 from poptrain.log.reader import Record
 from poptrain.statistics import sign_test
 from poptrain.views.foresight import Foresight, centred_ranks, foresight_of
@@ -47,6 +48,8 @@ class Gauges:
     foresight: Foresight  # of a model: what it predicted against what was observed
     history: tuple[Diversity, ...] = field(repr=False)  # of every decision that changed it
 
+    __repr__ = brief
+
     def sentences(self) -> tuple[str, ...]:
         """Returns what the gauges mean, for people; () if there is nothing to say."""
         found = [*self._of_copies()] if self.pressure else []
@@ -59,13 +62,13 @@ class Gauges:
 
     def _of_copies(self) -> Iterator[str]:
         if self.share is not None:
-            copies, gain = short(self.selection, 3), short(self.gain, 3)
+            copies = f"At the moment of each copy the mean score changes: by {short(self.selection, 3)} over all copies"
+            whole = f"of its gain of {short(self.gain, 3)} since the first results"
             if self.share <= 1:
-                share = f"{100 * self.share:.0f} % of the gain in mean score ({copies} of {gain})"
-                yield f"Selection alone explains {share}; training brought the rest."
+                yield f"{copies}, which is {100 * self.share:.0f} % {whole}; training brought the rest."
             else:
-                whole = f"the copies raised the mean score by {copies}, and between them training lowered it to {gain} in all"
-                yield f"Selection alone explains the whole gain: {whole}."
+                yield f"{copies}, more than all {whole}: between the copies, training lowered it."
+            yield "What training would have reached without copies is not known from one run: `poptrain compare` tells."
         if self.explored:
             word = "more" if 2 * self.explored_better > self.explored else "fewer"
             chance = "no more than chance" if self.explored_p is None or self.explored_p > 0.05 else f"{word} than chance"

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from poptrain.core import History, Hparams
+from poptrain.core import History, Hparams, markup
+from poptrain.core.brief import brief
 from poptrain.log.reader import Record
 from poptrain.views.exploits import Exploit, exploits_of
+from poptrain.views.format import short
 from poptrain.views.index import chosen, history_of, score_of
+
+MOST_ANCESTORS = 40  # that a notebook shows
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,8 @@ class Ancestor:
     came: str  # fresh, continued (its own weights), cloned (another's), borrowed (by an evaluator) or distilled (from a teacher)
     donor: int | None  # the member that it copied weights or hyperparameters from
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True)
 class Common:
@@ -34,7 +40,7 @@ class Common:
     step: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Lineage:
     """The ancestry of one task, and the forest that contains it."""
 
@@ -46,6 +52,29 @@ class Lineage:
     founders: tuple[int, ...]  # the members of the first tasks that they descend from
     common: Common | None  # None: they have no common ancestor, or there are no members
     children: Mapping[int, tuple[int, ...]] = field(repr=False)  # of every task that has some
+
+    def __repr__(self) -> str:
+        copied = sum(each.donor is not None for each in self.ancestors)
+        steps = self.ancestors[-1].end if self.ancestors else 0
+        way = f"{len(self.ancestors):,} tasks over {steps:,} steps, {copied} of them copied from another member"
+        return f"Lineage(task {self.task} of member {self.member}: {way}; {len(self.exploits):,} copies in the run)"
+
+    def _repr_html_(self) -> str:
+        shown, names = self.ancestors[-MOST_ANCESTORS:], list(self.ancestors[-1].hparams) if self.ancestors else []
+        rows = [
+            (
+                each.task,
+                each.member,
+                f"{each.start:,} to {each.end:,}",
+                short(each.score, 6),
+                each.came if each.donor is None else f"{each.came} from {each.donor}",
+                *(short(each.hparams.get(name)) for name in names),
+            )
+            for each in shown
+        ]
+        left = len(self.ancestors) - len(shown)
+        lines = [markup.line(f"{left:,} earlier tasks are not shown")] if left else []
+        return markup.block(repr(self), *lines, markup.table(("task", "member", "steps", "score", "origin", *names), rows))
 
 
 def lineage(record: Record, task: int | None = None) -> Lineage:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from poptrain.core import History, Result, Task
+from poptrain.core.brief import brief
 from poptrain.log.reader import Record
 from poptrain.views.index import history_of, reported
 
@@ -59,6 +60,8 @@ class Overhead:
     tasks_per_second: float | None
     by_member: tuple[MemberTime, ...]
     lines: tuple[LineTime, ...] = field(repr=False)
+
+    __repr__ = brief
 
 
 def overhead(record: Record) -> Overhead:

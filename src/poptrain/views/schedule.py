@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, TypedDict
 
 from poptrain.core import History, Hparams, Value, markup
+from poptrain.core.brief import brief
 from poptrain.core.errors import UsageError
 from poptrain.log.reader import Record
 from poptrain.views.as_json import as_json, dumps
@@ -29,6 +30,8 @@ class Segment:
     hparams: Hparams
     task: int  # the first that trained with them
     member: int  # the seat of that
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True, repr=False)

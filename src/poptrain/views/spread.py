@@ -10,6 +10,7 @@ from math import sqrt
 import numpy as np
 
 from poptrain.core import History, Value
+from poptrain.core.brief import brief
 from poptrain.log.reader import Record
 from poptrain.views.index import about, history_of, reported, score_of, space_of
 from poptrain.views.scale import Scale, scale_of
@@ -37,6 +38,8 @@ class Spread:
     mode: str
     names: tuple[str, ...]
     generations: tuple[Generation, ...]
+
+    __repr__ = brief
 
 
 def spread(record: Record) -> Spread:

@@ -171,19 +171,26 @@ class RunState:
             weights=weights,
             failed=own >= 0 and not self.known[own].ok and not self.known[own].ended,
             before=self.known[own].hparams if own >= 0 else None,
-            copied=parent.hparams if weights else self._hparams_before(donor, first),
+            copied=parent.hparams if weights else self._hparams(self._head_before(donor, first)),
             after=task.hparams,
+            tied=self._tied(own, source if weights else self._head_before(donor, first)),
         )
         seat = self.seats[task.member]
         seat.cloned_from, seat.cloned_at = donor, parent.end
         self.exploits += 1
         self.last_exploits.append(exploit)
 
-    def _hparams_before(self, seat: int, first: int) -> Hparams:
-        """Returns the hyperparameters that a seat had before the line whose first task is `first`."""
+    def _head_before(self, seat: int, first: int) -> int:
+        """Returns the newest task of a seat before the line whose first task is `first`; -1 for none."""
         state = self.seats.get(seat, SeatState())
-        id = state.head if state.head < first else state.previous
+        return state.head if state.head < first else state.previous
+
+    def _hparams(self, id: int) -> Hparams:
         return self.known[id].hparams if id >= 0 else {}
+
+    def _tied(self, own: int, other: int) -> bool:
+        """True if two tasks had equal scores."""
+        return min(own, other) >= 0 and self.known[own].ok and self.known[own].score == self.known[other].score
 
     def _tell(self, result: Result, time: float) -> None:
         id, task = result.task, self.known[result.task]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from math import ceil
 
 from poptrain.core import Hparams, Task, clock
+from poptrain.core.brief import brief
+from poptrain.core.causes import cause
 from poptrain.core.evidence import HIGHEST
 from poptrain.core.waiting import limit_of, sentence, usual_of
 from poptrain.log.reader import Record
@@ -39,13 +41,17 @@ class Member:
     cloned_from: int | None  # the member that it last copied
     cloned_at: int | None  # the lineage step of that
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True)
 class Trouble:
-    """An error, and the members whose newest failure it is."""
+    """The cause of failures, and the members whose newest failure has it."""
 
-    error: str
+    error: str  # the text of the first of them: the others may differ in a number or a path
     members: tuple[int, ...]
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,8 @@ class Best:
     hparams: Hparams
     evidence: str = HIGHEST  # why it is the best
     team: tuple[float | None, ...] = ()  # the scores of its actors, if it is a team; None: an actor without a score
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True)
@@ -99,6 +107,8 @@ class Status:
     left: float | None
     warnings: tuple[str, ...]
 
+    __repr__ = brief
+
     @property
     def rounds(self) -> str:
         """The generation in words: ``7 of 20``. Members that share their budgets may train more intervals than the budget has."""
@@ -117,13 +127,13 @@ class Status:
 
     @property
     def troubles(self) -> tuple[Trouble, ...]:
-        """The newest failures of the members, the most frequent error first."""
-        by_error: dict[str, list[int]] = {}
+        """The newest failures of the members by cause, the most frequent one first."""
+        by_cause: dict[str, list[Member]] = {}
         for member in self.members:
             if member.error is not None:
-                by_error.setdefault(member.error, []).append(member.member)
-        ordered = sorted(by_error.items(), key=lambda item: -len(item[1]))
-        return tuple(Trouble(error, tuple(members)) for error, members in ordered)
+                by_cause.setdefault(cause(member.error), []).append(member)
+        ordered = sorted(by_cause.values(), key=len, reverse=True)
+        return tuple(Trouble(str(found[0].error), tuple(each.member for each in found)) for found in ordered)
 
 
 def status(record: Record) -> Status:

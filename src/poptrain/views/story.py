@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from poptrain.core import History, Hparams, Value
+from poptrain.core.brief import brief
 from poptrain.core.facts import is_number
 from poptrain.log.reader import Record
 from poptrain.views.curves import StepScore
@@ -52,6 +53,8 @@ class Story:
     older: int  # ancestors that are not listed
     children: tuple[int, ...]  # the first tasks that continue from its weights
     offspring: int  # the number of all of them
+
+    __repr__ = brief
 
     @property
     def changes(self) -> dict[str, tuple[Value, Value]]:
@@ -165,6 +168,8 @@ def _why(record: Record, history: History, own: Ancestor) -> Iterator[str]:
         what = "" if own.came == "cloned" else " It copied only the hyperparameters."
         yield f"{who} was replaced: {_fault(history, previous) or standing.of(previous)}."
         yield f"It copied member {own.donor}: {standing.of(standing.head(own.donor))}.{what}"
+        if exploits_of(history, record.times, [own.task])[0].tied:
+            yield "Both scores were equal: chance decided, and the copy shows nothing about the donor."
         yield from _rule(record)
     if (forecast := task.forecast) is not None:
         model = f"a model of {forecast.rows} intervals" if forecast.rows else "a model"

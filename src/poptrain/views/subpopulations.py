@@ -9,6 +9,7 @@ from itertools import accumulate
 import numpy as np
 
 from poptrain.core import History, Hparams, Value
+from poptrain.core.brief import brief
 from poptrain.core.errors import UsageError
 from poptrain.core.facts import is_number
 from poptrain.log.reader import Record
@@ -36,6 +37,8 @@ class Subpopulation:
     members: tuple[int, ...]
     hparams: Mapping[str, tuple[Quantiles, ...]] = field(repr=False)  # of the numbers, by name
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True)
 class HandOver:
@@ -58,6 +61,8 @@ class Subpopulations:
     hand_overs: tuple[HandOver, ...]  # by step
     best: Schedule | None
     released: int | None = None  # the step from which on all seats were one population; None: never
+
+    __repr__ = brief
 
 
 def sizes_of(record: Record) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from poptrain.core import Forecast, History, Hparams, Task, Value
+from poptrain.core.brief import brief
 from poptrain.log.reader import Record
 from poptrain.views.index import history_of
 
@@ -31,6 +32,8 @@ class Suggestion:
     fallback: str | None  # why no model proposed the numbers; None: a model did
     model: Mapping[str, Value]  # the kernel's parameters, and the chances of categories
     hparams: Hparams
+
+    __repr__ = brief
 
     @property
     def by_bandit(self) -> bool:

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-from poptrain.core import History, Value
+from poptrain.core import History, Value, markup
 from poptrain.log.reader import Record
+from poptrain.views.format import short
 from poptrain.views.index import about, history_of, result_of
 
+MOST_ROWS = 20  # that a notebook shows
 
-def table(record: Record) -> dict[str, list[Value]]:
+
+class Table(dict[str, list[Value]]):
+    """Columns of equal length by name: what ``pandas.DataFrame`` and ``polars.DataFrame`` take. It prints its size only."""
+
+    def __repr__(self) -> str:
+        return f"<Table of {self._rows():,} rows: {', '.join(self)}>"
+
+    def _repr_html_(self) -> str:
+        rows = [[short(column[index]) for column in self.values()] for index in range(min(self._rows(), MOST_ROWS))]
+        left = self._rows() - len(rows)
+        more = [markup.line(f"… and {left:,} more rows; to_pandas() has all")] if left else []
+        return markup.block(f"{self._rows():,} rows", markup.table(list(self), rows), *more)
+
+    def _rows(self) -> int:
+        return len(next(iter(self.values()), []))
+
+
+def table(record: Record) -> Table:
     """Returns the run as columns for a data frame: one row for each task, with the user's sign of scores.
 
     The score has the name of the metric; then come the other metrics that training returned, and the hyperparameters. A name
@@ -16,7 +35,7 @@ def table(record: Record) -> dict[str, list[Value]]:
     return table_of(record, history_of(record))
 
 
-def table_of(record: Record, history: History) -> dict[str, list[Value]]:
+def table_of(record: Record, history: History) -> Table:
     """Returns `table` of a history that was read already."""
     tasks = [history.task(id) for id in range(history.n)]
     results = [result_of(history, task.id) if history.result(task.id) is not None else None for task in tasks]
@@ -41,4 +60,4 @@ def table_of(record: Record, history: History) -> dict[str, list[Value]]:
         add(name, "metrics", [None if result is None else result.metrics.get(name) for result in results])
     for name in dict.fromkeys(name for task in tasks for name in task.hparams):
         add(name, "hparams", [task.hparams.get(name) for task in tasks])
-    return columns | last
+    return Table(columns | last)

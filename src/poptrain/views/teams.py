@@ -11,6 +11,7 @@ from itertools import count
 from math import isfinite
 from statistics import median
 
+from poptrain.core.brief import brief
 from poptrain.log.reader import Record
 from poptrain.views.format import clean, short
 from poptrain.views.index import about, best_id, history_of, reported, result_of
@@ -42,6 +43,8 @@ class Teams:
     mode: str
     results: tuple[TeamResult, ...]  # healthy ones, by task
     best: tuple[TeamResult, ...]  # of them, the ancestry of the best result, by step
+
+    __repr__ = brief
 
     @property
     def actors(self) -> int:

@@ -24,6 +24,7 @@ from poptrain.algorithms.gp.trust_region import MIN_ROWS, Region, TrustRegion, n
 from poptrain.algorithms.parts.explore import REDRAWN, STEP, on_lattice
 from poptrain.algorithms.pb2 import SCORE_BEFORE, Model, beta_of
 from poptrain.core import Forecast, History, Hparams, Value, rank
+from poptrain.core.brief import brief
 from poptrain.core.protocols import Clone, Proposal
 from poptrain.core.rng import rng
 from poptrain.space import Space
@@ -59,6 +60,8 @@ class LocalSearch:
     relevance: float = 1.0
     learned_mixing: bool = True
     redrawn: bool = False
+
+    __repr__ = brief
 
     @property
     def retunes(self) -> bool:

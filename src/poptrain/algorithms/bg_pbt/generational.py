@@ -31,6 +31,7 @@ from poptrain.algorithms.bg_pbt.generations import Generations, Rung
 from poptrain.algorithms.parts.exploit import Truncation
 from poptrain.algorithms.pbt import Pbt
 from poptrain.core import History, Line, Task
+from poptrain.core.brief import brief
 from poptrain.core.rng import task_seeds
 from poptrain.space import Space
 
@@ -49,6 +50,8 @@ class Generational:
     within: Pbt
     generations: Generations
     name: str = "bg_pbt"
+
+    __repr__ = brief
 
     @property
     def distills(self) -> bool:

@@ -44,6 +44,7 @@ from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.exploit import Truncation, truncation
 from poptrain.algorithms.parts.explore import REDRAWN, STEP, ExploreArgument, Perturb, additive, as_explore, perturb
 from poptrain.core import History, Task, Value
+from poptrain.core.brief import brief
 from poptrain.core.errors import UsageError
 from poptrain.core.other_names import named_as_here
 from poptrain.core.rng import rng
@@ -152,6 +153,8 @@ def fire_pbt(
 @dataclass(frozen=True)
 class FirePbt(FireSettings):
     """The algorithm as a value; see `fire_pbt`."""
+
+    __repr__ = brief
 
     def ask(self, history: History) -> tuple[Task, ...]:
         """Returns the next tasks of `history`; () while a task is pending, and when all members are finished or failed."""

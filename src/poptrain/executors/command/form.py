@@ -154,9 +154,8 @@ class CommandForm:
 
     def _failure(self, state: Working, words: list[str], how: str, heard: Heard) -> ProgramFailed:
         last = heard.last_words()
-        kept = f" (its output: output/{state.member}.log)" if state.start.name else ""
         tail = "\n".join(heard.tail)
-        text = f"the command {how}{f': {last}' if last else ''}{kept}"
+        text = f"the command {how}{f': {last}' if last else ''}"
         return ProgramFailed(text, f"the command {how}\n\n{' '.join(words)}\n\nThe end of its standard error:\n{tail}\n")
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 import ray
 
@@ -18,7 +20,19 @@ from poptrain.executors.ray.messages import ActorSetup, Delivery, Ready
 from poptrain.executors.ray.probe import check_probe
 from poptrain.executors.ray.relay import Relay, SharedStore, StoreInParcels
 
-Perform = Callable[[Sequence[tuple[Task, Start]]], Iterator[Result]]
+Orders = Sequence[tuple[Task, Start]]
+
+
+class Performer(Protocol):
+    """What trains the members of an actor: one after another, or all in one program."""
+
+    def perform(self, orders: Orders) -> Iterator[Result]:
+        """Yields the results of tasks."""
+        ...
+
+    def held(self) -> dict[int, int]:
+        """Returns the members whose states are in memory, each with the task that left it."""
+        ...
 
 
 class TrainingActor:
@@ -35,6 +49,9 @@ class TrainingActor:
         """Gets ready for tasks; returns the error if it cannot."""
         import poptrain
 
+        # Ray's own handler raises SystemExit in the middle of a step. The member would have failed by that, as if its code had
+        # raised it, although the worker was ended from outside.
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(1))
         if setup.memory_share:  # JAX would claim 0.75 of the GPU in each actor
             os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.9 * setup.memory_share:.3f}")
         self._tracebacks: list[tuple[str, str]] = []
@@ -42,12 +59,12 @@ class TrainingActor:
             if setup.probe is not None and setup.store is not None:
                 check_probe(setup.probe, setup.store.fs)
             self._relay: Relay = StoreInParcels() if setup.store is None else SharedStore(setup.store, setup.warm)
-            self._perform = _performer(setup, self._relay, lambda name, text: self._tracebacks.append((name, text)))
+            self._performer = _performer(setup, self._relay, lambda name, text: self._tracebacks.append((name, text)))
         except PoptrainError as error:
             return Fatal.of(error)
         return Ready(ray.get_runtime_context().get_node_id(), os.getpid(), poptrain.__version__)
 
-    def perform(self, orders: Sequence[tuple[Task, Start]], refs: Sequence[str] = (), *carries: Carry) -> Delivery:
+    def perform(self, orders: Orders, refs: Sequence[str] = (), *carries: Carry) -> Delivery:
         """Returns what became of the tasks.
 
         Args:
@@ -63,14 +80,14 @@ class TrainingActor:
         for task, _ in orders:
             relay.forget(task.member)
         try:
-            for result in self._perform(orders):
+            for result in self._performer.perform(orders):
                 results.append(result)
         except PoptrainError as failure:
             error = Fatal.of(failure)
         parcels, tracebacks = relay.parcels, self._tracebacks[:]
         relay.given, relay.parcels, self._tracebacks[:] = {}, [], []
         relay.tidy()
-        return Delivery(results, parcels, tracebacks, error)
+        return Delivery(results, self._performer.held(), parcels, tracebacks, error)
 
     def lives(self) -> bool:
         """Returns True."""
@@ -81,11 +98,22 @@ class TrainingActor:
         return self._relay.handed(ref)
 
 
-def _performer(setup: ActorSetup, relay: Relay, keep_error: KeepError) -> Perform:
-    """Returns the function that performs tasks: members one after another, or all in one program."""
+def _performer(setup: ActorSetup, relay: Relay, keep_error: KeepError) -> Performer:
     if setup.lanes:
         from poptrain.executors.ray.population import ActorPopulation  # JAX is imported only by those who use it
 
-        return ActorPopulation(setup, relay, keep_error).perform
-    members = Members(form_of(setup.trainable, setup.static), setup.metric, relay, keep_error, setup.warm)
-    return lambda orders: (members.perform(task, start) for task, start in orders)
+        return ActorPopulation(setup, relay, keep_error)
+    return _OneByOne(Members(form_of(setup.trainable, setup.static), setup.metric, relay, keep_error, setup.warm))
+
+
+class _OneByOne:
+    """Trains members one after another."""
+
+    def __init__(self, members: Members[Any]):
+        self._members = members
+
+    def perform(self, orders: Orders) -> Iterator[Result]:
+        return (self._members.perform(task, start) for task, start in orders)
+
+    def held(self) -> dict[int, int]:
+        return self._members.held()

@@ -205,16 +205,14 @@ class RayExecutor:
             if parcel.name not in slot.stored:  # after an interrupt half way, the same delivery is taken in again
                 slot.stored[parcel.name] = store_parcel(parcel, self._context.store)
         stored = {ref.partition(":")[0]: ref for refs in slot.stored.values() for ref in refs}
-        tasks = {order.task.id: order.task for order in slot.orders}
         for result in delivery.results:
             if result.checkpoint is not None:
-                slot.holds(tasks[result.task], self._warm)
                 if stored:
                     result = replace(result, checkpoint=stored[result.checkpoint.partition(":")[0]])
                 mean = result.seconds if self._seconds is None else self._seconds
                 self._seconds = (1 - NEWEST_WEIGHT) * mean + NEWEST_WEIGHT * result.seconds
             self._answer(result)
-        slot.orders, slot.call, self._losses.idle_deaths = (), None, 0
+        slot.orders, slot.call, slot.held, self._losses.idle_deaths = (), None, dict(delivery.held), 0
         if delivery.error is not None:
             raise delivery.error.error()
         if slot.leaving:

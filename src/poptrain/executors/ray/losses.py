@@ -69,7 +69,7 @@ class Losses:
             missing = "; send the code along: `ray job submit --working-dir .`" if "ModuleNotFoundError" in what.text else ""
             raise UsageError(f"Ray: a worker could not be set up: {what.text.rstrip('.')}{missing}.")
         if what.loss in (Loss.GIFT, Loss.CODE):  # the worker is well
-            slot.orders, slot.call = (), None
+            slot.orders, slot.call, slot.held = (), None, {}  # what it has in memory was not reported
         else:
             self._crew.drop(slot)
         if what.loss is Loss.MEMORY:  # Ray ends several workers at once, and does not report yet that an idle neighbour is dead

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from poptrain.checkpoints.store import DiskStore
@@ -38,6 +38,7 @@ class Delivery(NamedTuple):
     """What became of the tasks of one call."""
 
     results: Sequence[Result]
+    held: Mapping[int, int]  # member -> the task that left the state which the actor now has in memory
     parcels: Sequence[Parcel] = ()
     tracebacks: Sequence[tuple[str, str]] = ()
     error: Fatal | None = None  # an error that ends the run

@@ -42,6 +42,9 @@ class ActorPopulation:
         )
         self._executor = VectorizedExecutor(self._context, setup.lanes)
 
+    def held(self) -> dict[int, int]:
+        return self._executor.held()
+
     def perform(self, orders: Sequence[tuple[Task, Start]]) -> Iterator[Result]:
         starts = self._context.starts
         starts.clear()

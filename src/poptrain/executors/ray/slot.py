@@ -10,7 +10,7 @@ from typing import Any
 
 import ray
 
-from poptrain.core import Carry, Task, clock
+from poptrain.core import Carry, clock
 from poptrain.executors.orders import Order
 from poptrain.executors.ray.actor import TrainingActor
 from poptrain.executors.ray.messages import Ready
@@ -44,7 +44,7 @@ class Slot:
     asked: float | None = None  # since when `call` is no longer its tasks, but the question whether it is alive
     ask_at: float = 0.0  # when it is asked again
     stored: dict[str, list[str]] = field(default_factory=dict)  # of the last call: name of a parcel -> references
-    held: dict[int, int] = field(default_factory=dict)  # member -> its last task, whose state the actor has in memory
+    held: dict[int, int] = field(default_factory=dict)  # as the actor itself reported: member -> the task whose state it has
 
     @classmethod
     def started(cls, demand: dict[str, float], setup: ObjectRef) -> Slot:
@@ -78,12 +78,6 @@ class Slot:
             self.held.pop(order.task.member, None)
         along = (list(carries), *carries.values()) if carries else ()
         self.call = self.actor.perform.remote(pairs, *along)
-
-    def holds(self, task: Task, warm: int) -> None:
-        """Notes that the actor has the state of a task in memory; it keeps those of its `warm` newest members."""
-        self.held[task.member] = task.id
-        if len(self.held) > warm:
-            del self.held[next(iter(self.held))]
 
     def hand(self, ref: str) -> ObjectRef:
         """Returns the future of a carry that this actor holds."""
