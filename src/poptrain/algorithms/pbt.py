@@ -89,8 +89,8 @@ def pbt(
             copied, and stay failed if they fail: a small random search in the same run, on the same seeds and machine.
         starts: the first hyperparameters: "spread" (default: together they cover the ranges, as a Latin hypercube) or
             "random" (independent draws).
-        plateau: what members do before anybody has learned, as far as `Result.returns` or scores tell: "copy" (default: as later) or
-            "search" (they don't copy, and draw their hyperparameters again in turn: `parts.plateau`).
+        plateau: what members do before anybody has learned, as far as `Result.returns` or scores tell: "copy" (default: as later)
+            or "search" (they don't copy, and draw their hyperparameters again in turn: `parts.plateau`).
         as_in: "paper": what is not named is as in the paper: truncation(0.2), perturb((0.8, 1.2), resample=0), random starts.
 
     Raises:
@@ -183,6 +183,7 @@ def make_pbt(
         open |= {} if paper else {"starts": ("random",)}
     plateau = options.plateau or ("copy" if paper else on_plateau)
     open |= {"plateau": ("copy",)} if options.plateau is None and plateau == "search" else {}
+    open |= {"plateau_by": ("returns",)} if plateau == "search" else {}
     return Pbt(
         space,
         population,

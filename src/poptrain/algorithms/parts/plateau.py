@@ -12,10 +12,9 @@ looked at) and by much (`EFFECT` standard deviations of those: most agents soon 
   had the longest time draw all of them again. A member copies only if it has become worse than its donor at the same level.
 * Later, a member that would copy one that has not learned copies the best one that has.
 
-Where results have no returns, scores say it, from the `CHANCE`-th interval on. Their noise is read from the median difference of
-neighbouring scores of a lineage. A member has learned if its last two scores are above the median of all members' first ones, by
-`CLEAR` standard deviations of the noise. While all members gain alike, the median difference is that gain, not noise; then they
-are above their first scores by that much after `CHANCE` intervals.
+Without returns, scores say whether any member has learned, from the `CHANCE`-th interval on. Their noise is read from
+the spread of what members gain from one interval to the next. A member has learned if its last two scores are above the median of
+all members' first ones, by `CLEAR` standard deviations of the noise.
 
 Where there is neither, or too little of it, nothing is known, and every decision is as without this.
 """
@@ -37,7 +36,7 @@ RISING = 0.01  # level of the same test, at which values are not drawn again
 FEWEST = 10  # first returns of the population, below which nothing is known
 FEWEST_GAINS = 8  # differences of neighbouring scores, below which nothing is known
 LOOKED_AT = 6  # newest scores of a lineage
-SPREAD = 1.4826 / 2**0.5  # times the median of their absolute differences: the standard deviation of the noise of scores
+SPREAD = 1.4826 / 2**0.5  # times the median deviation of gains: the standard deviation of the noise of scores
 CLEAR = 3.0  # such standard deviations
 MOST = 64  # newest returns of a result that are looked at
 CHANCE = 4  # intervals that values have at least before they are drawn again
@@ -90,7 +89,7 @@ class Plateau:
             return donor
         if self.holds:
             return donor if self._told.better(donor, position) else None
-        if self.learned(donor):
+        if self.learned(donor) or not self._told.each:
             return donor
         best = [int(each) for each in self._population.order[::-1] if self._population.donors[each] and self.learned(int(each))]
         return next((each for each in best if each != position), donor)
@@ -118,6 +117,8 @@ class Plateau:
 class _Told(Protocol):
     """What is known about learning, from one source."""
 
+    each: bool  # True: enough is known of each member to choose between donors
+
     @property
     def known(self) -> bool:
         """True if it is known what members do before they have learned."""
@@ -142,6 +143,8 @@ class _Told(Protocol):
 
 class _Returns:
     """Episode returns, many of each result."""
+
+    each = True
 
     def __init__(self, population: Population, first: int):
         history = population.history
@@ -172,15 +175,17 @@ class _Returns:
 class _Scores:
     """Scores alone, two of each member: their noise is read from what they gain from one result to the next."""
 
+    each = False
+
     def __init__(self, population: Population, first: int):
         history = population.history
         self._lines = [_scores(history, int(id)) for id in population.standing]
         begun = _first_scores(history, 2 * first)  # before training, each member may have had an evaluation
-        gains = np.concatenate([np.diff(line) for line in self._lines])
-        gains = np.abs(gains[np.isfinite(gains)])
+        gains = np.concatenate([np.empty(0), *map(np.diff, self._lines)])
+        gains = gains[np.isfinite(gains)]
         self._begun = float(np.median(begun)) if len(begun) else np.nan
-        self._noise = SPREAD * float(np.median(gains)) if len(gains) else np.nan
-        self.known = len(begun) > 1 and len(gains) >= FEWEST_GAINS and min(map(len, self._lines)) >= CHANCE
+        self._noise = SPREAD * float(np.median(np.abs(gains - np.median(gains)))) if len(gains) else np.nan
+        self.known = len(begun) > 1 and len(gains) >= FEWEST_GAINS and min(map(len, self._lines), default=0) >= CHANCE
 
     def heard(self, position: int) -> bool:
         return bool(np.isfinite(self._lines[position][:2]).all())
