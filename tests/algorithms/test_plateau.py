@@ -69,7 +69,8 @@ def test_a_member_that_has_become_worse_copies_also_before_anybody_has_learned()
 
 def test_scores_alone_say_it_after_four_intervals():
     algorithm = pt.pb2(SPACE, POPULATION, interval=1)
-    flat = run(algorithm, 24, lambda task, history: -1000.0, returns=False)
+    sinking = lambda task, history: 0.0 if task.parent is None or not history.step(task.parent) else -1000.0
+    flat = run(algorithm, 24, sinking, returns=False)
     late = [id for id in range(flat.n) if flat.step(id) > 8]
     assert len({flat.task(id).hparams["lr"] for id in late}) >= POPULATION + 10, "values that had their chance are drawn again"
     assert len([id for id in copies(flat) if id in late]) < len(late) / 20, "noise alone copies two of eight in every round"

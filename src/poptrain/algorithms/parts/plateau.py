@@ -12,9 +12,8 @@ looked at) and by much (`EFFECT` standard deviations of those: most agents soon 
   had the longest time draw all of them again. A member copies only if it has become worse than its donor at the same level.
 * Later, a member that would copy one that has not learned copies the best one that has.
 
-Without returns, scores say whether any member has learned, from the `CHANCE`-th interval on. Their noise is read from
-the spread of what members gain from one interval to the next. A member has learned if its last two scores are above the median of
-all members' first ones, by `CLEAR` standard deviations of the noise.
+Without returns, scores say whether any member has learned, from the `CHANCE`-th interval on. One has not if one of its last two
+scores is below the median of what all members had after their first interval. If none has, training has made all of them worse.
 
 Where there is neither, or too little of it, nothing is known, and every decision is as without this.
 """
@@ -37,7 +36,6 @@ FEWEST = 10  # first returns of the population, below which nothing is known
 FEWEST_GAINS = 8  # differences of neighbouring scores, below which nothing is known
 LOOKED_AT = 6  # newest scores of a lineage
 SPREAD = 1.4826 / 2**0.5  # times the median deviation of gains: the standard deviation of the noise of scores
-CLEAR = 3.0  # such standard deviations
 MOST = 64  # newest returns of a result that are looked at
 CHANCE = 4  # intervals that values have at least before they are drawn again
 FRACTION = 0.125  # of the members that draw again at one moment
@@ -191,7 +189,7 @@ class _Scores:
         return bool(np.isfinite(self._lines[position][:2]).all())
 
     def learned(self, position: int) -> bool:
-        return bool(self._lines[position][:2].min() > self._begun + CLEAR * self._noise)
+        return bool(self._lines[position][:2].min() > self._begun)
 
     def rises(self, position: int) -> bool:
         line = self._lines[position]
