@@ -6,7 +6,8 @@
     python -m benchmarks.value --report --algorithms random,pbt,pbt@0.1.0 --against pbt@0.1.0 --json
 
 Half of the problems are there to choose on, the other half to confirm on: tune an algorithm on the first half only. Every run is
-stored in ``benchmarks/results/value/``; a later call makes only the runs that are missing, or whose code has changed.
+stored in ``benchmarks/results/value/``; a later call makes only the runs that are missing, or whose code has changed. After a
+change that should alter no value, ``--take-over 2`` makes two seeds of each again, and keeps the others where those end the same.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 from benchmarks.common import command_line, figure, report
 from benchmarks.value import verdicts
-from benchmarks.value.cells import FOLDER, Cell, read, work
+from benchmarks.value.cells import FOLDER, Cell, read, take_over, work
 from benchmarks.value.contenders import CONTENDERS, DEFAULT, DERIVED
 from benchmarks.value.registry import named
 
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--label", help="store as NAME@LABEL: to compare with another version of the code later")
     parser.add_argument("--against", default="random", help="the contender that the others are compared with")
     parser.add_argument("--results", type=Path, default=FOLDER, help="where runs are stored")
+    parser.add_argument("--take-over", type=int, metavar="SEEDS", help="seeds that prove that older runs still hold")
     parser.add_argument("--report", action="store_true", help="run nothing; print what the stored runs say")
     parser.add_argument(
         "--write", action="store_true", help="run nothing; write docs/value.md and its picture from the stored runs"
@@ -57,6 +59,9 @@ def main() -> None:
         seeds = range(options.first_seed, options.first_seed + options.seeds)
         if not options.report:
             cells = [Cell(p, name, n, seed) for seed in seeds for n in sizes for p in problems for name in names]
+            for cell, same in take_over(cells, options.take_over, options.results) if options.take_over else ():
+                found = "as before" if same else "other values"
+                print(f"{cell.problem}, {cell.contender}, {cell.population}: {found}", flush=True)
             for count, (cell, row) in enumerate(work(cells, options.jobs, options.results, options.hours)):
                 if count % 100 == 99:
                     print(f"{count + 1} runs, {time.perf_counter() - began:.0f} s; last: {cell} {row.value}", flush=True)

@@ -2,7 +2,7 @@
 
 A problem has one file ``PROBLEM.jsonl``: the names of the columns, then one line a run. A run is made again if the code that it
 depends on has changed since, so that no table mixes versions: the sources of the algorithms, and those of the problem. Comments
-and docstrings do not count.
+and docstrings do not count. A change that changes no value is proved by `take_over`: some runs are made again and end the same.
 """
 
 from __future__ import annotations
@@ -93,6 +93,31 @@ def work(cells: Iterable[Cell], jobs: int = 1, folder: Path = FOLDER, hours: flo
                     break
     for problem in known:
         _tidy(problem, folder)
+
+
+def take_over(cells: Iterable[Cell], samples: int, folder: Path = FOLDER) -> Iterator[tuple[Cell, bool]]:
+    """Makes some runs of older code again, and marks all runs of their contender and problem as those of this code if all agree.
+
+    Args:
+        samples: the number of seeds of each problem, contender and population that are made again.
+
+    Yields:
+        The first cell of each problem, contender and population with older runs, and whether they count as of this code now.
+    """
+    groups: dict[tuple[str, str, int], list[Cell]] = {}
+    known = {problem: read(problem, folder) for problem in {cell.problem for cell in cells}}
+    for cell in cells:
+        row = known[cell.problem].get((cell.contender, cell.population, cell.seed))
+        if row is not None and row.code != code(cell.problem) and "@" not in cell.contender:
+            groups.setdefault((cell.problem, cell.contender, cell.population), []).append(cell)
+    for (problem, name, size), group in groups.items():
+        rows = {cell: known[problem][name, size, cell.seed] for cell in group}
+        same = all((again := made(cell)).value == rows[cell].value and again.top == rows[cell].top for cell in group[:samples])
+        if same:
+            for cell in group:
+                _store(cell, rows[cell]._replace(code=code(problem)), folder)
+            _tidy(problem, folder)
+        yield group[0], same
 
 
 def made(cell: Cell) -> Row:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.value import cells, page, verdicts
-from benchmarks.value.cells import Cell, Row, code, made, read, work
+from benchmarks.value.cells import Cell, Row, code, made, read, take_over, work
 from benchmarks.value.problem import CHOOSE, CONFIRM
 from benchmarks.value.registry import NUMERIC, PROBLEMS, named
 
@@ -124,6 +124,20 @@ def test_runs_are_made_once_continued_and_made_again_when_code_changes(tmp_path,
     monkeypatch.setattr(cells, "code", lambda problem: "new")
     assert len(list(work(plan, 1, tmp_path))) == 4 and len(path.read_text().splitlines()) == 5
     assert {row.code for row in read("short", tmp_path).values()} == {"new"}
+
+
+def test_older_runs_are_taken_over_only_where_runs_that_are_made_again_end_the_same(tmp_path, monkeypatch):
+    plan = [Cell("short", name, 4, seed) for seed in range(2) for name in ("random", "pbt")]
+    list(work(plan, 1, tmp_path))
+    path, stored = tmp_path / "short.jsonl", read("short", tmp_path)
+    wrong = stored["pbt", 4, 0]
+    path.write_text(path.read_text().replace(f'["pbt",4,0,{wrong.value}', '["pbt",4,0,0.123'))
+    monkeypatch.setattr(cells, "code", lambda problem: "new")
+    assert {cell.contender: same for cell, same in take_over(plan, 1, tmp_path)} == {"random": True, "pbt": False}
+    assert [cell.contender for cell, _ in work(plan, 1, tmp_path)] == ["pbt", "pbt"]
+    assert read("short", tmp_path) == {
+        key: row._replace(code="new", seconds=read("short", tmp_path)[key].seconds) for key, row in stored.items()
+    }
 
 
 def test_a_label_keeps_what_another_version_did(tmp_path, monkeypatch):
