@@ -7,20 +7,27 @@ The task is the one of the comparison with other tools: a PyTorch classifier who
 are run as they are, and their lines are counted without blank lines, comments and docstrings. A mutation is effective if the
 live optimiser (for PPO also the clip range and batch size), read after every epoch or update of the task, has exactly the
 values of the task. The control lacks the line that applies hyperparameters after loading, so none of its mutations takes effect.
+
+The lines on top of an unchanged loop are those of a program in `benchmarks/snippets` that the same program without poptrain, in
+`benchmarks/snippets/before`, does not have; the programs are run as well. What values act in them: `benchmarks.in_force`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import os
 import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from benchmarks import adapters_ray
-from benchmarks.code_lines import MOST, RAY, SNIPPETS, code_lines
+from benchmarks.code_lines import MOST, ON_TOP, RAY, SNIPPETS, code_lines, lines_on_top
 from benchmarks.common import figure, installed, main
+
+NEEDED = {"torch_member": "torch", "trainer": "transformers", "lightning_module": "lightning", "keras_model": "keras"}
+PACKAGES = {snippet: (NEEDED.get(snippet, "poptrain"), most) for snippet, most in ON_TOP.items()}
 
 
 def measure(quick: bool) -> list[dict[str, Any]]:
@@ -32,6 +39,12 @@ def measure(quick: bool) -> list[dict[str, Any]]:
         figures += control("control: not applied after loading", "faulty", watch_torch)
     if installed("stable_baselines3"):
         figures += adapter("Stable-Baselines3 (SB3Member)", "sb3_agent", watch_ppo, f"<= {MOST}", MOST)
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    for snippet, (package, most) in PACKAGES.items():
+        if installed(package):
+            execute(SNIPPETS / f"{snippet}.py")
+            lines = lines_on_top(snippet)
+            figures.append(figure(f"lines on top of an unchanged loop, {snippet}", lines, "lines", f"<= {most}", lines <= most))
     if installed("ray"):
         figures += adapters_ray.measure(quick)
     return figures

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 import poptrain as pt
-from benchmarks.common import figure, main
+from benchmarks.common import figure, installed, main
+from poptrain.checkpoints.store import DiskStore
 from poptrain.core import History
 from poptrain.testing.simulate import noisy, simulated
 
@@ -63,6 +64,88 @@ def raw_commits_per_second(folder: Path, count: int) -> float:
     rate = count / (time.perf_counter() - began)
     shutil.rmtree(root)
     return rate
+
+
+def raw_seconds(folder: Path, data: bytes) -> float:
+    """Returns the seconds of one durable write of bytes."""
+    path = folder / "raw"
+    began = time.perf_counter()
+    fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    left = memoryview(data)
+    while left:
+        left = left[os.write(fd, left) :]
+    os.fsync(fd)
+    os.close(fd)
+    seconds = time.perf_counter() - began
+    path.unlink()
+    return seconds
+
+
+def large_commit_ratio(folder: Path, megabytes: int, number: int) -> float:
+    """Returns the seconds of a commit of one large array, divided by those of a durable write of as many bytes."""
+    store, data = DiskStore(folder), np.random.default_rng(number).bytes(megabytes << 20)
+    raw = [raw_seconds(folder, data)]
+    began = time.perf_counter()
+    store.commit(f"large{number}", {"w": np.frombuffer(data, np.float32)}, task=number, member=0, step=0)
+    seconds = time.perf_counter() - began
+    raw.append(raw_seconds(folder, data))
+    shutil.rmtree(folder / "checkpoints")
+    return seconds / statistics.mean(raw)
+
+
+def many_files_seconds(folder: Path, files: int) -> float:
+    """Returns the seconds of the commit of a checkpoint of many small files that a user's `save` has written."""
+    store = DiskStore(folder)
+    place = store.stage("many")
+    for index in range(files):
+        (place / f"{index}.bin").write_bytes(b"x" * 1000)
+    began = time.perf_counter()
+    store.commit_staged("many", task=0, member=0, step=0)
+    seconds = time.perf_counter() - began
+    shutil.rmtree(folder / "checkpoints")
+    return seconds
+
+
+def journal_tasks_per_second(folder: Path, count: int) -> float:
+    """Returns how many trials per second Optuna asks for and reports, with its journal on the same disk."""
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage = JournalStorage(JournalFileBackend(str(folder / "journal.log")))
+    study = optuna.create_study(storage=storage, sampler=optuna.samplers.RandomSampler(0), direction="maximize")
+    began = time.perf_counter()
+    for _ in range(count):
+        trial = study.ask()
+        lr, momentum = trial.suggest_float("lr", 1e-4, 1e-1, log=True), trial.suggest_float("momentum", 0.1, 0.99)
+        study.tell(trial, lr * momentum)
+    rate = count / (time.perf_counter() - began)
+    (folder / "journal.log").unlink()
+    return rate
+
+
+def disk_figures(quick: bool) -> list[dict[str, Any]]:
+    """Returns the figures of large checkpoints, of those of many files, and of the journal of Optuna."""
+    megabytes, files = (50, 1000) if quick else (200, 10_000)
+    with tempfile.TemporaryDirectory(dir="runs") as name:
+        folder = Path(name)
+        ratios = [large_commit_ratio(folder, megabytes, number) for number in range(3 if quick else 7)]
+        seconds = [many_files_seconds(folder, files) for _ in range(1 if quick else 3)]
+        against = []
+        for number in range(3 if installed("optuna") else 0):
+            journal = journal_tasks_per_second(folder, 100 if quick else 300)
+            ours = tasks_per_second("inline", 15 if quick else 40, folder / f"ours{number}")
+            against.append(ours / statistics.mean((journal, journal_tasks_per_second(folder, 100 if quick else 300))))
+    ratio, limit = statistics.median(ratios), 3 * files / 10_000
+    found = [
+        _median(f"commit of {megabytes} MB / a raw durable write of them", ratios, "", "<= 1.5", ratio <= 1.5),
+        figure(f"commit of {files:,} files", min(seconds), "s", f"<= {limit:g}", min(seconds) <= limit, len(seconds)),
+    ]
+    if against:
+        better = statistics.median(against)
+        found.append(_median("inline, durable / Optuna's journal, without checkpoints", against, "", ">= 1", better >= 1))
+    return found
 
 
 def _sync(path: Path) -> None:
@@ -134,6 +217,7 @@ def measure(quick: bool) -> list[dict[str, Any]]:
         figures.append(_median(f"{executor}, durable", rates[executor], "tasks/s"))
         ratio = statistics.median(ratios[executor])
         figures.append(_median(f"{executor}, durable / raw commits", ratios[executor], "", f">= {least}", ratio >= least))
+    figures += disk_figures(quick)
     least = 300_000
     for interval in (50, INTERVAL):  # at 5 steps a task, tasks are the cost, not steps
         steps = [member_steps_per_second(1024, 40 if quick else 200, interval) for _ in range(3)]

@@ -7,7 +7,9 @@ import pickle
 
 import numpy as np
 import pytest
+from faulty_fs import Crash, FaultyFS
 
+from poptrain.checkpoints import shared
 from poptrain.checkpoints.shared import SHARED_BYTES
 from poptrain.checkpoints.store import DiskStore
 from poptrain.core.errors import CheckpointDamaged
@@ -46,6 +48,30 @@ def test_a_checkpoint_writes_only_what_is_new(tmp_path):
     assert equal(store.read(refs[-1]), carry)
     store.adopt(refs[-1:])  # removes the others
     assert equal(store.read(refs[-1]), carry) and written(tmp_path) < 5 * SHARED_BYTES + 8000
+
+
+def test_a_large_array_is_written_while_it_is_hashed_and_shared_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(shared, "LARGE_BYTES", SHARED_BYTES)
+    disk = FaultyFS()
+    store = DiskStore(tmp_path, fs=disk)
+    carry = {"x": chunk(0), "y": chunk(1), "same": chunk(0)}
+    commits, sizes = [], []
+    for name in ("a", "b", "c"):
+        before = len(disk.operations)
+        assert equal(store.read(commit(store, name, carry)), carry)
+        commits.append([name for _, name in disk.operations[before:] if name == "fresh"])
+        sizes.append(written(tmp_path))
+    assert commits[0] and commits[1] and not commits[2], "what does not change is hashed first, and not written again"
+    assert sizes[0] > 2 * SHARED_BYTES and sizes[2] < sizes[0] + 3000
+    assert not list(tmp_path.rglob("fresh"))
+    for at in range(len(disk.operations) // 3 + 2):
+        there = tmp_path / str(at)
+        there.mkdir()
+        try:
+            commit(DiskStore(there, fs=FaultyFS(at, None, half=True)), "a", carry)
+        except Crash:
+            kept = there / "checkpoints" / "a"
+            assert not kept.exists() or (len(list(kept.glob("shared/*"))) == 2 and (kept / "MANIFEST.json").exists())
 
 
 def test_another_process_that_has_read_a_checkpoint_shares_it_too(tmp_path):

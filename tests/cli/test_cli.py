@@ -630,3 +630,34 @@ def test_a_lock_is_seen_without_being_taken(tmp_path):
     assert disk.default.locked(path)
     disk.default.close(fd)
     assert not disk.default.locked(path)
+
+
+def test_b7_status_names_the_checkpoint_that_a_member_went_back_to(tmp_path, monkeypatch):
+    def begin():
+        algorithm = pt.pbt(pt.Space(lr=pt.LogUniform(1e-3, 1e-1)), population=2, interval=5)
+        pt.run(algorithm, pt.testing.quadratic, stop=pt.steps(25), directory=tmp_path / "run", progress=False)
+
+    class Dies(BaseException):
+        pass
+
+    def dies(self, line):
+        append(self, line)
+        if getattr(line[0], "id", 0) == 4:  # the third round was decided, and nothing of it was reported
+            raise Dies
+
+    append = Log.append
+    with monkeypatch.context() as patch, pytest.raises(Dies):
+        patch.setattr(Log, "append", dies)
+        begin()
+    history = pt.open_run(tmp_path / "run").history
+    newest = max(task.parent for task in history.pending())
+    name = history.result(newest).checkpoint.partition(":")[0]
+    next((tmp_path / "run" / "checkpoints" / name).glob("*.safetensors")).write_bytes(b"rot")
+    begin()
+    said = f"went back to its checkpoint of step {history.step(newest) - 5} "
+    for _ in range(2):
+        shown = cli("status", tmp_path / "run")
+        assert shown.exit_code == 0 and said in " ".join(shown.stdout.split()), shown.stdout
+        warnings = json.loads(cli("status", tmp_path / "run", "--json").stdout)["warnings"]
+        assert any(said in text and f"that of task {newest} was damaged" in text for text in warnings)
+        (tmp_path / "run" / "digest.json").unlink(missing_ok=True)  # then the log alone

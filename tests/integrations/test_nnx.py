@@ -217,3 +217,35 @@ def test_batches_cover_an_epoch_and_continue():
     assert len(next(copied)) == 2 and copied.epoch == 1  # one row is left: a new epoch
     with pytest.raises(pt.UsageError, match=r"Batches\(rows=3, size=4\)"):
         Batches(3, 4)
+
+
+@pytest.mark.parametrize("kind", ["multi_transform", "MultiSteps", "schedule"])
+def test_an_optimiser_of_several_parts_continues_after_a_reload_and_takes_new_values(kind, tmp_path):
+    """Where one part leaves a parameter alone, its state holds a marker and no array."""
+
+    def parts(hp):
+        inner = optax.inject_hyperparams(optax.adam)(hp["lr"])
+        if kind == "MultiSteps":
+            return optax.MultiSteps(inner, 2)
+        if kind == "schedule":
+            return optax.adam(optax.exponential_decay(hp["lr"], 5, 0.5))
+        return optax.multi_transform(
+            {"last": inner, "rest": optax.sgd(hp["lr"])},
+            lambda tree: jax.tree.map_with_path(lambda path, _: "last" if "last" in str(path[0]) else "rest", tree),
+        )
+
+    class Several(Member):
+        def make(self, hp, seed):
+            super().make(hp, seed)
+            self.optimizer = nnx.Optimizer(self.net, parts(hp), wrt=nnx.Param)
+
+    hp = {"lr": 0.01, "batch_size": 16, "dropout": 0.1}
+    member = Several(hp, 1)
+    member.train(hp, 3)
+    member.save(tmp_path)
+    same, other = Several(hp, 2), Several({**hp, "lr": 0.05}, 3)
+    same.load(tmp_path)
+    other.load(tmp_path)
+    expected, found = member.train(hp, 3), same.train(hp, 3)
+    assert found == expected
+    assert other.train({**hp, "lr": 0.05}, 3)["weights"] != expected["weights"]

@@ -90,3 +90,24 @@ def test_an_evaluation_before_the_first_step_has_a_score():
         stop=pt.steps(80),
     )
     assert all(done.history.ok(id) for id in range(done.history.n)) and done.history.step(0) == 0
+
+
+def test_a_schedule_of_an_on_policy_algorithm_spans_the_run_and_not_an_interval():
+    """The rates are those of one ``learn`` over the whole budget, also of a copy with another rate."""
+    rates = []
+
+    class Scheduled(SB3Member):
+        def make(self, hp, seed):
+            schedules = {"learning_rate": lambda left: hp["lr"] * left, "clip_range": lambda left: 0.2 * left}
+            sizes = {"n_steps": 32, "batch_size": 32, "n_epochs": 1, "policy_kwargs": {"net_arch": [8]}}
+            return PPO("MlpPolicy", "CartPole-v1", seed=seed, device="cpu", **schedules, **sizes)
+
+        def train(self, hp, steps):
+            metrics = super().train(hp, steps)
+            left = self.model.policy.optimizer.param_groups[0]["lr"] / hp["lr"]
+            rates.append((round(left, 6), round(self.model.clip_range(self.model._current_progress_remaining), 6)))
+            return metrics
+
+    algorithm = pt.pbt(pt.Space(lr=pt.LogUniform(1e-4, 1e-2)), population=2, interval=32, exploit=pt.truncation(0.5))
+    pt.run(algorithm, Scheduled, stop=pt.steps(128), progress=False)
+    assert rates == [(left, round(0.2 * left, 6)) for left in (0.75, 0.75, 0.5, 0.5, 0.25, 0.25, 0.0, 0.0)]

@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+from sinks import killed
 
 import poptrain as pt
 from poptrain.checkpoints.store import DiskStore
@@ -226,6 +227,22 @@ def test_after_a_crash_nothing_is_there_twice(line, server, tmp_path):
     run(directory, tracker(server, experiment=name))
     parent, _ = check(server, name, directory)
     assert parent.info.status == "FINISHED"
+
+
+def test_after_kills_and_resumes_everything_is_there_once_and_every_run_is_finished(server, tmp_path):
+    directory = tmp_path / "killed"
+    directory.mkdir()
+    killed.sessions("mlflow", directory, server)
+    parents, members = runs_of(server, "killed")
+    says = expected(read(directory / "run"))
+    assert len(parents) == 1 and set(members) == set(says) - {None} == {0, 1, 2}
+    for seat, run in {None: parents[0], **members}.items():
+        assert held(server, run) == says[seat] and run.info.status == "FINISHED", seat
+    done = pt.open_run(directory / "run")
+    best_is_there(server, parents[0].info.run_id, done, tmp_path / "download")
+    client = MlflowClient(server)
+    (model,) = client.search_logged_models([parents[0].info.experiment_id])
+    assert model.status == "READY" and model.tags["poptrain.task"] == str(done.best.task.id)
 
 
 @pytest.mark.parametrize("store", ["server", "files"])

@@ -12,6 +12,8 @@ FilePath = Any  # a path that only its own file system understands; `/` continue
 class Files(Protocol):
     """A file system in which a store keeps checkpoints."""
 
+    renames: bool  # True if `rename` costs nothing
+
     def home(self, directory: Path | str) -> FilePath:
         """Returns the place that everything is below."""
         ...

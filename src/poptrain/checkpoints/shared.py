@@ -9,6 +9,7 @@ file is written again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from typing import Any
 
@@ -18,8 +19,11 @@ from poptrain.checkpoints.files import FilePath, Files
 from poptrain.checkpoints.manifest import SHARED, FileEntry, SharedArray
 
 SHARED_BYTES = 1 << 20  # size from which on an array, or a lane of it, is a file of its own
+LARGE_BYTES = 8 << 20  # size from which on a file is written while it is hashed
+FRESH = "fresh"  # its name until then
 _REMEMBERED = 1 << 16  # files that a store knows, about 10 MB of names
 
+Part = tuple[str, int]  # the name of an array, and the lane
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -61,6 +65,7 @@ class SharedFiles:
     def __init__(self, fs: Files):
         self._fs = fs
         self._places: dict[str, FilePath] = {}  # by hash
+        self._constant: set[Part] = set()  # what did not change from one checkpoint to the next, lately
 
     def write(
         self, directory: FilePath, parts: Mapping[str, Sequence[Array]], durable: bool
@@ -76,19 +81,40 @@ class SharedFiles:
             self._fs.make_dir(directory / SHARED)
         for name, pieces in parts.items():
             hashes = []
-            for piece in pieces:
+            for index, piece in enumerate(pieces):
                 data = np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data
-                hashes.append(sha256(data).hexdigest())
-                file = f"{SHARED}/{hashes[-1]}"
-                if file not in files:
-                    files[file] = {"size": data.nbytes, "sha256": hashes[-1]}
-                    known = self._places.get(hashes[-1])
-                    if known is None or not self._fs.link(known, directory / file, data.nbytes):
-                        self._fs.write_new(directory / file, data, durable)
+                hashes.append(hash := self._write(directory / SHARED, (name, index), data, files, durable))
+                files[f"{SHARED}/{hash}"] = {"size": data.nbytes, "sha256": hash}
             shared[name] = {"dtype": pieces[0].dtype.str, "shape": [sum(map(len, pieces)), *pieces[0].shape[1:]], "files": hashes}
         if parts and durable:
             self._fs.fsync_dir(directory / SHARED)
         return shared, files
+
+    def _write(self, folder: FilePath, part: Part, data: memoryview, files: Mapping[str, FileEntry], durable: bool) -> str:
+        """Writes or links one file, and returns the hash of its bytes, which is its name.
+
+        A large file is written while it is hashed, under another name at first; but the bytes of a part that was the same in two
+        checkpoints are hashed before anything is written.
+        """
+        early = self._fs.renames and data.nbytes >= LARGE_BYTES and part not in self._constant
+        if early:
+            with ThreadPoolExecutor(1, "poptrain-hash") as pool:
+                hashing = pool.submit(sha256, data)
+                self._fs.write_new(folder / FRESH, data, durable)
+                hash = hashing.result().hexdigest()
+        else:
+            hash = sha256(data).hexdigest()
+        known, place = self._places.get(hash), folder / hash
+        if f"{SHARED}/{hash}" in files or (known is not None and self._fs.link(known, place, data.nbytes)):
+            self._constant.add(part)
+            if early:
+                self._fs.remove_tree(folder / FRESH)
+        elif early:
+            self._fs.rename(folder / FRESH, place)
+        else:
+            self._constant.discard(part)
+            self._fs.write_new(place, data, durable)
+        return hash
 
     def remember(self, directory: FilePath, files: Mapping[str, FileEntry]) -> None:
         """Notes the shared files of a checkpoint that is complete."""

@@ -63,6 +63,8 @@ class UrlFS:
         run: the directory of the run; errors name it, so that it can be resumed.
     """
 
+    renames = False
+
     def __init__(self, url: str, run: Path | str = ""):
         self.url, self.run = checked_url(url), str(run)
         self.protocol = self.url.partition("://")[0]

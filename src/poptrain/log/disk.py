@@ -32,6 +32,8 @@ _SAFE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # non-blocking: it must no
 class FS:
     """The real disk. Subclass it and override `_op` and `_look` to inject faults."""
 
+    renames = True
+
     def _op(self, name: str, path: Path) -> None:
         """Is called before each operation that changes the disk; raise OSError here to make it fail."""
 
@@ -279,9 +281,8 @@ class FS:
     def free(self, path: Path) -> int:
         """Returns the bytes that are free on the disk of a path."""
         for place in (path, *path.absolute().parents):
-            if os.path.isdir(place):
-                with suppress(OSError):
-                    return shutil.disk_usage(place).free
+            with suppress(OSError):
+                return shutil.disk_usage(place).free
         return 0
 
     def check_owner(self, directory: Path) -> None:

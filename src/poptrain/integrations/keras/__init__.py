@@ -14,7 +14,10 @@ from __future__ import annotations
 from poptrain.core.errors import MissingExtra
 
 try:
-    import keras  # noqa: F401
+    import keras
+
+    if keras.backend.backend() == "jax":
+        from poptrain import _jax  # noqa: F401  # it sets what JAX must know before its first computation
 except ImportError as error:
     raise MissingExtra(
         "poptrain.integrations.keras needs Keras and one of its backends: pip install 'poptrain[keras]'"

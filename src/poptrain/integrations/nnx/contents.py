@@ -99,10 +99,14 @@ def _put_leaves(name: str, held: object, saved: Mapping[str, Carry]) -> object:
 
 
 def _variables(value: object) -> list[tuple[tuple[object, ...], nnx.Variable]]:
-    """Returns the variables in a value by path, without injected hyperparameters, which are not state."""
+    """Returns the variables in a value by path.
+
+    Left out are injected hyperparameters, which are not state, and variables without an array: `optax.masked` and
+    `optax.multi_transform` put a marker in the place of what they leave alone.
+    """
     injections = tuple((*path, "hyperparams") for path, _ in injected(value))
     flat = nnx.to_flat_state(nnx.state(value))
-    return [(path, leaf) for path, leaf in flat if path[:-1] not in injections]
+    return [(path, leaf) for path, leaf in flat if path[:-1] not in injections and jax.tree.leaves(leaf.get_value())]
 
 
 def _leaves(value: object) -> list[tuple[tuple[object, ...], Carry]]:

@@ -30,7 +30,15 @@ class Episodes(BaseCallback):
             rollout = self.model.n_envs * (self.model.n_steps if hasattr(self.model, "rollout_buffer") else 1)
             begin = self.model._num_timesteps_at_start
             end = begin + ceil((self.model._total_timesteps - begin) / rollout) * rollout
-            self.model._total_timesteps = max(self._budget, end)  # a schedule never passes its end
+            total = self.model._total_timesteps = max(self._budget, end)  # a schedule never passes its end
+
+            def progress(steps: int, until: int) -> None:  # on-policy algorithms pass the end of this interval, not the attribute
+                self.model._current_progress_remaining = 1.0 - steps / total
+
+            self.model._update_current_progress_remaining = progress
+
+    def _on_training_end(self) -> None:
+        vars(self.model).pop("_update_current_progress_remaining", None)
 
     def _on_step(self) -> bool:
         normaliser = self.model.get_vec_normalize_env()

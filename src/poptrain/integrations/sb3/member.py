@@ -14,11 +14,11 @@ from stable_baselines3.common.callbacks import BaseCallback
 from poptrain.core import Metrics
 from poptrain.core.errors import UsageError
 from poptrain.integrations.adapter import Place, Reads, check_in_force, effective, flattened
+from poptrain.integrations.blocks import Blocks
 from poptrain.integrations.sb3.episodes import Episodes, cut_open_episodes, evaluate, is_monitored
 from poptrain.integrations.sb3.hparams import Model, apply_hparams, is_scheduled, is_tunable, places
-from poptrain.integrations.sb3.state import restore, saved_state
+from poptrain.integrations.sb3.state import restore, saved_state, store, stored
 from poptrain.integrations.torch.random_stream import Generators, stream
-from poptrain.integrations.torch.state import load_state, save_state
 
 
 class SB3Member:
@@ -37,6 +37,7 @@ class SB3Member:
         self._random: Generators | None = None
         self._budget: int | None = None
         self._last_score = float("nan")
+        self._blocks = Blocks()
         self._build(hp, seed)
 
     def make(self, hp: Mapping[str, object], seed: int) -> BaseAlgorithm:
@@ -91,14 +92,14 @@ class SB3Member:
         return effective(self.places(hp))
 
     def save(self, directory: Path) -> None:
-        """Writes all of the state into a directory."""
-        save_state({**saved_state(self.model), "random": self._random, "score": self._last_score}, Path(directory))
+        """Writes all of the state into a directory, of a replay buffer what is not in the last checkpoint."""
+        store({**saved_state(self.model), "random": self._random, "score": self._last_score}, Path(directory), self._blocks)
 
     def load(self, directory: Path) -> None:
         """Puts in what `save` wrote; this member keeps its own hyperparameters."""
         if self._trained:
             self._build(self._hp, self._seed)
-        self._put(load_state(Path(directory)))
+        self._put(stored(Path(directory), self._blocks))
 
     def close(self) -> None:
         """Closes the environments."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from poptrain.integrations.blocks import Blocks
 from poptrain.integrations.sb3.hparams import Model, optimizers
-from poptrain.integrations.torch.state import TorchState, is_plain
+from poptrain.integrations.torch.state import TorchState, is_plain, load_state, save_state
 
 COUNTERS = (
     "num_timesteps",
@@ -28,7 +30,7 @@ Rows = np.ndarray | Mapping[str, np.ndarray]  # one row a transition; a mapping 
 
 
 def saved_state(model: Model) -> dict[str, TorchState]:
-    """Returns all of the state of an algorithm, in a form that `save_state` accepts."""
+    """Returns all of the state of an algorithm, in a form that `store` accepts."""
     _, variables = model._get_torch_save_params()
     return {
         "parameters": model.get_parameters(),
@@ -75,30 +77,53 @@ def _plain_attributes(part: object) -> dict[str, TorchState]:
     return {name: value for name, value in vars(part).items() if is_plain(value)}
 
 
+def store(state: dict[str, TorchState], directory: Path, blocks: Blocks) -> None:
+    """Writes a state into a directory: a replay buffer in blocks, of which only those are written that are new."""
+    replay = state["replay"]
+    if replay is not None and replay["arrays"]:
+        index = blocks.write(directory, _flat(replay["arrays"]), replay["capacity"])
+        state = {**state, "replay": {**replay, "arrays": {}, "blocks": index}}
+    save_state(state, directory)
+
+
+def stored(directory: Path, blocks: Blocks) -> dict[str, TorchState]:
+    """Returns what `store` wrote, or an earlier version of it; the blocks are read when `restore` needs them."""
+    state: dict[str, TorchState] = load_state(directory)
+    if state["replay"] is not None and "blocks" in state["replay"]:
+        state["replay"] = {**state["replay"], "parts": blocks.read(directory, state["replay"]["blocks"])}
+    return state
+
+
 def _filled_part(buffer: Buffer) -> dict[str, TorchState] | None:
-    """Returns the part of a replay buffer that holds transitions."""
+    """Returns the part of a replay buffer that holds transitions; its arrays are not copied."""
     if buffer is None:
         return None
-    rows = buffer.buffer_size if buffer.full else buffer.pos
-    arrays = {name: _first_rows(value, rows) for name, value in vars(buffer).items() if _has_rows(value, buffer.buffer_size)}
+    rows, size = buffer.buffer_size if buffer.full else buffer.pos, buffer.buffer_size
+    arrays = {name: _first_rows(value, rows) for name, value in vars(buffer).items() if _has_rows(value, size)}
     others = {name: value for name, value in vars(buffer).items() if name not in arrays and _is_small(value)}
     infos = arrays.pop("infos", None)  # of hindsight replay: an array of dictionaries
     kept = None if infos is None or not buffer.copy_info_dict else [[_plain_items(each) for each in row] for row in infos]
-    return {"pos": buffer.pos, "full": buffer.full, "arrays": arrays, "others": others, "infos": kept}
+    return {"pos": buffer.pos, "full": buffer.full, "capacity": size, "arrays": arrays, "others": others, "infos": kept}
 
 
 def _refill(buffer: Buffer, saved: Mapping[str, TorchState] | None) -> None:
     if buffer is None or saved is None:
         return
     buffer.pos, buffer.full = saved["pos"], saved["full"]
-    for name, value in saved["arrays"].items():
-        mine = getattr(buffer, name)
-        for part, rows in [(mine[key], value[key]) for key in value] if isinstance(value, dict) else [(mine, value)]:
-            part[: len(rows)] = rows
+    live = _flat({name: getattr(buffer, name) for name in saved["arrays"]} if saved["arrays"] else vars(buffer))
+    for begin, parts in saved.get("parts") or [(0, _flat(saved["arrays"]))]:
+        for name, rows in parts.items():
+            live[name][begin : begin + len(rows)] = rows
     for name, value in saved.get("others", {}).items():
         getattr(buffer, name)[...] = value
     for index, row in enumerate(saved.get("infos") or ()):
         buffer.infos[index] = row
+
+
+def _flat(arrays: Mapping[str, object]) -> dict[str, np.ndarray]:
+    """Returns arrays by name; those of dictionary observations are ``observations/…``."""
+    named = {name: value if isinstance(value, Mapping) else {"": value} for name, value in arrays.items()}
+    return {f"{name}/{key}" if key else name: each for name, inner in named.items() for key, each in inner.items()}
 
 
 def _is_small(value: object) -> bool:
