@@ -208,7 +208,7 @@ class Flight:
         steps = max(1, longest // 5000)
         while True:
             probe = self.lab.train([Job(hparams, steps, self._seed())])[0]
-            if probe.ok and clock.monotonic() - self.began < self.limit:  # the first probe may have compiled, or imported
+            if probe.ok and not self.out_of_time(1):  # the first probe may have compiled
                 probe = self.lab.train([Job(hparams, steps, self._seed(), probe, probe.task.member)])[0]
             per_step = probe.seconds / steps
             if not probe.ok or 10 * steps > longest // 5 or 10 * probe.seconds > 0.01 * self.limit:
