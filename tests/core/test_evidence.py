@@ -35,4 +35,6 @@ def test_fast_learning_is_not_taken_for_certainty():
 
 def test_scores_without_returns_still_have_a_best():
     found = best_by_evidence(learner(False, 0))
-    assert found.task == ROUNDS - 1 and "by noise or by learning" in found.text, "scores alone do not tell one from the other"
+    assert found.task == ROUNDS - 1 and "do not tell noise from learning" in found.text, (
+        "scores alone do not tell one from the other"
+    )

@@ -422,3 +422,14 @@ def test_a_role_that_does_not_exist_is_refused_before_it_is_logged(tmp_path):
         run(tmp_path, algorithm=Labelled("student"), stop=pt.steps(5))
     assert not read(tmp_path).lines
     assert run(algorithm=Labelled("control"), stop=pt.steps(5)).history.n == 2
+
+
+def test_an_error_in_load_is_the_users_own(tmp_path):
+    class Picky(Quadratic):
+        def load(self, directory):
+            raise ValueError("other sizes")
+
+    run(tmp_path / "r", Quadratic)
+    with pytest.raises(ValueError, match="other sizes") as caught:
+        pt.open_run(tmp_path / "r", Picky).best.load()
+    assert caught.value.__cause__ is None

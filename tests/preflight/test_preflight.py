@@ -18,7 +18,9 @@ from poptrain.core import clock
 from poptrain.engine.experiment import load
 from poptrain.preflight import metric
 from poptrain.preflight.effects import other
+from poptrain.preflight.estimate import estimated
 from poptrain.preflight.lab import equal
+from poptrain.preflight.overhead import seconds_a_task
 from poptrain.testing import Faulty, check_trainable, quadratic
 from poptrain.testing.algorithms import every_kind
 
@@ -330,3 +332,14 @@ def test_a_member_that_cannot_be_evaluated_before_it_trains_is_found_by_the_firs
     for trainable, state in ((train, "failed"), (pt.testing.quadratic, "ok")):
         found = pt.check(pt.Experiment(algorithm, trainable, stop=pt.steps(50)))
         assert {each.state for each in found.checks if each.name == "first round"} == {state}
+
+
+def test_an_estimate_counts_what_tasks_cost_besides_training(tmp_path):
+    space = pt.Space(lr=pt.LogUniform(1e-3, 1e-1))
+    tiny = pt.Experiment(pt.pbt(space, population=4, interval=1), quadratic, stop=pt.steps(1000))
+    cost = seconds_a_task(tiny, tmp_path)
+    assert cost > 0 and not list(tmp_path.iterdir()), "nothing is kept"
+    with_cost, without = (estimated(tiny, 1e-6, each, 100, tmp_path).seconds for each in (cost, 0.0))
+    assert with_cost - without == pytest.approx(4000 * cost)
+    assert seconds_a_task(replace(tiny, executor="vectorized"), tmp_path) == 0.0
+    assert seconds_a_task(tiny, tmp_path / "file" / "x") > 0, "the directory of the run need not exist yet"

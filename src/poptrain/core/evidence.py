@@ -31,6 +31,7 @@ WINDOW = 200  # newest scores of a lineage that are looked at
 FEWEST = 8  # innovations, below which the noise is not known
 MOST = 32  # candidates with the highest scores
 MEAN = 1e-6  # part by which a score may differ from the mean of its returns
+STEADY = 0.3  # highest ratio at which scores without returns tell their noise: learning moves them less than noise does
 DOUBT = 0.5  # standard deviations that are taken off a level
 HIGHEST = "the highest score of the run"
 
@@ -68,10 +69,11 @@ def best_by_evidence(history: History) -> Evidence | None:
     index = int(np.argmax([level.mean - DOUBT * noise * sqrt(level.variance) for level in levels]))
     id, level = candidates[index], levels[index]
     spread = noise * sqrt(level.variance)
-    about = f"noise of one score: {noise:.2g}, from its returns"
-    if known is None:
-        about = f"one score differs from its neighbours by about {noise:.2g}, by noise or by learning"
-    return Evidence(id, f"smoothed along its lineage: {history.sign * level.mean:.6g} ± {spread:.2g} ({about})")
+    smoothed = f"smoothed along its lineage: {history.sign * level.mean:.6g}"
+    if known is None and ratio > STEADY:
+        return Evidence(id, f"{smoothed} (no ±: these scores alone do not tell noise from learning)")
+    source = "from its returns" if known is not None else "from its neighbours"
+    return Evidence(id, f"{smoothed} ± {spread:.2g} (noise of one score: {noise:.2g}, {source})")
 
 
 def _before(history: History, id: int) -> list[float]:

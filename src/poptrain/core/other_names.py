@@ -131,7 +131,8 @@ def named_as_here(function: Callable[P, R]) -> Callable[P, R]:
         try:
             signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise UsageError(f"{place}: {error}; its arguments are {', '.join(known)}.") from None
+            by_name = " Pass them by name." if "positional" in str(error) else ""
+            raise UsageError(f"{place}: {error}; its arguments are {', '.join(known)}.{by_name}") from None
         return function(*args, **kwargs)
 
     return checked

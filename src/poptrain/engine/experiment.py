@@ -16,7 +16,7 @@ from typing import cast
 from poptrain.checkpoints.url_files import checked_url
 from poptrain.core import Json
 from poptrain.core.arguments import check_name
-from poptrain.core.brief import brief
+from poptrain.core.brief import brief, shown
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.interval import interval_of
 from poptrain.core.protocols import Algorithm, Distilling, Sink
@@ -51,8 +51,8 @@ class Experiment:
     def __post_init__(self) -> None:
         if isinstance(self.algorithm, type) or not isinstance(self.algorithm, Algorithm):
             raise UsageError(
-                f"algorithm={self.algorithm!r}: expected an algorithm such as pt.pbt(space, population=8, interval=10), or an "
-                "object with space, seats, ask(history) and needed(history) of the protocol poptrain.core.protocols.Algorithm."
+                f"algorithm={shown(self.algorithm)}: expected an algorithm such as pt.pbt(space, population=8, interval=10), or "
+                "an object with space, seats, ask(history) and needed(history) of the protocol poptrain.core.protocols.Algorithm."
             )
         if not isinstance(self.metric, str) or not self.metric:
             raise UsageError(

@@ -12,6 +12,7 @@ from poptrain.core.errors import UsageError
 from poptrain.core.protocols import Store
 from poptrain.engine.notices import warn
 from poptrain.executors.adapters import form_of
+from poptrain.executors.users_code import RaisedByUser
 from poptrain.log.reader import Record, read
 from poptrain.trainable import AnyTrainable, as_trainable, class_in_memory
 from poptrain.views.described import described
@@ -190,7 +191,11 @@ class Run:
         if result is None or result.checkpoint is None:
             raise UsageError(f"task {task.id} has no checkpoint.")
         if self.trainable is not None:
-            return form_of(self.trainable, self.record.run.get("static", ())).opened(self.store, result.checkpoint, task)
+            form = form_of(self.trainable, self.record.run.get("static", ()))
+            try:
+                return form.opened(self.store, result.checkpoint, task)
+            except RaisedByUser as raised:
+                raise raised.error from None
         in_files = self.store.is_directory(result.checkpoint)
         if (instead := raw(self.record, in_files)) is not None:
             warn(instead)

@@ -7,6 +7,7 @@
 `roundtrip`        does save → load → continue equal continue?
 `effects`          does every hyperparameter change the result?
 `estimate`         how much time and disk will the run take?
+`overhead`         what does a task cost besides training?
 =================  ====================================================================================================
 """
 

@@ -34,8 +34,14 @@ class Estimate:
     __repr__ = brief
 
 
-def estimated(experiment: Experiment, per_step: float, checkpoint: int, directory: Path) -> Estimate:
-    """Returns the estimate for a run in `directory`, from seconds a step (of one member) and the bytes of a checkpoint."""
+def estimated(experiment: Experiment, per_step: float, per_task: float, checkpoint: int, directory: Path) -> Estimate:
+    """Returns the estimate for a run in `directory`.
+
+    Args:
+        per_step: seconds of a step of one member.
+        per_task: seconds that each task takes besides its steps.
+        checkpoint: bytes of one.
+    """
     algorithm: Algorithm = experiment.algorithm
     budget, members = experiment.budget, algorithm.seats  # an upper bound: evaluators are counted as members
     interval = steps_between(algorithm)
@@ -48,11 +54,11 @@ def estimated(experiment: Experiment, per_step: float, checkpoint: int, director
     return Estimate(
         seconds_per_step=per_step,
         slots=slots,
-        seconds=None if budget is None else per_step * budget * members / slots,
+        seconds=None if budget is None else (per_step * budget * members + per_task * (tasks or 0)) / slots,
         checkpoint=checkpoint,
         disk=kept * checkpoint + min(SLACK * checkpoint, SLACK_BYTES + checkpoint) + log,
         written=None if tasks is None else tasks * checkpoint + log,
-        free=shutil.disk_usage(_existing(directory)).free,
+        free=shutil.disk_usage(existing(directory)).free,
     )
 
 
@@ -87,7 +93,7 @@ def _slots(executor: object, seats: int) -> int:
     return max(1, min(getattr(executor, "slots", None) or cpus(), seats, cpus()))
 
 
-def _existing(directory: Path) -> Path:
+def existing(directory: Path) -> Path:
     """Returns the directory, or the nearest one above it that exists."""
     place = directory.resolve()
     return next(path for path in (place, *place.parents) if path.exists())

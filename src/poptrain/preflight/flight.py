@@ -19,6 +19,7 @@ from poptrain.preflight import metric
 from poptrain.preflight.effects import EFFECT_SEGMENTS, Effects
 from poptrain.preflight.estimate import Estimate, steps_between
 from poptrain.preflight.lab import Job, Lab, Probe
+from poptrain.preflight.overhead import seconds_a_task
 from poptrain.preflight.roundtrip import RoundTrip
 from poptrain.space import Space
 from poptrain.trainable import in_directories
@@ -27,6 +28,7 @@ from poptrain.views.format import span
 CONFIGURATIONS = 3  # configurations that are trained
 CURVE_SEGMENTS = 4  # that each is trained, one after another
 LONGER = 4  # times as many steps as the probe before, on the way to a whole interval
+OVERTIME = 0.25  # part of the limit by which a whole interval may pass it: without one, the time of a run is guessed
 PROBES_SHARE = 0.4  # of the time limit that the planned probes may take, by the first measurement
 LONGEST_WITHOUT_INTERVAL = 100  # steps of a probe, if the algorithm has no interval in steps
 
@@ -124,15 +126,17 @@ class Flight:
         steps, slope = self.steps, seconds / self.steps
         while curves and steps < interval:
             more, last = min(interval, LONGER * steps), curves[0][-1]
-            if clock.monotonic() - self.began + 2 * (seconds + slope * (more - steps)) >= self.limit:
+            left, needed = self.limit - (clock.monotonic() - self.began), seconds + slope * (more - steps)
+            if needed >= left + OVERTIME * self.limit:
                 break
             again = [Job(last.task.hparams, more, self._seed(), last, last.task.member)]
-            first = self.lab.train(again)[0]
-            probe = self.lab.train([Job(last.task.hparams, more, self._seed(), first, first.task.member)])[0]
+            first = probe = self.lab.train(again)[0]
+            if 2 * needed < left and first.ok:
+                probe = self.lab.train([Job(last.task.hparams, more, self._seed(), first, first.task.member)])[0]
             if not probe.ok:
                 break
             curves[0][-1] = probe  # the next one continues it in memory
-            took = min(first.seconds, probe.seconds)  # the first may have compiled
+            took = min(first.seconds, probe.seconds)  # the first may have compiled, if there was time for a second one
             slope = max(took - seconds, 0.0) / (more - steps)
             steps, seconds = more, max(took, seconds)
         return seconds + slope * (interval - steps)
@@ -164,7 +168,8 @@ class Flight:
         if not curves:
             return None
         largest = max(self.lab.bytes(probe) for curve in curves for probe in curve if probe.ok)  # a buffer may fill up
-        found = estimates.estimated(self.experiment, per_step, largest, self.directory)
+        per_task = seconds_a_task(self.experiment, self.directory)
+        found = estimates.estimated(self.experiment, per_step, per_task, largest, self.directory)
         self.checks.append(estimates.storage(found, self.experiment.checkpoints))
         return found
 
