@@ -67,7 +67,7 @@ def pb2(
             0: the maximum over the whole space, as in the paper.
         retune: a member that goes on with its own weights gets the best of such points if the model expects it to be better
             by this number of standard deviations; default 1. None: never, as in the paper.
-        plateau: what members do before anybody has learned, as far as returns or scores tell: "search" (default: they don't copy,
+        plateau: what members do before anybody has learned, as far as `Result.returns` tell: "search" (default: they don't copy,
             and draw their hyperparameters again in turn: `parts.plateau`) or "copy" (as later, as in the paper).
         trust_region: clones get the maximum inside this region around their parent (see `bg_pbt`), and not one of `candidates`.
         as_in: "paper": what is not named is as in the paper, also the inputs and the noise of the model (see `Suggest`).

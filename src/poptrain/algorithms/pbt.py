@@ -89,8 +89,8 @@ def pbt(
             copied, and stay failed if they fail: a small random search in the same run, on the same seeds and machine.
         starts: the first hyperparameters: "spread" (default: together they cover the ranges, as a Latin hypercube) or
             "random" (independent draws).
-        plateau: what members do before anybody has learned, as far as `Result.returns` or scores tell: "copy" (default: as later)
-            or "search" (they don't copy, and draw their hyperparameters again in turn: `parts.plateau`).
+        plateau: what members do before anybody has learned, as far as `Result.returns` tell: "copy" (default: as later) or
+            "search" (they don't copy, and draw their hyperparameters again in turn: `parts.plateau`).
         as_in: "paper": what is not named is as in the paper: truncation(0.2), perturb((0.8, 1.2), resample=0), random starts.
 
     Raises:
@@ -183,7 +183,6 @@ def make_pbt(
         open |= {} if paper else {"starts": ("random",)}
     plateau = options.plateau or ("copy" if paper else on_plateau)
     open |= {"plateau": ("copy",)} if options.plateau is None and plateau == "search" else {}
-    open |= {"plateau_by": ("returns",)} if plateau == "search" else {}
     return Pbt(
         space,
         population,
@@ -224,7 +223,6 @@ class Pbt:
     controls: int = 0  # members, the last ones, that take no part
     starts: turns.Starts = field(default="spread", metadata={"absent": "random"})
     plateau: OnPlateau = field(default="copy", metadata={"absent": "copy"})  # before anybody has learned: `parts.plateau`
-    plateau_by: Literal["returns", "scores"] = field(default="scores", metadata={"absent": "returns"})  # what tells
     earlier: Earlier = field(default_factory=dict, compare=False, repr=False, metadata={"logged": False})
 
     __repr__ = brief
@@ -253,7 +251,7 @@ class Pbt:
         healthy, steps, heads = history.oks_of(heads).tolist(), history.column("step")[heads].tolist(), heads.tolist()
         loses = self.exploit.losers(population).tolist()
         allowance = Allowance(population, self.interval, self.shared_budget)
-        plateau = Plateau(population, self.population, self.plateau_by) if self.plateau == "search" else None
+        plateau = Plateau(population, self.population) if self.plateau == "search" else None
         plans: list[turns.Plan] = []
         clones: list[Clone] = []
         for seat in allowance.turns(seats):

@@ -193,7 +193,8 @@ def _written(value: object, depth: int = 0) -> bytes | None:
         if not value.size or value.dtype.hasobject or value.nbytes > LARGEST:
             return None
         return f"{value.dtype.str}{value.shape}".encode() + hashlib.sha256(np.ascontiguousarray(value).tobytes()).digest()
-    if depth > DEEPEST or type(value) not in (tuple, list, dict, frozenset) or not value:  # a subclass may do anything
+    exact = type(value) in (tuple, list, dict, frozenset)  # a subclass may do anything
+    if depth > DEEPEST or not exact or not isinstance(value, (tuple, list, dict, frozenset)) or not value:
         return None
     items = [item for pair in value.items() for item in pair] if isinstance(value, dict) else list(value)
     parts = [_written(item, depth + 1) for item in items]
