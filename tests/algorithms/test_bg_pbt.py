@@ -220,6 +220,7 @@ def test_the_copula_keeps_the_order_alone():
     assert copula(np.array([4.0])).tolist() == [0.0] and copula(np.ones(5)).tolist() == [0.0] * 5 and not len(copula(np.zeros(0)))
 
 
+@pytest.mark.heavy
 def test_fitting_changes_the_matern_length_towards_that_of_the_data():
     g = rng(0, "lengths")
     z = Inputs(np.zeros(80), g.random((80, 3)), np.zeros((80, 0), int))

@@ -95,7 +95,7 @@ def scores(done):
     return [done.history.result(id).score for id in range(done.history.n)]
 
 
-@pytest.mark.parametrize("executor", ["inline", "vectorized"])
+@pytest.mark.parametrize("executor", [pytest.param("inline", marks=pytest.mark.heavy), "vectorized"])
 @pytest.mark.parametrize("name", PAIRS)
 def test_a_run_that_is_resumed_trains_as_if_it_had_stayed(tmp_path, name, executor):
     whole = run(PAIRS[name], executor, tmp_path / "whole")

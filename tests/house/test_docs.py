@@ -39,6 +39,8 @@ LONG = (
     "docs/algorithms/bg_pbt.md",
     "docs/algorithms/fire_pbt.md",
     "docs/guides/compare.md",
+    "docs/guides/export.md",
+    "docs/guides/plot.md",
     "docs/guides/rl.md",
     "docs/start/first_run.md",
 )

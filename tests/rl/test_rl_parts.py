@@ -206,6 +206,7 @@ def test_a_window_that_wraps_around_shared_slots_learns_the_same():
         assert np.allclose(a, b, atol=1e-6)
 
 
+@pytest.mark.heavy
 def test_an_update_moves_towards_better_actions_and_adapts_the_penalty():
     generator = np.random.default_rng(0)
     recording = Recording(LAYOUT.slots, 2, 3, 1)

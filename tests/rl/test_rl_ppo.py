@@ -66,7 +66,9 @@ def compilations():
     jax.monitoring.unregister_event_duration_listener(listen)
 
 
-@pytest.mark.parametrize("env", SOME_HEAVY)
+@pytest.mark.parametrize(
+    "env", [pytest.param(env, marks=[] if env == EVERYDAY[1] else pytest.mark.heavy) for env in ENVIRONMENTS]
+)
 def test_training_is_a_pure_function_and_lanes_do_not_matter(env, agent_for):
     agent, seeds = agent_for(env), SEEDS3
     hparams = {"lr": np.asarray([1e-3, 1e-4, 1e-2]), "train_batch_size": np.asarray([100, 300, 1000])}
