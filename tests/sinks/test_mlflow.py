@@ -196,7 +196,7 @@ def test_hyperparameters_may_change_where_the_peers_are_refused(server, tmp_path
 CRASH = """
 import os, sys, time
 import poptrain as pt
-sys.path.insert(0, {tests!r})
+sys.path[:0] = [{tests!r}, os.path.dirname({tests!r})]
 import test_mlflow as t
 
 class Sink(pt.sinks.MLflow):
