@@ -4,12 +4,7 @@
 LOGDIR/population                  best score, copies and failures over the steps of all members together
 LOGDIR/member-00 …                 what happened on a seat, over the steps trained on it: live
 LOGDIR/ancestry/member-00 … best   the ancestral curve of each member's last weights, over lineage steps: at the end
-LOGDIR/hparams/member-00 … best    their rows of the HParams table, with the last score: at the end
 ```
-
-The rows are apart from the curves because TensorBoard makes a column of every series that it finds next to a row. They do not
-list the columns: TensorBoard would take the first list that it finds for all rows, and leave out what other rows have, also those
-of other runs. Without a list it makes a column of everything that any row has.
 
 The files are always written from the first line of the log on. Those of an earlier session are removed first; a suffix that
 identifies the run marks them, and a session mark makes a TensorBoard that has read them forget them. So no point appears twice.
@@ -33,7 +28,7 @@ from poptrain.sinks.points import PointReader, identity, snapshot
 from poptrain.views.index import best_id
 
 SUFFIX = ".poptrain-"
-ANCESTRY, ROWS = "ancestry", "hparams"
+ANCESTRY = "ancestry"
 
 
 class TensorBoard(Sink[Record]):
@@ -106,9 +101,7 @@ class TensorBoard(Sink[Record]):
             file = self._file(f"{ANCESTRY}/{name}")
             for tag, value, step, line in self._ancestral(history, results, id):
                 file.scalar(tag, value, step, record.times[line])
-            row, (result, line) = self._file(f"{ROWS}/{name}"), results[id]
-            row.hparams(self._points.cells(history.task(id).hparams), record.times[line])
-            row.scalar(self._points.metric, result.score, result.step, record.times[line])
+            file.hparams(self._points.cells(history.task(id).hparams), self._points.metric)
         self._end()
 
     def _ancestral(
@@ -191,13 +184,12 @@ class EventFile:
 
         self._put(time, step=step, summary=Summary(value=[Summary.Value(tag=tag, simple_value=value)]))
 
-    def hparams(self, cells: Mapping[str, float | str | bool], time: float) -> None:
-        """Writes this file's row of the HParams table; its metrics are the last values of the series of the file."""
+    def hparams(self, cells: Mapping[str, float | str | bool], metric: str) -> None:
+        """Writes this file's row of the HParams table: hyperparameters, and the metric that it shows."""
         from tensorboardX.summary import hparams as summaries
 
-        _columns, begin, end = summaries(dict(cells), {})
-        self._put(time, summary=begin)
-        self._put(time, summary=end)
+        for summary in summaries(dict(cells), {metric: 0.0}):  # TensorBoard takes the value from the series
+            self._put(summary=summary)
 
     def flush(self) -> None:
         """Passes everything to the operating system."""
