@@ -27,7 +27,6 @@ from benchmarks.code_lines import MOST, ON_TOP, RAY, SNIPPETS, code_lines, lines
 from benchmarks.common import figure, installed, main
 
 NEEDED = {"torch_member": "torch", "trainer": "transformers", "lightning_module": "lightning", "keras_model": "keras"}
-PACKAGES = {snippet: (NEEDED.get(snippet, "poptrain"), most) for snippet, most in ON_TOP.items()}
 
 
 def measure(quick: bool) -> list[dict[str, Any]]:
@@ -40,8 +39,8 @@ def measure(quick: bool) -> list[dict[str, Any]]:
     if installed("stable_baselines3"):
         figures += adapter("Stable-Baselines3 (SB3Member)", "sb3_agent", watch_ppo, f"<= {MOST}", MOST)
     os.environ.setdefault("KERAS_BACKEND", "jax")
-    for snippet, (package, most) in PACKAGES.items():
-        if installed(package):
+    for snippet, most in ON_TOP.items():
+        if installed(NEEDED.get(snippet, "poptrain")):
             execute(SNIPPETS / f"{snippet}.py")
             lines = lines_on_top(snippet)
             figures.append(figure(f"lines on top of an unchanged loop, {snippet}", lines, "lines", f"<= {most}", lines <= most))

@@ -82,6 +82,7 @@ POPTRAIN = """
 import sys, time
 from poptrain.log.writer import Log
 path, hold = sys.argv[1], sys.argv[2] == "hold"
+print("begins", flush=True)
 log = Log.create(path, {}) if hold else Log.open(path)
 print("there", flush=True)
 time.sleep(600 if hold else 0)
@@ -90,6 +91,7 @@ OPTUNA = """
 import sys, time
 from optuna.storages.journal import JournalFileBackend
 path, hold = sys.argv[1], sys.argv[2] == "hold"
+print("begins", flush=True)
 backend = JournalFileBackend(path)
 if hold:
     backend._lock.acquire()
@@ -102,9 +104,6 @@ time.sleep(600 if hold else 0)
 
 def stale(side: str, code: str, path: Path) -> list[dict[str, Any]]:
     """Kills a process that holds the lock, and returns how long the next one waits, without the start of its interpreter."""
-    code = code.replace("backend = ", "print('begins', flush=True); backend = ").replace(
-        "log = ", "print('begins', flush=True); log = "
-    )
     seconds = []
     for number in range(3 if side == "poptrain" else 1):
         place = f"{path}{number}"

@@ -74,7 +74,7 @@ def work(cells: Iterable[Cell], jobs: int = 1, folder: Path = FOLDER, hours: flo
     missing = []
     for cell in wanted:
         row = known[cell.problem].get((cell.contender, cell.population, cell.seed))
-        if row is None or (row.code != code(cell.problem) and "@" not in cell.contender):
+        if row is None or _is_older(cell, row):
             missing.append(cell)
     began = time.perf_counter()
     over = lambda: hours is not None and time.perf_counter() - began > 3600 * hours
@@ -105,10 +105,11 @@ def take_over(cells: Iterable[Cell], samples: int, folder: Path = FOLDER) -> Ite
         The first cell of each problem, contender and population with older runs, and whether they count as of this code now.
     """
     groups: dict[tuple[str, str, int], list[Cell]] = {}
-    known = {problem: read(problem, folder) for problem in {cell.problem for cell in cells}}
-    for cell in cells:
+    wanted = list(dict.fromkeys(cells))
+    known = {problem: read(problem, folder) for problem in {cell.problem for cell in wanted}}
+    for cell in wanted:
         row = known[cell.problem].get((cell.contender, cell.population, cell.seed))
-        if row is not None and row.code != code(cell.problem) and "@" not in cell.contender:
+        if row is not None and _is_older(cell, row):
             groups.setdefault((cell.problem, cell.contender, cell.population), []).append(cell)
     for (problem, name, size), group in groups.items():
         rows = {cell: known[problem][name, size, cell.seed] for cell in group}
@@ -129,6 +130,11 @@ def made(cell: Cell) -> Row:
         return Row(cell.contender, cell.population, cell.seed, None, None, 0, seconds, code(cell.problem))
     value, top = (float(f"{number:.5g}") for number in (outcome.value, outcome.top))
     return Row(cell.contender, cell.population, cell.seed, value, top, outcome.steps, seconds, code(cell.problem))
+
+
+def _is_older(cell: Cell, row: Row) -> bool:
+    """True if a stored run is one of other code, unless its label says so."""
+    return row.code != code(cell.problem) and "@" not in cell.contender
 
 
 def _store(cell: Cell, row: Row, folder: Path) -> Row:

@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 import poptrain as pt
-from poptrain.engine.edited import edits
+from poptrain.engine.edited import edits, recorded
 from poptrain.trainable import Trainable, as_trainable, uses_of
 from poptrain.trainable.uses import changes
 
@@ -95,7 +95,8 @@ def test_an_old_log_and_a_name_that_it_lacks_are_not_known(tmp_path):
     assert changes(None, {"HIDDEN": 1}) == [] and changes({"WIDTH": 1}, {"HIDDEN": 1}) == []
     pt.run(PBT, made(3), stop=pt.steps(1), directory=tmp_path / "r", progress=False)
     run = dict(pt.open_run(tmp_path / "r").record.run)
-    assert edits(run, made(4)) == "width was 3, is 4" and edits({**run, "uses": None}, made(4)) == ""
+    now = recorded(made(4))
+    assert edits(run, now) == "width was 3, is 4" and edits({**run, "uses": None}, now) == ""
 
 
 def test_a_text_is_logged_as_a_hash_only():

@@ -1,4 +1,4 @@
-"""A run with a sink that ends by SIGKILL in the middle of a task: ``python killed.py SINK DIRECTORY TASKS [URI]``.
+"""A run with MLflow that ends by SIGKILL in the middle of a task: ``python killed.py DIRECTORY TASKS URI``.
 
 Its hyperparameters are a rate, an option that is text, one that may be None, and one that only some members have.
 """
@@ -29,32 +29,22 @@ def train(carry, hp, steps, seed):
     return quadratic(carry, {"lr": hp["lr"]}, steps, seed)
 
 
-def sink_of(name: str, directory: Path, uri: str):
-    if name == "wandb":
-        return pt.sinks.WandB("test", mode="offline", directory=directory, patience=120)
-    if name == "mlflow":
-        return pt.sinks.MLflow(uri, experiment=directory.name, patience=120)
-    return pt.sinks.TensorBoard(directory / "tb")
-
-
-def session(name: str, directory: Path, tasks: int, uri: str = "-") -> int:
+def session(directory: Path, tasks: int, uri: str) -> int:
     """Returns the exit code of a session that ends by SIGKILL after a number of tasks, if it has more."""
-    env = {**os.environ, "WANDB_SILENT": "true"}
-    command = [sys.executable, __file__, name, str(directory), str(tasks), uri]
-    return subprocess.run(command, env=env).returncode
+    return subprocess.run([sys.executable, __file__, str(directory), str(tasks), uri]).returncode
 
 
-def sessions(name: str, directory: Path, uri: str = "-") -> None:
+def sessions(directory: Path, uri: str) -> None:
     """Kills a run twice and lets it end."""
-    assert session(name, directory, 4, uri) == -signal.SIGKILL
-    assert session(name, directory, 5, uri) == -signal.SIGKILL
-    assert session(name, directory, 10**9, uri) == 0
+    assert session(directory, 4, uri) == -signal.SIGKILL
+    assert session(directory, 5, uri) == -signal.SIGKILL
+    assert session(directory, 10**9, uri) == 0
 
 
 if __name__ == "__main__":
-    _, name, directory, tasks, uri = sys.argv
+    _, directory, tasks, uri = sys.argv
     left["tasks"] = int(tasks)
-    sink = sink_of(name, Path(directory), uri)
+    sink = pt.sinks.MLflow(uri, experiment=Path(directory).name, patience=120)
     sink.every = 0.0  # as much as possible is written before the kill
     where = Path(directory, "run")
     pt.run(PBT, train, stop=pt.steps(STEPS), directory=where, seed=3, sinks=[sink], progress=False)

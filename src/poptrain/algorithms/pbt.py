@@ -292,8 +292,8 @@ class Pbt:
         own, given = history.head(seat), history.head(giver)
         parent = int(population.standing[donor]) if failed or self.copy != "hparams" else own
         hparams = self._static(history, history.task(own if self.copy == "weights" else given).hparams, parent)
-        own = population.scores[mine]  # NaN of a member that failed
-        note = {"own": float(own) if own == own else None, "donor": float(population.scores[donor])}
+        score = population.scores[mine]  # NaN of a member that failed
+        note = {"own": float(score) if score == score else None, "donor": float(population.scores[donor])}
         return turns.Plan(seat, parent, hparams, note, giver), Clone(id, seat, parent, hparams)
 
     def _redrawn(self, history: History, seat: int, own: int, id: int) -> turns.Plan:

@@ -21,7 +21,7 @@ from poptrain.core.arguments import check_place
 from poptrain.core.errors import LogDamaged, UsageError
 from poptrain.core.fingerprint import differences
 from poptrain.core.protocols import Algorithm
-from poptrain.engine.edited import edits
+from poptrain.engine.edited import edits, recorded
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.open_log import continuing, fingerprint
 from poptrain.engine.replay import rebuilt
@@ -141,7 +141,7 @@ class _Report:
         now, then = fingerprint(experiment), self.trace.run
         changes = [line for key in now for line in differences(then.get(key), now[key], key)]
         failed = f"the experiment is not the one of the run: {'; '.join(changes[:3])}{' …' if len(changes) > 3 else ''}."
-        if edited := edits(then, experiment.trainable):
+        if edited := edits(then, recorded(experiment.trainable)):
             self.notes.append(f"the code of the trainable has been edited since the run began: {edited}")
         fine = "algorithm, space, trainable, metric, mode and seed are those of the run"
         self.add("experiment", failed if changes else None, fine)

@@ -81,10 +81,10 @@ class DiskStore:
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_live": set(), "_dead": {}, "_staged": {}, "_shared": SharedFiles(self.fs)}
 
-    # -- committing ---------------------------------------------------------------------------------------------------
-
     def __repr__(self) -> str:
         return f"<{type(self).__name__} in {str(self.root)!r}>"
+
+    # -- committing ---------------------------------------------------------------------------------------------------
 
     def commit(self, name: str, carry: Carry, *, task: int, member: int, step: int) -> str:
         """Stores a carry durably and returns its reference. A name is used once.

@@ -134,7 +134,7 @@ def _started(directory: Path, recorded: Mapping[str, Any], option: str) -> Path:
     """Returns the experiment file that a log names, if this user has started it before.
 
     Raises:
-        UsageError: the log names no file, a file that is gone, or one that this user has not started.
+        UsageError: the file is gone, or this user has not started it.
     """
     file = started.file_of(directory, recorded)
     if file.suffix != ".py" or not file.is_file():

@@ -10,9 +10,10 @@ Fields that have their default are left out, long collections are counted, and w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import MISSING, Field, fields, is_dataclass
-from typing import Any
+from collections.abc import Collection, Iterator
+from dataclasses import fields, is_dataclass
+
+from poptrain.core.fingerprint import default_of
 
 WIDEST = 90  # characters of a collection
 LARGEST = 300  # characters of another value
@@ -36,13 +37,9 @@ def brief(what: object) -> str:
 def _fields(what: object) -> Iterator[str]:
     for field in fields(what) if is_dataclass(what) else ():
         value = getattr(what, field.name)
-        if field.repr and not _is_default(field, value):
+        default = default_of(field)
+        if field.repr and not (type(default) is type(value) and default == value):
             yield f"{field.name}={shown(value)}"
-
-
-def _is_default(field: Field[Any], value: object) -> bool:
-    default = field.default_factory() if field.default_factory is not MISSING else field.default
-    return type(default) is type(value) and bool(default == value)
 
 
 def shown(value: object) -> str:
@@ -51,10 +48,8 @@ def shown(value: object) -> str:
         return f"{value:.6g}"
     if isinstance(value, str):
         return repr(value if len(value) <= TEXT else value[: TEXT - 1] + "…")
-    if isinstance(value, dict):
-        return _within(f"{{{', '.join(f'{key!r}: {shown(each)}' for key, each in value.items())}}}", value)
-    if isinstance(value, (tuple, list, set, frozenset)):
-        return _within(_listed(value), value)
+    if isinstance(value, (dict, tuple, list, set, frozenset)):
+        return _collection(value)
     if callable(value) and hasattr(value, "__qualname__"):
         return str(value.__qualname__)
     text = repr(value)
@@ -63,12 +58,13 @@ def shown(value: object) -> str:
     return f"<{type(value).__name__}>" if " at 0x" in text else text
 
 
-def _listed(values: tuple[object, ...] | list[object] | set[object] | frozenset[object]) -> str:
-    left, right = "()" if isinstance(values, tuple) else "[]" if isinstance(values, list) else "{}"
-    comma = "," if isinstance(values, tuple) and len(values) == 1 else ""
-    return f"{left}{', '.join(map(shown, values))}{comma}{right}" if len(values) <= WIDEST else " " * (WIDEST + 1)
-
-
-def _within(text: str, values: dict[Any, Any] | tuple[Any, ...] | list[Any] | set[Any] | frozenset[Any]) -> str:
-    """Returns a text, or the number of its values if it is too long."""
-    return text if len(text) <= WIDEST else f"<{len(values)} {'value' if len(values) == 1 else 'values'}>"
+def _collection(values: Collection[object]) -> str:
+    """Returns the values, or their number if they take more than `WIDEST` characters."""
+    if len(values) <= WIDEST:
+        pairs = values.items() if isinstance(values, dict) else ()
+        parts = [f"{key!r}: {shown(value)}" for key, value in pairs] or list(map(shown, values))
+        left, right = "()" if isinstance(values, tuple) else "[]" if isinstance(values, list) else "{}"
+        comma = "," if isinstance(values, tuple) and len(values) == 1 else ""
+        if len(text := f"{left}{', '.join(parts)}{comma}{right}") <= WIDEST:
+            return text
+    return f"<{len(values)} {'value' if len(values) == 1 else 'values'}>"

@@ -118,7 +118,7 @@ def as_logged(what: Value, then: Json) -> Value:
         value = getattr(what, field.name)
         if field.name in then:
             meant = as_logged(value, then[field.name])
-        elif "absent" in field.metadata and value == _default(field):
+        elif "absent" in field.metadata and value == default_of(field):
             meant = field.metadata["absent"]
         else:
             continue
@@ -127,7 +127,8 @@ def as_logged(what: Value, then: Json) -> Value:
     return replace(what, **changes) if changes else what
 
 
-def _default(field: Field[Any]) -> object:
+def default_of(field: Field[Any]) -> object:
+    """Returns the default of a field of a dataclass; MISSING if it has none."""
     return field.default_factory() if field.default_factory is not MISSING else field.default
 
 
@@ -153,9 +154,14 @@ def module_of(what: object) -> str:
 def source_hash(what: object) -> str:
     """Returns 12 hex digits of the SHA-256 of the source of a function or class, or ``"unknown"``."""
     try:
-        return hashlib.sha256(inspect.getsource(what).encode()).hexdigest()[:12]  # type: ignore[arg-type]  # it raises TypeError
+        return short_hash(inspect.getsource(what).encode())  # type: ignore[arg-type]  # it raises TypeError
     except (OSError, TypeError):
         return "unknown"
+
+
+def short_hash(data: bytes) -> str:
+    """Returns 12 hex digits of the SHA-256 of some bytes."""
+    return hashlib.sha256(data).hexdigest()[:12]
 
 
 def differences(then: Json, now: Json, path: str = "") -> Iterator[str]:

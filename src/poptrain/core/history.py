@@ -37,6 +37,8 @@ class History:
     def __repr__(self) -> str:
         return f"<History of {self.n:,} tasks in {self.lines:,} lines>"
 
+    # -- growing ------------------------------------------------------------------------------------------------------
+
     def add(self, line: Sequence[Task] | Sequence[Result] | Sequence[Lost] | Lost) -> History:
         """Returns the history with one more line; adding to an old prefix branches and leaves the longer history alone.
 
@@ -46,8 +48,7 @@ class History:
         facts = as_line(line)
         if not facts:
             return self
-        c = self._columns
-        columns = c if c.lines == self.lines else Columns.of(c.facts[: self.lines])
+        columns = self._columns if self._columns.lines == self.lines else Columns.of(self._columns.facts[: self.lines])
         columns.append(facts)
         return self._view(columns, columns.lines, columns.n)
 

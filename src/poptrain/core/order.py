@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from poptrain.core.facts import Line, Lost, Result, Task, results_of, tasks_of
-from poptrain.core.wellformed import Malformed, malformed, plain_result, plain_task
+from poptrain.core.wellformed import Malformed, malformed
 
 
 class Order:
@@ -24,12 +22,9 @@ class Order:
     def check(self, line: Line) -> None:
         """Raises a ValueError that names the fact and the field if a line cannot follow."""
         kind = type(line[0])
-        plain: Callable[[Any], bool] | None = _PLAIN.get(kind)
         for fact in line:
             if type(fact) is not kind:
                 raise ValueError(f"one line holds {kind.__name__} and {type(fact).__name__}")
-            if plain is not None and plain(fact):
-                continue
             if (wrong := malformed(fact)) is not None and (wrong := _malformed_here(fact)) is not None:
                 got = repr(wrong.got)
                 got = got if len(got) <= 80 else f"{got[:79]}…"
@@ -77,9 +72,6 @@ class Order:
             if not 0 <= id < len(told) or told[id] or id in seen:
                 raise ValueError(f"result of task {id}: the task is not pending")
             seen.add(id)
-
-
-_PLAIN: dict[type, Callable[[Any], bool]] = {Task: plain_task, Result: plain_result}
 
 
 def _malformed_here(fact: Task | Result | Lost) -> Malformed | None:

@@ -147,8 +147,8 @@ def malformed(fact: Task | Result | Lost) -> Malformed | None:
     if isinstance(fact, Lost):
         return _first_wrong(fact, LOST)
     if isinstance(fact, Result):
-        return None if plain_result(fact) else _first_wrong(fact, RESULT)
-    if plain_task(fact):
+        return None if _plain_result(fact) else _first_wrong(fact, RESULT)
+    if _plain_task(fact):
         return None
     wrong = _first_wrong(fact, TASK)
     if wrong is None and fact.forecast is not None:
@@ -167,8 +167,7 @@ def _first_wrong(what: object, types: Mapping[str, FieldType]) -> Malformed | No
 # -- the usual cases, which are most: one test each, ten times as fast as the table ---------------------------------------
 
 
-def plain_task(task: Task) -> bool:
-    """True for a well-formed task of the usual form; others may be well-formed too."""
+def _plain_task(task: Task) -> bool:
     parent, hparams = task.parent, task.hparams
     if not (
         type(task.id) is type(task.member) is type(task.steps) is type(task.seed) is type(task.evals) is int
@@ -195,8 +194,7 @@ def plain_task(task: Task) -> bool:
     return not task.note or all(type(name) is str for name in task.note)
 
 
-def plain_result(result: Result) -> bool:
-    """True for a well-formed result of the usual form; others may be well-formed too."""
+def _plain_result(result: Result) -> bool:
     if not (
         type(result.task) is type(result.step) is int
         and 0 <= result.task < MAX_WHOLE

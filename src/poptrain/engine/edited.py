@@ -8,7 +8,7 @@ from pathlib import Path
 from poptrain.core import Json
 from poptrain.engine.notices import warn
 from poptrain.log.reader import Record
-from poptrain.trainable import Command, as_trainable, code_of, form_name, uses_of
+from poptrain.trainable import as_trainable, code_of, form_name, uses_of
 from poptrain.trainable.uses import changes
 
 MOST = 4  # changes that a sentence lists
@@ -20,15 +20,15 @@ def recorded(trainable: object) -> dict[str, Json]:
     return {"code": code_of(form), "uses": uses_of(form), "form": form_name(form)}
 
 
-def edits(then: Mapping[str, Json], trainable: object) -> str:
+def edits(then: Mapping[str, Json], now: Mapping[str, Json]) -> str:
     """Returns what has changed in the code of a trainable since a run began, such as "HIDDEN was 32, is 64"; "" if nothing.
 
     Args:
         then: the description that the log of the run begins with.
+        now: that of the trainable, which holds what `recorded` returns.
     """
-    now = recorded(trainable)
-    found = changes(then.get("uses"), now["uses"]) if isinstance(now["uses"], Mapping) else []
-    if then.get("code") not in (None, now["code"]) and not (found and isinstance(as_trainable(trainable), Command)):
+    found = changes(then.get("uses"), now["uses"])
+    if then.get("code") not in (None, now["code"]) and not (found and now["form"] == "command"):
         name = str(now["code"]).rpartition("#")[0]
         found.insert(0, f"{name} has changed")
     return "; ".join(found[:MOST]) + (f"; and {len(found) - MOST} more" if len(found) > MOST else "")
@@ -36,7 +36,7 @@ def edits(then: Mapping[str, Json], trainable: object) -> str:
 
 def warn_of_edited_code(trainable: object, record: Record, directory: str | Path) -> None:
     """Warns if a finished run, in which nothing is trained any more, was trained with other code than the trainable has now."""
-    if found := edits(record.run, trainable):
+    if found := edits(record.run, recorded(trainable)):
         warn(
             f"the run in {str(directory)!r} is finished, and nothing was trained now, although the code of the trainable has "
             f"been edited since it began: {found}. Pass overwrite=True, or remove the directory, to train again."

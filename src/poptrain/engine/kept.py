@@ -6,7 +6,7 @@ import json
 from collections import OrderedDict
 
 from poptrain.core.protocols import Store
-from poptrain.engine.edited import edits
+from poptrain.engine.edited import edits, recorded
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.open_log import fingerprint
 from poptrain.log.memory import MemoryLog
@@ -27,7 +27,7 @@ def keep(experiment: Experiment, log: MemoryLog, store: Store) -> None:
 def taken(experiment: Experiment) -> tuple[MemoryLog, Store] | None:
     """Returns the interrupted run of this experiment, with unchanged code, opened once more; None if there is none."""
     found = _runs.pop(_key(experiment), None)
-    if found is None or edits(found[0].record.run, experiment.trainable):
+    if found is None or edits(found[0].record.run, recorded(experiment.trainable)):
         return None
     log, _ = found
     log.reopen()

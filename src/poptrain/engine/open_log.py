@@ -50,7 +50,7 @@ def open_log(
             return Log.create(directory, {**meta, **place})
     log = Log.open(directory)
     then = log.record.run
-    if found := edits(then, experiment.trainable):
+    if found := edits(then, meta):
         text = f"the code of the trainable has been edited: {found}"
         log.note("warning", text=text)
         if announce:

@@ -24,7 +24,7 @@ from poptrain.core.interactive import interactive
 from poptrain.core.other_names import named_as_here
 from poptrain.core.protocols import Algorithm
 from poptrain.engine import stop as stops
-from poptrain.engine.edited import edits
+from poptrain.engine.edited import edits, recorded
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.loop import execute
 from poptrain.engine.notices import warn
@@ -199,7 +199,8 @@ def study(
 
 def _warn_of_old_code(runs: Mapping[str, Run], trainable: object) -> None:
     """Warns if finished runs were taken from their directories that began with other code than the trainable has now."""
-    old = [title for title, run in runs.items() if edits(run.record.run, trainable)]
+    now = recorded(trainable)
+    old = [title for title, run in runs.items() if edits(run.record.run, now)]
     if old:
         some = ", ".join(old[:3]) + (" …" if len(old) > 3 else "")
         warn(

@@ -85,10 +85,14 @@ def steps_between(algorithm: Algorithm) -> int | None:
     return interval if isinstance(interval, int) and not isinstance(interval, bool) else None
 
 
+def kind_of(executor: object) -> str:
+    """Returns the name of an executor, such as "inline"."""
+    return executor if isinstance(executor, str) else type(executor).__name__.lower()
+
+
 def _slots(executor: object, seats: int) -> int:
     """Returns the number of members that train at once, at most one for each CPU of this machine."""
-    name = executor if isinstance(executor, str) else type(executor).__name__.lower()
-    if name in ("inline", "vectorized"):
+    if kind_of(executor) in ("inline", "vectorized"):
         return 1  # a batch was measured as a batch
     return max(1, min(getattr(executor, "slots", None) or cpus(), seats, cpus()))
 

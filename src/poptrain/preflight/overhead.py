@@ -15,7 +15,7 @@ from poptrain.core.errors import PoptrainError
 from poptrain.engine import stop as stops
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.loop import execute
-from poptrain.preflight.estimate import existing, steps_between
+from poptrain.preflight.estimate import existing, kind_of, steps_between
 from poptrain.trainable import Trainable
 
 ROUNDS = 4  # of the algorithm
@@ -28,7 +28,7 @@ def seconds_a_task(experiment: Experiment, directory: Path) -> float:
     A vectorized generation is one commit and two lines for all of its members: it is not measured, and counts as nothing.
     """
     interval, budget = steps_between(experiment.algorithm), experiment.budget
-    if interval is None or budget is None or "vectorized" in (experiment.executor, type(experiment.executor).__name__.lower()):
+    if interval is None or budget is None or kind_of(experiment.executor) == "vectorized":
         return 0.0
     metric = experiment.metric
 

@@ -17,7 +17,6 @@ Each interval is one call of the program. A word may have placeholders in braces
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 import shlex
@@ -30,6 +29,7 @@ from pathlib import Path
 
 from poptrain.core.arguments import check_place
 from poptrain.core.errors import UsageError, did_you_mean
+from poptrain.core.fingerprint import short_hash
 from poptrain.trainable.script import check_script, hashed_files
 
 RESERVED = ("checkpoint", "steps", "step", "until", "budget", "seed", "hparams")
@@ -139,10 +139,7 @@ class Command:
 
     def code(self) -> str:
         """Returns the command line and a hash of the files that it names, by which a changed script is recognised."""
-        hashed = hashlib.sha256()
-        for file in self._files():
-            hashed.update(file.read_bytes())
-        return f"command:{self.line}#{hashed.hexdigest()[:12]}"
+        return f"command:{self.line}#{short_hash(b''.join(file.read_bytes() for file in self._files()))}"
 
     def uses(self) -> dict[str, str]:
         """Returns a hash of each file that the command line names, and of what its scripts import from next to them."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 import importlib.util
 import re
 import sys
@@ -11,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from poptrain.core.errors import UsageError, did_you_mean
+from poptrain.core.fingerprint import short_hash
 
 _PYTHON = re.compile(r"python[\d.]*")
 _SCRIPT = re.compile(r".+\.(py|sh|R|jl|js|pl|rb)")
@@ -86,7 +86,7 @@ def hashed_files(files: Iterable[Path]) -> dict[str, str]:
         if name in found:
             continue
         data = file.read_bytes()
-        found[name] = hashlib.sha256(data).hexdigest()[:12]
+        found[name] = short_hash(data)
         if file.suffix == ".py":
             waiting += [path for module in _imported(data) if (path := _file_of(file.parent, module)) is not None]
     return found

@@ -23,7 +23,7 @@ from types import CodeType, FunctionType, MethodType, ModuleType, SimpleNamespac
 import numpy as np
 
 from poptrain.core import Json
-from poptrain.core.fingerprint import source_hash
+from poptrain.core.fingerprint import short_hash, source_hash
 
 MOST = 300  # names that are recorded
 LARGEST = 1 << 22  # bytes of an array that is hashed
@@ -178,9 +178,8 @@ def _plain(value: object) -> Json | None:
     """Returns a value as a log records it: a number as it is, another constant as a hash, None for what is not a constant."""
     if isinstance(value, (bool, int, float)):
         return value if abs(value) < 1e300 else repr(value)
-    if (text := _written(value)) is None:
-        return None
-    return hashlib.sha256(text).hexdigest()[:12]
+    text = _written(value)
+    return None if text is None else short_hash(text)
 
 
 def _written(value: object, depth: int = 0) -> bytes | None:
