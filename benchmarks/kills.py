@@ -9,6 +9,7 @@ must still be there, and the workers of a killed driver must be gone within ten 
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import random
@@ -54,6 +55,7 @@ class Victim:
         self.samples: list[tuple[float, float, float, float]] = []  # time, MB of the driver, its open files, MB on the disk
         self._seen: list[Any] = []
         self.process: subprocess.Popen[bytes] | None = None
+        self.said = directory.with_suffix(".txt")  # what the driver printed
 
     def __enter__(self) -> Victim:
         return self
@@ -66,7 +68,8 @@ class Victim:
     def start(self) -> None:
         """Starts the driver, which begins or continues the run."""
         words = [sys.executable, "-m", "benchmarks.kills", "--drive", str(self.directory), "--steps", str(self.steps)]
-        self.process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        with self.said.open("wb") as said:  # not a pipe: nobody would read it
+            self.process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=said)
 
     def lines(self) -> list[Any]:
         """Returns the lines of the log as another process reads them, after a look at what was read before."""
@@ -117,9 +120,17 @@ class Victim:
         if self.process is None or self.process.poll() is None:
             return False
         if self.process.returncode:
-            words = self.process.stderr.read().decode() if self.process.stderr else ""
-            raise SystemExit(f"the driver ended with code {self.process.returncode}: {words[-1000:]}")
+            raise SystemExit(f"the driver ended with code {self.process.returncode}: {self.said.read_text()[-1000:]}")
         return True
+
+    def where(self) -> str:
+        """Returns what the threads of the driver are doing, and the states of its workers: for a run that is stuck."""
+        if self.process is None:
+            return "there is no driver"
+        self.process.send_signal(signal.SIGUSR1)
+        time.sleep(1)
+        states = [Path(f"/proc/{pid}/status").read_text().split("\n")[2] for pid in _children(self.process.pid)]
+        return f"{self.said.read_text()[-6000:]}\nworkers: {states}, load {os.getloadavg()}"
 
 
 def kill_and_compare(kills: int, seed: int = 0) -> list[dict[str, Any]]:
@@ -222,7 +233,7 @@ def _wait_until(victim: Victim, done: Any) -> None:
         if (now := victim.size()) != size:
             size, since = now, time.monotonic()
         if time.monotonic() - since > PATIENCE:
-            raise SystemExit(f"no new line for {PATIENCE:g} s: the run is stuck")
+            raise SystemExit(f"no new line for {PATIENCE:g} s: the run is stuck. {victim.where()}")
         time.sleep(0.02)
 
 
@@ -271,6 +282,7 @@ def main() -> None:
     if options.drive:
         import poptrain as pt
 
+        faulthandler.register(signal.SIGUSR1)
         pt.run(experiment(options.steps), directory=options.drive, progress=False)
         return
     began = time.perf_counter()
