@@ -7,10 +7,10 @@ LOGDIR/ancestry/member-00 … best   the ancestral curve of each member's last w
 LOGDIR/hparams/member-00 … best    their rows of the HParams table, with the last score: at the end
 ```
 
-TensorBoard makes one table of all runs below its directory. If any file lists columns, TensorBoard shows the columns of the
-first list that it finds, and none that only other runs have. Without a list, it shows what any row has, and every series next to a
-row as a metric. So rows are in a directory of their own, with the score as their only series. The files of `ancestry` describe the
-row too, with its list, for programs that read one file alone; they name another plugin, so that TensorBoard passes over it.
+TensorBoard makes one table of all runs below its directory. If any file lists columns, it shows the columns of the first list that
+it finds, and none that only other runs have. Without a list, it shows what any row has, and every series next to a row as a metric.
+So rows are in a directory of their own, with the score as their only series. The files of `ancestry` describe the row too, with its
+list, for programs that read one file alone; they name another plugin, so that TensorBoard passes over it.
 
 The files are always written from the first line of the log on. Those of an earlier session are emptied first; a suffix that
 identifies the run marks them, and a session mark makes a TensorBoard that has read them forget them. So no point appears twice.
@@ -187,9 +187,7 @@ class EventFile:
 
         folder.mkdir(parents=True, exist_ok=True)
         before = [int(path.name.split(".")[3]) for path in folder.glob(f"events.out.tfevents.*{suffix}")]
-        second = max(
-            [int(clock.now()), *(second + 1 for second in before)]
-        )  # TensorBoard reads the files in the order of their names
+        second = max([int(clock.now()), *(each + 1 for each in before)])  # TensorBoard reads files in the order of their names
         self.path = folder / f"events.out.tfevents.{second}.{socket.gethostname()}{suffix}"
         self._writer, self._event = RecordWriter(str(self.path)), Event
         self._put(file_version="brain.Event:2")
