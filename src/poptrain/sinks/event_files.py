@@ -8,9 +8,9 @@ LOGDIR/hparams/member-00 … best    their rows of the HParams table, with the l
 ```
 
 TensorBoard makes one table of all runs below its directory. If any file lists columns, it shows those of the first list that it
-finds, and none that only other runs have. Without a list, it shows what any row has, and every series next to a row as a metric. So
-rows are in a directory of their own, with the score as their only series. The files of `ancestry` describe the row too, with its
-list, for programs that read one file alone; they name another plugin, so that TensorBoard passes over it.
+finds, and none that only other runs have. Without a list, it shows what any row has, and every series next to a row as a
+metric. So rows are in a directory of their own, with the score as their only series. The files of `ancestry` describe the row
+too, with its list, for programs that read one file alone; they name another plugin, so that TensorBoard passes over it.
 
 The files are always written from the first line of the log on. Those of an earlier session are emptied first; a suffix that
 identifies the run marks them, and a session mark makes a TensorBoard that has read them forget them. So no point appears twice.
