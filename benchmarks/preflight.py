@@ -1,9 +1,10 @@
-"""The preflight checks: how many planted bugs they catch, and how many false alarms they raise.
+"""The preflight checks: how many planted bugs they catch, how many false alarms they raise, how well they estimate the time.
 
     python -m benchmarks.preflight [--quick] --json
 
 The bugs are those of `preflight_bugs.py`, each in every form of a trainable that can have it. A bug is caught if its own check
-fails. A false alarm is a check that fails on a trainable without a bug, or on an example of the repository.
+fails. A false alarm is a check that fails on a trainable without a bug, or on an example of the repository. The estimates of the
+time are compared by `preflight_times.py`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import poptrain as pt
+from benchmarks import preflight_times
 from benchmarks.common import figure, installed, main
 from benchmarks.preflight_bugs import BUGS, Case, cases
 from poptrain.core.errors import UsageError
@@ -71,7 +73,7 @@ def measure(quick: bool) -> list[dict[str, Any]]:
     figures.append(figure("planted bugs caught", sum(every), f"of {len(every)}", f">= {len(every)}", all(every), len(every)))
     figures.append(figure("false alarms on the forms without a bug", len(alarms), "checks", "0", not alarms))
     figures.append(figure("longest preflight of a toy", longest, "s", "<= 60", longest <= 60))
-    return figures + _on_examples(10.0 if quick else 60.0)
+    return figures + _on_examples(10.0 if quick else 60.0) + preflight_times.measure(quick)
 
 
 def _on_examples(limit: float) -> list[dict[str, Any]]:

@@ -15,12 +15,12 @@ from experiment_file import FILE
 import poptrain as pt
 from poptrain.cli import main
 from poptrain.core import clock
+from poptrain.core.errors import Suspended
 from poptrain.engine.experiment import load
 from poptrain.preflight import metric
 from poptrain.preflight.effects import other
-from poptrain.preflight.estimate import estimated
+from poptrain.preflight.estimate import Times, estimated
 from poptrain.preflight.lab import equal
-from poptrain.preflight.overhead import seconds_a_task
 from poptrain.testing import Faulty, check_trainable, quadratic
 from poptrain.testing.algorithms import every_kind
 
@@ -334,12 +334,60 @@ def test_a_member_that_cannot_be_evaluated_before_it_trains_is_found_by_the_firs
         assert {each.state for each in found.checks if each.name == "first round"} == {state}
 
 
-def test_an_estimate_counts_what_tasks_cost_besides_training(tmp_path):
+def starting(carry, hp, steps, seed):
+    """The first call of all takes a minute; one that evaluates half a second; a step a tenth; a tenth-part value more."""
+    if not starting.begun:
+        clock.sleep(60.0)
+    starting.begun = True
+    clock.sleep(0.5 + 0.1 * steps)
+    return (carry or 0) + steps, {"score": float((carry or 0) + steps) * hp["lr"]}
+
+
+def test_what_happens_once_is_not_counted_for_every_task(tmp_path):
+    starting.begun = False
+    with clock.use(clock.FakeClock()):
+        algorithm = pt.pbt(pt.Space(lr=pt.LogUniform(1e-3, 1e-1)), population=4, interval=10)
+        found = pt.check(pt.Experiment(algorithm, starting, stop=pt.steps(1000)), seconds=600.0, directory=tmp_path).estimate
+    assert found.start == pytest.approx(60.0, rel=0.05)
+    assert found.seconds_per_task == pytest.approx(1.5) and found.seconds_per_step == pytest.approx(0.15)
+    assert found.seconds == pytest.approx(60.0 + 4 * 100 * 1.5, rel=0.02)
+    assert not list(tmp_path.iterdir()), "nothing is kept"
+
+
+def test_a_run_that_also_ends_after_seconds_takes_no_longer():
+    algorithm = pt.pbt(pt.Space(lr=pt.LogUniform(1e-3, 1e-1)), population=2, interval=10)
+    both = pt.Experiment(algorithm, quadratic, stop=pt.any_of(pt.steps(10**7), pt.seconds(90)))
+    only = replace(both, stop=pt.seconds(30))
+    assert [estimated(each, Times(1.0, 0.5), 100, Path()).seconds for each in (both, only)] == [90, 30]
+
+
+def test_members_that_do_not_fit_the_slots_take_turns(monkeypatch):
+    from poptrain.preflight import estimate
+
+    monkeypatch.setattr(estimate, "cpus", lambda: 4)
+    algorithm = pt.pbt(pt.Space(lr=pt.LogUniform(1e-3, 1e-1)), population=6, interval=10)
+    about = pt.Experiment(algorithm, quadratic, stop=pt.steps(100), executor=pt.executors.Processes(slots=4))
+    assert estimated(about, Times(2.0, 0.1), 100, Path()).seconds == pytest.approx(2.0 + 2 * 10.0), (
+        "two turns, not one and a half"
+    )
+
+
+def test_an_interrupted_check_ends(monkeypatch):
+    """The first rounds are a run, which answers Ctrl-C itself: check must not go on as if they had only failed."""
+
+    def interrupted(*_, **__):
+        raise Suspended("interrupted by SIGINT", exit_code=130, asked=True)
+
+    monkeypatch.setattr("poptrain.preflight.pilot.execute", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pt.check(experiment(quadratic, pt.Space(lr=SPACE["lr"])))
+
+
+@pytest.mark.heavy
+def test_processes_are_timed_with_their_start(tmp_path):
     space = pt.Space(lr=pt.LogUniform(1e-3, 1e-1))
-    tiny = pt.Experiment(pt.pbt(space, population=4, interval=1), quadratic, stop=pt.steps(1000))
-    cost = seconds_a_task(tiny, tmp_path)
-    assert cost > 0 and not list(tmp_path.iterdir()), "nothing is kept"
-    with_cost, without = (estimated(tiny, 1e-6, each, 100, tmp_path).seconds for each in (cost, 0.0))
-    assert with_cost - without == pytest.approx(4000 * cost)
-    assert seconds_a_task(replace(tiny, executor="vectorized"), tmp_path) == 0.0
-    assert seconds_a_task(tiny, tmp_path / "file" / "x") > 0, "the directory of the run need not exist yet"
+    about = pt.Experiment(
+        pt.pbt(space, population=3, interval=5), quadratic, stop=pt.steps(40), executor=pt.executors.Processes(slots=1)
+    )
+    found = pt.check(about, directory=tmp_path).estimate
+    assert found.start > 0.1 and found.slots == 1 and found.seconds > found.start

@@ -44,7 +44,10 @@ def _show(found: Preflight) -> None:
         if estimate.seconds_per_step:
             speed = f"{steps_per_second(1 / estimate.seconds_per_step)} steps/s"
         whole = "its duration is not known" if estimate.seconds is None else f"about {span(estimate.seconds)} in all"
-        say(f"the run: {whole} ({speed} of a member, {estimate.slots} at a time), {bytes_text(estimate.disk)} of disk")
+        parts = ""
+        if estimate.seconds is not None and estimate.seconds_per_task is not None:
+            parts = f"{span(estimate.start)} to start, then {span(estimate.seconds_per_task)} a task; "
+        say(f"the run: {whole} ({parts}{speed} of a member, {estimate.slots} at a time), {bytes_text(estimate.disk)} of disk")
     failed, unclear = (sum(verdict.state == state for verdict in found.checks) for state in ("failed", "unclear"))
     short = found.interval is not None and found.steps < found.interval
     say(f"checked in {span(found.seconds)}, {found.steps:,} steps at a time" + (f" of {found.interval:,}" if short else ""))

@@ -6,8 +6,9 @@
 `metric`           is the metric a number, does it move, and does it move in the right direction?
 `roundtrip`        does save → load → continue equal continue?
 `effects`          does every hyperparameter change the result?
+`pace`             how long does one interval of one member take?
+`pilot`            how long do the first rounds of the run itself take?
 `estimate`         how much time and disk will the run take?
-`overhead`         what does a task cost besides training?
 =================  ====================================================================================================
 """
 
@@ -66,6 +67,7 @@ def check(experiment: Experiment, *, seconds: float = 60.0, directory: str | Pat
             executor=experiment.executor,
             lanes=max(CONFIGURATIONS, 1 + len(space)),
             budget=experiment.budget,
+            seats=experiment.algorithm.seats,
         )
         try:
             return Flight(experiment, lab, float(seconds), Path(directory)).fly()

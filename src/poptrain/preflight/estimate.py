@@ -11,19 +11,33 @@ from poptrain.checkpoints import places
 from poptrain.core.brief import brief
 from poptrain.core.cpus import cpus
 from poptrain.core.errors import PoptrainError
-from poptrain.core.interval import interval_of
+from poptrain.core.interval import Seconds, interval_of
 from poptrain.core.protocols import Algorithm
 from poptrain.engine.experiment import Experiment
+from poptrain.engine.stop import AnyOf, Stop
 
 SLACK, SLACK_BYTES = 16, 64 << 20  # checkpoints, or bytes of them, that the store lets accumulate before it deletes some
 LINE_BYTES = 450  # of the log, for one task and its result
 
 
 @dataclass(frozen=True)
+class Times:
+    """What was measured."""
+
+    start: float  # seconds that happen once
+    per_step: float  # seconds of a step: of one member alone; `piloted`: until one more step of any member is trained
+    piloted: bool = False  # measured by the first rounds of the run itself
+
+
+@dataclass(frozen=True)
 class Estimate:
     """What a run will take. What is not known, because the run does not end after a number of steps, is None."""
 
-    seconds_per_step: float  # of one member
+    start: float  # seconds that happen once: workers start, libraries are imported, programs are compiled
+    seconds_per_task: (
+        float | None
+    )  # of one member, with its share of what tasks cost besides training; None: no interval in steps
+    seconds_per_step: float  # of one member: that of a task, divided by its steps
     slots: int  # members that train at once
     seconds: float | None  # the whole run
     checkpoint: int  # bytes of one
@@ -34,32 +48,42 @@ class Estimate:
     __repr__ = brief
 
 
-def estimated(experiment: Experiment, per_step: float, per_task: float, checkpoint: int, directory: Path) -> Estimate:
+def estimated(experiment: Experiment, times: Times, checkpoint: int, directory: Path) -> Estimate:
     """Returns the estimate for a run in `directory`.
 
     Args:
-        per_step: seconds of a step of one member.
-        per_task: seconds that each task takes besides its steps.
         checkpoint: bytes of one.
     """
     algorithm: Algorithm = experiment.algorithm
     budget, members = experiment.budget, algorithm.seats  # an upper bound: evaluators are counted as members
     interval = steps_between(algorithm)
-    slots = _slots(experiment.executor, algorithm.seats)
+    slots = slots_of(experiment.executor, algorithm.seats)
     tasks = None
     if budget is not None:
         tasks = members * (1 if interval is None else -(-budget // interval))
     log = LINE_BYTES * (tasks or 0)
     kept = 2 * algorithm.seats + 1  # of every member's newest result and its parent's, and of the best
+    turns = -(-members // slots)  # that the members take, one after another
+    per_step = times.per_step * members / turns if times.piloted else times.per_step
+    seconds = None if budget is None else times.start + turns * per_step * budget
     return Estimate(
+        start=times.start,
+        seconds_per_task=None if interval is None else per_step * min(interval, budget or interval),
         seconds_per_step=per_step,
         slots=slots,
-        seconds=None if budget is None else (per_step * budget * members + per_task * (tasks or 0)) / slots,
+        seconds=_shortened(seconds, experiment.stop),
         checkpoint=checkpoint,
         disk=kept * checkpoint + min(SLACK * checkpoint, SLACK_BYTES + checkpoint) + log,
         written=None if tasks is None else tasks * checkpoint + log,
         free=shutil.disk_usage(existing(directory)).free,
     )
+
+
+def _shortened(seconds: float | None, stop: Stop | None) -> float | None:
+    """Returns the time of a run that also ends after the seconds of its stop condition, if it has one."""
+    conditions = stop.conditions if isinstance(stop, AnyOf) else (stop,)
+    limits = [condition.seconds for condition in conditions if isinstance(condition, Seconds)]
+    return min([*limits, *([] if seconds is None else [seconds])], default=None)
 
 
 def storage(estimate: Estimate, url: str | None) -> Verdict:
@@ -90,7 +114,7 @@ def kind_of(executor: object) -> str:
     return executor if isinstance(executor, str) else type(executor).__name__.lower()
 
 
-def _slots(executor: object, seats: int) -> int:
+def slots_of(executor: object, seats: int) -> int:
     """Returns the number of members that train at once, at most one for each CPU of this machine."""
     if kind_of(executor) in ("inline", "vectorized"):
         return 1  # a batch was measured as a batch

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,19 +16,22 @@ from poptrain.engine.sanity import no_copies
 from poptrain.preflight import estimate as estimates
 from poptrain.preflight import metric
 from poptrain.preflight.effects import EFFECT_SEGMENTS, Effects
-from poptrain.preflight.estimate import Estimate, steps_between
+from poptrain.preflight.estimate import Estimate, Times, steps_between
 from poptrain.preflight.lab import Job, Lab, Probe
-from poptrain.preflight.overhead import seconds_a_task
+from poptrain.preflight.pace import Pace, Pacing
+from poptrain.preflight.pilot import FEWEST_ROUNDS, ROUNDS, pilot
 from poptrain.preflight.roundtrip import RoundTrip
 from poptrain.space import Space
-from poptrain.trainable import in_directories
+from poptrain.trainable import JaxTrainable, in_directories
 from poptrain.views.format import span
 
 CONFIGURATIONS = 3  # configurations that are trained
 CURVE_SEGMENTS = 4  # that each is trained, one after another
-LONGER = 4  # times as many steps as the probe before, on the way to a whole interval
 OVERTIME = 0.25  # part of the limit by which a whole interval may pass it: without one, the time of a run is guessed
-PROBES_SHARE = 0.4  # of the time limit that the planned probes may take, by the first measurement
+PACE_SHARE = 0.2  # of the time limit, within which probes of one member may grow to a whole interval
+PILOT_SHARE = 0.5  # of the time limit that the first rounds of the run itself may take
+PILOTED = ("inline", "processes", "vectorized")  # executors that start within seconds
+PROBES_SHARE = 0.5  # of the time that is left then, which the planned probes may take, by the first measurement
 LONGEST_WITHOUT_INTERVAL = 100  # steps of a probe, if the algorithm has no interval in steps
 
 
@@ -88,18 +90,43 @@ class Flight:
         if why := no_copies(self.experiment):
             self.checks.append(Verdict("decisions", "failed", why))
         configurations, interval = self._first()
-        self.steps, per_step = self._scale(configurations[0], interval)
-        steps = self.steps
+        longest = interval or LONGEST_WITHOUT_INTERVAL
+        members = self.experiment.algorithm.seats if self.lab.vectorized else 1
+        pacing = Pacing(self.lab, configurations[0], longest, members, self._seed)
+        pace = pacing.longer(pacing.short(self.limit, self.out_of_time), lambda: self._left(PACE_SHARE))
+        piloted = self._pilot(pace, interval)
+        self.steps = steps = self._affordable(pace.per_step, longest)
         curves = self._train(configurations)
         self._check_metric(curves, interval is not None and steps >= interval)
         healthy = [curve for curve in curves if curve[0].ok]
         if healthy:
             self._check_state(healthy, interval is not None and steps * EFFECT_SEGMENTS >= interval)
-        times = [probe.seconds for curve in healthy for probe in curve[1:] if probe.ok]
-        seconds = self._seconds_of(interval or steps, healthy, statistics.median(times) if times else per_step * steps)
-        estimate = self._estimate(healthy, seconds / (interval or steps))
+        if piloted is None and interval is not None:
+            pace = pacing.longer(pace, self._left, OVERTIME * self.limit)
+        alone = Times(pace.start, pace.of(longest) / longest)
+        estimate = self._estimate(healthy, piloted or alone)
         fine = all(verdict.state != "failed" for verdict in self.checks)
         return Preflight(fine, tuple(self.checks), estimate, steps, interval, clock.monotonic() - self.began)
+
+    def _left(self, share: float = 1.0) -> float:
+        """Returns the seconds that are left of a share of the time limit."""
+        return max(share * self.limit - (clock.monotonic() - self.began), 0.0)
+
+    def _pilot(self, pace: Pace, interval: int | None) -> Times | None:
+        """Returns the times of the run's first rounds, if there is time for two of them."""
+        about, seats = self.experiment, self.experiment.algorithm.seats
+        budget, kind = about.budget, estimates.kind_of(about.executor)
+        if not pace.last.ok or interval is None or budget is None or kind not in PILOTED or self.out_of_time(seats):
+            return None
+        rounds = -(-seats // estimates.slots_of(about.executor, seats)) * pace.of(interval)
+        possible = int((PILOT_SHARE * self.limit - pace.start) / max(rounds, 1e-9))
+        if possible < FEWEST_ROUNDS:
+            return None
+        found = pilot(about, budget, min(possible, ROUNDS), PILOT_SHARE * self.limit, self.directory)
+        if found is None:
+            return None
+        warmed = kind == "inline" and not isinstance(self.lab.trainable, JaxTrainable)  # by the probes before, in this process
+        return Times(found.start + (pace.start if warmed else 0.0), found.per_step, piloted=True)
 
     def _train(self, configurations: list[Hparams]) -> list[list[Probe]]:
         """Returns the segments of each configuration, as many as there is time for."""
@@ -114,32 +141,6 @@ class Flight:
             for curve, probe in zip(curves, self.lab.train(jobs), strict=True):
                 curve.append(probe)
         return curves
-
-    def _seconds_of(self, interval: int, curves: list[list[Probe]], seconds: float) -> float:
-        """Returns how long one interval takes, with its evaluation: measured, or extrapolated from the two longest probes.
-
-        A step may be free until a rollout or an epoch is full, so that the time of few steps says little about that of many.
-
-        Args:
-            seconds: that `self.steps` take.
-        """
-        steps, slope = self.steps, seconds / self.steps
-        while curves and steps < interval:
-            more, last = min(interval, LONGER * steps), curves[0][-1]
-            left, needed = self.limit - (clock.monotonic() - self.began), seconds + slope * (more - steps)
-            if needed >= left + OVERTIME * self.limit:
-                break
-            again = [Job(last.task.hparams, more, self._seed(), last, last.task.member)]
-            first = probe = self.lab.train(again)[0]
-            if 2 * needed < left and first.ok:
-                probe = self.lab.train([Job(last.task.hparams, more, self._seed(), first, first.task.member)])[0]
-            if not probe.ok:
-                break
-            curves[0][-1] = probe  # the next one continues it in memory
-            took = min(first.seconds, probe.seconds)  # the first may have compiled, if there was time for a second one
-            slope = max(took - seconds, 0.0) / (more - steps)
-            steps, seconds = more, max(took, seconds)
-        return seconds + slope * (interval - steps)
 
     # -- checks -------------------------------------------------------------------------------------------------------
 
@@ -163,13 +164,12 @@ class Flight:
         self.checks += [trip.deterministic(), trip.saved()]
         self.checks += Effects(self.lab, self.space, first, trip.repeats, whole, self.out_of_time).verdicts()
 
-    def _estimate(self, curves: list[list[Probe]], per_step: float) -> Estimate | None:
+    def _estimate(self, curves: list[list[Probe]], times: Times) -> Estimate | None:
         """Returns what the run will take, after checking that its checkpoints fit."""
         if not curves:
             return None
         largest = max(self.lab.bytes(probe) for curve in curves for probe in curve if probe.ok)  # a buffer may fill up
-        per_task = seconds_a_task(self.experiment, self.directory)
-        found = estimates.estimated(self.experiment, per_step, per_task, largest, self.directory)
+        found = estimates.estimated(self.experiment, times, largest, self.directory)
         self.checks.append(estimates.storage(found, self.experiment.checkpoints))
         return found
 
@@ -202,20 +202,9 @@ class Flight:
         state = "ok" if probe is not None and probe.ok else "failed"
         self.checks.append(Verdict("first round", state, text if state == "ok" else f"{text}, which failed: {why}"))
 
-    def _scale(self, hparams: Hparams, interval: int | None) -> tuple[int, float]:
-        """Returns the steps of one probe, the interval or as much of it as there is time for, and seconds a step."""
-        longest = interval or LONGEST_WITHOUT_INTERVAL
-        steps = max(1, longest // 5000)
-        while True:
-            probe = self.lab.train([Job(hparams, steps, self._seed())])[0]
-            if probe.ok and not self.out_of_time(1):  # the first probe may have compiled
-                probe = self.lab.train([Job(hparams, steps, self._seed(), probe, probe.task.member)])[0]
-            per_step = probe.seconds / steps
-            if not probe.ok or 10 * steps > longest // 5 or 10 * probe.seconds > 0.01 * self.limit:
-                break
-            steps *= 10  # a shorter probe measures the call more than the steps
-        left = max(self.limit - (clock.monotonic() - self.began), 0.0)
-        return max(1, min(longest, int(PROBES_SHARE * left / max(per_step * self._planned(), 1e-12)))), per_step
+    def _affordable(self, per_step: float, longest: int) -> int:
+        """Returns the steps of one probe: the interval, or as much of it as there is time for."""
+        return max(1, min(longest, int(PROBES_SHARE * self._left() / max(per_step * self._planned(), 1e-12))))
 
     def _planned(self) -> int:
         """Returns the number of planned probes: the curves, the round trips, and two segments for every hyperparameter."""

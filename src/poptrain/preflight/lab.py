@@ -59,7 +59,8 @@ class Probe:
 
 
 class Lab:
-    """Trains jobs. `static` names the static hyperparameters; `lanes` is the largest number of jobs of one batch."""
+    """Trains jobs. `static` names the static hyperparameters; `lanes` is the largest number of jobs of one batch, apart from
+    a vectorized one of all `seats` of the run."""
 
     def __init__(
         self,
@@ -71,12 +72,15 @@ class Lab:
         executor: object = "inline",
         lanes: int = 8,
         budget: int | None = None,
+        seats: int = 1,
     ):
         self.trainable, self.store = as_trainable(trainable), DiskStore(directory, durable=False)
-        vectorized = executor == "vectorized" or type(executor).__name__ == "Vectorized"
+        self.vectorized = executor == "vectorized" or type(executor).__name__ == "Vectorized"
         self._history = History()
+        if self.vectorized:
+            lanes = max(lanes, seats)  # a batch of the run's width is one program, and not several of half of it
         context = Context(self.trainable, metric, self.store, self._result, lanes, tuple(static), budget=budget, resident=lanes)
-        config = executors.resolve("vectorized" if vectorized else "inline", self.trainable)
+        config = executors.resolve("vectorized" if self.vectorized else "inline", self.trainable)
         self._warm: Executor = config.open(context)
         self._cold: Executor = config.open(context)
         self._members = 0
