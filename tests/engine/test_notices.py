@@ -11,7 +11,7 @@ import pytest
 
 import poptrain as pt
 from poptrain.core.causes import cause
-from poptrain.core.errors import RunWarning
+from poptrain.core.errors import RunFailed, RunWarning
 from poptrain.testing import Quadratic, quadratic
 
 PBT = pt.pbt(pt.Space(lr=pt.LogUniform(1e-4, 1e-1)), population=4, interval=5)
@@ -116,3 +116,30 @@ def test_a_member_that_was_training_when_the_run_stopped_is_shown_as_suspended(t
     view = pt.views.status(pt.open_run(tmp_path / "r").record)
     assert view.state == "suspended" and "suspended" in {view.doing(member) for member in view.members}
     assert {member.state for member in view.members} <= {"training", "waiting"}, "what programs read has not changed"
+
+
+def test_a_misspelled_hyperparameter_is_answered_with_the_names_of_the_space():
+    def train(carry, hp, steps, seed):
+        return carry, {"score": hp["learn_rate"]}
+
+    with pytest.raises(
+        RunFailed, match=r"KeyError: 'learn_rate'.*the space has no such hyperparameter, it has 'learning_rate'\. Did"
+    ):
+        warned(pt.pbt(pt.Space(learning_rate=pt.Uniform(0, 1)), population=2, interval=5), train, stop=pt.steps(20))
+
+
+def test_another_missing_key_is_not_called_a_hyperparameter():
+    def train(carry, hp, steps, seed):
+        batch = {"x": hp["lr"]}
+        return carry, {"score": batch["images"]}
+
+    with pytest.raises(RunFailed, match=r"KeyError: 'images' \(test_notices.py:\d+\)\.$"):
+        warned(PBT, train, stop=pt.steps(20))
+
+
+@pytest.mark.parametrize(
+    ("name", "says"), [("PBT", "Write pt.pbt("), ("compare", "Write pt.views.compare("), ("Float", "pt.Uniform")]
+)
+def test_a_name_that_people_expect_is_answered_with_ours(name, says):
+    with pytest.raises(AttributeError, match=re.escape(says)):
+        getattr(pt, name)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import os
+import subprocess
+import sys
+
 import pytest
 
 import poptrain as pt
 from poptrain.core.errors import RunWarning
+from poptrain.executors.importable import _guarded
 from poptrain.log.reader import read
 from poptrain.testing import quadratic
 
@@ -15,6 +21,10 @@ METHODS = {
     "quick": pt.pbt(SPACE, population=4, interval=2),
     "random": pt.random_search(SPACE, population=4, interval=5),
 }
+
+
+def environment():
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
 def study(trainable=quadratic, **options):
@@ -102,3 +112,40 @@ def test_a_study_warns_of_a_doubtful_setting_once(tmp_path):
         pt.study(methods, careless, seeds=3, stop=pt.steps(10), directory=tmp_path, workers=1, progress=False)
     texts = [str(each.message) for each in caught]
     assert len(texts) == 1 and "never reads the hyperparameter 'momentum'" in texts[0]
+
+
+GUARDED = """
+import poptrain as pt
+
+if __name__ == "__main__":
+    factor = 0.5
+
+    def train(carry, hp, steps, seed):
+        x = (1.0 if carry is None else carry) * (1 - factor * hp["lr"]) ** steps
+        return x, {"score": -x * x}
+
+    space = pt.Space(lr=pt.LogUniform(1e-3, 1e-1))
+    found = pt.study({"a": pt.pbt(space, population=2, interval=5), "b": pt.random_search(space, population=2, interval=5)},
+                     train, stop=pt.steps(10), seeds=1, directory="s", workers=2, progress=False)
+    print("finished", sum(map(len, found.runs.values())))
+"""
+
+
+@pytest.mark.heavy
+def test_functions_under_the_guard_of_a_script_are_sent_to_the_workers_of_a_study(tmp_path):
+    (tmp_path / "script.py").write_text(GUARDED)
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, env=environment())
+    assert "finished 2" in done.stdout, done.stderr
+    assert "other code" not in done.stderr
+
+
+def test_what_a_script_defines_only_under_its_guard_is_known(tmp_path):
+    lines = [
+        "def outside(): pass",
+        "if __name__ == '__main__':",
+        "    def inside(): pass",
+        "    class Also: pass",
+        "    def outside(): pass",
+    ]
+    tree = ast.parse("\n".join(lines))
+    assert _guarded(tree) == {"inside", "Also"} and _guarded(None) == set()

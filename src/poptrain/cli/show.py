@@ -46,7 +46,7 @@ def check_run(directory: Path) -> None:
     if not exists(directory) and directory.is_dir():
         inside = sorted(path for path in directory.iterdir() if path.is_dir() and exists(path))
         if inside:
-            some = ", ".join(map(str, inside[-3:]))
+            some = ", ".join(map(str, inside[-3:])) + (" …" if len(inside) > 3 else "")
             raise UsageError(f"{str(directory)!r} is not a run, but {len(inside)} of its directories are: choose one of {some}.")
 
 

@@ -109,6 +109,17 @@ PUBLIC = {  # names of other libraries, looked up in `poptrain`: what to write h
     "tune": "pt.run(algorithm, train, stop=…)",
     "PopulationBasedTraining": "pt.pbt(space, population=8, interval=10)",
     "PB2": "pt.pb2(space, population=4, interval=10)",
+    "PBT": "pt.pbt(space, population=8, interval=10)",
+    "FIRE": "pt.fire_pbt(space, subpopulations=(8, 8), interval=10)",
+    "BGPBT": "pt.bg_pbt(space, population=8, interval=10)",
+    "Float": "pt.Uniform(low, high), or pt.LogUniform(low, high)",
+    "Integer": "pt.Int(low, high)",
+    "compare": "pt.views.compare([run.record, …]); pt.study({…}, train, seeds=n) makes the runs and compares them",
+    "load": "pt.open_run(directory)",
+    "load_run": "pt.open_run(directory)",
+    "open": "pt.open_run(directory)",
+    "callbacks": "pt.sinks",
+    "plot": "pt.plots",
 }
 
 

@@ -28,7 +28,8 @@ def edits(then: Mapping[str, Json], now: Mapping[str, Json]) -> str:
         now: that of the trainable, which holds what `recorded` returns.
     """
     found = changes(then.get("uses"), now["uses"])
-    if then.get("code") not in (None, now["code"]) and not (found and now["form"] == "command"):
+    unknown = str(then.get("code")).endswith("#unknown")  # of a function that a worker of a study got by value, or of a prompt
+    if not unknown and then.get("code") not in (None, now["code"]) and not (found and now["form"] == "command"):
         name = str(now["code"]).rpartition("#")[0]
         found.insert(0, f"{name} has changed")
     return "; ".join(found[:MOST]) + (f"; and {len(found) - MOST} more" if len(found) > MOST else "")

@@ -82,7 +82,7 @@ class Failures:
     def _first(self, history: History, result: Result, why: str) -> str:
         task = history.task(result.task)
         what = "failed" if result.error else "diverged"
-        text = f"member {task.member} {what} after step {history.begin(task.id):,} (task {task.id}): {why.removesuffix('.')}."
+        text = f"member {task.member} {what} after step {history.begin(task.id):,} (task {task.id}): {_ended(why)}"
         if self._directory is not None:
             text += "".join(_files(self._directory, task, bool(result.error)))
         if len(_heads(history)) > 1:
@@ -153,7 +153,12 @@ def all_failed(history: History, directory: str | Path | None) -> AllFailed | No
     if (best := history.best()) is not None:
         last = f"the last finite result is that of member {history.task(best).member} at step {history.step(best)}"
     where = f" Tracebacks are in {Path(directory) / 'errors'}." if directory is not None and first.error else ""
-    return AllFailed(why, f"all {len(heads)} members failed; {last}. First: {why.removesuffix('.')}.{where}")
+    return AllFailed(why, f"all {len(heads)} members failed; {last}. First: {_ended(why)}{where}")
+
+
+def _ended(why: str) -> str:
+    """Returns a reason as a sentence; some end with a question."""
+    return why if why.endswith(("?", ".")) else f"{why}."
 
 
 def warn(text: str) -> None:

@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -246,6 +247,12 @@ def _side_by_side(jobs: Sequence[_Job], workers: int, shown: Screen | None) -> I
                 job, failed = waiting.pop(future), future.result()
                 assert job.directory is not None  # in memory they run in turn
                 yield job, open_run(job.directory, job.experiment.trainable) if failed is None else failed
+    except BrokenProcessPool:
+        left = len(waiting) + 1
+        raise Suspended(
+            f"study: a worker process died, for example because memory ran out; {len(jobs) - left} of {len(jobs)} runs are "
+            "finished. The same call continues it; workers=1 trains one run after another in this process."
+        ) from None
     except BaseException:
         for process in list(pool._processes.values()):
             with suppress(ProcessLookupError, TypeError):

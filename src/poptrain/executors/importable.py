@@ -43,8 +43,12 @@ def why_not_importable(trainable: object) -> str | None:
         return why or f"the trainable {type(trainable).__name__} cannot be sent to a worker process ({error})"
     main = sys.modules.get("__main__")
     for found in probe.seen:
-        if found.__module__ == "__main__" and not _comes_again(main, found):
+        if found.__module__ != "__main__":
+            continue
+        if not _comes_again(main, found):
             return f"{found.__qualname__} is defined in an interactive session, a notebook or a package's __main__"
+        if found.__qualname__.partition(".")[0] in _guarded(_tree(main)):
+            return f"{found.__qualname__} is defined under `if __name__ == '__main__':`, which worker processes do not execute"
     return None
 
 
@@ -114,15 +118,40 @@ def _unguarded() -> bool:
         frame = frame.f_back
     if frame is None:
         return False
-    try:
-        with open(main.__file__ or "", encoding="utf-8") as file:
-            tree = ast.parse(file.read())
-    except (OSError, ValueError, SyntaxError, AttributeError):
+    if (tree := _tree(main)) is None:
         return False  # there is no source that a worker could import, or none to judge by
     choices = [
         node for node in ast.walk(tree) if isinstance(node, ast.If) and node.lineno <= frame.f_lineno <= (node.end_lineno or 0)
     ]
-    return not any({"__name__", "parent_process", "current_process"} & _names(node.test) for node in choices)
+    return not any(_is_guard(node) for node in choices)
+
+
+def _tree(main: ModuleType | None) -> ast.Module | None:
+    """Returns the syntax of the main module; None if it has no source that can be read."""
+    try:
+        with open(getattr(main, "__file__", None) or "", encoding="utf-8") as file:
+            return ast.parse(file.read())
+    except (OSError, ValueError, SyntaxError):
+        return None
+
+
+def _is_guard(node: ast.If) -> bool:
+    """True if a condition tells the program from a worker process that imports it."""
+    return bool({"__name__", "parent_process", "current_process"} & _names(node.test))
+
+
+def _guarded(tree: ast.Module | None) -> set[str]:
+    """Returns the functions and classes that a module defines only under such a condition."""
+    if tree is None:
+        return set()
+    guards = [node for node in tree.body if isinstance(node, ast.If) and _is_guard(node)]
+    inside = {name for guard in guards for node in guard.body for name in _defined(node)}
+    return inside - {name for node in tree.body if node not in guards for name in _defined(node)}
+
+
+def _defined(node: ast.stmt) -> set[str]:
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return {each.name for each in ast.walk(node) if isinstance(each, kinds)}
 
 
 def _names(test: ast.expr) -> set[str]:

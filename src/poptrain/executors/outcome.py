@@ -15,6 +15,7 @@ from poptrain.core import Result, Task
 from poptrain.core.errors import CheckpointDamaged, MetricError, did_you_mean
 from poptrain.core.wellformed import MAX_WHOLE
 from poptrain.executors.context import KeepError
+from poptrain.executors.misspelled import misspelled
 
 FIELDS_OF_RESULT = ("curve", "returns", "steps")  # metrics that are not numbers of their own: they become fields of the result
 MOST_NUMBERS = 100_000  # in one result: its curve, its returns and its metrics; some 2 MB of a line in the log
@@ -217,7 +218,7 @@ def user_error(task: Task, step: int, error: BaseException, keep: KeepError, sec
     text = error.details if isinstance(error, ProgramFailed) else _traceback(error)
     head = f"member {task.member}, task {task.id}, from step {step}, {_listed_hparams(task)}"
     keep_if_possible(keep, _file_name(task), f"{head}\n\n{text}")
-    return Result(task.id, float("nan"), step, error=error_line(error), seconds=seconds)
+    return Result(task.id, float("nan"), step, error=error_line(error) + misspelled(error, task.hparams), seconds=seconds)
 
 
 def refused(task: Task, step: int, error: MetricError, keep: KeepError, seconds: float = 0.0) -> Result:
