@@ -56,3 +56,27 @@ class TestPlateau(pt.testing.AdapterContract):
 
     def derived(self, member):
         return {f"rate {at}": group["lr"] for at, group in enumerate(member.opt.param_groups)}
+
+
+class TestSampled(pt.testing.AdapterContract):
+    """Gradients and orders of the data go over the ends of intervals; batches of another size begin a new epoch."""
+
+    read_by_code = ("batch_size",)
+
+    def member(self):
+        return members.Sampled
+
+    def values(self):
+        return {"lr": 0.1, "momentum": 0.5, "batch_size": 8}, {"lr": 0.01, "momentum": 0.8, "batch_size": 4}
+
+
+class TestSecondOrder(pt.testing.AdapterContract):
+    """The state of L-BFGS."""
+
+    steps = 4
+
+    def member(self):
+        return members.SecondOrder
+
+    def values(self):
+        return {"lr": 0.1}, {"lr": 0.01}

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, LinearLR, ReduceLROnPlateau, SequentialLR
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, WeightedRandomSampler
 
 from poptrain.integrations.torch import Batches, TorchMember
 
@@ -129,3 +130,78 @@ class Plateau(TorchMember):
             self.opt.step()
             self.schedule.step(1.0)
         return {"score": self.net.bias.item(), "rates": sum(group["lr"] for group in self.opt.param_groups)}
+
+
+class Order(Sampler):
+    """An order of the user's own: it has a generator, and counts its epochs."""
+
+    def __init__(self, seed):
+        self.epoch, self.draws = 0, np.random.default_rng(seed)
+
+    def __iter__(self):
+        self.epoch += 1
+        yield from self.draws.permutation(64)[: 64 - self.epoch].tolist()
+
+    def __len__(self):
+        return 64
+
+
+class Noisy(Dataset):
+    """Rows to which noise of the global generators is added when they are read."""
+
+    def __len__(self):
+        return 64
+
+    def __getitem__(self, row):
+        return torch.full((4,), row / 64) + 0.1 * torch.randn(4) + 0.1 * float(np.random.normal())
+
+
+class Sampled(TorchMember):
+    """Gradients that accumulate over the ends of intervals, and samplers with generators and counters of their own."""
+
+    def __init__(self, hp, seed):
+        self.net = nn.Linear(4, 1)
+        self.opt = torch.optim.SGD(self.net.parameters(), lr=hp["lr"], momentum=hp["momentum"])
+        weighted = WeightedRandomSampler(torch.arange(1.0, 65), 64, generator=torch.Generator().manual_seed(seed))
+        size, both = hp["batch_size"], (Order(seed), weighted)
+        loaders = [DataLoader(Noisy(), size, sampler=each) for each in both]
+        loaders += [
+            DataLoader(Noisy(), batch_sampler=BatchSampler(Order(seed), size, False)),
+            DataLoader(Noisy(), size, shuffle=True),
+        ]
+        self.batches, self.calls = [Batches(each) for each in loaders], 0
+
+    def train(self, hp, steps):
+        loss = torch.tensor(float("nan"))
+        for _ in range(steps):
+            loss = sum((self.net(x := next(each)) - x.sum(1, keepdim=True)).square().mean() for each in self.batches)
+            (loss / 3).backward()
+            self.calls += 1
+            if self.calls % 3 == 0:
+                self.opt.step()
+                self.opt.zero_grad()
+        return {"score": -loss.item(), "weights": self.net.weight.abs().sum().item()}
+
+
+class SecondOrder(TorchMember):
+    """L-BFGS: its sums over vectors are the same only if these lie in memory as PyTorch allocates them."""
+
+    def __init__(self, hp, seed):
+        self.net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+        self.opt = torch.optim.LBFGS(self.net.parameters(), lr=hp["lr"], max_iter=3, line_search_fn="strong_wolfe")
+        self.data = torch.rand(64, 4)
+
+    def train(self, hp, steps):
+        def loss():
+            self.opt.zero_grad()
+            error = (self.net(self.data) - self.data.sum(1, keepdim=True)).square().mean()
+            error.backward()
+            return error
+
+        error = torch.tensor(float("nan"))
+        for _ in range(steps):
+            error = self.opt.step(loss)
+        return {
+            "score": -error.item(),
+            "weights": sum(each.detach().double().abs().sum().item() for each in self.net.parameters()),
+        }

@@ -10,7 +10,8 @@ what the live optimisers hold is read back. The idea behind it is in `poptrain.i
 `contents`         what a member consists of, and how the state of another one is put into it
 `tree`             plain values, tensors and containers; `parts`: modules and generators; `optimizers`; `rates`: schedulers
 `merge`            what a copy takes from its parent, and what its own hyperparameters decide
-`batches`          `Batches`: a position in the data that a checkpoint holds
+`batches`          `Batches`: a position in the data that a checkpoint holds; `draws`: what the order of the data depends on
+`gradients`        those of an accumulation that the end of an interval has cut
 `state`            `save_state` and `load_state`: ``state_dict()`` on the disk, without pickle
 `random_stream`    a random stream for each member
 `teachers`         `imitation`: members that learn from another one

@@ -17,6 +17,7 @@ from poptrain.core import Metrics
 from poptrain.core.errors import UsageError
 from poptrain.integrations.adapter import Place, Reads, check_in_force, check_read, effective, flattened, same_value
 from poptrain.integrations.torch.contents import Contents
+from poptrain.integrations.torch.gradients import put_gradients, read_gradients, watch
 from poptrain.integrations.torch.hparams import OptionPlace, apply_hparams, option_places
 from poptrain.integrations.torch.random_stream import Generators, stream
 from poptrain.integrations.torch.state import load_state, save_state
@@ -99,8 +100,10 @@ class TorchMember:
         return Contents(vars(self), named)
 
     def _state(self) -> dict[str, Tree]:
-        made = self._made
-        return {"made": made.saved(), "contents": self._contents().read(), "random": self._random}
+        made, contents = self._made, self._contents()
+        gradients = read_gradients(contents.of(Optimizer))
+        state = {"made": made.saved(), "contents": contents.read(), "random": self._random}
+        return state | ({"gradients": gradients} if gradients else {})
 
     def _put(self, state: Mapping[str, Tree]) -> None:
         made, here, contents = state.get("made"), self._made, self._contents()
@@ -115,6 +118,7 @@ class TorchMember:
         changed = sorted(n for n, v in flattened(made["hp"]) if dict(flattened(here.hp)).get(n) != v)
         hint = f"Values that change what is built ({', '.join(changed)}) must be the same in copies: declare them static=True."
         contents.put(state["contents"], None if same else made["outline"], here.outline, classes, hint)
+        put_gradients(contents.of(Optimizer), state.get("gradients", {}))
         here.settle(self._governed(here.hp))
 
     def _make(self, hp: Mapping[str, object], seed: int) -> None:
@@ -243,6 +247,7 @@ def _performed(self: TorchMember, hp: Mapping[str, object], steps: int, perform:
     held = {each.name: each for each in self._governed(hp)}
     if moved := [name for name, each in held.items() if not same_value(each.get(), made.held.get(name, each.get()))]:
         check_in_force(who, hp, [Place(held[n].hparam, n, held[n].get()) for n in moved], WHY)
+    watch(self.optimizers().values())
     reads = Reads(hp, seen=made.reads.seen)
     with _own_stream(self):
         metrics = perform(reads)

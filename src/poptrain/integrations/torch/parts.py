@@ -37,14 +37,31 @@ def weights_of(parts: Mapping[str, Live]) -> dict[str, torch.Tensor]:
     }
 
 
-def read_part(part: Live, path: str, reader: Reader) -> Tree:
-    """Returns the state of a part that is neither an optimiser nor a scheduler."""
+def read_generator(part: Live) -> Tree:
+    """Returns the state of a random generator."""
     if isinstance(part, torch.Generator):
         return part.get_state()
     if isinstance(part, np.random.Generator):
         return part.bit_generator.state
-    if isinstance(part, (np.random.RandomState, random.Random)):
-        return list(part.get_state()) if isinstance(part, np.random.RandomState) else part.getstate()
+    return list(part.get_state()) if isinstance(part, np.random.RandomState) else part.getstate()
+
+
+def put_generator(part: Live, state: Tree) -> None:
+    """Sets the state of a random generator."""
+    if isinstance(part, torch.Generator):
+        part.set_state(state)
+    elif isinstance(part, np.random.Generator):
+        part.bit_generator.state = state
+    elif isinstance(part, np.random.RandomState):
+        part.set_state(tuple(state))
+    else:
+        part.setstate(state)
+
+
+def read_part(part: Live, path: str, reader: Reader) -> Tree:
+    """Returns the state of a part that is neither an optimiser nor a scheduler."""
+    if isinstance(part, GENERATORS):
+        return read_generator(part)
     if not isinstance(part, nn.Module):
         return part.state_dict()
     modules = dict(part.named_modules())
@@ -73,14 +90,8 @@ def put_part(part: Live, state: Tree, path: str, writer: Writer, hint: str) -> N
     Raises:
         UsageError: the state is that of an object of another structure.
     """
-    if isinstance(part, torch.Generator):
-        part.set_state(state)
-    elif isinstance(part, np.random.Generator):
-        part.bit_generator.state = state
-    elif isinstance(part, np.random.RandomState):
-        part.set_state(tuple(state))
-    elif isinstance(part, random.Random):
-        part.setstate(state)
+    if isinstance(part, GENERATORS):
+        put_generator(part, state)
     elif isinstance(part, nn.Module):
         _put_module(part, state, path, writer, hint)
     else:

@@ -23,6 +23,7 @@ from poptrain.integrations.torch.tree import MADE, Fields, Made, Ref, name_of
 TorchState = Any  # such a tree
 JsonTree = Any  # the same tree as JSON, with the names of tensors in their places
 PLAIN = (bool, int, float, str, type(None))
+ALIGNMENT = 64  # bytes, of PyTorch's allocator on the CPU
 CONTAINERS = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
 
 
@@ -108,7 +109,7 @@ def _decode(value: JsonTree, tensors: dict[str, torch.Tensor], classes: Mapping[
         array = tensors[inner].numpy().reshape(value["shape"])
         return array if kind == "array" else array[()]
     if kind in ("tensor", "weight"):
-        return tensors[inner].requires_grad_(kind == "weight")
+        return _aligned(tensors[inner]).requires_grad_(kind == "weight")
     if kind == "made":
         return MADE
     if kind == "ref":
@@ -126,6 +127,11 @@ def _decode(value: JsonTree, tensors: dict[str, torch.Tensor], classes: Mapping[
     if kind == "named":
         return _named(inner[0], classes)(_decode(item, tensors, classes) for item in inner[1])
     return CONTAINERS[kind](_decode(item, tensors, classes) for item in inner)
+
+
+def _aligned(tensor: torch.Tensor) -> torch.Tensor:
+    """Returns a tensor in memory as PyTorch allocates it: at other addresses, sums of MKL may differ in the last bit."""
+    return tensor if tensor.data_ptr() % ALIGNMENT == 0 else tensor.clone()
 
 
 def _named(name: str, classes: Mapping[str, type]) -> Any:
