@@ -1,6 +1,6 @@
 """BG-PBT, PB2-Mix and random search on toys with many hyperparameters that drift, most of which do not matter.
 
-    nohup nice python -m benchmarks.toys_bgpbt --json &      # about half an hour on an idle core; continues where it stopped
+    nohup nice python -m benchmarks.toys_bgpbt --json &      # 11 minutes on one core; continues where it stopped
     python -m benchmarks.toys_bgpbt --report --json          # the figures of the stored runs alone
 
 All toys have the same space: 12 numbers (uniform, log-uniform, whole numbers and ordinals) and three categories. u_i is the place

@@ -1,9 +1,8 @@
 """Makes the gallery: runs the examples that it shows, draws one picture of each, and writes `docs/gallery.md`.
 
-    python docs/make_gallery.py [NAME …]        # all, or some; a run that exists in runs/gallery is not made again, and sections of
-                                                # runs that are not on this machine stay as they are
+    python docs/make_gallery.py [NAME …]        # all, or some; a run that exists in runs/gallery is not made again
 
-Each run is made by the command that stands under its picture. Each takes a few minutes on one core.
+The page keeps the sections of runs that are not on this machine. Each run is made by the command that stands under its picture. Each takes a few minutes on one core.
 """
 
 from __future__ import annotations
@@ -105,7 +104,7 @@ GALLERY = (
     Shown(
         "team",
         "Teams: SVPG",
-        "Six policies share their gradients through a kernel, and repel each other. The whole team is one member; PBT tunes four.",
+        "Six policies share their gradients through a kernel, and repel each other. A whole team is one member; PBT tunes four.",
         "cartpole_team",
         "team",
     ),

@@ -28,6 +28,8 @@ class FaultyFS(FS):
         only: count only operations of these names.
     """
 
+    at_a_time = 1  # operations have an order
+
     def __init__(self, at: int = -1, error: int | None = errno.ENOSPC, stays=False, half=False, only=()):
         self.at, self.error, self.stays, self.half, self.only = at, error, stays or error is None, half, only
         self.operations: list[tuple[str, str]] = []

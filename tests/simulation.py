@@ -126,7 +126,8 @@ class World:
             self.fault = (int(self.generator.integers(1, 250)), str(kind))
         try:
             quiet = mock.patch("poptrain.engine.watch.PERIOD", 1e6)  # on this clock, slow workers need no announcement
-            with quiet, mock.patch.object(FS, "_op", self.operation), warnings.catch_warnings():
+            ordered = mock.patch.object(FS, "at_a_time", 1)
+            with quiet, ordered, mock.patch.object(FS, "_op", self.operation), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 run = pt.run(self.experiment(), directory=self.directory, progress=False)
         except Crash:

@@ -10,7 +10,8 @@ of `CONTENDERS`: ``using(factory)``, where ``factory(space, population, interval
   wall time of the others.
 * `halving`: Optuna's TPE with its pruner `SuccessiveHalvingPruner` (a quarter is kept after 1, 4, 16 … rounds), one training
   after another until the steps of n whole trainings are spent.
-* `pbt`, `pb2`, `pb2_mix`: as a user gets them; `pbt_paper`, `pb2_paper`: with ``as_in="paper"``; `pbt_01`: with the defaults of
+* `pbt`, `pb2`, `pb2_mix`, `bg_pbt` (without generations): as a user gets them;
+  `pbt_paper`, `pb2_paper`: with ``as_in="paper"``; `pbt_01`: with the defaults of
   version 0.1 (those of its PB2 are `pb2_paper`).
 * `fire`: FIRE PBT with n seats in all, evaluators included; from 8 on.
 """
@@ -117,9 +118,10 @@ CONTENDERS: dict[str, Contender] = {
     "pbt": using(lambda space, **size: pt.pbt(space, **size)),
     "pb2": using(lambda space, **size: pt.pb2(space, **size)),
     "pb2_mix": using(lambda space, **size: pt.pb2_mix(space, **size)),
+    "bg_pbt": using(lambda space, **size: pt.bg_pbt(space, **size)),
     "fire": using(fire),
 }
-DEFAULT = ("random", "tpe", "halving", "pbt_01", "pb2_paper", "pbt", "pb2", "fire")
+DEFAULT = ("random", "tpe", "halving", "pbt_01", "pb2_paper", "pbt", "pb2", "bg_pbt", "fire")
 DERIVED = {"best_of": "random"}  # a contender whose value is the `top` of another one
 
 

@@ -52,6 +52,7 @@ _NAMES = {
     "space": "Choice Complement Int LogInt LogUniform Ordinal Space Uniform nested",
     "engine.stop": "any_of generations score seconds steps",
     "trainable": "Trainable command jax_trainable",
+    "trainable.teaching": "teacher_weight",
     "audit.verify": "verify",
 }
 _MODULES = {name: name for name in ("executors", "views", "plots", "report", "rl", "sinks", "statistics", "testing")} | {

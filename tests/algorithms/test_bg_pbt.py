@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -18,6 +21,7 @@ from poptrain.algorithms.gp.region_search import neighbourhood
 from poptrain.algorithms.gp.rows import Rows
 from poptrain.algorithms.gp.trust_region import Region, TrustRegion, changed, flips, widths
 from poptrain.core import History, Result, Task
+from poptrain.core.fingerprint import as_begun, describe
 from poptrain.core.protocols import Clone
 from poptrain.core.rng import rng, task_seed
 from poptrain.testing import play
@@ -264,6 +268,30 @@ def test_as_in_the_paper():
         False,
         True,
     )
-    assert not explore.learned_mixing
+    assert not explore.learned_mixing and explore.least_signal == 0.0
     note = [task.note for task in map(play(algorithm, noisy, budget=40).task, range(40)) if "mixing" in task.note]
     assert note and all(each["mixing"] == 0.5 for each in note)
+
+
+def test_a_model_that_hears_only_noise_is_not_followed():
+    def noise(history, task):
+        return float(rng(history.seed, task.id, "noise").normal())
+
+    algorithm = pt.bg_pbt(MIXED, population=8, interval=5)
+    history = play(algorithm, noise, budget=100)
+    forecasts = [each for each in (history.task(id).forecast for id in range(history.n)) if each is not None]
+    unheard = [each for each in forecasts if "look like noise" in (each.fallback or "")]
+    assert unheard and all(each.source == "redraw" for each in unheard)
+    follows = replace(algorithm, explore=replace(algorithm.explore, least_signal=0.0))
+    history = play(follows, noise, budget=100)
+    assert not any("noise" in (history.task(id).forecast.fallback or "") for id in range(history.n) if history.task(id).forecast)
+
+
+def test_a_run_that_was_begun_before_that_rule_goes_on_without_it():
+    algorithm = pt.bg_pbt(MIXED, population=8, interval=5)
+    then = json.loads(json.dumps(describe(algorithm)))
+    del then["explore"]["least_signal"]
+    assert as_begun(algorithm, then).explore == replace(algorithm.explore, least_signal=0.0)
+    named = pt.bg_pbt(MIXED, population=8, interval=5, retune=0.0)
+    then["explore"]["retune"] = 0.0
+    assert as_begun(named, then).explore == replace(named.explore, least_signal=0.0)

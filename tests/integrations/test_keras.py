@@ -72,6 +72,48 @@ def test_a_new_value_acts_and_not_only_reads_back(name):
     assert kept.train(FIRST, 1)["weights"] != changed.train(other, 1)["weights"]
 
 
+class Averaged(Member):
+    """Averages of the weights, clipped gradients, an accumulator, and a metric whose variables the first batch builds."""
+
+    def make(self, hp, seed):
+        model, options = super().make(hp, seed)
+        options_of_adam = {"weight_decay": hp["weight_decay"], "clipnorm": 1.0, "gradient_accumulation_steps": 2}
+        adam = keras.optimizers.Adam(hp["lr"], hp["momentum"], use_ema=True, ema_momentum=0.9, **options_of_adam)
+        model.compile(adam, "mse", metrics=[keras.metrics.R2Score()])
+        return model, {**options, "callbacks": [keras.callbacks.SwapEMAWeights()]}
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="compiling takes minutes; see test_the_other_backend_obeys_the_laws")
+class TestContractOfAverages(TestContract):
+    read_by_code = ("momentum",)
+
+    def member(self):
+        return Averaged
+
+
+def test_intervals_with_averages_train_as_one_fit_does_also_after_a_checkpoint(tmp_path):
+    whole, first, parts = Averaged(FIRST, 5), Averaged(FIRST, 5), Averaged(FIRST, 6)
+    expected = whole.train(FIRST, 6)
+    first.train(FIRST, 2)
+    first.train(FIRST, 2)
+    first.save(tmp_path)
+    parts.load(tmp_path)
+    assert parts.train(FIRST, 2) == expected
+    averages = parts.model.optimizer._model_variables_moving_average
+    for variable, average in zip(parts.model.trainable_variables, averages, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(variable), keras.ops.convert_to_numpy(average))
+
+
+def test_a_callback_that_leaves_averages_in_the_model_is_named():
+    class Swapping(Averaged):
+        def make(self, hp, seed):
+            model, options = super().make(hp, seed)
+            return model, {**options, "callbacks": [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)]}
+
+    with pytest.raises(pt.UsageError, match=r"swap_on_epoch=True.*Use SwapEMAWeights\(\)"):
+        Swapping(FIRST, 1).train(FIRST, 1)
+
+
 def test_a_schedule_goes_on_with_its_new_values():
     class Scheduled(Member):
         def make(self, hp, seed):

@@ -62,6 +62,27 @@ class Goal(SB3Member):
                    policy_kwargs={"net_arch": [8]}, **OPTIONS)  # fmt: skip
 
 
+class Reporting(Wide):
+    """Its rewards need what it reported at each step."""
+
+    more: dict = {}
+
+    def step(self, action):
+        seen, reward, ended, cut, info = super().step(action)
+        about = {"scale": 1.0 + self.t, "at": np.float32([self.x]), "is_success": np.bool_(False), "words": ("a", {"b": None})}
+        return seen, reward, ended, cut, {**info, **about, **self.more}
+
+    def compute_reward(self, achieved, desired, info):
+        scales = [each["scale"] for each in info] if isinstance(info, (list, np.ndarray)) else 1.0
+        return super().compute_reward(achieved, desired, info) * scales
+
+
+class Informed(SB3Member):
+    def make(self, hp, seed):
+        return SAC("MultiInputPolicy", Reporting(), buffer_size=FIRST + 2 * NEXT, replay_buffer_class=HerReplayBuffer, seed=seed,
+                   replay_buffer_kwargs={"copy_info_dict": True}, policy_kwargs={"net_arch": [8]}, **OPTIONS)  # fmt: skip
+
+
 class Plain(SB3Member):
     """Its buffer is full after a few intervals, and is written over from the beginning."""
 
@@ -81,7 +102,7 @@ def weights(directory: Path) -> int:
     return max(path.stat().st_size for path in directory.glob("*/state.safetensors")) + 100_000
 
 
-@pytest.mark.parametrize("member", [Goal, Plain])
+@pytest.mark.parametrize("member", [Goal, Informed, Plain])
 def test_a_checkpoint_writes_only_what_is_new(member, tmp_path):
     live = member({"lr": 1e-3}, 1)
     known, written, sizes = {}, [], []
@@ -104,7 +125,7 @@ def test_a_checkpoint_writes_only_what_is_new(member, tmp_path):
     live.close()
 
 
-@pytest.mark.parametrize("member", [Goal, Plain])
+@pytest.mark.parametrize("member", [Goal, Informed, Plain])
 def test_a_run_that_was_continued_ends_as_one_that_was_not(member, tmp_path):
     space = pt.Space(lr=pt.LogUniform(1e-4, 1e-2))
     algorithm = pt.pbt(space, population=2, interval=100, exploit=pt.truncation(0.5))
@@ -124,6 +145,43 @@ def test_a_run_that_was_continued_ends_as_one_that_was_not(member, tmp_path):
         a, b = mine.model.replay_buffer, theirs.model.replay_buffer
         assert a.pos == b.pos and np.array_equal(a.rewards, b.rewards) and np.array_equal(a.actions, b.actions)
         mine.close(), theirs.close()
+
+
+def same(one, other):
+    """True if two trees of plain values and arrays are equal, types included."""
+    if isinstance(one, dict):
+        return set(one) == set(other) and all(same(item, other[key]) for key, item in one.items())
+    if isinstance(one, (list, tuple)):
+        return type(one) is type(other) and len(one) == len(other) and all(map(same, one, other))
+    return type(one) is type(other) and np.array_equal(one, other)
+
+
+def test_what_the_environment_reported_comes_back_exactly_and_only_new_steps_are_packed(tmp_path, monkeypatch):
+    from poptrain.integrations.sb3 import state
+
+    live, packs = Informed({"lr": 1e-3}, 1), []
+    monkeypatch.setattr(state, "packed", lambda rows, pack=state.packed: packs.append(len(rows)) or pack(rows))
+    for number, steps in enumerate((FIRST, NEXT, NEXT, NEXT)):  # the last interval writes over the first steps
+        live.train({"lr": 1e-3}, steps)
+        (place := tmp_path / f"{number}").mkdir()
+        live.save(place)
+        copied = Informed({"lr": 1e-3}, 2)
+        copied.load(place)
+        mine, theirs = live.model.replay_buffer.infos, copied.model.replay_buffer.infos
+        assert all(map(same, mine.ravel(), theirs.ravel())) and "scale" in mine[0, 0]
+        copied.close()
+    assert len(packs) == 2 + 1 + 1 + 1, "of the two blocks, only those with new steps"
+    live.close()
+
+
+@pytest.mark.parametrize("value", [object(), np.array([None])])
+def test_what_the_environment_reported_is_refused_with_its_name_if_it_cannot_be_stored(value, tmp_path, monkeypatch):
+    monkeypatch.setattr(Reporting, "more", {"simulator": {"handle": value}})
+    live = Informed({"lr": 1e-3}, 1)
+    live.train({"lr": 1e-3}, 70)
+    with pytest.raises(pt.UsageError, match=r"info\['simulator'\]\['handle'\] is .*copy_info_dict=False"):
+        live.save(tmp_path)
+    live.close()
 
 
 def test_a_block_that_the_disk_has_changed_is_damage_and_not_another_memory(tmp_path):

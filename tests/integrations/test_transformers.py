@@ -82,6 +82,21 @@ def test_what_cannot_be_continued_is_refused(change, words):
         Bad(FIRST, 1).train(FIRST, 2)
 
 
+def test_the_callback_that_stops_the_training_is_named():
+    class Early(Classifier):
+        def make(self, hp, seed):
+            trainer = super().make(hp, seed)
+            arguments = {"eval_strategy": "steps", "eval_steps": 1, "metric_for_best_model": "loss", "greater_is_better": True}
+            for name, value in arguments.items():
+                setattr(trainer.args, name, value)
+            trainer.add_callback(transformers.EarlyStoppingCallback(1, early_stopping_threshold=10.0))
+            return trainer
+
+    words = r"ended at step 2 of 8\. EarlyStoppingCallback has set control.should_training_stop in on_evaluate\. Remove it"
+    with pytest.raises(pt.UsageError, match=words):
+        Early(FIRST, 1).train(FIRST, 8)
+
+
 def test_a_hyperparameter_without_effect_is_named():
     hp = {**FIRST, "warm_up": 3}
     with pytest.raises(pt.UsageError, match=r"Classifier has no use for 'warm_up'"):

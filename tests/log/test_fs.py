@@ -12,7 +12,8 @@ from faulty_fs import BAD_NAMES, FaultyFS
 
 from poptrain.core import clock
 from poptrain.core.errors import Suspended, UsageError
-from poptrain.log.disk import FS, default, inside, safe_name
+from poptrain.core.file_name import safe_name
+from poptrain.log.disk import FS, default, inside
 
 
 def write_once(fs: FS, directory: Path) -> None:

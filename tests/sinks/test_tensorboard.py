@@ -46,10 +46,11 @@ def events(path):
 
 
 def files(logdir):
-    """Returns the one event file of every folder."""
+    """Returns the one event file of every folder that is not empty."""
     found = defaultdict(list)
     for path in sorted(logdir.glob("**/events.out.tfevents.*")):
-        found[str(path.parent.relative_to(logdir))].append(path)
+        if path.stat().st_size > 0:  # else it was a file of an earlier session
+            found[str(path.parent.relative_to(logdir))].append(path)
     assert all(len(paths) == 1 for paths in found.values()), "a folder is written twice"
     return {folder: paths[0] for folder, paths in found.items()}
 
@@ -74,7 +75,7 @@ def check(logdir, directory):
     for point in PointReader(read(directory)).read_on(read(directory)):
         folder = "population" if point.member is None else f"member-{point.member:02d}"
         says[folder][point.name].append((point.step, struct.unpack("<f", struct.pack("<f", point.value))[0]))
-    held = {folder: series for folder, series in all_of(logdir).items() if not folder.startswith("ancestry")}
+    held = {folder: series for folder, series in all_of(logdir).items() if not folder.startswith(("ancestry", "hparams"))}
     assert repr(held) == repr({folder: dict(says[folder]) for folder in held}) and set(held) == set(says)
     for series in held.values():
         assert all([step for step, _ in points] == sorted(step for step, _ in points) for points in series.values())
@@ -111,7 +112,7 @@ def test_hparams_are_those_that_each_member_ended_with(tmp_path):
     done = run(tmp_path / "r", pt.sinks.TensorBoard(tmp_path / "tb"))
     for seat in range(4):
         found = {}
-        for event in events(files(tmp_path / "tb")[f"ancestry/member-{seat:02d}"]):
+        for event in events(files(tmp_path / "tb")[f"hparams/member-{seat:02d}"]):
             for value in event.summary.value:
                 if value.metadata.plugin_data.plugin_name == "hparams":
                     data = HParamsPluginData.FromString(value.metadata.plugin_data.content)
@@ -169,13 +170,17 @@ def test_every_hyperparameter_is_a_column_also_one_whose_value_is_none(tmp_path)
     initial = [{"clip": None}, {"clip": 0.5}, {"clip": 0.5}]
     algorithm = pt.pbt(space, population=3, interval=1, explore=None, initial=initial)
     pt.run(algorithm, clipped, stop=pt.steps(2), sinks=[pt.sinks.TensorBoard(tmp_path)])
-    cells = {}
-    for path in sorted(tmp_path.glob("ancestry/*/*")):
-        for event in events(path):
-            for value in event.summary.value:
-                data = HParamsPluginData.FromString(value.metadata.plugin_data.content)
-                if value.tag == "_hparams_/experiment":
-                    assert {info.name for info in data.experiment.hparam_infos} == {"clip", "bias", "lr"}
-                if value.tag == "_hparams_/session_start_info":
-                    cells[path.parent.name] = data.session_start_info.hparams["clip"].string_value
-    assert cells["best"] == cells["member-00"] == "None" and set(cells.values()) <= {"None", "0.5"}
+    for folder in ("ancestry", "hparams"):  # for programs that read one file, and for TensorBoard's table
+        cells, columns = {}, set()
+        for path in sorted(tmp_path.glob(f"{folder}/*/*")):
+            for event in events(path):
+                for value in event.summary.value:
+                    data = HParamsPluginData.FromString(value.metadata.plugin_data.content)
+                    if value.tag == "_hparams_/experiment":
+                        columns.add(path.parent.name)
+                        assert {info.name for info in data.experiment.hparam_infos} == {"clip", "bias", "lr"}
+                    if value.tag == "_hparams_/session_start_info":
+                        assert set(data.session_start_info.hparams) == {"clip", "bias", "lr"}
+                        cells[path.parent.name] = data.session_start_info.hparams["clip"].string_value
+        assert cells["best"] == cells["member-00"] == "None" and set(cells.values()) <= {"None", "0.5"}
+        assert columns == (set(cells) if folder == "ancestry" else set())

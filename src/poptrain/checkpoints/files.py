@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -46,8 +46,8 @@ class Files(Protocol):
         """Makes a directory, unless it exists."""
         ...
 
-    def fsync(self, path: FilePath) -> None:
-        """Makes a file durable that other code wrote."""
+    def flush(self, files: Iterable[FilePath], folders: Iterable[FilePath]) -> None:
+        """Makes files and the names in directories durable, at the same time."""
         ...
 
     def fsync_dir(self, path: FilePath) -> None:

@@ -12,7 +12,8 @@ from poptrain.checkpoints.refs import Ref, stem
 from poptrain.checkpoints.store import DiskStore
 from poptrain.core import Carry
 from poptrain.core.errors import CheckpointDamaged, PoptrainError
-from poptrain.log.disk import default, safe_name
+from poptrain.core.file_name import safe_name
+from poptrain.log.disk import default
 
 
 class MemoryStore:

@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple
 
 from poptrain.core.errors import UsageError
-from poptrain.log.disk import safe_name
+from poptrain.core.file_name import safe_name
 
 _REF = re.compile(r"([^:/]+)(?:/(\d{1,9}))?:([0-9a-z]+)", re.ASCII)
 

@@ -72,6 +72,8 @@ class SharedFiles:
     ) -> tuple[dict[str, SharedArray], dict[str, FileEntry]]:
         """Writes or links the files of arrays into a checkpoint, and returns what its manifest says about both.
 
+        The files are durable then, but their names in `SHARED` are not.
+
         Args:
             directory: of the checkpoint.
             parts: from `split`.
@@ -86,8 +88,6 @@ class SharedFiles:
                 hashes.append(hash := self._write(directory / SHARED, (name, index), data, files, durable))
                 files[f"{SHARED}/{hash}"] = {"size": data.nbytes, "sha256": hash}
             shared[name] = {"dtype": pieces[0].dtype.str, "shape": [sum(map(len, pieces)), *pieces[0].shape[1:]], "files": hashes}
-        if parts and durable:
-            self._fs.fsync_dir(directory / SHARED)
         return shared, files
 
     def _write(self, folder: FilePath, part: Part, data: memoryview, files: Mapping[str, FileEntry], durable: bool) -> str:

@@ -6,7 +6,7 @@
                        user/…              or the files that the user's ``save`` wrote
     trash/<name>/                          about to be removed
 
-A commit writes into a temporary directory, the manifest last, makes everything durable, and renames the directory. Its
+A commit writes into a temporary directory, the manifest last, makes everything durable at once, and renames the directory. Its
 reference, ``name:hash`` (``name/lane:hash`` for one member of a population), holds the first 16 hex digits of the manifest's
 SHA-256. A checkpoint becomes real by the log line with its reference; a directory that no line names is an orphan and will be
 removed. Nothing is ever unpickled.
@@ -30,6 +30,7 @@ from poptrain.checkpoints.manifest import (
     ARRAYS,
     MANIFEST,
     MANIFEST_FORMAT,
+    SHARED,
     SHARING_FORMAT,
     USER,
     FileEntry,
@@ -45,7 +46,8 @@ from poptrain.checkpoints.shared import SharedFiles, join, split
 from poptrain.checkpoints.verified import Mismatch, read_verified
 from poptrain.core import Carry
 from poptrain.core.errors import CheckpointDamaged, PoptrainError, Suspended, UsageError
-from poptrain.log.disk import default, safe_name
+from poptrain.core.file_name import safe_name
+from poptrain.log.disk import default
 
 __all__ = ["ARRAYS", "MANIFEST", "MANIFEST_FORMAT", "USER", "DiskStore", "Ref", "sha256", "stem"]
 
@@ -122,9 +124,10 @@ class DiskStore:
             raise PoptrainError(f"checkpoint {name}: call stage() before commit_staged().")
         temporary = self._staged[name]
         try:
-            files = sealed(self.fs, temporary, self.durable)
+            files, folders = sealed(self.fs, temporary)
             about = {"task": task, "member": member, "step": step}
-            return self._finish(temporary, cast(Manifest, {"format": MANIFEST_FORMAT, "name": name, **about, "files": files}))
+            manifest = cast(Manifest, {"format": MANIFEST_FORMAT, "name": name, **about, "files": files})
+            return self._finish(temporary, manifest, [temporary / file for file in files], folders)
         finally:
             self._discard(name)
 
@@ -138,27 +141,29 @@ class DiskStore:
             files: dict[str, FileEntry] = {}
             if arrays:
                 files[ARRAYS] = {"size": len(data), "sha256": sha256(data).hexdigest()}
-                self.fs.write_new(temporary / ARRAYS, data, self.durable)
+                self.fs.write_new(temporary / ARRAYS, data, sync=False)
             shared, more = self._shared.write(temporary, parts, self.durable)
             format = {"format": SHARING_FORMAT, "shared": shared} if shared else {"format": MANIFEST_FORMAT}
             manifest = {**format, "name": name, **about, "files": files | more, "carry": structure}
-            return self._finish(temporary, cast(Manifest, manifest))
+            unsafe = [temporary / ARRAYS] if arrays else []
+            return self._finish(temporary, cast(Manifest, manifest), unsafe, [temporary / SHARED] if parts else [])
         except BaseException:
             with suppress(Suspended):  # the user must see the first error
                 self.fs.remove_tree(temporary)
             raise
 
-    def _finish(self, temporary: FilePath, manifest: Manifest) -> str:
+    def _finish(self, temporary: FilePath, manifest: Manifest, files: Sequence[FilePath], folders: Sequence[FilePath]) -> str:
+        """Writes the manifest, makes everything durable that is not yet, and returns the reference."""
         name, data = manifest["name"], written(manifest)
-        self.fs.write_new(temporary / MANIFEST, data, self.durable)
+        self.fs.write_new(temporary / MANIFEST, data, sync=False)
+        if self.durable:
+            self.fs.flush([*files, temporary / MANIFEST], [*folders, temporary])
         self._publish(name, temporary)
         self._shared.remember(self.root / name, manifest["files"])
         return f"{name}:{sha256(data).hexdigest()[:16]}"
 
     def _publish(self, name: str, temporary: FilePath) -> None:
         """Gives a complete checkpoint its name."""
-        if self.durable:
-            self.fs.fsync_dir(temporary)
         self._check_free(name)
         self.fs.rename(temporary, self.root / name)
         if self.durable:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from poptrain.core.errors import MissingExtra, PoptrainError, Suspended, UsageError, did_you_mean
+from poptrain.core.file_name import safe_name
 from poptrain.log.disk import default as disk
-from poptrain.log.disk import safe_name
 
 # Storage without directories, and the package for it. Making a directory there could make a bucket.
 BUCKETS = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "abfss": "adlfs"}
@@ -135,8 +135,10 @@ class UrlFS:
         with self._changing("remove", path) as (files, at), suppress(*_ABSENT):
             files.rm_file(at)
 
-    def fsync(self, path: PurePosixPath) -> None:
-        """Does nothing: a file is durable when it has been written."""
+    def flush(self, files: Iterable[PurePosixPath], folders: Iterable[PurePosixPath]) -> None:
+        """Makes files on a disk durable. Other storage has done so when it answers."""
+        for path in files:
+            self._settle(self._at(path), sync=True)
 
     def link(self, old: PurePosixPath, new: PurePosixPath, size: int) -> bool:
         """Returns False: an object has one name."""

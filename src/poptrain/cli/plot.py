@@ -26,7 +26,7 @@ def plot(
     step: Annotated[int | None, typer.Option("--step", metavar="N", help="With --faster: as it was after N steps.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Draw score, hyperparameters, family tree, spread, time spent, sub-populations and teams as PNG."""
+    """Draw score, hyperparameters, family tree, spread, time spent and what the algorithm adds as PNG."""
     record = record_of(directory)
     if not record.has_results:
         raise UsageError(f"the run in {str(directory)!r} has no results yet: there is nothing to plot.")

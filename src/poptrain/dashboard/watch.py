@@ -21,6 +21,7 @@ from poptrain.views import as_json, panels
 from poptrain.views.digest import Following
 from poptrain.views.exploits import exploits_of
 from poptrain.views.index import history_of, reported, result_of, unhealthy
+from poptrain.views.region import has_region
 from poptrain.views.story import task_at
 
 MOST_MEMBERS = 400  # that the page lists
@@ -217,6 +218,8 @@ class Watched:
         special = []
         if isinstance(algorithm, Mapping):
             special += ["subpopulations"] if algorithm.get("subpopulations") else []
+            special += ["architectures"] if view.architectures else []
         special += ["team"] if view.best is not None and view.best.team else []
         special += ["model"] if view.last_suggestions else []
+        special += ["region"] if view.last_suggestions and has_region(run) else []
         return ["score", "hparams", "tree", *special, "spread", "time"]

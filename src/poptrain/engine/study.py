@@ -21,6 +21,7 @@ from poptrain.core import markup
 from poptrain.core.arguments import check_flag, check_name, check_place
 from poptrain.core.cpus import cpus
 from poptrain.core.errors import RunFailed, Suspended, UsageError
+from poptrain.core.file_name import safe_name
 from poptrain.core.interactive import interactive
 from poptrain.core.other_names import named_as_here
 from poptrain.core.protocols import Algorithm
@@ -37,7 +38,6 @@ from poptrain.executors.by_value import ByValue
 from poptrain.executors.context import ExecutorConfig
 from poptrain.executors.importable import check_main, why_not_importable
 from poptrain.executors.processes import THREAD_VARIABLES
-from poptrain.log.disk import safe_name
 from poptrain.log.reader import Record
 from poptrain.views.compared import Comparison
 from poptrain.views.comparison import compare

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from poptrain.core.file_name import safe_name
 from poptrain.log import disk
 
 MAX_CHARACTERS = 200_000  # of one traceback; its end is kept
@@ -21,6 +22,6 @@ def _keep(directory: str | None, name: str, text: str) -> None:
         return
     folder = Path(directory) / "errors"
     disk.default.make_dir(folder)
-    path = folder / disk.safe_name(name)
+    path = folder / safe_name(name)
     if not disk.default.exists(path):  # the first attempt at a task stays: a second one fails in the same way
         disk.default.write_new(path, text[-MAX_CHARACTERS:].encode(errors="backslashreplace"))

@@ -6,8 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from poptrain.core.errors import PoptrainError
+from poptrain.core.file_name import safe_name
 from poptrain.log.disk import default as disk
-from poptrain.log.disk import safe_name
 
 
 class Output:

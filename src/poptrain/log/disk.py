@@ -12,17 +12,18 @@ import errno
 import fcntl
 import hashlib
 import os
-import re
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from io import FileIO
 from pathlib import Path
 
 from poptrain.core.errors import Suspended, UsageError
+from poptrain.core.file_name import safe_name
+from poptrain.log.together import together
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _ODD = (errno.ELOOP, errno.ENXIO)  # what opening a link or a pipe answers
 _ABSENT = (FileNotFoundError, NotADirectoryError)
@@ -33,6 +34,7 @@ class FS:
     """The real disk. Subclass it and override `_op` and `_look` to inject faults."""
 
     renames = True
+    at_a_time = 32  # files and directories that `flush` makes durable at the same time; 1: one after another, without threads
 
     def _op(self, name: str, path: Path) -> None:
         """Is called before each operation that changes the disk; raise OSError here to make it fail."""
@@ -142,6 +144,12 @@ class FS:
                 os.fsync(fd)
             finally:
                 os.close(fd)
+
+    def flush(self, files: Iterable[Path], folders: Iterable[Path]) -> None:
+        """Makes files and the names in directories durable, at the same time: the disk then writes them together."""
+        together(
+            [partial(self.fsync, path) for path in files] + [partial(self.fsync_dir, path) for path in folders], self.at_a_time
+        )
 
     def read(self, path: Path, start: int = 0, limit: int = -1) -> bytes:
         """Returns the bytes of a regular file from `start`. It never follows a link and never waits for a pipe."""
@@ -292,22 +300,6 @@ class FS:
             raise UsageError(f"{directory} belongs to user {status.st_uid}, not to you: copy it and use the copy.")
         if status.st_mode & stat.S_IWOTH:
             raise UsageError(f"{directory} can be changed by every user: `chmod o-w {directory}` first.")
-
-
-def safe_name(name: str) -> str:
-    """Returns `name` if it may become part of a path: at most 128 letters, digits, dots, dashes and underscores.
-
-    Raises:
-        UsageError: it is not such a name.
-
-    >>> safe_name("m03-t12.a2")
-    'm03-t12.a2'
-    """
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise UsageError(
-            f"{name!r} is not a valid file name: use at most 128 letters, digits, '.', '_' and '-', with a letter or digit first."
-        )
-    return name
 
 
 def inside(root: Path, name: str) -> Path:

@@ -27,12 +27,12 @@ from poptrain.core.errors import UsageError
 from poptrain.log.private import as_private_as
 from poptrain.log.reader import Record
 from poptrain.plots.render import render
-from poptrain.views import Comparison, Curves, Faster, Overhead, Spread, Teams, panels
+from poptrain.views import Comparison, Curves, Faster, Overhead, RegionLife, Spread, Teams, panels
 from poptrain.views.panels.hyperparameters import Named
 from poptrain.views.subpopulations import sizes_of
 
-__all__ = ["FIGURES", "comparison", "faster", "hparams", "lineage", "save", "save_all", "schedules", "score", "spread"]
-__all__ += ["subpopulations", "team", "time"]
+__all__ = ["FIGURES", "architectures", "comparison", "faster", "hparams", "lineage", "region", "save", "save_all", "schedules"]
+__all__ += ["score", "spread", "subpopulations", "team", "time"]
 
 
 class HasRecord(Protocol):
@@ -98,6 +98,30 @@ def team(source: AnyRun | Teams) -> Figure:
     return render(picture)
 
 
+def region(source: AnyRun | RegionLife) -> Figure:
+    """Returns the figure of the life of a trust region, from a run or its `views.region`.
+
+    Raises:
+        UsageError: the algorithm of the run has no trust region, or has suggested nothing in it yet.
+    """
+    picture = panels.region(source if isinstance(source, RegionLife) else views.region(record_of(source)))
+    if picture is None:
+        raise UsageError("region: no hyperparameters of this run were suggested in a trust region; bg_pbt does that.")
+    return render(picture)
+
+
+def architectures(run: AnyRun) -> Figure:
+    """Returns the figure of the architectures of a run with generations: those that were tried, and those that stayed.
+
+    Raises:
+        UsageError: the run has tried no new architecture.
+    """
+    picture = panels.architectures(record_of(run))
+    if picture is None:
+        raise UsageError("architectures: this run has tried no new architecture; bg_pbt with generations does that.")
+    return render(picture)
+
+
 def faster(source: AnyRun | Faster, first: int = 0, second: int = 1, step: int | None = None) -> Figure:
     """Returns the figure of which of two seats improves faster, from a run or its `views.faster`.
 
@@ -151,6 +175,8 @@ def save_all(run: AnyRun, directory: str | Path) -> list[Path]:
     record = record_of(run)
     drawn = {**FIGURES, **({"subpopulations": subpopulations} if sizes_of(record) else {})}
     drawn |= {"team": team} if views.teams(record).actors else {}
+    drawn |= {"region": region} if views.region(record).moments else {}
+    drawn |= {"architectures": architectures} if views.architectures(record).trials else {}
     with as_private_as(record.directory):
         return [save(draw(record), Path(directory) / f"{name}.png") for name, draw in drawn.items()]
 

@@ -59,7 +59,7 @@ def _draw(figure: Figure, axes: Axes, panel: Panel) -> list[Artist]:
         if item.legend:
             made.set_label(style.label(item.caption or item.name, 80))
             entries.append((item.rank, made))
-    if panel.shades is not None:
+    if panel.shades is not None and panel.shades.label:
         bar = figure.colorbar(_colours(panel.shades), ax=axes, pad=0.015, aspect=30, extend=panel.shades.beyond or "neither")
         bar.outline.set_visible(False)
         bar.set_label(style.label(panel.shades.label), color=style.INK)
@@ -149,7 +149,10 @@ def _axes(axes: Axes, panel: Panel, labelled: bool) -> None:
     axes.set_ylabel(style.label(panel.y.label), color=style.INK)
     if panel.title:
         axes.set_title(style.label(panel.title, 80), loc="left", fontsize=10, color=style.INK)
-    axes.xaxis.set_major_formatter(lambda x, _: thousands(x))
+    if panel.x.ticks is not None:
+        axes.set_xticks([place for place, _ in panel.x.ticks], [style.label(text) for _, text in panel.x.ticks])
+    else:
+        axes.xaxis.set_major_formatter(lambda x, _: thousands(x))
     axes.autoscale_view()
     if panel.x.high is not None:
         axes.set_xlim(panel.x.low, panel.x.high)

@@ -33,6 +33,8 @@ ABOUT = {
     "spread": "By generation. First members: those with descendants. Equal lineages: lineages of equal size that are as diverse.",
     "time": "Training and saving, queued for a slot, waiting for the others of a round, and deciding what comes next.",
     "team": "Each member is a team of several actors: the score of every actor of the best team, and how far apart they are.",
+    "region": "Suggestions stay inside it: how wide it was at each decision, in units of each range. It grows after successes.",
+    "architectures": "Every network that began with new weights, by generation; large ones became members.",
     "model": "What the model expected of the hyperparameters that it proposed, over one interval; more is better.",
 }
 
@@ -82,8 +84,9 @@ def _sections(record: Record, view: Status, charts: dict[str, JsonObject]) -> It
         compared = panels.suggestions(suggestions)
         chart = "" if compared is None else _drawn(compared, charts)
         yield _section("Suggestions of the model", chart + tables.models(suggestions), ABOUT["model"])
-    if (actors := panels.team(views.teams(record))) is not None:
-        yield _section(actors.title, _drawn(actors, charts), ABOUT["team"])
+    for name in ("region", "architectures", "team"):
+        if (picture := panels.SOME[name](record)) is not None:
+            yield _section(picture.title, _drawn(picture, charts), ABOUT[name])
     yield _section("Exploits", tables.exploits(record))
     if view.failed or view.diverged or view.lost:
         yield _section("Failures", tables.failures(record))

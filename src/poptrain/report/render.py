@@ -211,7 +211,7 @@ def _scale(values: Sequence[float], shades: Shades) -> JsonObject:
     steps = [[index / (len(shades.palette) - 1), colour] for index, colour in enumerate(shades.palette)]
     bar = {"title": {"text": _text(shades.label, 20)}, "thickness": 12, "outlinewidth": 0, "len": 0.9}
     ends: JsonObject = {"cmin": shades.low, "cmax": shades.high if shades.high > shades.low else shades.low + 1}
-    return {"color": _numbers(values), "colorscale": steps, "showscale": True, "colorbar": bar} | ends
+    return {"color": _numbers(values), "colorscale": steps, "showscale": bool(shades.label), "colorbar": bar} | ends
 
 
 def _hover(item: Series) -> JsonObject:

@@ -4,17 +4,24 @@
 LOGDIR/population                  best score, copies and failures over the steps of all members together
 LOGDIR/member-00 …                 what happened on a seat, over the steps trained on it: live
 LOGDIR/ancestry/member-00 … best   the ancestral curve of each member's last weights, over lineage steps: at the end
+LOGDIR/hparams/member-00 … best    their rows of the HParams table, with the last score: at the end
 ```
 
-The files are always written from the first line of the log on. Those of an earlier session are removed first; a suffix that
+TensorBoard makes one table of all runs below its directory. If any file lists columns, it shows those of the first list that it
+finds, and none that only other runs have. Without a list, it shows what any row has, and every series next to a row as a
+metric. So rows are in a directory of their own, with the score as their only series. The files of `ancestry` describe the row
+too, with its list, for programs that read one file alone; they name another plugin, so that TensorBoard passes over it.
+
+The files are always written from the first line of the log on. Those of an earlier session are emptied first; a suffix that
 identifies the run marks them, and a session mark makes a TensorBoard that has read them forget them. So no point appears twice.
+They are not removed: TensorBoard without its data server waits for ever for a file that is gone, and does not read the next one.
 """
 
 from __future__ import annotations
 
 import shlex
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -28,7 +35,8 @@ from poptrain.sinks.points import PointReader, identity, snapshot
 from poptrain.views.index import best_id
 
 SUFFIX = ".poptrain-"
-ANCESTRY = "ancestry"
+ANCESTRY, ROWS = "ancestry", "hparams"
+PLUGIN, ONE_FILE = "hparams", "poptrain_hparams"  # of TensorBoard; of a description that TensorBoard passes over
 
 
 class TensorBoard(Sink[Record]):
@@ -63,7 +71,7 @@ class TensorBoard(Sink[Record]):
         return shlex.join(["poptrain", "export", str(record.directory), "--to", "tensorboard", "--out", str(self.logdir)])
 
     def open(self, record: Record) -> None:
-        """Removes the files of an earlier session.
+        """Empties the files of an earlier session.
 
         Raises:
             UsageError: the directory holds the files of another run.
@@ -72,7 +80,8 @@ class TensorBoard(Sink[Record]):
         self._end()
         for path in list(self.logdir.glob("**/events.out.tfevents.*")):
             if path.name.endswith(self._suffix):
-                path.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)  # not truncated in place: a live run may have it open
+                path.touch()
             elif SUFFIX in path.name:
                 raise UsageError(f"{str(self.logdir)!r} holds the curves of another run: give each run a directory of its own.")
 
@@ -85,9 +94,9 @@ class TensorBoard(Sink[Record]):
             file.flush()
 
     def close(self) -> None:
-        """Writes the ancestral curves and the HParams table, and closes the files."""
+        """Writes the ancestral curves and the rows of the HParams table, and closes the files."""
         record = snapshot(self._record)
-        if not all(file.path.exists() for file in self._files.values()):  # an export by another process began again
+        if not all(file.there for file in self._files.values()):  # an export by another process began again
             self.open(self._record)
         self.write(record)
         history = record.history()
@@ -101,7 +110,11 @@ class TensorBoard(Sink[Record]):
             file = self._file(f"{ANCESTRY}/{name}")
             for tag, value, step, line in self._ancestral(history, results, id):
                 file.scalar(tag, value, step, record.times[line])
-            file.hparams(self._points.cells(history.task(id).hparams), self._points.metric)
+            cells, (result, line) = self._points.cells(history.task(id).hparams), results[id]
+            file.hparams(cells, [self._points.metric], record.times[line])
+            row = self._file(f"{ROWS}/{name}")
+            row.hparams(cells, None, record.times[line])
+            row.scalar(self._points.metric, result.score, result.step, record.times[line])
         self._end()
 
     def _ancestral(
@@ -173,7 +186,9 @@ class EventFile:
         from tensorboardX.record_writer import RecordWriter
 
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / f"events.out.tfevents.{int(clock.now())}.{socket.gethostname()}{suffix}"
+        before = [int(path.name.split(".")[3]) for path in folder.glob(f"events.out.tfevents.*{suffix}")]
+        second = max([int(clock.now()), *(each + 1 for each in before)])  # TensorBoard reads files in the order of their names
+        self.path = folder / f"events.out.tfevents.{second}.{socket.gethostname()}{suffix}"
         self._writer, self._event = RecordWriter(str(self.path)), Event
         self._put(file_version="brain.Event:2")
         self._put(step=0, session_log=SessionLog(status=SessionLog.START))  # forget what an earlier file contained
@@ -184,12 +199,19 @@ class EventFile:
 
         self._put(time, step=step, summary=Summary(value=[Summary.Value(tag=tag, simple_value=value)]))
 
-    def hparams(self, cells: Mapping[str, float | str | bool], metric: str) -> None:
-        """Writes this file's row of the HParams table: hyperparameters, and the metric that it shows."""
+    def hparams(self, cells: Mapping[str, float | str | bool], metrics: Sequence[str] | None, time: float) -> None:
+        """Writes one row of hyperparameters: for TensorBoard's table, or with a list of its columns and metrics, for others."""
         from tensorboardX.summary import hparams as summaries
 
-        for summary in summaries(dict(cells), {metric: 0.0}):  # TensorBoard takes the value from the series
-            self._put(summary=summary)
+        columns, begin, end = summaries(dict(cells), dict.fromkeys(metrics or (), 0.0))
+        for summary in (begin, end) if metrics is None else (columns, begin, end):
+            summary.value[0].metadata.plugin_data.plugin_name = PLUGIN if metrics is None else ONE_FILE
+            self._put(time, summary=summary)
+
+    @property
+    def there(self) -> bool:
+        """Whether the file still holds what was flushed: another process may have emptied it."""
+        return self.path.exists() and self.path.stat().st_size > 0
 
     def flush(self) -> None:
         """Passes everything to the operating system."""

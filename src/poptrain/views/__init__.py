@@ -9,6 +9,7 @@
 ('finished', 4, 16, 20)
 """
 
+from poptrain.views.architectures import Architectures, Trial, architectures
 from poptrain.views.as_json import as_json, dumps
 from poptrain.views.compared import Comparison, Method, Outcome, Pair, Point, Reported
 from poptrain.views.comparison import compare
@@ -20,6 +21,7 @@ from poptrain.views.improvement import Faster, Piece, faster
 from poptrain.views.lineage import Ancestor, Common, Lineage, lineage
 from poptrain.views.lock_holder import Writer
 from poptrain.views.overhead import LineTime, MemberTime, Overhead, overhead
+from poptrain.views.region import RegionLife, RegionMoment, region
 from poptrain.views.schedule import Schedule, Segment, schedule, schedule_from, schedules
 from poptrain.views.spread import Generation, Spread, spread
 from poptrain.views.status import Best, Member, Status, Trouble, status
@@ -32,6 +34,7 @@ from poptrain.views.teams import TeamResult, Teams, teams
 
 __all__ = [
     "Ancestor",
+    "Architectures",
     "Best",
     "Common",
     "Comparison",
@@ -55,6 +58,8 @@ __all__ = [
     "Piece",
     "Point",
     "Quantiles",
+    "RegionLife",
+    "RegionMoment",
     "Reported",
     "Schedule",
     "SeatCurve",
@@ -67,8 +72,10 @@ __all__ = [
     "Suggestion",
     "TeamResult",
     "Teams",
+    "Trial",
     "Trouble",
     "Writer",
+    "architectures",
     "as_json",
     "clean",
     "compare",
@@ -78,6 +85,7 @@ __all__ = [
     "gauges",
     "lineage",
     "overhead",
+    "region",
     "schedule",
     "schedule_from",
     "schedules",

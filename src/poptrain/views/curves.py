@@ -121,7 +121,7 @@ def _seats(history: History) -> tuple[SeatCurve, ...]:
     pieces: dict[int, list[list[StepScore]]] = {seat: [] for seat in history.members()}
     for id in range(history.n):
         task, result = history.task(id), history.result(id)
-        if result is None or result.error is not None or task.evaluator:
+        if result is None or result.error is not None or task.role in ("evaluator", "candidate"):
             continue
         own, source = pieces[task.member], history.source(id)
         if not own or source != history.previous(id):

@@ -29,7 +29,8 @@ Read it in this order: `bg_pbt`, then `explore.LocalSearch.propose` with its ste
 
 Departures from the paper, undone by ``as_in="paper"``: members that go on are retuned, if the model expects a gain; a quarter is
 replaced, not an eighth; the score before is not an input; the noise of neighbouring gains is shared; λ is learned, and lengths
-may differ more; a clone without a model takes a step from its parent, instead of a draw from the whole space; starts are spread.
+may differ more; a clone without a model takes a step from its parent, instead of a draw from the whole space; a model that
+hears only noise is not followed; starts are spread.
 Other departures from the paper: see `gp/trust_region.py`; ε is at most ½; there are no candidates before the first generation
 (n_init = B). A round in which all members had suggestions, or none had, does not change the region.
 Departures from the reference code: the lengths of the kernel are trained; the Hamming ball is enforced; the search starts in the
@@ -128,7 +129,7 @@ def bg_pbt(
     search = LocalSearch(steps, window, _beta(beta), region, RETUNE)
     if paper:
         search = replace(search, retune=None, context=True, shared_noise=False)
-        search = replace(search, relevance=0.25, learned_mixing=False, redrawn=True)
+        search = replace(search, relevance=0.25, learned_mixing=False, redrawn=True, least_signal=0.0)
     if retune != "default":
         search = replace(search, retune=_sure(retune))
     options = PbtOptions(
@@ -142,7 +143,9 @@ def bg_pbt(
         starts=("random" if paper else "spread") if starts is None else starts,
         as_in=as_in,
     )
-    earlier = {"explore": (replace(search, retune=FORMER_RETUNE),)} if retune == "default" and not paper else {}
+    heedless = replace(search, least_signal=0.0)
+    former = (heedless, replace(heedless, retune=FORMER_RETUNE)) if retune == "default" else (heedless,)
+    earlier = {} if paper else {"explore": former}
     within = make_pbt("bg_pbt", space, population, search, options, earlier)
     return within if generations is None else _generational(within, generations, paper)
 

@@ -7,7 +7,7 @@ The algorithm is stated in `bg_pbt`. Read it in this order: `LocalSearch.propose
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
@@ -48,6 +48,7 @@ class LocalSearch:
         relevance: see `MaternOverlap`.
         learned_mixing: see `MaternOverlap`.
         redrawn: without a model, every parameter of a clone is redrawn; else as `pbt` draws, near its parent.
+        least_signal: share of the variance that the model must take for signal; below, it is not followed.
     """
 
     interval: int | None
@@ -60,6 +61,7 @@ class LocalSearch:
     relevance: float = 1.0
     learned_mixing: bool = True
     redrawn: bool = False
+    least_signal: float = field(default=0.3, metadata={"absent": 0.0})  # of the variance; below, the model is not followed
 
     __repr__ = brief
 
@@ -103,6 +105,8 @@ class LocalSearch:
         try:
             with gp.one_thread():
                 model = self._observe(rows, (*clones, *tuned))
+                if model.own.signal < self.least_signal:
+                    return f"the gains look like noise: {model.own.signal:.0%} of their variance is signal to the model"
                 scores = np.array([history.score(clone.parent) for clone in clones])
                 order = rank(scores, rng(history.seed, history.n, "order"))[::-1]
                 for clone in (*tuned, *(clones[index] for index in order.tolist())):

@@ -10,6 +10,8 @@ const ABOUT = {
   time: ["Time spent", "Training and saving, queued for a slot, waiting for the others of a round, and deciding what comes next."],
   model: ["Suggestions of the model", "What the surrogate expected of the hyperparameters that it proposed, over one interval, and what was observed; on the dotted line it was right."],
   team: ["Actors of teams", "Each member is a team of several actors. The score of every actor of the best team, and how far apart the actors of each team are."],
+  region: ["The trust region", "Suggestions stay inside it: how wide it was at each decision, in units of each range. It grows after successes, shrinks after failures, and begins again when it is at its smallest."],
+  architectures: ["Architectures by generation", "Every network that began with new weights: large ones became members, small ones were given up. The colour is the best score that it reached. A click opens the story of its first task."],
   subpopulations: ["Sub-populations", "The values of each sub-population, and the hand-overs of weights from a parent to its child."],
 };
 

@@ -38,6 +38,7 @@ class KerasMember(Remade):
         self._torch: Any = None  # the member's stream in PyTorch, if that is the backend
         self._made: tuple[keras.Model, dict[str, Any]] | None = None
         self._saved: dict[str, Carry] | None = None  # the state for a model that is not made yet
+        self._weights: list[Carry] | None = None  # without the averages that stand in the model after a fit with use_ema=True
         self._epochs = 0
 
     def make(self, hp: Mapping[str, Any], seed: int) -> tuple[keras.Model, dict[str, Any]]:
@@ -81,13 +82,15 @@ class KerasMember(Remade):
         """Writes all of the state into a directory."""
         random = {"random": self._random, "seeds": self._seeds, "torch": self._torch}
         state = self._saved if self._made is None else states.read(self._made[0])
-        save_tree({"seed": self._seed, "epochs": self._epochs, "state": state, **random}, Path(directory))
+        save_tree(
+            {"seed": self._seed, "epochs": self._epochs, "state": state, "weights": self._weights, **random}, Path(directory)
+        )
 
     def load(self, directory: Path) -> None:
         """Continues from what `save` wrote; this member keeps its own hyperparameters."""
         tree = load_tree(Path(directory))
         self._made, self._saved = None, tree["state"]
-        self._seed, self._epochs = tree["seed"], tree["epochs"]
+        self._seed, self._epochs, self._weights = tree["seed"], tree["epochs"], tree.get("weights")
         self._random, self._seeds, self._torch = tree["random"], tree["seeds"], tree["torch"]
 
     def close(self) -> None:
@@ -107,6 +110,11 @@ class KerasMember(Remade):
             raise UsageError(f"{who}.make returned {got}, expected the pair (keras.Model, arguments of fit).")
         if getattr(made[0], "optimizer", None) is None:
             raise UsageError(f"{type(self).__name__}.make returned a model without an optimiser: call model.compile(…) in it.")
+        if any(getattr(each, "swap_on_epoch", False) for each in made[1].get("callbacks") or ()):
+            raise UsageError(
+                f"{type(self).__name__}: SwapEMAWeights(swap_on_epoch=True) leaves averages in the model between two intervals, "
+                "and training would go on from them. Use SwapEMAWeights(), which evaluates with the averages too."
+            )
         with self._stream():  # Keras looks at a batch before its first epoch, which moves the order of the data
             made[0].fit(**{**made[1], "verbose": 0, "callbacks": [], "epochs": 0})
         if going_on[0] is not None:
@@ -124,7 +132,9 @@ class KerasMember(Remade):
     def _fit(self, model: keras.Model, steps: int) -> dict[str, float]:
         assert self._made is not None
         until = self._epochs + steps
-        history = model.fit(**{"verbose": 0, **self._made[1]}, initial_epoch=self._epochs, epochs=until).history
+        with states.unaveraged(model, self._weights) as weights:
+            history = model.fit(**{"verbose": 0, **self._made[1]}, initial_epoch=self._epochs, epochs=until).history
+        self._weights = weights or None
         if not history or len(next(iter(history.values()))) != steps:
             raise UsageError(
                 f"{type(self).__name__}: fit ended before epoch {until}: a callback such as EarlyStopping must not stop it."

@@ -6,6 +6,7 @@ The learning rate is a variable of the optimiser too. It is a value of the membe
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -43,6 +44,39 @@ def put(model: keras.Model, state: dict[str, Carry]) -> None:
             )
         for variable, (_, array) in zip(found, saved, strict=True):
             variable.assign(array)
+
+
+@contextmanager
+def unaveraged(model: keras.Model, before: list[Carry] | None) -> Iterator[list[Carry]]:
+    """Trains with the weights that the last training left, and yields a list that gets those of this one.
+
+    With ``use_ema=True``, Keras ends each ``fit`` with the averages in the place of the weights. A model that is used afterwards
+    should have the averages; a training that goes on must not begin from them.
+    """
+    after: list[Carry] = []
+    optimizer = model.optimizer
+    if not _averages(optimizer):
+        yield after
+        return
+    for variable, array in zip(model.trainable_variables, before or (), strict=before is not None):
+        variable.assign(array)
+    finalize = optimizer.finalize_variable_values
+
+    def keeping(variables: list[Any]) -> None:
+        after[:] = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+        finalize(variables)
+
+    optimizer.finalize_variable_values = keeping
+    try:
+        yield after
+    finally:
+        del optimizer.finalize_variable_values
+
+
+def _averages(optimizer: Any) -> bool:
+    """True if an optimiser, or one inside it, keeps moving averages of the weights."""
+    inside = [getattr(optimizer, "inner_optimizer", None), *getattr(optimizer, "optimizers", ())]
+    return bool(getattr(optimizer, "use_ema", False)) or any(_averages(each) for each in inside if each is not None)
 
 
 def seeds() -> Carry:

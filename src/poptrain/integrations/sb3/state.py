@@ -11,6 +11,7 @@ import numpy as np
 
 from poptrain.integrations.blocks import Blocks
 from poptrain.integrations.sb3.hparams import Model, optimizers
+from poptrain.integrations.sb3.infos import packed, unpacked
 from poptrain.integrations.torch.state import TorchState, is_plain, load_state, save_state
 
 COUNTERS = (
@@ -81,8 +82,9 @@ def store(state: dict[str, TorchState], directory: Path, blocks: Blocks) -> None
     """Writes a state into a directory: a replay buffer in blocks, of which only those are written that are new."""
     replay = state["replay"]
     if replay is not None and replay["arrays"]:
-        index = blocks.write(directory, _flat(replay["arrays"]), replay["capacity"])
-        state = {**state, "replay": {**replay, "arrays": {}, "blocks": index}}
+        infos = () if replay["infos"] is None else list(replay["infos"].flat)
+        index = blocks.write(directory, _flat(replay["arrays"]), replay["capacity"], infos, packed)
+        state = {**state, "replay": {**replay, "arrays": {}, "infos": None, "blocks": index}}
     save_state(state, directory)
 
 
@@ -90,7 +92,9 @@ def stored(directory: Path, blocks: Blocks) -> dict[str, TorchState]:
     """Returns what `store` wrote, or an earlier version of it; the blocks are read when `restore` needs them."""
     state: dict[str, TorchState] = load_state(directory)
     if state["replay"] is not None and "blocks" in state["replay"]:
-        state["replay"] = {**state["replay"], "parts": blocks.read(directory, state["replay"]["blocks"])}
+        index = state["replay"]["blocks"]
+        more = {"infos": blocks.read_objects(directory, index, unpacked)} if index.get("objects") else {}
+        state["replay"] = {**state["replay"], **more, "parts": blocks.read(directory, index)}
     return state
 
 
@@ -102,7 +106,7 @@ def _filled_part(buffer: Buffer) -> dict[str, TorchState] | None:
     arrays = {name: _first_rows(value, rows) for name, value in vars(buffer).items() if _has_rows(value, size)}
     others = {name: value for name, value in vars(buffer).items() if name not in arrays and _is_small(value)}
     infos = arrays.pop("infos", None)  # of hindsight replay: an array of dictionaries
-    kept = None if infos is None or not buffer.copy_info_dict else [[_plain_items(each) for each in row] for row in infos]
+    kept = infos if infos is not None and buffer.copy_info_dict else None
     return {"pos": buffer.pos, "full": buffer.full, "capacity": size, "arrays": arrays, "others": others, "infos": kept}
 
 
@@ -116,8 +120,9 @@ def _refill(buffer: Buffer, saved: Mapping[str, TorchState] | None) -> None:
             live[name][begin : begin + len(rows)] = rows
     for name, value in saved.get("others", {}).items():
         getattr(buffer, name)[...] = value
-    for index, row in enumerate(saved.get("infos") or ()):
-        buffer.infos[index] = row
+    if (infos := saved.get("infos")) is not None:
+        rows = np.array(infos, object).reshape(-1, buffer.n_envs)
+        buffer.infos[: len(rows)] = rows
 
 
 def _flat(arrays: Mapping[str, object]) -> dict[str, np.ndarray]:
@@ -129,11 +134,6 @@ def _flat(arrays: Mapping[str, object]) -> dict[str, np.ndarray]:
 def _is_small(value: object) -> bool:
     """True for an array that is not one of transitions, such as where the open episodes begin."""
     return isinstance(value, np.ndarray) and value.dtype.kind in "biuf"
-
-
-def _plain_items(info: Mapping[str, Any]) -> dict[str, TorchState]:
-    """Returns what a checkpoint can hold of what a simulator reported."""
-    return {key: value for key, value in info.items() if is_plain(value)}
 
 
 def _timeless(entry: Any) -> Any:

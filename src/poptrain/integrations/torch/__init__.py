@@ -13,6 +13,7 @@ what the live optimisers hold is read back. The idea behind it is in `poptrain.i
 `batches`          `Batches`: a position in the data that a checkpoint holds
 `state`            `save_state` and `load_state`: ``state_dict()`` on the disk, without pickle
 `random_stream`    a random stream for each member
+`teachers`         `imitation`: members that learn from another one
 =================  ====================================================================================================
 """
 
@@ -29,5 +30,6 @@ from poptrain.integrations.torch.batches import Batches
 from poptrain.integrations.torch.hparams import apply_hparams, read_hparams
 from poptrain.integrations.torch.member import TorchMember
 from poptrain.integrations.torch.state import load_state, save_state
+from poptrain.integrations.torch.teachers import imitation
 
-__all__ = ["Batches", "TorchMember", "apply_hparams", "load_state", "read_hparams", "save_state"]
+__all__ = ["Batches", "TorchMember", "apply_hparams", "imitation", "load_state", "read_hparams", "save_state"]

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -19,6 +20,7 @@ from poptrain.integrations.torch.contents import Contents
 from poptrain.integrations.torch.hparams import OptionPlace, apply_hparams, option_places
 from poptrain.integrations.torch.random_stream import Generators, stream
 from poptrain.integrations.torch.state import load_state, save_state
+from poptrain.integrations.torch.teachers import hold
 from poptrain.integrations.torch.tree import Tree, classes_near, cloned
 
 WHY = "Something other than poptrain set it between two intervals, or while the state was loaded."
@@ -35,6 +37,8 @@ class TorchMember:
     The state is everything that the attributes lead to: modules, optimisers, schedulers, random generators, tensors, arrays,
     plain values, containers of these, and objects of your own classes. Attributes of the member whose name begins with an
     underscore are not saved. The base seeds PyTorch, numpy and `random`, and each member has a random stream of its own.
+
+    A member that can learn from another one also has ``distill(teacher, hp, steps, progress)``; see `teachers`.
     """
 
     own: tuple[str, ...] = ()  # hyperparameters that code reads later than in the first interval
@@ -44,7 +48,7 @@ class TorchMember:
 
     def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
-        for name, wrapped in (("__init__", _seeded), ("train", _tuned), ("set_budget", _noted)):
+        for name, wrapped in (("__init__", _seeded), ("train", _tuned), ("distill", _taught), ("set_budget", _noted)):
             if name in cls.__dict__:
                 setattr(cls, name, wrapped(cls.__dict__[name]))
 
@@ -208,31 +212,47 @@ def _tuned(train: Callable[..., Metrics]) -> Callable[..., Metrics]:
 
     @functools.wraps(train)
     def tuned(self: TorchMember, hp: Mapping[str, object], steps: int) -> Metrics:
-        if self._busy:
-            return train(self, hp, steps)
-        if not hasattr(self, "_made"):
-            raise UsageError(f"{type(self).__name__} has no random stream: define __init__(hp, seed) in the class itself.")
-        who = type(self).__name__
-        if not self.optimizers():
-            raise UsageError(f"{who} has no optimiser among its attributes: keep it in one, or return it from optimizers().")
-        if dict(flattened(self._made.hp)) != dict(flattened(hp)):
-            self._retune(hp)
-        made = self._made
-        held = {each.name: each for each in self._governed(hp)}
-        if moved := [name for name, each in held.items() if not same_value(each.get(), made.held.get(name, each.get()))]:
-            check_in_force(who, hp, [Place(held[n].hparam, n, held[n].get()) for n in moved], WHY)
-        reads = Reads(hp, seen=made.reads.seen)
-        with _own_stream(self):
-            metrics = train(self, reads, steps)
-        made.trained = True
-        _check_after(self, hp)
-        if steps and not made.checked:
-            options = {option for each in self.optimizers().values() for group in each.param_groups for option in group}
-            check_read(who, hp, reads, self.places(hp), self.own, options - {"params"})
-            made.checked = True
-        return metrics
+        return train(self, hp, steps) if self._busy else _performed(self, hp, steps, lambda reads: train(self, reads, steps))
 
     return tuned
+
+
+def _taught(distill: Callable[..., Metrics]) -> Callable[..., Metrics]:
+    """Returns a ``distill`` that does the same, and whose teacher cannot learn."""
+
+    @functools.wraps(distill)
+    def taught(self: TorchMember, teacher: TorchMember, hp: Mapping[str, object], steps: int, progress: object) -> Metrics:
+        if self._busy:
+            return distill(self, teacher, hp, steps, progress)
+        hold(teacher._contents().of(nn.Module).values())
+        return _performed(self, hp, steps, lambda reads: distill(self, teacher, reads, steps, progress))
+
+    return taught
+
+
+def _performed(self: TorchMember, hp: Mapping[str, object], steps: int, perform: Callable[[Reads], Metrics]) -> Metrics:
+    """Returns what the user's code returned; its hyperparameters were made to act before, and are checked afterwards."""
+    if not hasattr(self, "_made"):
+        raise UsageError(f"{type(self).__name__} has no random stream: define __init__(hp, seed) in the class itself.")
+    who = type(self).__name__
+    if not self.optimizers():
+        raise UsageError(f"{who} has no optimiser among its attributes: keep it in one, or return it from optimizers().")
+    if dict(flattened(self._made.hp)) != dict(flattened(hp)):
+        self._retune(hp)
+    made = self._made
+    held = {each.name: each for each in self._governed(hp)}
+    if moved := [name for name, each in held.items() if not same_value(each.get(), made.held.get(name, each.get()))]:
+        check_in_force(who, hp, [Place(held[n].hparam, n, held[n].get()) for n in moved], WHY)
+    reads = Reads(hp, seen=made.reads.seen)
+    with _own_stream(self):
+        metrics = perform(reads)
+    made.trained = True
+    _check_after(self, hp)
+    if steps and not made.checked:
+        options = {option for each in self.optimizers().values() for group in each.param_groups for option in group}
+        check_read(who, hp, reads, self.places(hp), self.own, options - {"params"})
+        made.checked = True
+    return metrics
 
 
 def _check_after(member: TorchMember, hp: Mapping[str, object]) -> None:

@@ -166,8 +166,7 @@ class TrainerMember(Remade):
         trainer.train(resume_from_checkpoint=None if self._checkpoint is None else str(self._checkpoint))
         if (reached := int(trainer.state.global_step)) != before + steps:
             raise UsageError(
-                f"{type(self).__name__}: the Trainer ended at step {reached} of {before + steps}. Its schedule was made for "
-                f"{trainer.state.max_steps} steps: end the run with stop=pt.steps(n), or pass a larger max_steps."
+                f"{type(self).__name__}: the Trainer ended at step {reached} of {before + steps}. {self._why_ended()}"
             )
         new = Path(trainer.args.output_dir) / f"checkpoint-{reached}"
         (new / "training_args.bin").unlink(missing_ok=True)  # a pickle, and nothing reads it
@@ -176,6 +175,19 @@ class TrainerMember(Remade):
             shutil.rmtree(self._checkpoint)
         self._checkpoint, self._kind = new.rename(self._directory / f"step-{reached}"), self._made.kind
         self._counted = counters(trainer)
+
+    def _why_ended(self) -> str:
+        """Returns why the trainer has stopped in the middle of an interval, and what to do."""
+        trainer = self.trainer
+        if trainer.state.global_step >= trainer.state.max_steps:
+            lasts = f"Its schedule was made for {trainer.state.max_steps} steps"
+            return f"{lasts}: end the run with stop=pt.steps(n), or pass a larger max_steps."
+        fix = "Remove it: the run decides when training ends, with stop=."
+        if (event := self._interval.ended_in) is not None:
+            names = self._interval.suspects(trainer.callback_handler.callbacks)
+            who = " or ".join(names) if names else "A callback"
+            return f"{who} has set control.should_training_stop in {event}. {fix}"
+        return "No callback has stopped it, and max_steps is larger: the training data may have ended."
 
     def _begun(self, loader: Any) -> None:
         """Puts the values of this member into what the trainer has loaded, and verifies them."""

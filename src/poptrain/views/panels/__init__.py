@@ -16,6 +16,7 @@ from poptrain.views.exploits import exploits_of
 from poptrain.views.gauges import gauges
 from poptrain.views.index import history_of
 from poptrain.views.overhead import overhead
+from poptrain.views.panels.architectures import architectures
 from poptrain.views.panels.family import tree
 from poptrain.views.panels.hyperparameters import hparams, schedules, subpopulations
 from poptrain.views.panels.model import (
@@ -33,8 +34,10 @@ from poptrain.views.panels.model import (
     Shades,
 )
 from poptrain.views.panels.population import spread, time
+from poptrain.views.panels.region import region
 from poptrain.views.panels.scores import comparison, faster, score, suggestions
 from poptrain.views.panels.team import team
+from poptrain.views.region import region as region_of
 from poptrain.views.spread import spread as spread_of
 from poptrain.views.subpopulations import sizes_of
 from poptrain.views.suggestions import suggestions as suggestions_of
@@ -55,10 +58,12 @@ __all__ = [
     "Segments",
     "Series",
     "Shades",
+    "architectures",
     "comparison",
     "faster",
     "hparams",
     "pictures",
+    "region",
     "schedules",
     "score",
     "spread",
@@ -84,6 +89,8 @@ EVERY: dict[str, Callable[[Record], Picture]] = {
 }  # the pictures that every run has, by name
 SOME: dict[str, Callable[[Record], Picture | None]] = {
     "model": lambda record: suggestions(suggestions_of(record)),
+    "region": lambda record: region(region_of(record)),
+    "architectures": architectures,
     "subpopulations": lambda record: subpopulations(record) if sizes_of(record) else None,
     "team": lambda record: team(teams(record)),
 }  # the pictures of some algorithms; None for a run of another one

@@ -78,7 +78,7 @@ def _hparam(name: str, kind: Mapping[str, object], members: Sequence[Schedule], 
             tasks=[best.task],
         )
         series.append(line)
-    return Panel(tuple(series), y=_axis(scale), title=clean(name, 40))
+    return Panel(tuple(series), y=axis_of(scale, kind), title=clean(name, 40))
 
 
 def _steps(view: Schedule, name: str, scale: Scale, shift: float) -> tuple[list[int], list[float], list[str]]:
@@ -91,7 +91,8 @@ def _steps(view: Schedule, name: str, scale: Scale, shift: float) -> tuple[list[
     return [*(each.start for each, _ in found), found[-1][0].end], [*places, places[-1]], [*texts, texts[-1]]
 
 
-def _axis(scale: Scale) -> Axis:
+def axis_of(scale: Scale, kind: Mapping[str, object]) -> Axis:
+    """Returns the vertical axis of a hyperparameter; `kind` is its description."""
     low, high = scale.low, scale.high
     if scale.listed:
         shown = range(0, len(scale.options), ceil(len(scale.options) / MOST_OPTIONS) or 1)
@@ -105,7 +106,8 @@ def _axis(scale: Scale) -> Axis:
         ticks = tuple((tick, f"{tick:.6g}") for tick in scale.ticks())
         return Axis("", "nines", 1 - 10.0 ** (pad - nines(low)), 1 - 10.0 ** -(nines(high) + pad), ticks)
     pad = PAD * (high - low)
-    return Axis(low=low - pad, high=high + pad) if scale.bounded else Axis()
+    whole = kind.get("type") == "Int"
+    return Axis(low=low - pad, high=high + pad, whole=whole) if scale.bounded else Axis(whole=whole)
 
 
 Named = Mapping[str, Schedule | Sequence[Schedule] | Callable[[float], float]]

@@ -60,7 +60,7 @@ class Band(Series):
 class Shades:
     """A colour scale, from the worst to the best value."""
 
-    label: str
+    label: str  # "": another panel shows the scale
     low: float
     high: float
     palette: tuple[str, ...]  # from low to high

@@ -23,17 +23,16 @@ from poptrain.rl.memory.batch import Batch, Layout
 from poptrain.rl.nets import forward
 from poptrain.rl.normaliser import normalise
 from poptrain.rl.trees import Array, Parts
+from poptrain.trainable.teaching import FALL, LAST_WEIGHT
 
 LESSON = "lesson"  # the part of a student's state
 TAUGHT = ("teacher_kl", "teacher_value_loss", "alpha")  # diagnostics of an update, in addition to PPO's
 TAKEN_OVER = ("normaliser", "value_scale")  # from the teacher, by students that have not learned yet
-LAST_ALPHA = 0.05
-FALL = 0.8  # of the distillation, over which alpha falls
 
 
 def alpha_at(progress: Array) -> Array:
     """Returns the weight of the teacher at a progress in [0, 1], eq. (2)."""
-    return jnp.maximum(1.0 - (1.0 - LAST_ALPHA) * progress / FALL, LAST_ALPHA)
+    return jnp.maximum(1.0 - (1.0 - LAST_WEIGHT) * progress / FALL, LAST_WEIGHT)
 
 
 def begun(carry: Parts, teacher: Parts, progress: tuple[float, float], steps: int) -> Parts:

@@ -1,0 +1,70 @@
+"""The picture of a trust region's life: how wide it was at each decision, where it began again, and where generations ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from poptrain.views.format import short
+from poptrain.views.palette import BEST, LESSONS, MEMBERS
+from poptrain.views.panels.model import STEPS, Axis, Item, LineSeries, Panel, Picture, PointSeries
+from poptrain.views.region import RegionLife, RegionMoment
+
+
+def region(life: RegionLife) -> Picture | None:
+    """Returns the width of the box and the share of the categories over the steps; None for a run without a region."""
+    if not life.moments:
+        return None
+    length = Axis("width of the box", low=0)
+    panels = [Panel(tuple(_drawn(life, lambda each: each.length)), STEPS, length, legend=True)]
+    if len({each.share for each in life.moments}) > 1:
+        share = Axis("share of categories", low=0, high=1.05)
+        panels.append(Panel(tuple(_drawn(life, lambda each: each.share)), STEPS, share, height=0.7))
+    last = life.moments[-1]
+    note = f"{len(life.restarts)} restart{'s' * (len(life.restarts) != 1)}, at last {short(last.length)} of each range"
+    return Picture("region", "The trust region", tuple(panels), 2.6 if len(panels) == 1 else 3.8, note=note)
+
+
+def _drawn(life: RegionLife, value: Callable[[RegionMoment], float]) -> Iterator[Item]:
+    """Yields a line for the region of each generation, a mark for each restart, and one for each new generation."""
+    for number in sorted({each.generation for each in life.moments}):
+        own = [each for each in life.moments if each.generation == number]
+        yield LineSeries(
+            name="width" if number == own[0].generation == life.moments[0].generation else f"generation {number}",
+            legend=number == life.moments[0].generation,
+            colour=MEMBERS[0],
+            width=1.8,
+            x=[each.step for each in own],
+            y=[value(each) for each in own],
+            stepped=True,
+            hover="text",
+            texts=[_about(each) for each in own],
+        )
+    if life.restarts:
+        yield PointSeries(
+            name="begins again",
+            colour=BEST,
+            marker="star",
+            size=8,
+            x=[each.step for each in life.restarts],
+            y=[value(each) for each in life.restarts],
+            hover="text",
+            texts=[_about(each) for each in life.restarts],
+            tasks=[each.task for each in life.restarts],
+        )
+    if life.generations:
+        top = max(value(each) for each in life.moments)
+        yield PointSeries(
+            name="new generation",
+            colour=LESSONS,
+            marker="up",
+            size=7,
+            x=list(life.generations),
+            y=[0.04 * top] * len(life.generations),
+            hover="text",
+            texts=[f"generation {number} is distilled from step {step:,}" for number, step in enumerate(life.generations, 1)],
+        )
+
+
+def _about(each: RegionMoment) -> str:
+    counts = f"{each.successes} successes and {each.failures} failures in a row"
+    return f"step {each.step:,}: width {short(each.length)}, {counts}, {each.restarts} restarts"

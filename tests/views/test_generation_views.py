@@ -1,0 +1,73 @@
+"""The pictures of BG-PBT: the life of its trust region, and the architectures of each generation."""
+
+import distilling_toys as toys
+import pytest
+
+import poptrain as pt
+from poptrain import plots, views
+from poptrain.views import panels
+
+GENERATIONS = pt.Generations(distill=10, every=15, most=2)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    algorithm = pt.bg_pbt(toys.SPACE, population=4, interval=5, generations=GENERATIONS)
+    return pt.run(algorithm, toys.FUNCTIONS, stop=pt.steps(120), directory=tmp_path_factory.mktemp("run") / "r", progress=False)
+
+
+def test_every_network_that_began_is_shown_once_and_those_that_became_members_are_told_apart(run):
+    history, view = run.history, views.architectures(run.record)
+    begun = [id for id in range(history.n) if history.task(id).parent is None]
+    assert [trial.task for trial in view.trials] == begun and view.names == ("width",)
+    for trial in view.trials:
+        heirs = [id for id in range(history.n) if trial.task in history.ancestry(id)]
+        assert trial.stayed == any(history.task(id).role != "candidate" for id in heirs)
+        scores = [history.score(id) for id in heirs if history.ok(id)]
+        assert trial.score == (max(scores) if scores else None)
+        assert trial.architecture == {"width": history.task(trial.task).hparams["width"]}
+    for generation in {trial.generation for trial in view.trials}:
+        own = [trial for trial in view.trials if trial.generation == generation]
+        assert sum(trial.stayed for trial in own) == 4
+        assert {trial.source for trial in own} <= ({"start"} if generation == 0 else {"model", "best", "random"})
+
+
+def test_the_region_is_that_of_the_decisions_and_begins_anew_with_a_generation(run):
+    life = views.region(run.record)
+    notes = {moment.task: run.history.task(moment.task).note for moment in life.moments}
+    assert life.moments and all(moment.length == notes[moment.task]["region length"] for moment in life.moments)
+    assert len(life.generations) == 2 and {moment.generation for moment in life.moments} <= {0, 1, 2}
+    firsts = {moment.generation: moment for moment in reversed(life.moments)}
+    assert all(first.length == 0.4 and first.restarts == 0 for first in firsts.values())
+
+
+def test_a_restart_is_shown_where_the_region_begins_again():
+    # A region that is as small as it may be, and shrinks with the first failure, begins again and again.
+    region = pt.TrustRegion(length=0.2, least=0.15, failures=1)
+    algorithm = pt.bg_pbt(pt.Space(lr=pt.LogUniform(1e-3, 1e-1)), population=4, interval=5, trust_region=region)
+    record = pt.run(algorithm, pt.testing.quadratic, stop=pt.steps(150), progress=False).record
+    life = views.region(record)
+    assert life.restarts and [each.restarts for each in life.restarts] == list(range(1, len(life.restarts) + 1))
+    marks = [series for series in panels.region(life).panels[0].series if series.name == "begins again"]
+    assert list(marks[0].x) == [each.step for each in life.restarts]
+
+
+def test_both_are_pictures_files_and_sections_of_the_report(run, tmp_path):
+    names = [path.stem for path in plots.save_all(run, tmp_path)]
+    assert {"region", "architectures"} <= set(names)
+    pytest.importorskip("plotly")
+    page = pt.report.page(run.record)
+    assert "The trust region" in page and "Architectures by generation" in page
+
+
+def test_other_runs_have_neither():
+    run = pt.run(
+        pt.pbt(pt.Space(lr=pt.LogUniform(1e-3, 1e-1)), population=3, interval=5),
+        pt.testing.quadratic,
+        stop=pt.steps(10),
+        progress=False,
+    )
+    assert panels.SOME["region"](run.record) is None and panels.SOME["architectures"](run.record) is None
+    for draw, words in ((plots.region, "bg_pbt"), (plots.architectures, "generations")):
+        with pytest.raises(pt.UsageError, match=words):
+            draw(run)
