@@ -2,7 +2,8 @@
 
     python docs/make_gallery.py [NAME …]        # all, or some; a run that exists in runs/gallery is not made again
 
-The page keeps the sections of runs that are not on this machine. Each run is made by the command that stands under its picture. Each takes a few minutes on one core.
+Each run is made by the command that stands under its picture, in a few minutes on one core. The page keeps the sections of runs
+that are not on this machine.
 """
 
 from __future__ import annotations
