@@ -70,7 +70,7 @@ class Victim:
     def start(self) -> None:
         """Starts the driver, which begins or continues the run."""
         words = [sys.executable, "-m", "benchmarks.kills", "--drive", str(self.directory), "--steps", str(self.steps)]
-        with self.said.open("wb") as said:  # not a pipe: nobody would read it
+        with self.said.open("wb") as said:  # a file, because a pipe that is not read fills up
             self.process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=said)
 
     def lines(self) -> list[Any]:

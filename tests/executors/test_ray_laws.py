@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import distilling_toys as toys
 import executor_table as forms
 import pytest
 
@@ -51,3 +52,26 @@ def test_a_failure_takes_no_other_state_out_of_its_actor(row, address, tmp_path)
         (again,) = bench.perform([task(2, 0, parent=0)])
     assert (well.kind, ill.kind) == ("ok", "failed")
     assert again.kind == "ok", f"the actor no longer had the state of member 0, and got no copy: {again.error}"
+
+
+@pytest.mark.parametrize(
+    ("trainable", "options"),
+    [
+        (toys.FUNCTIONS, {"slots": 2}),
+        (toys.Pupil, {"slots": 2, "carrier": "driver"}),
+        (toys.jax_toy(), {"slots": 2, "vectorized": True}),
+    ],
+    ids=["shared, function", "driver, class", "vectorized, JAX"],
+)
+def test_students_on_a_cluster_learn_as_they_do_in_one_process(trainable, options, address, tmp_path):
+    def run(executor):
+        generations = pt.Generations(distill=10, every=15, most=1)
+        algorithm = pt.bg_pbt(toys.SPACE, population=4, interval=5, generations=generations, window=8, retune=None)
+        where = tmp_path / str(executor)[:6]
+        history = pt.run(algorithm, trainable, stop=pt.steps(60), executor=executor, directory=where, progress=False).history
+        return [history.task(id) for id in range(history.n)], history.scores.tolist()
+
+    inline = run("vectorized" if "vectorized" in options else "inline")
+    tasks, scores = run(pt.executors.Ray(address=address, **options))
+    assert any(each.teacher is not None for each in tasks) and tasks == inline[0]
+    assert scores == pytest.approx(inline[1], rel=1e-5)
