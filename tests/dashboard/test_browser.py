@@ -135,6 +135,12 @@ def test_every_state_is_drawn_without_a_complaint_and_is_accessible(kind, size, 
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"
         assert page.evaluate("document.documentElement.dataset.theme") == ("dark" if size == "dark" else "light")
         assert "pwned" not in page.title() and page.query_selector("main img") is None
+        if kind == "failures":
+            shown = page.locator("section[aria-label='What goes wrong']")
+            assert shown.locator("p.mono").inner_text() in page.inner_text("#part-failures")
+            assert size == "phone" or shown.bounding_box()["y"] < 600, "the error is seen without scrolling"
+            shown.get_by_role("button").click()
+            page.wait_for_function("document.getElementById('part-failures').getBoundingClientRect().top < innerHeight")
         if kind == "failed":
             assert EVIL in page.inner_text("#part-failures")
         if kind == "fire":

@@ -11,7 +11,7 @@ import pytest
 
 import poptrain as pt
 from poptrain.core.causes import cause
-from poptrain.core.errors import RunFailed, RunWarning
+from poptrain.core.errors import RunFailed, RunWarning, UsageError
 from poptrain.testing import Quadratic, quadratic
 
 PBT = pt.pbt(pt.Space(lr=pt.LogUniform(1e-4, 1e-1)), population=4, interval=5)
@@ -143,3 +143,15 @@ def test_another_missing_key_is_not_called_a_hyperparameter():
 def test_a_name_that_people_expect_is_answered_with_ours(name, says):
     with pytest.raises(AttributeError, match=re.escape(says)):
         getattr(pt, name)
+
+
+def test_a_home_directory_that_nothing_would_expand_is_refused(folder):
+    with pytest.raises(UsageError, match=r"run: directory='~/first': only a shell expands '~'; pass os.path.expanduser"):
+        pt.run(PBT, quadratic, stop=pt.steps(20), directory="~/first", progress=False)
+    assert not list(folder.iterdir())
+
+
+def test_wrong_arguments_of_every_function_that_trains_are_answered():
+    for function in (pt.run, pt.replay, pt.check, pt.resume, pt.study):
+        with pytest.raises(UsageError, match=f"pt.{function.__name__} has no argument 'chunk'. Its arguments are"):
+            function(chunk=1)

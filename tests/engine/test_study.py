@@ -139,6 +139,12 @@ def test_functions_under_the_guard_of_a_script_are_sent_to_the_workers_of_a_stud
     assert "other code" not in done.stderr
 
 
+def test_a_study_without_a_guard_is_answered_in_its_own_words(tmp_path):
+    (tmp_path / "script.py").write_text(GUARDED.replace('if __name__ == "__main__"', "if True"))
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, env=environment())
+    assert "study: workers=2: every worker process imports script.py" in done.stderr and "or use workers=1." in done.stderr
+
+
 def test_what_a_script_defines_only_under_its_guard_is_known(tmp_path):
     lines = [
         "def outside(): pass",

@@ -24,6 +24,8 @@ def check_place(what: str, place: object) -> None:
         raise UsageError(f"{what}={place!r}, expected a path, for example 'runs/first'.")
     if _CONTROL.search(path):
         raise UsageError(f"{what}={path!r} contains control characters: use another name.")
+    if path == "~" or path.startswith("~/"):
+        raise UsageError(f"{what}={path!r}: only a shell expands '~'; pass os.path.expanduser({path!r}), or a path without it.")
     if _URL.match(path):
         raise UsageError(
             f"{what}={path!r} is a URL, but the log of a run is written to a disk of this machine: pass a path. The checkpoints "

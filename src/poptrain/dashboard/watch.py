@@ -90,7 +90,10 @@ class Watched:
             sign = -1 if view.mode == "min" else 1
             ranked = sorted(view.members, key=lambda each: (each.score is not None, sign * (each.score or 0.0)), reverse=True)
             shown = as_json(view) | {"members": as_json(ranked[:MOST_MEMBERS]), "members_in_all": len(ranked)}
-            found |= {"view": shown | {"sentences": view.sentences()}, "panels": self._names(view)}
+            found |= {
+                "view": shown | {"sentences": view.sentences(), "troubles": as_json(view.troubles)},
+                "panels": self._names(view),
+            }
         return found
 
     def picture(self, name: str) -> Answer:

@@ -116,6 +116,7 @@ def run(
     return execute(algorithm, directory, keep=keep, source=source, progress=progress)
 
 
+@named_as_here
 def resume(experiment: Experiment, directory: str | Path, *, progress: bool = True) -> Run:
     """Returns the run in `directory`, continued to its end. `progress` is as in `run`.
 

@@ -15,6 +15,7 @@ from poptrain.algorithms.parts.turns import FrozenDict
 from poptrain.algorithms.schedule_replay import Piece, ScheduleArgument, ScheduleReplay, guessed, merged, pieces, schedule_replay
 from poptrain.core import Json
 from poptrain.core.errors import UsageError, did_you_mean
+from poptrain.core.other_names import named_as_here
 from poptrain.core.protocols import Sink
 from poptrain.engine import stop as stops
 from poptrain.engine.experiment import Experiment
@@ -43,6 +44,7 @@ class Source:
     budget: int | None = None  # steps of each member of that run; a schedule inside the trainable may extend over them
 
 
+@named_as_here
 def replay(
     schedule: Run | str | Path | ScheduleArgument,
     trainable: object = None,

@@ -234,7 +234,7 @@ def _in_turn(jobs: Sequence[_Job]) -> Iterator[tuple[_Job, Run | str]]:
 
 def _side_by_side(jobs: Sequence[_Job], workers: int, shown: Screen | None) -> Iterator[tuple[_Job, Run | str]]:
     """Yields every run as it ends in one of the worker processes, or why it failed."""
-    check_main()
+    check_main(f"study: workers={workers}", "workers=1")
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (max(1, cpus() // workers),))
     waiting: dict[Future[str | None], _Job] = {}
     try:

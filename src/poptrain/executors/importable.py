@@ -52,19 +52,22 @@ def why_not_importable(trainable: object) -> str | None:
     return None
 
 
-def check_main() -> None:
-    """Raises a `UsageError` unless the running program may start worker processes."""
+def check_main(what: str = "executor='processes'", instead: str = "executor='inline'") -> None:
+    """Raises a `UsageError` unless the running program may start worker processes.
+
+    Args:
+        what: asks for them.
+        instead: needs none.
+    """
     process = multiprocessing.current_process()
     if getattr(process, "_inheriting", False) or _unguarded():
         name = os.path.basename(str(getattr(sys.modules.get("__main__"), "__file__", "this script")))
         raise UsageError(
-            f"executor='processes': every worker process imports {name} and would start the run again: "
-            "put what the script does under `if __name__ == '__main__':`."
+            f"{what}: every worker process imports {name} and would start the run again: put what the script does under "
+            f"`if __name__ == '__main__':`, or use {instead}."
         )
     if process.daemon:
-        raise UsageError(
-            "executor='processes': this process is a daemon and cannot start other processes: use executor='inline'."
-        )
+        raise UsageError(f"{what}: this process is a daemon and cannot start other processes: use {instead}.")
 
 
 class _Probe(pickle.Pickler):

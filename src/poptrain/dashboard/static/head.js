@@ -9,12 +9,18 @@ export function head(run, open) {
   const share = progress(view);
   return [
     el("div", { class: "head" }, el("h1", {}, run.name), badge(run.state)),
-    el("p", { class: "sub" }, `${view.algorithm} · ${view.members_in_all} members · ${view.trainable} · ${view.metric}, ${better} · seed ${view.seed}`),
+    el("p", { class: "sub" }, `${view.algorithm} · ${population(view)} · ${view.trainable} · ${view.metric}, ${better} · seed ${view.seed}`),
     share === null ? null : el("progress", { value: String(share), max: "1", "aria-label": `Progress: ${Math.round(100 * share)} %` }),
     notice(run),
     cards(view, run.state, open),
+    trouble(view, run.state),
     remarks(view),
   ];
+}
+
+function population(view) {
+  const measuring = view.evaluators ? ` and ${view.evaluators} evaluators` : "";
+  return `${view.members_in_all} members${measuring}`;
 }
 
 function progress(view) {
@@ -36,11 +42,23 @@ function cards(view, state, open) {
   const speed = view.steps_per_second ?? view.steps_per_second_overall;
   if (speed) found.push(card("steps per second", speed >= 100 ? count(speed) : short(speed, 3), el("small", {}, `${count(view.steps)} steps by all`)));
   found.push(card("exploits", count(view.exploits), el("small", {}, `${count(view.results)} results`)));
-  found.push(card("failures", count(bad), bad ? el("small", {}, `${view.failed} failed, ${view.diverged} diverged, ${view.lost} lost`) : null, bad ? "bad" : ""));
+  found.push(card("failures", count(bad), bad ? el("small", {}, parts(view)) : null, bad ? "bad" : ""));
   return el("dl", { class: "cards" }, found);
 }
 
-const card = (label, value, more = null, kind = "") => el("div", { class: kind }, el("dt", {}, label), el("dd", {}, value, more));
+const parts = (view) => ["failed", "diverged", "lost"].filter((name) => view[name]).map((name) => `${count(view[name])} ${name}`).join(", ");
+
+// What goes wrong, in words and without scrolling; the state "failed" has a notice of its own.
+function trouble(view, state) {
+  const [first, ...others] = state === "failed" ? [] : view.troubles;
+  if (!first) return null;
+  const where = first.members.length === 1 ? `member ${first.members[0]}` : `${first.members.length} members`;
+  const more = others.length ? ` There ${others.length === 1 ? "is 1 other cause" : `are ${others.length} other causes`}.` : "";
+  const jump = el("button", { class: "plain", type: "button", "data-key": "failures", onclick: () => document.getElementById("part-failures").scrollIntoView() }, "All failures");
+  return el("section", { class: "notice bad", "aria-label": "What goes wrong" }, el("h2", {}, `The newest failure of ${where}`), el("p", { class: "mono" }, first.error), el("p", {}, `Members that fail are replaced by copies of others.${more} `, jump));
+}
+
+const card = (label, value, more = null, kind = "") => el("div", { class: `${kind}${value.length > 9 ? " long" : ""}` }, el("dt", {}, label), el("dd", {}, value, more));
 
 function remarks(view) {
   const lines = [...(view.best ? [`Best with ${settings(view.best.hparams)}.`] : []), ...view.sentences, ...(view.no_decision ? [view.no_decision] : [])];
