@@ -4,7 +4,7 @@ import { short } from "./format.js";
 import { draw, symbol } from "./marks.js";
 import { scale } from "./scale.js";
 
-const LEFT = 58, RIGHT = 12, TOP = 8, BOTTOM = 36, INCH = 84;
+const LEFT = 58, LETTERS = 6, LETTER = 7, RIGHT = 12, TOP = 8, BOTTOM = 36, INCH = 84;
 const hidden = new Map(); // by picture: names of series that the reader switched off
 
 // Draws `picture` into `host`; `pick({task, step, along})` is called for a click on a mark.
@@ -29,22 +29,28 @@ export function drawPicture(host, picture, pick) {
   host.replaceChildren(...[body, legend, thin].filter(Boolean));
 }
 
+// The room for the labels of the y axes, the same for all panels of a picture; names of rows may be long.
+function roomAtLeft(picture, width) {
+  const longest = Math.max(0, ...picture.panels.flatMap((panel) => (panel.y.ticks || []).map(([, text]) => text.length)));
+  return Math.min(LEFT + LETTER * Math.max(longest - LETTERS, 0), Math.max(LEFT, width / 4));
+}
+
 function drawPanel(picture, panel, index, { width, height, last, off, pick }) {
   const series = panel.series.filter((item) => !off.has(item.name));
   const xs = series.flatMap((item) => [...(item.x || []), ...(item.x_end || [])]);
   const ys = series.flatMap((item) => [...(item.y && item.y.length !== undefined ? item.y : []), ...(item.low || []), ...(item.high || [])]);
   const allX = picture.same_x ? picture.panels.flatMap((each) => each.series.flatMap((item) => [...(item.x || []), ...(item.x_end || [])])) : xs;
   const across = scale(panel.x, allX), up = scale(panel.y, ys);
-  const bottom = last ? BOTTOM : 16;
-  const X = (v) => LEFT + across.place(v) * (width - LEFT - RIGHT);
+  const bottom = last ? BOTTOM : 16, left = roomAtLeft(picture, width);
+  const X = (v) => left + across.place(v) * (width - left - RIGHT);
   const Y = (v) => TOP + (1 - up.place(v)) * (height - TOP - bottom);
-  [X.from, X.to] = [LEFT, width - RIGHT];
+  [X.from, X.to] = [left, width - RIGHT];
   const name = [picture.title, panel.title, panel.y.label].filter(Boolean).join(", ");
   const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "application", tabindex: "0", "aria-roledescription": "chart",
     "aria-label": `${name}. Arrow keys move between points, Enter opens the task.` });
   const clip = `clip-${picture.name}-${index}`;
-  root.append(svg("defs", {}, svg("clipPath", { id: clip }, svg("rect", { x: LEFT - 4, y: 0, width: width - LEFT - RIGHT + 8, height: height - bottom + 5 }))));
-  axes(root, panel, across, up, X, Y, { width, height, bottom, last });
+  root.append(svg("defs", {}, svg("clipPath", { id: clip }, svg("rect", { x: left - 4, y: 0, width: width - left - RIGHT + 8, height: height - bottom + 5 }))));
+  axes(root, panel, across, up, X, Y, { width, height, bottom, last, left });
   const inside = svg("g", { "clip-path": `url(#${clip})` });
   root.append(inside);
   const stacked = [];
@@ -53,13 +59,13 @@ function drawPanel(picture, panel, index, { width, height, last, off, pick }) {
   return el("div", { class: "panel" }, panel.title ? el("h3", {}, panel.title) : null, root);
 }
 
-function axes(root, panel, across, up, X, Y, { width, height, bottom, last }) {
-  const floor = height - bottom;
-  const room = Math.max(Math.floor((width - LEFT) / 62), 2);
+function axes(root, panel, across, up, X, Y, { width, height, bottom, last, left }) {
+  const floor = height - bottom, letters = Math.floor((left - LEFT) / LETTER) + 9;
+  const room = Math.max(Math.floor((width - left) / 62), 2);
   const every = Math.ceil(across.ticks.length / room);
   across.ticks.forEach(([at, text], index) => {
     const x = X(at);
-    if (x < LEFT - 1 || x > width - RIGHT + 1 || index % every) return;
+    if (x < left - 1 || x > width - RIGHT + 1 || index % every) return;
     if (panel.x.grid) root.append(svg("line", { class: "gridline", x1: x, x2: x, y1: TOP, y2: floor }));
     if (last) root.append(svg("text", { x, y: floor + 15, "text-anchor": "middle" }, text));
   });
@@ -67,11 +73,11 @@ function axes(root, panel, across, up, X, Y, { width, height, bottom, last }) {
   up.ticks.forEach(([at, text], index) => {
     const y = Y(at);
     if (y < TOP - 1 || y > floor + 1 || index % crowd) return;
-    if (panel.y.grid) root.append(svg("line", { class: "gridline", x1: LEFT, x2: width - RIGHT, y1: y, y2: y }));
-    root.append(svg("text", { x: LEFT - 7, y: y + 4, "text-anchor": "end" }, text.length > 9 ? `${text.slice(0, 8)}…` : text));
+    if (panel.y.grid) root.append(svg("line", { class: "gridline", x1: left, x2: width - RIGHT, y1: y, y2: y }));
+    root.append(svg("text", { x: left - 7, y: y + 4, "text-anchor": "end" }, text.length > letters ? `${text.slice(0, letters - 1)}…` : text));
   });
-  root.append(svg("line", { class: "axisline", x1: LEFT, x2: width - RIGHT, y1: floor, y2: floor }));
-  if (last && panel.x.label) root.append(svg("text", { x: (LEFT + width - RIGHT) / 2, y: floor + 31, "text-anchor": "middle" }, panel.x.label));
+  root.append(svg("line", { class: "axisline", x1: left, x2: width - RIGHT, y1: floor, y2: floor }));
+  if (last && panel.x.label) root.append(svg("text", { x: (left + width - RIGHT) / 2, y: floor + 31, "text-anchor": "middle" }, panel.x.label));
   if (panel.y.label) root.append(svg("text", { x: 12, y: (TOP + floor) / 2, "text-anchor": "middle", transform: `rotate(-90 12 ${(TOP + floor) / 2})` }, panel.y.label.slice(0, 32)));
 }
 
