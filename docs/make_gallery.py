@@ -109,6 +109,13 @@ GALLERY = (
         "cartpole_team",
         "team",
     ),
+    Shown(
+        "students",
+        "Architectures: BG-PBT",
+        "Students with other widths learn digits from the best members; the better ones (large points) become the next generation.",
+        "torch_students",
+        "architectures",
+    ),
 )
 
 
