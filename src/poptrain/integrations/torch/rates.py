@@ -109,7 +109,7 @@ def rebase(schedulers: Sequence[LRScheduler], bases: Sequence[float], made: Sequ
     """Changes the base rates of the schedulers of one optimiser where training is; `bases` has one for each group.
 
     Args:
-        made: the states that the schedulers had when they were new, with the options of this member; none: they keep what they have.
+        made: the states that the schedulers had when they were new, with the options of this member; none: they keep theirs.
     """
     optimizer = schedulers[0].optimizer
     counts = [steps_of(each.state_dict()) for each in schedulers]
