@@ -183,3 +183,19 @@ def test_a_run_with_more_steps_makes_its_schedules_longer():
         each.set_budget(4)
         each.train(FIRST, steps)
     assert rates(member) == pytest.approx(rates(longer), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["EMAWeightAveraging", "StochasticWeightAveraging"])
+def test_a_callback_that_ends_with_averages_is_named(name):
+    import lightning.pytorch.callbacks as callbacks
+
+    if not hasattr(callbacks, name):
+        pytest.skip("this version of Lightning does not have it")
+
+    class Averaging(Member):
+        def options(self, hp):
+            arguments = [0.01] if name.startswith("Stoch") else []
+            return {**super().options(hp), "callbacks": getattr(callbacks, name)(*arguments)}
+
+    with pytest.raises(pt.UsageError, match=f"{name} ends each interval with averages.*AveragedModel"):
+        Averaging(FIRST, 1).train(FIRST, 1)
