@@ -122,3 +122,80 @@ def test_another_kind_of_optimiser_is_refused_with_the_fix(tmp_path):
     copied.load(tmp_path)
     with pytest.raises(pt.UsageError, match="state of Adam, but a member with these values has SGD.*static=True"):
         copied.train({**FIRST, "kind": "SGD"}, 1)
+
+
+class Cycled(Module):
+    """A schedule over all steps, which moves beta1 too; its length follows from the budget."""
+
+    def configure_optimizers(self):
+        h, steps = self.hparams, self.trainer.estimated_stepping_batches
+        optimizer = torch.optim.AdamW(self.parameters(), h.lr / 25, weight_decay=h.weight_decay)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, h.lr, total_steps=steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class Reduced(Module):
+    """A schedule that lowers the rate by itself after each epoch."""
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.SGD(self.parameters(), self.hparams.lr, weight_decay=self.hparams.weight_decay)
+        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, "max", factor=0.5, patience=0, threshold=9.0)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "monitor": "score"}}
+
+
+def scheduled(module):
+    class Scheduled(Member):
+        def make(self, hp, seed):
+            return module(hp["lr"], hp["beta1"], hp["weight_decay"], hp["dropout"]), super().make(hp, seed)[1]
+
+    return Scheduled
+
+
+def rates(member):
+    return [group["lr"] for group in member._trainer.optimizers[0].param_groups]
+
+
+@pytest.mark.parametrize("module", [Cycled, Reduced])
+def test_a_schedule_goes_on_in_intervals_and_with_a_new_rate(module, tmp_path):
+    hp, cls = {**FIRST, "gradient_clip_val": 1.0}, scheduled(module)
+    whole, parts = cls(hp, 5), cls(hp, 5)
+    for member in (whole, parts):
+        member.set_budget(6)
+    whole.train(hp, 4)
+    parts.train(hp, 2)
+    parts.save(tmp_path)
+    parts.train(hp, 2)
+    assert weights(whole) == weights(parts) and rates(whole) == rates(parts)
+    copied, fresh = cls({**hp, "lr": 0.1}, 6), cls({**hp, "lr": 0.1}, 6)
+    for member in (copied, fresh):
+        member.set_budget(6)
+    copied.load(tmp_path)
+    copied.train({**hp, "lr": 0.1}, 2)
+    fresh.train({**hp, "lr": 0.1}, 4)
+    assert rates(copied) == pytest.approx(rates(fresh), rel=1e-9)
+
+
+def test_a_run_with_more_steps_makes_its_schedules_longer():
+    member, longer = scheduled(Cycled)(FIRST, 5), scheduled(Cycled)(FIRST, 5)
+    member.set_budget(2)
+    member.train(FIRST, 2)
+    for each, steps in (member, 1), (longer, 3):
+        each.set_budget(4)
+        each.train(FIRST, steps)
+    assert rates(member) == pytest.approx(rates(longer), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["EMAWeightAveraging", "StochasticWeightAveraging"])
+def test_a_callback_that_ends_with_averages_is_named(name):
+    import lightning.pytorch.callbacks as callbacks
+
+    if not hasattr(callbacks, name):
+        pytest.skip("this version of Lightning does not have it")
+
+    class Averaging(Member):
+        def options(self, hp):
+            arguments = [0.01] if name.startswith("Stoch") else []
+            return {**super().options(hp), "callbacks": getattr(callbacks, name)(*arguments)}
+
+    with pytest.raises(pt.UsageError, match=f"{name} ends each interval with averages.*AveragedModel"):
+        Averaging(FIRST, 1).train(FIRST, 1)

@@ -25,6 +25,7 @@ from poptrain.integrations.torch.random_stream import Generators, stream
 from poptrain.integrations.torch.state import load_state, save_state
 
 CHECKPOINT, OWN_FILE = "lightning.ckpt", "poptrain"
+AVERAGES = {"WeightAveraging", "StochasticWeightAveraging"}  # callbacks; the first is not in every version
 OURS = {  # options of the trainer that the member sets unless `options` has others
     "logger": False,
     "enable_progress_bar": False,
@@ -135,7 +136,7 @@ class LightningMember(Remade):
     def _train(self, module: LightningModule, options: dict[str, Any], steps: int) -> dict[str, float]:
         until, file = self._epochs + steps, self._directory / CHECKPOINT
         epochs = Epochs(until, self._kinds, self._begun)
-        callbacks = [*options.pop("callbacks", []), epochs]
+        callbacks = [*_checked(type(self).__name__, options.pop("callbacks", None)), epochs]
         most = max(self._budget, until) if self._budget else -1
         root = str(self._directory)
         ours = {"max_epochs": most, "enable_checkpointing": False, "default_root_dir": root}
@@ -184,6 +185,22 @@ class LightningMember(Remade):
                 yield Place(name, "train_dataloader.batch_size", trainer.train_dataloader.batch_size)
             if trainer is not None and isinstance(held := vars(trainer).get(name), (int, float, str)):
                 yield Place(name, f"trainer.{name}", held)
+
+
+def _checked(who: str, given: Any) -> list[Any]:
+    """Returns the callbacks of `options`.
+
+    Raises:
+        UsageError: one of them ends each interval with averages in the module, from which training would go on.
+    """
+    callbacks = list(given) if isinstance(given, (list, tuple)) else [] if given is None else [given]
+    for each in callbacks:
+        if AVERAGES & {kind.__name__ for kind in type(each).__mro__}:
+            raise UsageError(
+                f"{who}: {type(each).__name__} ends each interval with averages in the module, and training would go on from "
+                "them. Keep the averages in the module instead: torch.optim.swa_utils.AveragedModel."
+            )
+    return callbacks
 
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:

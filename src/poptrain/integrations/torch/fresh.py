@@ -7,6 +7,7 @@ are noted when the optimiser is new, and put back when the framework has loaded 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from poptrain.core.errors import UsageError
 from poptrain.integrations.adapter import Place
 from poptrain.integrations.torch.optimizers import put_option
-from poptrain.integrations.torch.rates import has_base, rebase
+from poptrain.integrations.torch.rates import has_base, is_replayed, rebase
 
 RATES = ("lr", "initial_lr")
 BETAS = {"beta1": 0, "beta2": 1}  # their places in the option ``betas``
@@ -28,15 +29,17 @@ class FreshOptimizer:
 
     kind: str
     groups: tuple[dict[str, Any], ...]
+    schedules: tuple[dict[str, Any], ...] = ()  # the states of its new schedulers, if they were made with it
 
     @classmethod
-    def of(cls, optimizer: Optimizer) -> FreshOptimizer:
-        """Returns how a new optimiser was made. A scheduler may have changed the rates already."""
+    def of(cls, optimizer: Optimizer, schedulers: Sequence[LRScheduler] = ()) -> FreshOptimizer:
+        """Returns how a new optimiser and its schedulers were made. A scheduler may have changed the rates already."""
         groups = []
         for group in optimizer.param_groups:
             options = {name: value for name, value in group.items() if name not in ("params", *RATES)}
             groups.append({**options, "lr": float(group.get("initial_lr", group["lr"]))})
-        return cls(type(optimizer).__qualname__, tuple(groups))
+        schedules = [deepcopy(dict(each.state_dict())) for each in schedulers]
+        return cls(type(optimizer).__qualname__, tuple(groups), tuple(schedules))
 
     def put_into(self, optimizer: Optimizer, schedulers: Sequence[LRScheduler] = ()) -> None:
         """Sets the options in an optimiser with restored state, and makes its schedules what these base rates would give.
@@ -53,7 +56,8 @@ class FreshOptimizer:
                 f"{len(self.groups)}: a hyperparameter that changes which parameters are trained must be static=True."
             )
         computed = [each for each in schedulers if not isinstance(each, ReduceLROnPlateau)]
-        based = bool(computed) and all(map(has_base, computed))
+        anew = len(self.schedules) == len(schedulers) == len(computed) and all(map(is_replayed, computed))
+        based = bool(computed) and (anew or all(map(has_base, computed)))
         for group, fresh in zip(groups, self.groups, strict=True):
             factor = _factor(group)
             for name, value in fresh.items():
@@ -61,10 +65,10 @@ class FreshOptimizer:
                     put_option(group, name, value)
             if not computed:
                 put_option(group, "lr", fresh["lr"] * factor)
-                if "initial_lr" in group:
+                if "initial_lr" in group or schedulers:
                     put_option(group, "initial_lr", fresh["lr"])
         if based:
-            rebase(computed, [fresh["lr"] for fresh in self.groups])
+            rebase(computed, [fresh["lr"] for fresh in self.groups], self.schedules if anew else ())
 
     def check_kind(self, kind: str) -> None:
         """Raises a `UsageError` if a checkpoint holds the state of another kind of optimiser."""

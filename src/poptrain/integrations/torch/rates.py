@@ -10,14 +10,17 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import TypeGuard
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import (
     ChainedScheduler,
     CosineAnnealingWarmRestarts,
+    CyclicLR,
     LambdaLR,
     LRScheduler,
+    OneCycleLR,
     ReduceLROnPlateau,
     SequentialLR,
 )
@@ -27,6 +30,7 @@ from poptrain.integrations.torch.optimizers import Options, put_option
 from poptrain.integrations.torch.tree import Tree
 
 OWN_MODULE = LRScheduler.__module__
+DIRECT = (LambdaLR, CosineAnnealingWarmRestarts, OneCycleLR, CyclicLR)  # besides those with a closed form
 
 
 def is_scheduler(value: object) -> TypeGuard[LRScheduler]:
@@ -74,7 +78,7 @@ def follow(
         fresh: the options that ``__init__`` of the copy gave the groups.
         options: those of the parent's groups, when they were made and now.
     """
-    replayed = {path: each for path, each in schedulers.items() if _is_replayed(each)}
+    replayed = {path: each for path, each in schedulers.items() if is_replayed(each)}
     counts = [steps_of(saved[path]["state"]) if path in saved else 0 for path in replayed]
     if replayed and len(replayed) == len(schedulers):
         merged_options = [dict(group) for group in optimizer.param_groups]
@@ -101,8 +105,12 @@ def follow(
             each._last_lr = [float(group["lr"]) for group in optimizer.param_groups]
 
 
-def rebase(schedulers: Sequence[LRScheduler], bases: Sequence[float]) -> None:
-    """Changes the base rates of the schedulers of one optimiser where training is; `bases` has one for each group."""
+def rebase(schedulers: Sequence[LRScheduler], bases: Sequence[float], made: Sequence[Mapping[str, Tree]] = ()) -> None:
+    """Changes the base rates of the schedulers of one optimiser where training is; `bases` has one for each group.
+
+    Args:
+        made: the states that the schedulers had when they were new, with the options of this member; none: they keep theirs.
+    """
     optimizer = schedulers[0].optimizer
     counts = [steps_of(each.state_dict()) for each in schedulers]
     states = [dict(each.state_dict()) for each in schedulers]
@@ -110,6 +118,8 @@ def rebase(schedulers: Sequence[LRScheduler], bases: Sequence[float]) -> None:
         put_option(group, "initial_lr", base)
         put_option(group, "lr", base)
     with _quiet():
+        for each, new in zip(schedulers, made, strict=False):
+            each.load_state_dict(deepcopy(dict(new)))
         for each in schedulers:
             _rewind(each)
     _advance(schedulers, counts, states)
@@ -163,7 +173,7 @@ def _inner(scheduler: LRScheduler) -> Iterator[LRScheduler]:
         yield from _inner(each)
 
 
-def _is_replayed(scheduler: LRScheduler) -> bool:
+def is_replayed(scheduler: LRScheduler) -> bool:
     """True if stepping a new scheduler repeats what the old one did: it decides nothing by itself."""
     for each in (scheduler, *_inner(scheduler)):
         step = getattr(type(each), "step", None)
@@ -175,7 +185,7 @@ def _is_replayed(scheduler: LRScheduler) -> bool:
 def _is_direct(scheduler: LRScheduler) -> bool:
     """True if the rates follow from the base rates and the number of steps alone."""
     known = type(scheduler).__module__ == OWN_MODULE
-    return known and (hasattr(scheduler, "_get_closed_form_lr") or isinstance(scheduler, (LambdaLR, CosineAnnealingWarmRestarts)))
+    return known and (hasattr(scheduler, "_get_closed_form_lr") or isinstance(scheduler, DIRECT))
 
 
 def _jump(scheduler: LRScheduler, steps: int, state: Mapping[str, Tree]) -> None:

@@ -140,7 +140,8 @@ class TrainerMember(Remade):
         if going_on is not None:
             self._random = going_on
         self._trainer, self._reads, self._loader = trainer, reads, None
-        self._made = FreshOptimizer.of(optimizer_of(trainer))
+        given = scheduler_of(trainer)  # one that `make` has passed with its optimiser
+        self._made = FreshOptimizer.of(optimizer_of(trainer), [] if given is None else [given])
         self._governed = governed(places(trainer, self._hp, None), self._hp)
         self._interval = Interval(self._begun)
         trainer.add_callback(self._interval)
