@@ -112,7 +112,7 @@ GALLERY = (
     Shown(
         "students",
         "Architectures: BG-PBT",
-        "Students with other widths learn digits from the best members; the better ones (large points) become the next generation.",
+        "Students with other widths learn digits from the best members; the better ones (large) become the next generation.",
         "torch_students",
         "architectures",
     ),
