@@ -1,7 +1,9 @@
 """PyTorch members that learn from others: hyperparameters act, teachers don't learn, and a resumed student goes on as it was."""
 
 import pytest
-import torch
+
+torch = pytest.importorskip("torch")
+
 from torch_students import Student, X, algorithm
 
 import poptrain as pt
