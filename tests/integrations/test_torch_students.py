@@ -4,11 +4,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch_students import Student, X, algorithm
+from torch_students import Student, X, algorithm  # noqa: E402
 
-import poptrain as pt
-from poptrain.core.errors import PoptrainError
-from poptrain.integrations.torch import imitation
+import poptrain as pt  # noqa: E402
+from poptrain.core.errors import PoptrainError  # noqa: E402
+from poptrain.integrations.torch import imitation  # noqa: E402
 
 NARROW = {"lr": 0.1, "dropout": 0.0, "width": 2}
 WIDE = {"lr": 0.05, "dropout": 0.25, "width": 32}
