@@ -13,6 +13,12 @@ export function el(tag, about = {}, ...children) {
   return made;
 }
 
+// A sentence whose commands stand between backticks.
+export function sentence(text) {
+  const parts = text.split("`");
+  return parts.length % 2 ? parts.map((part, index) => (index % 2 ? el("code", {}, part) : part)) : text;
+}
+
 export function svg(tag, about = {}, ...children) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(about)) if (value !== undefined && value !== null) made.setAttribute(name, value);

@@ -1,5 +1,5 @@
 // The top of a run: name, state, progress, cards, warnings.
-import { el } from "./dom.js";
+import { el, sentence } from "./dom.js";
 import { count, settings, short, span } from "./format.js";
 import { badge, notice } from "./state.js";
 
@@ -62,7 +62,7 @@ const card = (label, value, more = null, kind = "") => el("div", { class: `${kin
 
 function remarks(view) {
   const lines = [...(view.best ? [`Best with ${settings(view.best.hparams)}.`] : []), ...view.sentences, ...(view.no_decision ? [view.no_decision] : [])];
-  const warned = view.warnings.map((text) => el("li", { class: "wrong" }, text));
+  const warned = view.warnings.map((text) => el("li", { class: "wrong" }, sentence(text)));
   if (!lines.length && !warned.length) return null;
-  return el("section", { "aria-label": "What the log says" }, el("h2", {}, "What the log says"), el("ul", { class: "facts" }, lines.map((text) => el("li", {}, text)), warned));
+  return el("section", { "aria-label": "What the log says" }, el("h2", {}, "What the log says"), el("ul", { class: "facts" }, lines.map((text) => el("li", {}, sentence(text))), warned));
 }

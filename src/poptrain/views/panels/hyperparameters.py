@@ -192,7 +192,8 @@ def _best(view: Subpopulations, name: str) -> Iterable[Item]:
         return
     x, y = _values(view.best, name, "best")
     yield LineSeries(name="best schedule", colour=BEST, width=2.6, x=x, y=y, stepped=True, hover="value")
-    steps = [hand.step for hand in view.hand_overs if hand.best]
+    if not (steps := [hand.step for hand in view.hand_overs if hand.best]):
+        return
     values: list[Value] = [view.best.at(step)[name] for step in steps]
     yield PointSeries(name="handed over", colour=BEST, marker="ring", size=7, x=steps, y=[float(value or 0) for value in values])
 
