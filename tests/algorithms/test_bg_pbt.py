@@ -278,12 +278,12 @@ def test_a_model_that_hears_only_noise_is_not_followed():
         return float(rng(history.seed, task.id, "noise").normal())
 
     algorithm = pt.bg_pbt(MIXED, population=8, interval=5)
-    history = play(algorithm, noise, budget=100)
+    history = play(algorithm, noise, budget=50)
     forecasts = [each for each in (history.task(id).forecast for id in range(history.n)) if each is not None]
     unheard = [each for each in forecasts if "look like noise" in (each.fallback or "")]
     assert unheard and all(each.source == "redraw" for each in unheard)
     follows = replace(algorithm, explore=replace(algorithm.explore, least_signal=0.0))
-    history = play(follows, noise, budget=100)
+    history = play(follows, noise, budget=50)
     assert not any("noise" in (history.task(id).forecast.fallback or "") for id in range(history.n) if history.task(id).forecast)
 
 
