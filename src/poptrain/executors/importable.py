@@ -42,12 +42,12 @@ def why_not_importable(trainable: object) -> str | None:
         why = _why_not(probe.seen[-1]) if probe.seen else None
         return why or f"the trainable {type(trainable).__name__} cannot be sent to a worker process ({error})"
     main = sys.modules.get("__main__")
-    for found in probe.seen:
-        if found.__module__ != "__main__":
-            continue
+    own = [found for found in probe.seen if found.__module__ == "__main__"]
+    guarded = _guarded(_tree(main)) if own else set()
+    for found in own:
         if not _comes_again(main, found):
             return f"{found.__qualname__} is defined in an interactive session, a notebook or a package's __main__"
-        if found.__qualname__.partition(".")[0] in _guarded(_tree(main)):
+        if found.__qualname__.partition(".")[0] in guarded:
             return f"{found.__qualname__} is defined under `if __name__ == '__main__':`, which worker processes do not execute"
     return None
 

@@ -29,7 +29,6 @@ from poptrain.log.reader import Record
 from poptrain.plots.render import render
 from poptrain.views import Comparison, Curves, Faster, Overhead, RegionLife, Spread, Teams, panels
 from poptrain.views.panels.hyperparameters import Named
-from poptrain.views.subpopulations import sizes_of
 
 __all__ = ["FIGURES", "architectures", "comparison", "faster", "hparams", "lineage", "region", "save", "save_all", "schedules"]
 __all__ += ["score", "spread", "subpopulations", "team", "time"]
@@ -153,6 +152,7 @@ def schedules(named: Named, hparam: str, end: int, *, log: bool = True, title: s
     return render(panels.schedules(named, hparam, end, log=log, title=title))
 
 
+OF_SOME = ("subpopulations", "team", "region", "architectures")  # pictures of some algorithms, which are files too
 FIGURES = {"score": score, "hparams": hparams, "lineage": lineage, "spread": spread, "time": time}
 
 
@@ -173,12 +173,10 @@ def record_of(run: AnyRun) -> Record:
 def save_all(run: AnyRun, directory: str | Path) -> list[Path]:
     """Draws every figure of a run as PNG, makes the directory, and returns the paths."""
     record = record_of(run)
-    drawn = {**FIGURES, **({"subpopulations": subpopulations} if sizes_of(record) else {})}
-    drawn |= {"team": team} if views.teams(record).actors else {}
-    drawn |= {"region": region} if views.region(record).moments else {}
-    drawn |= {"architectures": architectures} if views.architectures(record).trials else {}
+    own = {name: picture for name in OF_SOME if (picture := panels.SOME[name](record)) is not None}
     with as_private_as(record.directory):
-        return [save(draw(record), Path(directory) / f"{name}.png") for name, draw in drawn.items()]
+        files = [save(draw(record), Path(directory) / f"{name}.png") for name, draw in FIGURES.items()]
+        return files + [save(render(picture), Path(directory) / f"{name}.png") for name, picture in own.items()]
 
 
 def save(figure: Figure, path: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -123,10 +123,8 @@ class Flight:
         if possible < FEWEST_ROUNDS:
             return None
         found = pilot(about, budget, min(possible, ROUNDS), PILOT_SHARE * self.limit, self.directory)
-        if found is None:
-            return None
         warmed = kind == "inline" and not isinstance(self.lab.trainable, JaxTrainable)  # by the probes before, in this process
-        return Times(found.start + (pace.start if warmed else 0.0), found.per_step, piloted=True)
+        return replace(found, start=found.start + pace.start) if found is not None and warmed else found
 
     def _train(self, configurations: list[Hparams]) -> list[list[Probe]]:
         """Returns the segments of each configuration, as many as there is time for."""

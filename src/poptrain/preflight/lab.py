@@ -18,6 +18,7 @@ from poptrain.core import Carry, History, Hparams, Result, Task, clock
 from poptrain.core.protocols import Executor
 from poptrain.executors.context import Context
 from poptrain.executors.outcome import metric_error
+from poptrain.preflight.estimate import kind_of
 from poptrain.trainable import as_trainable
 
 
@@ -75,7 +76,7 @@ class Lab:
         seats: int = 1,
     ):
         self.trainable, self.store = as_trainable(trainable), DiskStore(directory, durable=False)
-        self.vectorized = executor == "vectorized" or type(executor).__name__ == "Vectorized"
+        self.vectorized = kind_of(executor) == "vectorized"
         self._history = History()
         if self.vectorized:
             lanes = max(lanes, seats)  # a batch of the run's width is one program, and not several of half of it

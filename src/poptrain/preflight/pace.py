@@ -48,7 +48,7 @@ class Pacing:
         self._batch: list[Probe] = []
 
     def short(self, limit: float, late: Callable[[int], bool]) -> Pace:
-        """Returns the pace of short probes; `late(n)` is true if there is no time for n more of them."""
+        """Returns the pace of short probes; `late(n)` is true if n more of them would end too late."""
         steps, start = max(1, self.longest // 5000), None
         while True:
             self._batch = []

@@ -19,7 +19,8 @@ from poptrain.engine import stop as stops
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.loop import execute
 from poptrain.log.reader import Record
-from poptrain.preflight.estimate import existing
+from poptrain.preflight.estimate import Times, existing
+from poptrain.views.index import reported
 
 ROUNDS = 5  # of the algorithm, at most
 FEWEST_ROUNDS = 2  # one that starts everything, and one that shows how long the others take
@@ -51,17 +52,7 @@ class Opening:
         return self.algorithm.needed(history)
 
 
-@dataclass(frozen=True)
-class Pilot:
-    """How long the first rounds took."""
-
-    seconds: float  # all of it
-    steps: int  # that its tasks trained, of all members together
-    start: float  # seconds that the first round took longer than another one
-    per_step: float  # seconds until one more step of any member is trained, while they train side by side
-
-
-def pilot(experiment: Experiment, budget: int, rounds: int, limit: float, directory: Path) -> Pilot | None:
+def pilot(experiment: Experiment, budget: int, rounds: int, limit: float, directory: Path) -> Times | None:
     """Returns how long the first rounds of the run took; None if they cannot be measured.
 
     Args:
@@ -89,12 +80,11 @@ def pilot(experiment: Experiment, budget: int, rounds: int, limit: float, direct
     return _measured(record, opening.seats)
 
 
-def _measured(record: Record, seats: int) -> Pilot | None:
+def _measured(record: Record, seats: int) -> Times | None:
     """Returns what the log of a pilot says."""
     history = record.history()
-    told = history.column("told")[: history.n]
-    steps = np.array([history.task(id).steps for id in range(history.n)])
-    trained = np.flatnonzero((told >= 0) & (steps > 0))
+    told, steps, ids = history.column("told"), history.column("steps"), np.array(reported(history), int)
+    trained = ids[steps[ids] > 0]
     if len(trained) <= seats:
         return None
     times = np.asarray(record.times, float)
@@ -106,4 +96,4 @@ def _measured(record: Record, seats: int) -> Pilot | None:
     per_step = float(times[last] - times[first]) / float(steps[later].sum())
     early = float(steps[order].sum() - steps[later].sum())
     start = record.elapsed - float(times[last] - times[first]) - per_step * early
-    return Pilot(record.elapsed, int(steps[order].sum()), max(start, 0.0), per_step)
+    return Times(max(start, 0.0), per_step, piloted=True)

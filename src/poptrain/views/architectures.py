@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from poptrain.core import Value
 from poptrain.core.brief import brief
 from poptrain.log.reader import Record
+from poptrain.views.generations import generations_of
 from poptrain.views.index import about, history_of, space_of
 
 
@@ -48,16 +49,12 @@ def architectures(record: Record) -> Architectures:
     made_for: dict[int, int] = {}  # by root
     best: dict[int, float] = {}
     stayed: set[int] = set()
-    generation, distilling = 0, False
-    for task in tasks:
-        candidate = task.role == "candidate"
-        generation += candidate and not distilling
-        distilling = candidate
+    for task, generation in zip(tasks, generations_of(history), strict=True):
         first = task.id if task.parent is None else root[task.parent]
         root.append(first)
         if task.parent is None:
             made_for[first] = generation
-        if not candidate:
+        if task.role != "candidate":
             stayed.add(first)
         if history.ok(task.id):
             best[first] = max(best.get(first, history.score(task.id)), history.score(task.id))

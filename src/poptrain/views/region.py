@@ -10,6 +10,7 @@ from poptrain.core import History
 from poptrain.core.brief import brief
 from poptrain.core.facts import is_number
 from poptrain.log.reader import Record
+from poptrain.views.generations import generations_of
 from poptrain.views.index import history_of
 
 LENGTH = "region length"  # in the notes of suggestions, as `algorithms.gp.trust_region.noted` writes them
@@ -58,18 +59,13 @@ def region(record: Record) -> RegionLife:
     history = history_of(record)
     moments: list[RegionMoment] = []
     generations: list[int] = []
-    line, distilling = -1, False
-    for id in range(history.n):
-        task = history.task(id)
-        if task.role == "candidate":
-            if not distilling:
-                generations.append(history.begin(id))
-            distilling = True
-            continue
-        distilling = False
-        if history.issued(id) != line and LENGTH in task.note:
+    line = -1
+    for id, generation in enumerate(generations_of(history)):
+        if generation > len(generations):  # its first candidate
+            generations.append(history.begin(id))
+        if history.issued(id) != line and LENGTH in history.task(id).note:
             line = history.issued(id)
-            moments.append(_moment(history, id, len(generations)))
+            moments.append(_moment(history, id, generation))
     return RegionLife(tuple(moments), tuple(generations))
 
 

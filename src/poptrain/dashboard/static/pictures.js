@@ -72,7 +72,7 @@ export class Pictures {
     each.width = each.holder.clientWidth;
     const marks = each.picture.panels.some((panel) => panel.series.some((item) => (item.x || item.widths || []).length));
     const focused = each.holder.contains(document.activeElement) ? document.activeElement.dataset.key || "svg" : null;
-    if (!marks) each.holder.replaceChildren(el("p", { class: "hush" }, "Nothing to draw: there is no result with a score."));
+    if (!marks) each.holder.replaceChildren(el("p", { class: "hush" }, "Nothing to draw: no result has a score."));
     else drawPicture(each.holder, each.picture, this.pick);
     if (focused) each.holder.querySelector(focused === "svg" ? "svg[tabindex]" : `[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
     document.documentElement.dataset.drawn = [...this.known.values()].filter((one) => one.picture).length;

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from poptrain.log.reader import Record
 from poptrain.views.architectures import Architectures, Trial
 from poptrain.views.architectures import architectures as view_of
 from poptrain.views.format import clean, short
 from poptrain.views.index import space_of
-from poptrain.views.palette import FAINT, SCORES
+from poptrain.views.palette import FAINT
 from poptrain.views.panels.hyperparameters import axis_of
 from poptrain.views.panels.model import Axis, Item, Panel, Picture, PointSeries, Shades
+from poptrain.views.panels.shades import score_shades
 from poptrain.views.scale import Scale, scale_of
 
 WIDTH = 0.7  # of the column of a generation, in which its networks stand side by side
@@ -25,29 +24,29 @@ def architectures(record: Record) -> Picture | None:
     view, space = view_of(record), space_of(record)
     if not view.trials:
         return None
-    panels = tuple(_panel(view, name, space.get(name, {})) for name in view.names)
+    scores = [each.score for each in view.trials if each.score is not None]
+    shades = score_shades(clean(view.metric, 40), scores, view.mode)
+    places = _places(view.trials)
+    panels = []
+    for name in view.names:
+        panels.append(_panel(view, name, space.get(name, {}), places, shades))
+        shades = replace(shades, label="")  # one scale is enough
     stayed = sum(each.stayed for each in view.trials)
     note = f"{len(view.trials)} networks were begun, {stayed} became members; the colour is the best {clean(view.metric, 40)}"
     height = min(1.7 * len(panels) + 1.4, 14)
-    return Picture("architectures", "Architectures by generation", panels, height, note=note, legend="below")
+    return Picture("architectures", "Architectures by generation", tuple(panels), height, note=note, legend="below")
 
 
-def _panel(view: Architectures, name: str, kind: Mapping[str, object]) -> Panel:
+def _panel(view: Architectures, name: str, kind: Mapping[str, object], places: Mapping[int, float], shades: Shades) -> Panel:
     scale = scale_of(kind, (each.architecture.get(name) for each in view.trials))
     numbers = sorted({each.generation for each in view.trials})
     x = Axis("generation", low=numbers[0] - 0.5, high=numbers[-1] + 0.5, ticks=tuple((float(n), str(n)) for n in numbers))
     y = replace(axis_of(scale, kind), label=clean(name, 40))
-    return Panel(tuple(_points(view, name, scale, clean(view.metric, 40) if name == view.names[0] else "")), x, y)
+    return Panel(tuple(_points(view, name, scale, places, shades)), x, y)
 
 
-def _points(view: Architectures, name: str, scale: Scale, label: str) -> Iterator[Item]:
+def _points(view: Architectures, name: str, scale: Scale, places: Mapping[int, float], shades: Shades) -> Iterator[Item]:
     """Yields those that were given up, and on top of them those that became members, side by side in their generation."""
-    scores = [each.score for each in view.trials if each.score is not None]
-    up = view.mode == "max"
-    low, high = np.quantile(scores or [0.0], (0.05, 1.0) if up else (0.0, 0.95)).tolist()
-    palette = SCORES if up else SCORES[::-1]
-    shades = Shades(label, low, high if high > low else low + 1, palette, "min" if up else "max")
-    places = _places(view.trials)
     for stays, text, size in ((False, "tried", 3.5), (True, "became a member", 7.5)):
         found = [
             (each, place)
@@ -63,13 +62,13 @@ def _points(view: Architectures, name: str, scale: Scale, label: str) -> Iterato
             size=size,
             x=[places[each.task] for each, _ in found],
             y=[place for _, place in found] if scale.listed else [_number(each, name) for each, _ in found],
-            values=[low if each.score is None else each.score for each, _ in found],
+            values=[shades.low if each.score is None else each.score for each, _ in found],
             shades=shades,
             hover="text",
             texts=[_about(view, each) for each, _ in found],
             tasks=[each.task for each, _ in found],
         )
-        shades = replace(shades, label="")  # one scale is enough
+        shades = replace(shades, label="")
 
 
 def _places(trials: Sequence[Trial]) -> dict[int, float]:

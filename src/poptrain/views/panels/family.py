@@ -10,8 +10,9 @@ from poptrain.core import History
 from poptrain.log.reader import Record
 from poptrain.views.format import clean, short, thousands
 from poptrain.views.index import about, best_id, history_of, reported, result_of, score_of, unhealthy
-from poptrain.views.palette import BEST, COPIES, FAILED, LESSONS, SCORES
-from poptrain.views.panels.model import STEPS, Axis, Item, Marker, Panel, Picture, PointSeries, Segments, Shades
+from poptrain.views.palette import BEST, COPIES, FAILED, LESSONS
+from poptrain.views.panels.model import STEPS, Axis, Item, Marker, Panel, Picture, PointSeries, Segments
+from poptrain.views.panels.shades import score_shades
 
 MOST_ROW_LABELS = 40  # labels of rows
 MOST_TIPS = 400  # copies up to which the tips have their full size
@@ -94,10 +95,7 @@ class _Tree:
 
     def _training(self, ids: Sequence[int]) -> Segments:
         ids = [id for id in ids if self.history.end(id) > self.history.begin(id)]
-        scores, up = [score_of(self.history, id) for id in ids], self.history.sign > 0
-        low, high = np.quantile(scores or [0.0], (0.05, 1.0) if up else (0.0, 0.95)).tolist()  # the worst scores share a colour
-        palette = SCORES if up else SCORES[::-1]
-        label = clean(about(self.record)[0], 40)
+        scores, metric = [score_of(self.history, id) for id in ids], about(self.record)[0]
         begin, end, rows = self._places(ids)
         return Segments(
             name="training",
@@ -109,7 +107,7 @@ class _Tree:
             x_end=end,
             y_end=rows,
             values=scores,
-            shades=Shades(label, low, high if high > low else low + 1, palette, "min" if up else "max"),
+            shades=score_shades(clean(metric, 40), scores, "max" if self.history.sign > 0 else "min"),
             hover="text",
             texts=[self._about(id) for id in ids],
             tasks=ids,

@@ -26,11 +26,12 @@ def region(life: RegionLife) -> Picture | None:
 
 def _drawn(life: RegionLife, value: Callable[[RegionMoment], float]) -> Iterator[Item]:
     """Yields a line for the region of each generation, a mark for each restart, and one for each new generation."""
+    first = life.moments[0].generation
     for number in sorted({each.generation for each in life.moments}):
         own = [each for each in life.moments if each.generation == number]
         yield LineSeries(
-            name="width" if number == own[0].generation == life.moments[0].generation else f"generation {number}",
-            legend=number == life.moments[0].generation,
+            name="width" if number == first else f"generation {number}",
+            legend=number == first,
             colour=MEMBERS[0],
             width=1.8,
             x=[each.step for each in own],
