@@ -61,47 +61,50 @@ class Columns:
         """Returns the storage of lines of which each is known to follow the ones before: five times as fast as `append`."""
         new = cls()
         new.facts = list(facts)
-        issued, told = array("q"), list[tuple[Result, int]]()
+        results, issued, told = list[Result](), array("q"), array("q")
         lost: dict[int, int] = {}
-        for number, line in enumerate(facts):
-            if isinstance(line[0], Lost):
-                lost.setdefault(line[0].task, number)
-            elif isinstance(line[0], Task):
+        size = 0
+        for number, line in enumerate(new.facts):
+            kind = type(line[0])
+            if kind is Result:
+                results += results_of(line)
+                told.extend([number] * len(line))
+            elif kind is Task:
                 new.tasks += tasks_of(line)
                 issued.extend([number] * len(line))
-            else:
-                told += [(result, number) for result in results_of(line)]
-            new.size_at.append(len(new.tasks))
+                size += len(line)
+            elif isinstance(line[0], Lost):
+                lost.setdefault(line[0].task, number)
+            new.size_at.append(size)
             new.told_at.append(len(told))
-        new._fill(issued, told, lost)
+        new._fill(issued, results, told, lost)
         return new
 
-    def _fill(self, issued: array[int], told: list[tuple[Result, int]], lost: dict[int, int]) -> None:
+    def _fill(self, issued: array[int], results: list[Result], told: array[int], lost: dict[int, int]) -> None:
         """Fills the columns of the tasks: with the lines in which they were issued, their results with lines, and losses."""
         n, tasks = self.n, self.tasks
         while len(self.score) < n:
             self._grow()
         self.results = [None] * n
-        steps, before, trained = [0] * n, [-1] * n, [-1] * n
-        heads: dict[int, int] = {}
-        for id, task in enumerate(tasks):
-            before[id], heads[task.member] = heads.get(task.member, -1), id
-        for result, _ in told:
-            id, task = result.task, tasks[result.task]
-            source = task.parent if task.parent is not None else task.teacher
-            steps[id] = result.step
-            gained = max(result.step - (0 if source is None else steps[source]), 0)
-            trained[id] = gained + (trained[before[id]] if before[id] >= 0 else 0)
-            self.results[id] = result
-        ids = np.fromiter((result.task for result, _ in told), np.int64, len(told))
-        self.told[ids] = [number for _, number in told]
-        self.step[ids] = np.array(steps)[ids]
-        self.score[ids] = [result.score if result.healthy else np.nan for result, _ in told]
-        self.issued[:n], self.prev[:n], self.spent[:n] = issued, before, trained
         self.member[:n] = [task.member for task in tasks]
-        self.steps[:n] = [task.steps for task in tasks]
         self.parent[:n] = [-1 if task.parent is None else task.parent for task in tasks]
         self.teacher[:n] = [-1 if task.teacher is None else task.teacher for task in tasks]
+        before, heads = [-1] * n, dict[int, int]()
+        for id, seat in enumerate(self.member[:n].tolist()):
+            before[id], heads[seat] = heads.get(seat, -1), id
+        sources = np.where(self.parent[:n] >= 0, self.parent[:n], self.teacher[:n]).tolist()
+        steps, trained = [0] * (n + 1), [-1] * n + [0]  # the last entry is that of no task, which id -1 is
+        for result in results:
+            id, step = result.task, result.step
+            steps[id] = step
+            trained[id] = max(step - steps[sources[id]], 0) + trained[before[id]]
+            self.results[id] = result
+        ids = np.fromiter((result.task for result in results), np.int64, len(results))
+        self.told[ids] = told
+        self.step[ids] = np.array(steps)[ids]
+        self.score[ids] = [result.score if result.healthy else np.nan for result in results]
+        self.issued[:n], self.prev[:n], self.spent[:n] = issued, before, trained[:-1]
+        self.steps[:n] = [task.steps for task in tasks]
         self.lost[list(lost)] = list(lost.values())
         self.width = max(heads, default=-1) + 1
         self.head = np.full(max(self.width, len(self.head)), -1, np.int64)

@@ -29,12 +29,30 @@ class Order:
                 got = repr(wrong.got)
                 got = got if len(got) <= 80 else f"{got[:79]}…"
                 raise ValueError(f"{_named(fact)} has {wrong.field}={got}, expected {wrong.expected}")
+        self.check_place(line)
+
+    def check_place(self, line: Line) -> None:
+        """Raises a ValueError if a line of well-formed facts of one kind cannot follow."""
+        kind = type(line[0])
         if kind is Result:
             self._check_results(results_of(line))
         elif kind is Task:
             self._check_tasks(tasks_of(line))
         elif isinstance(line[0], Lost) and not self._has_result(line[0].task):
             raise ValueError(f"lost({line[0].task}): task {line[0].task} has no result")
+
+    def follow(self, line: Line) -> None:
+        """Adds a line of well-formed facts of one kind; raises a ValueError, and adds nothing, if it cannot follow."""
+        first, told = line[0], self._told
+        if type(first) is Result and len(line) == 1:  # nearly all lines: one result, as it came
+            id = first.task
+            if not 0 <= id < len(told) or told[id]:
+                raise ValueError(f"result of task {id}: the task is not pending")
+            told[id] = 1
+            del self._busy[self._seat[id]]
+        else:
+            self.check_place(line)
+            self.take(line)
 
     def take(self, line: Line) -> None:
         """Adds a line that was checked."""

@@ -126,9 +126,9 @@ def decode_facts(type: str, data: Json, version: int = VERSION, algorithm: Json 
         algorithm: its description in the first line of the log, which says what the tags of version 1 mean.
     """
     if type == "results":
-        return tuple([_result(**(each if version > 1 else format1.result_from_1(each))) for each in data])
+        return tuple([make_result(**(each if version > 1 else format1.result_from_1(each))) for each in data])
     if type == "tasks":
-        return tuple([_task(**(each if version > 1 else format1.task_from_1(each, algorithm))) for each in data])
+        return tuple([make_task(**(each if version > 1 else format1.task_from_1(each, algorithm))) for each in data])
     return (Lost(data),) if type == "lost" else None
 
 
@@ -188,7 +188,7 @@ def _implied_kind(score: float, error: str | None) -> Kind:
 
 # The readers accept and ignore fields that they do not know.
 
-_NOTHING: dict[str, Json] = {}  # shared by all facts, which never change: a million empty dicts are 64 MB
+NOTHING: dict[str, Json] = {}  # shared by all facts, which never change: a million empty dicts are 64 MB
 
 
 def _open(kind: type[Task] | type[Result]) -> Any:
@@ -198,10 +198,10 @@ def _open(kind: type[Task] | type[Result]) -> Any:
     return type(kind.__name__, (), {"__slots__": kind.__slots__})
 
 
-_OpenTask, _OpenResult = _open(Task), _open(Result)
+OpenTask, OpenResult = _open(Task), _open(Result)
 
 
-def _task(
+def make_task(
     id: int,
     member: int,
     hparams: Hparams,
@@ -221,9 +221,9 @@ def _task(
 ) -> Task:
     span = None if progress is None else (progress[0], progress[1])
     expected = None if forecast is None else _forecast(**forecast)
-    made = _OpenTask()
+    made = OpenTask()
     made.id, made.member, made.hparams, made.parent, made.steps, made.seed = id, member, hparams, parent, steps, seed
-    made.evals, made.teacher, made.progress, made.tags, made.note = evals, teacher, span, tags or _NOTHING, note or _NOTHING
+    made.evals, made.teacher, made.progress, made.tags, made.note = evals, teacher, span, tags or NOTHING, note or NOTHING
     made.seconds, made.role, made.donor, made.forecast = seconds, role, donor, expected
     made.__class__ = Task
     return cast(Task, made)
@@ -235,7 +235,7 @@ def _forecast(
     return Forecast(source, gain, gain_sd, beta, rows, other.get("fallback"))
 
 
-def _result(
+def make_result(
     task: int,
     score: float,
     step: int,
@@ -250,9 +250,9 @@ def _result(
     **_: object,
 ) -> Result:
     points: Json = ((step, score),) if curve is None else tuple([tuple(point) for point in curve])
-    made = _OpenResult()
+    made = OpenResult()
     made.task, made.score, made.step, made.curve, made.returns = task, score, step, points, tuple(returns)
-    made.metrics, made.checkpoint, made.error = metrics or _NOTHING, checkpoint, error
+    made.metrics, made.checkpoint, made.error = metrics or NOTHING, checkpoint, error
     made.seconds, made.saving, made.kind = seconds, saving, _implied_kind(score, error) if kind == "ok" else kind
     made.__class__ = Result
     return cast(Result, made)

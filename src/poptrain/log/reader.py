@@ -7,15 +7,18 @@ error.
 from __future__ import annotations
 
 import re
+from array import array
+from contextlib import suppress
 from pathlib import Path
 
 from poptrain.core import History, Json, Line, clock, collector, results_of, tasks_of
 from poptrain.core.arguments import check_place
 from poptrain.core.errors import LogDamaged, UsageError
 from poptrain.core.order import Order
-from poptrain.log.codec import Entry, decode_facts, decode_line
+from poptrain.log.codec import Entry, checked, decode_facts, decode_line
 from poptrain.log.disk import FS, default
 from poptrain.log.notes import check_note
+from poptrain.log.usual import UsualLines
 
 SEGMENT = 64 << 20  # bytes after which a new file is begun
 LINE = 16 << 20  # bytes of the longest line that is allowed
@@ -37,13 +40,14 @@ class Record:
         self.directory, self.fs = directory, fs
         self.run: Fields = {}  # the description of the run, from when it was created
         self.lines: list[Line] = []  # the facts
-        self.times: list[float] = []  # when each of `lines` was written, in seconds since 1970
+        self.times = array("d")  # when each of `lines` was written, in seconds since 1970
         self.events: list[Event] = []  # administration
         self.epoch = 0  # how often the run was opened for writing
         self.seq, self.crc = 0, 0  # number of the next line, checksum of the last
         self.segment, self.offset, self.number = 1, 0, 0  # where the next line begins: file, byte, lines before it
         self.order: Order | None = Order()  # refuses a line that cannot follow; None: the lines were checked before
         self.torn = 0  # bytes after the last good line, which are not a line
+        self._usual = UsualLines()
         self._state, self._spent, self._opened, self._last = "", 0.0, 0.0, 0.0
 
     def history(self, budget: int | None = None) -> History:
@@ -195,7 +199,7 @@ class Record:
             why = f"{self.path} is missing, but later files of the log exist: restore it from a copy."
             raise LogDamaged(f"{why} The {self.seq} lines before it are valid.") from None
         at, why = 0, "incomplete line"
-        while (end := data.find(b"\n", at)) >= 0:
+        while (end := data.find(b"\n", at := self._take_usual(data, at))) >= 0:
             try:
                 entry, line = self._decoded(data[at:end])
                 if entry.seq != self.seq or entry.epoch < self.epoch:
@@ -219,6 +223,21 @@ class Record:
         if rest and (more or (first and int(first[1]) != self.seq) or _HEADER.search(rest, 1)):
             raise self._damaged(why)  # lines follow, or there was another one here: a crash does not leave that
         self.torn = len(rest)
+
+    def _take_usual(self, data: bytes, at: int) -> int:
+        """Takes the usual lines from byte `at` on, and returns where they end, whatever the next line is."""
+        read, order = self._usual.read, self.order
+        with suppress(ValueError):
+            while (end := data.find(b"\n", at)) >= 0 and (usual := read(text := data[at:end])) is not None:
+                entry, line = usual
+                crc, time = checked(text, self.crc), clock.parse_utc(entry.w)
+                if entry.q != self.seq or entry.e < self.epoch:
+                    break
+                if order is not None:
+                    order.follow(line)
+                self.note("", None, time, line)
+                self.epoch, self.crc, self.number, at = entry.e, crc, self.number + 1, end + 1
+        return at
 
     def _decoded(self, text: bytes) -> tuple[Entry, Line | None]:
         """Returns the content of a line, and its facts if they were decoded before."""

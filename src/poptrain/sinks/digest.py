@@ -51,6 +51,9 @@ class _Follower(Record):
         self._bytes_crc = 0  # CRC-32 of all bytes before the offset
         self._after: RunState | None = None  # begun after the first line, which holds the mode
 
+    def _take_usual(self, data: bytes, at: int) -> int:
+        return at
+
     def _decoded(self, text: bytes) -> tuple[Entry, Line | None]:
         match, number = _FACTS.match(text), len(self.lines)
         line: Line | None = None

@@ -1,0 +1,125 @@
+"""The fast reader of usual lines returns what the other one returns, or leaves the line to it."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_log import digits, lines, make, result, task
+
+from poptrain.core.order import Order
+from poptrain.core.wellformed import malformed
+from poptrain.log.codec import decode_facts, encode_facts, encode_line
+from poptrain.log.reader import read, segment_name
+from poptrain.log.usual import UsualLines
+
+pytest.importorskip("msgspec")
+
+odd = st.sampled_from(
+    [None, True, 0, 1, -1, 0.5, 1 << 53, 1 << 70, "", "ok", "{", [], [1], [[1, 2]], [[1, 2.5]], {}, {"a": 1}, {"a": [1]}]
+)
+
+
+def text_of(type: str, data: object) -> bytes:
+    return encode_line(type, data, seq=3, epoch=1, wall="2026-11-29T00:00:00.000Z", crc=0)[0][:-1]
+
+
+def slow(type: str, data: list) -> tuple | None:
+    """Returns the facts as `codec` reads them; None if they are not well-formed."""
+    with suppress(ValueError, TypeError, LookupError, ArithmeticError):
+        line = decode_facts(type, json.loads(json.dumps(data)))
+        return line if line and all(malformed(fact) is None for fact in line) else None
+    return None
+
+
+@settings(max_examples=300, deadline=None)
+@given(lines.map(tuple))
+def test_every_line_is_read_as_codec_reads_it_or_left_to_it(line):
+    type, data = encode_facts(line)
+    usual = UsualLines().read(text_of(type, data))
+    assert usual is None or repr(usual[1]) == repr(line)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.sampled_from([("tasks", task(0, note={"why": "x"})), ("results", result(0, metrics={"loss": 0.5}))]), st.data())
+def test_a_field_of_any_type_is_taken_for_a_fact_only_where_codec_does(kind, draw):
+    type, fact = kind
+    _, (data,) = encode_facts((fact,))
+    names = st.sampled_from(
+        [*data, "kind", "role", "tags", "teacher", "progress", "forecast", "seconds", "returns", "curve", "x"]
+    )
+    data |= draw.draw(st.dictionaries(names, odd, max_size=2))
+    for name in draw.draw(st.sets(st.sampled_from(sorted(data)), max_size=1)):
+        del data[name]
+    usual = UsualLines().read(text_of(type, [data]))
+    assert usual is None or repr(usual[1]) == repr(slow(type, [data]))
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        task(1),
+        task(2, parent=0, donor=3, note={"why": "copied", "rank": 3}),
+        task(3, seconds=1.5, tags={"turn": 1}, role="evaluator"),
+        result(1),
+        result(2, metrics={"loss": 0.25}, returns=(1.0, 2.0), curve=((2, 0.1), (5, 0.5))),
+        result(3, score=1, error="it broke", kind="failed"),
+    ],
+)
+def test_what_runs_write_is_read_the_fast_way(fact):
+    usual = UsualLines().read(text_of(*encode_facts((fact,))))
+    assert usual is not None and repr(usual[1]) == repr((fact,)) and (usual[0].q, usual[0].e) == (3, 1)
+
+
+def test_equal_hyperparameters_of_a_seat_are_one_object_and_1_is_not_1_0():
+    usual = UsualLines()
+    texts = [text_of(*encode_facts((task(id, member=0, hparams={"n": value}),))) for id, value in enumerate((1, 1, 1.0, True))]
+    hparams = [usual.read(text)[1][0].hparams for text in texts]
+    assert hparams[0] is hparams[1] and [repr(each["n"]) for each in hparams] == ["1", "1", "1.0", "True"]
+
+
+@pytest.mark.parametrize("change", ["none", "flip", "swap", "cut"])
+def test_a_log_is_read_the_same_with_and_without_it(tmp_path, monkeypatch, change):
+    make(tmp_path, 12)
+    path = tmp_path / segment_name(1)
+    parts = path.read_bytes().splitlines(keepends=True)
+    if change == "flip":
+        parts[9] = parts[9].replace(b'"step":5', b'"step":6')
+    elif change == "swap":
+        parts[9], parts[10] = parts[10], parts[9]
+    elif change == "cut":
+        parts[-1] = parts[-1][:-5]
+    path.write_bytes(b"".join(parts))
+
+    def outcome() -> str:
+        try:
+            record = read(tmp_path)
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return repr((record.lines, record.times, record.seq, record.crc, record.offset, record.number, record.torn))
+
+    fast = outcome()
+    monkeypatch.setattr(UsualLines, "read", lambda self, text: None)
+    assert outcome() == fast
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), digits, digits), max_size=12))
+def test_the_order_of_a_line_is_checked_as_before(moves):
+    one, other = Order(), Order()
+    for is_task, id, seat in moves:
+        line = (task(id, member=seat % 3),) if is_task else (result(id),)
+        before = after = ""
+        try:
+            one.check(line)
+            one.take(line)
+        except ValueError as error:
+            before = str(error)
+        try:
+            other.follow(line)
+        except ValueError as error:
+            after = str(error)
+        assert before == after
