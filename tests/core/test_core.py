@@ -100,6 +100,24 @@ def test_lost_checkpoints_count_as_failed_from_their_line_on():
     assert np.isnan(lost.scores[1])
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2), st.booleans()), max_size=10), st.randoms(use_true_random=False))
+def test_the_best_is_the_same_whether_it_was_followed_or_looked_up(lines, random):
+    history = History().add([task(id, id) if id else Task(0, 0, {}, None, 5, 0, role="evaluator") for id in range(6)])
+    told: list[int] = []
+    for id, score, lose in lines:
+        if lose and told:
+            history = history.add(Lost(random.choice(told)))
+        elif id not in told:
+            told.append(id)
+            history = history.add([result(id, float(score))])
+        followed = history.best()
+        fresh = History().filled([history.line(number) for number in range(history.lines)])
+        assert fresh.best() == followed
+        good = [id for id in told if history.ok(id) and id]
+        assert followed == max(good, key=history.score, default=None)  # the earliest of equals
+
+
 @pytest.mark.parametrize("score", [float("nan"), float("inf"), float("-inf")])
 def test_a_score_that_cannot_be_ranked_is_never_best(score):
     history = History().add([task(0, 0), task(1, 1)]).add([result(0, score), result(1, -5.0)])

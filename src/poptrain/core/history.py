@@ -218,8 +218,21 @@ class History:
 
     def best(self) -> int | None:
         """Returns the task with the highest score (the earliest of equals) that is `ok` and no evaluation; None if none is."""
+        if "best" not in self._columns.memo:
+            self._columns.memo["best"] = self.lines, self.first_best()
         best = self.fold("best", -1, _best)
         return None if best < 0 else best
+
+    def first_best(self) -> int:
+        """Returns `best` without what was remembered of shorter histories; -1 if no task is ok."""
+        c, scores = self._columns, self.scores
+        for id in np.lexsort((c.told[: self.n], -scores)).tolist():  # NaN comes last
+            if np.isnan(scores[id]):
+                break
+            for result in results_of(c.facts[c.told[id]]):  # of equal results of one line, the first
+                if result.score == scores[id] and self.ok(result.task) and not self.task(result.task).evaluator:
+                    return result.task
+        return -1
 
     def fold(self, key: Hashable, initial: State, step: Callable[[State, History, Line], State]) -> State:
         """Returns the state after all lines: ``state = step(state, history up to and including the line, line)`` for each.
@@ -345,6 +358,5 @@ def _best(best: int, history: History, line: Line) -> int:
             if result.score > floor and result.healthy and not history.task(result.task).evaluator:
                 best, floor = result.task, result.score
     elif isinstance(line[0], Lost) and line[0].task == best:
-        ids = (id for id in np.flatnonzero(history.oks).tolist() if not history.task(id).evaluator)
-        best = max(ids, key=history.score, default=-1)
+        best = history.first_best()
     return best

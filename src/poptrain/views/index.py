@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from threading import Lock
 from weakref import WeakKeyDictionary
 
-from poptrain.core import History, Result, collector
+from poptrain.core import History, Result, collector, results_of
 from poptrain.core.errors import UsageError
 from poptrain.core.evidence import HIGHEST
 from poptrain.core.facts import is_number
@@ -32,9 +32,14 @@ def history_of(record: Record) -> History:
         if history is None or history.lines > ready:
             history = History(record.run.get("seed", 0), record.budget, -1 if record.run.get("mode") == "min" else 1)
         with collector.paused():  # nothing of what is made becomes garbage
-            for line in record.lines[history.lines : ready]:
-                flips = history.sign < 0 and isinstance(line[0], Result)
-                history = history.add([fact.flipped() for fact in line if isinstance(fact, Result)] if flips else line)
+            lines = record.lines[history.lines : ready]
+            if history.sign < 0:
+                lines = [tuple([result.flipped() for result in results_of(line)]) or line for line in lines]
+            if not history.lines and record.order is not None:  # each line was checked when it was read
+                history = history.filled(lines)
+            else:
+                for line in lines:
+                    history = history.add(line)
         _known[record] = history
         return history
 
@@ -73,10 +78,9 @@ def best_of(record: Record, history: History) -> tuple[int, str] | None:
     When a run ends it chooses the best by evidence, and logs it. Until then, and in the log of an older version, the highest
     score is the best.
     """
-    best = history.best()
     if (known := chosen_at_end(record)) is not None and history.ok(known[0]):
         return known
-    return None if best is None else (best, HIGHEST)
+    return None if (best := history.best()) is None else (best, HIGHEST)
 
 
 def best_id(record: Record, history: History) -> int | None:
