@@ -16,6 +16,7 @@ from command_toy import __file__ as TOY
 import poptrain as pt
 from poptrain.executors.command import form as forms
 from poptrain.testing import check_trainable
+from poptrain.trainable.pattern import Pattern
 
 SPACE = pt.Space(lr=pt.LogUniform(1e-3, 1e-1))
 PYTHON = "python -S"
@@ -99,6 +100,29 @@ def test_a_file_of_metrics_that_was_not_written_again_is_an_error(tmp_path):
 def test_a_program_without_metrics_stops_the_run_with_a_sentence(tmp_path):
     with pytest.raises(pt.errors.MetricError, match=r"printed no metrics: print a line of JSON such as"):
         run(script(tmp_path, "print('done')", "{lr}"))
+
+
+def test_metrics_come_from_lines_of_text(tmp_path):
+    text = "print('epoch 1 acc 0.5'); print('epoch 2  acc 0.75, best'); print('loss=1e-3\\rloss=nan', file=sys.stderr)"
+    done = run(script(tmp_path, text, "{lr}", pattern=["epoch {epoch} acc {acc}", "loss={loss}"]), metric="acc")
+    metrics = done.best.metrics
+    assert (metrics["acc"], metrics["epoch"]) == (0.75, 2) and metrics["loss"] != metrics["loss"]
+    with pytest.raises(pt.errors.MetricError, match=r"no line that the command printed fits pattern='accuracy \{acc\}'"):
+        run(script(tmp_path, text, "{lr}", pattern="accuracy {acc}"), metric="acc")
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [("acc 1", 1.0), ("ACC -.5e-3.", -5e-4), ("acc 91%", 91.0), ("acc 1.2.3", None), ("acc 0x1f", None), ("accuracy 1", None)],
+)
+def test_only_whole_numbers_of_a_line_are_read(line, expected):
+    assert Pattern("acc {acc}").numbers(line).get("acc") == expected
+
+
+@pytest.mark.parametrize("pattern", ["acc", "acc {}", "acc {acc:f}", "{a} {a}", "acc {acc", 3])
+def test_a_malformed_pattern_is_refused(pattern):
+    with pytest.raises(pt.errors.UsageError, match="command: pattern="):
+        pt.command("python train.py {lr} {checkpoint}", pattern=[pattern])
 
 
 def test_options_for_a_resume_are_added_when_there_is_a_checkpoint(tmp_path):

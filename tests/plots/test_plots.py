@@ -195,3 +195,15 @@ def test_every_picture_is_strict_json_and_both_renderers_draw_it(few):
         legend = {series.name for panel in picture.panels for series in panel.series if getattr(series, "legend", False)}
         assert legend <= {trace["legendgroup"] for trace in chart["data"]}
         assert len(plots.render(picture).axes) >= len(picture.panels)
+
+
+def test_a_study_is_a_picture_and_names_that_people_look_for_are_answered(tmp_path):
+    space = pt.Space(lr=pt.LogUniform(1e-3, 1e-1))
+    methods = {"pbt": pt.pbt(space, population=2, interval=1), "random": pt.random_search(space, population=2, interval=1)}
+    study = pt.study(methods, pt.testing.quadratic, seeds=2, stop=pt.steps(3), executor="inline", progress=False)
+    assert texts(plots.comparison(study)) == texts(plots.comparison(study.comparison))
+    with pytest.raises(AttributeError, match=r"no attribute 'compare'. Write pt.plots.comparison\(study\)."):
+        plots.compare  # noqa: B018
+    with pytest.raises(AttributeError, match="Did you mean 'lineage'"):
+        plots.linage  # noqa: B018
+    assert all(each.partition("(")[0] in plots.__all__ for each in plots.ELSEWHERE.values())

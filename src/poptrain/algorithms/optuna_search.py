@@ -83,6 +83,12 @@ def optuna_search(
     if interval is not None:
         turns.check_count(what, "interval", interval, 1)
     if not callable(sampler) and sampler not in SAMPLERS:
+        if not isinstance(sampler, str):
+            name = type(sampler).__name__
+            raise UsageError(
+                f"{what}: sampler={name}(…) has a seed of its own, so that the run could not repeat; write "
+                f"sampler=lambda seed: {name}(seed=seed), or 'tpe', 'gp' or 'random'."
+            )
         raise UsageError(
             f"{what}: sampler={sampler!r}, expected 'tpe', 'gp', 'random' or a function of a seed that returns an Optuna sampler."
             f"{did_you_mean(str(sampler), SAMPLERS)}"

@@ -17,6 +17,9 @@ _SLOTS = "executor=pt.executors.Processes(slots=n, gpus_per_slot=…) in pt.run"
 _STOP = "stop=pt.steps(n) in pt.run"
 _KEPT = 'directory="runs/first" in pt.run'
 
+_NO_STOPPING = "pt.pbt(space, population=8, interval=10): poor members become copies of good ones, and none is stopped early"
+_SAMPLER = "pt.optuna_search(space, population=20, sampler=…)"
+
 ARGUMENTS = {  # of functions elsewhere: what to write here
     # Ray Tune
     "num_samples": "population=n for the members of one run, or pt.study(…, seeds=n) for several runs",
@@ -45,13 +48,13 @@ ARGUMENTS = {  # of functions elsewhere: what to write here
     "verbose": "progress=False in pt.run",
     # Optuna
     "n_trials": f"population=n for the members, and {_STOP} for how long they train",
-    "direction": 'mode="max" or mode="min" in pt.run',
+    "direction": 'mode="max" or mode="min" where training starts: in pt.run or pt.study',
     "directions": 'metric="…" and mode="max" in pt.run: one metric decides, and all others are logged',
     "study_name": _KEPT,
     "storage": _KEPT,
     "load_if_exists": "nothing: the same pt.run call with a directory continues the run",
     "sampler": "pt.optuna_search(space, sampler=…) as the algorithm",
-    "pruner": "nothing: the algorithm replaces poor members",
+    "pruner": "nothing: pt.pbt replaces poor members by copies of good ones; no algorithm here stops a member early",
     "n_jobs": _SLOTS,
     "timeout": "stop=pt.any_of(pt.steps(n), pt.seconds(s)) in pt.run",
     "show_progress_bar": "progress=True in pt.run",
@@ -88,6 +91,27 @@ ARGUMENTS = {  # of functions elsewhere: what to write here
     "model": "the second argument of pt.run: a function or a class that trains",
 }
 
+PARAMETERS = {  # arguments of a range elsewhere: what to write here
+    "log": "LogUniform(low, high), or LogInt(low, high)",
+    "step": "Ordinal(8, 16, 24) for a few values",
+    "q": "Ordinal(8, 16, 24) for a few values",
+    "base": "nothing: the base of a logarithmic range makes no difference",
+    **dict.fromkeys(("lower", "upper", "min", "max", "bounds", "range"), "the bounds first: Uniform(low, high)"),
+    **dict.fromkeys(("values", "choices", "categories", "options"), 'the options one by one: Choice("a", "b")'),
+    **dict.fromkeys(("default", "value"), "init=(low, high) for first values, or initial=[{…}] in the algorithm"),
+    "name": "the name in front of it: Space(lr=LogUniform(1e-4, 1e-1))",
+}
+
+RESULTS = {  # attributes of a result elsewhere: what to write here
+    **dict.fromkeys(("best_params", "best_config", "best_hparams", "config", "params", "hyperparameters"), "run.best.hparams"),
+    **dict.fromkeys(("best_value", "best_score", "best_metric", "value", "values", "objective"), "run.best.score"),
+    **dict.fromkeys(("best_trial", "get_best_result", "get_best_trial", "best_result", "best_member"), "run.best"),
+    **dict.fromkeys(("trials_dataframe", "get_dataframe", "dataframe", "results_df", "df", "results"), "run.to_pandas()"),
+    **dict.fromkeys(("best_checkpoint", "get_best_checkpoint", "checkpoint", "best_model", "model"), "run.best.load()"),
+    **dict.fromkeys(("trials", "members", "population"), "run.member(0), or run.to_pandas() for all"),
+    **dict.fromkeys(("user_attrs", "attrs"), "run.best.metrics"),
+}
+
 PUBLIC = {  # names of other libraries, looked up in `poptrain`: what to write here
     "uniform": "pt.Uniform(low, high)",
     "suggest_float": "pt.Uniform(low, high), or pt.LogUniform(low, high), in pt.Space",
@@ -96,6 +120,16 @@ PUBLIC = {  # names of other libraries, looked up in `poptrain`: what to write h
     "loguniform": "pt.LogUniform(low, high)",
     "randint": "pt.Int(low, high)",
     "lograndint": "pt.LogInt(low, high)",
+    "randn": "pt.Uniform(low, high, init=(low, high)): every range has bounds, and init is where members begin",
+    "qrandn": "pt.Uniform(low, high, init=(low, high)): every range has bounds, and init is where members begin",
+    "quniform": "pt.Uniform(low, high), or pt.Ordinal(0.1, 0.2, 0.3) for a few values",
+    "qloguniform": "pt.LogUniform(low, high), or pt.Ordinal(0.01, 0.1, 1.0) for a few values",
+    "qrandint": "pt.Int(low, high), or pt.Ordinal(8, 16, 24) for a few values",
+    "qlograndint": "pt.LogInt(low, high), or pt.Ordinal(8, 16, 32) for a few values",
+    "sample_from": "pt.Space(…, repair=your_function) for a value that depends on others",
+    "FloatDistribution": "pt.Uniform(low, high), or pt.LogUniform(low, high)",
+    "IntDistribution": "pt.Int(low, high), or pt.LogInt(low, high)",
+    "CategoricalDistribution": 'pt.Choice("a", "b")',
     "choice": 'pt.Choice("a", "b")',
     "Categorical": 'pt.Choice("a", "b")',
     "create_study": "pt.run(algorithm, train, stop=…) for one run, or pt.study({…}, train, seeds=n) for several",
@@ -112,6 +146,9 @@ PUBLIC = {  # names of other libraries, looked up in `poptrain`: what to write h
     "PBT": "pt.pbt(space, population=8, interval=10)",
     "FIRE": "pt.fire_pbt(space, subpopulations=(8, 8), interval=10)",
     "BGPBT": "pt.bg_pbt(space, population=8, interval=10)",
+    **dict.fromkeys(("ASHAScheduler", "AsyncHyperBandScheduler", "HyperBandScheduler", "hyperband", "asha"), _NO_STOPPING),
+    **dict.fromkeys(("MedianPruner", "SuccessiveHalvingPruner", "HyperbandPruner", "pruners", "schedulers"), _NO_STOPPING),
+    **dict.fromkeys(("TPESampler", "GPSampler", "CmaEsSampler", "samplers"), _SAMPLER),
     "Float": "pt.Uniform(low, high), or pt.LogUniform(low, high)",
     "Integer": "pt.Int(low, high)",
     "compare": "pt.views.compare([run.record, …]); pt.study({…}, train, seeds=n) makes the runs and compares them",
@@ -147,6 +184,15 @@ def named_as_here(function: Callable[P, R]) -> Callable[P, R]:
         return function(*args, **kwargs)
 
     return checked
+
+
+def no_attribute(owner: object, name: str) -> AttributeError:
+    """Returns the error for an attribute that a result does not have, with what to write instead."""
+    text = f"{type(owner).__name__!r} object has no attribute {name!r}"
+    if name.startswith("_"):  # Python and notebooks look for many of these
+        return AttributeError(text)
+    hint = f" Write {RESULTS[name]}." if name in RESULTS else did_you_mean(name, [each for each in dir(owner) if each[0] != "_"])
+    return AttributeError(f"{text}.{hint}")
 
 
 def _listed(names: list[str], known: list[str]) -> str:

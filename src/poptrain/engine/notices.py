@@ -75,7 +75,7 @@ class Failures:
         """Yields the most frequent causes, each with the text of its first failure."""
         for found, count in self._causes.most_common(MOST_CAUSES):
             text, *others = self._texts[found]
-            yield f"{count} × {text}" + (" (the others differ in a number or a path)" if others else "")
+            yield f"{count} × {text.rstrip('.')}" + (" (the others differ in a number or a path)" if others else "")
         if (more := len(self._causes) - MOST_CAUSES) > 0:
             yield f"and {more} other {'errors' if more > 1 else 'error'}"
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from poptrain.checkpoints import places
 from poptrain.core import Carry, History, Task, Value, markup
 from poptrain.core.errors import UsageError
+from poptrain.core.other_names import no_attribute
 from poptrain.core.protocols import Store
 from poptrain.engine.notices import warn
 from poptrain.executors.adapters import form_of
@@ -62,6 +63,11 @@ class Standing:
         """
         return self._run._load(self.task)
 
+    if not TYPE_CHECKING:  # a type checker would take every name for an attribute
+
+        def __getattr__(self, name: str) -> object:
+            raise no_attribute(self, name)
+
     def __repr__(self) -> str:
         hparams = ", ".join(f"{name}={short(value)}" for name, value in self.hparams.items())
         return (
@@ -85,6 +91,11 @@ class Run:
     history: History
     store: Store
     trainable: AnyTrainable | None = None
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            raise no_attribute(self, name)
 
     @property
     def metric(self) -> str:

@@ -23,7 +23,7 @@ except ImportError as error:
 from matplotlib.figure import Figure
 
 from poptrain import views
-from poptrain.core.errors import UsageError
+from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.log.private import as_private_as
 from poptrain.log.reader import Record
 from poptrain.plots.render import render
@@ -43,8 +43,30 @@ class HasRecord(Protocol):
         ...
 
 
+class HasComparison(Protocol):
+    """A study, as `pt.study` returns it."""
+
+    @property
+    def comparison(self) -> Comparison:
+        """What the evidence supports."""
+        ...
+
+
 AnyRun = Record | HasRecord
 
+ELSEWHERE = {  # names that people look for
+    "schedule": "hparams(run)",
+    "hyperparameters": "hparams(run)",
+    "scores": "score(run)",
+    "curves": "score(run)",
+    "loss": "score(run)",
+    "history": "score(run)",
+    "compare": "comparison(study)",
+    "study": "comparison(study)",
+    "tree": "lineage(run)",
+    "plot": "score(run)",
+    "all": "save_all(run, directory)",
+}
 MOST_BARS = 40  # members that have a bar of their own in `time`
 
 
@@ -133,9 +155,9 @@ def faster(source: AnyRun | Faster, first: int = 0, second: int = 1, step: int |
     return render(panels.faster(view))
 
 
-def comparison(view: Comparison) -> Figure:
-    """Returns the figure of a comparison of methods: interquartile means, with bands between the quartiles over runs."""
-    return render(panels.comparison(view))
+def comparison(source: Comparison | HasComparison) -> Figure:
+    """Returns the figure of a comparison of methods, or of a study: interquartile means, with bands between the quartiles."""
+    return render(panels.comparison(source if isinstance(source, Comparison) else source.comparison))
 
 
 def schedules(named: Named, hparam: str, end: int, *, log: bool = True, title: str = "Learned schedules") -> Figure:
@@ -186,3 +208,9 @@ def save(figure: Figure, path: Path) -> Path:
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name in a script that the font lacks
         figure.savefig(path, format="png")
     return path
+
+
+def __getattr__(name: str) -> object:
+    """Says which figure is meant by a name that does not exist."""
+    hint = f" Write pt.plots.{ELSEWHERE[name]}." if name in ELSEWHERE else did_you_mean(name, __all__)
+    raise AttributeError(f"module 'poptrain.plots' has no attribute {name!r}.{hint}")

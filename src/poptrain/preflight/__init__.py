@@ -6,6 +6,7 @@
 `metric`           is the metric a number, does it move, and does it move in the right direction?
 `roundtrip`        does save → load → continue equal continue?
 `effects`          does every hyperparameter change the result?
+`threads`          do the threads of the members stand in each other's way?
 `pace`             how long does one interval of one member take?
 `pilot`            how long do the first rounds of the run itself take?
 `estimate`         how much time and disk will the run take?

@@ -14,7 +14,7 @@ from poptrain.core.rng import rng, task_seed
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.sanity import no_copies
 from poptrain.preflight import estimate as estimates
-from poptrain.preflight import metric
+from poptrain.preflight import metric, threads
 from poptrain.preflight.effects import EFFECT_SEGMENTS, Effects
 from poptrain.preflight.estimate import Estimate, Times, steps_between
 from poptrain.preflight.lab import Job, Lab, Probe
@@ -22,7 +22,7 @@ from poptrain.preflight.pace import Pace, Pacing
 from poptrain.preflight.pilot import FEWEST_ROUNDS, ROUNDS, pilot
 from poptrain.preflight.roundtrip import RoundTrip
 from poptrain.space import Space
-from poptrain.trainable import JaxTrainable, in_directories
+from poptrain.trainable import Command, JaxTrainable, in_directories
 from poptrain.views.format import span
 
 CONFIGURATIONS = 3  # configurations that are trained
@@ -32,6 +32,7 @@ PACE_SHARE = 0.2  # of the time limit, within which probes of one member may gro
 PILOT_SHARE = 0.5  # of the time limit that the first rounds of the run itself may take
 PILOTED = ("inline", "processes", "vectorized")  # executors that start within seconds
 PROBES_SHARE = 0.5  # of the time that is left then, which the planned probes may take, by the first measurement
+THREADS_SHARE = 0.2  # of the time that is left, which trainings with one thread may take
 LONGEST_WITHOUT_INTERVAL = 100  # steps of a probe, if the algorithm has no interval in steps
 
 
@@ -94,6 +95,7 @@ class Flight:
         members = self.experiment.algorithm.seats if self.lab.vectorized else 1
         pacing = Pacing(self.lab, configurations[0], longest, members, self._seed)
         pace = pacing.longer(pacing.short(self.limit, self.out_of_time), lambda: self._left(PACE_SHARE))
+        self._check_threads(pacing, pace)
         piloted = self._pilot(pace, interval)
         self.steps = steps = self._affordable(pace.per_step, longest)
         curves = self._train(configurations)
@@ -141,6 +143,18 @@ class Flight:
         return curves
 
     # -- checks -------------------------------------------------------------------------------------------------------
+
+    def _check_threads(self, pacing: Pacing, pace: Pace) -> None:
+        """Checks that the threads of the members do not stand in each other's way; says nothing if they do not."""
+        found = threads.workers(self.experiment.executor, self.experiment.algorithm.seats)
+        if found is None or not pace.last.ok:
+            return
+        verdict = None
+        here = not isinstance(self.lab.trainable, JaxTrainable | Command)  # trained by the numeric libraries of this process
+        if here and 2 * threads.PAIRS * pace.seconds < THREADS_SHARE * self._left():
+            verdict = threads.slowed(found, lambda: pacing.again(pace.steps))
+        if verdict := verdict or threads.crowded(found):
+            self.checks.append(verdict)
 
     def _check_metric(self, curves: list[list[Probe]], whole: bool) -> None:
         """Checks the scores; `whole`: a segment is as long as the algorithm's interval, or longer."""

@@ -85,6 +85,10 @@ class Pacing:
             pace = replace(pace, last=probe, steps=more, seconds=max(took, pace.seconds), slope=slope)
         return pace
 
+    def again(self, steps: int) -> Probe:
+        """Returns the probe of the same member for more steps; it has trained before, so that nothing happens only once."""
+        return self._train(steps)
+
     def _train(self, steps: int) -> Probe:
         """Returns the probe of one member, of a batch that is fresh at first and then continues."""
         before = self._batch or [None] * self.members

@@ -10,6 +10,7 @@ import numpy as np
 from poptrain.core.arguments import check_name
 from poptrain.core.errors import UsageError
 from poptrain.core.facts import is_number
+from poptrain.space.foreign import written_here
 from poptrain.space.parameter import Given, Parameter, plain, show
 
 
@@ -41,6 +42,8 @@ def check_parameter(name: str, parameter: Given) -> None:
         inside = ", ".join(repr(plain(item)) for item in parameter)
         bounds = len(parameter) == 2 and all(is_number(plain(item)) for item in parameter)
         fix = f"did you mean {'Uniform' if bounds else 'Choice'}({inside})?"
+    elif (here := written_here(parameter)) is not None:
+        raise UsageError(f"Space: {name} is a range of another library; write {here}.")
     else:
         fix = f"for a constant use Choice({show(plain(parameter))})"
     raise UsageError(f"Space: {name}={show(parameter)} is not a parameter; {fix}")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from numpy.random import Generator
 
 from poptrain.core import Json, Value
 from poptrain.core.errors import UsageError
+from poptrain.core.other_names import PARAMETERS
 
 Given = Any  # a value as a user, a log or numpy passes it; it is checked before it is used
 
@@ -60,6 +61,12 @@ class Parameter(ABC):
     static: bool  # never changed after the first draw: clones keep it
     levels: int | None  # the number of values; None: a continuum; 1: a constant
     init: tuple[Value, ...] | None
+
+    def __new__(cls, *args: Given, **kwargs: Given) -> Self:
+        for name in kwargs:
+            if name in PARAMETERS:
+                raise UsageError(f"{cls.__name__} has no argument {name!r}. Write {PARAMETERS[name]}.")
+        return super().__new__(cls)
 
     @abstractmethod
     def encode(self, value: Given) -> float:

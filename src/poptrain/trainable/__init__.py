@@ -293,8 +293,9 @@ def _check_signature(function: Callable[..., Any], *names: str) -> None:
         signature = inspect.signature(function)
         signature.bind(*names)
     except TypeError:
-        raise UsageError(
-            f"trainable {getattr(function, '__qualname__', function)!s}{signature}: expected the arguments ({', '.join(names)})."
-        ) from None
+        name = getattr(function, "__qualname__", function)
+        one = list(signature.parameters)
+        hint = f" The values of {one[0]!r} are in hp here; return (carry, metrics)." if one in (["config"], ["trial"]) else ""
+        raise UsageError(f"trainable {name!s}{signature}: expected the arguments ({', '.join(names)}).{hint}") from None
     except ValueError:  # a builtin without a signature
         return

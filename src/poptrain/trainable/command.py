@@ -30,6 +30,7 @@ from pathlib import Path
 from poptrain.core.arguments import check_place
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.fingerprint import short_hash
+from poptrain.trainable.pattern import Pattern
 from poptrain.trainable.script import check_script, hashed_files
 
 RESERVED = ("checkpoint", "steps", "step", "until", "budget", "seed", "hparams")
@@ -74,6 +75,7 @@ class Command:
     env: tuple[tuple[str, Word], ...] = ()
     cwd: str | None = None
     timeout: float | None = None
+    patterns: tuple[Pattern, ...] = ()  # of lines with metrics, for programs that print no JSON
 
     def __repr__(self) -> str:
         return f"command({self.line!r})"
@@ -159,6 +161,7 @@ def command(
     *,
     resume: str | Sequence[str] = (),
     metrics: str | None = None,
+    pattern: str | Sequence[str] = (),
     env: Mapping[str, str] | None = None,
     cwd: str | Path | None = None,
     timeout: float | None = None,
@@ -173,6 +176,8 @@ def command(
             pipes, wildcards or variables.
         resume: options that are added only if ``{checkpoint}`` holds something: at the first call of a member it is empty.
         metrics: a file that the program writes instead, such as ``{checkpoint}/metrics.json``: a JSON object, or one a line.
+        pattern: a part of a line that the program prints, such as ``acc {acc}``, or several: for programs that print no JSON.
+            A name in braces is a number, and the last line that fits counts, on the standard output or error.
         env: environment variables; placeholders are filled in.
         cwd: the directory in which the program runs; None: the current one.
         timeout: seconds after which a call, with everything that it started, is ended and has failed.
@@ -191,6 +196,11 @@ def command(
         raise UsageError(f"command: timeout={timeout!r}, expected more than 0 seconds, or None for no limit.")
     if cwd is not None and not Path(cwd).is_dir():
         raise UsageError(f"command: cwd={str(cwd)!r} is not a directory.")
+    if metrics is not None and pattern:
+        raise UsageError("command: got metrics= and pattern=; pass the one that has the score.")
+    patterns = tuple(map(Pattern, (pattern,) if isinstance(pattern, str) else pattern))
+    for each in patterns:
+        each.check()
     made = Command(
         words,
         _words(resume, "resume"),
@@ -198,6 +208,7 @@ def command(
         tuple((str(name), _word(str(value), f"env[{name!r}]")) for name, value in sorted((env or {}).items())),
         None if cwd is None else str(cwd),
         timeout,
+        patterns,
     )
     if "checkpoint" not in made.placeholders():
         raise UsageError(

@@ -65,7 +65,8 @@ class Schedule:
 
     def __repr__(self) -> str:
         changes, score = max(len(self.segments) - 1, 0), "" if self.score is None else f", {self.metric} {short(self.score, 5)}"
-        return f"Schedule({', '.join(self.names)}: {changes} changes over {self.step:,} steps{score}, of task {self.task})"
+        counted = f"{changes} change{'' if changes == 1 else 's'} over {self.step:,} step{'' if self.step == 1 else 's'}"
+        return f"Schedule({', '.join(self.names)}: {counted}{score}, of task {self.task})"
 
     def _repr_html_(self) -> str:
         rows = [

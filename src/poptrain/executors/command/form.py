@@ -80,10 +80,7 @@ class CommandForm:
         state.step += steps
         metrics = heard.metrics if file is None else metrics_in(file, before)
         if not metrics:
-            raise MetricError(
-                'the command printed no metrics: print a line of JSON such as {"score": 0.9} on the standard output, or name a '
-                "file with metrics=…."
-            )
+            raise MetricError(_nothing_found(self.command))
         return state, metrics
 
     def distill(
@@ -126,7 +123,7 @@ class CommandForm:
         Raises:
             ProgramFailed: it could not be started, took too long, or ended with an error.
         """
-        heard = Heard()
+        heard = Heard(self.command.patterns)
         heading = f"{state.task}, from step {state.step}"
 
         def hear(data: bytes, is_error: bool) -> None:
@@ -157,6 +154,16 @@ class CommandForm:
         tail = "\n".join(heard.tail)
         text = f"the command {how}{f': {last}' if last else ''}"
         return ProgramFailed(text, f"the command {how}\n\n{' '.join(words)}\n\nThe end of its standard error:\n{tail}\n")
+
+
+def _nothing_found(command: Command) -> str:
+    if command.patterns:
+        patterns = " or ".join(repr(each.text) for each in command.patterns)
+        return f"no line that the command printed fits pattern={patterns}."
+    return (
+        'the command printed no metrics: print a line of JSON such as {"score": 0.9}, pass pattern="acc {acc}" for a line that '
+        "it prints, or metrics= for a file that it writes."
+    )
 
 
 def new_directory() -> Path:

@@ -5,18 +5,25 @@ from __future__ import annotations
 import json
 import math
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 
 from poptrain.core.errors import MetricError
+from poptrain.trainable.pattern import Pattern
 
 LONGEST = 1 << 20  # bytes of a line that may be JSON
 TAIL = 40  # lines of the standard error that a failure quotes
 
 
 class Heard:
-    """Takes the output of a program in pieces; keeps the metrics among its lines, and the tail of its standard error."""
+    """Takes the output of a program in pieces; keeps the metrics among its lines, and the tail of its standard error.
 
-    def __init__(self) -> None:
+    Args:
+        patterns: of lines with metrics; other metrics are lines of JSON.
+    """
+
+    def __init__(self, patterns: Sequence[Pattern] = ()) -> None:
+        self._patterns = patterns
         self.metrics: dict[str, object] = {}
         self.tail: deque[str] = deque(maxlen=TAIL)
         self._open = {False: b"", True: b""}  # the line that has not ended yet, of each stream
@@ -39,6 +46,8 @@ class Heard:
         return next((line for line in reversed(self.tail) if line.strip()), "").strip()
 
     def _line(self, line: bytes, is_error: bool) -> None:
+        for pattern in self._patterns:
+            self.metrics.update(pattern.numbers(line.decode(errors="replace")))
         if is_error:
             text = line.decode(errors="replace").rsplit("\r", 1)[-1]  # of a progress bar, its last state
             if text.strip():
