@@ -1,7 +1,8 @@
 """A member that stays in its slot does not pay for a search of the whole process for garbage in each interval.
 
-The trainer collects garbage whenever it begins to train, so that an older model makes room. Beside a large package such as
-Transformers that takes a quarter of a second, and a trainer that has trained before has no older model to free.
+The trainer collects garbage whenever it begins to train, so that an older model makes room. In a process that has imported a
+large package, such as Transformers, that takes a quarter of a second. A trainer that has trained before has no
+older model to free.
 """
 
 from __future__ import annotations
