@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 import poptrain as pt
 from poptrain.algorithms.gp import posterior as gp
 from poptrain.algorithms.gp.columns import ModelColumns
-from poptrain.algorithms.gp.noise import lost
+from poptrain.algorithms.gp.noise import hopeless, lost
 from poptrain.algorithms.gp.rows import Rows, pending
 from poptrain.algorithms.parts.explore import Clone
 from poptrain.algorithms.pb2 import Suggest, Uniformly
@@ -440,25 +441,38 @@ def test_members_are_lost_while_all_are_worse_than_they_were_at_first():
         assert lost(begun.add(told(later, 10, *scores))) == expected, scores
 
 
-@pytest.mark.parametrize("make", [pt.pb2, pt.bg_pbt])
+@pytest.mark.parametrize("make", [partial(pt.pb2, plateau="copy"), pt.bg_pbt], ids=["pb2", "bg_pbt"])
 @pytest.mark.parametrize("slope", [-1.0, 1.0])
-def test_in_noise_clones_draw_all_numbers_anew_while_all_members_decline(make, slope):
+def test_in_noise_members_draw_all_numbers_anew_while_all_decline(make, slope):
     space = pt.Space({f"x{i}": pt.Uniform(0, 1) for i in range(4)})
 
     def drifting(history, task):  # what is tuned does not matter
         return slope * history.end(task.id) / 5 + float(rng(history.seed, task.id, "noise").normal())
 
-    moved: dict[bool, list[float]] = {True: [], False: []}
-    for seed in range(1):
-        history = play(make(space, population=8, interval=5), drifting, seed=seed, budget=80)
-        for task in clones(history):
-            if task.forecast is not None and "look like noise" in (task.forecast.fallback or ""):
-                parent = history.task(task.parent).hparams
-                far = float(np.mean([abs(task.hparams[name] - parent[name]) > 0.3 for name in space]))
-                moved[lost(history.at(history.issued(task.id)))].append(far)
-    near, anew = moved[False], moved[True]
+    history = play(make(space, population=8, interval=5), drifting, budget=80)
+    moved: dict[tuple[bool, bool], list[float]] = {}
+    for task in map(history.task, range(history.n)):
+        if task.forecast is not None and "look like noise" in (task.forecast.fallback or ""):
+            parent = history.task(task.parent)
+            far = float(np.mean([abs(task.hparams[name] - parent.hparams[name]) > 0.3 for name in space]))
+            moved.setdefault((lost(history.at(history.issued(task.id))), task.donor is not None), []).append(far)
+    near, cloned, going = (moved.get(key, []) for key in ((False, True), (True, True), (True, False)))
     assert not near or np.mean(near) < 0.25
-    assert slope > 0 and not anew or slope < 0 and len(anew) > 5 and np.mean(anew) > 0.35
+    assert not moved.get((False, False)), "members that go on keep their values as long as one is not lost"
+    if slope < 0:
+        assert len(cloned) > 5 and np.mean(cloned) > 0.35
+        assert len(going) > 10 and np.mean(going) > 0.35
+    else:
+        assert not cloned and not going
+
+
+def test_of_hopeless_members_the_best_quarter_by_gain_is_kept():
+    first = [Task(id, id, {"x": 0.5}, None, 5, 0) for id in range(5)]
+    second = [Task(5 + id, id, {"x": 0.5}, id, 5, 0) for id in range(5)]
+    history = History().add(first).add([Result(id, -float(id), 5, checkpoint=f"c{id}:0") for id in range(5)])
+    history = history.add(second).add([Result(5 + id, -6.0 + id, 10, checkpoint=f"c{5 + id}:0") for id in range(5)])
+    assert hopeless(history, [5, 6, 7, 8, 9]) == {5, 6, 7}  # gains of -6, -4, -2, 0 and 2
+    assert hopeless(history, [5]) == set() == hopeless(history, [])
 
 
 def by_category(history, task):

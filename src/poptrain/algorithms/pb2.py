@@ -47,7 +47,7 @@ from poptrain.algorithms.gp.categories import Categories, Drawn
 from poptrain.algorithms.gp.columns import ModelColumns
 from poptrain.algorithms.gp.kernels import Inputs, Kernel, TimeVarying
 from poptrain.algorithms.gp.mixed import Mixed
-from poptrain.algorithms.gp.noise import lost, reason
+from poptrain.algorithms.gp.noise import hopeless, lost, reason
 from poptrain.algorithms.gp.region_search import best_near, free_lengths, neighbourhood
 from poptrain.algorithms.gp.rows import Rows, pending
 from poptrain.algorithms.gp.trust_region import Region, TrustRegion, noted
@@ -115,10 +115,8 @@ class Suggest:
     retune: float | None = field(default=1.0, metadata={"absent": None})
     redrawn_options: float = field(default=0.25, metadata={"absent": 1.0})  # the probability, for a `Choice` without a bandit
     least_signal: float = field(default=0.3, metadata={"absent": 0.0})  # of the variance; below, the model is not followed
-    anew: bool = field(default=True, metadata={"absent": False})  # then all numbers are drawn again while all members are `lost`
-    region: TrustRegion | None = field(
-        default=None, metadata={"absent": None}
-    )  # the UCB is maximised inside it: `gp.trust_region`
+    anew: bool = field(default=True, metadata={"absent": False})  # while all are `lost`, numbers are drawn anew: `gp.noise`
+    region: TrustRegion | None = field(default=None, metadata={"absent": None})  # of the UCB: `gp.trust_region`
 
     __repr__ = brief
 
@@ -167,9 +165,13 @@ class Suggest:
             with gp.one_thread():
                 model = self._observe(rows, (*clones, *tuned))
                 heard = model.own.signal >= self.least_signal
+                anew = not heard and self.anew and lost(history)
+                drop = hopeless(history, [clone.parent for clone in tuned]) if anew else set()
                 for clone in tuned:
                     if not heard:  # no bound is asked for in this round, so pending points do not matter
                         proposals[clone.id] = Proposal(clone.hparams)
+                        if clone.parent in drop:
+                            proposals[clone.id] = self._unheard(model, model.own, clone, clone.hparams, {}, anew)
                         continue
                     proposals[clone.id], row = self._retuned(model, clone)
                     model = model.with_pending(row)  # eq. (5)
@@ -180,7 +182,7 @@ class Suggest:
                     process, source = model.process_for(model.at(clone, start))
                     known = {**source, **known}
                     if not heard:
-                        proposals[clone.id] = self._unheard(model, process, clone, start, known)
+                        proposals[clone.id] = self._unheard(model, process, clone, start, known, anew)
                         continue
                     hparams = self._choose(model, process, clone, start)
                     row = model.at(clone, hparams)
@@ -275,10 +277,11 @@ class Suggest:
 
     # clones without a model
 
-    def _unheard(self, model: Model, process: Posterior, clone: Clone, start: Hparams, known: Mapping[str, Value]) -> Proposal:
+    def _unheard(
+        self, model: Model, process: Posterior, clone: Clone, start: Hparams, known: Mapping[str, Value], anew: bool
+    ) -> Proposal:
         """Returns the proposal for a clone in a round whose model hears only noise: one step from `start`, or a new draw."""
-        rows, anew = model.rows, self.anew and lost(model.rows.history)
-        forecast = Forecast("redraw", rows=len(rows), fallback=reason(model.own.signal))
+        forecast = Forecast("redraw", rows=len(model.rows), fallback=reason(model.own.signal))
         known = {**known, "anew": True} if anew else known
         return Proposal(self._near(model, clone, start, 1, anew)[0], model.note(process, known), forecast)
 

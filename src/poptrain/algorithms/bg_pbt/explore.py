@@ -18,7 +18,7 @@ from poptrain.algorithms.gp.columns import ModelColumns
 from poptrain.algorithms.gp.copula import copula
 from poptrain.algorithms.gp.kernels import Inputs
 from poptrain.algorithms.gp.matern import MaternOverlap
-from poptrain.algorithms.gp.noise import lost, reason
+from poptrain.algorithms.gp.noise import hopeless, lost, reason
 from poptrain.algorithms.gp.region_search import best_near, decoded, free_lengths, neighbourhood
 from poptrain.algorithms.gp.rows import ROUND_DIGITS, Rows, pending
 from poptrain.algorithms.gp.trust_region import MIN_ROWS, Region, TrustRegion, noted
@@ -75,9 +75,8 @@ class LocalSearch:
 
     def propose(self, history: History, space: Space, clones: Sequence[Clone]) -> list[Proposal]:
         """Returns one proposal for each clone: by the model if there is one, else a draw without it, with its reason."""
-        going = [history.task(clone.parent).member == clone.member for clone in clones]
-        new = [clone for clone, goes in zip(clones, going, strict=True) if not goes]
-        tuned = [clone for clone, goes in zip(clones, going, strict=True) if goes]
+        new = [clone for clone in clones if history.task(clone.parent).member != clone.member]
+        tuned = [clone for clone in clones if history.task(clone.parent).member == clone.member]
         region = self.region.now(history)
         rows = Rows.of(
             history,
@@ -95,7 +94,10 @@ class LocalSearch:
             found = self._modelled(rows, region, new, tuned)
             anew = self.anew and isinstance(found, str) and lost(history)
         if isinstance(found, str):
-            found = {**{clone.id: Proposal(clone.hparams) for clone in tuned}, **self._drawn(rows, region, new, found, anew)}
+            drop = hopeless(history, [clone.parent for clone in tuned]) if anew else set()
+            going = {clone.id: Proposal(clone.hparams) for clone in tuned if clone.parent not in drop}
+            again = [*new, *(clone for clone in tuned if clone.parent in drop)]
+            found = {**going, **self._drawn(rows, region, again, found, anew)}
         return [found[clone.id] for clone in clones]
 
     def _modelled(self, rows: Rows, region: Region, clones: Sequence[Clone], tuned: Sequence[Clone]) -> dict[int, Proposal] | str:
@@ -181,7 +183,7 @@ class LocalSearch:
         proposals = {}
         for clone in clones:
             generator = rng(history.seed, clone.id, "explore")
-            if region.summits:
+            if region.summits and not anew:
                 centre = restart_centre(rows, region, clone)
                 near = neighbourhood(space, centre, region, None)
                 point = decoded(space, clone, near, near.anywhere(generator))

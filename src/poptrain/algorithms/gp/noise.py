@@ -1,10 +1,14 @@
-"""A model that hears only noise is not followed: what is said then, and how far a clone goes from its parent.
+"""A model that hears only noise is not followed: the reason that is stated, and how far a clone then goes from its parent.
 
 A process that was fitted to noise keeps clones where they happen to be. So they take a step from their parent, as in `pbt`. While
-every member is worse than members were at first, nothing near a parent is worth keeping either, and all numbers are drawn anew.
+every member is worse than members were at first, nothing near a parent is worth keeping either: clones draw all numbers anew, and
+so do members that go on, but for the quarter whose scores rose most in their last interval.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf
 
 import numpy as np
 
@@ -26,3 +30,14 @@ def lost(history: History) -> bool:
     if np.isnan(first).all() or np.isnan(now).all():
         return False
     return bool(np.nanmax(now) < np.nanmedian(first))
+
+
+def hopeless(history: History, tasks: Sequence[int]) -> set[int]:
+    """Returns the finished tasks among `tasks`, the newest of members that go on, but for the best quarter by gain."""
+
+    def gain(id: int) -> float:
+        before = history.task(id).parent
+        return -inf if before is None else history.score(id) - history.score(before)
+
+    risen = sorted(tasks, key=gain, reverse=True)
+    return set(risen[-(-len(risen) // 4) :])
