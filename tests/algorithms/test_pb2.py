@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,11 +11,13 @@ import pytest
 import poptrain as pt
 from poptrain.algorithms.gp import posterior as gp
 from poptrain.algorithms.gp.columns import ModelColumns
+from poptrain.algorithms.gp.noise import lost
 from poptrain.algorithms.gp.rows import Rows, pending
 from poptrain.algorithms.parts.explore import Clone
 from poptrain.algorithms.pb2 import Suggest, Uniformly
 from poptrain.algorithms.pb2_mix import Apart, BanditRounds, Together
 from poptrain.core import History, Result, Task
+from poptrain.core.fingerprint import as_begun, describe
 from poptrain.core.rng import rng, task_seed
 from poptrain.testing.simulate import constant, noisy, play
 
@@ -397,6 +400,65 @@ def test_without_categories_both_are_pb2():
     mixed = pt.Space(x=pt.Uniform(0, 1), c=pt.Choice("a", "b"))
     assert isinstance(pt.pb2_mix(mixed, interval=10).explore.categories, Together)
     assert isinstance(pt.pb2_mult(mixed, interval=10).explore.categories, Apart)
+
+
+def test_pb2_chooses_options_by_a_bandit_unless_it_is_told_not_to():
+    mixed = pt.Space(x=pt.Uniform(0, 1), c=pt.Choice("a", "b"))
+    bandit, uniform = pt.pb2(mixed, interval=10), pt.pb2(mixed, interval=10, categories="uniform")
+    assert bandit == pt.pb2(mixed, interval=10, categories="bandit") and bandit.name == "pb2"
+    assert isinstance(bandit.explore.categories, Together) and uniform.explore.categories == Uniformly()
+    paper = pt.pb2(mixed, interval=10, as_in="paper")
+    assert paper.explore.categories == Uniformly() and not paper.explore.anew
+    with pytest.raises(pt.errors.UsageError, match="expected 'bandit' or 'uniform'. Did you mean 'uniform'"):
+        pt.pb2(mixed, interval=10, categories="unifrom")
+
+
+def test_a_run_that_was_begun_with_uniform_options_goes_on_with_them():
+    mixed = pt.Space(x=pt.Uniform(0, 1), c=pt.Choice("a", "b"))
+    algorithm = pt.pb2(mixed, interval=10)
+    then = json.loads(json.dumps(describe(replace(algorithm, explore=replace(algorithm.explore, categories=Uniformly())))))
+    del then["explore"]["anew"]
+    assert as_begun(algorithm, then).explore == replace(algorithm.explore, categories=Uniformly(), anew=False)
+    named = pt.pb2(mixed, interval=10, categories="bandit")
+    assert as_begun(named, then).explore.categories == Together(10)
+
+
+# -- a model that hears only noise ------------------------------------------------------------------------------------
+
+
+def test_members_are_lost_while_all_are_worse_than_they_were_at_first():
+    first = [Task(id, id, {"x": 0.5}, None, 0, 0) for id in range(3)]
+    then = [Task(3 + id, id, {"x": 0.5}, id, 5, 0) for id in range(3)]
+    later = [Task(6 + id, id, {"x": 0.5}, 3 + id, 5, 0) for id in range(3)]
+    told = lambda tasks, step, *scores: [
+        Result(task.id, score, step, checkpoint=f"c{task.id}:0") for task, score in zip(tasks, scores, strict=True)
+    ]
+    begun = History().add(first).add(told(first, 0, 9.0, 9.0, 9.0)).add(then).add(told(then, 5, 1.0, 2.0, 3.0)).add(later)
+    assert not lost(begun), "an evaluation before training is not what members were at first"
+    nan = float("nan")
+    for scores, expected in [((1.9, 0.0, nan), True), ((2.0, 0.0, 0.0), False), ((0.0, 2.1, 0.0), False), ((nan,) * 3, False)]:
+        assert lost(begun.add(told(later, 10, *scores))) == expected, scores
+
+
+@pytest.mark.parametrize("make", [pt.pb2, pt.bg_pbt])
+@pytest.mark.parametrize("slope", [-1.0, 1.0])
+def test_in_noise_clones_draw_all_numbers_anew_while_all_members_decline(make, slope):
+    space = pt.Space({f"x{i}": pt.Uniform(0, 1) for i in range(4)})
+
+    def drifting(history, task):  # what is tuned does not matter
+        return slope * history.end(task.id) / 5 + float(rng(history.seed, task.id, "noise").normal())
+
+    moved: dict[bool, list[float]] = {True: [], False: []}
+    for seed in range(1):
+        history = play(make(space, population=8, interval=5), drifting, seed=seed, budget=80)
+        for task in clones(history):
+            if task.forecast is not None and "look like noise" in (task.forecast.fallback or ""):
+                parent = history.task(task.parent).hparams
+                far = float(np.mean([abs(task.hparams[name] - parent[name]) > 0.3 for name in space]))
+                moved[lost(history.at(history.issued(task.id)))].append(far)
+    near, anew = moved[False], moved[True]
+    assert not near or np.mean(near) < 0.25
+    assert slope > 0 and not anew or slope < 0 and len(anew) > 5 and np.mean(anew) > 0.35
 
 
 def by_category(history, task):

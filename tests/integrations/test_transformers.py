@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 pytest.importorskip("transformers")
@@ -157,3 +159,27 @@ def test_a_checkpoint_links_the_weights_and_nothing_changes_it_later(tmp_path):
     weights = tmp_path / "b" / "model.safetensors"
     if weights.stat().st_dev == member._directory.stat().st_dev:
         assert weights.samefile(member._checkpoint / "model.safetensors")
+
+
+def test_a_trainer_that_stays_is_not_slowed_down_by_a_search_for_garbage(monkeypatch):
+    """A new trainer frees what is older; one that has trained before has nothing to free. Nothing stays set aside."""
+    aside, collect = [], gc.collect
+
+    def looking(*generation):
+        aside.append(gc.get_freeze_count() > 0)
+        return collect(*generation)
+
+    monkeypatch.setattr(gc, "collect", looking)
+    member = Classifier(FIRST, 1)
+    for values in (FIRST, FIRST, SECOND):
+        member.train(values, 1)
+    assert aside == [False, True, False] and gc.get_freeze_count() == 0
+
+
+def test_a_trainer_that_fails_leaves_nothing_set_aside():
+    member = Classifier(FIRST, 1)
+    member.train(FIRST, 1)
+    (member._checkpoint / "optimizer.pt").write_bytes(b"")
+    with pytest.raises(Exception):  # noqa: B017  # whatever PyTorch raises for a damaged file
+        member.train(FIRST, 1)
+    assert gc.get_freeze_count() == 0

@@ -24,7 +24,8 @@ Read `Suggest` from `propose` on; its steps follow in the order of the box. `pb2
 
 Departures from the paper, undone by ``as_in="paper"``: the score before is not an input; the noise of neighbouring gains is
 shared; (4) has eight points near the parent's values instead of the whole space; members that go on are retuned if the model is
-sure; a `Choice` is redrawn with probability 0.25, not always; a model that hears only noise is not followed; starts are spread.
+sure; a `Choice` is chosen as in PB2-Mix, not redrawn; a model that hears only noise is not followed (`gp.noise`); starts are
+spread.
 Other departures from the paper: the window is the larger of the last 200 rows and the last 25 intervals (at most 1000 rows)
 instead of a search over its length; scales of parameters are used (log types are modelled in the log); a static parameter is an
 input that is not changed.
@@ -46,6 +47,7 @@ from poptrain.algorithms.gp.categories import Categories, Drawn
 from poptrain.algorithms.gp.columns import ModelColumns
 from poptrain.algorithms.gp.kernels import Inputs, Kernel, TimeVarying
 from poptrain.algorithms.gp.mixed import Mixed
+from poptrain.algorithms.gp.noise import lost, reason
 from poptrain.algorithms.gp.region_search import best_near, free_lengths, neighbourhood
 from poptrain.algorithms.gp.rows import Rows, pending
 from poptrain.algorithms.gp.trust_region import Region, TrustRegion, noted
@@ -113,6 +115,7 @@ class Suggest:
     retune: float | None = field(default=1.0, metadata={"absent": None})
     redrawn_options: float = field(default=0.25, metadata={"absent": 1.0})  # the probability, for a `Choice` without a bandit
     least_signal: float = field(default=0.3, metadata={"absent": 0.0})  # of the variance; below, the model is not followed
+    anew: bool = field(default=True, metadata={"absent": False})  # then all numbers are drawn again while all members are `lost`
     region: TrustRegion | None = field(
         default=None, metadata={"absent": None}
     )  # the UCB is maximised inside it: `gp.trust_region`
@@ -228,11 +231,15 @@ class Suggest:
         near = neighbourhood(rows.space, start, region, free_lengths(rows, process), categories=False)
         return best_near(rows, process, model.beta, replace(clone, hparams=start), near)
 
-    def _near(self, model: Model, clone: Clone, start: Hparams, count: int | None = None) -> list[Hparams]:
-        """Returns `count` points (None: `candidates`) near `start`, drawn as `pbt` draws, with the categories of `start`."""
+    def _near(self, model: Model, clone: Clone, start: Hparams, count: int | None = None, anew: bool = False) -> list[Hparams]:
+        """Returns `count` points (None: `candidates`) near `start`, drawn as `pbt` draws, with the categories of `start`.
+
+        With `anew` they are drawn from the whole space.
+        """
         space, generator = model.rows.space, rng(model.rows.history.seed, clone.id, "explore")
         kept = {name: start[name] for name, p in space.items() if not p.numeric}
-        drawn = (space.add(start, generator, STEP, REDRAWN) for _ in range(count or self.candidates or CANDIDATES))
+        resample = 1.0 if anew else REDRAWN
+        drawn = (space.add(start, generator, STEP, resample) for _ in range(count or self.candidates or CANDIDATES))
         return [on_lattice(space, clone, {**point, **kept}) for point in drawn]
 
     def _retuned(self, model: Model, clone: Clone) -> tuple[Proposal, Inputs]:
@@ -269,10 +276,11 @@ class Suggest:
     # clones without a model
 
     def _unheard(self, model: Model, process: Posterior, clone: Clone, start: Hparams, known: Mapping[str, Value]) -> Proposal:
-        """Returns the proposal for a clone in a round whose model hears only noise: one step from `start`."""
-        why = f"the gains look like noise: {model.own.signal:.0%} of their variance is signal to the model"
-        forecast = Forecast("redraw", rows=len(model.rows), fallback=why)
-        return Proposal(self._near(model, clone, start, 1)[0], model.note(process, known), forecast)
+        """Returns the proposal for a clone in a round whose model hears only noise: one step from `start`, or a new draw."""
+        rows, anew = model.rows, self.anew and lost(model.rows.history)
+        forecast = Forecast("redraw", rows=len(rows), fallback=reason(model.own.signal))
+        known = {**known, "anew": True} if anew else known
+        return Proposal(self._near(model, clone, start, 1, anew)[0], model.note(process, known), forecast)
 
     def _unmodelled(self, rows: Rows, clones: Sequence[Clone], drawn: list[Drawn], why: str) -> dict[int, Proposal]:
         """Returns draws without a model, by the id of each clone, and why no model made them."""

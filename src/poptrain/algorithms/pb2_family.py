@@ -46,12 +46,13 @@ def pb2(
     retune: float | None | Literal["default"] = "default",
     plateau: OnPlateau | None = None,
     trust_region: TrustRegion | None = None,
+    categories: Literal["bandit", "uniform"] | None = None,
     as_in: Literal["paper"] | None = None,
 ) -> Pbt:
     """Returns PB2: population based training whose losers get hyperparameters from a Gaussian-process bandit.
 
     Args:
-        space: the hyperparameters and their ranges; a `Choice` is redrawn uniformly (see `pb2_mix`).
+        space: the hyperparameters and their ranges.
         population: number of members; PB2 is made for small populations, 4 or 8.
         interval: steps between decisions about one member, or `pt.seconds(s)`.
         sync: True: wait for all members before a decision; False: decide about each member when it reports.
@@ -70,6 +71,8 @@ def pb2(
         plateau: what members do before anybody has learned, as far as `Result.returns` tell: "search" (default: they don't copy,
             and draw their hyperparameters again in turn: `parts.plateau`) or "copy" (as later, as in the paper).
         trust_region: clones get the maximum inside this region around their parent (see `bg_pbt`), and not one of `candidates`.
+        categories: how clones get the options of a `Choice`: "bandit" (default: as in `pb2_mix`) or "uniform" (each is redrawn
+            with probability 0.25, or always with ``as_in="paper"``, and the model does not see it).
         as_in: "paper": what is not named is as in the paper, also the inputs and the noise of the model (see `Suggest`).
 
     Raises:
@@ -96,7 +99,14 @@ def pb2(
         plateau,
         trust_region,
     )
-    return make_pb2("pb2", space, population, options, Uniformly())
+    if categories not in (None, "bandit", "uniform"):
+        raise UsageError(
+            f"pb2: categories={categories!r}, expected 'bandit' or 'uniform'.{did_you_mean(categories, ('bandit', 'uniform'))}"
+        )
+    if categories == "uniform" or (categories is None and as_in == "paper"):
+        return make_pb2("pb2", space, population, options, Uniformly())
+    bandits = _categories("pb2", space, Together(options.steps))
+    return make_pb2("pb2", space, population, options, bandits, Uniformly() if categories is None else bandits)
 
 
 @named_as_here
@@ -249,8 +259,13 @@ class Pb2Options:
         return replace(shared, as_in=self.as_in, plateau=self.plateau)
 
 
-def make_pb2(what: str, space: Space, population: int, options: Pb2Options, categories: Categories) -> Pbt:
+def make_pb2(
+    what: str, space: Space, population: int, options: Pb2Options, categories: Categories, former: Categories | None = None
+) -> Pbt:
     """Returns the algorithm with the name `what`: PB2 with these `categories`.
+
+    Args:
+        former: the categories of earlier releases, if the user left them open; default: the same.
 
     Raises:
         UsageError: an argument is out of range.
@@ -262,20 +277,22 @@ def make_pb2(what: str, space: Space, population: int, options: Pb2Options, cate
         options.steps,
         beta,
         rows,
-        categories,
+        former or categories,
         context=True,
         shared_noise=False,
         candidates=0,
         retune=None,
         redrawn_options=1.0,
         least_signal=0.0,
+        anew=False,
     )
     now = paper if options.as_in == "paper" else Suggest(options.steps, beta, rows, categories)
     suggest = now if options.candidates is None else replace(now, candidates=options.candidates)
     if options.retune != "default":
         suggest = replace(suggest, retune=None if options.retune is None else float(options.retune))
     suggest = replace(suggest, region=options.trust_region)
-    earlier = {"explore": (paper,)} if suggest == now and options.as_in is None else {}
+    before = replace(now, categories=former or categories, anew=False)
+    earlier = {"explore": (paper, before)} if suggest == now and options.as_in is None else {}
     return make_pbt(what, space, population, suggest, options.shared(), earlier, 0.25, "search")
 
 

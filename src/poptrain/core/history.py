@@ -9,7 +9,7 @@ from typing import TypeVar, cast
 import numpy as np
 
 from poptrain.core.columns import Bools, Columns, Floats, Ints
-from poptrain.core.facts import Line, Lost, Result, Task, Value, as_line, is_copy, results_of
+from poptrain.core.facts import Line, Lost, Result, Task, as_line, is_copy, results_of
 from poptrain.core.ranges import Ranges
 
 State = TypeVar("State")
@@ -25,7 +25,7 @@ class History:
     Args:
         seed: of the run.
         budget: steps per lineage that no task passes; None if the run is stopped by score or time.
-        sign: -1 if the user minimises. Only `table` uses it.
+        sign: -1 if the user minimises; views need it, scores here are maximised.
     """
 
     __slots__ = ("_columns", "budget", "lines", "n", "seed", "sign")
@@ -257,27 +257,6 @@ class History:
     def forget(self) -> None:
         """Drops all remembered fold states."""
         self._columns.memo.clear()
-
-    def table(self) -> dict[str, list[Value]]:
-        """Returns the history as columns for a data frame: one row for each task, scores with the user's sign.
-
-        Hyperparameters have their own names, with ``hparams.`` before one that is the name of another column.
-        """
-        tasks = [self._columns.tasks[id] for id in range(self.n)]
-        results = [self.result(task.id) for task in tasks]
-        table: dict[str, list[Value]] = {
-            "task": [task.id for task in tasks],
-            "member": [task.member for task in tasks],
-            "parent": [task.parent for task in tasks],
-            "steps": [task.steps for task in tasks],
-            "step": [None if result is None else result.step for result in results],
-            "score": [None if result is None else self.sign * result.score for result in results],
-            "error": [None if result is None else result.error for result in results],
-            "seconds": [None if result is None else result.seconds for result in results],
-        }
-        for name in tasks[0].hparams if tasks else ():
-            table[f"hparams.{name}" if name in table else name] = [task.hparams[name] for task in tasks]
-        return table
 
     def source(self, id: int) -> int | None:
         """Returns the task whose steps this one continues: its parent, else its teacher; None for a fresh start."""

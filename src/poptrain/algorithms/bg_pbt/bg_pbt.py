@@ -129,7 +129,7 @@ def bg_pbt(
     search = LocalSearch(steps, window, _beta(beta), region, RETUNE)
     if paper:
         search = replace(search, retune=None, context=True, shared_noise=False)
-        search = replace(search, relevance=0.25, learned_mixing=False, redrawn=True, least_signal=0.0)
+        search = replace(search, relevance=0.25, learned_mixing=False, redrawn=True, least_signal=0.0, anew=False)
     if retune != "default":
         search = replace(search, retune=_sure(retune))
     options = PbtOptions(
@@ -143,8 +143,9 @@ def bg_pbt(
         starts=("random" if paper else "spread") if starts is None else starts,
         as_in=as_in,
     )
-    heedless = replace(search, least_signal=0.0)
-    former = (heedless, replace(heedless, retune=FORMER_RETUNE)) if retune == "default" else (heedless,)
+    near = replace(search, anew=False)
+    heedless = replace(near, least_signal=0.0)
+    former = (near, heedless, replace(heedless, retune=FORMER_RETUNE)) if retune == "default" else (near, heedless)
     earlier = {} if paper else {"explore": former}
     within = make_pbt("bg_pbt", space, population, search, options, earlier)
     return within if generations is None else _generational(within, generations, paper)

@@ -18,6 +18,7 @@ from poptrain.algorithms.gp.columns import ModelColumns
 from poptrain.algorithms.gp.copula import copula
 from poptrain.algorithms.gp.kernels import Inputs
 from poptrain.algorithms.gp.matern import MaternOverlap
+from poptrain.algorithms.gp.noise import lost, reason
 from poptrain.algorithms.gp.region_search import best_near, decoded, free_lengths, neighbourhood
 from poptrain.algorithms.gp.rows import ROUND_DIGITS, Rows, pending
 from poptrain.algorithms.gp.trust_region import MIN_ROWS, Region, TrustRegion, noted
@@ -49,6 +50,7 @@ class LocalSearch:
         learned_mixing: see `MaternOverlap`.
         redrawn: without a model, every parameter of a clone is redrawn; else as `pbt` draws, near its parent.
         least_signal: share of the variance that the model must take for signal; below, it is not followed.
+        anew: then all values are drawn again while all members are `lost`.
     """
 
     interval: int | None
@@ -62,6 +64,7 @@ class LocalSearch:
     learned_mixing: bool = True
     redrawn: bool = False
     least_signal: float = field(default=0.3, metadata={"absent": 0.0})  # of the variance; below, the model is not followed
+    anew: bool = field(default=True, metadata={"absent": False})
 
     __repr__ = brief
 
@@ -86,11 +89,13 @@ class LocalSearch:
             shared_noise=self.shared_noise,
         )
         rows = replace(rows, ids=rows.ids[rows.ids >= region.first])
+        anew = False
         found: dict[int, Proposal] | str = f"{len(rows)} rows, a model needs {MIN_ROWS}"
         if len(rows) >= MIN_ROWS:
             found = self._modelled(rows, region, new, tuned)
+            anew = self.anew and isinstance(found, str) and lost(history)
         if isinstance(found, str):
-            found = {**{clone.id: Proposal(clone.hparams) for clone in tuned}, **self._drawn(rows, region, new, found)}
+            found = {**{clone.id: Proposal(clone.hparams) for clone in tuned}, **self._drawn(rows, region, new, found, anew)}
         return [found[clone.id] for clone in clones]
 
     def _modelled(self, rows: Rows, region: Region, clones: Sequence[Clone], tuned: Sequence[Clone]) -> dict[int, Proposal] | str:
@@ -106,7 +111,7 @@ class LocalSearch:
             with gp.one_thread():
                 model = self._observe(rows, (*clones, *tuned))
                 if model.own.signal < self.least_signal:
-                    return f"the gains look like noise: {model.own.signal:.0%} of their variance is signal to the model"
+                    return reason(model.own.signal)
                 scores = np.array([history.score(clone.parent) for clone in clones])
                 order = rank(scores, rng(history.seed, history.n, "order"))[::-1]
                 for clone in (*tuned, *(clones[index] for index in order.tolist())):
@@ -167,8 +172,11 @@ class LocalSearch:
         note = {**equal, **noted(region), **model.own.parameters(), **(known or {})}
         return Proposal(point, note, Forecast("model", middle, (high - low) / 2, model.beta, len(rows)))
 
-    def _drawn(self, rows: Rows, region: Region, clones: Sequence[Clone], why: str) -> dict[int, Proposal]:
-        """Returns draws without a model, by the id of each clone (1): after a restart, in a region around its new centre."""
+    def _drawn(self, rows: Rows, region: Region, clones: Sequence[Clone], why: str, anew: bool = False) -> dict[int, Proposal]:
+        """Returns draws without a model, by the id of each clone (1): after a restart, in a region around its new centre.
+
+        With `anew` every value is drawn from its whole range.
+        """
         history, space = rows.history, rows.space
         proposals = {}
         for clone in clones:
@@ -179,7 +187,9 @@ class LocalSearch:
                 point = decoded(space, clone, near, near.anywhere(generator))
             else:
                 drawn = (
-                    space.redraw(clone.hparams, generator) if self.redrawn else space.add(clone.hparams, generator, STEP, REDRAWN)
+                    space.redraw(clone.hparams, generator)
+                    if self.redrawn or anew
+                    else space.add(clone.hparams, generator, STEP, REDRAWN)
                 )
                 point = on_lattice(space, clone, drawn)
             proposals[clone.id] = Proposal(point, noted(region), Forecast("redraw", rows=len(rows), fallback=why))

@@ -22,6 +22,7 @@ from poptrain.integrations.stored import copy_files
 from poptrain.integrations.torch.fresh import FreshOptimizer
 from poptrain.integrations.torch.random_stream import Generators, stream
 from poptrain.integrations.torch.state import load_state, save_state
+from poptrain.integrations.transformers.collection import sparing_collection
 from poptrain.integrations.transformers.interval import Interval
 from poptrain.integrations.transformers.live import apply_late, counters, optimizer_of, places, scheduler_of
 
@@ -164,7 +165,8 @@ class TrainerMember(Remade):
         before = _global_step(self._checkpoint)
         self._interval.until = before + steps
         _note_batch_size(self._checkpoint, trainer)
-        trainer.train(resume_from_checkpoint=None if self._checkpoint is None else str(self._checkpoint))
+        with sparing_collection(trained_before=self._loader is not None) as self._collected:
+            trainer.train(resume_from_checkpoint=None if self._checkpoint is None else str(self._checkpoint))
         if (reached := int(trainer.state.global_step)) != before + steps:
             raise UsageError(
                 f"{type(self).__name__}: the Trainer ended at step {reached} of {before + steps}. {self._why_ended()}"
@@ -192,6 +194,7 @@ class TrainerMember(Remade):
 
     def _begun(self, loader: Any) -> None:
         """Puts the values of this member into what the trainer has loaded, and verifies them."""
+        self._collected()
         self._loader = loader
         self._made.put_into(optimizer_of(self.trainer), [scheduler_of(self.trainer)])
         self._verify(self._hp)
