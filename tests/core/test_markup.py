@@ -28,7 +28,7 @@ def shown():
     }
     with pytest.warns(match="never reads"):
         run = pt.run(pbt, train, metric="acc<b>", stop=pt.steps(2))
-        study = pt.study(few, train, metric="acc<b>", seeds=1, stop=pt.steps(2), executor="inline", progress=False)
+        study = pt.study(few, train, metric="acc<b>", seeds=2, stop=pt.steps(2), executor="inline", progress=False)
     return [run, run.best, run.schedule(), run.lineage(), run.table(), SPACE, study, study.comparison]
 
 
@@ -44,3 +44,16 @@ def test_everything_that_shows_itself_is_escaped_short_and_not_wider_than_the_wi
 def test_what_is_missing_is_a_dash_and_what_is_not_a_number_is_named():
     text = markup.table(["a"], [[None], [float("nan")], ["y" * 1_000]])
     assert ">–<" in text and ">nan<" in text and "…" in text and len(text) < 2_000
+
+
+def test_a_study_without_a_result_shows_itself():
+    def nothing(carry, hp, steps, seed):
+        return 0, {"score": float("nan")}
+
+    space = pt.Space(lr=pt.Uniform(0, 1))
+    methods = {
+        name: pt.random_search(space, population=2, interval=1, initial=[{"lr": lr}]) for name, lr in (("a", 0.1), ("b", 0.2))
+    }
+    with pytest.warns(match="the score was nan"):
+        study = pt.study(methods, nothing, seeds=1, stop=pt.steps(1), executor="inline", progress=False)
+    assert "A study of 2 methods" in repr(study) and "a-0 failed" in study._repr_html_()
