@@ -57,13 +57,20 @@ def opened(chromium):
     return open
 
 
+def until(page, expression):
+    """Waits until an expression is true: Playwright's own loop runs inside the page, whose policy may forbid it."""
+    for _ in range(200):
+        if page.evaluate(expression):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"never true: {expression}")
+
+
 def scrolled(page):
     """Scrolls through the whole page, so that every picture is drawn."""
     steps = "async () => { for (let y = 0; y < document.body.scrollHeight; y += 400) {"
     page.evaluate(steps + " scrollTo(0, y); await new Promise((done) => setTimeout(done, 60)); } scrollTo(0, 0); }")
-    page.wait_for_function(
-        "document.querySelectorAll('.holder svg[tabindex]').length >= document.querySelectorAll('.holder').length"
-    )
+    until(page, "document.querySelectorAll('.holder svg[tabindex]').length >= document.querySelectorAll('.holder').length")
     return page
 
 
@@ -140,7 +147,7 @@ def test_every_state_is_drawn_without_a_complaint_and_is_accessible(kind, size, 
             assert shown.locator("p.mono").inner_text() in page.inner_text("#part-failures")
             assert size == "phone" or shown.bounding_box()["y"] < 600, "the error is seen without scrolling"
             shown.get_by_role("button").click()
-            page.wait_for_function("document.getElementById('part-failures').getBoundingClientRect().top < innerHeight")
+            until(page, "document.getElementById('part-failures').getBoundingClientRect().top < innerHeight")
         if kind == "failed":
             assert EVIL in page.inner_text("#part-failures")
         if kind == "fire":
@@ -212,7 +219,7 @@ def test_a_series_can_be_switched_off_and_a_narrow_window_is_redrawn(opened, tmp
         assert page.locator("#section-score svg[tabindex] path").count() == lines - 1
         wide = page.locator("#section-score svg[tabindex]").bounding_box()["width"]
         page.set_viewport_size({"width": 600, "height": 800})
-        page.wait_for_function("document.querySelector('#section-score svg[tabindex]').viewBox.baseVal.width < 600")
+        until(page, "document.querySelector('#section-score svg[tabindex]').viewBox.baseVal.width < 600")
         assert page.locator("#section-score svg[tabindex]").bounding_box()["width"] < wide
 
 
@@ -238,7 +245,30 @@ def test_a_line_of_the_log_appears_within_a_second(opened, tmp_path):
         page.wait_for_selector(".state.finished", timeout=20_000)
         assert page.evaluate("performance.now() - before") < 10_000
         run.join()
-        page.wait_for_function("document.querySelector('#section-score').innerText.includes('best')")
+        until(page, "document.querySelector('#section-score').innerText.includes('best')")
+
+
+def test_a_printed_page_is_light_and_has_every_picture(opened, tmp_path):
+    trained(tmp_path / "run")
+    with served(tmp_path / "run") as serving, opened(serving, color_scheme="dark") as page:
+        wait_for_state(page, "finished")
+        until(page, "[...document.querySelectorAll('.holder')].every((each) => each.querySelector('svg[tabindex]'))")
+        themes = "addEventListener('beforeprint', () => { window.seen = document.documentElement.dataset.theme; })"
+        page.evaluate(themes)
+        assert page.pdf().startswith(b"%PDF")
+        assert page.evaluate("window.seen") == "light"
+        until(page, "document.documentElement.dataset.theme == 'dark'")
+        page.emulate_media(media="print")
+        assert not page.is_visible("#top") and page.is_visible("#section-time svg")
+
+
+def test_a_directory_that_vanishes_is_reported_while_it_is_watched(opened, tmp_path):
+    trained(tmp_path / "run")
+    with served(tmp_path / "run") as serving, opened(serving) as page:
+        wait_for_state(page, "finished")
+        (tmp_path / "run").rename(tmp_path / "away")
+        wait_for_state(page, "gone")
+        assert "The run directory is gone" in page.inner_text("main") and audit(page) == []
 
 
 def test_several_runs_stand_side_by_side(opened, tmp_path):

@@ -252,6 +252,21 @@ def test_a_damaged_log_is_a_state_and_not_an_error_of_the_server(tmp_path):
     assert watched.summary()["state"] == "damaged" and "Restore the file" in watched.summary()["error"]
 
 
+def test_a_directory_that_vanishes_is_a_state_and_may_come_back(tmp_path):
+    best = trained(tmp_path / "run", steps=10).best.score
+    watched = looked_at(tmp_path / "run")
+    (tmp_path / "run").rename(tmp_path / "away")
+    assert watched.look() and not watched.look()
+    assert watched.summary()["state"] == "gone" and watched.status()["view"]["best"]["score"] == best and watched.picture("score")
+    (tmp_path / "away").rename(tmp_path / "run")
+    assert watched.look() and watched.summary()["state"] == "finished"
+    (tmp_path / "run").rename(tmp_path / "away")
+    watched.look()
+    other = trained(tmp_path / "run", steps=15).best.score
+    watched.look()
+    assert watched.summary()["state"] == "finished" and watched.summary()["best"] == other
+
+
 def test_several_runs_are_compared_and_keep_their_numbers(tmp_path):
     for seed in (0, 1):
         pt.run(pt.pbt(SPACE, population=3, interval=5), quadratic, stop=pt.steps(15), directory=tmp_path / f"b{seed}", seed=seed)

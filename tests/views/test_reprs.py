@@ -105,7 +105,7 @@ def test_html_escapes_what_users_named(shown):
     for what in shown.values():
         page = what._repr_html_()
         assert page.startswith("<div>") and "<b>lr" not in page
-        assert page.count("<td") == page.count("</td>") and page.count("<div>") == page.count("</div>")
+        assert page.count("<td") == page.count("</td>") and page.count("<div") == page.count("</div>")
     assert "&lt;b&gt;lr" in shown["run"]._repr_html_() and "momentum" in shown["best"]._repr_html_()
 
 

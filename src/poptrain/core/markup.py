@@ -5,7 +5,10 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
-_CELL = "padding: 0.15em 0.8em 0.15em 0; text-align: left"
+_CELL = "padding: 0.15em 0.8em 0.15em 0; text-align: left; vertical-align: top"
+_SHORT, _LONG = "white-space: nowrap", "min-width: 16em; max-width: 40em; overflow-wrap: anywhere"
+WIDE = 40  # characters of a cell that stays on one line
+LONGEST = 600  # characters of a cell
 
 
 def escaped(text: object) -> str:
@@ -17,24 +20,29 @@ def escaped(text: object) -> str:
     return html.escape(str(text))
 
 
+def _cell(tag: str, value: object) -> str:
+    text = "–" if value is None else str(value)
+    style = f"{_CELL}; {_SHORT if len(text) <= WIDE else _LONG}"
+    return f'<{tag} style="{style}">{escaped(text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…")}</{tag}>'
+
+
 def table(heading: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
-    """Returns a table; an empty heading is left out.
+    """Returns a table, which scrolls sideways if it is wide; an empty heading is left out, None is a dash, a long text is cut.
 
     >>> table(["lr"], [[0.1]]).count("<tr>")
     2
     """
-    head = "".join(f'<th style="{_CELL}">{escaped(name)}</th>' for name in heading)
-    cells = ["".join(f'<td style="{_CELL}">{escaped(cell)}</td>' for cell in row) for row in rows]
-    body = "".join(f"<tr>{row}</tr>" for row in cells)
+    head = "".join(_cell("th", name) for name in heading)
+    body = "".join(f"<tr>{''.join(_cell('td', cell) for cell in row)}</tr>" for row in rows)
     top = f"<tr>{head}</tr>" if heading else ""
-    return f'<table style="border-collapse: collapse">{top}{body}</table>'
+    return f'<div style="overflow-x: auto"><table style="border-collapse: collapse">{top}{body}</table></div>'
 
 
 def block(title: str, *parts: str) -> str:
     """Returns a bold title with parts below it, which are HTML already."""
-    return f"<div><b>{escaped(title)}</b>{''.join(parts)}</div>"
+    return f'<div><b style="overflow-wrap: anywhere">{escaped(title)}</b>{"".join(parts)}</div>'
 
 
 def line(text: object) -> str:
     """Returns one line of prose."""
-    return f"<div>{escaped(text)}</div>"
+    return f'<div style="overflow-wrap: anywhere">{escaped(text)}</div>'

@@ -45,6 +45,7 @@ class Watched:
         self.path, self.version = path, 0
         self.view: views.Status | None = None
         self.error: str | None = None  # why the log cannot be read
+        self.gone = False  # it was here, and is no longer
         self._following: Following | None = None
         self._record: Record | None = None  # all lines; None until they are read
         self._reading: Record | None = None
@@ -79,7 +80,7 @@ class Watched:
             keep = "algorithm metric mode generation generations steps budget left results failed diverged lost elapsed reason"
             found |= {name: getattr(view, name) for name in keep.split()}
             found |= {"best": None if view.best is None else view.best.score, "members": len(view.members)}
-            found["state"] = found["state"] if self.error else view.state
+            found["state"] = "gone" if self.gone else found["state"] if self.error else view.state
         answer: Answer = as_json(found)
         return answer
 
@@ -177,13 +178,19 @@ class Watched:
 
     def _mark(self) -> tuple[object, ...]:
         view, record = self.view, self._following.record if self._following else None
-        return record.seq if record else 0, view and (view.state, view.reason), self.error, self._record is not None
+        return record.seq if record else 0, view and (view.state, view.reason), self.error, self.gone, self._record is not None
 
     def _refresh(self) -> None:
+        here = exists(self.path)
+        if self.gone and here:  # perhaps it is another run
+            self._following = self._record = None
+        self.gone = self._following is not None and not here
         if self._following is None:
-            if not exists(self.path):
+            if not here:
                 return
             self._following = Following(self.path)
+        if self.gone:
+            return
         self.view = self._following.look()
         if self._record is not None:
             self._record.refresh()

@@ -89,11 +89,23 @@ class Study:
         return frame(self.table())
 
     def __repr__(self) -> str:
-        return "\n".join([repr(self.comparison), *(f"{name} failed: {why}" for name, why in self.failures.items())])
+        found = self._compared()
+        return "\n".join([found if isinstance(found, str) else repr(found), *self._failed()])
 
     def _repr_html_(self) -> str:
-        failed = (markup.line(f"{name} failed: {why}") for name, why in self.failures.items())
-        return markup.block("Study", self.comparison._repr_html_(), *failed)
+        found = self._compared()
+        shown = markup.line(found) if isinstance(found, str) else found._repr_html_()
+        return markup.block("Study", shown, *map(markup.line, self._failed()))
+
+    def _compared(self) -> Comparison | str:
+        """Returns the comparison, or why there is none: a study shows itself also if nothing has a result."""
+        try:
+            return self.comparison
+        except UsageError as error:
+            return f"A study of {len(self.runs)} methods. {error}"
+
+    def _failed(self) -> Iterator[str]:
+        return (f"{name} failed: {why}" for name, why in self.failures.items())
 
 
 @dataclass(frozen=True)

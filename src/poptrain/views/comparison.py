@@ -295,4 +295,6 @@ def _warnings(traces: Sequence[_Trace], steps: int) -> Iterator[str]:
         yield f"the runs train different things ({', '.join(clean(name, 60) for name in trainables)}): scores may not compare"
     open = [str(trace.record.directory) for trace in traces if not trace.record.finished]
     if open:
-        yield f"{len(open)} of the runs are not finished ({clean(open[0], 80)} …): all are compared at step {steps:,}"
+        more = " …" if len(open) > 1 else ""
+        count = f"{len(open)} of the runs are" if len(open) > 1 else "one run is"
+        yield f"{count} not finished ({clean(open[0], 80)}{more}): all are compared at step {steps:,}"

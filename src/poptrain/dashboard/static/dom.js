@@ -13,9 +13,9 @@ export function el(tag, about = {}, ...children) {
   return made;
 }
 
-// A sentence whose commands stand between backticks.
-export function sentence(text) {
-  const parts = text.split("`");
+// A sentence whose commands stand between backticks; `begun`: with a capital letter, where it stands alone.
+export function sentence(text, begun = false) {
+  const parts = (begun && /^[a-z]+ /.test(text) ? text[0].toUpperCase() + text.slice(1) : text).split("`");
   return parts.length % 2 ? parts.map((part, index) => (index % 2 ? el("code", {}, part) : part)) : text;
 }
 

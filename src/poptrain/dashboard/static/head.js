@@ -55,14 +55,14 @@ function trouble(view, state) {
   const where = first.members.length === 1 ? `member ${first.members[0]}` : `${first.members.length} members`;
   const more = others.length ? ` There ${others.length === 1 ? "is 1 other cause" : `are ${others.length} other causes`}.` : "";
   const jump = el("button", { class: "plain", type: "button", "data-key": "failures", onclick: () => document.getElementById("part-failures").scrollIntoView() }, "All failures");
-  return el("section", { class: "notice bad", "aria-label": "What goes wrong" }, el("h2", {}, `The newest failure of ${where}`), el("p", { class: "mono" }, first.error), el("p", {}, `Members that fail are replaced by copies of others.${more} `, jump));
+  return el("section", { class: "notice bad", "aria-label": "What goes wrong" }, el("h2", {}, `The newest failure of ${where}`), el("p", { class: "mono" }, sentence(first.error)), el("p", {}, `Members that fail are replaced by copies of others.${more} `, jump));
 }
 
 const card = (label, value, more = null, kind = "") => el("div", { class: `${kind}${value.length > 9 ? " long" : ""}` }, el("dt", {}, label), el("dd", {}, value, more));
 
 function remarks(view) {
   const lines = [...(view.best ? [`Best with ${settings(view.best.hparams)}.`] : []), ...view.sentences, ...(view.no_decision ? [view.no_decision] : [])];
-  const warned = view.warnings.map((text) => el("li", { class: "wrong" }, sentence(text)));
+  const warned = view.warnings.map((text) => el("li", { class: "wrong" }, sentence(text, true)));
   if (!lines.length && !warned.length) return null;
-  return el("section", { "aria-label": "What the log says" }, el("h2", {}, "What the log says"), el("ul", { class: "facts" }, lines.map((text) => el("li", {}, sentence(text))), warned));
+  return el("section", { "aria-label": "What the log says" }, el("h2", {}, "What the log says"), el("ul", { class: "facts" }, lines.map((text) => el("li", {}, sentence(text, true))), warned));
 }

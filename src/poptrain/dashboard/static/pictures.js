@@ -15,6 +15,8 @@ const ABOUT = {
   subpopulations: ["Sub-populations", "The values of each sub-population, and the hand-overs of weights from a parent to its child."],
 };
 
+const LATER = 1500; // milliseconds after which pictures are fetched that are not in sight
+
 export class Pictures {
   constructor(run, names, pick) {
     [this.run, this.pick, this.known] = [run, pick, new Map()];
@@ -28,6 +30,7 @@ export class Pictures {
       if (each?.picture && Math.abs(each.width - entry.contentRect.width) > 1) this.draw(each);
     }));
     this.version = -1;
+    this.idle = setTimeout(() => this.rest(), LATER);
     this.sections = new Map(names.map((name) => [name, this.section(name)]));
   }
 
@@ -38,6 +41,11 @@ export class Pictures {
     this.seen.observe(holder);
     this.sizes.observe(holder);
     return el("section", { id: `section-${name}` }, el("h2", {}, title), el("p", { class: "about" }, about), holder);
+  }
+
+  // Fetches what has not been in sight yet, one after another: a printed page has every picture.
+  async rest() {
+    for (const each of this.known.values()) if (!each.picture) await this.fetch(each);
   }
 
   update(version) {
@@ -72,6 +80,7 @@ export class Pictures {
     each.width = each.holder.clientWidth;
     const marks = each.picture.panels.some((panel) => panel.series.some((item) => (item.x || item.widths || []).length));
     const focused = each.holder.contains(document.activeElement) ? document.activeElement.dataset.key || "svg" : null;
+    each.holder.classList.toggle("blank", !marks);
     if (!marks) each.holder.replaceChildren(el("p", { class: "hush" }, "Nothing to draw: no result has a score."));
     else drawPicture(each.holder, each.picture, this.pick);
     if (focused) each.holder.querySelector(focused === "svg" ? "svg[tabindex]" : `[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
@@ -79,6 +88,7 @@ export class Pictures {
   }
 
   close() {
+    clearTimeout(this.idle);
     this.seen.disconnect();
     this.sizes.disconnect();
     for (const each of this.known.values()) clearTimeout(each.timer);

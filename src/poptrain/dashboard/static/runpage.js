@@ -22,8 +22,9 @@ export class RunPage {
       return;
     }
     this.view = run.view;
-    const names = run.panels.join(" ");
-    if (this.names !== names) this.build(run, names);
+    const broken = run.state === "failed";
+    const names = `${run.panels.join(" ")}${broken ? " broken" : ""}`;
+    if (this.names !== names) this.build(run, names, broken);
     fill(this.parts.head, head(run, (which) => this.open(which)));
     fill(this.parts.population, population(run.view, (which) => this.open(which)));
     this.parts.failures.hidden = !(run.view.failed + run.view.diverged + run.view.lost);
@@ -35,13 +36,14 @@ export class RunPage {
     this.state = run.state;
   }
 
-  build(run, names) {
+  build(run, names, broken) {
     this.pictures?.close();
     this.pictures = new Pictures(this.run, run.panels, (which) => this.open(which));
     this.names = names;
     const drawn = run.panels.map((name) => this.pictures.sections.get(name));
     const [score, ...others] = drawn;
-    fill(this.host, this.parts.head, score, this.parts.population, others, this.parts.failures, this.parts.schedule, this.parts.exploits);
+    const failed = this.parts.failures; // of a run that failed, they come first
+    fill(this.host, this.parts.head, broken ? failed : null, score, this.parts.population, others, broken ? null : failed, this.parts.schedule, this.parts.exploits);
   }
 
   async tables() {

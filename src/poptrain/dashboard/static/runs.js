@@ -1,5 +1,5 @@
 // All runs side by side: a card each, and their comparison.
-import { ask, el, fill } from "./dom.js";
+import { ask, el, fill, sentence } from "./dom.js";
 import { drawPicture } from "./chart.js";
 import { count, short, span } from "./format.js";
 import { badge, nothing } from "./state.js";
@@ -29,7 +29,7 @@ export class RunsPage {
       else {
         const chart = el("div", { class: "chart holder" });
         this.compared.hidden = false;
-        fill(this.compared, el("h2", {}, "Side by side"), el("p", { class: "about" }, "Runs of one method are grouped; bands lie between the quartiles over its runs."), chart, el("ul", { class: "facts" }, found.said.map((text) => el("li", {}, text))));
+        fill(this.compared, el("h2", {}, "Side by side"), el("p", { class: "about" }, "Runs of one method are grouped; bands lie between the quartiles over its runs."), chart, el("ul", { class: "facts" }, found.said.map((text) => el("li", {}, sentence(text, true)))));
         drawPicture(chart, found.picture, () => {});
       }
     } catch (error) {

@@ -1,7 +1,7 @@
 // The states of a run: how each one is named and what a reader can do about it.
-import { el } from "./dom.js";
+import { el, sentence } from "./dom.js";
 
-const SIGNS = { running: "▶", finished: "✓", suspended: "❚❚", interrupted: "❚❚", failed: "✕", damaged: "✕", waiting: "…" };
+const SIGNS = { running: "▶", finished: "✓", suspended: "❚❚", interrupted: "❚❚", failed: "✕", damaged: "✕", gone: "✕", waiting: "…" };
 
 export const badge = (state) => el("span", { class: `state ${state}` }, el("span", { "aria-hidden": "true" }, SIGNS[state] || "•"), state);
 
@@ -11,6 +11,7 @@ const quoted = (path) => (/^[\w./~-]+$/.test(path) ? path : `'${path.replaceAll(
 export function notice(run) {
   const view = run.view;
   if (run.state === "damaged") return box("bad", "The log cannot be read.", run.error);
+  if (run.state === "gone") return box("bad", "The run directory is gone.", "It was deleted or moved, or its disk is not connected. The page shows what it had read before, and goes on if the directory comes back.");
   if (run.state === "suspended") return box("", `Suspended${view.reason ? `: ${view.reason}` : ""}. Nothing is lost.`, el("span", {}, "Continue with ", el("code", {}, `poptrain resume ${quoted(run.path)}`)));
   if (run.state === "interrupted") return box("", "This run did not end, and no process writes it now.", el("span", {}, "Everything up to the last line of the log is kept. Continue with ", el("code", {}, `poptrain resume ${quoted(run.path)}`)));
   if (run.state === "failed") return box("bad", "The run failed: no member can go on.", view.reason || "", "The table of failures below has the first error.");
@@ -20,7 +21,7 @@ export function notice(run) {
 }
 
 function box(kind, title, ...texts) {
-  return el("section", { class: `notice ${kind}`, "aria-label": "State" }, el("h2", {}, title), texts.filter(Boolean).map((text) => el("p", {}, text)));
+  return el("section", { class: `notice ${kind}`, "aria-label": "State" }, el("h2", {}, sentence(title)), texts.filter(Boolean).map((text) => el("p", {}, typeof text === "string" ? sentence(text) : text)));
 }
 
 // A run that has no log yet, or no run at all.

@@ -1,5 +1,5 @@
 // The story of one task, in a drawer: values, origin, why, curve, error.
-import { ask, byId, el } from "./dom.js";
+import { ask, byId, el, sentence } from "./dom.js";
 import { drawPicture } from "./chart.js";
 import { clock, count, short, span } from "./format.js";
 import { badge } from "./state.js";
@@ -17,7 +17,7 @@ export async function openStory(run, { task, step = null, along = "ancestry" }) 
   const chart = el("div", { class: "holder" });
   const body = el("div", { class: "body", tabindex: "-1" }, title,
     el("p", { class: "sub" }, `member ${found.member}${found.role ? ` (${found.role})` : ""}, steps ${count(found.start)} to ${count(found.end)}`),
-    el("h2", {}, "Why"), el("div", { class: "why" }, found.why.map((text) => el("p", {}, text))),
+    el("h2", {}, "Why"), el("div", { class: "why" }, found.why.map((text) => el("p", {}, sentence(text)))),
     found.error ? [el("h3", {}, "What happened"), el("pre", { class: "wrong", tabindex: "0" }, found.error)] : null,
     el("h3", {}, "Values"), values(found),
     el("h3", {}, "Result"), pairs(result(found)),

@@ -1,5 +1,5 @@
 // The tables: the population now, exploits, failures.
-import { el, paint } from "./dom.js";
+import { el, paint, sentence } from "./dom.js";
 import { count, settings, short } from "./format.js";
 
 const COLOURS = ["#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#6A4C93", "#1B7F79", "#8C6D31"];
@@ -49,6 +49,6 @@ export function exploits(found, open) {
 }
 
 export function failures(found, open) {
-  const rows = found.rows.map((each) => [count(each.step), `member ${each.member}`, each.kind, el("span", { class: "mono" }, each.what), settings(each.hparams), link(each.task, open)]);
+  const rows = found.rows.map((each) => [count(each.step), `member ${each.member}`, each.kind, el("span", { class: "mono" }, sentence(each.what)), settings(each.hparams), link(each.task, open)]);
   return [el("h2", {}, "Failures"), ...table("Failures", [["step", true], ["member"], ["kind"], ["what happened", false, true], ["hyperparameters", false, true], ["story"]], rows, found.in_all)];
 }

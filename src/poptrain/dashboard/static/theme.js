@@ -13,6 +13,8 @@ export function startTheme() {
   };
   system.addEventListener("change", apply);
   byId("theme").addEventListener("click", toggle);
+  window.addEventListener("beforeprint", () => { document.documentElement.dataset.theme = "light"; });
+  window.addEventListener("afterprint", apply);
   function toggle() {
     try { localStorage.setItem("theme", document.documentElement.dataset.theme === "dark" ? "light" : "dark"); } catch { /* a private window */ }
     apply();
