@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 import keras
 
 from poptrain.integrations.adapter import flattened
 
 
-def optimizers(optimizer: Any, label: str = "optimizer") -> Iterator[tuple[str, Any]]:
+def optimizers(optimizer: keras.Optimizer, label: str = "optimizer") -> Iterator[tuple[str, keras.Optimizer]]:
     """Yields an optimiser and those inside it with their names; one that scales the loss has its options from the one inside."""
     yield label, optimizer
     if (inner := getattr(optimizer, "inner_optimizer", None)) is not None:
@@ -19,7 +18,7 @@ def optimizers(optimizer: Any, label: str = "optimizer") -> Iterator[tuple[str, 
         yield from optimizers(each, f"{label}.optimizers[{index}]")
 
 
-def options_of(optimizer: Any, option: str, label: str) -> Iterator[tuple[str, object]]:
+def options_of(optimizer: keras.Optimizer, option: str, label: str) -> Iterator[tuple[str, object]]:
     """Yields the places of an option in one optimiser, and what is there; a schedule has the numbers that it was made with."""
     if option != "learning_rate":
         if (held := vars(optimizer).get(option)) is not None:
@@ -33,7 +32,7 @@ def options_of(optimizer: Any, option: str, label: str) -> Iterator[tuple[str, o
         yield f"{label}.learning_rate", float(rate)
 
 
-def _config(schedule: Any) -> Mapping[str, object]:
+def _config(schedule: keras.optimizers.schedules.LearningRateSchedule) -> Mapping[str, object]:
     """Returns the arguments of a schedule; one of the user's own need not have them."""
     try:
         config: Mapping[str, object] = schedule.get_config()
@@ -55,11 +54,11 @@ class Watch(keras.callbacks.Callback):
         super().__init__()
         self._check = check
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: object = None) -> None:
         if batch == 0:
             self._look()
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: object = None) -> None:
         self._look()
 
     def _look(self) -> None:

@@ -195,7 +195,7 @@ class KerasMember(Remade):
                 states.put_seeds(outside)
 
 
-def _callbacks(options: Mapping[str, Any]) -> list[Any]:
+def _callbacks(options: Mapping[str, object]) -> list[keras.callbacks.Callback]:
     """Returns the callbacks among the arguments of `fit`, which may be one, a list, or a list of Keras's own."""
     given = options.get("callbacks")
     return list(getattr(given, "callbacks", None) or keras.tree.flatten(given or []))
