@@ -104,9 +104,9 @@ def check_read(
                 )
         listed = ", ".join(map(repr, idle))
         raise UsageError(
-            f"{who} has no use for {listed}: no code read {'it' if len(idle) == 1 else 'them'}, and no live object has an option "
-            f"of that name, so tuning it has no effect. Use it, remove it from the space, or name it in `own` if it is read "
-            f"later.{did_you_mean(idle[0], [*placed, *reads.seen, *options])}"
+            f"{who} has no use for {listed}: no code read {'it' if len(idle) == 1 else 'them'}, and no option of a "
+            f"live object has taken the value, so tuning it has no effect. Use it, remove it from the space, or name it in "
+            f"`own` if it is read later.{did_you_mean(idle[0], [*placed, *reads.seen, *options])}"
         )
 
 
