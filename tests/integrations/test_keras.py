@@ -140,6 +140,52 @@ def test_a_callback_that_changes_a_tuned_value_is_named():
         Changing(FIRST, 1).train(FIRST, 1)
 
 
+class Borrowing(keras.callbacks.Callback):
+    """It sets another rate for the steps of an epoch, and puts the tuned one back before the epoch ends."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.tuned = float(self.model.optimizer.learning_rate)
+        self.model.optimizer.learning_rate = 0.5
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.optimizer.learning_rate = self.tuned
+
+
+@pytest.mark.parametrize("scaled", [False, True], ids=["plain", "scaled"])
+def test_a_value_that_is_wrong_only_during_the_steps_is_named(scaled):
+    class Changing(Member):
+        def make(self, hp, seed):
+            model, options = super().make(hp, seed)
+            if scaled:
+                model.compile(keras.optimizers.LossScaleOptimizer(model.optimizer), "mse")
+            return model, {**options, "callbacks": Borrowing()}
+
+    with pytest.raises(pt.UsageError, match=r"lr=0.02, but optimizer(.inner_optimizer)?.learning_rate is 0.5"):
+        Changing(FIRST, 1).train(FIRST, 1)
+
+
+def test_a_schedule_that_decides_a_tuned_rate_is_named():
+    class Fixed(Member):
+        def make(self, hp, seed):
+            model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dropout(hp["dropout"]), keras.layers.Dense(1)])
+            schedule = keras.optimizers.schedules.CosineDecay(0.05, 100)
+            model.compile(keras.optimizers.SGD(schedule, hp["momentum"], weight_decay=hp["weight_decay"]), "mse")
+            return model, {"x": X, "y": Y, "batch_size": hp["batch_size"]}
+
+        train = KerasMember.train
+
+    with pytest.raises(pt.UsageError, match="no code read 'lr', because the schedule CosineDecay of the optimizer decides it"):
+        Fixed(FIRST, 1).train(FIRST, 1)
+
+
+def test_a_loaded_member_says_what_its_values_are(tmp_path):
+    member, loaded = Member(FIRST, 1), Member(SECOND, 2)
+    member.train(FIRST, 1)
+    member.save(tmp_path)
+    loaded.load(tmp_path)
+    assert loaded.effective(SECOND)["optimizer.learning_rate"] == pytest.approx(SECOND["lr"])
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

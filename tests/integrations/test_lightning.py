@@ -185,6 +185,35 @@ def test_a_run_with_more_steps_makes_its_schedules_longer():
     assert rates(member) == pytest.approx(rates(longer), rel=1e-9)
 
 
+@pytest.mark.parametrize(("before", "now"), [(8, 16), (16, 8)])
+def test_a_schedule_of_batches_is_at_the_same_epoch_after_the_batch_size_has_changed(before, now, tmp_path):
+    """The copy is where a fresh member with its values would be, and its schedule lasts to the end of the training."""
+    cls, first, second = scheduled(Cycled), {**FIRST, "batch_size": before}, {**FIRST, "lr": 0.1, "batch_size": now}
+    member, copied, fresh = cls(first, 5), cls(second, 6), cls(second, 7)
+    for each in (member, copied, fresh):
+        each.set_budget(5)
+    member.train(first, 2)
+    member.save(tmp_path)
+    copied.load(tmp_path)
+    copied.train(second, 1)
+    fresh.train(second, 3)
+    assert rates(copied) == pytest.approx(rates(fresh), rel=1e-9)
+    copied.train(second, 2)
+    member.train(second, 3)
+    assert rates(copied) == rates(member)
+
+
+def test_a_schedule_that_ends_before_the_training_is_named():
+    class Short(Module):
+        def configure_optimizers(self):
+            optimizer = torch.optim.AdamW(self.parameters(), self.hparams.lr, weight_decay=self.hparams.weight_decay)
+            schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.hparams.lr, total_steps=3)
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    with pytest.raises(pt.UsageError, match="OneCycleLR was made for 3 steps, and the training has more.*estimated_stepping_b"):
+        scheduled(Short)(FIRST, 1).train(FIRST, 1)
+
+
 @pytest.mark.parametrize("name", ["EMAWeightAveraging", "StochasticWeightAveraging"])
 def test_a_callback_that_ends_with_averages_is_named(name):
     import lightning.pytorch.callbacks as callbacks

@@ -22,7 +22,7 @@ what it has set.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isclose
 from typing import Protocol, runtime_checkable
@@ -80,6 +80,7 @@ def check_read(
     places: Iterable[Place],
     own: Iterable[str] = (),
     options: Iterable[str] = (),
+    decider: Callable[[str], str] = lambda name: "",
 ) -> None:
     """Raises a `UsageError` that names the hyperparameters that had no effect.
 
@@ -90,15 +91,22 @@ def check_read(
         places: at which hyperparameters act.
         own: names that are excused, because code reads them later.
         options: names that the framework knows, for a "did you mean".
+        decider: returns what decides the value of a name instead of the task, such as a schedule; "" if nothing does.
     """
     placed = {place.hparam for place in places}
     names = [name for name, _ in flattened(hp)]
     if idle := [name for name in names if name not in placed and name not in reads.seen and name not in own]:
+        for name in idle:
+            if instead := decider(name):
+                raise UsageError(
+                    f"{who} does not train with the values of its task: no code read {name!r}, because {instead} decides it. "
+                    f"Build that with hp[{name!r}], or remove {name!r} from the space."
+                )
         listed = ", ".join(map(repr, idle))
         raise UsageError(
-            f"{who} has no use for {listed}: no code read {'it' if len(idle) == 1 else 'them'}, and no live object has an option "
-            f"of that name, so tuning it has no effect. Use it, remove it from the space, or name it in `own` if it is read "
-            f"later.{did_you_mean(idle[0], [*placed, *reads.seen, *options])}"
+            f"{who} has no use for {listed}: no code read {'it' if len(idle) == 1 else 'them'}, and no option of a "
+            f"live object has taken the value, so tuning it has no effect. Use it, remove it from the space, or name it in "
+            f"`own` if it is read later.{did_you_mean(idle[0], [*placed, *reads.seen, *options])}"
         )
 
 

@@ -42,10 +42,14 @@ class Remade(ABC):
     def _places(self, hp: Mapping[str, object]) -> Iterable[Place]:
         """Returns every place that may be meant by one of the hyperparameters."""
 
+    def _decider(self, name: str) -> str:
+        """Returns what decides a hyperparameter in the live object instead of the task; "" if nothing does."""
+        return ""
+
     def _verify(self, hp: Mapping[str, object], trained: bool = False) -> None:
         """Raises a `UsageError` if a value is not in force; after the first training, if a hyperparameter has no effect."""
         found = self.places(hp)
         check_in_force(type(self).__name__, hp, found, self._why)
         if trained and not self._checked:
-            check_read(type(self).__name__, hp, self._reads, found, self.own)
+            check_read(type(self).__name__, hp, self._reads, found, self.own, decider=self._decider)
             self._checked = True

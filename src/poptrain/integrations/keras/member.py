@@ -14,6 +14,7 @@ from poptrain.core.errors import UsageError
 from poptrain.integrations import generators
 from poptrain.integrations.adapter import Place, Reads, flattened, governed
 from poptrain.integrations.keras import state as states
+from poptrain.integrations.keras.live import Watch, optimizers, options_of
 from poptrain.integrations.remade import Remade, plain
 from poptrain.integrations.stored import load_tree, save_tree
 
@@ -110,7 +111,7 @@ class KerasMember(Remade):
             raise UsageError(f"{who}.make returned {got}, expected the pair (keras.Model, arguments of fit).")
         if getattr(made[0], "optimizer", None) is None:
             raise UsageError(f"{type(self).__name__}.make returned a model without an optimiser: call model.compile(…) in it.")
-        if any(getattr(each, "swap_on_epoch", False) for each in made[1].get("callbacks") or ()):
+        if any(getattr(each, "swap_on_epoch", False) for each in _callbacks(made[1])):
             raise UsageError(
                 f"{type(self).__name__}: SwapEMAWeights(swap_on_epoch=True) leaves averages in the model between two intervals, "
                 "and training would go on from them. Use SwapEMAWeights(), which evaluates with the averages too."
@@ -133,7 +134,8 @@ class KerasMember(Remade):
         assert self._made is not None
         until = self._epochs + steps
         with states.unaveraged(model, self._weights) as weights:
-            history = model.fit(**{"verbose": 0, **self._made[1]}, initial_epoch=self._epochs, epochs=until).history
+            options = {"verbose": 0, **self._made[1], "callbacks": [Watch(self._check), *_callbacks(self._made[1])]}
+            history = model.fit(**options, initial_epoch=self._epochs, epochs=until).history
         self._weights = weights or None
         if not history or len(next(iter(history.values()))) != steps:
             raise UsageError(
@@ -152,21 +154,27 @@ class KerasMember(Remade):
         return {f"val_{name}": float(value) for name, value in found.items()}
 
     def _places(self, hp: Mapping[str, Any]) -> Iterator[Place]:
+        model = self.model  # a member that was loaded makes it now
         assert self._made is not None
-        model, options = self._made
+        options = self._made[1]
         for name, _ in flattened(hp):
             option = ALIASES.get(name, name)
-            if option == "learning_rate":
-                rate = model.optimizer._learning_rate
-                held = getattr(rate, "initial_learning_rate", None) if callable(rate) else float(rate)
-                yield Place(name, "optimizer.learning_rate", held)
-            elif (held := vars(model.optimizer).get(option)) is not None:
-                yield Place(name, f"optimizer.{option}", held)
+            for label, optimizer in optimizers(model.optimizer):
+                yield from (Place(name, place, held) for place, held in options_of(optimizer, option, label))
             if name in options:
                 yield Place(name, f"fit.{name}", options[name])
             for index, layer in enumerate(model._flatten_layers(include_self=False)):
                 if isinstance(held := vars(layer).get(option), (int, float, str)):
                     yield Place(name, f"layers[{index}].{option} of {type(layer).__name__}", held)
+
+    def _decider(self, name: str) -> str:
+        if ALIASES.get(name, name) != "learning_rate":
+            return ""
+        rates = [optimizer._learning_rate for _, optimizer in optimizers(self.model.optimizer)]
+        return next((f"the schedule {type(rate).__name__} of the optimizer" for rate in rates if callable(rate)), "")
+
+    def _check(self) -> None:
+        self._verify(self._hp)
 
     @contextmanager
     def _stream(self, seed: int | None = None) -> Iterator[None]:
@@ -185,6 +193,12 @@ class KerasMember(Remade):
                 self._seeds = states.seeds()
             finally:
                 states.put_seeds(outside)
+
+
+def _callbacks(options: Mapping[str, object]) -> list[keras.callbacks.Callback]:
+    """Returns the callbacks among the arguments of `fit`, which may be one, a list, or a list of Keras's own."""
+    given = options.get("callbacks")
+    return list(getattr(given, "callbacks", None) or keras.tree.flatten(given or []))
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from keras.src.backend.common import global_state
 
 from poptrain.core import Carry
 from poptrain.core.errors import UsageError
+from poptrain.integrations.keras.live import optimizers
 
 SEEDS = "global_seed_generator"  # Keras's name for the generator of everything that has no seed of its own
 
@@ -75,8 +76,7 @@ def unaveraged(model: keras.Model, before: list[Carry] | None) -> Iterator[list[
 
 def _averages(optimizer: Any) -> bool:
     """True if an optimiser, or one inside it, keeps moving averages of the weights."""
-    inside = [getattr(optimizer, "inner_optimizer", None), *getattr(optimizer, "optimizers", ())]
-    return bool(getattr(optimizer, "use_ema", False)) or any(_averages(each) for each in inside if each is not None)
+    return any(getattr(each, "use_ema", False) for _, each in optimizers(optimizer))
 
 
 def seeds() -> Carry:

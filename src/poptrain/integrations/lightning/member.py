@@ -51,6 +51,7 @@ class LightningMember(Remade):
         self._trainer: Trainer | None = None  # of the last interval
         self._epochs = 0  # of the whole lineage
         self._kinds: list[str] = []  # of the optimisers in the checkpoint
+        self._steps: int | None = None  # of the optimiser in an epoch, up to the checkpoint
         self._budget: int | None = None
         self._directory = Path(tempfile.mkdtemp(prefix="poptrain-lightning-"))
         self._removed = weakref.finalize(self, shutil.rmtree, self._directory, True)
@@ -101,13 +102,15 @@ class LightningMember(Remade):
         """Writes the trainer's checkpoint, and the random state, into a directory."""
         if (file := self._directory / CHECKPOINT).exists():
             shutil.copy2(file, directory)
-        own = {"seed": self._seed, "random": self._random, "epochs": self._epochs, "optimizers": self._kinds}
+        own = {"seed": self._seed, "random": self._random, "epochs": self._epochs}
+        own |= {"optimizers": self._kinds, "steps": self._steps}
         save_state(own, Path(directory), OWN_FILE)
 
     def load(self, directory: Path) -> None:
         """Continues from what `save` wrote; this member keeps its own hyperparameters."""
         state = load_state(Path(directory), OWN_FILE)
         self._seed, self._random, self._epochs, self._kinds = (state[k] for k in ("seed", "random", "epochs", "optimizers"))
+        self._steps = state.get("steps")
         self._made = self._trainer = None
         (self._directory / CHECKPOINT).unlink(missing_ok=True)
         if (file := Path(directory) / CHECKPOINT).exists():
@@ -135,20 +138,25 @@ class LightningMember(Remade):
 
     def _train(self, module: LightningModule, options: dict[str, Any], steps: int) -> dict[str, float]:
         until, file = self._epochs + steps, self._directory / CHECKPOINT
-        epochs = Epochs(until, self._kinds, self._begun)
+        epochs = Epochs(until, self._kinds, self._steps, self._begun)
         callbacks = [*_checked(type(self).__name__, options.pop("callbacks", None)), epochs]
         most = max(self._budget, until) if self._budget else -1
         root = str(self._directory)
         ours = {"max_epochs": most, "enable_checkpointing": False, "default_root_dir": root}
         self._trainer = Trainer(**{**options, **ours}, callbacks=callbacks)
         ckpt = {"ckpt_path": str(file), "weights_only": True} if file.exists() else {}
-        self._trainer.fit(module, **self._data(), **ckpt)
+        try:
+            self._trainer.fit(module, **self._data(), **ckpt)
+        except ValueError as error:
+            if ended := _ended_schedule(self._trainer):
+                raise UsageError(f"{type(self).__name__}: {ended}") from error
+            raise
         if self._trainer.current_epoch != until:
             raise UsageError(
                 f"{type(self).__name__}: training ended after epoch {self._trainer.current_epoch} of {until}: something else "
                 "stops the Trainer, such as an EarlyStopping callback or max_steps."
             )
-        self._epochs, self._kinds = until, [made.kind for made in epochs.made]
+        self._epochs, self._kinds, self._steps = until, [made.kind for made in epochs.made], epochs.steps
         self._trainer.save_checkpoint(file)
         return _numbers(self._trainer.callback_metrics)
 
@@ -201,6 +209,18 @@ def _checked(who: str, given: Any) -> list[Any]:
                 "them. Keep the averages in the module instead: torch.optim.swa_utils.AveragedModel."
             )
     return callbacks
+
+
+def _ended_schedule(trainer: Trainer) -> str:
+    """Returns which schedule has come to its end, and what to do; "" if none has."""
+    for config in trainer.lr_scheduler_configs:
+        total = getattr(config.scheduler, "total_steps", None)
+        if total is not None and config.scheduler.last_epoch >= total:
+            return (
+                f"{type(config.scheduler).__name__} was made for {total} steps, and the training has more. Make it with "
+                "total_steps=self.trainer.estimated_stepping_batches, which follows stop=pt.steps(n) and the batch size."
+            )
+    return ""
 
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -6,7 +6,7 @@ are noted when the optimiser is new, and put back when the framework has loaded 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -41,10 +41,17 @@ class FreshOptimizer:
         schedules = [deepcopy(dict(each.state_dict())) for each in schedulers]
         return cls(type(optimizer).__qualname__, tuple(groups), tuple(schedules))
 
-    def put_into(self, optimizer: Optimizer, schedulers: Sequence[LRScheduler] = ()) -> None:
+    def put_into(
+        self, optimizer: Optimizer, schedulers: Sequence[LRScheduler] = (), counts: Mapping[int, int] | None = None
+    ) -> None:
         """Sets the options in an optimiser with restored state, and makes its schedules what these base rates would give.
 
         What a `ReduceLROnPlateau` has decided by itself lasts, as a factor.
+
+        Args:
+            optimizer: with restored state.
+            schedulers: of this optimiser, with restored state.
+            counts: where a schedule is to be, by its index in `schedulers`, if not where its state says.
 
         Raises:
             UsageError: the optimiser has another number of parameter groups.
@@ -68,7 +75,8 @@ class FreshOptimizer:
                 if "initial_lr" in group or schedulers:
                     put_option(group, "initial_lr", fresh["lr"])
         if based:
-            rebase(computed, [fresh["lr"] for fresh in self.groups], self.schedules if anew else ())
+            places = {computed.index(schedulers[index]): count for index, count in (counts or {}).items()}
+            rebase(computed, [fresh["lr"] for fresh in self.groups], self.schedules if anew else (), places)
 
     def check_kind(self, kind: str) -> None:
         """Raises a `UsageError` if a checkpoint holds the state of another kind of optimiser."""

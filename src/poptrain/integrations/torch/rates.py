@@ -105,15 +105,23 @@ def follow(
             each._last_lr = [float(group["lr"]) for group in optimizer.param_groups]
 
 
-def rebase(schedulers: Sequence[LRScheduler], bases: Sequence[float], made: Sequence[Mapping[str, Tree]] = ()) -> None:
+def rebase(
+    schedulers: Sequence[LRScheduler],
+    bases: Sequence[float],
+    made: Sequence[Mapping[str, Tree]] = (),
+    places: Mapping[int, int] | None = None,
+) -> None:
     """Changes the base rates of the schedulers of one optimiser where training is; `bases` has one for each group.
 
     Args:
         made: the states that the schedulers had when they were new, with the options of this member; none: they keep theirs.
+        places: the steps that a schedule is to have made, by its index, if not those of its state.
     """
     optimizer = schedulers[0].optimizer
     counts = [steps_of(each.state_dict()) for each in schedulers]
     states = [dict(each.state_dict()) for each in schedulers]
+    for index, count in (places or {}).items():
+        counts[index], states[index] = count, {}
     for group, base in zip(optimizer.param_groups, bases, strict=True):
         put_option(group, "initial_lr", base)
         put_option(group, "lr", base)
