@@ -11,11 +11,12 @@ import pytest
 
 import poptrain as pt
 from poptrain.algorithms.gp import posterior as gp
+from poptrain.algorithms.gp.categories import Modelled, Uniformly
 from poptrain.algorithms.gp.columns import ModelColumns
 from poptrain.algorithms.gp.noise import hopeless, lost
 from poptrain.algorithms.gp.rows import Rows, pending
 from poptrain.algorithms.parts.explore import Clone
-from poptrain.algorithms.pb2 import Suggest, Uniformly
+from poptrain.algorithms.pb2 import Suggest
 from poptrain.algorithms.pb2_mix import Apart, BanditRounds, Together
 from poptrain.core import History, Result, Task
 from poptrain.core.fingerprint import as_begun, describe
@@ -403,15 +404,40 @@ def test_without_categories_both_are_pb2():
     assert isinstance(pt.pb2_mult(mixed, interval=10).explore.categories, Apart)
 
 
-def test_pb2_chooses_options_by_a_bandit_unless_it_is_told_not_to():
+def test_the_model_of_pb2_chooses_options_unless_it_is_told_not_to():
     mixed = pt.Space(x=pt.Uniform(0, 1), c=pt.Choice("a", "b"))
-    bandit, uniform = pt.pb2(mixed, interval=10), pt.pb2(mixed, interval=10, categories="uniform")
-    assert bandit == pt.pb2(mixed, interval=10, categories="bandit") and bandit.name == "pb2"
-    assert isinstance(bandit.explore.categories, Together) and uniform.explore.categories == Uniformly()
+    model, uniform = pt.pb2(mixed, interval=10), pt.pb2(mixed, interval=10, categories="uniform")
+    assert model == pt.pb2(mixed, interval=10, categories="model") and model.name == "pb2"
+    assert model.explore.categories == Modelled() and uniform.explore.categories == Uniformly()
     paper = pt.pb2(mixed, interval=10, as_in="paper")
     assert paper.explore.categories == Uniformly() and not paper.explore.anew
-    with pytest.raises(pt.errors.UsageError, match="expected 'bandit' or 'uniform'. Did you mean 'uniform'"):
+    assert pt.pb2(mixed, interval=10, candidates=0).explore.categories == Uniformly()
+    with pytest.raises(pt.errors.UsageError, match="expected 'model' or 'uniform'. Did you mean 'uniform'"):
         pt.pb2(mixed, interval=10, categories="unifrom")
+    with pytest.raises(pt.errors.UsageError, match="with candidates=0 use 'uniform'"):
+        pt.pb2(mixed, interval=10, categories="model", candidates=0)
+
+
+def test_the_model_finds_the_option_that_gains_and_members_that_go_on_keep_theirs():
+    space = pt.Space(x=pt.Uniform(0, 1), c=pt.Choice("bad", "good", "worse", "bad too"))
+    gains = {"bad": 0.0, "good": 1.0, "worse": -1.0, "bad too": 0.0}
+
+    def objective(history, task):
+        before = history.score(task.parent) if task.parent is not None else 0.0
+        return before + task.steps * (gains[task.hparams["c"]] - (task.hparams["x"] - 0.5) ** 2)
+
+    found = {}
+    for categories in ("model", "uniform"):
+        late = []
+        for seed in range(3):
+            history = play(pt.pb2(space, 8, interval=1, categories=categories), objective, seed=seed, budget=25)
+            copied = clones(history)
+            late += [task.hparams["c"] == "good" for task in copied[len(copied) // 2 :]]
+            for task in map(history.task, range(history.n)):
+                if task.parent is not None and task.donor is None:
+                    assert task.hparams["c"] == history.task(task.parent).hparams["c"]
+        found[categories] = np.mean(late)
+    assert found["model"] > 0.95 > found["uniform"]
 
 
 def test_a_run_that_was_begun_with_uniform_options_goes_on_with_them():
@@ -420,8 +446,8 @@ def test_a_run_that_was_begun_with_uniform_options_goes_on_with_them():
     then = json.loads(json.dumps(describe(replace(algorithm, explore=replace(algorithm.explore, categories=Uniformly())))))
     del then["explore"]["anew"]
     assert as_begun(algorithm, then).explore == replace(algorithm.explore, categories=Uniformly(), anew=False)
-    named = pt.pb2(mixed, interval=10, categories="bandit")
-    assert as_begun(named, then).explore.categories == Together(10)
+    named = pt.pb2(mixed, interval=10, categories="model")
+    assert as_begun(named, then).explore.categories == Modelled()
 
 
 # -- a model that hears only noise ------------------------------------------------------------------------------------

@@ -24,8 +24,8 @@ Read `Suggest` from `propose` on; its steps follow in the order of the box. `pb2
 
 Departures from the paper, undone by ``as_in="paper"``: the score before is not an input; the noise of neighbouring gains is
 shared; (4) has eight points near the parent's values instead of the whole space; members that go on are retuned if the model is
-sure; a `Choice` is chosen as in PB2-Mix, not redrawn; a model that hears only noise is not followed (`gp.noise`); starts are
-spread.
+sure; a `Choice` is an input, and is chosen with the numbers; a model that hears only noise is not followed (`gp.noise`); starts
+are spread.
 Other departures from the paper: the window is the larger of the last 200 rows and the last 25 intervals (at most 1000 rows)
 instead of a search over its length; scales of parameters are used (log types are modelled in the log); a static parameter is an
 input that is not changed.
@@ -43,10 +43,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from poptrain.algorithms.gp.categories import Categories, Drawn
+from poptrain.algorithms.gp.categories import Categories, Drawn, Uniformly
 from poptrain.algorithms.gp.columns import ModelColumns
-from poptrain.algorithms.gp.kernels import Inputs, Kernel, TimeVarying
-from poptrain.algorithms.gp.mixed import Mixed
+from poptrain.algorithms.gp.kernels import Inputs, TimeVarying
 from poptrain.algorithms.gp.noise import hopeless, lost, reason
 from poptrain.algorithms.gp.region_search import best_near, free_lengths, neighbourhood
 from poptrain.algorithms.gp.rows import Rows, pending
@@ -63,38 +62,6 @@ if TYPE_CHECKING:
 
 SCORE_BEFORE = "score before"  # the name of the context among the columns
 CANDIDATES, MIN_ROWS = 8, 3  # points near the parent; rows, below which there is no model
-
-
-@dataclass(frozen=True)
-class Uniformly:
-    """Every `Choice` is redrawn uniformly, and the process does not see it; a static one is an input."""
-
-    @property
-    def separate(self) -> bool:
-        """False: one process for all rows."""
-        return False
-
-    def draw(self, history: History, space: Space, clones: Sequence[Clone], probability: float) -> list[Drawn]:
-        """Returns the options of every clone: each redrawn uniformly with this probability, else its parent's."""
-        drawn: list[Drawn] = []
-        tuned = [(name, p) for name, p in space.items() if not p.numeric and not p.static]
-        for clone in clones:
-            generator = rng(history.seed, clone.id, "categories")
-            options = {name: p.draw(generator) for name, p in tuned}
-            if probability < 1:
-                options = {
-                    name: new if generator.random() < probability else clone.hparams[name] for name, new in options.items()
-                }
-            drawn.append((options, {}))
-        return drawn
-
-    def seen(self, space: Space) -> tuple[int, ...]:
-        """Returns the static categorical columns."""
-        return tuple(i for i in ModelColumns.of(space).categorical if space[space.names[i]].static)
-
-    def kernel(self, names: tuple[str, ...], categories: int) -> Kernel:
-        """Returns the kernel of eq. (2), or the mixed one if there are static categories."""
-        return Mixed(names) if categories else TimeVarying(names)
 
 
 @dataclass(frozen=True)
@@ -230,7 +197,7 @@ class Suggest:
     def _inside(self, model: Model, process: Posterior, region: Region, clone: Clone, start: Hparams) -> Hparams:
         """Returns `start` with the numbers that have the highest UCB in the trust region around it."""
         rows = model.rows
-        near = neighbourhood(rows.space, start, region, free_lengths(rows, process), categories=False)
+        near = neighbourhood(rows.space, start, region, free_lengths(rows, process), categories=self.categories.chosen)
         return best_near(rows, process, model.beta, replace(clone, hparams=start), near)
 
     def _near(self, model: Model, clone: Clone, start: Hparams, count: int | None = None, anew: bool = False) -> list[Hparams]:
@@ -239,7 +206,9 @@ class Suggest:
         With `anew` they are drawn from the whole space.
         """
         space, generator = model.rows.space, rng(model.rows.history.seed, clone.id, "explore")
-        kept = {name: start[name] for name, p in space.items() if not p.numeric}
+        goes_on = model.rows.history.task(clone.parent).member == clone.member
+        chosen = self.categories.chosen and (anew or not goes_on)
+        kept = {} if chosen else {name: start[name] for name, p in space.items() if not p.numeric}
         resample = 1.0 if anew else REDRAWN
         drawn = (space.add(start, generator, STEP, resample) for _ in range(count or self.candidates or CANDIDATES))
         return [on_lattice(space, clone, {**point, **kept}) for point in drawn]

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from poptrain.algorithms.gp.categories import Categories
+from poptrain.algorithms.gp.categories import Categories, Modelled, Uniformly
 from poptrain.algorithms.gp.trust_region import TrustRegion, check_trust_region
 from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.snapshot import Population
-from poptrain.algorithms.pb2 import BETAS, MIN_ROWS, Suggest, Uniformly
+from poptrain.algorithms.pb2 import BETAS, MIN_ROWS, Suggest
 from poptrain.algorithms.pb2_mix import Apart, Together, tuned
 from poptrain.algorithms.pbt import OnPlateau, Pbt, PbtOptions, make_pbt
 from poptrain.core import Value
@@ -46,7 +46,7 @@ def pb2(
     retune: float | None | Literal["default"] = "default",
     plateau: OnPlateau | None = None,
     trust_region: TrustRegion | None = None,
-    categories: Literal["bandit", "uniform"] | None = None,
+    categories: Literal["model", "uniform"] | None = None,
     as_in: Literal["paper"] | None = None,
 ) -> Pbt:
     """Returns PB2: population based training whose losers get hyperparameters from a Gaussian-process bandit.
@@ -71,8 +71,9 @@ def pb2(
         plateau: what members do before anybody has learned, as far as `Result.returns` tell: "search" (default: they don't copy,
             and draw their hyperparameters again in turn: `parts.plateau`) or "copy" (as later, as in the paper).
         trust_region: clones get the maximum inside this region around their parent (see `bg_pbt`), and not one of `candidates`.
-        categories: how clones get the options of a `Choice`: "bandit" (default: as in `pb2_mix`) or "uniform" (each is redrawn
-            with probability 0.25, or always with ``as_in="paper"``, and the model does not see it).
+        categories: how clones get the options of a `Choice`: "model" (default: they are inputs of the model, and points near the
+            parent may have others, so that the bound chooses) or "uniform" (as in the paper: the model does not see them, and
+            each is redrawn, here with probability 0.25). `pb2_mix` and `pb2_mult` have bandits.
         as_in: "paper": what is not named is as in the paper, also the inputs and the noise of the model (see `Suggest`).
 
     Raises:
@@ -99,14 +100,15 @@ def pb2(
         plateau,
         trust_region,
     )
-    if categories not in (None, "bandit", "uniform"):
-        raise UsageError(
-            f"pb2: categories={categories!r}, expected 'bandit' or 'uniform'.{did_you_mean(categories, ('bandit', 'uniform'))}"
-        )
-    if categories == "uniform" or (categories is None and as_in == "paper"):
+    if categories not in (None, "model", "uniform"):
+        near = did_you_mean(categories, ("model", "uniform"))
+        raise UsageError(f"pb2: categories={categories!r}, expected 'model' or 'uniform'.{near}")
+    if categories == "model" and candidates == 0:
+        raise UsageError("pb2: categories='model' compares points near the parent; with candidates=0 use 'uniform', or pb2_mix.")
+    if categories == "uniform" or (categories is None and (as_in == "paper" or candidates == 0)):
         return make_pb2("pb2", space, population, options, Uniformly())
-    bandits = _categories("pb2", space, Together(options.steps))
-    return make_pb2("pb2", space, population, options, bandits, Uniformly() if categories is None else bandits)
+    modelled = _categories("pb2", space, Modelled())
+    return make_pb2("pb2", space, population, options, modelled, Uniformly() if categories is None else modelled)
 
 
 @named_as_here
@@ -296,10 +298,10 @@ def make_pb2(
     return make_pbt(what, space, population, suggest, options.shared(), earlier, 0.25, "search")
 
 
-def _categories(what: str, space: Space, bandits: Categories) -> Categories:
-    """Returns the bandits if the space has a `Choice` to tune; else what `pb2` has."""
+def _categories(what: str, space: Space, others: Categories) -> Categories:
+    """Returns the others if the space has a `Choice` to tune; else what `pb2` has."""
     turns.check_space(what, space)
-    return bandits if tuned(space) else Uniformly()
+    return others if tuned(space) else Uniformly()
 
 
 def _named(algorithm: Pbt) -> Pbt:

@@ -61,6 +61,11 @@ class _Bandits(ABC):
 
     interval: int | None
 
+    @property
+    def chosen(self) -> bool:
+        """False: they are drawn."""
+        return False
+
     def draw(self, history: History, space: Space, clones: Sequence[Clone], probability: float) -> list[Drawn]:
         """Returns the options of each clone, and how probable each was."""
         choices = tuned(space)
