@@ -160,6 +160,11 @@ def test_a_fold_costs_only_what_is_new_and_remembers_nothing_else(long):
     assert half.fold("count", 0, step) == first
 
 
+def test_the_table_has_the_users_sign():
+    history = History(sign=-1).add([task(0, 0)]).add([result(0, -3.0)])
+    assert history.table()["score"] == [3.0] and history.table()["lr"] == [0.01]
+
+
 @settings(derandomize=True, deadline=None)
 @given(st.lists(st.sampled_from([1.0, 2.0, 2.0, float("nan"), float("inf"), float("-inf")]), min_size=1, max_size=12))
 def test_rank_puts_what_is_not_finite_last_and_is_a_permutation(scores):

@@ -9,8 +9,9 @@ from typing import TypeVar, cast
 import numpy as np
 
 from poptrain.core.columns import Bools, Columns, Floats, Ints
-from poptrain.core.facts import Line, Lost, Result, Task, as_line, is_copy, results_of
+from poptrain.core.facts import Line, Lost, Result, Task, Value, as_line, is_copy, results_of
 from poptrain.core.ranges import Ranges
+from poptrain.core.task_table import table_of
 
 State = TypeVar("State")
 
@@ -25,7 +26,7 @@ class History:
     Args:
         seed: of the run.
         budget: steps per lineage that no task passes; None if the run is stopped by score or time.
-        sign: -1 if the user minimises; views need it, scores here are maximised.
+        sign: -1 if the user minimises. Only `table` uses it, and views.
     """
 
     __slots__ = ("_columns", "budget", "lines", "n", "seed", "sign")
@@ -257,6 +258,13 @@ class History:
     def forget(self) -> None:
         """Drops all remembered fold states."""
         self._columns.memo.clear()
+
+    def table(self) -> dict[str, list[Value]]:
+        """Returns the history as columns for a data frame: one row for each task, scores with the user's sign.
+
+        Hyperparameters have their own names, with ``hparams.`` before one that is the name of another column.
+        """
+        return table_of(self._columns.tasks[: self.n], [self.result(id) for id in range(self.n)], self.sign)
 
     def source(self, id: int) -> int | None:
         """Returns the task whose steps this one continues: its parent, else its teacher; None for a fresh start."""
