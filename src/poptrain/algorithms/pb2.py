@@ -24,8 +24,7 @@ Read `Suggest` from `propose` on; its steps follow in the order of the box. `pb2
 
 Departures from the paper, undone by ``as_in="paper"``: the score before is not an input; the noise of neighbouring gains is
 shared; (4) has eight points near the parent's values instead of the whole space; members that go on are retuned if the model is
-sure; a `Choice` is an input, and is chosen with the numbers; a model that hears only noise is not followed (`gp.noise`); starts
-are spread.
+sure; a `Choice` is an input, chosen with the numbers; a model that hears only noise is not followed (`gp.noise`); spread starts.
 Other departures from the paper: the window is the larger of the last 200 rows and the last 25 intervals (at most 1000 rows)
 instead of a search over its length; scales of parameters are used (log types are modelled in the log); a static parameter is an
 input that is not changed.
@@ -120,10 +119,7 @@ class Suggest:
     def _modelled(
         self, rows: Rows, clones: Sequence[Clone], drawn: list[Drawn], tuned: Sequence[Clone]
     ) -> dict[int, Proposal] | str:
-        """Returns the proposals of one fit by the id of each clone, or why there is none.
-
-        Members that go on come first, then the clone with the best parent; each one sees those before it.
-        """
+        """Returns the proposals of one fit by id, or why there is none; members that go on first, then by the parent's score."""
         from poptrain.algorithms.gp import posterior as gp  # imports scipy, which takes 0.2 s: only the first suggestion pays
 
         history = rows.history
