@@ -49,7 +49,7 @@ from poptrain.algorithms.gp.noise import hopeless, lost, reason
 from poptrain.algorithms.gp.region_search import best_near, free_lengths, neighbourhood
 from poptrain.algorithms.gp.rows import Rows, pending
 from poptrain.algorithms.gp.trust_region import Region, TrustRegion, noted
-from poptrain.algorithms.parts.explore import REDRAWN, STEP, on_lattice
+from poptrain.algorithms.parts.explore import REDRAWN, STEP, by_origin, on_lattice
 from poptrain.core import Forecast, History, Hparams, Value, rank
 from poptrain.core.brief import brief
 from poptrain.core.protocols import Clone, Proposal
@@ -96,8 +96,7 @@ class Suggest:
 
         A clone whose parent is a task of the same member goes on with its own weights. It is retuned, or keeps its values.
         """
-        new = [clone for clone in clones if history.task(clone.parent).member != clone.member]
-        tuned = [clone for clone in clones if history.task(clone.parent).member == clone.member]
+        new, tuned = by_origin(history, clones)
         seen = self.categories.seen(space)
         rows = Rows.of(
             history, space, self.interval, self.window, seen, context=self.context, shared_noise=self.shared_noise

@@ -34,10 +34,9 @@ from typing import NamedTuple
 import numpy as np
 
 from poptrain.algorithms import bandit
-from poptrain.algorithms.gp.categories import Drawn
+from poptrain.algorithms.gp.categories import Drawn, OneProcess
 from poptrain.algorithms.gp.columns import ModelColumns
 from poptrain.algorithms.gp.kernels import Kernel, TimeVarying
-from poptrain.algorithms.gp.mixed import Mixed
 from poptrain.core import History, Line, Result, Task
 from poptrain.core.brief import brief
 from poptrain.core.protocols import Clone
@@ -103,17 +102,8 @@ class Apart(_Bandits):
         return TimeVarying(names, apart=True)
 
 
-class Together(_Bandits):
-    """PB2-Mix: one process over categories and numbers."""
-
-    @property
-    def separate(self) -> bool:
-        """False: one process for all rows."""
-        return False
-
-    def kernel(self, names: tuple[str, ...], categories: int) -> Kernel:
-        """Returns the kernel of (3), over categories and numbers."""
-        return Mixed(names) if categories else TimeVarying(names)
+class Together(OneProcess, _Bandits):
+    """PB2-Mix: one process over categories and numbers, with the kernel of (3)."""
 
 
 # -- what the bandits have learned --------------------------------------------------------------------------------------

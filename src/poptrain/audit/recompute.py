@@ -12,7 +12,7 @@ from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 
-from poptrain.core import History, Json, Line, Lost, Result, Task, results_of, tasks_of
+from poptrain.core import History, Json, Line, Lost, Result, Task, maximised, results_of, tasks_of
 from poptrain.core.protocols import Algorithm
 from poptrain.core.rng import task_seed
 from poptrain.core.wellformed import malformed
@@ -96,8 +96,7 @@ def walk(trace: Trace, algorithm: Algorithm | None, space: Space | None, keyed: 
                 text = f"{entry.place}: {wrong.field}={wrong.got!r}, expected {wrong.expected}."
                 found.facts = found.facts or _finding(entry, None, *wrong, text)
                 return found  # the lines after it do not make a history
-            if sign < 0 and (results := results_of(line)):
-                line = tuple(result.flipped() for result in results)
+            line = maximised(line, sign)
             found.facts = found.facts or _impossible(entry, history, line, space, keyed)
             if algorithm is not None and not after_lost:
                 asked = _asked(found, entry, algorithm, history)

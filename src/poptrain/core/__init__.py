@@ -16,6 +16,7 @@ from poptrain.core.facts import (
     Value,
     as_line,
     check_roles,
+    maximised,
     results_of,
     tasks_of,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "Task",
     "Value",
     "as_line",
+    "maximised",
     "check_roles",
     "rank",
     "results_of",

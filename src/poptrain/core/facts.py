@@ -132,6 +132,11 @@ def results_of(line: Line) -> tuple[Result, ...]:
     return line if isinstance(line[0], Result) else ()
 
 
+def maximised(line: Line, sign: int) -> Line:
+    """Returns a line with maximised scores; `sign` is -1 if those of the line are minimised."""
+    return line if sign > 0 else tuple([result.flipped() for result in results_of(line)]) or line
+
+
 def is_copy(task: Task, parent: Task) -> bool:
     """True if a task began with a copy from another seat, of weights or of hyperparameters.
 

@@ -45,7 +45,7 @@ class Watched:
         self.path, self.version = path, 0
         self.view: views.Status | None = None
         self.error: str | None = None  # why the log cannot be read
-        self.gone = False  # it was here, and is no longer
+        self.gone = False  # the run was found before, and its directory has no log now
         self._following: Following | None = None
         self._record: Record | None = None  # all lines; None until they are read
         self._reading: Record | None = None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from poptrain import executors
 from poptrain.checkpoints import places
-from poptrain.core import History, Json, Lost, Result, Task, as_line, clock, collector, results_of
+from poptrain.core import History, Json, Lost, Result, Task, as_line, clock, collector, maximised
 from poptrain.core.errors import Suspended, UsageError
 from poptrain.core.evidence import best_by_evidence
 from poptrain.core.interactive import interactive
@@ -272,10 +272,7 @@ class _Session:
     def _append(self, facts: Sequence[Task] | Sequence[Result] | Lost) -> None:
         """Logs facts in the user's sign, then adds them to the history, where scores are maximised."""
         self.log.append(facts)
-        line = as_line(facts)
-        if self.experiment.sign < 0 and (results := results_of(line)):
-            line = tuple(result.flipped() for result in results)
-        self.history = self.history.add(line)
+        self.history = self.history.add(maximised(as_line(facts), self.experiment.sign))
         for sink in self.sinks:
             sink.write(self.log.record, self.history)
 

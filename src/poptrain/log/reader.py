@@ -11,7 +11,7 @@ from array import array
 from contextlib import suppress
 from pathlib import Path
 
-from poptrain.core import History, Json, Line, clock, collector, results_of, tasks_of
+from poptrain.core import History, Json, Line, clock, collector, maximised, results_of, tasks_of
 from poptrain.core.arguments import check_place
 from poptrain.core.errors import LogDamaged, UsageError
 from poptrain.core.order import Order
@@ -55,9 +55,7 @@ class Record:
         sign = -1 if self.run.get("mode") == "min" else 1
         history = History(self.run.get("seed", 0), self.budget if budget is None else budget, sign)
         with collector.paused():
-            if sign > 0:
-                return history.filled(self.lines)
-            return history.filled([tuple([result.flipped() for result in results_of(line)]) or line for line in self.lines])
+            return history.filled(self.lines if sign > 0 else [maximised(line, sign) for line in self.lines])
 
     @property
     def budget(self) -> int | None:

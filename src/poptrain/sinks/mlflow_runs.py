@@ -149,7 +149,7 @@ class MLflow(Sink[Record]):
             self._log_artifacts(record, view.best.task)
         if view.state not in _STATES:
             return  # another process continues it
-        end = int(1000 * max([*record.times[-1:]] + [time for _, _, time in record.events[-1:]], default=0.0))
+        end = int(1000 * max([*record.times[-1:], *(time for _, _, time in record.events[-1:])], default=0.0))
         failed = {member.member for member in view.members if member.state == "failed"}
         with _quiet():
             for member, run in self._members.items():

@@ -33,7 +33,7 @@ class Pattern:
                 names.append(name)
                 expression += NUMBER
         if not names:
-            raise ValueError("there is no name in braces")
+            raise ValueError("it has no name in braces")
         return names, re.compile(expression, re.IGNORECASE)
 
     def check(self) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from threading import Lock
 from weakref import WeakKeyDictionary
 
-from poptrain.core import History, Result, collector, results_of
+from poptrain.core import History, Result, collector, maximised
 from poptrain.core.errors import UsageError
 from poptrain.core.evidence import HIGHEST
 from poptrain.core.facts import is_number
@@ -34,7 +34,7 @@ def history_of(record: Record) -> History:
         with collector.paused():  # nothing of what is made becomes garbage
             lines = record.lines[history.lines : ready]
             if history.sign < 0:
-                lines = [tuple([result.flipped() for result in results_of(line)]) or line for line in lines]
+                lines = [maximised(line, history.sign) for line in lines]
             if not history.lines and record.order is not None:  # each line was checked when it was read
                 history = history.filled(lines)
             else:

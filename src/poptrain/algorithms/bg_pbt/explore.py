@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import NormalDist
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,16 +21,13 @@ from poptrain.algorithms.gp.noise import hopeless, lost, reason
 from poptrain.algorithms.gp.region_search import best_near, decoded, free_lengths, neighbourhood
 from poptrain.algorithms.gp.rows import ROUND_DIGITS, Rows, pending
 from poptrain.algorithms.gp.trust_region import MIN_ROWS, Region, TrustRegion, noted
-from poptrain.algorithms.parts.explore import REDRAWN, STEP, on_lattice
+from poptrain.algorithms.parts.explore import REDRAWN, STEP, by_origin, on_lattice
 from poptrain.algorithms.pb2 import SCORE_BEFORE, Model, beta_of
 from poptrain.core import Forecast, History, Hparams, Value, rank
 from poptrain.core.brief import brief
 from poptrain.core.protocols import Clone, Proposal
 from poptrain.core.rng import rng
 from poptrain.space import Space
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -75,8 +71,7 @@ class LocalSearch:
 
     def propose(self, history: History, space: Space, clones: Sequence[Clone]) -> list[Proposal]:
         """Returns one proposal for each clone: by the model if there is one, else a draw without it, with its reason."""
-        new = [clone for clone in clones if history.task(clone.parent).member != clone.member]
-        tuned = [clone for clone in clones if history.task(clone.parent).member == clone.member]
+        new, tuned = by_origin(history, clones)
         region = self.region.now(history)
         rows = Rows.of(
             history,

@@ -43,14 +43,22 @@ class Categories(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Uniformly:
-    """Every `Choice` is redrawn uniformly, and the process does not see it; a static one is an input."""
+class OneProcess:
+    """One process for all rows, over the numbers and the categories that are seen."""
 
     @property
     def separate(self) -> bool:
         """False: one process for all rows."""
         return False
+
+    def kernel(self, names: tuple[str, ...], categories: int) -> Kernel:
+        """Returns the kernel of PB2, or that of PB2-Mix if categories are seen."""
+        return Mixed(names) if categories else TimeVarying(names)
+
+
+@dataclass(frozen=True)
+class Uniformly(OneProcess):
+    """Every `Choice` is redrawn uniformly, and the process does not see it; a static one is an input."""
 
     @property
     def chosen(self) -> bool:
@@ -75,19 +83,10 @@ class Uniformly:
         """Returns the static categorical columns."""
         return tuple(i for i in ModelColumns.of(space).categorical if space[space.names[i]].static)
 
-    def kernel(self, names: tuple[str, ...], categories: int) -> Kernel:
-        """Returns the kernel of eq. (2), or the mixed one if there are static categories."""
-        return Mixed(names) if categories else TimeVarying(names)
-
 
 @dataclass(frozen=True)
-class Modelled:
+class Modelled(OneProcess):
     """Every `Choice` is an input of the process, and points near a parent may have other options, as those of `pbt` have."""
-
-    @property
-    def separate(self) -> bool:
-        """False: one process for all rows."""
-        return False
 
     @property
     def chosen(self) -> bool:
@@ -101,7 +100,3 @@ class Modelled:
     def seen(self, space: Space) -> tuple[int, ...]:
         """Returns all categorical columns."""
         return ModelColumns.of(space).categorical
-
-    def kernel(self, names: tuple[str, ...], categories: int) -> Kernel:
-        """Returns the kernel of PB2-Mix, over categories and numbers."""
-        return Mixed(names) if categories else TimeVarying(names)

@@ -209,6 +209,14 @@ def as_explore(what: object, owner: str = "pbt") -> Explore[Space]:
     )
 
 
+def by_origin(history: History, clones: Sequence[Clone]) -> tuple[list[Clone], list[Clone]]:
+    """Returns the clones with the weights of another member, and those that go on with their own."""
+    moved, going = list[Clone](), list[Clone]()
+    for clone in clones:
+        (going if history.task(clone.parent).member == clone.member else moved).append(clone)
+    return moved, going
+
+
 def on_lattice(space: Space, clone: Clone, hparams: Mapping[str, Value]) -> Hparams:
     """Returns hyperparameters rounded to the lattice and repaired, with the static values of the clone's weights.
 

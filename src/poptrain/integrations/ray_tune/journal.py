@@ -13,7 +13,7 @@ from pathlib import Path
 import ray
 from ray.tune.experiment import Trial
 
-from poptrain.core import History, Result, Task
+from poptrain.core import History, Result, Task, as_line, maximised
 from poptrain.core.errors import UsageError
 from poptrain.core.fingerprint import describe
 from poptrain.core.interval import interval_of
@@ -75,8 +75,7 @@ class Journal:
         if not facts:
             return
         self.log.append(facts)
-        results = tuple(fact for fact in facts if isinstance(fact, Result))
-        self.history = self.history.add(tuple(result.flipped() for result in results) if results and self.sign < 0 else facts)
+        self.history = self.history.add(maximised(as_line(facts), self.sign))
         for sink in self.sinks:
             sink.write(self.log.record, self.history)
 

@@ -7,7 +7,6 @@ take from its parent is put right when the trainer has loaded them: the options 
 `member`           `TrainerMember`: the base of a trainable class around a `Trainer`, or around TRL's `SFTTrainer`
 `live`             where hyperparameters act in a live trainer: set there, and read back
 `interval`         the callback that puts values right when training begins, and ends the interval
-`collection`       a trainer that stays does not search the process for garbage again
 =================  ====================================================================================================
 """
 

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from transformers import PrinterCallback, ProgressCallback, Trainer, set_seed
 from transformers.utils import logging
 
 from poptrain.core import Metrics
+from poptrain.core.collector import settled
 from poptrain.core.errors import UsageError
 from poptrain.integrations.adapter import Place, Reads, governed
 from poptrain.integrations.remade import Remade, plain
@@ -22,7 +23,6 @@ from poptrain.integrations.stored import copy_files
 from poptrain.integrations.torch.fresh import FreshOptimizer
 from poptrain.integrations.torch.random_stream import Generators, stream
 from poptrain.integrations.torch.state import load_state, save_state
-from poptrain.integrations.transformers.collection import sparing_collection
 from poptrain.integrations.transformers.interval import Interval
 from poptrain.integrations.transformers.live import apply_late, counters, optimizer_of, places, scheduler_of
 
@@ -165,7 +165,11 @@ class TrainerMember(Remade):
         before = _global_step(self._checkpoint)
         self._interval.until = before + steps
         _note_batch_size(self._checkpoint, trainer)
-        with sparing_collection(trained_before=self._loader is not None) as self._collected:
+        with ExitStack() as self._spared:
+            # A trainer searches the whole process for garbage when it begins, which takes a quarter of a second, so that an older
+            # model makes room. One that has trained before has no older model.
+            if self._loader is not None:
+                self._spared.enter_context(settled())
             trainer.train(resume_from_checkpoint=None if self._checkpoint is None else str(self._checkpoint))
         if (reached := int(trainer.state.global_step)) != before + steps:
             raise UsageError(
@@ -194,7 +198,7 @@ class TrainerMember(Remade):
 
     def _begun(self, loader: Any) -> None:
         """Puts the values of this member into what the trainer has loaded, and verifies them."""
-        self._collected()
+        self._spared.close()
         self._loader = loader
         self._made.put_into(optimizer_of(self.trainer), [scheduler_of(self.trainer)])
         self._verify(self._hp)
