@@ -120,7 +120,8 @@ def test_nothing_is_answered_without_the_token_under_another_name_or_to_another_
             assert get(serving, path, method="POST")[0] == 405
         assert get(serving, "/api/runs", **{"Sec-Fetch-Site": "cross-site"})[0] == 403
         assert get(serving, "/api/runs", Host=f"localhost:{serving.port}")[0] == 200
-        wrong = get(serving, f"/?token={serving.token[:-1]}x", token=False)
+        last = "y" if serving.token[-1] == "x" else "x"  # one token of 64 ends with the letter itself
+        wrong = get(serving, f"/?token={serving.token[:-1]}{last}", token=False)
         assert wrong[0] == 401 and "set-cookie" not in wrong[1]
 
 
