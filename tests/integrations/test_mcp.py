@@ -103,6 +103,52 @@ def test_every_reading_tool_answers_what_the_views_say(runs):
     talk(server([runs]), conversation)
 
 
+def test_every_parameter_of_every_tool_is_described_and_no_other_one_is_accepted(runs):
+    async def conversation(call, client):
+        for tool in (await client.list_tools()).tools:
+            schema = tool.input_schema
+            assert schema["additionalProperties"] is False
+            for name, about in schema["properties"].items():
+                assert about["description"].endswith("."), (tool.name, name)
+            right = {name: {"run": "pb2", "runs": ["pb2", "random"], "steps": 99}[name] for name in schema.get("required", ())}
+            for wrong in ({"nonsense": 1}, *({name: {"a": 1}} for name in schema["properties"])):
+                _, error = await call(tool.name, **{**right, **wrong})
+                assert error.startswith("usage: ") and next(iter(wrong)) in error and "pydantic" not in error, error
+            for name in right:
+                _, error = await call(tool.name, **{key: value for key, value in right.items() if key != name})
+                assert error.startswith(f"usage: {tool.name}: {name} is missing. "), error
+        _, error = await call("statu")
+        assert error.startswith("usage: ") and "Did you mean 'status'?" in error
+
+    talk(server([runs], allow_changes=True), conversation)
+
+
+def test_a_refusal_has_its_code_as_data_too(runs):
+    async def go():
+        async with Client(server([runs])) as client:
+            return await client.call_tool("why", {"run": "pb2", "task": -1})
+
+    found = asyncio.run(go())
+    assert found.is_error and found.structured_content["code"] == "usage"
+    assert found.content[0].text == f"usage: {found.structured_content['message']}"
+
+
+def test_what_may_not_be_read_is_refused_with_its_path_and_hides_nothing_else(runs, monkeypatch):
+    def forbidden(path):
+        if path.name == "random":
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    async def conversation(call, client):
+        _, error = await call("status", run="random")
+        assert error.startswith("error: ") and "Permission denied" in error and str(runs / "random") in error
+        listed, _ = await call("runs")
+        assert [row["state"] for row in listed["runs"]] == ["finished", "unreadable"]
+
+    monkeypatch.setattr("poptrain.integrations.mcp.runs.read", forbidden)
+    talk(server([runs]), conversation)
+
+
 def test_errors_are_sentences_with_a_code_and_no_path_leads_outside(runs, tmp_path):
     async def conversation(call, client):
         for tool, arguments in (
@@ -111,7 +157,7 @@ def test_errors_are_sentences_with_a_code_and_no_path_leads_outside(runs, tmp_pa
             ("compare", {"runs": ["pb2"]}),
         ):
             _, error = await call(tool, **arguments)
-            assert "usage: " in error and "Traceback" not in error
+            assert error.startswith("usage: ") and "Traceback" not in error
         _, error = await call("status", run="pb3")
         assert "Did you mean 'pb2'?" in error
         for path in ("../outside", str(tmp_path / "outside"), "/etc"):

@@ -14,6 +14,7 @@ from typing import Any
 
 from poptrain import views
 from poptrain.core.errors import UsageError
+from poptrain.integrations.mcp import parameters
 from poptrain.integrations.mcp.runs import Runs
 from poptrain.views.lock_holder import writer_of
 
@@ -24,7 +25,7 @@ PATIENCE = 3.0  # seconds in which a refused `resume` has ended
 def tools(known: Runs) -> list[Callable[..., Answer]]:
     """Returns the tools for some runs."""
 
-    def suspend(run: str) -> Answer:
+    def suspend(run: parameters.Run) -> Answer:
         """Ask the process that trains a run to stop at a safe point. Nothing is lost; `resume` continues it."""
         writer = writer_of(known.record(run))
         if writer is None:
@@ -34,11 +35,11 @@ def tools(known: Runs) -> list[Callable[..., Answer]]:
         os.kill(writer.pid, signal.SIGTERM)
         return {"run": run, "asked": writer.pid, "next": "call `status` until the state is suspended"}
 
-    def resume(run: str) -> Answer:
+    def resume(run: parameters.Run) -> Answer:
         """Continue a suspended or interrupted run in a process of its own; it executes the experiment file of the run."""
         return _started(known, run, [])
 
-    def extend(run: str, steps: int) -> Answer:
+    def extend(run: parameters.Run, steps: parameters.Steps) -> Answer:
         """Continue a run up to a larger number of steps per member."""
         budget = known.record(run).budget
         if budget is not None and steps <= budget:

@@ -59,10 +59,12 @@ class Runs:
 
 
 def _below(root: Path, depth: int) -> list[Path]:
-    if not root.is_dir():
+    try:
+        if not root.is_dir():
+            return []
+        if exists(root):
+            return [root]
+        inside = sorted(root.iterdir()) if depth else []
+    except OSError:  # a directory of another user, or one that has just been removed
         return []
-    if exists(root):
-        return [root]
-    if not depth:
-        return []
-    return [path for each in sorted(root.iterdir()) if not each.is_symlink() for path in _below(each, depth - 1)]
+    return [path for each in inside if not each.is_symlink() for path in _below(each, depth - 1)]

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
 from poptrain import __version__, views
 from poptrain.audit.verify import verify as verification_of
-from poptrain.core.errors import MissingExtra, PoptrainError
-from poptrain.integrations.mcp import changes
+from poptrain.core.errors import MissingExtra, PoptrainError, UsageError
 from poptrain.integrations.mcp.runs import Runs
 from poptrain.views import as_json
 from poptrain.views.exploits import exploits_of
 from poptrain.views.index import history_of
 
 try:
-    from mcp.server.mcpserver import MCPServer
-    from mcp.server.mcpserver.exceptions import ToolError
+    from mcp.server.mcpserver.tools import Tool
     from mcp.types import ToolAnnotations
+
+    from poptrain.integrations.mcp import changes, parameters
+    from poptrain.integrations.mcp.answers import Answering
 except ImportError as error:
     raise MissingExtra("the MCP server needs the official SDK: pip install 'poptrain[mcp]'") from error
 
@@ -33,35 +33,20 @@ ABOUT = (
 )
 
 
-def server(roots: Sequence[Path], allow_changes: bool = False) -> MCPServer:
+def server(roots: Sequence[Path], allow_changes: bool = False) -> Answering:
     """Returns the server for the runs below some directories.
 
     Args:
         roots: run directories, or directories that contain some.
         allow_changes: offer the tools that suspend, resume and extend runs too.
     """
-    made = MCPServer("poptrain", instructions=ABOUT, version=__version__, log_level="WARNING")
     runs = Runs(roots)
-    reading = ToolAnnotations(read_only_hint=True, open_world_hint=False)
-    for tool in _reading_tools(runs):
-        made.tool(annotations=reading)(_explained(tool))
+    reads = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+    tools = [Tool.from_function(tool, annotations=reads) for tool in _reading_tools(runs)]
     if allow_changes:
-        for tool in changes.tools(runs):
-            made.tool(annotations=ToolAnnotations(read_only_hint=False, destructive_hint=False))(_explained(tool))
-    return made
-
-
-def _explained(tool: Callable[..., Answer]) -> Callable[..., Answer]:
-    """Returns a tool whose errors are sentences with a stable code, and not tracebacks."""
-
-    @wraps(tool)
-    def explained(*args: Any, **named: Any) -> Answer:
-        try:
-            return tool(*args, **named)
-        except PoptrainError as error:
-            raise ToolError(f"{error.code}: {error}") from error
-
-    return explained
+        writes = ToolAnnotations(read_only_hint=False, destructive_hint=False)
+        tools += [Tool.from_function(tool, annotations=writes) for tool in changes.tools(runs)]
+    return Answering("poptrain", tools, instructions=ABOUT, version=__version__, log_level="WARNING")
 
 
 def _reading_tools(known: Runs) -> list[Callable[..., Answer]]:
@@ -72,7 +57,10 @@ def _reading_tools(known: Runs) -> list[Callable[..., Answer]]:
             try:
                 view = views.status(known.record(name))
             except PoptrainError as error:
-                rows.append({"run": name, "state": "damaged", "error": str(error)})
+                rows.append({"run": name, "state": "damaged", "code": error.code, "error": str(error)})
+                continue
+            except OSError as error:
+                rows.append({"run": name, "state": "unreadable", "code": "error", "error": str(error)})
                 continue
             best = None if view.best is None else view.best.score
             row = {"run": name, "best": best, "members": len(view.members)}
@@ -80,52 +68,54 @@ def _reading_tools(known: Runs) -> list[Callable[..., Answer]]:
             rows.append(row | {key: getattr(view, key) for key in keep.split()})
         return {"runs": as_json(rows)}
 
-    def status(run: str) -> Answer:
+    def status(run: parameters.Run) -> Answer:
         """Say how a run stands: state, best result with its evidence, progress, time left, warnings, and gauges in sentences."""
         view = views.status(known.record(run))
         found: Answer = as_json(view)
         del found["members"], found["last_suggestions"]
         return found | {"gauges_in_words": list(view.sentences()), "members_in_all": len(view.members)}
 
-    def members(run: str, limit: int = MOST) -> Answer:
+    def members(run: parameters.Run, limit: parameters.Limit = MOST) -> Answer:
         """List the members of a run as they are now, best first: score, step, hyperparameters, failures, last copy."""
         view = views.status(known.record(run))
         sign = -1 if view.mode == "min" else 1
         ranked = sorted(view.members, key=lambda each: (each.score is not None, sign * (each.score or 0.0)), reverse=True)
-        return {"members": as_json(ranked[: max(limit, 0)]), "in_all": len(ranked), "metric": view.metric, "mode": view.mode}
+        return {"members": as_json(ranked[:limit]), "in_all": len(ranked), "metric": view.metric, "mode": view.mode}
 
-    def lineage(run: str, task: int | None = None, limit: int = MOST) -> Answer:
+    def lineage(run: parameters.Run, task: parameters.Task = None, limit: parameters.Limit = MOST) -> Answer:
         """List the ancestors of a task (default: of the best result), oldest first: where its weights come from."""
         found = views.lineage(known.record(run), task)
-        rows = found.ancestors[-max(limit, 1) :]
+        rows = found.ancestors[-limit:]
         about = {"task": found.task, "member": found.member, "founders": found.founders, "in_all": len(found.ancestors)}
         return {**as_json(about), "ancestors": as_json(rows)}
 
-    def schedule(run: str, task: int | None = None) -> Answer:
+    def schedule(run: parameters.Run, task: parameters.Task = None) -> Answer:
         """Return the hyperparameters over the steps that led to a task (default: to the best result)."""
         found: Answer = as_json(views.schedule(known.record(run), task))
         return found
 
-    def decisions(run: str, member: int | None = None, limit: int = MOST) -> Answer:
+    def decisions(run: parameters.Run, member: parameters.Member = None, limit: parameters.Limit = MOST) -> Answer:
         """List the exploits of a run, newest first: which member was replaced by a copy of which one, and what changed."""
         record = known.record(run)
         history = history_of(record)
+        if member is not None and history.head(member) < 0:
+            raise UsageError(f"no member {member} in this run: `members` lists those that there are.")
         ids = [id for id in history.copies() if member is None or history.task(id).member == member]
-        rows = exploits_of(history, record.times, ids[-max(limit, 1) :])
+        rows = exploits_of(history, record.times, ids[-limit:])
         found = [{**as_json(each), "changes": as_json(each.changes)} for each in reversed(rows)]
         return {"decisions": found, "in_all": len(ids), "no_decision": views.status(record).no_decision}
 
-    def why(run: str, task: int | None = None) -> Answer:
+    def why(run: parameters.Run, task: parameters.Task = None) -> Answer:
         """Explain one task (default: the best): why it was decided, what it copied and changed, what came of it, its error."""
         found = views.story(known.record(run), task)
         return {**as_json(found), "changes": as_json(found.changes)}
 
-    def compare(runs: list[str]) -> Answer:
+    def compare(runs: parameters.Runs) -> Answer:
         """Compare runs of one task by method: scores with intervals, and the sentences that the evidence supports."""
         found: Answer = as_json(views.compare([known.record(run) for run in runs]))
         return found
 
-    def verify(run: str) -> Answer:
+    def verify(run: parameters.Run) -> Answer:
         """Check the lines of a log and the hashes of its checkpoints. Decisions are not recomputed: that would execute a file."""
         found = verification_of(known.path(run), None)
         return {"ok": found.ok, **as_json(found)}
