@@ -418,6 +418,7 @@ def test_the_model_of_pb2_chooses_options_unless_it_is_told_not_to():
         pt.pb2(mixed, interval=10, categories="model", candidates=0)
 
 
+@pytest.mark.heavy
 def test_the_model_finds_the_option_that_gains_and_members_that_go_on_keep_theirs():
     space = pt.Space(x=pt.Uniform(0, 1), c=pt.Choice("bad", "good", "worse", "bad too"))
     gains = {"bad": 0.0, "good": 1.0, "worse": -1.0, "bad too": 0.0}
