@@ -149,6 +149,26 @@ def test_what_may_not_be_read_is_refused_with_its_path_and_hides_nothing_else(ru
     talk(server([runs]), conversation)
 
 
+def test_a_log_that_the_system_does_not_let_us_read_is_listed_and_hides_nothing_else(runs, monkeypatch):
+    log, opened = str(runs / "random" / "log-000001.jsonl"), os.open
+
+    def forbidding(path, *args, **named):
+        if str(path) == log:
+            raise PermissionError(13, "Permission denied", log)
+        return opened(path, *args, **named)
+
+    async def conversation(call, client):
+        for tool in ("status", "verify", "why"):
+            _, error = await call(tool, run="random")
+            assert error.startswith(f"error: {log}: Permission denied. ") and "resume" not in error
+        listed, _ = await call("runs")
+        assert [row["state"] for row in listed["runs"]] == ["finished", "unreadable"]
+        assert "Permission denied" in listed["runs"][1]["error"]
+
+    monkeypatch.setattr(os, "open", forbidding)
+    talk(server([runs]), conversation)
+
+
 def test_errors_are_sentences_with_a_code_and_no_path_leads_outside(runs, tmp_path):
     async def conversation(call, client):
         for tool, arguments in (

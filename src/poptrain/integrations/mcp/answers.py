@@ -15,10 +15,13 @@ from mcp.types import CallToolResult, TextContent
 from pydantic import ValidationError
 
 from poptrain.core import Json
-from poptrain.core.errors import PoptrainError, UsageError, did_you_mean
+from poptrain.core.errors import PoptrainError, Suspended, UsageError, did_you_mean
 
-Schema = Mapping[str, Json]  # of one parameter, as JSON
 KINDS = {"string": "a text", "integer": "a whole number", "array": "a list of texts"}
+
+
+class Unreadable(PoptrainError):
+    """A run, or a file of it, may not be read by this process."""
 
 
 class Answering(MCPServer):
@@ -34,51 +37,59 @@ class Answering(MCPServer):
         for tool in tools:
             tool.parameters["additionalProperties"] = False
         super().__init__(name, tools=tools, **about)
-        self._known = {tool.name: tool.parameters for tool in tools}
+        self._known = {tool.name: tool for tool in tools}
 
     async def call_tool(self, name: str, arguments: dict[str, Json], *more: Json, **named: Json) -> Json:
         """Returns what a tool answers; a refusal is an answer too, with a code."""
         try:
-            self._refuse(name, arguments)
+            self._check_names(name, arguments)
             return await super().call_tool(name, arguments, *more, **named)
         except UsageError as error:
             return _refusal(error)
         except ToolError as error:
             cause = error.__cause__
             if isinstance(cause, ValidationError):
-                wrong = cause.errors()[0]
-                return _refusal(UsageError(_wrong(str(wrong["loc"][0]), wrong["input"], self._known[name])))
-            if isinstance(cause, PoptrainError):
-                return _refusal(cause)
-            if isinstance(cause, OSError):
-                where = f"{cause.filename}: " if cause.filename else ""
-                return _refusal(
-                    PoptrainError(f"{where}{cause.strerror or cause}. Check that the server may read the run directory.")
-                )
+                return _refusal(UsageError(_wrong(self._known[name], cause)))
+            if isinstance(cause, (PoptrainError, OSError)):
+                return _refusal(explained(cause))
             raise
 
-    def _refuse(self, name: str, arguments: Mapping[str, Json]) -> None:
-        """Raises `UsageError` if there is no such tool, or if it has no such parameter."""
+    def _check_names(self, name: str, arguments: Mapping[str, Json]) -> None:
+        """Raises a `UsageError` for an unknown tool, and for a parameter that the tool does not have."""
         if name not in self._known:
             raise UsageError(f"no tool {name!r}: expected one of {', '.join(self._known)}.{did_you_mean(name, self._known)}")
-        expected = self._known[name]["properties"]
+        expected = self._known[name].parameters["properties"]
         for each in arguments:
             if each not in expected:
                 some = f"expected {' and '.join(expected)}" if expected else "it has none"
                 raise UsageError(f"{name} has no parameter {each!r}: {some}.{did_you_mean(each, expected)}")
-        for each in self._known[name].get("required", ()):
-            if each not in arguments:
-                raise UsageError(f"{name}: {each} is missing. {expected[each]['description']}")
+
+
+def explained(error: PoptrainError | OSError) -> PoptrainError:
+    """Returns the error that a program is shown for what a tool raised.
+
+    Logs are read as if to be continued, so one that may not be read raises `Suspended`: here nothing was suspended.
+    """
+    if isinstance(error, Suspended) and isinstance(error.__cause__, OSError):
+        error = error.__cause__
+    if isinstance(error, PoptrainError):
+        return error
+    where = f"{error.filename}: " if error.filename else ""
+    return Unreadable(f"{where}{error.strerror or error}. Check that the server may read the run directory.")
 
 
 def _refusal(error: PoptrainError) -> CallToolResult:
-    said = {"code": error.code, "message": str(error)}
     text = TextContent(type="text", text=f"{error.code}: {error}")
-    return CallToolResult(content=[text], structured_content=said, is_error=True)
+    return CallToolResult(content=[text], structured_content={"code": error.code, "message": str(error)}, is_error=True)
 
 
-def _wrong(name: str, got: object, schema: Schema) -> str:
-    about = schema["properties"][name]
+def _wrong(tool: Tool, error: ValidationError) -> str:
+    """Returns what is wrong with the first bad argument."""
+    wrong = error.errors()[0]
+    name = str(wrong["loc"][0])
+    about = tool.parameters["properties"][name]
+    if wrong["type"] == "missing":
+        return f"{tool.name}: {name} is missing. {about['description']}"
     kind = next(each for each in (about, *about.get("anyOf", ())) if each.get("type") in KINDS)
     least = f" from {kind['minimum']:,}" if "minimum" in kind else ""
-    return f"{name}={got!r}: expected {KINDS[kind['type']]}{least}. {about['description']}"
+    return f"{name}={wrong['input']!r}: expected {KINDS[kind['type']]}{least}. {about['description']}"

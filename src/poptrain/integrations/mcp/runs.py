@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from poptrain.core.errors import UsageError, did_you_mean
+from poptrain.core.errors import Suspended, UsageError, did_you_mean
 from poptrain.log.reader import Record, exists, read
 
 DEPTH = 3  # directories below a root that are searched
@@ -65,6 +66,8 @@ def _below(root: Path, depth: int) -> list[Path]:
         if exists(root):
             return [root]
         inside = sorted(root.iterdir()) if depth else []
-    except OSError:  # a directory of another user, or one that has just been removed
+    except Suspended:  # the directory may not be searched, or its log may not be read: then the list of runs says so
+        return [root] if os.access(root, os.X_OK) else []
+    except OSError:  # it may not be listed, or has just been removed
         return []
     return [path for each in inside if not each.is_symlink() for path in _below(each, depth - 1)]

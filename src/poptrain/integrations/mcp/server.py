@@ -19,7 +19,7 @@ try:
     from mcp.types import ToolAnnotations
 
     from poptrain.integrations.mcp import changes, parameters
-    from poptrain.integrations.mcp.answers import Answering
+    from poptrain.integrations.mcp.answers import Answering, Unreadable, explained
 except ImportError as error:
     raise MissingExtra("the MCP server needs the official SDK: pip install 'poptrain[mcp]'") from error
 
@@ -56,11 +56,10 @@ def _reading_tools(known: Runs) -> list[Callable[..., Answer]]:
         for name in known.paths():
             try:
                 view = views.status(known.record(name))
-            except PoptrainError as error:
-                rows.append({"run": name, "state": "damaged", "code": error.code, "error": str(error)})
-                continue
-            except OSError as error:
-                rows.append({"run": name, "state": "unreadable", "code": "error", "error": str(error)})
+            except (PoptrainError, OSError) as error:
+                reason = explained(error)
+                state = "unreadable" if isinstance(reason, Unreadable) else "damaged"
+                rows.append({"run": name, "state": state, "code": reason.code, "error": str(reason)})
                 continue
             best = None if view.best is None else view.best.score
             row = {"run": name, "best": best, "members": len(view.members)}
