@@ -212,7 +212,7 @@ def test_another_kind_of_optimiser_is_refused_with_the_fix(tmp_path):
     class Choosing(Member):
         def make(self, hp, seed):
             model, options = super().make(hp, seed)
-            model.compile({"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}[hp["kind"]](0.1), "mse")
+            model.compile({"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}[hp["kind"]](hp["lr"]), "mse")
             return model, options
 
     member, copied = Choosing({**FIRST, "kind": "adam"}, 1), Choosing({**FIRST, "kind": "sgd"}, 2)
@@ -229,3 +229,46 @@ def test_the_other_backend_obeys_the_laws():
     command = [sys.executable, "-m", "pytest", "-q", __file__, "-k", "TestContract", "-p", "no:cacheprovider"]
     done = subprocess.run(command, env={**os.environ, "KERAS_BACKEND": "torch"}, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0 and "[100%]" in done.stdout, done.stdout[-3000:]
+
+
+@pytest.mark.parametrize("rate", [0.01, keras.optimizers.schedules.CosineDecay(0.01, 100)])
+def test_a_rate_that_was_read_and_that_the_optimiser_ignores_is_named(rate):
+    class Ignores(KerasMember):
+        def make(self, hp, seed):
+            hp = dict(hp)
+            model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(1)])
+            model.compile(keras.optimizers.SGD(rate), "mse")
+            return model, {"x": X, "y": Y}
+
+    with pytest.raises(pt.UsageError, match="Ignores does not train .* lr=0.3 was read, but the optimiser is the same"):
+        Ignores({"lr": 0.3}, 1).train({"lr": 0.3}, 1)
+
+
+class Rising(keras.optimizers.schedules.LearningRateSchedule):
+    def __init__(self, rate):
+        self.rate = rate
+
+    def __call__(self, step):
+        return self.rate * keras.ops.cast(step, "float32")
+
+
+def test_a_rate_that_acts_in_another_way_is_left_alone():
+    def half(hp):
+        return hp["lr"] / 2, []
+
+    def schedule(hp):
+        return Rising(hp["lr"]), []
+
+    def callback(hp):
+        return 0.01, [keras.callbacks.LearningRateScheduler(lambda epoch: hp["lr"] * 0.9**epoch)]
+
+    for way in (half, schedule, callback):
+
+        class Follows(KerasMember):
+            def make(self, hp, seed, way=way):
+                rate, callbacks = way(hp)
+                model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(1)])
+                model.compile(keras.optimizers.SGD(rate), "mse")
+                return model, {"x": X, "y": Y, "callbacks": callbacks}
+
+        Follows({"lr": 0.003}, 1).train({"lr": 0.003}, 1)

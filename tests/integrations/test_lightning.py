@@ -228,3 +228,66 @@ def test_a_callback_that_ends_with_averages_is_named(name):
 
     with pytest.raises(pt.UsageError, match=f"{name} ends each interval with averages.*AveragedModel"):
         Averaging(FIRST, 1).train(FIRST, 1)
+
+
+class Plain(LightningModule):
+    def __init__(self, hp, rate, schedule=None):
+        super().__init__()
+        self.hp, self.rate, self.schedule = dict(hp), rate, schedule
+        self.net = nn.Linear(6, 2)
+
+    def training_step(self, batch, index):
+        return nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.SGD(self.parameters(), self.rate, momentum=self.hp.get("momentum", 0.0))
+        if self.schedule is None:
+            return optimizer
+        scheduler = self.schedule(optimizer, self.trainer.estimated_stepping_batches)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+class ByHand(Plain):
+    def optimizer_step(self, epoch, batch, optimizer, closure=None):
+        optimizer.step(closure)
+        optimizer.param_groups[0]["lr"] = self.hp["lr"] / 7
+
+
+def trained(hp, module):
+    class Made(LightningMember):
+        def make(self, hp, seed):
+            return module(dict(hp)), DataLoader(TensorDataset(X, Y), 16)
+
+        def options(self, hp):
+            return {"accelerator": "cpu"}
+
+    member = Made(hp, 1)
+    member.set_budget(5)
+    member.train(hp, 1)
+
+
+def cosine(optimizer, steps):
+    return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+
+
+@pytest.mark.parametrize("schedule", [None, cosine])
+def test_a_rate_that_was_read_and_that_the_optimiser_ignores_is_named(schedule):
+    with pytest.raises(pt.UsageError, match="Made does not train .* lr=0.3 was read, but the optimiser is the same"):
+        trained({"lr": 0.3}, lambda hp: Plain(hp, 0.01, schedule))
+
+
+def test_a_rate_that_acts_in_another_way_is_left_alone():
+    trained({"lr": 0.3}, lambda hp: Plain(hp, hp["lr"] / 2, cosine))
+    trained({"lr": 0.3}, lambda hp: Plain(hp, 1.0, lambda o, n: torch.optim.lr_scheduler.OneCycleLR(o, hp["lr"], n)))
+    trained({"lr": 0.3}, lambda hp: ByHand(hp, 0.01))
+
+
+def test_a_momentum_that_a_schedule_sets_is_named():
+    def cycle(**options):
+        return lambda optimizer, steps: torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, steps, **options)
+
+    hp = {"momentum": 0.8}
+    with pytest.raises(pt.UsageError, match="momentum=0.8, but OneCycleLR moves the momentum between 0.85 and 0.95"):
+        trained(hp, lambda hp: Plain(hp, 0.1, cycle()))
+    trained(hp, lambda hp: Plain(hp, 0.1, cycle(cycle_momentum=False)))
+    trained(hp, lambda hp: Plain(hp, 0.1, cycle(max_momentum=hp["momentum"])))

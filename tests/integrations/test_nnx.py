@@ -249,3 +249,29 @@ def test_an_optimiser_of_several_parts_continues_after_a_reload_and_takes_new_va
     expected, found = member.train(hp, 3), same.train(hp, 3)
     assert found == expected
     assert other.train({**hp, "lr": 0.05}, 3)["weights"] != expected["weights"]
+
+
+def with_(make_tx):
+    class Made(NNXMember):
+        def make(self, hp, seed):
+            self.net = nnx.Linear(4, 1, rngs=nnx.Rngs(seed))
+            self.optimizer = nnx.Optimizer(self.net, make_tx(dict(hp)), wrt=nnx.Param)
+
+        def fit(self, hp, steps):
+            return {"score": [float(update(self.net, self.optimizer, X, Y)) for _ in range(steps)][-1]}
+
+    return Made
+
+
+@pytest.mark.parametrize("tx", [optax.adam(0.01), optax.chain(optax.clip(1.0), optax.sgd(0.1))])
+def test_a_rate_that_was_read_and_that_the_optimiser_ignores_is_named(tx):
+    with pytest.raises(pt.UsageError, match="Made does not train .* lr=0.3 was read, but the optimiser is the same"):
+        with_(lambda hp: tx)({"lr": 0.3}, 1).train({"lr": 0.3}, 1)
+
+
+def test_a_rate_that_acts_in_another_way_is_left_alone():
+    for make_tx in (
+        lambda hp: optax.sgd(hp["lr"] / 2),
+        lambda hp: optax.adam(optax.warmup_cosine_decay_schedule(0.0, hp["lr"], 5, 10)),
+    ):
+        with_(make_tx)({"lr": 0.003}, 1).train({"lr": 0.003}, 1)

@@ -242,3 +242,20 @@ def test_an_agent_without_make_is_a_sentence():
 
     with pytest.raises(pt.UsageError, match=r"Unmade has no make\(hp, seed\)"):
         Unmade({}, 0)
+
+
+@pytest.mark.parametrize("factor", [None, 0.5])
+def test_a_schedule_that_ignores_the_rate_is_named(factor):
+    class Scheduled(SB3Member):
+        def make(self, hp, seed):
+            hp = dict(hp)
+            most = 0.01 if factor is None else hp["lr"] * factor
+            schedule = lambda left: most * left  # noqa: E731
+            return PPO("MlpPolicy", "CartPole-v1", schedule, n_steps=32, batch_size=32, seed=seed, device="cpu")
+
+    member = Scheduled({"lr": 0.3}, 1)
+    if factor is None:
+        with pytest.raises(pt.UsageError, match="Scheduled does not train .* lr=0.3 was read, but the optimiser is the same"):
+            member.train({"lr": 0.3}, 32)
+    else:
+        member.train({"lr": 0.3}, 32)

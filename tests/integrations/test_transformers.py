@@ -183,3 +183,19 @@ def test_a_trainer_that_fails_leaves_nothing_set_aside():
     with pytest.raises(Exception):  # noqa: B017  # whatever PyTorch raises for a damaged file
         member.train(FIRST, 1)
     assert gc.get_freeze_count() == 0
+
+
+def test_a_rate_that_was_read_and_that_the_optimiser_ignores_is_named():
+    class Ignores(Classifier):
+        def make(self, hp, seed):
+            trainer = super().make(dict(hp), seed)
+            trainer.args.learning_rate = 0.01 if type(self) is Ignores else hp["lr"] / 2
+            return trainer
+
+    class Half(Ignores):
+        pass
+
+    hp = {**FIRST, "lr": 0.3}
+    with pytest.raises(pt.UsageError, match="Ignores does not train .* lr=0.3 was read, but the optimiser is the same"):
+        Ignores(hp, 1).train(hp, 1)
+    Half(hp, 1).train(hp, 1)

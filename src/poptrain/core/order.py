@@ -62,10 +62,10 @@ class Order:
                 self._told[result.task] = 1
                 del self._busy[self._seat[result.task]]
         elif kind is Task:
-            for task in tasks_of(line):
-                self._told.append(0)
-                self._seat.append(task.member)
-                self._busy[task.member] = task.id
+            tasks = tasks_of(line)
+            self._told.extend(bytes(len(tasks)))
+            self._seat.extend([task.member for task in tasks])
+            self._busy.update([(task.member, task.id) for task in tasks])
 
     def _has_result(self, id: int) -> bool:
         return 0 <= id < len(self._told) and self._told[id] == 1

@@ -7,8 +7,9 @@ what it has set.
 1. **Apply.** The values of the task are set after every load, at the latest moment before the first step.
 2. **Read back.** What the *live* object holds is read: the parameter groups of the optimiser that steps, the attribute that the
    layer multiplies with, the function that runs. Each such spot is a `Place`. `check_in_force` compares it with the value of the
-   task, before and after the training. A name without a place that no code has read has no effect at all: `check_read`.
-   Either is an error that names the hyperparameter, at the first interval.
+   task, before and after the training. A name without a place that no code has read has no effect at all: `check_read`. A
+   learning rate that was read, and that no optimiser follows, has none either: `check_rate`. Each is an error that names the
+   hyperparameter, at the first interval.
 3. **Carry everything.** A checkpoint holds all that a continued training needs: weights, optimisers, schedules and what they
    decided, random state, the order and the position in the data, normalisers, buffers, open episodes. What cannot be stored
    is refused with its name; it is never left out silently.
@@ -28,6 +29,8 @@ from math import isclose
 from typing import Protocol, runtime_checkable
 
 from poptrain.core.errors import UsageError, did_you_mean
+
+RATES = ("lr", "learning_rate")  # names that mean one thing in every framework
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,46 @@ def check_read(
             f"live object has taken the value, so tuning it has no effect. Use it, remove it from the space, or name it in "
             f"`own` if it is read later.{did_you_mean(idle[0], [*placed, *reads.seen, *options])}"
         )
+
+
+def check_rate(
+    who: str,
+    hp: Mapping[str, object],
+    places: Iterable[Place],
+    but: Iterable[str],
+    made_with: Callable[[Mapping[str, object]], object],
+) -> None:
+    """Raises a `UsageError` for a learning rate that the code read, and on which nothing in the optimisers depends.
+
+    To have been read proves little: a copy of all values reads them all. So where no place holds the rate, an object is made
+    with twice that rate, and its optimisers are compared with those that the rate itself gives.
+
+    Args:
+        who: the member, for the message.
+        hp: the values of the task, flat or nested.
+        places: at which hyperparameters act.
+        but: names that are excused, because code uses them by itself.
+        made_with: returns the options of the optimisers of a new object with these values, to compare; None if they do not say.
+    """
+    idle = {name for name, _ in flattened(hp)} - {place.hparam for place in places} - set(but)
+    for name, value in flattened(hp):
+        if name not in idle or name.rpartition(".")[2] not in RATES or not isinstance(value, float) or not value:
+            continue
+        options = made_with(hp)
+        if options is not None and options == made_with(_replaced(hp, name, 2 * value)):
+            raise UsageError(
+                f"{who} does not train with the values of its task: {name}={value!r} was read, but the optimiser is the same "
+                f"with any other {name}. Build it with hp[{name!r}], or name {name!r} in `own` if your code uses it by itself."
+            )
+
+
+def _replaced(hp: Mapping[str, object], name: str, value: object, path: str = "") -> dict[str, object]:
+    """Returns nested hyperparameters with another value for one flat name."""
+    replaced: dict[str, object] = {}
+    for key, held in dict.items(hp) if isinstance(hp, dict) else hp.items():
+        inside = isinstance(held, Mapping)
+        replaced[key] = _replaced(held, name, value, f"{path}{key}.") if inside else value if path + key == name else held
+    return replaced
 
 
 def governed(found: Iterable[Place], hp: Mapping[str, object]) -> frozenset[str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from typing import Self
 
-from poptrain.integrations.adapter import Place, Reads, check_in_force, check_read, effective
+from poptrain.integrations.adapter import Place, Reads, check_in_force, check_rate, check_read, effective
 
 
 def plain(hp: Mapping[str, object]) -> dict[str, object]:
@@ -52,4 +53,29 @@ class Remade(ABC):
         check_in_force(type(self).__name__, hp, found, self._why)
         if trained and not self._checked:
             check_read(type(self).__name__, hp, self._reads, found, self.own, decider=self._decider)
+            check_rate(type(self).__name__, hp, found, {*self.own, *self._used()}, self._options_with)
             self._checked = True
+
+    def _used(self) -> Iterable[str]:
+        """Returns the hyperparameters that code reads while it trains, beside what it makes with them."""
+        return ()
+
+    def _options_with(self, hp: Mapping[str, object]) -> object:
+        """Returns what the optimisers of a new object with these values are like; None if that cannot be known."""
+        other = type(self)(hp, 0)
+        try:
+            return other._options(self)
+        finally:
+            other.close()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Frees the live objects."""
+
+    @abstractmethod
+    def _options(self, trained: Self) -> object:
+        """Returns all that the rates of the optimisers of this new member follow from, to compare; None if it is unknown.
+
+        Args:
+            trained: a member with the same code that has trained.
+        """

@@ -102,11 +102,10 @@ def checked(line: bytes, crc: int) -> int:
     Raises:
         ValueError: the line does not end in its CRC.
     """
-    if line[-16:-10] != b',"c":"' or line[-2:] != b'"}':
-        raise ValueError("incomplete line")
     crc = crc32(b"}", crc32(line[:-16], crc))
-    if line[-10:-2] != b"%08x" % crc:
-        raise ValueError("checksum mismatch")
+    if not line.endswith(b',"c":"%08x"}' % crc):
+        whole = line[-16:-10] == b',"c":"' and line.endswith(b'"}')
+        raise ValueError("checksum mismatch" if whole else "incomplete line")
     return crc
 
 

@@ -224,10 +224,9 @@ class Record:
 
     def _take_usual(self, data: bytes, at: int) -> int:
         """Takes the usual lines from byte `at` on, and returns where they end, whatever the next line is."""
-        read, order = self._usual.read, self.order
+        order = self.order
         with suppress(ValueError):
-            while (end := data.find(b"\n", at)) >= 0 and (usual := read(text := data[at:end])) is not None:
-                entry, line = usual
+            for end, text, entry, line in self._usual.read(data, at):
                 crc, time = checked(text, self.crc), clock.parse_utc(entry.w)
                 if entry.q != self.seq or entry.e < self.epoch:
                     break

@@ -7,9 +7,9 @@ every case and says what is wrong. Both return equal facts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, cast
 
 from poptrain.core import Hparams, Json, Line, Result, Task
 from poptrain.core.facts import ROLES
@@ -27,21 +27,22 @@ class UsualLines:
     def __init__(self) -> None:
         self._kept: dict[int, tuple[bytes, Hparams]] = {}  # by seat: its newest hyperparameters, as text and as values
 
-    def read(self, text: bytes) -> tuple[Json, Line] | None:
-        """Returns the fields `q`, `e` and `w` of a line (without its newline), and its facts; None if it is not as usual.
+    def read(self, data: bytes, at: int) -> Iterator[tuple[int, bytes, Json, Line]]:
+        """Yields, from byte `at` of the data on, where a line ends, its text, its fields `q`, `e` and `w`, and its facts.
 
-        Its checksum is not looked at.
+        It ends before the first line that is not as usual. Checksums are not looked at.
         """
-        head = text[:128]  # no text of a user comes so early
-        decode = _RESULTS if b'"t":"results","d":[' in head else _TASKS if b'"t":"tasks","d":[' in head else None
-        if decode is None or b'"$f"' in text or not text.isascii():
-            return None
-        try:
-            entry = decode(text)
-            line = self._results(entry.d) if decode is _RESULTS else self._tasks(entry.d)
-        except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError):
-            return None
-        return None if line is None or entry.v != VERSION else (entry, line)
+        with suppress(ValueError, TypeError, LookupError, ArithmeticError, RecursionError):
+            while (end := data.find(b"\n", at)) >= 0:
+                text = data[at:end]
+                if b'"$f"' in text or not text.isascii():
+                    return
+                entry = _LINE(text)
+                line = self._results(entry.d) if isinstance(entry, _Results) else self._tasks(entry.d)
+                if line is None or entry.v != VERSION:
+                    return
+                yield end, text, entry, line
+                at = end + 1
 
     def _results(self, raws: Sequence[Json]) -> Line | None:
         results = []
@@ -105,8 +106,8 @@ def _fields(raw: Json) -> dict[str, Json]:
 Decode = Callable[[bytes], Json]
 
 
-def _decoders() -> tuple[Decode, Decode, Decode]:
-    """Returns decoders of a line of results, of a line of tasks, and of anything."""
+def _decoders() -> tuple[type[Json], Decode, Decode]:
+    """Returns the type of a line of results, the decoder of a line of results or of tasks, and one of anything."""
     whole: Json = Annotated[int, msgspec.Meta(ge=0, lt=MAX_WHOLE)]
     seat: Json = Annotated[int, msgspec.Meta(ge=0, lt=MAX_SEATS)]
     number: Json = int | float
@@ -114,14 +115,14 @@ def _decoders() -> tuple[Decode, Decode, Decode]:
     optional |= {"checkpoint": str | None, "error": str | None, "note": dict | None}
     optional |= {"parent": whole | None, "teacher": whole | None, "donor": seat | None}
 
-    def decoder(type: str, *fields: tuple[str, Json] | tuple[str, Json, Json] | str) -> Decode:
+    def entry(kind: str, *fields: tuple[str, Json] | tuple[str, Json, Json] | str) -> type[Json]:
         every = [(field, optional[field], None) if isinstance(field, str) else field for field in fields]
-        facts: Json = list[msgspec.defstruct(type, every, gc=False)]  # type: ignore[misc]
-        head = [("v", whole), ("q", whole), ("e", whole), ("w", str), ("t", Literal[type]), ("d", facts)]
-        decode: Decode = msgspec.json.Decoder(msgspec.defstruct("Entry", head, gc=False)).decode
-        return decode
+        facts: Json = list[msgspec.defstruct(kind, every, gc=False)]  # type: ignore[misc]
+        head = [("v", whole), ("q", whole), ("e", whole), ("w", str), ("d", facts)]
+        made: type[Json] = msgspec.defstruct(f"Entry of {kind}", head, tag_field="t", tag=kind, gc=False)
+        return made
 
-    results = decoder(
+    results = entry(
         "results",
         ("task", whole),
         ("score", number),
@@ -135,7 +136,7 @@ def _decoders() -> tuple[Decode, Decode, Decode]:
         "checkpoint",
         "error",
     )
-    tasks = decoder(
+    tasks = entry(
         "tasks",
         ("id", whole),
         ("member", seat),
@@ -153,11 +154,12 @@ def _decoders() -> tuple[Decode, Decode, Decode]:
         "donor",
         "forecast",
     )
-    return results, tasks, msgspec.json.Decoder().decode
+    return results, msgspec.json.Decoder(results | tasks).decode, msgspec.json.Decoder().decode
 
 
 def _nothing(text: bytes) -> Json:
     raise ValueError("not installed")
 
 
-_RESULTS, _TASKS, _ANY = (_nothing,) * 3 if msgspec is None else _decoders()
+_Results: type[Json]
+_Results, _LINE, _ANY = (type(None), _nothing, _nothing) if msgspec is None else _decoders()

@@ -32,6 +32,16 @@ def options_of(optimizer: keras.Optimizer, option: str, label: str) -> Iterator[
         yield f"{label}.learning_rate", float(rate)
 
 
+def rates_of(model: keras.Model) -> list[float | list[float]]:
+    """Returns the rate of each optimiser of a model; of a schedule the rates of steps near and far."""
+    found: list[float | list[float]] = []
+    for _, optimizer in optimizers(model.optimizer):
+        rate = optimizer._learning_rate
+        steps = (0, 1, *(10**power for power in range(1, 7)))
+        found.append([float(rate(step)) for step in steps] if callable(rate) else float(rate))
+    return found
+
+
 def _config(schedule: keras.optimizers.schedules.LearningRateSchedule) -> Mapping[str, object]:
     """Returns the arguments of a schedule; one of the user's own need not have them."""
     try:

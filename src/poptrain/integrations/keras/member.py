@@ -14,7 +14,7 @@ from poptrain.core.errors import UsageError
 from poptrain.integrations import generators
 from poptrain.integrations.adapter import Place, Reads, flattened, governed
 from poptrain.integrations.keras import state as states
-from poptrain.integrations.keras.live import Watch, optimizers, options_of
+from poptrain.integrations.keras.live import Watch, optimizers, options_of, rates_of
 from poptrain.integrations.remade import Remade, plain
 from poptrain.integrations.stored import load_tree, save_tree
 
@@ -166,6 +166,12 @@ class KerasMember(Remade):
             for index, layer in enumerate(model._flatten_layers(include_self=False)):
                 if isinstance(held := vars(layer).get(option), (int, float, str)):
                     yield Place(name, f"layers[{index}].{option} of {type(layer).__name__}", held)
+
+    def _options(self, trained: KerasMember) -> object:
+        self.set_budget(trained.budget)
+        made, live = rates_of(self.model), rates_of(trained.model)
+        set_by_code = any(ours != theirs for ours, theirs in zip(made, live, strict=True) if isinstance(ours, float))
+        return None if set_by_code else made
 
     def _decider(self, name: str) -> str:
         if ALIASES.get(name, name) != "learning_rate":

@@ -14,14 +14,16 @@ from typing import Any
 
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from torch.optim import Optimizer
 
 from poptrain.core import Metrics
 from poptrain.core.errors import UsageError
 from poptrain.integrations.adapter import Place, Reads, flattened, governed
 from poptrain.integrations.lightning.epochs import Epochs
 from poptrain.integrations.remade import Remade, plain
-from poptrain.integrations.torch.fresh import optimizer_places
+from poptrain.integrations.torch.fresh import FreshOptimizer, optimizer_places
 from poptrain.integrations.torch.random_stream import Generators, stream
+from poptrain.integrations.torch.rates import check_cycled, is_predicted, is_scheduler
 from poptrain.integrations.torch.state import load_state, save_state
 
 CHECKPOINT, OWN_FILE = "lightning.ckpt", "poptrain"
@@ -181,12 +183,32 @@ class LightningMember(Remade):
         self._trainer = trainer
         if not self._governed:
             self._governed = governed(self._places(self._hp), self._hp)
+        placed = {place.hparam for place in self.places(self._hp)}
+        check_cycled(type(self).__name__, self._hp, placed, [each.scheduler for each in trainer.lr_scheduler_configs])
+
+    def _options(self, trained: LightningMember) -> object:
+        trainer = trained._trainer
+        assert trainer is not None
+        self.set_budget(trained._budget)
+        self.module.trainer = trainer
+        found = list(_inside(self.module.configure_optimizers()))
+        optimizers = [each for each in found if isinstance(each, Optimizer)]
+        schedulers = [each for each in found if is_scheduler(each)]
+        if not all(map(is_predicted, schedulers)):
+            return None
+        scheduled = [each.optimizer for each in schedulers]
+        for made, live in zip(optimizers, trainer.optimizers, strict=True):
+            rates = [[group["lr"] for group in each.param_groups] for each in (made, live)]
+            if made not in scheduled and rates[0] != rates[1]:
+                return None  # code sets them, such as an optimizer_step of the user's own
+        return [repr(FreshOptimizer.of(each)) for each in optimizers], [repr(each.state_dict()) for each in schedulers]
 
     def _places(self, hp: Mapping[str, Any]) -> Iterator[Place]:
         trainer = self._trainer
+        schedulers = [] if trainer is None else [config.scheduler for config in trainer.lr_scheduler_configs]
         for name, _ in flattened(hp):
             for index, optimizer in enumerate([] if trainer is None else trainer.optimizers):
-                yield from optimizer_places(optimizer, name, name, "optimizer" if index == 0 else f"optimizer_{index}")
+                yield from optimizer_places(optimizer, name, name, _label(index), schedulers)
             if self._made is not None and name in self._made[0].hparams:
                 yield Place(name, f"module.hparams.{name}", self._made[0].hparams[name])
             if trainer is not None and name == "batch_size" and hasattr(trainer.train_dataloader, "batch_size"):
@@ -221,6 +243,21 @@ def _ended_schedule(trainer: Trainer) -> str:
                 "total_steps=self.trainer.estimated_stepping_batches, which follows stop=pt.steps(n) and the batch size."
             )
     return ""
+
+
+def _label(index: int) -> str:
+    return "optimizer" if index == 0 else f"optimizer_{index}"
+
+
+def _inside(made: Any) -> Iterator[Any]:
+    """Yields what ``configure_optimizers`` has returned, in whatever containers: optimisers, schedulers and their settings."""
+    if isinstance(made, Mapping):
+        made = list(made.values())
+    if not isinstance(made, (list, tuple)):
+        yield made
+        return
+    for each in made:
+        yield from _inside(each)
 
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:

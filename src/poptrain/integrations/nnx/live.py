@@ -68,6 +68,34 @@ def places(attributes: Mapping[str, object], hp: Mapping[str, object]) -> Iterat
                     yield Place(name, f"{where}.{option} of {type(part).__name__}", value)
 
 
+def first_updates(attributes: Mapping[str, object]) -> list[list[float]] | None:
+    """Returns the first updates that the transformations of optax in the attributes give for gradients of 1.
+
+    Two that are alike in them have the same rate. None if a transformation needs the user's own parameters, or there is none.
+    """
+    found = []
+    for held in attributes.values():
+        for each in [held] if isinstance(held, optax.GradientTransformation) else [part for _, part in parts(held)]:
+            made = getattr(each, "tx", each)
+            if isinstance(made, optax.GradientTransformation):
+                found.append(made)
+    if not found:
+        return None
+    try:
+        return [_updates(each) for each in found]
+    except (ValueError, TypeError, KeyError, AttributeError):  # it is made for other parameters, or for a loss
+        return None
+
+
+def _updates(transformation: optax.GradientTransformation, count: int = 3) -> list[float]:
+    parameters = jnp.ones(2)
+    state, moved = transformation.init(parameters), []
+    for _ in range(count):
+        updates, state = transformation.update(jnp.ones(2), state, parameters)
+        moved.append(float(updates[0]))
+    return moved
+
+
 def _owner_and_option(name: str) -> tuple[str, str]:
     """Returns the attribute that a name is limited to, "" for all, and the option: "actor.lr" is the lr of ``self.actor``."""
     owner, _, option = name.rpartition(".")

@@ -34,7 +34,7 @@ class NNXMember(Remade):
         self._seed = seed
         self._random: generators.Generators | None = None
         self._is_made, self._trained = False, False
-        self._read_by_make: frozenset[str] = frozenset()
+        self._read_by_make, self._read_by_fit = frozenset[str](), frozenset[str]()
         self._budget: int | None = None
         self._budget_was_read = False
 
@@ -70,8 +70,10 @@ class NNXMember(Remade):
             self._retune(new)
         self._verify(hp)
         with generators.stream(self):
-            metrics = self.fit(Reads(self._hp, seen=self._reads.seen), steps)
-        self._trained = True
+            reads = Reads(self._hp)
+            metrics = self.fit(reads, steps)
+        self._trained, self._read_by_fit = True, frozenset(reads.seen)
+        self._reads.seen |= reads.seen
         self._verify(hp, trained=steps > 0)
         return metrics
 
@@ -100,6 +102,14 @@ class NNXMember(Remade):
 
     def _places(self, hp: Mapping[str, object]) -> Iterator[Place]:
         return live.places(self._attributes(), hp)
+
+    def _used(self) -> frozenset[str]:
+        return self._read_by_fit
+
+    def _options(self, trained: NNXMember) -> object:
+        self.set_budget(trained._budget)
+        self._ensure()
+        return live.first_updates(self._attributes())
 
     def _ensure(self) -> None:
         if not self._is_made:

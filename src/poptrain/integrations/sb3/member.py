@@ -13,7 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from poptrain.core import Metrics
 from poptrain.core.errors import UsageError
-from poptrain.integrations.adapter import Place, Reads, check_in_force, effective, flattened
+from poptrain.integrations.adapter import Place, Reads, check_in_force, check_rate, effective, flattened
 from poptrain.integrations.blocks import Blocks
 from poptrain.integrations.sb3.episodes import Episodes, cut_open_episodes, evaluate, is_monitored
 from poptrain.integrations.sb3.hparams import Model, apply_hparams, is_scheduled, is_tunable, places
@@ -38,6 +38,7 @@ class SB3Member:
         self._budget: int | None = None
         self._last_score = float("nan")
         self._blocks = Blocks()
+        self._checked = False  # that a schedule of the user's own follows the rate
         self._build(hp, seed)
 
     def make(self, hp: Mapping[str, object], seed: int) -> BaseAlgorithm:
@@ -72,6 +73,9 @@ class SB3Member:
             else:
                 returns = evaluate(model)
             check_in_force(type(self).__name__, hp, self.places(hp), "Training changed its own hyperparameters.")
+            if not self._checked:
+                check_rate(type(self).__name__, hp, self.places(hp), self.own, self._rates_with)
+                self._checked = True
             score = self.score(returns)
         if returns and score == score:
             self._last_score = score
@@ -120,6 +124,14 @@ class SB3Member:
             }
             self.apply(hp)
         weakref.finalize(self.model, _close, self.model.env)  # environments may be processes
+
+    def _rates_with(self, hp: Mapping[str, object]) -> list[float]:
+        """Returns the rates of a schedule as `make` builds it with these values."""
+        other = type(self)(hp, self._seed)
+        try:
+            return [float(other.model.lr_schedule(progress)) for progress in (1.0, 0.7, 0.3, 0.0)]
+        finally:
+            other.close()
 
     def _rebuild(self, hp: Mapping[str, object]) -> None:
         state = {**saved_state(self.model), "random": self._random, "score": self._last_score}

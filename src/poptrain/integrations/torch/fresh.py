@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from poptrain.core.errors import UsageError
 from poptrain.integrations.adapter import Place
 from poptrain.integrations.torch.optimizers import put_option
-from poptrain.integrations.torch.rates import has_base, is_replayed, rebase
+from poptrain.integrations.torch.rates import cycles, has_base, is_replayed, rebase
 
 RATES = ("lr", "initial_lr")
 BETAS = {"beta1": 0, "beta2": 1}  # their places in the option ``betas``
@@ -93,8 +93,15 @@ def _factor(group: dict[str, Any]) -> float:
     return float(group["lr"]) / base if base else 1.0
 
 
-def optimizer_places(optimizer: Optimizer, hparam: str, option: str, label: str = "optimizer") -> Iterator[Place]:
-    """Yields the places of a live optimiser that hold an option, one for each group; of ``lr`` under a scheduler its base."""
+def optimizer_places(
+    optimizer: Optimizer, hparam: str, option: str, label: str = "optimizer", schedulers: Sequence[LRScheduler] = ()
+) -> Iterator[Place]:
+    """Yields the places of a live optimiser that hold an option, one for each group; of ``lr`` under a scheduler its base.
+
+    A momentum that a scheduler sets has no place.
+    """
+    if cycles(option, optimizer, schedulers):
+        return
     for index, group in enumerate(optimizer.param_groups):
         name = f"{label}[{index}].{option}"
         if option == "lr":

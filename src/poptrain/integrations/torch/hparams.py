@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from poptrain.core.errors import UsageError
 from poptrain.integrations.adapter import flattened, same_value
 from poptrain.integrations.torch.optimizers import Group, put_option
-from poptrain.integrations.torch.rates import has_base, outermost, rebase
+from poptrain.integrations.torch.rates import cycles, has_base, outermost, rebase
 
 BETA_PLACES = {"beta1": 0, "beta2": 1}  # their places in the option ``betas``
 
@@ -107,6 +107,8 @@ def option_places(optimizers: Optimizers, hparams: Mapping[str, object], schedul
         for index, group in enumerate(optimizer.param_groups):
             label = str(group.get("name", index))
             for option, (hparam, value) in _chosen(flat, owner, label, group).items():
+                if cycles(option, optimizer, own):
+                    continue
                 name = f"{owner}[{label}].{option}"
                 reduced = option == "lr" and len(own) < len(all_own)
                 yield OptionPlace(hparam, name, optimizer, index, option, value, own, reduced)

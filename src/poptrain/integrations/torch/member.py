@@ -15,11 +15,12 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from poptrain.core import Metrics
 from poptrain.core.errors import UsageError
-from poptrain.integrations.adapter import Place, Reads, check_in_force, check_read, effective, flattened, same_value
+from poptrain.integrations.adapter import Place, Reads, check_in_force, check_rate, check_read, effective, flattened, same_value
 from poptrain.integrations.torch.contents import Contents
 from poptrain.integrations.torch.gradients import put_gradients, read_gradients, watch
 from poptrain.integrations.torch.hparams import OptionPlace, apply_hparams, option_places
 from poptrain.integrations.torch.random_stream import Generators, stream
+from poptrain.integrations.torch.rates import check_cycled, is_predicted
 from poptrain.integrations.torch.state import load_state, save_state
 from poptrain.integrations.torch.teachers import hold
 from poptrain.integrations.torch.tree import Tree, classes_near, cloned
@@ -137,6 +138,23 @@ class TorchMember:
         self._make(_plain(hp), self._made.seed)
         self._put(state)
 
+    def _options_with(self, hp: Mapping[str, object]) -> Tree:
+        """Returns the options of the optimisers as ``__init__`` makes them with these values; None if code sets their rates."""
+        contents, fresh = self._contents(), self._made.outline["options"]
+        for owner, optimizer in contents.of(Optimizer).items():
+            over = [each for each in contents.schedulers.values() if each.optimizer is optimizer]
+            same = [group["lr"] for group in optimizer.param_groups] == [group["lr"] for group in fresh.get(owner, ())]
+            if not same and not (over and all(map(is_predicted, over))):
+                return None
+        if dict(flattened(hp)) == dict(flattened(self._made.hp)):
+            made = self._made
+        else:
+            other = type(self)(hp, self._made.seed)  # type: ignore[call-arg]  # the user's own
+            made = other._made
+            if isinstance(other, _Closing):
+                other.close()
+        return {"options": made.outline["options"], "schedulers": made.outline["schedulers"]}
+
     def _governed(self, hp: Mapping[str, object]) -> list[OptionPlace]:
         contents = self._contents()
         places = option_places(self.optimizers(), hp, list(contents.schedulers.values()))
@@ -248,14 +266,18 @@ def _performed(self: TorchMember, hp: Mapping[str, object], steps: int, perform:
     if moved := [name for name, each in held.items() if not same_value(each.get(), made.held.get(name, each.get()))]:
         check_in_force(who, hp, [Place(held[n].hparam, n, held[n].get()) for n in moved], WHY)
     watch(self.optimizers().values())
-    reads = Reads(hp, seen=made.reads.seen)
+    reads = Reads(hp)
     with _own_stream(self):
         metrics = perform(reads)
     made.trained = True
+    made.reads.seen |= reads.seen
     _check_after(self, hp)
     if steps and not made.checked:
         options = {option for each in self.optimizers().values() for group in each.param_groups for option in group}
-        check_read(who, hp, reads, self.places(hp), self.own, options - {"params"})
+        places = self.places(hp)
+        check_cycled(who, hp, {each.hparam for each in places}, self.schedulers())
+        check_read(who, hp, made.reads, places, self.own, options - {"params"})
+        check_rate(who, hp, places, {*self.own, *reads.seen}, self._options_with)
         made.checked = True
     return metrics
 

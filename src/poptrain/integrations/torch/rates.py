@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from itertools import product
 from typing import TypeGuard
 
 from torch.optim import Optimizer
@@ -20,16 +21,20 @@ from torch.optim.lr_scheduler import (
     CyclicLR,
     LambdaLR,
     LRScheduler,
+    MultiplicativeLR,
     OneCycleLR,
     ReduceLROnPlateau,
     SequentialLR,
 )
 
+from poptrain.core.errors import UsageError
+from poptrain.integrations.adapter import flattened, same_value
 from poptrain.integrations.torch.merge import merged
 from poptrain.integrations.torch.optimizers import Options, put_option
 from poptrain.integrations.torch.tree import Tree
 
 OWN_MODULE = LRScheduler.__module__
+MOMENTA = ("momentum", "beta1")  # what cycles set besides the rate
 DIRECT = (LambdaLR, CosineAnnealingWarmRestarts, OneCycleLR, CyclicLR)  # besides those with a closed form
 
 
@@ -188,6 +193,41 @@ def is_replayed(scheduler: LRScheduler) -> bool:
         if isinstance(each, ReduceLROnPlateau) or getattr(step, "__module__", None) not in (OWN_MODULE, "torch.optim.swa_utils"):
             return False
     return True
+
+
+def cycles(option: str, optimizer: Optimizer, schedulers: Iterable[LRScheduler]) -> bool:
+    """True if one of the schedulers sets this option of an optimiser, a momentum, whatever the optimiser was made with."""
+    return option in MOMENTA and any(each.optimizer is optimizer for each in _cycling(schedulers))
+
+
+def check_cycled(who: str, hp: Mapping[str, object], placed: Iterable[str], schedulers: Iterable[LRScheduler]) -> None:
+    """Raises a `UsageError` for a momentum that is tuned, while a `OneCycleLR` or `CyclicLR` sets it from values of its own.
+
+    Args:
+        who: the member, for the message.
+        hp: the values of the task, flat or nested.
+        placed: names that act somewhere.
+    """
+    names = [(name, value) for name, value in flattened(hp) if name not in placed and name.rpartition(".")[2] in MOMENTA]
+    for (name, value), each in product(names, _cycling(schedulers)):
+        limits = [each.optimizer.param_groups[0].get(limit) for limit in ("base_momentum", "max_momentum")]
+        if not any(same_value(limit, value) for limit in limits):
+            raise UsageError(
+                f"{who} does not train with the values of its task: {name}={value!r}, but {type(each).__name__} moves the "
+                f"momentum between {limits[0]!r} and {limits[1]!r}. Build it with cycle_momentum=False, or with "
+                f"max_momentum=hp[{name!r}]."
+            )
+
+
+def _cycling(schedulers: Iterable[LRScheduler]) -> list[LRScheduler]:
+    """Returns the schedulers, nested ones too, that move the momentum against the rate."""
+    return [part for each in schedulers for part in (each, *_inner(each)) if getattr(part, "cycle_momentum", False)]
+
+
+def is_predicted(scheduler: LRScheduler) -> bool:
+    """True if the rates follow from the options of the optimiser and the state of the scheduler, without the user's functions."""
+    each_one = (scheduler, *_inner(scheduler))
+    return is_replayed(scheduler) and not any(isinstance(each, (LambdaLR, MultiplicativeLR)) for each in each_one)
 
 
 def _is_direct(scheduler: LRScheduler) -> bool:

@@ -63,7 +63,8 @@ def places(trainer: Trainer, hp: Mapping[str, object], loader: Any) -> Iterator[
         argument = ALIASES.get(name, name)
         option = OPTIONS.get(argument, argument)
         if trainer.optimizer is not None:
-            yield from optimizer_places(optimizer_of(trainer), name, option)
+            given = scheduler_of(trainer)
+            yield from optimizer_places(optimizer_of(trainer), name, option, schedulers=[] if given is None else [given])
         if argument == "per_device_train_batch_size":
             held = trainer.args.per_device_train_batch_size if loader is None else batch_size(loader)
             yield Place(name, "train_dataloader.batch_size", held)

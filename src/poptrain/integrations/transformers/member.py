@@ -22,6 +22,7 @@ from poptrain.integrations.remade import Remade, plain
 from poptrain.integrations.stored import copy_files
 from poptrain.integrations.torch.fresh import FreshOptimizer
 from poptrain.integrations.torch.random_stream import Generators, stream
+from poptrain.integrations.torch.rates import check_cycled, is_predicted
 from poptrain.integrations.torch.state import load_state, save_state
 from poptrain.integrations.transformers.interval import Interval
 from poptrain.integrations.transformers.live import apply_late, counters, optimizer_of, places, scheduler_of
@@ -201,7 +202,15 @@ class TrainerMember(Remade):
         self._spared.close()
         self._loader = loader
         self._made.put_into(optimizer_of(self.trainer), [scheduler_of(self.trainer)])
+        placed = {place.hparam for place in self.places(self._hp)}
+        check_cycled(type(self).__name__, self._hp, placed, [scheduler_of(self.trainer)])
         self._verify(self._hp)
+
+    def _options(self, trained: TrainerMember) -> object:
+        self.set_budget(trained._budget)
+        trainer = self.trainer
+        given = scheduler_of(trainer)
+        return repr(self._made) if given is None or is_predicted(given) else None
 
     def _places(self, hp: Mapping[str, Any]) -> Iterator[Place]:
         return places(self.trainer, hp, self._loader)
