@@ -1,4 +1,4 @@
-"""TRL's SFTTrainer, which is a `Trainer`, in the same member: the laws of every adapter."""
+"""TRL's trainers, of which each is a `Trainer`, in the same member: the laws of every adapter."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("trl")
 pytestmark = pytest.mark.heavy
 
-from tiny_sft import Writer  # noqa: E402
+from tiny_sft import Preferring, Rewarded, Writer  # noqa: E402
 
 from poptrain.testing import AdapterContract  # noqa: E402
 
@@ -40,3 +40,28 @@ def test_it_learns_and_counts_tokens_over_intervals_as_one_training_does():
     found, expected = parts.train(FIRST, 4), whole.train(FIRST, 12)
     assert found == expected and found["eval_num_tokens"] == 3 * first["eval_num_tokens"]
     assert found["eval_loss"] < first["eval_loss"]
+
+
+@pytest.mark.parametrize("kind", [Rewarded, Preferring])
+def test_trainers_that_sample_or_compare_go_on_exactly(kind, tmp_path):
+    """GRPO draws its own texts, and DPO keeps a second model; a resumed member and a copy are as if nothing had happened."""
+    old, new = {"lr": 1e-2, "beta": 0.1}, {"lr": 3e-2, "beta": 0.3}
+
+    def member(hp, seed):
+        made = kind(hp, seed)
+        made.set_budget(8)
+        return made
+
+    first = member(old, 1)
+    first.train(old, 2)
+    first.save(tmp_path)
+    expected = first.train(old, 2)
+    resumed = member(old, 9)
+    resumed.load(tmp_path)
+    assert resumed.train(old, 2) == expected
+    copied, same = member(new, 7), member(new, 8)
+    for each in (copied, same):
+        each.load(tmp_path)
+    found = copied.train(new, 2)
+    assert found == same.train(new, 2) and found != expected
+    assert copied.effective(new) == {"optimizer[0].lr": 3e-2, "optimizer[1].lr": 3e-2, "args.beta": 0.3}
