@@ -99,7 +99,7 @@ def test_a_rate_that_acts_in_another_way_is_left_alone(kind):
         kind({"lr": 0.3}, 0).train({"lr": 0.3}, 2)
 
 
-def test_the_second_object_is_closed():
+def test_the_second_object_is_closed_and_one_member_stands_for_all_of_its_kind():
     closed = []
 
     class Closing(Half):
@@ -110,7 +110,8 @@ def test_the_second_object_is_closed():
     member.train({"lr": 0.3}, 1)
     assert len(closed) == 1 and closed[0] is not member
     member.train({"lr": 0.3}, 1)
-    assert len(closed) == 1  # it looks once
+    Closing({"lr": 0.1}, 1).train({"lr": 0.1}, 1)
+    assert len(closed) == 1
 
 
 class Cycled(Base):

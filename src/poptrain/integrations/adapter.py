@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isclose
 from typing import Protocol, runtime_checkable
+from weakref import WeakKeyDictionary
 
 from poptrain.core.errors import UsageError, did_you_mean
 
@@ -113,8 +114,11 @@ def check_read(
         )
 
 
+_FOLLOWED = WeakKeyDictionary[type, set[str]]()  # by kind of member: rates that its optimisers follow
+
+
 def check_rate(
-    who: str,
+    kind: type,
     hp: Mapping[str, object],
     places: Iterable[Place],
     but: Iterable[str],
@@ -123,25 +127,28 @@ def check_rate(
     """Raises a `UsageError` for a learning rate that the code read, and on which nothing in the optimisers depends.
 
     To have been read proves little: a copy of all values reads them all. So where no place holds the rate, an object is made
-    with twice that rate, and its optimisers are compared with those that the rate itself gives.
+    with twice that rate, and its optimisers are compared with those that the rate itself gives: once for each kind of member in
+    a process, because making an object may be slow.
 
     Args:
-        who: the member, for the message.
+        kind: the class of the member.
         hp: the values of the task, flat or nested.
         places: at which hyperparameters act.
         but: names that are excused, because code uses them by itself.
         made_with: returns the options of the optimisers of a new object with these values, to compare; None if they do not say.
     """
-    idle = {name for name, _ in flattened(hp)} - {place.hparam for place in places} - set(but)
+    followed = _FOLLOWED.setdefault(kind, set())
+    idle = {name for name, _ in flattened(hp)} - {place.hparam for place in places} - set(but) - followed
     for name, value in flattened(hp):
         if name not in idle or name.rpartition(".")[2] not in RATES or not isinstance(value, float) or not value:
             continue
         options = made_with(hp)
         if options is not None and options == made_with(_replaced(hp, name, 2 * value)):
             raise UsageError(
-                f"{who} does not train with the values of its task: {name}={value!r} was read, but the optimiser is the same "
-                f"with any other {name}. Build it with hp[{name!r}], or name {name!r} in `own` if your code uses it by itself."
+                f"{kind.__name__} does not train with the values of its task: {name}={value!r} was read, but the optimiser is "
+                f"the same with any other {name}. Build it with hp[{name!r}], or name {name!r} in `own` if your code uses it by itself."
             )
+        followed.add(name)
 
 
 def _replaced(hp: Mapping[str, object], name: str, value: object, path: str = "") -> dict[str, object]:

@@ -53,7 +53,7 @@ class Remade(ABC):
         check_in_force(type(self).__name__, hp, found, self._why)
         if trained and not self._checked:
             check_read(type(self).__name__, hp, self._reads, found, self.own, decider=self._decider)
-            check_rate(type(self).__name__, hp, found, {*self.own, *self._used()}, self._options_with)
+            check_rate(type(self), hp, found, {*self.own, *self._used()}, self._options_with)
             self._checked = True
 
     def _used(self) -> Iterable[str]:

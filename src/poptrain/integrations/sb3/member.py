@@ -74,7 +74,7 @@ class SB3Member:
                 returns = evaluate(model)
             check_in_force(type(self).__name__, hp, self.places(hp), "Training changed its own hyperparameters.")
             if not self._checked:
-                check_rate(type(self).__name__, hp, self.places(hp), self.own, self._rates_with)
+                check_rate(type(self), hp, self.places(hp), self.own, self._rates_with)
                 self._checked = True
             score = self.score(returns)
         if returns and score == score:

@@ -277,7 +277,7 @@ def _performed(self: TorchMember, hp: Mapping[str, object], steps: int, perform:
         places = self.places(hp)
         check_cycled(who, hp, {each.hparam for each in places}, self.schedulers())
         check_read(who, hp, made.reads, places, self.own, options - {"params"})
-        check_rate(who, hp, places, {*self.own, *reads.seen}, self._options_with)
+        check_rate(type(self), hp, places, {*self.own, *reads.seen}, self._options_with)
         made.checked = True
     return metrics
 
