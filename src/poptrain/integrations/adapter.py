@@ -146,7 +146,8 @@ def check_rate(
         if options is not None and options == made_with(_replaced(hp, name, 2 * value)):
             raise UsageError(
                 f"{kind.__name__} does not train with the values of its task: {name}={value!r} was read, but the optimiser is "
-                f"the same with any other {name}. Build it with hp[{name!r}], or name {name!r} in `own` if your code uses it by itself."
+                f"the same with any other {name}. Build it with hp[{name!r}], or name {name!r} in `own` if your code uses it by "
+                "itself."
             )
         followed.add(name)
 
