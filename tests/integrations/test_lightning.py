@@ -8,7 +8,7 @@ pytest.importorskip("lightning")
 pytestmark = pytest.mark.heavy
 
 import torch  # noqa: E402
-from lightning.pytorch import LightningModule  # noqa: E402
+from lightning.pytorch import LightningDataModule, LightningModule  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
 
@@ -291,3 +291,34 @@ def test_a_momentum_that_a_schedule_sets_is_named():
         trained(hp, lambda hp: Plain(hp, 0.1, cycle()))
     trained(hp, lambda hp: Plain(hp, 0.1, cycle(cycle_momentum=False)))
     trained(hp, lambda hp: Plain(hp, 0.1, cycle(max_momentum=hp["momentum"])))
+
+
+class Ordered(LightningDataModule):
+    """It makes a loader with a generator of its own whenever it is asked."""
+
+    def train_dataloader(self):
+        return DataLoader(TensorDataset(X, Y), 16, shuffle=True, generator=torch.Generator().manual_seed(5))
+
+
+@pytest.mark.parametrize("data", [Ordered, lambda: Ordered().train_dataloader()])
+def test_a_loader_with_its_own_generator_goes_on(data, tmp_path):
+    class Made(LightningMember):
+        def make(self, hp, seed):
+            return Plain(hp, hp["lr"]), data()
+
+        def options(self, hp):
+            return {"accelerator": "cpu"}
+
+        def train(self, hp, steps):
+            super().train(hp, steps)
+            return float(sum(p.detach().double().abs().sum() for p in self.module.parameters()))
+
+    hp = {"lr": 0.1}
+    whole, parts, resumed = Made(hp, 1), Made(hp, 1), Made(hp, 2)
+    for member in (whole, parts, resumed):
+        member.set_budget(4)
+    expected = whole.train(hp, 4)
+    parts.train(hp, 2)
+    parts.save(tmp_path)
+    resumed.load(tmp_path)
+    assert parts.train(hp, 2) == resumed.train(hp, 2) == expected

@@ -15,12 +15,14 @@ from typing import Any
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from torch.optim import Optimizer
+from torch.utils.data import DataLoader
 
 from poptrain.core import Metrics
 from poptrain.core.errors import UsageError
 from poptrain.integrations.adapter import Place, Reads, flattened, governed
 from poptrain.integrations.lightning.epochs import Epochs
 from poptrain.integrations.remade import Remade, plain
+from poptrain.integrations.torch.draws import Draws, State
 from poptrain.integrations.torch.fresh import FreshOptimizer, optimizer_places
 from poptrain.integrations.torch.random_stream import Generators, stream
 from poptrain.integrations.torch.rates import check_cycled, is_predicted, is_scheduler
@@ -55,6 +57,8 @@ class LightningMember(Remade):
         self._kinds: list[str] = []  # of the optimisers in the checkpoint
         self._steps: int | None = None  # of the optimiser in an epoch, up to the checkpoint
         self._budget: int | None = None
+        self._draws: Draws | None = None  # of the training data, where they have generators of their own
+        self._drawn: State = None  # what they had drawn up to the end of the last interval
         self._directory = Path(tempfile.mkdtemp(prefix="poptrain-lightning-"))
         self._removed = weakref.finalize(self, shutil.rmtree, self._directory, True)
 
@@ -105,14 +109,14 @@ class LightningMember(Remade):
         if (file := self._directory / CHECKPOINT).exists():
             shutil.copy2(file, directory)
         own = {"seed": self._seed, "random": self._random, "epochs": self._epochs}
-        own |= {"optimizers": self._kinds, "steps": self._steps}
+        own |= {"optimizers": self._kinds, "steps": self._steps, "draws": self._drawn}
         save_state(own, Path(directory), OWN_FILE)
 
     def load(self, directory: Path) -> None:
         """Continues from what `save` wrote; this member keeps its own hyperparameters."""
         state = load_state(Path(directory), OWN_FILE)
         self._seed, self._random, self._epochs, self._kinds = (state[k] for k in ("seed", "random", "epochs", "optimizers"))
-        self._steps = state.get("steps")
+        self._steps, self._drawn = state.get("steps"), state.get("draws")
         self._made = self._trainer = None
         (self._directory / CHECKPOINT).unlink(missing_ok=True)
         if (file := Path(directory) / CHECKPOINT).exists():
@@ -137,6 +141,21 @@ class LightningMember(Remade):
         if going_on is not None:
             self._random = going_on
         self._made, self._governed = made, frozenset()
+        self._follow(made[1])
+
+    def _follow(self, data: Any) -> None:
+        """Lets the training data go on drawing where the last interval ended. A data module makes a loader in every interval."""
+        if isinstance(data, LightningDataModule):
+            make = data.train_dataloader
+            data.train_dataloader = lambda: self._continued(make())  # type: ignore[method-assign]
+        else:
+            self._continued(data[0] if isinstance(data, tuple) else data)
+
+    def _continued(self, loader: Any) -> Any:
+        self._draws = Draws(loader) if isinstance(loader, DataLoader) else None
+        if self._draws is not None and self._drawn:
+            self._draws.put_own(self._drawn)
+        return loader
 
     def _train(self, module: LightningModule, options: dict[str, Any], steps: int) -> dict[str, float]:
         until, file = self._epochs + steps, self._directory / CHECKPOINT
@@ -159,6 +178,7 @@ class LightningMember(Remade):
                 "stops the Trainer, such as an EarlyStopping callback or max_steps."
             )
         self._epochs, self._kinds, self._steps = until, [made.kind for made in epochs.made], epochs.steps
+        self._drawn = None if self._draws is None or not self._draws.has_own else self._draws.read_own()
         self._trainer.save_checkpoint(file)
         return _numbers(self._trainer.callback_metrics)
 

@@ -1,29 +1,44 @@
-"""What the order of a ``DataLoader`` depends on: global generators, and those and the counters of its samplers."""
+"""What the order of a ``DataLoader`` depends on: global generators, its own, those of its samplers and data, and counters."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
+from weakref import ref
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from poptrain.integrations import generators
-from poptrain.integrations.torch.parts import GENERATORS, put_generator, read_generator
+from poptrain.integrations.torch.generators import GENERATORS, put_generator, read_generator
+from poptrain.integrations.torch.tree import is_users
 
 State = Any  # of all generators, as a checkpoint holds it
-MORE = ("sampler", "batch_sampler")  # attributes of a loader or a sampler that lead to another sampler
+SAMPLERS = ("sampler", "batch_sampler")  # attributes of a loader or a sampler that lead to another sampler
+DATA = ("dataset", "datasets")  # those that lead to data, which may draw noise
 
 
 class Draws:
     """The generators and counters of one loader, as they are now.
 
     A counter is a number of a sampler that it changes by itself, such as that of the epochs; a number that has not changed since
-    the loader was made is left to ``__init__``.
+    the loader was first seen, when it was made, is left to ``__init__``.
+
+    Args:
+        loader: a loader, or data alone.
     """
 
-    def __init__(self, loader: DataLoader[Any]):
+    def __init__(self, loader: DataLoader[Any] | Dataset[Any]):
         self._loader = loader
-        self._made = self._numbers()
+        known = _SEEN.get(id(loader))
+        if known is None or known[0]() is not loader:  # the number may be that of an object that is gone
+            known = _SEEN[id(loader)] = (ref(loader, partial(_forget, id(loader))), self._numbers())
+        self._made = known[1]
+
+    @property
+    def has_own(self) -> bool:
+        """True if there is a state that the global generators do not have."""
+        return bool(self._generators()) or any(is_users(type(owner)) for _, owner in self._samplers())
 
     def read(self) -> State:
         """Returns all of the state."""
@@ -56,14 +71,19 @@ class Draws:
                 setattr(owners[owner], name, value)
 
     def _owners(self) -> list[tuple[str, object]]:
-        """Returns the loader and its samplers by path."""
+        """Returns the loader, its samplers and its data by path."""
         found: list[tuple[str, object]] = [("loader", self._loader)]
         for path, owner in found:
-            for name in MORE:
-                inner = getattr(owner, name, None)
-                if inner is not None and hasattr(inner, "__iter__") and not any(inner is each for _, each in found):
-                    found.append((f"{path}.{name}", inner))
+            for name in (*SAMPLERS, *DATA):
+                inner = getattr(owner, "__dict__", {}).get(name)
+                for index, each in enumerate(inner if isinstance(inner, list) else [inner]):
+                    leads = hasattr(each, "__iter__") or hasattr(each, "__getitem__")
+                    if leads and not any(each is other for _, other in found):
+                        found.append((f"{path}.{name}" + (f".{index}" if each is not inner else ""), each))
         return found
+
+    def _samplers(self) -> list[tuple[str, object]]:
+        return [(path, owner) for path, owner in self._owners()[1:] if not set(DATA) & set(path.split("."))]
 
     def _generators(self) -> dict[str, Any]:
         return {
@@ -76,7 +96,14 @@ class Draws:
     def _numbers(self) -> dict[str, int]:
         return {
             f"{path}.{name}": value
-            for path, owner in self._owners()[1:]
+            for path, owner in self._samplers()
             for name, value in getattr(owner, "__dict__", {}).items()
             if type(value) is int
         }
+
+
+_SEEN: dict[int, tuple[ref[Any], dict[str, int]]] = {}  # by id: the numbers of a loader when it was first seen
+
+
+def _forget(number: int, gone: ref[Any]) -> None:
+    _SEEN.pop(number, None)

@@ -5,19 +5,20 @@ Optimisers and learning rate schedulers are parts as well; `optimizers` and `rat
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
+from torch.utils.data import DataLoader, Dataset
 
 from poptrain.core.errors import UsageError
+from poptrain.integrations.torch.draws import Draws
+from poptrain.integrations.torch.generators import GENERATORS, put_generator, read_generator
 from poptrain.integrations.torch.tree import MADE, Live, Reader, Tree, Writer, put_tensor
 
-GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+LOADERS = (DataLoader, Dataset)  # of which only the state of what they draw with is stored
 REGISTRIES = frozenset(vars(nn.Module()))  # the attributes in which PyTorch keeps what a module is
 
 
@@ -25,6 +26,8 @@ def is_part(value: Live) -> bool:
     """True for an object that is stored by itself."""
     if isinstance(value, type):
         return False
+    if isinstance(value, LOADERS):
+        return Draws(value).has_own
     return isinstance(value, GENERATORS) or (
         callable(getattr(value, "state_dict", None)) and callable(getattr(value, "load_state_dict", None))
     )
@@ -37,31 +40,12 @@ def weights_of(parts: Mapping[str, Live]) -> dict[str, torch.Tensor]:
     }
 
 
-def read_generator(part: Live) -> Tree:
-    """Returns the state of a random generator."""
-    if isinstance(part, torch.Generator):
-        return part.get_state()
-    if isinstance(part, np.random.Generator):
-        return part.bit_generator.state
-    return list(part.get_state()) if isinstance(part, np.random.RandomState) else part.getstate()
-
-
-def put_generator(part: Live, state: Tree) -> None:
-    """Sets the state of a random generator."""
-    if isinstance(part, torch.Generator):
-        part.set_state(state)
-    elif isinstance(part, np.random.Generator):
-        part.bit_generator.state = state
-    elif isinstance(part, np.random.RandomState):
-        part.set_state(tuple(state))
-    else:
-        part.setstate(state)
-
-
 def read_part(part: Live, path: str, reader: Reader) -> Tree:
     """Returns the state of a part that is neither an optimiser nor a scheduler."""
     if isinstance(part, GENERATORS):
         return read_generator(part)
+    if isinstance(part, LOADERS):
+        return Draws(part).read_own()
     if not isinstance(part, nn.Module):
         return part.state_dict()
     modules = dict(part.named_modules())
@@ -92,6 +76,8 @@ def put_part(part: Live, state: Tree, path: str, writer: Writer, hint: str) -> N
     """
     if isinstance(part, GENERATORS):
         put_generator(part, state)
+    elif isinstance(part, LOADERS):
+        Draws(part).put_own(state)
     elif isinstance(part, nn.Module):
         _put_module(part, state, path, writer, hint)
     else:

@@ -156,6 +156,11 @@ class Writer:
                 return mine
             return type(tree)(tree)
         items = [self.put(_at(mine, index), item, f"{path}.{index}") for index, item in enumerate(tree)]
+        if lost := [index for index, item in enumerate(items) if item is MADE]:
+            raise UsageError(
+                f"{path}.{lost[0]} cannot be stored, and training made it, so it is missing in a copy or a resumed run: make it "
+                "in __init__, or begin the name of the attribute with an underscore and make it where it is used."
+            )
         if isinstance(tree, tuple):
             same = isinstance(mine, tuple) and len(mine) == len(items) and all(a is b for a, b in zip(mine, items, strict=True))
             return mine if same else _like(tree, items)
