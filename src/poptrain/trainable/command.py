@@ -17,6 +17,7 @@ Each interval is one call of the program. A word may have placeholders in braces
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import shlex
@@ -31,7 +32,9 @@ from poptrain.core.arguments import check_place
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.fingerprint import short_hash
 from poptrain.trainable.pattern import Pattern
+from poptrain.trainable.options import check_bools
 from poptrain.trainable.script import check_script, hashed_files
+from poptrain.trainable.shell import check_no_shell, not_a_program, without_line_ends
 
 RESERVED = ("checkpoint", "steps", "step", "until", "budget", "seed", "hparams")
 
@@ -114,10 +117,10 @@ class Command:
             )
         if "budget" in used and budget is None:
             raise UsageError("command: {budget} needs a run that ends after a number of steps: stop=pt.steps(n).")
+        fixed = [None if any(word.names()) else word.filled({}) for word in self.words[1:]]
         if (program := self.program()) is not None:
-            check_script(
-                program, [None if any(word.names()) else word.filled({}) for word in self.words[1:]], Path(self.cwd or ".")
-            )
+            check_script(program, fixed, Path(self.cwd or "."))
+        check_bools([word.parts for word in self.words], space, self._files())
 
     def program(self) -> str | None:
         """Returns the path of the program; None if its name is itself a placeholder.
@@ -134,9 +137,11 @@ class Command:
         if name in ("python", "python3") and sys.executable:
             return sys.executable
         where = Path(self.cwd or ".")
-        found = shutil.which(str(where / name) if "/" in name and not Path(name).is_absolute() else name)
+        place = where / name
+        found = shutil.which(str(place) if "/" in name else name)
+        found = found or (None if "/" in name else shutil.which(name, path=str(Path(sys.executable).parent)))  # torchrun, accelerate
         if found is None:
-            raise UsageError(f"command: there is no program {name!r} to run: pass its path, or install it.")
+            raise UsageError(f"command: there is no program {name!r} to run: {not_a_program(name, place)}.")
         return str(Path(found).absolute())
 
     def code(self) -> str:
@@ -221,8 +226,9 @@ def command(
 def _words(line: str | Sequence[str], argument: str) -> tuple[Word, ...]:
     if not isinstance(line, str):
         return tuple(_word(word, argument) for word in line)
+    check_no_shell(line, argument)
     try:
-        return tuple(_word(word, argument) for word in shlex.split(line))
+        return tuple(_word(word, argument) for word in shlex.split(without_line_ends(line)))
     except ValueError as error:
         raise UsageError(f"command: {argument}={line!r} cannot be split into words: {error}.") from None
 
@@ -248,7 +254,29 @@ def _word(text: str, argument: str) -> Word:
 
 
 def _written(value: object) -> str:
-    return repr(value) if isinstance(value, float) else str(value)
+    """Returns a value as text. Floats are exact, and always have a point, without which YAML reads ``1e-05`` as a text.
+
+    >>> _written(1e-05), _written(0.25), _written(True)
+    ('1.0e-05', '0.25', 'True')
+    """
+    if not isinstance(value, float):
+        return str(value)
+    text = repr(value)
+    return text.replace("e", ".0e", 1) if "e" in text and "." not in text else text
+
+
+def as_json(hparams: Mapping[str, object]) -> str:
+    """Returns hyperparameters as JSON that YAML reads alike.
+
+    >>> as_json({"lr": 1e-05, "net": "big", "fast": True})
+    '{"lr": 1.0e-05, "net": "big", "fast": true}'
+    """
+
+    def text(value: object) -> str:
+        finite = isinstance(value, float) and math.isfinite(value)
+        return _written(value) if finite else json.dumps(value, ensure_ascii=False)
+
+    return f"{{{', '.join(f'{json.dumps(name, ensure_ascii=False)}: {text(value)}' for name, value in hparams.items())}}}"
 
 
 def _listed(names: Iterable[str]) -> str:

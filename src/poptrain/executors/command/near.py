@@ -1,0 +1,110 @@
+"""The line of an output that came nearest to metrics, and what to change: for the message when there are none."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from poptrain.core.errors import UsageError
+from poptrain.executors.command.lines import object_at_the_end, object_of
+from poptrain.trainable.pattern import NUMBER, Pattern
+
+LONGEST = 1 << 16  # characters of a line that is looked at
+NEAR_THE_END = 2000  # characters in which the score is looked for
+SHOWN = 100  # characters of it in a message
+
+
+class Near:
+    """Looks at lines that have no metrics, and keeps what is wrong with the one that came nearest.
+
+    Args:
+        metric: the key of the score.
+    """
+
+    def __init__(self, metric: str = "") -> None:
+        self._metric = metric
+        self._begins = re.split(r"[\W_]+", metric)[0].lower()
+        self._exact, self._loose = _key(metric, ""), _key(metric, r"[\w/.-]{0,40}")
+        self._rank = 0  # 2: the line has the score; 1: it may be meant as metrics
+        self._text = ""
+
+    def advice(self, score_only: bool = False) -> str:
+        """Returns a sentence about the nearest line; empty if none came near. `score_only`: only about one with the score."""
+        return self._text if self._rank > score_only else ""
+
+    def look(self, line: str, is_error: bool) -> None:
+        """Looks at a line that was not taken."""
+        line = line.strip()
+        if len(line) > LONGEST or not ("{" in line or (self._begins and self._begins in line.lower())):
+            return
+        hint = self.pattern_for(line)
+        if why := _what_is_wrong(line, is_error):
+            self._keep(line, f"{_shown(line)} {why}{f', or pass pattern={hint!r}' if hint else ''}.", hint)
+        elif hint:
+            self._keep(line, f"pass pattern={hint!r}, which reads {_shown(line)}.", hint)
+
+    def unfinished(self, text: str) -> None:
+        """Notes an object over several lines that did not end, or had other output inside."""
+        hint = self.pattern_for(text)
+        why = "a JSON object over several lines has other output inside, or does not end: print it on one line"
+        self._keep(text, f"{why}{f', or pass pattern={hint!r}' if hint else ''}.", hint)
+
+    def without(self, names: list[str]) -> None:
+        """Notes an object over several lines that does not have the score."""
+        listed = ", ".join(map(repr, names[:10])) or "nothing"
+        self._keep("", f"a JSON object over several lines has no {self._metric!r}; it has {listed}.", "")
+
+    def _keep(self, line: str, text: str, hint: str) -> None:
+        rank = 2 if hint else 1
+        if rank >= self._rank:
+            self._rank, self._text = rank, text
+
+    def pattern_for(self, line: str) -> str:
+        """Returns a pattern that reads the score in a line; empty if its name with a number is not there."""
+        line = line[-NEAR_THE_END:]
+        fits = list(self._exact.finditer(line)) or list(self._loose.finditer(line)) if self._begins else []
+        if not fits:
+            return ""
+        text = fits[-1][0].replace("{", "{{").replace("}", "}}") + f"{{{self._metric}}}"
+        try:
+            Pattern(text).check()
+        except UsageError:
+            return ""
+        return text
+
+
+def _key(metric: str, loose: str) -> re.Pattern[str]:
+    """Returns what finds the name of the score in a line, and what follows it until a number; `loose` may be around it."""
+    name = r"[\W_]?".join(map(re.escape, re.split(r"[\W_]+", metric)))
+    return re.compile(rf"""(["']?)(?<![\w]){loose}{name}{loose}\1(?:\s*[:=]\s*|\s+)(?={NUMBER})""", re.IGNORECASE)
+
+
+def _what_is_wrong(line: str, is_error: bool) -> str:
+    """Returns why a line is not read as metrics; empty if it does not look like them."""
+    where = " on the standard error" if is_error else ""
+    if (found := object_of(line)) is not None:
+        return "is on the standard error: print it on the standard output" if is_error and found else ""
+    if re.match(r"[^{]*\{\s*'", line):
+        return f"{where and where[1:] + ', and '}is a Python dict, not JSON: print json.dumps(…) of it"
+    if (last := object_at_the_end(line)) is not None and last[1]:
+        return f"has other text before the JSON{where}: print the JSON alone on a line of the standard output"
+    if re.fullmatch(r'\{\s*".*\}', line, re.DOTALL):
+        return f"is not valid JSON ({_complaint(line)}){where}: correct it"
+    if re.fullmatch(r'\[\s*\{\s*".*\}\s*\]', line, re.DOTALL):
+        return f"is a JSON list{where}: print the object alone"
+    return ""
+
+
+def _complaint(text: str) -> str:
+    try:
+        json.loads(text)
+    except RecursionError:
+        return "it is nested too deeply"
+    except ValueError as error:
+        return str(error)
+    return "it is not an object"
+
+
+def _shown(line: str) -> str:
+    line = " ".join(line.split())
+    return repr(line if len(line) <= SHOWN else f"{line[: SHOWN - 1]}…")

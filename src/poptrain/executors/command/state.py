@@ -1,0 +1,52 @@
+"""What a program left in the directory of its member, and whether the next call can continue from it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from poptrain.core.errors import MetricError
+
+Files = frozenset[tuple[str, int, int, int]]
+
+
+def snapshot(directory: Path, metrics: Path | None) -> Files:
+    """Returns the files of a directory, with what changes when one is written; without the file of metrics."""
+    return frozenset(_files(directory, None if metrics is None else os.path.abspath(metrics)))
+
+
+def check_left(directory: Path, metrics: Path | None, before: Files, steps: int, whole: bool) -> None:
+    """Raises a `MetricError` if the next call could not continue from what this one has left.
+
+    Args:
+        metrics: the file of metrics, which is not part of the state.
+        before: `snapshot` before the call.
+        steps: that the call has trained.
+        whole: the call was the whole training, so nothing continues from it.
+    """
+    if directory.is_symlink() or not directory.is_dir():
+        what = "removed" if not os.path.lexists(directory) else "replaced"
+        raise MetricError(f"the command has {what} the directory {{checkpoint}}: write files into it, and leave it where it is.")
+    if not steps:
+        return
+    after = snapshot(directory, metrics)
+    if not after and not whole:
+        only = "nothing but its metrics" if any(directory.iterdir()) else "nothing"
+        raise MetricError(
+            f"the command left {only} in {{checkpoint}}, so every call would start from scratch: save the state there at the end "
+            "of each call, and continue from it at the beginning."
+        )
+    if after and after == before:
+        raise MetricError(
+            f"the command trained {steps} steps and changed nothing in {{checkpoint}}, so the next call would repeat them, and the "
+            "model that has this score is lost: save the state at the end of each call, not only now and then or the best one."
+        )
+
+
+def _files(directory: Path, without: str | None) -> Iterator[tuple[str, int, int, int]]:
+    for folder, folders, names in os.walk(directory):
+        for path in (os.path.join(folder, name) for name in (*folders, *names)):
+            if path != without and (os.path.islink(path) or not os.path.isdir(path)):
+                status = os.lstat(path)
+                yield path[len(str(directory)) :], status.st_mtime_ns, status.st_ino, status.st_size

@@ -1,0 +1,95 @@
+"""What a shell would do with a command line, and poptrain does not: each is refused, with what to write instead."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from poptrain.core.errors import UsageError
+
+# Quoted parts, which may have anything, except for variables in double quotes; then what a shell would act on.
+_PARTS = re.compile(
+    r"""'[^']*'|\\.|(?P<double>"(?:\\.|[^"\\])*")|(?P<operator>\d*(?:[|;<>]|&&?)[|;<>&\d]*)"""
+    r"""|(?P<variable>\$[\w{(]|`)|(?<!\S)(?P<home>~(?=[/\s]|$))|(?<!\S)(?P<comment>\#)""",
+    re.DOTALL,
+)
+_VARIABLE = re.compile(r"(?<!\\)(?:\\\\)*(\$[\w{(]|`)")
+_SETS = re.compile(r"\s*(?:export\s+)?([A-Za-z_]\w*)=(\S*)")
+_FIRST = {
+    "cd": "pass the directory as cwd=…",
+    "source": "name the program of that environment instead, such as venv/bin/python",
+    ".": "name the program of that environment instead, such as venv/bin/python",
+    "conda": "use conda run -n NAME python …",
+    "export": "pass variables as env={…}",
+    "nohup": "leave it out: poptrain waits for the program",
+}
+
+
+def check_no_shell(line: str, argument: str) -> None:
+    """Raises a `UsageError` if a line has something that only a shell understands. In quotes it is a part of a word.
+
+    >>> check_no_shell("python train.py --sizes '1;2' {lr}", "line")
+    """
+    if argument == "line" and (found := _SETS.match(line)):
+        name, value = found.groups()
+        raise UsageError(
+            f"command: the line sets the variable {name}, which only a shell does: pass env={{{name!r}: {value.strip(';&')!r}}} and "
+            "leave it out of the line."
+        )
+    first = (line.split() or [""])[0]
+    advice = _FIRST.get(first, "")
+    if advice and (first != "conda" or line.split()[1:2] == ["activate"]):
+        raise UsageError(f"command: the line begins with {first!r}, which needs a shell, and no shell runs it: {advice}.")
+    for match in _PARTS.finditer(line):
+        if operator := match["operator"]:
+            raise UsageError(
+                f"command: {argument}= has {operator!r}, which only a shell understands, and no shell runs it: leave it out, put it in "
+                f"quotes if the program should get it, or run a shell: [\"bash\", \"-c\", \"…\"].{_why(operator)}"
+            )
+        variable = match["variable"] or ((found := _VARIABLE.search(match["double"] or "")) and found[1])
+        if variable:
+            text = re.match(r"\$\w+|\$\{\w+\}?|.{1,12}", line[line.index(variable, match.start()) :])
+            raise UsageError(
+                f"command: {argument}= has {text[0] if text else variable!r}, which only a shell replaces, and no shell runs it: "
+                "insert the value with Python (os.environ), or put it in single quotes if the program should get it as it is."
+            )
+        if match["home"]:
+            raise UsageError(
+                f"command: {argument}= has a path that begins with ~, which only a shell replaces: insert the directory with Python "
+                "(Path.home())."
+            )
+        if match["comment"]:
+            raise UsageError(
+                f"command: {argument}= has a comment, which only a shell leaves out: remove it, or put the word with # in quotes."
+            )
+
+
+def without_line_ends(line: str) -> str:
+    """Returns a line without the line ends that a backslash continues.
+
+    >>> without_line_ends("python train.py \\\\\\n  --lr {lr}")
+    'python train.py    --lr {lr}'
+    """
+    return line.replace("\\\r\n", " ").replace("\\\n", " ")
+
+
+def not_a_program(name: str, place: Path) -> str:
+    """Returns why a name is not a program that can be run, and what to do."""
+    if not place.is_file():
+        return "pass its path, or install it"
+    if "/" not in name:
+        return f"it is a file in the directory of the command: write ./{name}" + ("" if _runs(place) else f", after chmod +x {name}")
+    other = f"python {name}" if place.suffix == ".py" else f"bash {name}" if place.suffix == ".sh" else "the program that runs it"
+    return f"the file is not executable: run chmod +x {name}, or write {other}"
+
+
+def _runs(place: Path) -> bool:
+    return bool(place.stat().st_mode & 0o111)
+
+
+def _why(operator: str) -> str:
+    if "|" in operator and "||" not in operator:
+        return " What the program prints is read, and kept in output/ of the run directory."
+    if ">" in operator:
+        return " What the program prints is kept in output/ of the run directory."
+    return ""
