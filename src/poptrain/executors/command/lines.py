@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 _COLOURS = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 _NUMBERS = re.compile(r'"(?:\\.|[^"\\])*"|(?<![\w.])([-+]?)(nan|inf(?:inity)?)(?![\w.])', re.IGNORECASE)
+_OBJECT = re.compile(r'\{\s*["}]')  # how one begins
 MOST_BRACES = 8  # of a line, at which an object may begin
 
 
@@ -54,19 +55,16 @@ def objects_in(text: str) -> Iterator[dict[str, object]]:
     text, decoder, at = text.removeprefix("\ufeff"), json.JSONDecoder(), 0
     closes: int | None = 0  # the end of the last object over several lines; None: no line is a closing brace from here on
     while (begin := _next_place(text, at)) is not None:
-        at = begin + 1 if text[begin] != "{" else begin
         line_end = text.find("\n", begin) % (len(text) + 1)
-        if text[begin] == "{":
+        found, at = object_of(text[begin:line_end]), line_end
+        if found is None and _OBJECT.match(text, begin):
             try:
                 found, at = decoder.raw_decode(text, begin)
             except (ValueError, RecursionError):
-                found, at = object_of(text[begin:line_end]), line_end
-                if found is None and closes is not None and (closes := _closed(text, begin)) is not None:
+                if closes is not None and (closes := _closed(text, begin)) is not None:
                     found, at = object_of(text[begin:closes]), closes
-            if found is not None:
-                yield _with_nan(found)
-                continue
-        at = line_end
+        if found is not None:
+            yield _with_nan(found)
 
 
 def _next_place(text: str, at: int) -> int | None:

@@ -85,7 +85,7 @@ def _what_is_wrong(line: str, is_error: bool) -> str:
     if (found := object_of(line)) is not None:
         return "is on the standard error: print it on the standard output" if is_error and found else ""
     if re.match(r"[^{]*\{\s*'", line):
-        return f"{where and where[1:] + ', and '}is a Python dict, not JSON: print json.dumps(…) of it"
+        return f"is{where}{', and is' if where else ''} a Python dict, not JSON: print json.dumps(…) of it"
     if (last := object_at_the_end(line)) is not None and last[1]:
         return f"has other text before the JSON{where}: print the JSON alone on a line of the standard output"
     if re.fullmatch(r'\{\s*".*\}', line, re.DOTALL):
