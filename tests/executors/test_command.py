@@ -144,7 +144,9 @@ def test_all_hyperparameters_can_come_in_one_file(tmp_path):
 
 def test_python_is_the_python_that_runs_poptrain_and_cwd_is_where_a_program_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
-    (tmp_path / "here.py").write_text("import sys, json; open(sys.argv[1] + '/x', 'w'); print(json.dumps({'score': float(sys.executable == sys.argv[2])}))")
+    (tmp_path / "here.py").write_text(
+        "import sys, json; open(sys.argv[1] + '/x', 'w'); print(json.dumps({'score': float(sys.executable == sys.argv[2])}))"
+    )
     done = run(pt.command(["python", "here.py", "{checkpoint}", sys.executable, "{lr}"], cwd=tmp_path), steps=1)
     assert done.best.score == 1
 

@@ -72,7 +72,9 @@ def test_metrics_are_found_however_they_are_printed(text, score, size):
     assert found.get("note", "nan") == "nan" and found.get("name", "\U0001f600") == "\U0001f600"
 
 
-@pytest.mark.parametrize("text", ['INFO:root:{"score": 1}', "{'score': 1}", '{"score": 1} done', '{"a": score}', '[{"score": 1}]', "{}"])
+@pytest.mark.parametrize(
+    "text", ['INFO:root:{"score": 1}', "{'score': 1}", '{"score": 1} done', '{"a": score}', '[{"score": 1}]', "{}"]
+)
 def test_what_is_not_an_object_on_a_line_is_not_read(text):
     assert not heard(text).metrics and not heard('{"score": 1}', is_error=True).metrics
 
@@ -103,10 +105,18 @@ def test_the_tail_of_the_errors_has_the_last_state_of_a_bar_and_lines_of_windows
     ("text", "is_error", "words"),
     [
         ('{"score": 1}', True, "on the standard error: print it on the standard output, or pass pattern='\"score\": {score}'"),
-        ("{'score': 0.5, 'a': 1}", False, "is a Python dict, not JSON: print json.dumps(…) of it, or pass pattern=\"'score': {score}\""),
+        (
+            "{'score': 0.5, 'a': 1}",
+            False,
+            "is a Python dict, not JSON: print json.dumps(…) of it, or pass pattern=\"'score': {score}\"",
+        ),
         ("{'score': np.float64(0.5)}", False, "is a Python dict, not JSON: print json.dumps(…) of it."),
         ("WARNING {'score': 1}", True, "is on the standard error, and is a Python dict"),
-        ('INFO:root:{"score": 0.5}', False, "'INFO:root:{\"score\": 0.5}' has other text before the JSON: print the JSON alone on a line"),
+        (
+            'INFO:root:{"score": 0.5}',
+            False,
+            "'INFO:root:{\"score\": 0.5}' has other text before the JSON: print the JSON alone on a line",
+        ),
         ('INFO:root:{"score": 0.5}', True, "has other text before the JSON on the standard error"),
         ('{"score": 0.5,}', False, "is not valid JSON ("),
         ('[{"score": 0.5}]', False, "is a JSON list: print the object alone"),
@@ -116,7 +126,11 @@ def test_the_tail_of_the_errors_has_the_last_state_of_a_bar_and_lines_of_windows
         ("epoch 3 | Score = 0.5 |", False, "pass pattern='Score = {score}', which reads 'epoch 3 | Score = 0.5 |'"),
         ("best_score: 0.5 {x}", False, "pass pattern='best_score: {score}'"),
         ('{"acc": 0.5}\nscore 0.5\n', False, "printed no 'score', only 'acc': pass pattern='score {score}'"),
-        ("Traceback (most recent call last):\nValueError: bad", True, "but a traceback, and ended with exit code 0: ValueError: bad"),
+        (
+            "Traceback (most recent call last):\nValueError: bad",
+            True,
+            "but a traceback, and ended with exit code 0: ValueError: bad",
+        ),
         ("done", False, 'printed no metrics: print a line of JSON such as {"score": 0.9}'),
     ],
 )
@@ -194,7 +208,7 @@ def test_only_what_a_call_has_added_to_a_file_counts(tmp_path, before, change, e
         (None, lambda path: path.mkdir(), "which metrics= names: it is a directory"),
         ('{"score": 1}\n', lambda path: None, "in this call: it was not touched, and what it holds is of an earlier call"),
         ('{"score": 1}\n{"score": 2}\n', write('{"score": 1}\n{"score": 2}\n'), "without adding a line"),
-        ('{"score": 1}\n', append("done\n"), "holds no JSON object such as {\"score\": 0.9} among what this call has added"),
+        ('{"score": 1}\n', append("done\n"), 'holds no JSON object such as {"score": 0.9} among what this call has added'),
         (None, write("score: 1"), "holds no JSON object such as"),
     ],
 )
@@ -222,7 +236,9 @@ def test_members_that_would_write_one_file_at_the_same_time_stop_the_run(tmp_pat
     if executor == "inline":
         assert run(trainable, steps=1).best.score == 1
         return
-    with pytest.raises(pt.UsageError, match=r"another program is running that writes .*m\.json.* Put \{checkpoint\} into the path"):
+    with pytest.raises(
+        pt.UsageError, match=r"another program is running that writes .*m\.json.* Put \{checkpoint\} into the path"
+    ):
         run(trainable, steps=1, executor=pt.executors.Processes(slots=2))
 
 
@@ -231,10 +247,21 @@ def test_members_that_would_write_one_file_at_the_same_time_stop_the_run(tmp_pat
 
 def test_numbers_are_exact_and_numbers_also_for_yaml(tmp_path):
     yaml = pytest.importorskip("yaml")
-    values = {"lr": 1e-05, "eps": 1.5e-300, "big": 1e22, "n": 3, "on": True, "off": False, "none": None, "text": "caf\xe9 \U0001f600 1e-05"}
+    values = {
+        "lr": 1e-05,
+        "eps": 1.5e-300,
+        "big": 1e22,
+        "n": 3,
+        "on": True,
+        "off": False,
+        "none": None,
+        "text": "caf\xe9 \U0001f600 1e-05",
+    }
     text = as_json(values)
     assert json.loads(text) == values == yaml.safe_load(text)
-    code = "print(json.dumps({'score': float(sys.argv[2]), 'same': float(open(sys.argv[3]).read().split()[1][:-1] == sys.argv[2])}))"
+    code = (
+        "print(json.dumps({'score': float(sys.argv[2]), 'same': float(open(sys.argv[3]).read().split()[1][:-1] == sys.argv[2])}))"
+    )
     space = pt.Space(lr=pt.Choice(1e-05))
     done = run(script(tmp_path, code, "{lr} {hparams}"), space=space, steps=1)
     assert done.best.score == 1e-05 and done.best.metrics["same"] == 1

@@ -122,9 +122,7 @@ class RestoringPopulation(Protocol):
     def restored(self, lane: Carry, hparams: HparamColumns) -> Carry: ...
 
 
-def form_of(
-    trainable: AnyTrainable, static: Sequence[str] = (), output: Output | None = None, metric: str = ""
-) -> Form[Any]:
+def form_of(trainable: AnyTrainable, static: Sequence[str] = (), output: Output | None = None, metric: str = "") -> Form[Any]:
     """Returns the form that runs `trainable` one member at a time.
 
     Args:

@@ -31,8 +31,8 @@ from pathlib import Path
 from poptrain.core.arguments import check_place
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.fingerprint import short_hash
-from poptrain.trainable.pattern import Pattern
 from poptrain.trainable.options import check_bools
+from poptrain.trainable.pattern import Pattern
 from poptrain.trainable.script import check_script, hashed_files
 from poptrain.trainable.shell import check_no_shell, not_a_program, without_line_ends
 
@@ -139,7 +139,9 @@ class Command:
         where = Path(self.cwd or ".")
         place = where / name
         found = shutil.which(str(place) if "/" in name else name)
-        found = found or (None if "/" in name else shutil.which(name, path=str(Path(sys.executable).parent)))  # torchrun, accelerate
+        found = found or (
+            None if "/" in name else shutil.which(name, path=str(Path(sys.executable).parent))
+        )  # torchrun, accelerate
         if found is None:
             raise UsageError(f"command: there is no program {name!r} to run: {not_a_program(name, place)}.")
         return str(Path(found).absolute())

@@ -44,7 +44,7 @@ def check_no_shell(line: str, argument: str) -> None:
         if operator := match["operator"]:
             raise UsageError(
                 f"command: {argument}= has {operator!r}, which only a shell understands, and no shell runs it: leave it out, put it in "
-                f"quotes if the program should get it, or run a shell: [\"bash\", \"-c\", \"…\"].{_why(operator)}"
+                f'quotes if the program should get it, or run a shell: ["bash", "-c", "…"].{_why(operator)}'
             )
         variable = match["variable"] or ((found := _VARIABLE.search(match["double"] or "")) and found[1])
         if variable:
@@ -78,7 +78,9 @@ def not_a_program(name: str, place: Path) -> str:
     if not place.is_file():
         return "pass its path, or install it"
     if "/" not in name:
-        return f"it is a file in the directory of the command: write ./{name}" + ("" if _runs(place) else f", after chmod +x {name}")
+        return f"it is a file in the directory of the command: write ./{name}" + (
+            "" if _runs(place) else f", after chmod +x {name}"
+        )
     other = f"python {name}" if place.suffix == ".py" else f"bash {name}" if place.suffix == ".sh" else "the program that runs it"
     return f"the file is not executable: run chmod +x {name}, or write {other}"
 

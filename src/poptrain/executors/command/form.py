@@ -17,7 +17,7 @@ from poptrain.core import Hparams, Metrics, Task
 from poptrain.core.errors import MetricError, UsageError
 from poptrain.executors.command.file import MetricsFile, alone_with
 from poptrain.executors.command.program import Ended, TimedOut, run_program
-from poptrain.executors.command.reported import Found, Heard
+from poptrain.executors.command.reported import Heard
 from poptrain.executors.command.state import check_left, snapshot
 from poptrain.executors.context import MemberStore, Start
 from poptrain.executors.outcome import ProgramFailed
@@ -176,7 +176,9 @@ class CommandForm:
         tail = "\n".join(heard.tail)
         text = f"the command {how}{f': {last}' if last else ''}"
         if any(PREFIX in line and str(state.root) not in line for line in heard.tail):
-            text += " (the checkpoint holds a path of an earlier call: {checkpoint} is another one in each call, keep relative paths)"
+            text += (
+                " (the checkpoint holds a path of an earlier call: {checkpoint} is another one in each call, keep relative paths)"
+            )
         return ProgramFailed(text, f"the command {how}\n\n{' '.join(words)}\n\nThe end of its standard error:\n{tail}\n")
 
     def _nothing_found(self, heard: Heard, ended: Ended) -> str:
@@ -206,9 +208,13 @@ class CommandForm:
 def _remedy(error: OSError, program: str) -> str:
     """Returns what to do about a program that cannot be started; empty if that is not known."""
     if error.errno == errno.ENOEXEC:
-        return f": {program!r} does not begin with a line such as '#!/usr/bin/env python3'; add it, or name the program that runs it"
+        return (
+            f": {program!r} does not begin with a line such as '#!/usr/bin/env python3'; add it, or name the program that runs it"
+        )
     if error.errno == errno.ENOENT and os.path.exists(program):
-        return f": the program that the first line of {program!r} names does not exist; correct it, or name the program that runs it"
+        return (
+            f": the program that the first line of {program!r} names does not exist; correct it, or name the program that runs it"
+        )
     if error.errno == errno.E2BIG:
         return ": pass {hparams}, a file, instead of one option for each hyperparameter"
     return ""
