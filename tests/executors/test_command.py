@@ -117,7 +117,22 @@ def test_metrics_come_from_lines_of_text(tmp_path):
 
 @pytest.mark.parametrize(
     ("line", "expected"),
-    [("acc 1", 1.0), ("ACC -.5e-3.", -5e-4), ("acc 91%", 91.0), ("acc 1.2.3", None), ("acc 0x1f", None), ("accuracy 1", None)],
+    [
+        ("acc 1", 1.0),
+        ("ACC -.5e-3.", -5e-4),
+        ("acc 91%", 91.0),
+        ("acc 1.2.3", None),
+        ("acc 0x1f", None),
+        ("accuracy 1", None),
+        ("val_acc 1", None),
+        ("val/acc 1", None),
+        ("acc 1,234", None),
+        ("acc 0,91", None),
+        ("acc 1, b", 1.0),
+        ("acc 0.5,0.6", 0.5),
+        ("(acc 1)", 1.0),
+        ("acc 12e2", 1200.0),
+    ],
 )
 def test_only_whole_numbers_of_a_line_are_read(line, expected):
     assert Pattern("acc {acc}").numbers(line).get("acc") == expected

@@ -178,7 +178,8 @@ def test_a_program_that_trains_everything_in_one_call_need_not_save(tmp_path):
 
 
 def test_a_path_that_a_checkpoint_holds_never_leads_to_another_member(tmp_path):
-    code = f"d = pathlib.Path(sys.argv[1]); p = d / 'last'; p.exists() and open(p.read_text()); p.write_text(str(d / 'm')); (d / 'm').touch(); {SCORE}"
+    read = "d = pathlib.Path(sys.argv[1]); p = d / 'last'; p.exists() and open(p.read_text())"
+    code = f"{read}; p.write_text(str(d / 'm')); (d / 'm').touch(); {SCORE}"
     with pytest.raises(pt.errors.RunFailed, match=r"FileNotFoundError: .*the checkpoint holds a path of an earlier call"):
         run(script(tmp_path, code, "{lr}"))
 
@@ -279,6 +280,39 @@ def test_programs_next_to_python_are_found_without_an_activated_environment(tmp_
 def test_an_option_that_reads_false_as_true_is_refused(tmp_path, option):
     (tmp_path / "x.py").write_text("import argparse\np = argparse.ArgumentParser()\np.add_argument('-f', '--flag', type=bool)\n")
     line = pt.command(f"python x.py {option} {{checkpoint}}", cwd=tmp_path)
-    with pytest.raises(pt.UsageError, match=r"has the option -?-f(lag)? with type=bool, for which every text is True"):
-        line.check_space(pt.Space(flag=pt.Choice(True, False)), None)
-    line.check_space(pt.Space(flag=pt.Choice(0, 1)), None)
+    for values in (True, False), (0, 1), ("true", "false"):
+        with pytest.raises(
+            pt.UsageError, match=r"has the option -?-f(lag)? with type=bool, which reads every text but '' as True"
+        ):
+            line.check_space(pt.Space(flag=pt.Choice(*values)), None)
+    line.check_space(pt.Space(flag=pt.Choice("True", "")), None)
+
+
+@pytest.mark.parametrize(
+    ("source", "refused"),
+    [
+        ("p.add_argument('--lr-decay', type=float)", True),
+        ("p.add_argument('--lr-decay'); p.add_argument('--lr')", False),
+        ("p.add_argument('--lr-decay'); p.add_argument('-l', '--lr', dest='rate')", False),
+        ("p = argparse.ArgumentParser(allow_abbrev=False); p.add_argument('--lr-decay')", False),
+        ("p.add_argument('--lr-decay')\nclass Args:\n    lr: float = 1.0", False),
+        ("def main(lr): p.add_argument('--lr-decay')", False),
+    ],
+)
+def test_an_option_that_argparse_would_complete_to_another_one_is_refused(tmp_path, source, refused):
+    (tmp_path / "x.py").write_text(source)
+    line = pt.command("python x.py --lr {lr} --out={checkpoint}", cwd=tmp_path)
+    if refused:
+        with pytest.raises(pt.UsageError, match="x.py has no option --lr, and would take it as --lr-decay: write the whole name"):
+            line.check_space(SPACE, None)
+    else:
+        line.check_space(SPACE, None)
+
+
+def test_a_program_in_the_current_directory_is_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.sh").write_text("#!/bin/sh\ntouch $2/x && echo '{\"score\": 1}'\n")
+    (tmp_path / "x.sh").chmod(0o755)
+    assert run(pt.command("./x.sh {lr} {checkpoint}"), steps=1).best.score == 1
+    with pytest.raises(pt.UsageError, match="a variable can be emptied"):
+        pt.command("./x.sh {lr} {checkpoint}", env={"A": None})

@@ -31,7 +31,7 @@ from pathlib import Path
 from poptrain.core.arguments import check_place
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.fingerprint import short_hash
-from poptrain.trainable.options import check_bools
+from poptrain.trainable.options import check_options
 from poptrain.trainable.pattern import Pattern
 from poptrain.trainable.script import check_script, hashed_files
 from poptrain.trainable.shell import check_no_shell, not_a_program, without_line_ends
@@ -120,7 +120,7 @@ class Command:
         fixed = [None if any(word.names()) else word.filled({}) for word in self.words[1:]]
         if (program := self.program()) is not None:
             check_script(program, fixed, Path(self.cwd or "."))
-        check_bools([word.parts for word in self.words], space, self._files())
+        check_options([word.parts for word in self.words], space, self._files())
 
     def program(self) -> str | None:
         """Returns the path of the program; None if its name is itself a placeholder.
@@ -138,7 +138,7 @@ class Command:
             return sys.executable
         where = Path(self.cwd or ".")
         place = where / name
-        found = shutil.which(str(place) if "/" in name else name)
+        found = shutil.which(str(place.absolute()) if "/" in name else name)
         found = found or (
             None if "/" in name else shutil.which(name, path=str(Path(sys.executable).parent))
         )  # torchrun, accelerate
@@ -292,5 +292,7 @@ def _check_types(line: object, resume: object, env: object, cwd: object) -> None
             raise UsageError(f"command: {name}={words!r:.80}, expected a text or a list of words.")
     if env is not None and not isinstance(env, Mapping):
         raise UsageError(f"command: env={env!r:.80}, expected values by name, or None.")
+    if unset := [name for name, value in (env or {}).items() if value is None]:
+        raise UsageError(f"command: env[{unset[0]!r}]=None, expected a text: a variable can be emptied (''), but not removed.")
     if cwd is not None:
         check_place("command: cwd", cwd)

@@ -9,7 +9,8 @@ from functools import cached_property
 
 from poptrain.core.errors import UsageError
 
-NUMBER = r"([-+]?(?:(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|nan|inf(?:inity)?)(?![\w.]*\w))"
+# Not a part of a word or of a version, and not the begin of 1,234 or 0,91, which mean different numbers in different countries.
+NUMBER = r"([-+]?(?:(?:\d+\.\d*|\.\d+)(?:e[-+]?\d+)?|\d+(?:e[-+]?\d+)?(?!,\d)|nan|inf(?:inity)?)(?![\w.]*\w))"
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Pattern:
 
     @cached_property
     def _parts(self) -> tuple[list[str], re.Pattern[str]]:
-        names, expression = [], ""
+        names, expression = [], r"(?<![\w/.-])" if re.match(r"\w|\{(?!\{)", self.text) else ""  # not inside val_acc or val/acc
         for before, name, form, conversion in string.Formatter().parse(self.text):
             expression += r"\s+".join(map(re.escape, re.split(r"\s+", before)))
             if name is not None:

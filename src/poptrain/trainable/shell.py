@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -33,8 +34,8 @@ def check_no_shell(line: str, argument: str) -> None:
     if argument == "line" and (found := _SETS.match(line)):
         name, value = found.groups()
         raise UsageError(
-            f"command: the line sets the variable {name}, which only a shell does: pass env={{{name!r}: {value.strip(';&')!r}}} and "
-            "leave it out of the line."
+            f"command: the line sets the variable {name}, which only a shell does: pass env={{{name!r}: {value.strip(';&')!r}}} "
+            "instead."
         )
     first = (line.split() or [""])[0]
     advice = _FIRST.get(first, "")
@@ -43,8 +44,8 @@ def check_no_shell(line: str, argument: str) -> None:
     for match in _PARTS.finditer(line):
         if operator := match["operator"]:
             raise UsageError(
-                f"command: {argument}= has {operator!r}, which only a shell understands, and no shell runs it: leave it out, put it in "
-                f'quotes if the program should get it, or run a shell: ["bash", "-c", "…"].{_why(operator)}'
+                f"command: {argument}= has {operator!r}, which only a shell understands, and no shell runs it: leave it out"
+                f"{_why(operator)}, or quote it if the program should get it."
             )
         variable = match["variable"] or ((found := _VARIABLE.search(match["double"] or "")) and found[1])
         if variable:
@@ -55,8 +56,8 @@ def check_no_shell(line: str, argument: str) -> None:
             )
         if match["home"]:
             raise UsageError(
-                f"command: {argument}= has a path that begins with ~, which only a shell replaces: insert the directory with Python "
-                "(Path.home())."
+                f"command: {argument}= has a path that begins with ~, which only a shell replaces: insert the directory with "
+                "Python (Path.home())."
             )
         if match["comment"]:
             raise UsageError(
@@ -79,19 +80,13 @@ def not_a_program(name: str, place: Path) -> str:
         return "pass its path, or install it"
     if "/" not in name:
         return f"it is a file in the directory of the command: write ./{name}" + (
-            "" if _runs(place) else f", after chmod +x {name}"
+            "" if os.access(place, os.X_OK) else f", after chmod +x {name}"
         )
     other = f"python {name}" if place.suffix == ".py" else f"bash {name}" if place.suffix == ".sh" else "the program that runs it"
     return f"the file is not executable: run chmod +x {name}, or write {other}"
 
 
-def _runs(place: Path) -> bool:
-    return bool(place.stat().st_mode & 0o111)
-
-
 def _why(operator: str) -> str:
-    if "|" in operator and "||" not in operator:
-        return " What the program prints is read, and kept in output/ of the run directory."
-    if ">" in operator:
-        return " What the program prints is kept in output/ of the run directory."
-    return ""
+    """Returns what takes the place of an operator."""
+    prints = ">" in operator or ("|" in operator and "||" not in operator)
+    return " (all that the program prints is kept in output/ of the run directory)" if prints else ", call a script of your own"

@@ -44,12 +44,12 @@ class MetricsFile:
         """
         name, now = self.path.name, _stamp(self.path)
         if now is None:
-            what = "it is a directory" if self.path.is_dir() else f"looked for {str(self.path)!r}"
+            what = "it is a directory" if self.path.is_dir() else f"looked for {str(self.path.absolute())!r}"
             raise MetricError(f"the command did not write the file {name!r}, which metrics= names: {what}.")
         if now == self.stamp:
             raise MetricError(
-                f"the command did not write the file {name!r}, which metrics= names, in this call: it was not touched, and what it "
-                "holds is of an earlier call. Write it at the end of every call."
+                f"the command did not write the file {name!r}, which metrics= names, in this call: it was not touched, and "
+                "holds the metrics of an earlier call. Write it at the end of every call."
             )
         try:
             data = self.path.read_bytes()
@@ -60,8 +60,8 @@ class MetricsFile:
             text = data.decode("utf-8", "replace")
             if text.strip() and object_of(text) is None:
                 raise MetricError(
-                    f"the command wrote the file {name!r}, which metrics= names, without adding a line: what it holds is of an "
-                    "earlier call. Add a line with the score at the end of every call."
+                    f"the command wrote the file {name!r}, which metrics= names, without adding a line: it holds the metrics of "
+                    "earlier calls. Add a line with the score at the end of every call."
                 )
         found = Found(metric)
         for each in objects_in(text):

@@ -1,4 +1,4 @@
-"""JSON among the lines of an output, as programs of many languages print it: colours, `nan`, and progress bars are no obstacle."""
+"""JSON among the lines of an output, as programs of many languages print it: with colours, `nan`, or a progress bar."""
 
 from __future__ import annotations
 

@@ -39,22 +39,23 @@ class Near:
             return
         hint = self.pattern_for(line)
         if why := _what_is_wrong(line, is_error):
-            self._keep(line, f"{_shown(line)} {why}{f', or pass pattern={hint!r}' if hint else ''}.", hint)
+            other = f", or pass pattern={hint!r}" if hint else _other_metric(line)
+            self._keep(f"{_shown(line)} {why}{other}.", hint)
         elif hint:
-            self._keep(line, f"pass pattern={hint!r}, which reads {_shown(line)}.", hint)
+            self._keep(f"pass pattern={hint!r}, which reads {_shown(line)}.", hint)
 
     def unfinished(self, text: str) -> None:
         """Notes an object over several lines that did not end, or had other output inside."""
         hint = self.pattern_for(text)
         why = "a JSON object over several lines has other output inside, or does not end: print it on one line"
-        self._keep(text, f"{why}{f', or pass pattern={hint!r}' if hint else ''}.", hint)
+        self._keep(f"{why}{f', or pass pattern={hint!r}' if hint else ''}.", hint)
 
     def without(self, names: list[str]) -> None:
         """Notes an object over several lines that does not have the score."""
         listed = ", ".join(map(repr, names[:10])) or "nothing"
-        self._keep("", f"a JSON object over several lines has no {self._metric!r}; it has {listed}.", "")
+        self._keep(f"a JSON object over several lines has no {self._metric!r}; it has {listed}.", "")
 
-    def _keep(self, line: str, text: str, hint: str) -> None:
+    def _keep(self, text: str, hint: str) -> None:
         rank = 2 if hint else 1
         if rank >= self._rank:
             self._rank, self._text = rank, text
@@ -70,13 +71,22 @@ class Near:
             Pattern(text).check()
         except UsageError:
             return ""
-        return text
+        return text if Pattern(text).numbers(line) else ""
 
 
 def _key(metric: str, loose: str) -> re.Pattern[str]:
     """Returns what finds the name of the score in a line, and what follows it until a number; `loose` may be around it."""
     name = r"[\W_]?".join(map(re.escape, re.split(r"[\W_]+", metric)))
-    return re.compile(rf"""(["']?)(?<![\w]){loose}{name}{loose}\1(?:\s*[:=]\s*|\s+)(?={NUMBER})""", re.IGNORECASE)
+    return re.compile(rf"""(["']?)(?<![\w/.-]){loose}{name}{loose}\1(?:\s*[:=]\s*|\s+)(?={NUMBER})""", re.IGNORECASE)
+
+
+def _other_metric(line: str) -> str:
+    """Returns how a pattern reads the last number that has a name in quotes, for a line without the score."""
+    found = re.findall(rf"""((["'])([A-Za-z_][\w/.-]*)\2\s*:\s*){NUMBER}""", line[-NEAR_THE_END:], re.IGNORECASE)
+    if not found:
+        return ""
+    text, name = found[-1][0], found[-1][2]
+    return f", or pass a pattern such as {f'{text}{{{name}}}'!r} with metric={name!r}"
 
 
 def _what_is_wrong(line: str, is_error: bool) -> str:

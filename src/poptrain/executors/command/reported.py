@@ -50,9 +50,9 @@ class Found:
         """
         if self.stray and self.metrics["steps"] != steps:
             raise MetricError(
-                f"the command printed 'steps' = {self.metrics['steps']!r:.40} in an object without {self.metric!r}, and {steps} were "
-                f"to be trained: if it is a setting, print it on a line that is not JSON; if it counts the steps that this call has "
-                f"trained, put it next to {self.metric!r}."
+                f"the command reported 'steps' = {self.metrics['steps']!r:.40} in an object without {self.metric!r}, where "
+                f"{steps} were to be trained. If it counts the steps that this call has trained, put it next to {self.metric!r}; "
+                "if it is a setting, do not print it as a line of JSON."
             )
 
 
@@ -79,16 +79,21 @@ class Heard:
     def add(self, data: bytes, is_error: bool) -> None:
         """Takes the next piece of one of the streams."""
         stream = self._streams[is_error]
-        *pieces, rest = _END.split(stream.rest + data)
-        stream.rest = rest[-LONGEST:]
+        if not (b"\n" in data or b"\r" in data or stream.rest.endswith(b"\r")):
+            stream.rest += data
+            if len(stream.rest) > 2 * LONGEST:
+                del stream.rest[:-LONGEST]
+            return
+        *pieces, rest = _END.split(bytes(stream.rest) + data)
+        stream.rest = bytearray(rest)
         for line, end in zip(pieces[::2], pieces[1::2], strict=True):
             self._line(plain(line), is_error, stream, redrawn=end == b"\r")
 
     def end(self) -> None:
         """Takes lines that ended without a newline."""
         for is_error, stream in self._streams.items():
-            self._line(plain(stream.rest.removesuffix(b"\r")), is_error, stream, redrawn=False)
-            stream.rest = b""
+            self._line(plain(bytes(stream.rest).removesuffix(b"\r")), is_error, stream, redrawn=False)
+            stream.rest = bytearray()
         self._several.give_up(self.near)
 
     def last_words(self) -> str:
@@ -124,7 +129,7 @@ class _Stream:
     """The line of a stream that has not ended yet."""
 
     def __init__(self) -> None:
-        self.rest = b""
+        self.rest = bytearray()
         self.after_return = False  # whether the line is drawn over another one
 
 
