@@ -243,6 +243,14 @@ def test_members_that_would_write_one_file_at_the_same_time_stop_the_run(tmp_pat
         run(trainable, steps=1, executor=pt.executors.Processes(slots=2))
 
 
+def test_ray_refuses_a_file_that_all_members_share_before_it_starts():
+    pytest.importorskip("ray")
+    with pytest.raises(pt.UsageError, match=r"would write the same file 'm.json', which metrics= names: put \{checkpoint\} into"):
+        pt.executors.Ray().check(pt.command("python {lr} {checkpoint}", metrics="m.json"))
+    for metrics in ("{checkpoint}/m.json", "m-{seed}.json", None):
+        pt.executors.Ray().check(pt.command("python {lr} {checkpoint} {seed}", metrics=metrics))
+
+
 # -- hyperparameters that are written ---------------------------------------------------------------------------------
 
 

@@ -88,6 +88,12 @@ class Command:
         """The command line as a log records it."""
         return " ".join(word.shown() for word in (*self.words, *self.resume))
 
+    @property
+    def shared_file(self) -> str | None:
+        """The file of metrics, if all members write the same one; None if each has its own."""
+        word = self.metrics
+        return None if word is None or {"checkpoint", "hparams", "seed"} & set(word.names()) else word.shown()
+
     def placeholders(self) -> set[str]:
         """Returns the names in braces, wherever they are."""
         metrics = () if self.metrics is None else (self.metrics,)

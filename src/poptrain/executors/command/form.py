@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import signal
 import sys
@@ -175,6 +176,8 @@ class CommandForm:
         last = heard.last_words()
         tail = "\n".join(heard.tail)
         text = f"the command {how}{f': {last}' if last else ''}"
+        if "expected one argument" in last and any(re.match(r"-\.?\d", word) for word in words):
+            text += " (a negative value looks like an option: write --name={name} as one word)"
         if any(PREFIX in line and str(state.root) not in line for line in heard.tail):
             text += (
                 " (the checkpoint holds a path of an earlier call: {checkpoint} is another one in each call, keep relative paths)"

@@ -81,11 +81,11 @@ def _key(metric: str, loose: str) -> re.Pattern[str]:
 
 
 def _other_metric(line: str) -> str:
-    """Returns how a pattern reads the last number that has a name in quotes, for a line without the score."""
+    """Returns how a pattern reads the first number that has a name in quotes, for a line without the score."""
     found = re.findall(rf"""((["'])([A-Za-z_][\w/.-]*)\2\s*:\s*){NUMBER}""", line[-NEAR_THE_END:], re.IGNORECASE)
     if not found:
         return ""
-    text, name = found[-1][0], found[-1][2]
+    text, name = found[0][0], found[0][2]
     return f", or pass a pattern such as {f'{text}{{{name}}}'!r} with metric={name!r}"
 
 

@@ -39,8 +39,8 @@ def check_left(directory: Path, metrics: Path | None, before: Files, steps: int,
         )
     if after and after == before:
         raise MetricError(
-            f"the command trained {steps} steps and changed nothing in {{checkpoint}}, so this score has no model, and "
-            "the next call would repeat the steps: save the state at the end of each call, not only at times or if it is the best."
+            f"the command trained {steps} steps and changed nothing in {{checkpoint}}, so this score has no model, and the next "
+            "call would repeat the steps: save the state at the end of each call, not only at times or if it is the best."
         )
 
 
