@@ -158,6 +158,45 @@ def test_steps_among_the_settings_of_a_program_are_not_the_steps_that_it_has_tra
     heard('{"score": 1}\n{"steps": 7}\nsteps 2', ["steps {steps}"]).found.check(1)
 
 
+TORCHRUN = """[rank1]: Traceback (most recent call last):
+[rank1]:   File "train.py", line 3, in <module>
+[rank1]: RuntimeError: CUDA error: out of memory
+CUDA kernel errors might be asynchronously reported at some other API call
+Traceback (most recent call last):
+  File "torchrun", line 7, in <module>
+torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
+============
+train.py FAILED
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Traceback (most recent call last):\n  a\nValueError: x\n" + "goes on\n" * 9 + "fatal: disk\n", "fatal: disk"),
+        (TORCHRUN, "RuntimeError: CUDA error: out of memory"),
+        (
+            "Traceback (most recent call last):\n  a\nKeyError: 1\n\nDuring …\n\nTraceback (most recent call last):\n  b\nOSError\n",
+            "OSError",
+        ),
+        ("Traceback (most recent call last):\n  a\nValueError: x\nlearning goes on\nlast", "ValueError: x"),
+        ("Error: No such option '--lrr'.\n", "Error: No such option '--lrr'."),
+        (
+            "╭─ Error ────╮\n│ Invalid lr   │\n│ ──────────── │\n│ For full helptext, run x --help │\n╰──────────────╯\n",
+            "Invalid lr",
+        ),
+        (
+            "Key 'lrr' is not in struct\n    full_key: lrr\n\nSet the environment variable HYDRA_FULL_ERROR=1",
+            "Key 'lrr' is not in struct",
+        ),
+        ("killed\n----\n", "killed"),
+        ("----\n", ""),
+    ],
+)
+def test_the_last_words_name_the_cause(text, words):
+    assert heard(text, is_error=True).last_words() == words
+
+
 # -- a file of metrics ------------------------------------------------------------------------------------------------
 
 

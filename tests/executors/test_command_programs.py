@@ -137,11 +137,17 @@ SCORE = "print(json.dumps({'score': 1}))"
     ("code", "options", "words"),
     [
         (SCORE, {}, "left nothing in {checkpoint}, so every call would start from scratch"),
-        (SCORE + "; pathlib.Path(sys.argv[1], 'empty').mkdir()", {}, "left nothing but its metrics in {checkpoint}"),
+        (SCORE + "; pathlib.Path(sys.argv[1], 'empty').mkdir()", {}, "left nothing but logs or metrics in {checkpoint}"),
+        (
+            SCORE + "; d = pathlib.Path(sys.argv[1], '.hydra'); d.mkdir(); (d / 'config.yaml').touch()",
+            {},
+            "left nothing but logs or",
+        ),
+        (SCORE + "; pathlib.Path(sys.argv[1], 'events.out.tfevents.1').touch()", {}, "left nothing but logs or metrics"),
         (
             "pathlib.Path(sys.argv[1], 'm.json').write_text(json.dumps({'score': 1}))",
             {"metrics": "{checkpoint}/m.json"},
-            "left nothing but its metrics in {checkpoint}",
+            "left nothing but logs or metrics in {checkpoint}",
         ),
         (SCORE + "; os.rmdir(sys.argv[1])", {}, "has removed the directory {checkpoint}"),
         (SCORE + "; os.rmdir(sys.argv[1]); open(sys.argv[1], 'w')", {}, "has replaced the directory {checkpoint}"),

@@ -195,7 +195,7 @@ class CommandForm:
         what = f"the command printed no {self.metric!r}, only {names}" if names else "the command printed no metrics"
         if near:
             return f"{what}: {near}"
-        if any("Traceback (most recent call last)" in line for line in heard.tail):
+        if any("Traceback (most recent call last)" in line for line in heard.tail) and last:
             return f"{what}, but a traceback, and ended with exit code 0: {last[:200]}"
         if ended.left:
             return (

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from poptrain.core.errors import MetricError
 from poptrain.executors.command.lines import object_at_the_end, object_of, plain
 from poptrain.executors.command.near import Near
+from poptrain.executors.command.words import last_words
 from poptrain.trainable.pattern import Pattern
 
 LONGEST = 1 << 20  # bytes of a line, or of an object over several lines, that may be JSON
@@ -67,9 +68,14 @@ class Heard:
     def __init__(self, patterns: Sequence[Pattern] = (), metric: str = "") -> None:
         self._patterns = patterns
         self.found, self.near = Found(metric), Near(metric)
-        self.tail: deque[str] = deque(maxlen=TAIL)
+        self._recent: deque[str] = deque(maxlen=10 * TAIL)
         self._streams = {False: _Stream(), True: _Stream()}
         self._several = _Several(metric)
+
+    @property
+    def tail(self) -> list[str]:
+        """The end of the standard error."""
+        return list(self._recent)[-TAIL:]
 
     @property
     def metrics(self) -> dict[str, object]:
@@ -97,8 +103,8 @@ class Heard:
         self._several.give_up(self.near)
 
     def last_words(self) -> str:
-        """Returns the last line of the standard error that says something."""
-        return next((line for line in reversed(self.tail) if line.strip()), "").strip()
+        """Returns the line of the standard error that names the cause of a failure."""
+        return last_words(list(self._recent))
 
     def _line(self, line: str, is_error: bool, stream: _Stream, redrawn: bool) -> None:
         """Takes a line. `redrawn`: a carriage return ended it, so the next one replaces it on a screen."""
@@ -108,7 +114,7 @@ class Heard:
         fits = {name: value for pattern in self._patterns for name, value in pattern.numbers(line).items()}
         self.found.read(fits)
         if is_error and not redrawn:
-            self.tail.append(line[:2000])
+            self._recent.append(line[:2000])
         if not fits and not self._json(line, is_error, after_bar):
             self.near.look(line, is_error)
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from poptrain.core.errors import MetricError
 
+_LOG = re.compile(r"/\.hydra/|/wandb/|\.log$|/events\.out\.tfevents")  # what is written next to a state, and never is one
 Files = frozenset[tuple[str, int, int, int]]
 
 
 def snapshot(directory: Path, metrics: Path | None) -> Files:
-    """Returns the files of a directory, with what changes when one is written; without the file of metrics."""
-    return frozenset(_files(directory, None if metrics is None else os.path.abspath(metrics)))
+    """Returns the files of a directory, with what changes when one is written; without logs and the file of metrics."""
+    return frozenset(
+        each for each in _files(directory, None if metrics is None else os.path.abspath(metrics)) if not _LOG.search(each[0])
+    )
 
 
 def check_left(directory: Path, metrics: Path | None, before: Files, steps: int, whole: bool) -> None:
@@ -32,7 +36,7 @@ def check_left(directory: Path, metrics: Path | None, before: Files, steps: int,
         return
     after = snapshot(directory, metrics)
     if not after and not whole:
-        only = "nothing but its metrics" if any(directory.iterdir()) else "nothing"
+        only = "nothing but logs or metrics" if any(directory.iterdir()) else "nothing"
         raise MetricError(
             f"the command left {only} in {{checkpoint}}, so every call would start from scratch: save the state there at the end "
             "of each call, and continue from it at the beginning."

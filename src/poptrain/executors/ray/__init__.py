@@ -44,7 +44,7 @@ class Ray(RayOptions):
             raise MissingExtra("executor='ray' needs Ray: pip install 'poptrain[ray]'.")
         if isinstance(trainable, Command) and (file := trainable.shared_file) is not None and self.slots != 1:
             raise UsageError(
-                f"Ray: members on different machines would write the same file {file!r}, which metrics= names: put {{checkpoint}} "
+                f"Ray: members on several machines would write the same file {file!r}, which metrics= names: put {{checkpoint}} "
                 "into its path, such as metrics='{checkpoint}/metrics.json'."
             )
         if self.vectorized:
