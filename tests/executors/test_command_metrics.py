@@ -176,7 +176,7 @@ train.py FAILED
         ("Traceback (most recent call last):\n  a\nValueError: x\n" + "goes on\n" * 9 + "fatal: disk\n", "fatal: disk"),
         (TORCHRUN, "RuntimeError: CUDA error: out of memory"),
         (
-            "Traceback (most recent call last):\n  a\nKeyError: 1\n\nDuring …\n\nTraceback (most recent call last):\n  b\nOSError\n",
+            "Traceback (most recent call last):\n  a\nKeyError: 1\n\nTraceback (most recent call last):\n  b\nOSError\n",
             "OSError",
         ),
         ("Traceback (most recent call last):\n  a\nValueError: x\nlearning goes on\nlast", "ValueError: x"),
