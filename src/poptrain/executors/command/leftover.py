@@ -33,36 +33,43 @@ def end_all(group: int, mark: str) -> None:
 
 
 def running(group: int, mark: str) -> dict[int, str]:
-    """Returns the processes of a call that run, with their names: its group, all with its mark, and their descendants.
+    """Returns the processes of a call that run, with their names: all with its mark, its group, and their descendants.
 
-    It is empty where ``/proc`` is not as in Linux.
+    Most calls leave nothing, so the others are looked at only if one has the mark. It is empty where ``/proc`` is not as in Linux.
     """
     if sys.platform != "linux":
         return {}
+    wanted, own = f"{mark}=".encode(), os.getpid()
+    all_of_them = [int(entry) for entry in os.listdir("/proc") if entry.isdecimal() and int(entry) != own]
+    mine = {number for number in all_of_them if wanted in _read(f"/proc/{number}/environ")}
+    if not mine:
+        return {}
     names: dict[int, str] = {}
     parents: dict[int, int] = {}
-    mine: set[int] = set()
-    own, wanted = os.getpid(), f"{mark}=".encode()
-    for entry in os.listdir("/proc"):
-        if not entry.isdecimal() or int(entry) == own:
+    for number in all_of_them:
+        head, _, rest = _read(f"/proc/{number}/stat").rpartition(b")")
+        state, parent, process_group, *_ = *rest.split(), b"X", b"0", b"0"
+        if state in (b"Z", b"X"):  # it has ended
             continue
-        with suppress(OSError, ValueError, IndexError):  # it has ended, or belongs to another user
-            head, _, rest = _read(f"/proc/{entry}/stat").rpartition(b")")
-            state, parent, process_group = rest.split()[:3]
-            if state in (b"Z", b"X"):
-                continue
-            number = int(entry)
-            names[number], parents[number] = head.partition(b"(")[2].decode("utf-8", "replace"), int(parent)
-            if int(process_group) == group or wanted in _read(f"/proc/{entry}/environ"):
-                mine.add(number)
+        names[number], parents[number] = head.partition(b"(")[2].decode("utf-8", "replace"), int(parent)
+        if int(process_group) == group:
+            mine.add(number)
     grown = True
-    while mine and grown:
+    while grown:
         more = {number for number, parent in parents.items() if parent in mine} - mine
         mine |= more
         grown = bool(more)
-    return {number: names[number] for number in mine}
+    return {number: names[number] for number in mine if number in names}
 
 
 def _read(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
+    """Returns a file of ``/proc``; nothing if the process has ended, or is another user's."""
+    data = b""
+    with suppress(OSError):
+        file = os.open(path, os.O_RDONLY)
+        try:
+            while more := os.read(file, 1 << 17):
+                data += more
+        finally:
+            os.close(file)
+    return data
