@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import math
 import os
@@ -92,10 +93,42 @@ def test_a_pattern_reads_colours_and_the_last_state_of_a_progress_bar():
 
 
 def test_a_long_output_without_an_end_of_line_is_not_kept():
-    found = heard(b"x" * (2 << 20) + b"\r" + BAR.encode() * 20000 + b'{"score": 2}', size=1 << 16)
+    found = heard(b"x" * (20 << 20) + b"\r" + BAR.encode() * 20000 + b'{"score": 2}', size=1 << 16)
     assert found.metrics == {"score": 2} and len(found.tail) == 0
     deep = heard('{"a":' * 20_000 + "1" + "}" * 20_000 + "\n" + "a.b-" * 20_000 + 'score\n{"score": 2}\n')
     assert deep.metrics == {"score": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "patterns", "words"),
+    [
+        ('{"score": 1}\n{"score": tensor(0.5)}', (), "is not valid JSON (Expecting value"),
+        ('{"score": 1}\n{"score": 2{"score": 2}}', (), "is not valid JSON ("),
+        ('{"score": 1}\n{"score": 2}\n{"other": x}', (), None),
+        ('{"score": x}\n{"score": 2}', (), None),
+        ("score 0.5\nscore 1,234", ("score {score}",), "pattern='score {score}' cannot read the number in 'score 1,234'"),
+        ("score 0.5 score 0,5", ("score {score}",), "cannot read the number in"),
+        ("score 0,5\nscore 0.5", ("score {score}",), None),
+        ("score 0.5\nscore improved", ("score {score}",), None),
+        ("a 1 b 2\na 3", ("a {a} b {score}",), None),
+        ('{"score": 1}\n{"score": x}', ("x {score}",), "is not valid JSON"),
+    ],
+)
+def test_a_last_line_that_cannot_be_read_is_not_replaced_by_an_earlier_one(text, patterns, words):
+    found = heard(text, patterns)
+    if words is None:
+        found.check()
+        return
+    with pytest.raises(MetricError) as error:
+        found.check()
+    assert words in str(error.value) and "printed metrics that cannot be read" in str(error.value)
+
+
+def test_a_long_line_of_json_is_read_or_an_error_but_never_passed_over():
+    curve = [[index, 0.123456789] for index in range(100_000)]
+    assert len(heard(json.dumps({"score": 1, "curve": curve}), size=1 << 16).metrics["curve"]) == 100_000
+    with pytest.raises(MetricError, match="a line of JSON is longer than 8,388,608 bytes"):
+        heard('{"score": 1}\n{"score": 2, "x": [' + "1," * (9 << 20) + "1]}\n", size=1 << 16).check()
 
 
 def test_the_tail_of_the_errors_has_the_last_state_of_a_bar_and_lines_of_windows():
@@ -282,8 +315,8 @@ def test_members_that_would_write_one_file_at_the_same_time_stop_the_run(tmp_pat
         run(trainable, steps=1, executor=pt.executors.Processes(slots=2))
 
 
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
 def test_ray_refuses_a_file_that_all_members_share_before_it_starts():
-    pytest.importorskip("ray")
     with pytest.raises(pt.UsageError, match=r"would write the same file 'm.json', which metrics= names: put \{checkpoint\} into"):
         pt.executors.Ray().check(pt.command("python {lr} {checkpoint}", metrics="m.json"))
     for metrics in ("{checkpoint}/m.json", "m-{seed}.json", None):

@@ -84,16 +84,18 @@ class CommandForm:
         state.move()
         values = self._values(state, hparams, steps, seed)
         (state.root / "hparams.json").write_text(as_json(hparams), "utf-8")
-        began = any(state.checkpoint.iterdir())
+        path = None if self.command.metrics is None else Path(self.command.cwd or ".", self.command.metrics.filled(values))
+        before = snapshot(state.checkpoint, path)
+        began = bool(before)  # logs and metrics alone are nothing to continue from
         words = [word.filled(values) for word in (*self.command.words, *(self.command.resume if began else ()))]
         words[0] = self.command.program() or words[0]
-        path = None if self.command.metrics is None else Path(self.command.cwd or ".", self.command.metrics.filled(values))
         own = path is None or path.is_relative_to(state.root)
-        before = snapshot(state.checkpoint, path)
         with nullcontext() if path is None or own else alone_with(path):
             file = None if path is None else MetricsFile.at(path)
             heard, ended = self._run(state, words, {name: word.filled(values) for name, word in self.command.env})
             found = heard.found if file is None else file.read(self.metric)
+        if file is None:
+            heard.check()
         if not found.metrics or (self.metric not in found.metrics and heard.near.advice(score_only=True) and file is None):
             raise MetricError(self._nothing_found(heard, ended))
         found.check(steps)

@@ -35,7 +35,7 @@ def end_all(group: int, mark: str) -> None:
 def running(group: int, mark: str) -> dict[int, str]:
     """Returns the processes of a call that run, with their names: all with its mark, its group, and their descendants.
 
-    Most calls leave nothing, so the others are looked at only if one has the mark. It is empty where ``/proc`` is not as in Linux.
+    Most calls leave nothing, so all others are looked at only if one has the mark. It is empty on other systems than Linux.
     """
     if sys.platform != "linux":
         return {}

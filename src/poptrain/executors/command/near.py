@@ -50,6 +50,13 @@ class Near:
         why = "a JSON object over several lines has other output inside, or does not end: print it on one line"
         self._keep(f"{why}{f', or pass pattern={hint!r}' if hint else ''}.", hint)
 
+    def of_broken(self, line: str) -> str:
+        """Returns what is wrong with a line that has the score and looks like JSON; empty if it does not."""
+        line = line.strip()
+        if not self._metric or len(line) > LONGEST or not (line[:1] == "{" and line[-1:] == "}" and f'"{self._metric}"' in line):
+            return ""
+        return f"{_shown(line)} is not valid JSON ({_complaint(line)})" if object_of(line) is None else ""
+
     def without(self, names: list[str]) -> None:
         """Notes an object over several lines that does not have the score."""
         listed = ", ".join(map(repr, names[:10])) or "nothing"

@@ -15,7 +15,7 @@ from poptrain.executors.command.near import Near
 from poptrain.executors.command.words import last_words
 from poptrain.trainable.pattern import Pattern
 
-LONGEST = 1 << 20  # bytes of a line, or of an object over several lines, that may be JSON
+LONGEST = 1 << 23  # bytes of a line, or of an object over several lines, that may be JSON
 TAIL = 40  # lines of the standard error that a failure quotes
 _END = re.compile(rb"(\r\n|\n|\r(?=.))", re.DOTALL)  # a return at the end may be half of one
 
@@ -71,6 +71,7 @@ class Heard:
         self._recent: deque[str] = deque(maxlen=10 * TAIL)
         self._streams = {False: _Stream(), True: _Stream()}
         self._several = _Several(metric)
+        self._unread: dict[object, str] = {}  # what is wrong with the last line of a pattern, or of JSON, by the pattern
 
     @property
     def tail(self) -> list[str]:
@@ -88,6 +89,7 @@ class Heard:
         if not (b"\n" in data or b"\r" in data or stream.rest.endswith(b"\r")):
             stream.rest += data
             if len(stream.rest) > 2 * LONGEST:
+                stream.cut = stream.cut or bytes(stream.rest[:1])
                 del stream.rest[:-LONGEST]
             return
         *pieces, rest = _END.split(bytes(stream.rest) + data)
@@ -102,6 +104,11 @@ class Heard:
             stream.rest = bytearray()
         self._several.give_up(self.near)
 
+    def check(self) -> None:
+        """Raises a `MetricError` if the last line with metrics could not be read, so that those of an earlier one would count."""
+        for unread in self._unread.values():
+            raise MetricError(f"the command printed metrics that cannot be read: {unread}")
+
     def last_words(self) -> str:
         """Returns the line of the standard error that names the cause of a failure."""
         return last_words(list(self._recent))
@@ -111,12 +118,30 @@ class Heard:
         after_bar, stream.after_return = stream.after_return, redrawn
         if not line.strip():
             return
-        fits = {name: value for pattern in self._patterns for name, value in pattern.numbers(line).items()}
-        self.found.read(fits)
+        cut, stream.cut = stream.cut, b""
+        fits = [self._fits(pattern, line) for pattern in self._patterns]
         if is_error and not redrawn:
             self._recent.append(line[:2000])
-        if not fits and not self._json(line, is_error, after_bar):
+        if not (self._json(line, is_error, after_bar) or any(fits)):
             self.near.look(line, is_error)
+            broken = self.near.of_broken(line) if not is_error else ""
+            if cut == b"{" and line.rstrip().endswith("}"):
+                broken = f"a line of JSON is longer than {LONGEST:,} bytes"
+            if broken:
+                self._unread[None] = f"{broken}, and what was printed before it would be out of date."
+
+    def _fits(self, pattern: Pattern, line: str) -> bool:
+        """Takes the numbers that a pattern finds in a line; returns whether there are any."""
+        numbers = pattern.numbers(line)
+        self.found.read(numbers)
+        if pattern.misses(line):
+            self._unread[pattern] = (
+                f"pattern={pattern.text!r} cannot read the number in {line.strip()[-100:]!r}, and an earlier one would be out of "
+                "date: a number is one such as 1234, 0.91 or 1e-3."
+            )
+        elif numbers:
+            self._unread.pop(pattern, None)
+        return bool(numbers)
 
     def _json(self, line: str, is_error: bool, after_bar: bool) -> bool:
         """Takes a line if it is JSON on the standard output; returns whether it is."""
@@ -127,6 +152,8 @@ class Heard:
             found = last[1]
         if found is not None:
             self.found.take(found)
+            if self.found.metric in found:
+                self._unread.pop(None, None)
         whole = self._several.line(line, self.found, self.near)
         return found is not None or whole
 
@@ -136,6 +163,7 @@ class _Stream:
 
     def __init__(self) -> None:
         self.rest = bytearray()
+        self.cut = b""  # the first byte of a line that is longer than what is kept
         self.after_return = False  # whether the line is drawn over another one
 
 
