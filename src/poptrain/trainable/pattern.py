@@ -9,7 +9,7 @@ from functools import cached_property
 
 from poptrain.core.errors import UsageError
 
-# Not a part of a word or of a version, and not the begin of 1:30, 0,91 or 1,234, which mean different numbers in different countries.
+# Not a part of a word or of a version, and not the begin of 1:30, 0,91 or 1,234, which can mean several numbers.
 NUMBER = r"([-+]?(?:(?:\d+\.\d*|\.\d+)(?:e[-+]?\d+)?|\d+(?:e[-+]?\d+)?(?![,:]\d)|nan|inf(?:inity)?)(?![\w.]*\w))"
 
 
