@@ -33,7 +33,7 @@ from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.fingerprint import short_hash
 from poptrain.trainable.options import check_options
 from poptrain.trainable.pattern import Pattern
-from poptrain.trainable.script import check_script, hashed_files
+from poptrain.trainable.script import check_script, files_of_module, hashed_files
 from poptrain.trainable.shell import check_no_shell, not_a_program, without_line_ends
 
 RESERVED = ("checkpoint", "steps", "step", "until", "budget", "seed", "hparams")
@@ -126,7 +126,7 @@ class Command:
         fixed = [None if any(word.names()) else word.filled({}) for word in self.words[1:]]
         if (program := self.program()) is not None:
             check_script(program, fixed, Path(self.cwd or "."))
-        check_options([word.parts for word in self.words], space, self._files())
+        check_options([word.parts for word in self.words], space, self._scripts())
 
     def program(self) -> str | None:
         """Returns the path of the program; None if its name is itself a placeholder.
@@ -158,7 +158,12 @@ class Command:
 
     def uses(self) -> dict[str, str]:
         """Returns a hash of each file that the command line names, and of what its scripts import from next to them."""
-        return hashed_files(self._files())
+        return hashed_files(self._scripts(), Path(self.cwd or "."))
+
+    def _scripts(self) -> list[Path]:
+        """Returns the files that the command line names, also a module after ``-m``."""
+        words = [None if any(word.names()) else word.filled({}) for word in self.words]
+        return [*self._files(), *files_of_module(words, Path(self.cwd or "."))]
 
     def _files(self) -> Iterator[Path]:
         """Yields the files that the command line names."""
