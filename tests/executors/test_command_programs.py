@@ -322,3 +322,43 @@ def test_a_program_in_the_current_directory_is_found(tmp_path, monkeypatch):
     assert run(pt.command("./x.sh {lr} {checkpoint}"), steps=1).best.score == 1
     with pytest.raises(pt.UsageError, match="a variable can be emptied"):
         pt.command("./x.sh {lr} {checkpoint}", env={"A": None})
+
+
+@pytest.mark.parametrize(
+    "line", [["bash", "-c", "python {lr} {checkpoint} | tee x"], "sh -ec 'python {lr} {checkpoint} | tee x'"]
+)
+def test_a_pipe_that_would_hide_a_failure_is_refused(line):
+    with pytest.raises(pt.UsageError, match="a program that fails before the pipe would look as if it had succeeded"):
+        pt.command(line)
+    for fine in ("set -o pipefail; python {lr} {checkpoint} | tee x", "python {lr} '|' {checkpoint} || exit 3"):
+        pt.command(["bash", "-c", fine])
+
+
+def test_a_signal_that_a_shell_reports_is_named(tmp_path):
+    line = ["sh", "-c", "kill -9 $$$$; : {lr} {checkpoint}".replace("$$$$", "$$")]
+    assert "was ended by signal 9 (SIGKILL: out of memory?)" in failure(pt.command(line), tmp_path / "1")[0]
+    line = ["sh", "-c", "exit 137; : {lr} {checkpoint}"]
+    assert "ended with exit code 137 (SIGKILL: out of memory?)" in failure(pt.command(line), tmp_path / "2")[0]
+
+
+def test_an_option_that_loads_at_the_first_call_says_what_to_pass(tmp_path):
+    error, _ = failure(script(tmp_path, "open(sys.argv[2])", "{checkpoint}/model.pt {lr}"), tmp_path)
+    assert "at the first call {checkpoint} is empty: pass options that load a file of it as resume=" in error
+
+
+def test_options_for_a_resume_need_a_state_and_not_only_logs(tmp_path):
+    code = "d = pathlib.Path(sys.argv[1]); (d / 'm.json').write_text(json.dumps({'score': len(sys.argv)})); (d / 'x.log').touch()"
+    saves = "int(sys.argv[2]) and (d / 'x').touch()"
+    line = script(tmp_path, code, "{steps} {lr}", saves, resume="--resume", metrics="{checkpoint}/m.json")
+    algorithm = pt.pb2(SPACE, population=2, interval=1, evaluate_first=True)
+    done = pt.run(algorithm, line, stop=pt.steps(2))
+    scores = {(task.steps, done.history.result(task.id).score) for task in map(done.history.task, range(done.history.n))}
+    assert {(0, 4), (1, 4), (1, 5)} <= scores
+
+
+def test_sockets_and_pipes_are_not_a_part_of_a_checkpoint(tmp_path):
+    code = (
+        f"import socket; os.chdir(sys.argv[1]); os.mkfifo('pipe'); s = socket.socket(socket.AF_UNIX); s.bind('socket'); {SCORE}"
+    )
+    done = run(script(tmp_path, f"os.path.exists(sys.argv[1] + '/pipe') and os._exit(9)\n{code}", "{lr}"), steps=1)
+    assert [path.name for path in done.best.load().iterdir()] == ["state"]

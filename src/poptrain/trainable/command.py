@@ -34,7 +34,7 @@ from poptrain.core.fingerprint import short_hash
 from poptrain.trainable.options import check_options
 from poptrain.trainable.pattern import Pattern
 from poptrain.trainable.script import check_script, files_of_module, hashed_files
-from poptrain.trainable.shell import check_no_shell, not_a_program, without_line_ends
+from poptrain.trainable.shell import check_no_shell, check_pipe, not_a_program, without_line_ends
 
 RESERVED = ("checkpoint", "steps", "step", "until", "budget", "seed", "hparams")
 
@@ -49,9 +49,14 @@ class Word:
         """Yields the placeholders of the word."""
         return (name for _, name in self.parts if name is not None)
 
+    @property
+    def text(self) -> str:
+        """The word with its placeholders."""
+        return "".join(text + (f"{{{name}}}" if name else "") for text, name in self.parts)
+
     def shown(self) -> str:
         """Returns the word as the user wrote it, in quotes if it needs them."""
-        text = "".join(text + (f"{{{name}}}" if name else "") for text, name in self.parts)
+        text = self.text
         return text if shlex.quote(bare := re.sub(r"[{}]", "", text)) == bare else shlex.quote(text)
 
     def filled(self, values: Mapping[str, object]) -> str:
@@ -203,13 +208,14 @@ def command(
     Raises:
         UsageError: a placeholder is malformed, or an argument is wrong.
 
-    >>> command("python train.py --lr {lr} --epochs {steps}", resume="--resume {checkpoint}").line
-    'python train.py --lr {lr} --epochs {steps} --resume {checkpoint}'
+    >>> command("python train.py --lr {lr} --out {checkpoint}", resume="--resume {checkpoint}/last.pt").line
+    'python train.py --lr {lr} --out {checkpoint} --resume {checkpoint}/last.pt'
     """
     _check_types(line, resume, env, cwd)
     words = _words(line, "line")
     if not words:
         raise UsageError("command: the command line is empty, expected one such as 'python train.py --lr {lr}'.")
+    check_pipe([word.text for word in words])
     if timeout is not None and (type(timeout) not in (int, float) or not 0 < timeout < math.inf):
         raise UsageError(f"command: timeout={timeout!r}, expected more than 0 seconds, or None for no limit.")
     if cwd is not None and not Path(cwd).is_dir():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from poptrain.core.errors import UsageError
@@ -23,6 +25,9 @@ _FIRST = {
     "conda": "use conda run -n NAME python …",
     "export": "pass variables as env={…}",
     "nohup": "leave it out: poptrain waits for the program",
+    "exec": "leave it out",
+    "time": "leave it out: the report has the seconds of each call",
+    **dict.fromkeys(("module", "set", "ulimit", "eval", "if", "for"), "write it into a script of your own, and call that"),
 }
 
 
@@ -62,6 +67,22 @@ def check_no_shell(line: str, argument: str) -> None:
         if match["comment"]:
             raise UsageError(
                 f"command: {argument}= has a comment, which only a shell leaves out: remove it, or put the word with # in quotes."
+            )
+
+
+def check_pipe(words: Sequence[str]) -> None:
+    """Raises a `UsageError` if a shell that the command runs would hide a failure: the exit code of a pipe is its last one's.
+
+    >>> check_pipe(["bash", "-c", "set -o pipefail; python train.py | tee log"])
+    """
+    if len(words) < 3 or Path(words[0]).name not in ("bash", "sh", "dash", "zsh", "ksh") or "pipefail" in " ".join(words):
+        return
+    for before, word in pairwise(words):
+        piped = any(re.fullmatch(r"\|&?", each["operator"] or "") for each in _PARTS.finditer(word))
+        if re.fullmatch(r"-\w*c", before) and piped:
+            raise UsageError(
+                f"command: in {word[:60]!r}, a program that fails before the pipe would look as if it had succeeded: begin with "
+                "'set -o pipefail;' (of bash), or leave the pipe out."
             )
 
 

@@ -51,13 +51,12 @@ class MetricsFile:
                 f"the command did not write the file {name!r}, which metrics= names, in this call: it was not touched, and "
                 "holds the metrics of an earlier call. Write it at the end of every call."
             )
-        try:
-            data = self.path.read_bytes()
-        except OSError as error:
-            raise MetricError(f"the file {name!r}, which metrics= names, cannot be read: {error.strerror or error}.") from None
-        text = self._new(data).decode("utf-8", "replace")
-        if not text.strip():  # the same text was written again
-            text = data.decode("utf-8", "replace")
+        kept = 0 if self.stamp is None else self.stamp[2]
+        if kept > now[2] or _digest(self.path, kept) != self.digest:
+            kept = 0  # it was written anew
+        text = self._text(kept)
+        if kept and not text.strip():  # the same text was written again
+            text, kept = self._text(0), 0
             if text.strip() and object_of(text) is None:
                 raise MetricError(
                     f"the command wrote the file {name!r}, which metrics= names, without adding a line: it holds the metrics of "
@@ -67,15 +66,19 @@ class MetricsFile:
         for each in objects_in(text):
             found.take(each)
         if not found.metrics:
-            more = " among what this call has added" if len(text) < len(data) else ""
+            more = " among what this call has added" if kept else ""
             raise MetricError(f'the file {name!r}, which metrics= names, holds no JSON object such as {{"score": 0.9}}{more}.')
         return found
 
-    def _new(self, data: bytes) -> bytes:
-        """Returns what was added, if the file begins as it was; all of it otherwise."""
-        size = 0 if self.stamp is None else self.stamp[2]
-        kept = len(data) >= size and hashlib.sha256(data[:size]).digest() == self.digest
-        return data[size:] if kept else data
+    def _text(self, begin: int) -> str:
+        """Returns what the file holds from a position on."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(begin)
+                return file.read().decode("utf-8", "replace")
+        except OSError as error:
+            why = error.strerror or error
+            raise MetricError(f"the file {self.path.name!r}, which metrics= names, cannot be read: {why}.") from None
 
 
 @contextmanager

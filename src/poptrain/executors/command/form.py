@@ -10,7 +10,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Mapping
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from poptrain.core.errors import MetricError, UsageError
 from poptrain.executors.command.file import MetricsFile, alone_with
 from poptrain.executors.command.program import Ended, TimedOut, run_program
 from poptrain.executors.command.reported import Heard
-from poptrain.executors.command.state import check_left, snapshot
+from poptrain.executors.command.state import check_left, no_state, snapshot
 from poptrain.executors.context import MemberStore, Start
 from poptrain.executors.outcome import ProgramFailed
 from poptrain.executors.output import Output
@@ -112,7 +112,7 @@ class CommandForm:
     def save(self, store: MemberStore, name: str, state: Working, task: Task, step: int) -> str:
         directory = store.stage(name)
         with saving(directory):
-            shutil.copytree(state.checkpoint, directory, ignore_dangling_symlinks=True, dirs_exist_ok=True)
+            shutil.copytree(state.checkpoint, directory, ignore=no_state, ignore_dangling_symlinks=True, dirs_exist_ok=True)
         return store.commit_staged(name, task=task.id, member=task.member, step=step)
 
     def load(self, store: MemberStore, ref: str, hparams: Hparams, seed: int) -> Working:
@@ -180,6 +180,8 @@ class CommandForm:
         text = f"the command {how}{f': {last}' if last else ''}"
         if "expected one argument" in last and any(re.match(r"-\.?\d", word) for word in words):
             text += " (a negative value looks like an option: write --name={name} as one word)"
+        if str(state.checkpoint) in last and "FileNotFound" in last and not any(state.checkpoint.iterdir()):
+            text += " (at the first call {checkpoint} is empty: pass options that load a file of it as resume=)"
         if any(PREFIX in line and str(state.root) not in line for line in heard.tail):
             text += (
                 " (the checkpoint holds a path of an earlier call: {checkpoint} is another one in each call, keep relative paths)"
@@ -251,9 +253,7 @@ def _lives(process: int) -> bool:
 
 
 def _how(code: int) -> str:
-    if code > 0:
-        return f"ended with exit code {code}"
-    with suppress(ValueError):
-        name = signal.Signals(-code).name
-        return f"was ended by signal {-code} ({name}{': out of memory?' if name == 'SIGKILL' else ''})"
-    return f"was ended by signal {-code}"
+    number = -code if code < 0 else code - 128  # as a shell reports a signal
+    name = signal.Signals(number).name if number in signal.Signals.__members__.values() else ""
+    named = f" ({name}{': out of memory?' if name == 'SIGKILL' else ''})" if name else ""
+    return f"was ended by signal {number}{named}" if code < 0 else f"ended with exit code {code}{named}"

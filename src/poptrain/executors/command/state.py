@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from poptrain.core.errors import MetricError
@@ -46,6 +47,12 @@ def check_left(directory: Path, metrics: Path | None, before: Files, steps: int,
             f"the command trained {steps} steps and changed nothing in {{checkpoint}}, so this score has no model, and the next "
             "call would repeat the steps: save the state at the end of each call, not only at times or if it is the best."
         )
+
+
+def no_state(folder: str, names: Sequence[str]) -> list[str]:
+    """Returns the names in a folder that cannot be copied: sockets and pipes of processes that have ended."""
+    modes = {name: os.lstat(os.path.join(folder, name)).st_mode for name in names}
+    return [name for name, mode in modes.items() if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode))]
 
 
 def _files(directory: Path, without: str | None) -> Iterator[tuple[str, int, int, int]]:
