@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 
 from poptrain.core.errors import UsageError
 from poptrain.executors.command.lines import object_at_the_end, object_of
 from poptrain.trainable.pattern import NUMBER, Pattern
 
 LONGEST = 1 << 16  # characters of a line that is looked at
+KEPT = 30  # lines
 NEAR_THE_END = 2000  # characters in which the score is looked for
 SHOWN = 100  # characters of it in a message
 
@@ -23,20 +25,30 @@ class Near:
 
     def __init__(self, metric: str = "") -> None:
         self._metric = metric
-        self._begins = re.split(r"[\W_]+", metric)[0].lower()
+        self._begins = next(filter(None, re.split(r"[\W_]+", metric)), "").lower()
         self._exact, self._loose = _key(metric, ""), _key(metric, r"[\w/.-]{0,40}")
-        self._rank = 0  # 2: the line has the score; 1: it may be meant as metrics
+        self._rank = 0  # 3: an object over several lines, or 2: a line, has the score; 1: it may be meant as metrics
         self._text = ""
+        self._named: deque[tuple[str, bool]] = deque(maxlen=KEPT)  # the last lines with the name of the score
+        self._braced: deque[tuple[str, bool]] = deque(maxlen=KEPT)  # the last other ones with a brace
 
     def advice(self, score_only: bool = False) -> str:
         """Returns a sentence about the nearest line; empty if none came near. `score_only`: only about one with the score."""
+        for line, is_error in (*self._braced, *self._named):
+            self._judge(line, is_error)
         return self._text if self._rank > score_only else ""
 
     def look(self, line: str, is_error: bool) -> None:
-        """Looks at a line that was not taken."""
-        line = line.strip()
-        if len(line) > LONGEST or not ("{" in line or (self._begins and self._begins in line.lower())):
+        """Looks at a line that was not taken. There may be many, so they are judged only if a message needs them."""
+        if len(line) > LONGEST:
             return
+        if self._begins and self._begins in line.lower():
+            self._named.append((line.strip(), is_error))
+        elif "{" in line:
+            self._braced.append((line.strip(), is_error))
+
+    def _judge(self, line: str, is_error: bool) -> None:
+        """Keeps what is wrong with a line, if it comes nearer than those before."""
         hint = self.pattern_for(line)
         if why := _what_is_wrong(line, is_error):
             other = f", or pass pattern={hint!r}" if hint else _other_metric(line)
@@ -48,12 +60,14 @@ class Near:
         """Notes an object over several lines that did not end, or had other output inside."""
         hint = self.pattern_for(text)
         why = "a JSON object over several lines has other output inside, or does not end: print it on one line"
-        self._keep(f"{why}{f', or pass pattern={hint!r}' if hint else ''}.", hint)
+        self._keep(f"{why}{f', or pass pattern={hint!r}' if hint else ''}.", hint, whole=True)
 
     def of_broken(self, line: str) -> str:
         """Returns what is wrong with a line that has the score and looks like JSON; empty if it does not."""
+        if "{" not in line or not self._metric or len(line) > LONGEST:
+            return ""
         line = line.strip()
-        if not self._metric or len(line) > LONGEST or not (line[:1] == "{" and line[-1:] == "}" and f'"{self._metric}"' in line):
+        if not (line[:1] == "{" and line[-1:] == "}" and f'"{self._metric}"' in line):
             return ""
         return f"{_shown(line)} is not valid JSON ({_complaint(line)})" if object_of(line) is None else ""
 
@@ -62,8 +76,8 @@ class Near:
         listed = ", ".join(map(repr, names[:10])) or "nothing"
         self._keep(f"a JSON object over several lines has no {self._metric!r}; it has {listed}.", "")
 
-    def _keep(self, text: str, hint: str) -> None:
-        rank = 2 if hint else 1
+    def _keep(self, text: str, hint: str, whole: bool = False) -> None:
+        rank = (3 if whole else 2) if hint else 1
         if rank >= self._rank:
             self._rank, self._text = rank, text
 

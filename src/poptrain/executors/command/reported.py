@@ -132,9 +132,9 @@ class Heard:
 
     def _fits(self, pattern: Pattern, line: str) -> bool:
         """Takes the numbers that a pattern finds in a line; returns whether there are any."""
-        numbers = pattern.numbers(line)
+        numbers, missed = pattern.read(line)
         self.found.read(numbers)
-        if pattern.misses(line):
+        if missed:
             self._unread[pattern] = (
                 f"pattern={pattern.text!r} cannot read the number in {line.strip()[-100:]!r}, and an earlier one would be out of "
                 "date: a number is one such as 1234, 0.91 or 1e-3."
