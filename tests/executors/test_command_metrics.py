@@ -230,6 +230,14 @@ def test_the_last_words_name_the_cause(text, words):
     assert heard(text, is_error=True).last_words() == words
 
 
+def test_steps_that_count_from_the_beginning_are_not_those_of_one_call(tmp_path):
+    code = "n = sum(1 for _ in pathlib.Path(sys.argv[1]).iterdir()) + 1; print(json.dumps({'score': 1, 'steps': n}))"
+    with pytest.raises(pt.errors.RunFailed, match=r"reported 'steps' = 2, which is the count from the beginning"):
+        run(script(tmp_path, code, "{lr}", saves="pathlib.Path(sys.argv[1], str(n)).touch()"))
+    heard('{"score": 1, "steps": 4}').found.check(4, 4)
+    heard('{"score": 1, "steps": 3}').found.check(1, 0)
+
+
 # -- a file of metrics ------------------------------------------------------------------------------------------------
 
 

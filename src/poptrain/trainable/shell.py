@@ -55,9 +55,11 @@ def check_no_shell(line: str, argument: str) -> None:
         variable = match["variable"] or ((found := _VARIABLE.search(match["double"] or "")) and found[1])
         if variable:
             text = re.match(r"\$\w+|\$\{\w+\}?|.{1,12}", line[line.index(variable, match.start()) :])
+            found = text[0] if text else variable
+            own = f" (a placeholder is {found[1:]})" if re.fullmatch(r"\$\{\w+\}", found) else ""
             raise UsageError(
-                f"command: {argument}= has {text[0] if text else variable!r}, which only a shell replaces, and no shell runs it: "
-                "insert the value with Python (os.environ), or put it in single quotes if the program should get it as it is."
+                f"command: {argument}= has {found}, which only a shell replaces, and no shell runs it{own}: insert the value "
+                "with Python (os.environ), or put it in single quotes if the program should get it as it is."
             )
         if match["home"]:
             raise UsageError(

@@ -98,7 +98,7 @@ class CommandForm:
             heard.check()
         if not found.metrics or (self.metric not in found.metrics and heard.near.advice(score_only=True) and file is None):
             raise MetricError(self._nothing_found(heard, ended))
-        found.check(steps)
+        found.check(steps, state.step)
         trained = steps if found.metrics.get("steps") != 0 else 0
         check_left(state.checkpoint, path, before, trained, state.step == 0 and steps == state.start.budget)
         state.step += steps

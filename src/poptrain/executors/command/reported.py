@@ -43,12 +43,18 @@ class Found:
         self.metrics.update(numbers)
         self.stray &= "steps" not in numbers
 
-    def check(self, steps: int) -> None:
-        """Raises a `MetricError` if the steps that were trained may be a setting of the program.
+    def check(self, steps: int, before: int = 0) -> None:
+        """Raises a `MetricError` if the steps that were trained may be a setting of the program, or its count of all calls.
 
         Args:
             steps: that it was asked to train.
+            before: steps of the member before the call.
         """
+        if before and self.metrics.get("steps") == before + steps:
+            raise MetricError(
+                f"the command reported 'steps' = {before + steps}, which is the count from the beginning; but 'steps' are those "
+                f"of one call, here {steps}: print the count under another name, such as 'step'."
+            )
         if self.stray and self.metrics["steps"] != steps:
             raise MetricError(
                 f"the command reported 'steps' = {self.metrics['steps']!r:.40} in an object without {self.metric!r}, where "

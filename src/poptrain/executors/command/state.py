@@ -33,6 +33,10 @@ def check_left(directory: Path, metrics: Path | None, before: Files, steps: int,
     if directory.is_symlink() or not directory.is_dir():
         what = "removed" if not os.path.lexists(directory) else "replaced"
         raise MetricError(f"the command has {what} the directory {{checkpoint}}: write files into it, and leave it where it is.")
+    if loop := next(_loops(directory), ""):
+        raise MetricError(
+            f"the command left the link {loop!r} in {{checkpoint}}, which leads back to its own directory: remove it."
+        )
     if not steps:
         return
     after = snapshot(directory, metrics)
@@ -47,6 +51,14 @@ def check_left(directory: Path, metrics: Path | None, before: Files, steps: int,
             f"the command trained {steps} steps and changed nothing in {{checkpoint}}, so this score has no model, and the next "
             "call would repeat the steps: save the state at the end of each call, not only at times or if it is the best."
         )
+
+
+def _loops(directory: Path) -> Iterator[str]:
+    """Yields links to a directory that they are in, which no copy of it could end."""
+    for folder, folders, _ in os.walk(directory):
+        for path in (os.path.join(folder, name) for name in folders):
+            if os.path.islink(path) and f"{os.path.realpath(folder)}/".startswith(f"{os.path.realpath(path)}/"):
+                yield os.path.relpath(path, directory)
 
 
 def no_state(folder: str, names: Sequence[str]) -> list[str]:
