@@ -55,10 +55,10 @@ def check_no_shell(line: str, argument: str) -> None:
         variable = match["variable"] or ((found := _VARIABLE.search(match["double"] or "")) and found[1])
         if variable:
             text = re.match(r"\$\w+|\$\{\w+\}?|.{1,12}", line[line.index(variable, match.start()) :])
-            found = text[0] if text else variable
-            own = f" (a placeholder is {found[1:]})" if re.fullmatch(r"\$\{\w+\}", found) else ""
+            shown = text[0] if text else variable
+            own = f" (a placeholder is {shown[1:]})" if re.fullmatch(r"\$\{\w+\}", shown) else ""
             raise UsageError(
-                f"command: {argument}= has {found}, which only a shell replaces, and no shell runs it{own}: insert the value "
+                f"command: {argument}= has {shown}, which only a shell replaces, and no shell runs it{own}: insert the value "
                 "with Python (os.environ), or put it in single quotes if the program should get it as it is."
             )
         if match["home"]:
