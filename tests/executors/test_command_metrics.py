@@ -7,13 +7,16 @@ import importlib.util
 import json
 import math
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
 from test_command import run, script
 
 import poptrain as pt
 from poptrain.core.errors import MetricError
-from poptrain.executors.command.file import MetricsFile
+from poptrain.core.fingerprint import short_hash
+from poptrain.executors.command.file import PREFIX, MetricsFile
 from poptrain.executors.command.form import CommandForm
 from poptrain.executors.command.lines import objects_in
 from poptrain.executors.command.program import Ended
@@ -316,6 +319,8 @@ def test_members_that_would_write_one_file_at_the_same_time_stop_the_run(tmp_pat
     trainable = script(tmp_path, code, f"'{tmp_path / 'm.json'}' {{lr}}", metrics=str(tmp_path / "m.json"))
     if executor == "inline":
         assert run(trainable, steps=1).best.score == 1
+        name = short_hash(os.fsencode(os.path.realpath(tmp_path / "m.json")))
+        assert not list(Path(tempfile.gettempdir()).glob(f"{PREFIX}*-{name}"))
         return
     with pytest.raises(
         pt.UsageError, match=r"another program is running that writes .*m\.json.* Put \{checkpoint\} into the path"

@@ -150,9 +150,8 @@ class Command:
         where = Path(self.cwd or ".")
         place = where / name
         found = shutil.which(str(place.absolute()) if "/" in name else name)
-        found = found or (
-            None if "/" in name else shutil.which(name, path=str(Path(sys.executable).parent))
-        )  # torchrun, accelerate
+        if found is None and "/" not in name and sys.executable:
+            found = shutil.which(name, path=str(Path(sys.executable).parent))  # such as torchrun
         if found is None:
             raise UsageError(f"command: there is no program {name!r} to run: {not_a_program(name, place)}.")
         return str(Path(found).absolute())
@@ -198,7 +197,8 @@ def command(
         line: the command, as in a shell, or its words; the module lists the placeholders. No shell runs it, so there are no
             pipes, wildcards or variables.
         resume: options that are added only if ``{checkpoint}`` holds something: at the first call of a member it is empty.
-        metrics: a file that the program writes instead, such as ``{checkpoint}/metrics.json``: a JSON object, or one a line.
+        metrics: a file that the program writes or appends to instead, such as ``{checkpoint}/metrics.json``: a JSON object, or
+            several, of which later ones replace values. Only what a call has added counts.
         pattern: a part of a line that the program prints, such as ``acc {acc}``, or several: for programs that print no JSON.
             A name in braces is a number, and the last line that fits counts, on the standard output or error.
         env: environment variables; placeholders are filled in.

@@ -46,7 +46,7 @@ class MetricsFile:
         if now is None:
             what = "it is a directory" if self.path.is_dir() else f"looked for {str(self.path.absolute())!r}"
             raise MetricError(f"the command did not write the file {name!r}, which metrics= names: {what}.")
-        if now == self.stamp:
+        if now == self.stamp and _digest(self.path, now[2]) == self.digest:  # the clock of some disks is coarse
             raise MetricError(
                 f"the command did not write the file {name!r}, which metrics= names, in this call: it was not touched, and "
                 "holds the metrics of an earlier call. Write it at the end of every call."
@@ -89,7 +89,9 @@ def alone_with(path: Path) -> Iterator[None]:
         UsageError: another one holds it.
     """
     place = os.path.realpath(path)
-    lock = disk.lock(Path(tempfile.gettempdir()) / f"{PREFIX}{os.getuid()}-{short_hash(os.fsencode(place))}")
+    file = Path(tempfile.gettempdir()) / f"{PREFIX}{os.getuid()}-{short_hash(os.fsencode(place))}"
+    while (lock := disk.lock(file)) is not None and not _is_open(lock, file):
+        os.close(lock)  # the one that had it has just removed it
     if lock is None:
         raise UsageError(
             f"command: another program is running that writes {place!r}, which metrics= names, so each could read the metrics of "
@@ -99,7 +101,16 @@ def alone_with(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        os.close(lock)  # the file stays: another one may be waiting for it by its name
+        file.unlink(missing_ok=True)
+        os.close(lock)
+
+
+def _is_open(descriptor: int, path: Path) -> bool:
+    """True if a descriptor is of the file that has this path now."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError:
+        return False
 
 
 def _stamp(path: Path) -> Stamp | None:

@@ -89,8 +89,7 @@ class CommandForm:
         began = bool(before)  # logs and metrics alone are nothing to continue from
         words = [word.filled(values) for word in (*self.command.words, *(self.command.resume if began else ()))]
         words[0] = self.command.program() or words[0]
-        own = path is None or path.is_relative_to(state.root)
-        with nullcontext() if path is None or own else alone_with(path):
+        with nullcontext() if path is None or self.command.shared_file is None else alone_with(path):
             file = None if path is None else MetricsFile.at(path)
             heard, ended = self._run(state, words, {name: word.filled(values) for name, word in self.command.env})
             found = heard.found if file is None else file.read(self.metric)
