@@ -299,15 +299,21 @@ def test_an_option_that_reads_false_as_true_is_refused(tmp_path, option):
     ("source", "refused"),
     [
         ("p.add_argument('--lr-decay', type=float)", True),
+        ("p.add_argument('--lr-decay'); p.parse_args()", True),
         ("p.add_argument('--lr-decay'); p.add_argument('--lr')", False),
         ("p.add_argument('--lr-decay'); p.add_argument('-l', '--lr', dest='rate')", False),
+        ("p.add_argument('--lr-decay'); add_more(p)", False),
+        ("p.add_argument('--lr-decay'); q = ArgumentParser(parents=[x])", False),
+        ("p.add_argument('--lr-decay'); q = HfArgumentParser(Args)", False),
+        ("p = made_elsewhere(); p.add_argument('--lr-decay')", False),
         ("p = argparse.ArgumentParser(allow_abbrev=False); p.add_argument('--lr-decay')", False),
         ("p.add_argument('--lr-decay')\nclass Args:\n    lr: float = 1.0", False),
         ("def main(lr): p.add_argument('--lr-decay')", False),
     ],
 )
 def test_an_option_that_argparse_would_complete_to_another_one_is_refused(tmp_path, source, refused):
-    (tmp_path / "x.py").write_text(source)
+    made = "" if "p = " in source else "p = argparse.ArgumentParser()\n"
+    (tmp_path / "x.py").write_text(made + source)
     line = pt.command("python x.py --lr {lr} --out={checkpoint}", cwd=tmp_path)
     if refused:
         with pytest.raises(pt.UsageError, match="x.py has no option --lr, and would take it as --lr-decay: write the whole name"):

@@ -34,7 +34,7 @@ def check_options(words: Sequence[Parts], space: object, files: Iterable[Path]) 
                     f"command: {file.name} has the option {option} with type=bool, which reads every text but '' as True, also "
                     f"'False', so {name!r} would have no effect: tune {name}=pt.Choice('True', ''), or correct the script."
                 )
-        known = [each for call in added for each in _texts(call)]
+        known = [each for call in added for each in _texts(call)] if _all_here(nodes) else []
         for option, name in filled.items():
             longer = [each for each in known if option.startswith("--") and each.startswith(option) and each != option]
             if longer and not any(_mentions(node, option) for node in nodes):
@@ -61,6 +61,28 @@ def _nodes(file: Path) -> list[ast.AST]:
         return list(ast.walk(ast.parse(file.read_bytes())))
     except (SyntaxError, ValueError, OSError, RecursionError):
         return []
+
+
+def _all_here(nodes: Sequence[ast.AST]) -> bool:
+    """True if all options are added in this file: its parsers are made here, from nothing, and passed to nothing else."""
+    parsers: set[str] = set()
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
+    for node in nodes:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and _name_of(node.value) == "ArgumentParser":
+            parsers |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    made = [call for call in calls if _name_of(call).endswith("Parser")]
+    passed = [each for call in calls for each in (*call.args, *(keyword.value for keyword in call.keywords))]
+    return (
+        bool(parsers)
+        and all(_name_of(call) == "ArgumentParser" and not any(each.arg == "parents" for each in call.keywords) for call in made)
+        and not any(isinstance(each, ast.Name) and each.id in parsers for each in passed)
+    )
+
+
+def _name_of(call: ast.Call) -> str:
+    """Returns the last part of the name of what is called."""
+    function = call.func
+    return function.attr if isinstance(function, ast.Attribute) else function.id if isinstance(function, ast.Name) else ""
 
 
 def _adds_argument(node: ast.AST) -> bool:
