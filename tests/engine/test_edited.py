@@ -119,3 +119,12 @@ def test_the_files_that_a_command_imports_are_seen(tmp_path):
     assert set(before) == {"train.py", "net.py", "parts/__init__.py", "layer.py"}
     (tmp_path / "parts" / "layer.py").write_text("HIDDEN = 64\n")
     assert changes(before, uses_of(line)) == ["layer.py has changed"]
+
+
+def test_a_module_that_a_command_runs_is_seen(tmp_path):
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg" / "train.py").write_text("from pkg import net\nfrom .data import rows\n")
+    for name in ("net", "data", "__main__"):
+        (tmp_path / "pkg" / f"{name}.py").touch()
+    assert set(uses_of(pt.command("python -m pkg.train {lr} {checkpoint}", cwd=tmp_path))) == {"train.py", "net.py", "data.py"}
+    assert set(uses_of(pt.command("torchrun -m pkg {lr} {checkpoint}", cwd=tmp_path))) == {"__main__.py"}

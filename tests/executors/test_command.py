@@ -26,9 +26,13 @@ def toy(fault: str = "", **options) -> object:
     return pt.command([*PYTHON.split(), TOY, "{lr}", "{steps}", "{checkpoint}", fault, "-1"], **options)
 
 
-def script(tmp_path: Path, text: str, options: str = "", **more) -> object:
+SAVES = "pathlib.Path(sys.argv[1], 'state').write_text('trained')"
+
+
+def script(tmp_path: Path, text: str, options: str = "", saves: str = SAVES, **more) -> object:
+    """Returns the command of a script that also saves something; the directory is its first argument."""
     file = tmp_path / "my script.py"
-    file.write_text(f"import json, os, pathlib, sys\n{text}\n")
+    file.write_text(f"import json, os, pathlib, sys\n{text}\n{saves}\n")
     return pt.command(f"{PYTHON} '{file}' {{checkpoint}} {options}", **more)
 
 
@@ -87,7 +91,7 @@ def test_metrics_come_from_lines_of_json_of_which_later_ones_win(tmp_path):
 
 @pytest.mark.parametrize("lines", ['{"score": 4}', '{\n "score": 4\n}', '{"score": 1}\nx\n{"score": 4}\n'])
 def test_metrics_come_from_a_file(tmp_path, lines):
-    code = f"pathlib.Path(sys.argv[1], 'm.json').write_text({lines!r})"
+    code = f"pathlib.Path(sys.argv[1], 'm.json').write_text({lines!r}.replace('4', '4.' + '0' * len(sys.argv[2])))"
     assert run(script(tmp_path, code, "{lr}", metrics="{checkpoint}/m.json")).best.score == 4
 
 
@@ -113,7 +117,22 @@ def test_metrics_come_from_lines_of_text(tmp_path):
 
 @pytest.mark.parametrize(
     ("line", "expected"),
-    [("acc 1", 1.0), ("ACC -.5e-3.", -5e-4), ("acc 91%", 91.0), ("acc 1.2.3", None), ("acc 0x1f", None), ("accuracy 1", None)],
+    [
+        ("acc 1", 1.0),
+        ("ACC -.5e-3.", -5e-4),
+        ("acc 91%", 91.0),
+        ("acc 1.2.3", None),
+        ("acc 0x1f", None),
+        ("accuracy 1", None),
+        ("val_acc 1", None),
+        ("val/acc 1", None),
+        ("acc 1,234", None),
+        ("acc 0,91", None),
+        ("acc 1, b", 1.0),
+        ("acc 0.5,0.6", 0.5),
+        ("(acc 1)", 1.0),
+        ("acc 12e2", 1200.0),
+    ],
 )
 def test_only_whole_numbers_of_a_line_are_read(line, expected):
     assert Pattern("acc {acc}").numbers(line).get("acc") == expected
@@ -140,7 +159,9 @@ def test_all_hyperparameters_can_come_in_one_file(tmp_path):
 
 def test_python_is_the_python_that_runs_poptrain_and_cwd_is_where_a_program_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
-    (tmp_path / "here.py").write_text("import sys, json; print(json.dumps({'score': float(sys.executable == sys.argv[2])}))")
+    (tmp_path / "here.py").write_text(
+        "import sys, json; open(sys.argv[1] + '/x', 'w'); print(json.dumps({'score': float(sys.executable == sys.argv[2])}))"
+    )
     done = run(pt.command(["python", "here.py", "{checkpoint}", sys.executable, "{lr}"], cwd=tmp_path), steps=1)
     assert done.best.score == 1
 

@@ -50,7 +50,7 @@ class MissingExtra(UsageError, ImportError):
 
 
 class MetricError(UsageError):
-    """A trainable returned no metrics that a score can be read from. Exit code 2.
+    """A trainable returned no metrics that a score can be read from, or a command left no checkpoint. Exit code 2.
 
     The run stops, so that the code can be corrected; what was trained before is in the log.
     """

@@ -122,19 +122,20 @@ class RestoringPopulation(Protocol):
     def restored(self, lane: Carry, hparams: HparamColumns) -> Carry: ...
 
 
-def form_of(trainable: AnyTrainable, static: Sequence[str] = (), output: Output | None = None) -> Form[Any]:
+def form_of(trainable: AnyTrainable, static: Sequence[str] = (), output: Output | None = None, metric: str = "") -> Form[Any]:
     """Returns the form that runs `trainable` one member at a time.
 
     Args:
         static: the names of its static hyperparameters.
         output: keeps what the programs of commands print; None: they print where this process prints.
+        metric: the key of the score, for messages about what a command printed; "": nothing is trained.
     """
     if isinstance(trainable, Trainable):
         return FunctionForm(trainable)
     if isinstance(trainable, type):
         return ClassForm(trainable)
     if isinstance(trainable, Command):
-        return CommandForm(trainable, output)
+        return CommandForm(trainable, output, metric)
     if isinstance(trainable, JaxTrainable):
         from poptrain.executors.vmapped import population_of  # JAX is imported only for those who use it
 

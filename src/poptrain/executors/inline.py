@@ -29,7 +29,7 @@ class InlineExecutor:
 
     def __init__(self, context: Context):
         self._context = context
-        form = form_of(context.trainable, context.static, Output(context.outputs))
+        form = form_of(context.trainable, context.static, Output(context.outputs), context.metric)
         self._members = Members(form, context.metric, context.store, context.keep_error, context.warm())
         self._queue: deque[Task] = deque()
 

@@ -58,7 +58,8 @@ def _set_up(connection: Connection) -> Members[Any] | None:
     try:
         setup: WorkerSetup = connection.recv()
         store = StoreOfDriver(connection) if setup.store is None else setup.store
-        members = Members(form_of(cast(AnyTrainable, setup.trainable), setup.static), setup.metric, store, keep_error, setup.warm)
+        form = form_of(cast(AnyTrainable, setup.trainable), setup.static, metric=setup.metric)
+        members = Members(form, setup.metric, store, keep_error, setup.warm)
     except (EOFError, ConnectionError):
         raise
     except PoptrainError as error:

@@ -57,7 +57,7 @@ class Remade(ABC):
             self._checked = True
 
     def _used(self) -> Iterable[str]:
-        """Returns the hyperparameters that code reads while it trains, beside what it makes with them."""
+        """Returns the hyperparameters that code reads while it trains, not only while it is made."""
         return ()
 
     def _options_with(self, hp: Mapping[str, object]) -> object:

@@ -17,6 +17,7 @@ Each interval is one call of the program. A word may have placeholders in braces
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import shlex
@@ -30,8 +31,10 @@ from pathlib import Path
 from poptrain.core.arguments import check_place
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.fingerprint import short_hash
+from poptrain.trainable.options import check_options
 from poptrain.trainable.pattern import Pattern
-from poptrain.trainable.script import check_script, hashed_files
+from poptrain.trainable.script import check_script, files_of_module, hashed_files
+from poptrain.trainable.shell import check_no_shell, check_pipe, not_a_program, without_line_ends
 
 RESERVED = ("checkpoint", "steps", "step", "until", "budget", "seed", "hparams")
 
@@ -46,9 +49,14 @@ class Word:
         """Yields the placeholders of the word."""
         return (name for _, name in self.parts if name is not None)
 
+    @property
+    def text(self) -> str:
+        """The word with its placeholders."""
+        return "".join(text + (f"{{{name}}}" if name else "") for text, name in self.parts)
+
     def shown(self) -> str:
         """Returns the word as the user wrote it, in quotes if it needs them."""
-        text = "".join(text + (f"{{{name}}}" if name else "") for text, name in self.parts)
+        text = self.text
         return text if shlex.quote(bare := re.sub(r"[{}]", "", text)) == bare else shlex.quote(text)
 
     def filled(self, values: Mapping[str, object]) -> str:
@@ -85,6 +93,12 @@ class Command:
         """The command line as a log records it."""
         return " ".join(word.shown() for word in (*self.words, *self.resume))
 
+    @property
+    def shared_file(self) -> str | None:
+        """The file of metrics, if all members write the same one; None if each has its own."""
+        word = self.metrics
+        return None if word is None or {"checkpoint", "hparams", "seed"} & set(word.names()) else word.shown()
+
     def placeholders(self) -> set[str]:
         """Returns the names in braces, wherever they are."""
         metrics = () if self.metrics is None else (self.metrics,)
@@ -114,10 +128,10 @@ class Command:
             )
         if "budget" in used and budget is None:
             raise UsageError("command: {budget} needs a run that ends after a number of steps: stop=pt.steps(n).")
+        fixed = [None if any(word.names()) else word.filled({}) for word in self.words[1:]]
         if (program := self.program()) is not None:
-            check_script(
-                program, [None if any(word.names()) else word.filled({}) for word in self.words[1:]], Path(self.cwd or ".")
-            )
+            check_script(program, fixed, Path(self.cwd or "."))
+        check_options([word.parts for word in self.words], space, self._scripts())
 
     def program(self) -> str | None:
         """Returns the path of the program; None if its name is itself a placeholder.
@@ -134,9 +148,12 @@ class Command:
         if name in ("python", "python3") and sys.executable:
             return sys.executable
         where = Path(self.cwd or ".")
-        found = shutil.which(str(where / name) if "/" in name and not Path(name).is_absolute() else name)
+        place = where / name
+        found = shutil.which(str(place.absolute()) if "/" in name else name)
+        if found is None and "/" not in name and sys.executable:
+            found = shutil.which(name, path=str(Path(sys.executable).parent))  # such as torchrun
         if found is None:
-            raise UsageError(f"command: there is no program {name!r} to run: pass its path, or install it.")
+            raise UsageError(f"command: there is no program {name!r} to run: {not_a_program(name, place)}.")
         return str(Path(found).absolute())
 
     def code(self) -> str:
@@ -145,7 +162,12 @@ class Command:
 
     def uses(self) -> dict[str, str]:
         """Returns a hash of each file that the command line names, and of what its scripts import from next to them."""
-        return hashed_files(self._files())
+        return hashed_files(self._scripts(), Path(self.cwd or "."))
+
+    def _scripts(self) -> list[Path]:
+        """Returns the files that the command line names, also a module after ``-m``."""
+        words = [None if any(word.names()) else word.filled({}) for word in self.words]
+        return [*self._files(), *files_of_module(words, Path(self.cwd or "."))]
 
     def _files(self) -> Iterator[Path]:
         """Yields the files that the command line names."""
@@ -175,7 +197,8 @@ def command(
         line: the command, as in a shell, or its words; the module lists the placeholders. No shell runs it, so there are no
             pipes, wildcards or variables.
         resume: options that are added only if ``{checkpoint}`` holds something: at the first call of a member it is empty.
-        metrics: a file that the program writes instead, such as ``{checkpoint}/metrics.json``: a JSON object, or one a line.
+        metrics: a file that the program writes or appends to instead, such as ``{checkpoint}/metrics.json``: a JSON object, or
+            several, of which later ones replace values. Only what a call has added counts.
         pattern: a part of a line that the program prints, such as ``acc {acc}``, or several: for programs that print no JSON.
             A name in braces is a number, and the last line that fits counts, on the standard output or error.
         env: environment variables; placeholders are filled in.
@@ -185,13 +208,14 @@ def command(
     Raises:
         UsageError: a placeholder is malformed, or an argument is wrong.
 
-    >>> command("python train.py --lr {lr} --epochs {steps}", resume="--resume {checkpoint}").line
-    'python train.py --lr {lr} --epochs {steps} --resume {checkpoint}'
+    >>> command("python train.py --lr {lr} --out {checkpoint}", resume="--resume {checkpoint}/last.pt").line
+    'python train.py --lr {lr} --out {checkpoint} --resume {checkpoint}/last.pt'
     """
     _check_types(line, resume, env, cwd)
     words = _words(line, "line")
     if not words:
         raise UsageError("command: the command line is empty, expected one such as 'python train.py --lr {lr}'.")
+    check_pipe([word.text for word in words])
     if timeout is not None and (type(timeout) not in (int, float) or not 0 < timeout < math.inf):
         raise UsageError(f"command: timeout={timeout!r}, expected more than 0 seconds, or None for no limit.")
     if cwd is not None and not Path(cwd).is_dir():
@@ -221,8 +245,9 @@ def command(
 def _words(line: str | Sequence[str], argument: str) -> tuple[Word, ...]:
     if not isinstance(line, str):
         return tuple(_word(word, argument) for word in line)
+    check_no_shell(line, argument)
     try:
-        return tuple(_word(word, argument) for word in shlex.split(line))
+        return tuple(_word(word, argument) for word in shlex.split(without_line_ends(line)))
     except ValueError as error:
         raise UsageError(f"command: {argument}={line!r} cannot be split into words: {error}.") from None
 
@@ -248,7 +273,29 @@ def _word(text: str, argument: str) -> Word:
 
 
 def _written(value: object) -> str:
-    return repr(value) if isinstance(value, float) else str(value)
+    """Returns a value as text. Floats are exact, and always have a point, without which YAML reads ``1e-05`` as a text.
+
+    >>> _written(1e-05), _written(0.25), _written(True)
+    ('1.0e-05', '0.25', 'True')
+    """
+    if not isinstance(value, float):
+        return str(value)
+    text = repr(value)
+    return text.replace("e", ".0e", 1) if "e" in text and "." not in text else text
+
+
+def as_json(hparams: Mapping[str, object]) -> str:
+    """Returns hyperparameters as JSON that YAML reads alike.
+
+    >>> as_json({"lr": 1e-05, "net": "big", "fast": True})
+    '{"lr": 1.0e-05, "net": "big", "fast": true}'
+    """
+
+    def text(value: object) -> str:
+        finite = isinstance(value, float) and math.isfinite(value)
+        return _written(value) if finite else json.dumps(value, ensure_ascii=False)
+
+    return f"{{{', '.join(f'{json.dumps(name, ensure_ascii=False)}: {text(value)}' for name, value in hparams.items())}}}"
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -262,5 +309,7 @@ def _check_types(line: object, resume: object, env: object, cwd: object) -> None
             raise UsageError(f"command: {name}={words!r:.80}, expected a text or a list of words.")
     if env is not None and not isinstance(env, Mapping):
         raise UsageError(f"command: env={env!r:.80}, expected values by name, or None.")
+    if unset := [name for name, value in (env or {}).items() if value is None]:
+        raise UsageError(f"command: env[{unset[0]!r}]=None, expected a text: a variable can be emptied (''), but not removed.")
     if cwd is not None:
         check_place("command: cwd", cwd)

@@ -6,10 +6,12 @@ import re
 import string
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from poptrain.core.errors import UsageError
 
-NUMBER = r"([-+]?(?:(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|nan|inf(?:inity)?)(?![\w.]*\w))"
+# Not a part of a word or of a version, and not the begin of 1:30, 0,91 or 1,234, which can mean several numbers.
+NUMBER = r"([-+]?(?:(?:\d+\.\d*|\.\d+)(?:e[-+]?\d+)?|\d+(?:e[-+]?\d+)?(?![,:]\d)|nan|inf(?:inity)?)(?![\w.]*\w))"
 
 
 @dataclass(frozen=True)
@@ -23,23 +25,28 @@ class Pattern:
     text: str
 
     @cached_property
-    def _parts(self) -> tuple[list[str], re.Pattern[str]]:
-        names, expression = [], ""
+    def _parts(self) -> _Parts:
+        names: list[str] = []
+        first, begins = "", None
+        expression = r"(?<![\w/.-])" if re.match(r"\w|\{(?!\{)", self.text) else ""  # not inside val_acc or val/acc
         for before, name, form, conversion in string.Formatter().parse(self.text):
             expression += r"\s+".join(map(re.escape, re.split(r"\s+", before)))
             if name is not None:
                 if not name or form or conversion:
                     raise ValueError("a name in braces is missing or has a format")
+                if not names and before.strip():
+                    begins = re.compile(rf"{expression}(?=[-+]?\.?\d)(?!{NUMBER})", re.IGNORECASE)
+                    first = max(before.lower().split(), key=len)
                 names.append(name)
                 expression += NUMBER
         if not names:
             raise ValueError("it has no name in braces")
-        return names, re.compile(expression, re.IGNORECASE)
+        return _Parts(names, re.compile(expression, re.IGNORECASE), first, begins)
 
     def check(self) -> None:
         """Raises a `UsageError` if it is malformed."""
         try:
-            names, _ = self._parts
+            names = self._parts.names
         except (ValueError, TypeError) as error:
             raise UsageError(
                 f"command: pattern={self.text!r}: {error}; write a part of the line, with a name in braces for each number: "
@@ -50,9 +57,27 @@ class Pattern:
 
     def numbers(self, line: str) -> dict[str, float]:
         """Returns the numbers in a line by name; empty if it does not fit. The last fit counts, as in a progress bar."""
-        names, expression = self._parts
-        fits = expression.findall(line)
-        if not fits:
-            return {}
-        last = fits[-1] if len(names) > 1 else (fits[-1],)
-        return dict(zip(names, map(float, last), strict=True))
+        return self.read(line)[0]
+
+    def read(self, line: str) -> tuple[dict[str, float], bool]:
+        """Returns `numbers`, and whether the text of the pattern follows with a number that cannot be read.
+
+        >>> Pattern("acc {acc}").read("acc 0.5 acc 1,234"), Pattern("acc {acc}").read("acc improved")
+        (({'acc': 0.5}, True), ({}, False))
+        """
+        parts = self._parts
+        if parts.first not in line.lower():
+            return {}, False
+        fits = list(parts.expression.finditer(line))
+        last = fits[-1] if fits else None
+        missed = parts.begins is not None and parts.begins.search(line, 0 if last is None else last.end()) is not None
+        return {} if last is None else dict(zip(parts.names, map(float, last.groups()), strict=True)), missed
+
+
+class _Parts(NamedTuple):
+    """A pattern, taken apart."""
+
+    names: list[str]
+    expression: re.Pattern[str]
+    first: str  # the longest word before the first number, in lower case: most lines do not have it
+    begins: re.Pattern[str] | None  # what stands before the first number, and a digit of something that is not a number

@@ -7,6 +7,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from poptrain.core.errors import UsageError, did_you_mean
@@ -72,11 +73,20 @@ def _other_runs(words: Sequence[str | None]) -> tuple[str, str | None]:
     return "script", None
 
 
-def hashed_files(files: Iterable[Path]) -> dict[str, str]:
+def files_of_module(words: Sequence[str | None], where: Path) -> Iterator[Path]:
+    """Yields the file of the module that ``-m`` names, if it is in the directory in which the program runs."""
+    for before, word in pairwise(words):
+        if before == "-m" and word is not None:
+            found = [_file_of(where, word), _file_of(where, f"{word}.__main__")]
+            yield from (path for path in found if path is not None)
+
+
+def hashed_files(files: Iterable[Path], where: Path) -> dict[str, str]:
     """Returns a short hash of each file, and of the files next to a Python script that it imports; by name.
 
     Args:
         files: that a command line names.
+        where: the directory in which the program runs, from which a module that ``-m`` names imports.
     """
     found: dict[str, str] = {}
     waiting = list(files)
@@ -88,7 +98,11 @@ def hashed_files(files: Iterable[Path]) -> dict[str, str]:
         data = file.read_bytes()
         found[name] = short_hash(data)
         if file.suffix == ".py":
-            waiting += [path for module in _imported(data) if (path := _file_of(file.parent, module)) is not None]
+            waiting += [
+                path
+                for module in _imported(data)
+                if (path := _file_of(file.parent, module) or _file_of(where, module)) is not None
+            ]
     return found
 
 

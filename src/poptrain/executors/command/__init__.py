@@ -2,7 +2,13 @@
 
 =================  ====================================================================================================
 `form`             what executors of single members call: fills in the command, runs it, stores its directory
-`program`          one call of a program, with everything that it starts: output, time limit, end
-`reported`         the metrics that a program prints or writes, and the last words of one that failed
+`program`          one call of a program: output, time limit, end
+`leftover`         what a program leaves running, which ends with the call
+`reported`         the metrics among the lines that a program prints
+`words`            the line with which a program that failed named the cause
+`lines`            JSON among the lines of an output, as programs of many languages print it
+`near`             the line that came nearest to metrics, for the message when there are none
+`file`             the file of metrics that a program writes: what is new in it, one program at a time
+`state`            what a program left in its directory: whether the next call can continue from it
 =================  ====================================================================================================
 """

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import json
+import errno
 import os
+import re
 import shutil
 import signal
 import sys
 import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from poptrain.core import Hparams, Metrics, Task
 from poptrain.core.errors import MetricError, UsageError
-from poptrain.executors.command.program import TimedOut, run_program
-from poptrain.executors.command.reported import Heard, metrics_in, stamp
+from poptrain.executors.command.file import MetricsFile, alone_with
+from poptrain.executors.command.program import Ended, TimedOut, run_program
+from poptrain.executors.command.reported import Heard
+from poptrain.executors.command.state import check_left, no_state, snapshot
 from poptrain.executors.context import MemberStore, Start
 from poptrain.executors.outcome import ProgramFailed
 from poptrain.executors.output import Output
 from poptrain.executors.users_code import saving
 from poptrain.trainable import Command
+from poptrain.trainable.command import as_json
 
 Progress = tuple[float, float] | None  # the part of a distillation that a chunk covers
 
@@ -35,6 +39,12 @@ class Working:
     root: Path
     start: Start = Start("")
     step: int = 0  # steps of the lineage so far
+
+    def move(self) -> None:
+        """Gives the directory another name, so that a path that was stored in a checkpoint never leads to another member."""
+        root = new_name()
+        self.root.rename(root)
+        self.root = root
 
     @property
     def checkpoint(self) -> Path:
@@ -58,10 +68,12 @@ class CommandForm:
 
     Args:
         output: keeps what programs print; None: they print where this process prints, as in a worker, whose output is kept.
+        metric: the key of the score; "": nothing is trained.
     """
 
     command: Command
     output: Output | None = None
+    metric: str = ""
 
     def fresh(self, hparams: Hparams, seed: int) -> Working:
         working = Working(new_directory())
@@ -69,19 +81,27 @@ class CommandForm:
         return working
 
     def train(self, state: Working, hparams: Hparams, steps: int, seed: int) -> tuple[Working, Metrics]:
+        state.move()
         values = self._values(state, hparams, steps, seed)
-        (state.root / "hparams.json").write_text(json.dumps(dict(hparams)))
-        began = any(state.checkpoint.iterdir())
+        (state.root / "hparams.json").write_text(as_json(hparams), "utf-8")
+        path = None if self.command.metrics is None else Path(self.command.cwd or ".", self.command.metrics.filled(values))
+        before = snapshot(state.checkpoint, path)
+        began = bool(before)  # logs and metrics alone are nothing to continue from
         words = [word.filled(values) for word in (*self.command.words, *(self.command.resume if began else ()))]
         words[0] = self.command.program() or words[0]
-        file = None if self.command.metrics is None else Path(self.command.cwd or ".", self.command.metrics.filled(values))
-        before = None if file is None else stamp(file)
-        heard = self._run(state, words, {name: word.filled(values) for name, word in self.command.env})
+        with nullcontext() if path is None or self.command.shared_file is None else alone_with(path):
+            file = None if path is None else MetricsFile.at(path)
+            heard, ended = self._run(state, words, {name: word.filled(values) for name, word in self.command.env})
+            found = heard.found if file is None else file.read(self.metric)
+        if file is None:
+            heard.check()
+        if not found.metrics or (self.metric not in found.metrics and heard.near.advice(score_only=True) and file is None):
+            raise MetricError(self._nothing_found(heard, ended))
+        found.check(steps, state.step)
+        trained = steps if found.metrics.get("steps") != 0 else 0
+        check_left(state.checkpoint, path, before, trained, state.step == 0 and steps == state.start.budget)
         state.step += steps
-        metrics = heard.metrics if file is None else metrics_in(file, before)
-        if not metrics:
-            raise MetricError(_nothing_found(self.command))
-        return state, metrics
+        return state, found.metrics
 
     def distill(
         self, state: Working, teacher: Working, hparams: Hparams, steps: int, seed: int, progress: Progress
@@ -91,7 +111,7 @@ class CommandForm:
     def save(self, store: MemberStore, name: str, state: Working, task: Task, step: int) -> str:
         directory = store.stage(name)
         with saving(directory):
-            shutil.copytree(state.checkpoint, directory, ignore_dangling_symlinks=True, dirs_exist_ok=True)
+            shutil.copytree(state.checkpoint, directory, ignore=no_state, ignore_dangling_symlinks=True, dirs_exist_ok=True)
         return store.commit_staged(name, task=task.id, member=task.member, step=step)
 
     def load(self, store: MemberStore, ref: str, hparams: Hparams, seed: int) -> Working:
@@ -117,20 +137,24 @@ class CommandForm:
             own["budget"] = state.start.budget
         return {**hparams, **own}
 
-    def _run(self, state: Working, words: list[str], extra: Mapping[str, str]) -> Heard:
-        """Returns what a program reported.
+    def _run(self, state: Working, words: list[str], extra: Mapping[str, str]) -> tuple[Heard, Ended]:
+        """Returns what a program reported, and how it ended.
 
         Raises:
             ProgramFailed: it could not be started, took too long, or ended with an error.
         """
-        heard = Heard(self.command.patterns)
+        heard = Heard(self.command.patterns, self.metric)
         heading = f"{state.task}, from step {state.step}"
 
         def hear(data: bytes, is_error: bool) -> None:
             heard.add(data, is_error)
             if self.output is None:
                 stream = sys.stderr if is_error else sys.stdout
-                stream.write(data.decode(errors="replace"))
+                stream.flush()
+                if (raw := getattr(stream, "buffer", None)) is not None:
+                    raw.write(data)  # a piece may end inside a character
+                else:
+                    stream.write(data.decode(errors="replace"))
                 stream.flush()
             else:
                 self.output.write(state.member, data, heading)
@@ -138,32 +162,68 @@ class CommandForm:
         command = self.command
         environment = {"PYTHONUNBUFFERED": "1", **os.environ, **extra}
         try:
-            code = run_program(words, environment, command.cwd, command.timeout, hear)
-            how = "" if code == 0 else _how(code)
+            ended = run_program(words, environment, command.cwd, command.timeout, hear)
+            how = "" if ended.code == 0 else _how(ended.code)
         except TimedOut:
             how = f"took longer than {command.timeout:g} s and was ended with everything that it had started"
         except OSError as error:
-            how = f"could not be started: {error.strerror or error}"
+            how = f"could not be started: {error.strerror or error}{_remedy(error, words[0])}"
         heard.end()
         if how:
             raise self._failure(state, words, how, heard)
-        return heard
+        return heard, ended
 
     def _failure(self, state: Working, words: list[str], how: str, heard: Heard) -> ProgramFailed:
         last = heard.last_words()
         tail = "\n".join(heard.tail)
         text = f"the command {how}{f': {last}' if last else ''}"
+        if "expected one argument" in last and any(re.match(r"-\.?\d", word) for word in words):
+            text += " (a negative value looks like an option: write --name={name} as one word)"
+        if str(state.checkpoint) in last and "FileNotFound" in last and not any(state.checkpoint.iterdir()):
+            text += " (at the first call {checkpoint} is empty: pass options that load a file of it as resume=)"
+        if any(PREFIX in line and str(state.root) not in line for line in heard.tail):
+            text += (
+                " (the checkpoint holds a path of an earlier call: {checkpoint} is another one in each call, keep relative paths)"
+            )
         return ProgramFailed(text, f"the command {how}\n\n{' '.join(words)}\n\nThe end of its standard error:\n{tail}\n")
 
+    def _nothing_found(self, heard: Heard, ended: Ended) -> str:
+        """Returns why a call has no metrics, and what to change."""
+        near, last = heard.near.advice(), heard.last_words()
+        if self.command.patterns:
+            patterns = " or ".join(repr(each.text) for each in self.command.patterns)
+            what = f"no line that the command printed fits pattern={patterns}"
+            return f"{what}: {near}" if near else f"{what}."
+        names = ", ".join(map(repr, list(heard.metrics)[:10]))
+        what = f"the command printed no {self.metric!r}, only {names}" if names else "the command printed no metrics"
+        if near:
+            return f"{what}: {near}"
+        if any("Traceback (most recent call last)" in line for line in heard.tail) and last:
+            return f"{what}, but a traceback, and ended with exit code 0: {last[:200]}"
+        if ended.left:
+            return (
+                f"{what}, and it ended while {ended.left[0]!r}, which it had started, was still running and was ended: let the "
+                "program wait for it."
+            )
+        return (
+            f'{what}: print a line of JSON such as {{"score": 0.9}}, pass pattern="acc {{acc}}" for a line that it prints, or '
+            "metrics= for a file that it writes."
+        )
 
-def _nothing_found(command: Command) -> str:
-    if command.patterns:
-        patterns = " or ".join(repr(each.text) for each in command.patterns)
-        return f"no line that the command printed fits pattern={patterns}."
-    return (
-        'the command printed no metrics: print a line of JSON such as {"score": 0.9}, pass pattern="acc {acc}" for a line that '
-        "it prints, or metrics= for a file that it writes."
-    )
+
+def _remedy(error: OSError, program: str) -> str:
+    """Returns what to do about a program that cannot be started; empty if that is not known."""
+    if error.errno == errno.ENOEXEC:
+        return (
+            f": {program!r} does not begin with a line such as '#!/usr/bin/env python3'; add it, or name the program that runs it"
+        )
+    if error.errno == errno.ENOENT and os.path.exists(program):
+        return (
+            f": the program that the first line of {program!r} names does not exist; correct it, or name the program that runs it"
+        )
+    if error.errno == errno.E2BIG:
+        return ": pass {hparams}, a file, instead of one option for each hyperparameter"
+    return ""
 
 
 def new_directory() -> Path:
@@ -174,6 +234,11 @@ def new_directory() -> Path:
         if owner.isdecimal() and not _lives(int(owner)):
             shutil.rmtree(left, ignore_errors=True)
     return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+
+
+def new_name() -> Path:
+    """Returns a path for a working directory that never existed."""
+    return Path(tempfile.gettempdir()) / f"{PREFIX}{os.getpid()}-{os.urandom(8).hex()}"
 
 
 def _lives(process: int) -> bool:
@@ -187,9 +252,7 @@ def _lives(process: int) -> bool:
 
 
 def _how(code: int) -> str:
-    if code > 0:
-        return f"ended with exit code {code}"
-    with suppress(ValueError):
-        name = signal.Signals(-code).name
-        return f"was ended by signal {-code} ({name}{': out of memory?' if name == 'SIGKILL' else ''})"
-    return f"was ended by signal {-code}"
+    number = -code if code < 0 else code - 128  # as a shell reports a signal
+    name = signal.Signals(number).name if number in signal.Signals.__members__.values() else ""
+    named = f" ({name}{': out of memory?' if name == 'SIGKILL' else ''})" if name else ""
+    return f"was ended by signal {number}{named}" if code < 0 else f"ended with exit code {code}{named}"

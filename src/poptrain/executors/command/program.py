@@ -1,7 +1,7 @@
 """One call of a program: its output is passed on while it runs, and everything that it started ends with it.
 
-The program is the leader of a process group of its own, so that Ctrl-C reaches poptrain alone. A guard, a shell that waits at a
-pipe, ends the group if this process is killed.
+The program is the leader of a process group of its own, so that Ctrl-C reaches poptrain alone. What has left the group is found
+by a mark (`leftover`). A guard, a shell that waits at a pipe, ends all of it if this process is killed.
 """
 
 from __future__ import annotations
@@ -12,12 +12,25 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 from poptrain.core import clock
+from poptrain.executors.command import leftover
 
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL for a program that takes too long
 POLL = 0.2  # seconds between checks that a program which has closed its output, or whose children keep it open, still runs
-GUARD = 'read -r done || kill -s KILL -- "-$1"'  # the end of the pipe without a line: poptrain was killed
+GUARD = """read -r done || for round in 1 2 3; do
+kill -s KILL -- "-$1"
+for each in $(grep -lsF "$2=" /proc/[0-9]*/environ); do each=${each#/proc/}; kill -s KILL "${each%/environ}"; done
+done"""  # the end of the pipe without a line: poptrain was killed
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a program ended."""
+
+    code: int  # its exit code; negative: the signal that ended it
+    left: tuple[str, ...]  # names of the processes that it had left running, which were ended
 
 
 class TimedOut(Exception):
@@ -30,8 +43,8 @@ def run_program(
     cwd: str | None,
     timeout: float | None,
     hear: Callable[[bytes, bool], None],
-) -> int:
-    """Returns the exit code of a program, negative if a signal ended it.
+) -> Ended:
+    """Returns how a program ended. Everything that it started has ended, too.
 
     Args:
         hear: is called with each piece of output, and with True if it is of the standard error.
@@ -40,32 +53,37 @@ def run_program(
         TimedOut: it ran for more than `timeout` seconds.
         OSError: it cannot be started.
     """
+    mark = leftover.new_mark()
     program = subprocess.Popen(
         list(words),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=dict(environment),
+        env={**environment, mark: "1"},
         cwd=cwd,
         start_new_session=True,
     )
+    left: dict[int, str] | None = None
     until = None if timeout is None else clock.monotonic() + timeout
     try:
-        with _guarded(program.pid):
+        with _guarded(program.pid, mark):
             _listen(program, until, hear)
             _await(program, until)
+            left = leftover.running(program.pid, mark)
     except TimedOut:
         _signal(program, signal.SIGTERM)
         with suppress(TimedOut):
             _await(program, clock.monotonic() + GRACE)
         raise
     finally:
-        _signal(program, signal.SIGKILL)  # also what it has left running; it is not reaped yet, so the number is still its own
+        if left is None or left:
+            leftover.end_all(program.pid, mark)
+        _signal(program, signal.SIGKILL)  # it is not reaped yet, so the number is still its own
         program.wait()
         for stream in (program.stdout, program.stderr):
             if stream is not None:
                 stream.close()
-    return program.returncode
+    return Ended(program.returncode, tuple((left or {}).values()))
 
 
 def _listen(program: subprocess.Popen[bytes], until: float | None, hear: Callable[[bytes, bool], None]) -> None:
@@ -113,10 +131,10 @@ def _signal(program: subprocess.Popen[bytes], number: int) -> None:
 
 
 @contextmanager
-def _guarded(group: int) -> Iterator[None]:
-    """Ends a process group if this process is killed inside the block."""
+def _guarded(group: int, mark: str) -> Iterator[None]:
+    """Ends a process group, and what has the mark, if this process is killed inside the block."""
     guard = subprocess.Popen(
-        ["/bin/sh", "-c", GUARD, "sh", str(group)],
+        ["/bin/sh", "-c", GUARD, "sh", str(group), mark],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

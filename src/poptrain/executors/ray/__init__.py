@@ -10,10 +10,11 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 
-from poptrain.core.errors import MissingExtra
+from poptrain.core.errors import MissingExtra, UsageError
 from poptrain.core.protocols import Executor
 from poptrain.executors.context import Context
 from poptrain.executors.ray.options import RayOptions
+from poptrain.trainable import Command
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,14 @@ class Ray(RayOptions):
     """
 
     def check(self, trainable: object) -> None:
-        """Raises a `UsageError` if Ray is not installed, or the trainable cannot be vectorised."""
+        """Raises a `UsageError` if Ray is not installed, or the trainable cannot be vectorised or shares a file."""
         if importlib.util.find_spec("ray") is None:
             raise MissingExtra("executor='ray' needs Ray: pip install 'poptrain[ray]'.")
+        if isinstance(trainable, Command) and (file := trainable.shared_file) is not None and self.slots != 1:
+            raise UsageError(
+                f"Ray: members on several machines would write the same file {file!r}, which metrics= names: put {{checkpoint}} "
+                "into its path, such as metrics='{checkpoint}/metrics.json'."
+            )
         if self.vectorized:
             from poptrain.executors.vectorized import Vectorized
 

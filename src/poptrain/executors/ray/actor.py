@@ -103,7 +103,8 @@ def _performer(setup: ActorSetup, relay: Relay, keep_error: KeepError) -> Perfor
         from poptrain.executors.ray.population import ActorPopulation  # JAX is imported only by those who use it
 
         return ActorPopulation(setup, relay, keep_error)
-    return _OneByOne(Members(form_of(setup.trainable, setup.static), setup.metric, relay, keep_error, setup.warm))
+    form = form_of(setup.trainable, setup.static, metric=setup.metric)
+    return _OneByOne(Members(form, setup.metric, relay, keep_error, setup.warm))
 
 
 class _OneByOne:

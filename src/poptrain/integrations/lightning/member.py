@@ -143,7 +143,7 @@ class LightningMember(Remade):
         self._made, self._governed = made, frozenset()
         self._follow(made[1])
 
-    def _follow(self, data: Any) -> None:
+    def _follow(self, data: object) -> None:
         """Lets the training data go on drawing where the last interval ended. A data module makes a loader in every interval."""
         if isinstance(data, LightningDataModule):
             make = data.train_dataloader
@@ -151,7 +151,7 @@ class LightningMember(Remade):
         else:
             self._continued(data[0] if isinstance(data, tuple) else data)
 
-    def _continued(self, loader: Any) -> Any:
+    def _continued(self, loader: object) -> object:
         self._draws = Draws(loader) if isinstance(loader, DataLoader) else None
         if self._draws is not None and self._drawn:
             self._draws.put_own(self._drawn)
@@ -269,7 +269,7 @@ def _label(index: int) -> str:
     return "optimizer" if index == 0 else f"optimizer_{index}"
 
 
-def _inside(made: Any) -> Iterator[Any]:
+def _inside(made: object) -> Iterator[object]:
     """Yields what ``configure_optimizers`` has returned, in whatever containers: optimisers, schedulers and their settings."""
     if isinstance(made, Mapping):
         made = list(made.values())

@@ -13,6 +13,7 @@ from poptrain.integrations import generators
 from poptrain.integrations.torch.generators import GENERATORS, put_generator, read_generator
 from poptrain.integrations.torch.tree import is_users
 
+Loader = DataLoader[Any] | Dataset[Any]
 State = Any  # of all generators, as a checkpoint holds it
 SAMPLERS = ("sampler", "batch_sampler")  # attributes of a loader or a sampler that lead to another sampler
 DATA = ("dataset", "datasets")  # those that lead to data, which may draw noise
@@ -28,7 +29,7 @@ class Draws:
         loader: a loader, or data alone.
     """
 
-    def __init__(self, loader: DataLoader[Any] | Dataset[Any]):
+    def __init__(self, loader: Loader):
         self._loader = loader
         known = _SEEN.get(id(loader))
         if known is None or known[0]() is not loader:  # the number may be that of an object that is gone
@@ -102,8 +103,8 @@ class Draws:
         }
 
 
-_SEEN: dict[int, tuple[ref[Any], dict[str, int]]] = {}  # by id: the numbers of a loader when it was first seen
+_SEEN: dict[int, tuple[ref[Loader], dict[str, int]]] = {}  # by id: the numbers of a loader when it was first seen
 
 
-def _forget(number: int, gone: ref[Any]) -> None:
+def _forget(number: int, gone: object) -> None:
     _SEEN.pop(number, None)
