@@ -14,7 +14,7 @@ from rich.text import Text
 
 from poptrain.audit.verdict import Verdict
 from poptrain.core.errors import UsageError
-from poptrain.log.reader import Record, exists, read
+from poptrain.log.reader import Record, read, runs_in
 from poptrain.views import clean, dumps, short
 
 PIPED_WIDTH = 200  # columns of output that goes into a file or a pipe
@@ -43,11 +43,10 @@ def console(stream: IO[str] | None = None) -> Console:
 
 def check_run(directory: Path) -> None:
     """Raises a `UsageError` that names the runs nearby if a directory holds no run itself, but some of its own directories do."""
-    if not exists(directory) and directory.is_dir():
-        inside = sorted(path for path in directory.iterdir() if path.is_dir() and exists(path))
-        if inside:
-            some = ", ".join(map(str, inside[-3:])) + (" …" if len(inside) > 3 else "")
-            raise UsageError(f"{str(directory)!r} is not a run, but {len(inside)} of its directories are: choose one of {some}.")
+    inside = runs_in(directory)
+    if inside and inside != [directory]:
+        some = ", ".join(map(str, inside[-3:])) + (" …" if len(inside) > 3 else "")
+        raise UsageError(f"{str(directory)!r} is not a run, but {len(inside)} of its directories are: choose one of {some}.")
 
 
 def record_of(directory: Path) -> Record:
