@@ -153,7 +153,10 @@ def status_of(record: Record, state: RunState) -> Status:
     shared = _shares_budget(record)
     members = tuple(_member(state, seat, budget, shared) for seat in state.members())
     recent, overall = _speed(record, state), state.steps / elapsed if elapsed > 0 and state.steps else None
-    left = None if phase in ("finished", "failed") else _left(record, state, members, elapsed, recent or overall)
+    pace = (_speed(record, state, silent=True) if writer is not None else recent) or overall
+    generation, generations = _generation(state), _generations(budget, record.run.get("interval"))
+    whole = phase == "finished" and all(member.state == "finished" for member in members)  # one may have begun as an evaluator
+    left = None if phase in ("finished", "failed") else _left(record, state, members, elapsed, pace)
     return Status(
         directory=None if record.directory is None else str(record.directory),
         state=phase,
@@ -165,8 +168,8 @@ def status_of(record: Record, state: RunState) -> Status:
         mode=mode,
         seed=record.run.get("seed", 0),
         budget=budget,
-        generation=_generation(state),
-        generations=_generations(budget, record.run.get("interval")),
+        generation=generation if generations is None or not whole else max(generation, generations),
+        generations=generations,
         best=_best(record, state),
         members=members,
         evaluators=sum(state.known[seat.head].role == "evaluator" for seat in state.seats.values()),
@@ -268,10 +271,13 @@ def _generations(budget: int | None, interval: object) -> int | None:
     return ceil(budget / interval)
 
 
-def _speed(record: Record, state: RunState) -> float | None:
+def _speed(record: Record, state: RunState, silent: bool = False) -> float | None:
     """Returns the steps per second over the newest lines of the newest session.
 
     Once every seat has reported, its start is left out: starting workers and compiling say nothing about what is left.
+
+    Args:
+        silent: count also how long the run has been silent now, beyond what its tasks usually take: perhaps it has become slower.
     """
     opened = next((time for type, _, time in reversed(record.events) if type == "open"), 0.0)
     session = [entry for entry in state.speed if entry[0] >= opened]
@@ -283,6 +289,8 @@ def _speed(record: Record, state: RunState) -> float | None:
         if warm is not None and warm[2] < session[-1][2]:
             began, steps = warm[:2]
     now, trained, _ = state.speed[-1]
+    if silent and (usual := usual_of(state.waits)) is not None:
+        now = max(now, clock.now() - usual)
     return (trained - steps) / (now - began) if now > began else None
 
 

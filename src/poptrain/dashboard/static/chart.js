@@ -55,6 +55,7 @@ function drawPanel(picture, panel, index, { width, height, last, off, pick }) {
   root.append(inside);
   const stacked = [];
   const groups = series.map((item) => draw(item, inside, X, Y, stacked)).filter((marks) => marks.length);
+  if (!ys.length && !panel.series.some((item) => item.widths)) root.append(svg("text", { x: (left + width - RIGHT) / 2, y: (TOP + height - bottom) / 2, "text-anchor": "middle" }, "nothing to draw yet"));
   hovering(root, groups, pick);
   return el("div", { class: "panel" }, panel.title ? el("h3", {}, panel.title) : null, root);
 }
@@ -138,7 +139,7 @@ function makeLegend(listed, all, off, again) {
   const rows = [...shown.values()].sort((a, b) => (a.rank || 0) - (b.rank || 0)).slice(0, 24).map((item) => {
     const key = svg("svg", { viewBox: "0 0 18 12", "aria-hidden": "true" });
     if (item.kind === "points") key.append(symbol(item.marker, 9, 6, 4, item.colour));
-    else if (item.kind === "bars" || item.kind === "band") key.append(svg("rect", { x: 2, y: 1, width: 14, height: 10, fill: paint(item.colour), "fill-opacity": item.kind === "band" ? Math.max(item.alpha, 0.3) : 1 }));
+    else if (item.kind === "bars" || item.kind === "band") key.append(svg("rect", { x: 2, y: 1, width: 14, height: 10, fill: paint(item.colour), "fill-opacity": item.kind === "band" ? Math.min(1.6 * item.alpha, 1) : 1 }));
     else key.append(svg("line", { x1: 0, x2: 18, y1: 6, y2: 6, stroke: paint(item.colour), "stroke-width": Math.min((item.width || 1.5) + 0.8, 4) }));
     if (item.mark) key.append(symbol(item.mark, 9, 6, 5, item.colour));
     const on = !off.has(item.name);
