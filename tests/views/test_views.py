@@ -458,7 +458,11 @@ def test_evaluators_are_no_members_and_no_copies():
     c = views.curves(record)
     assert len(c.members) == len(c.seats) == 2 and [mark.donor for mark in c.best.marks] == [2]
     assert c.best.points == ((10, 2.0), (20, 9.0), (30, 8.0))
-    assert [(each.member, each.evaluator) for each in views.overhead(record).by_member] == [(0, False), (1, False), (2, True)]
+    assert [(each.member, each.role) for each in views.overhead(record).by_member] == [
+        (0, "member"),
+        (1, "member"),
+        (2, "evaluator"),
+    ]
     lost = record_of(*lines, Lost(5))
     assert (views.status(lost).best.task, lost.history().best()) == (6, 6)
 

@@ -166,7 +166,7 @@ class _Server(uvicorn.Server):  # type: ignore[misc]  # mypy does not read optio
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._dashboard.stop()
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # what is still being drawn is given up, without a traceback
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # what is being drawn is given up, without a traceback
         await super().shutdown(sockets)
 
 

@@ -86,12 +86,15 @@ def spread_extent(view: Spread) -> tuple[float, float, bool]:
 
 
 def _generations(history: History) -> list[list[int]]:
-    """Returns the reported tasks, grouped by how many intervals their seat had finished; evaluations alone do not count."""
+    """Returns the reported tasks, grouped by how many intervals their seat had finished.
+
+    Evaluations alone do not count, nor do candidates for a generation of architectures, which learn from a teacher.
+    """
     done: Counter[int] = Counter()
     groups: list[list[int]] = []
     for id in reported(history):
         task = history.task(id)
-        if task.evaluator or not task.steps:
+        if task.role in ("evaluator", "candidate") or not task.steps:
             continue
         done[task.member] += 1
         if done[task.member] > len(groups):
