@@ -196,6 +196,21 @@ def test_speed_and_time_left():
     assert s.left == pytest.approx(30 / 1.0, abs=1e-2)  # three members, ten steps each
 
 
+def test_a_run_that_is_silent_is_not_about_to_end(tmp_path):
+    story = [*STORY[:4], [task(6, 0, 3.3, 3), task(7, 1, 2.6, 3), task(8, 2, 3.3, 3)]]
+    with clock.use(clock.FakeClock()) as time:
+        log = Log.create(tmp_path / "run", {"mode": "max", "metric": "score", "seed": 7, "budget": 30, "interval": 10})
+        for line in story:
+            time.advance(10.0)
+            log.append(line)
+        left = []
+        for seconds in (0, 8, 100, 900):
+            time.advance(seconds)
+            left.append(views.status(log.record).left)
+        log.close()
+    assert left[0] == pytest.approx(30) and left == sorted(left) and left[-1] > 900
+
+
 def test_time_left_under_a_time_limit():
     stop = describe(pt.any_of(pt.steps(10**6), pt.seconds(60)))
     s = views.status(record_of(*STORY[:3], budget=10**6, stop=stop))
