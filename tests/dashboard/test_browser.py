@@ -293,8 +293,8 @@ def test_long_names_and_networks_fit_into_the_page(size, opened, tmp_path):
         scrolled(page)
         assert page.evaluate(fits) and audit(page) == []
         assert page.query_selector("#section-architectures svg") and page.query_selector("#section-region svg")
-        gaps = """[...document.querySelectorAll('.recipe')].map((each) =>
-            each.querySelector('pre').getBoundingClientRect().top - each.querySelector('button').getBoundingClientRect().bottom)"""
+        gap = "e.querySelector('pre').getBoundingClientRect().top - e.querySelector('button').getBoundingClientRect().bottom"
+        gaps = f"[...document.querySelectorAll('.recipe')].map((e) => {gap})"
         until(page, f"{gaps}.length > 2")
         assert min(page.evaluate(gaps)) >= 0, "the button to copy does not cover the code"
 
