@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, Annotated, NotRequired, TypedDict
 
@@ -42,8 +43,12 @@ def console(stream: IO[str] | None = None) -> Console:
 
 
 def check_run(directory: Path) -> None:
-    """Raises a `UsageError` that names the runs nearby if a directory holds no run itself, but some of its own directories do."""
+    """Raises a `UsageError` that names the runs nearby if a directory holds no run itself, or does not exist."""
     inside = runs_in(directory)
+    if not inside and not directory.exists():
+        near = {path.name: path for path in (*runs_in(directory.parent), *runs_in(Path("runs")))}
+        for name in get_close_matches(directory.name, near, n=1):
+            raise UsageError(f"no directory {str(directory)!r}. Did you mean {str(near[name])!r}?")
     if inside and inside != [directory]:
         some = ", ".join(map(str, inside[-3:])) + (" …" if len(inside) > 3 else "")
         raise UsageError(f"{str(directory)!r} is not a run, but {len(inside)} of its directories are: choose one of {some}.")

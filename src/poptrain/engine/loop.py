@@ -224,8 +224,8 @@ class _Session:
                 self._go()
         finally:
             self.failures.summary(self.history)
-        if (doubt := senseless(self.history, self.experiment)) is not None:
-            warn(doubt)
+        if (why := senseless(self.history, self.experiment)) is not None:
+            warn(why)
 
     def _go(self) -> None:
         context = context_of(self.experiment, self.store, lambda: self.history, self.log.epoch, self.directory)
