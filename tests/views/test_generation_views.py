@@ -71,7 +71,7 @@ def test_each_seat_is_called_what_it_is_and_a_finished_run_has_no_member_that_wa
     assert [each.role for each in seats] == ["member"] * 4 + ["candidate"] * (len(seats) - 4)
     assert "candidate 4" in [text for _, text in panels.EVERY["time"](run.record).panels[0].y.ticks]
     status = views.status(run.record)
-    assert {status.doing(member) for member in status.members} == {"finished"} and status.generation == status.generations
+    assert {status.doing(member) for member in status.members} == {"finished"} and status.reached == status.generations
 
 
 def test_both_are_pictures_files_and_sections_of_the_report(run, tmp_path):

@@ -27,7 +27,7 @@ from poptrain.views.story import task_at
 
 MOST_MEMBERS = 400  # that the page lists
 MOST_ROWS = 200  # of a table
-BEAT = 5.0  # seconds after which times and overdue members of a silent run are told again
+BEAT = 5.0  # seconds after which times and overdue members of a silent run are sent again
 Answer = dict[str, Any]  # JSON
 DRAW = {**panels.EVERY, **panels.SOME}
 
@@ -87,6 +87,7 @@ class Watched:
         if (view := self.view) is not None:
             keep = "algorithm metric mode generation generations steps budget left results failed diverged lost elapsed reason"
             found |= {name: getattr(view, name) for name in keep.split()}
+            found["generation"] = view.reached
             found |= {"best": None if view.best is None else view.best.score, "members": len(view.members)}
             found["state"] = "gone" if self.gone else found["state"] if self.error else view.state
         answer: Answer = as_json(found)
@@ -99,7 +100,7 @@ class Watched:
             sign = -1 if view.mode == "min" else 1
             ranked = sorted(view.members, key=lambda each: (each.score is not None, sign * (each.score or 0.0)), reverse=True)
             listed = [replace(each, state=view.doing(each)) for each in ranked[:MOST_MEMBERS]]
-            shown = as_json(view) | {"members": as_json(listed), "members_in_all": len(ranked)}
+            shown = as_json(view) | {"generation": view.reached, "members": as_json(listed), "members_in_all": len(ranked)}
             found |= {
                 "view": shown | {"sentences": view.sentences(), "troubles": as_json(view.troubles)},
                 "panels": self._names(view),

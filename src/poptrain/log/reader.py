@@ -285,7 +285,7 @@ def exists(directory: Path | str, fs: FS = default) -> bool:
 def runs_in(directory: Path | str, depth: int = 1, *, links: bool = True, fs: FS = default) -> list[Path]:
     """Returns the run directories at or below a directory, sorted; a run is not searched for others.
 
-    A run whose log may not be read counts as one, so that whoever opens it says why. A directory that may not be searched, or is
+    A run whose log may not be read counts as one, so that opening it says why. A directory that may not be searched, or is
     removed meanwhile, holds none: one bad entry hides no other.
 
     Args:

@@ -112,8 +112,14 @@ class Status:
     @property
     def rounds(self) -> str:
         """The generation in words: ``7 of 20``. Members that share their budgets may train more intervals than the budget has."""
-        known = self.generations is not None and self.generation <= self.generations
-        return f"{self.generation:,}" + (f" of {self.generations:,}" if known else "")
+        known = self.generations is not None and self.reached <= self.generations
+        return f"{self.reached:,}" + (f" of {self.generations:,}" if known else "")
+
+    @property
+    def reached(self) -> int:
+        """The generation that all members have reached: the last one of a complete run, though a member may have begun late."""
+        complete = self.state == "finished" and self.reason == COMPLETE
+        return max(self.generation, self.generations or 0) if complete else self.generation
 
     def sentences(self) -> tuple[str, ...]:
         """Returns what the gauges mean, and how the actors of the best team compare; () if there is nothing."""
@@ -156,8 +162,6 @@ def status_of(record: Record, state: RunState) -> Status:
     members = tuple(_member(state, seat, budget, shared) for seat in state.members())
     recent, overall = speed_of(record, state), state.steps / elapsed if elapsed > 0 and state.steps else None
     pace = (speed_of(record, state, silent=True) if writer is not None else recent) or overall
-    generation, generations = _generation(state), _generations(budget, record.run.get("interval"))
-    whole = phase == "finished" and reason == COMPLETE  # though one member may have begun late, or shared its budget
     left = None if phase in ("finished", "failed") else _left(record, state, members, elapsed, pace)
     return Status(
         directory=None if record.directory is None else str(record.directory),
@@ -170,8 +174,8 @@ def status_of(record: Record, state: RunState) -> Status:
         mode=mode,
         seed=record.run.get("seed", 0),
         budget=budget,
-        generation=generation if generations is None or not whole else max(generation, generations),
-        generations=generations,
+        generation=_generation(state),
+        generations=_generations(budget, record.run.get("interval")),
         best=_best(record, state),
         members=members,
         evaluators=sum(state.known[seat.head].role == "evaluator" for seat in state.seats.values()),
