@@ -661,3 +661,11 @@ def test_b7_status_names_the_checkpoint_that_a_member_went_back_to(tmp_path, mon
         warnings = json.loads(cli("status", tmp_path / "run", "--json").stdout)["warnings"]
         assert any(said in text and f"that of task {newest} was damaged" in text for text in warnings)
         (tmp_path / "run" / "digest.json").unlink(missing_ok=True)  # then the log alone
+
+
+def test_a_run_that_is_not_there_is_looked_for_nearby(here):
+    cli("run", "simple_experiment.py", "--dir", "runs/first", "-q")
+    for wrong in ("first", "runs/frist", "elsewhere/first"):
+        done = cli("status", wrong)
+        assert done.exit_code == 2 and f"no directory '{wrong}'. Did you mean 'runs/first'?" in done.stderr
+    assert "no log in other" in cli("status", "other").stderr

@@ -271,6 +271,34 @@ def test_a_directory_that_vanishes_is_reported_while_it_is_watched(opened, tmp_p
         assert "The run directory is gone" in page.inner_text("main") and audit(page) == []
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_long_names_and_networks_fit_into_the_page(size, opened, tmp_path):
+    import distilling_toys as toys
+
+    algorithm = pt.bg_pbt(toys.SPACE, population=4, interval=5, generations=pt.Generations(distill=10, every=15, most=2))
+    pt.run(
+        algorithm,
+        toys.FUNCTIONS,
+        stop=pt.steps(60),
+        directory=tmp_path / "a-run-of-networks-that-has-a-rather-long-name-for-its-directory",
+    )
+    pt.run(pt.pbt(toys.SPACE, population=3, interval=5), toys.FUNCTIONS, stop=pt.steps(20), directory=tmp_path / "b")
+    fits = "document.documentElement.scrollWidth <= innerWidth"
+    with served(tmp_path) as serving, opened(serving, **SIZES[size]) as page:
+        page.wait_for_selector("text=Side by side")
+        page.wait_for_selector(".chart svg[tabindex]")
+        assert page.evaluate(fits) and audit(page) == []
+        page.click(".runs a:has-text('long-name')")
+        wait_for_state(page, "finished")
+        scrolled(page)
+        assert page.evaluate(fits) and audit(page) == []
+        assert page.query_selector("#section-architectures svg") and page.query_selector("#section-region svg")
+        gap = "e.querySelector('pre').getBoundingClientRect().top - e.querySelector('button').getBoundingClientRect().bottom"
+        gaps = f"[...document.querySelectorAll('.recipe')].map((e) => {gap})"
+        until(page, f"{gaps}.length > 2")
+        assert min(page.evaluate(gaps)) >= 0, "the button to copy does not cover the code"
+
+
 def test_several_runs_stand_side_by_side(opened, tmp_path):
     for name, algorithm in (
         ("pbt", pt.pbt(SPACE, population=3, interval=5)),

@@ -268,6 +268,41 @@ def test_a_directory_that_vanishes_is_a_state_and_may_come_back(tmp_path):
     assert watched.summary()["state"] == "finished" and watched.summary()["best"] == other
 
 
+def test_a_silent_run_keeps_its_times_up_to_date_and_draws_nothing_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("poptrain.dashboard.watch.BEAT", 0.0)
+    reached, gate = threading.Event(), threading.Event()
+
+    def train(carry, hp, steps, seed):
+        if carry == 2:
+            reached.set()
+            assert gate.wait(60)
+        return (carry or 0) + 1, {"score": hp["lr"] * hp["gamma"]}
+
+    run = threading.Thread(target=trained, args=(tmp_path / "run", None, 20, train), daemon=True)
+    run.start()
+    assert reached.wait(20)
+    watched = Watched(tmp_path / "run")
+    assert watched.look()
+    version, elapsed = watched.version, watched.view.elapsed
+    assert watched.look() and watched.version == version and watched.view.elapsed > elapsed
+    gate.set()
+    run.join()
+    watched.look()
+    assert watched.summary()["state"] == "finished" and not watched.look(), "of a run that has ended, nothing changes"
+
+
+def test_a_run_that_stopped_has_no_member_that_trains(tmp_path):
+    def train(carry, hp, steps, seed):
+        if carry == 2:
+            raise KeyboardInterrupt
+        return (carry or 0) + 1, {"score": hp["lr"] * hp["gamma"]}
+
+    with pytest.raises(BaseException):  # noqa: B017  (the interrupt itself)
+        trained(tmp_path / "run", trainable=train)
+    members = looked_at(tmp_path / "run").status()["view"]["members"]
+    assert "suspended" in {each["state"] for each in members} <= {"suspended", "waiting"}
+
+
 def test_several_runs_are_compared_and_keep_their_numbers(tmp_path):
     for seed in (0, 1):
         pt.run(pt.pbt(SPACE, population=3, interval=5), quadratic, stop=pt.steps(15), directory=tmp_path / f"b{seed}", seed=seed)

@@ -155,3 +155,21 @@ def test_wrong_arguments_of_every_function_that_trains_are_answered():
     for function in (pt.run, pt.replay, pt.check, pt.resume, pt.study):
         with pytest.raises(UsageError, match=f"pt.{function.__name__} has no argument 'chunk'. Its arguments are"):
             function(chunk=1)
+
+
+def test_a_metric_that_no_member_returns_is_said_once_by_the_error_that_ends_the_run():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with pytest.raises(pt.errors.MetricError, match="hold 'score'"):
+            pt.run(PBT, quadratic, metric="acuracy", stop=pt.steps(20), progress=False)
+    assert [each for each in caught if each.category is RunWarning] == []
+
+
+def test_a_metric_that_one_member_does_not_return_is_its_failure_and_is_announced():
+    def train(carry, hp, steps, seed):
+        carry, metrics = quadratic(carry, hp, steps, seed)
+        return carry, {} if seed == first else metrics
+
+    first = pt.run(PBT, quadratic, stop=pt.steps(5), progress=False).history.task(0).seed
+    _, texts, _ = warned(PBT, train, stop=pt.steps(20))
+    assert len(texts) == 1 and texts[0].startswith("member 0 failed") and "The other members go on" in texts[0]

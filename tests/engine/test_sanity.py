@@ -162,3 +162,30 @@ def test_a_finished_run_says_that_its_code_has_changed(tmp_path):
 
     (said,) = warned(given[0], train, **given[1])
     assert "nothing was trained now" in said and "overwrite=True" in said
+
+
+def test_scores_that_are_all_equal_are_doubted_at_the_end():
+    def train(carry, hp, steps, seed):
+        return 0, {"score": 0.25 if hp["lr"] < best else 0.5}
+
+    algorithm = pt.pbt(pt.Space(lr=pt.LogUniform(1e-3, 1e-1)), population=4, interval=5)
+    best = 1.0
+    with pytest.warns(RunWarning, match="all 16 results have the same 'score', 0.25, so nothing could be selected"):
+        pt.run(algorithm, train, stop=pt.steps(20), progress=False)
+    best = 0.02
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pt.run(algorithm, train, stop=pt.steps(20), progress=False)
+
+
+def test_a_finished_run_says_that_nothing_was_trained(tmp_path, capfd):
+    algorithm = pt.pbt(pt.Space(lr=pt.LogUniform(1e-3, 1e-1)), population=2, interval=5)
+    for _ in range(2):
+        pt.run(algorithm, quadratic, stop=pt.steps(10), directory=tmp_path / "r")
+    first, again = capfd.readouterr().err.strip().splitlines()[-2:]
+    assert first.startswith("finished: 4 results")
+    assert (
+        again == f"finished before: {tmp_path / 'r'} has the whole run, and nothing was trained now (overwrite=True begins anew)"
+    )
+    pt.run(algorithm, quadratic, stop=pt.steps(10), directory=tmp_path / "r", progress=False)
+    assert capfd.readouterr().err == ""

@@ -52,6 +52,28 @@ def test_a_restart_is_shown_where_the_region_begins_again():
     assert list(marks[0].x) == [each.step for each in life.restarts]
 
 
+def test_the_spread_follows_the_members_and_never_goes_back_in_steps(run):
+    steps = [each.step for each in views.spread(run.record).generations]
+    assert steps == sorted(set(steps)) and steps[0] == 5, "candidates learn from a teacher, not as members"
+
+
+def test_the_family_tree_marks_each_teacher_where_its_lessons_begin(run):
+    history = run.history
+    begun = [id for id in range(history.n) if history.task(id).teacher is not None and history.task(id).parent is None]
+    tree = panels.EVERY["tree"](run.record).panels[0].series
+    (marks,) = [series for series in tree if series.name == "teacher and students" and series.kind == "points"]
+    assert set(marks.tasks) == {history.task(id).teacher for id in begun}
+    assert sum(int(text.split()[-2]) for text in marks.texts) == len(begun)
+
+
+def test_each_seat_is_called_what_it_is_and_a_finished_run_has_no_member_that_waits(run):
+    seats = views.overhead(run.record).by_member
+    assert [each.role for each in seats] == ["member"] * 4 + ["candidate"] * (len(seats) - 4)
+    assert "candidate 4" in [text for _, text in panels.EVERY["time"](run.record).panels[0].y.ticks]
+    status = views.status(run.record)
+    assert {status.doing(member) for member in status.members} == {"finished"} and status.reached == status.generations
+
+
 def test_both_are_pictures_files_and_sections_of_the_report(run, tmp_path):
     names = [path.stem for path in plots.save_all(run, tmp_path)]
     assert {"region", "architectures"} <= set(names)

@@ -196,6 +196,21 @@ def test_speed_and_time_left():
     assert s.left == pytest.approx(30 / 1.0, abs=1e-2)  # three members, ten steps each
 
 
+def test_a_run_that_is_silent_is_not_about_to_end(tmp_path):
+    story = [*STORY[:4], [task(6, 0, 3.3, 3), task(7, 1, 2.6, 3), task(8, 2, 3.3, 3)]]
+    with clock.use(clock.FakeClock()) as time:
+        log = Log.create(tmp_path / "run", {"mode": "max", "metric": "score", "seed": 7, "budget": 30, "interval": 10})
+        for line in story:
+            time.advance(10.0)
+            log.append(line)
+        left = []
+        for seconds in (0, 8, 100, 900):
+            time.advance(seconds)
+            left.append(views.status(log.record).left)
+        log.close()
+    assert left[0] == pytest.approx(30) and left == sorted(left) and left[-1] > 900
+
+
 def test_time_left_under_a_time_limit():
     stop = describe(pt.any_of(pt.steps(10**6), pt.seconds(60)))
     s = views.status(record_of(*STORY[:3], budget=10**6, stop=stop))
@@ -458,7 +473,11 @@ def test_evaluators_are_no_members_and_no_copies():
     c = views.curves(record)
     assert len(c.members) == len(c.seats) == 2 and [mark.donor for mark in c.best.marks] == [2]
     assert c.best.points == ((10, 2.0), (20, 9.0), (30, 8.0))
-    assert [(each.member, each.evaluator) for each in views.overhead(record).by_member] == [(0, False), (1, False), (2, True)]
+    assert [(each.member, each.role) for each in views.overhead(record).by_member] == [
+        (0, "member"),
+        (1, "member"),
+        (2, "evaluator"),
+    ]
     lost = record_of(*lines, Lost(5))
     assert (views.status(lost).best.task, lost.history().best()) == (6, 6)
 

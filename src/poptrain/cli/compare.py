@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,8 +10,8 @@ import typer
 from rich.table import Table
 
 from poptrain.cli.show import JsonOption, console, emit, record_of, say, table
-from poptrain.core.errors import UsageError
-from poptrain.log.reader import Record, exists
+from poptrain.core.errors import PoptrainError, UsageError
+from poptrain.log.reader import Record, runs_in
 from poptrain.views import Comparison
 from poptrain.views import compare as view
 
@@ -22,7 +23,9 @@ Plot = Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw 
 
 def compare(runs: Runs, plot: Plot = None, json: JsonOption = False) -> None:
     """Compare methods over several runs each: means, intervals, curves."""
-    found = view(records(runs))
+    read, unreadable = records(runs)
+    found = view(read)
+    found = replace(found, warnings=(*found.warnings, *unreadable))
     if plot is not None:
         draw_curves(found, plot)
     if json:
@@ -35,14 +38,25 @@ def compare(runs: Runs, plot: Plot = None, json: JsonOption = False) -> None:
     return None
 
 
-def records(directories: list[Path]) -> list[Record]:
-    """Returns the records of the runs, each once; a directory without a run stands for all the runs directly inside it."""
-    paths: dict[Path, Path] = {}
+def records(directories: list[Path]) -> tuple[list[Record], list[str]]:
+    """Returns the records of the runs, each once, and warnings.
+
+    A directory without a run stands for all the runs directly inside it. One of them that cannot be read is left out, with a
+    warning; a run that was named itself must be readable.
+    """
+    found: dict[Path, Record] = {}
+    warnings = []
     for path in directories:
-        inside = sorted(each for each in path.iterdir() if each.is_dir() and exists(each)) if path.is_dir() else []
-        for each in [path] if exists(path) or not inside else inside:
-            paths.setdefault(each.resolve(), each)
-    return [record_of(path) for path in paths.values()]
+        for each in runs_in(path) or [path]:
+            if each.resolve() in found:
+                continue
+            try:
+                found[each.resolve()] = record_of(each)
+            except PoptrainError as error:
+                if each == path:
+                    raise
+                warnings.append(f"left out {each}: {error}")
+    return list(found.values()), warnings
 
 
 def draw_curves(found: Comparison, path: Path) -> None:

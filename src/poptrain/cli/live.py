@@ -80,7 +80,8 @@ def line(view: Status) -> str:
         parts.append(
             f"best {clean(view.metric)} {short(view.best.score, 6)} (member {view.best.member}, step {view.best.step:,})"
         )
-    parts.append(f"{show.steps_per_second(view.steps_per_second or view.steps_per_second_overall)} steps/s")
+    if speed := view.steps_per_second or view.steps_per_second_overall:
+        parts.append(f"{show.steps_per_second(speed)} steps/s")
     if view.exploits:
         newest = view.last_exploits[-1]
         parts.append(f"{view.exploits} copies, the last by member {newest.member} of member {newest.donor}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, Annotated, NotRequired, TypedDict
 
@@ -14,7 +15,7 @@ from rich.text import Text
 
 from poptrain.audit.verdict import Verdict
 from poptrain.core.errors import UsageError
-from poptrain.log.reader import Record, exists, read
+from poptrain.log.reader import Record, read, runs_in
 from poptrain.views import clean, dumps, short
 
 PIPED_WIDTH = 200  # columns of output that goes into a file or a pipe
@@ -42,12 +43,15 @@ def console(stream: IO[str] | None = None) -> Console:
 
 
 def check_run(directory: Path) -> None:
-    """Raises a `UsageError` that names the runs nearby if a directory holds no run itself, but some of its own directories do."""
-    if not exists(directory) and directory.is_dir():
-        inside = sorted(path for path in directory.iterdir() if path.is_dir() and exists(path))
-        if inside:
-            some = ", ".join(map(str, inside[-3:])) + (" …" if len(inside) > 3 else "")
-            raise UsageError(f"{str(directory)!r} is not a run, but {len(inside)} of its directories are: choose one of {some}.")
+    """Raises a `UsageError` that names the runs nearby if a directory holds no run itself, or does not exist."""
+    inside = runs_in(directory)
+    if not inside and not directory.exists():
+        near = {path.name: path for path in (*runs_in(directory.parent), *runs_in(Path("runs")))}
+        for name in get_close_matches(directory.name, near, n=1):
+            raise UsageError(f"no directory {str(directory)!r}. Did you mean {str(near[name])!r}?")
+    if inside and inside != [directory]:
+        some = ", ".join(map(str, inside[-3:])) + (" …" if len(inside) > 3 else "")
+        raise UsageError(f"{str(directory)!r} is not a run, but {len(inside)} of its directories are: choose one of {some}.")
 
 
 def record_of(directory: Path) -> Record:

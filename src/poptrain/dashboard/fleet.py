@@ -11,7 +11,7 @@ from poptrain.core import clock
 from poptrain.core.errors import UsageError
 from poptrain.dashboard.thin import drawable
 from poptrain.dashboard.watch import Loading, Watched
-from poptrain.log.reader import exists
+from poptrain.log.reader import runs_in
 from poptrain.views import as_json, panels
 
 RESCAN = 2.0  # seconds between two looks for new runs
@@ -37,7 +37,7 @@ class Fleet:
         before, self._scanned = len(self.runs), clock.monotonic()
         known = {run.path.resolve() for run in self.runs}
         for path in self.paths:
-            for each in _runs_in(path):
+            for each in runs_in(path):
                 if each.resolve() not in known and len(self.runs) < MOST_RUNS:
                     known.add(each.resolve())
                     self.runs.append(Watched(each))
@@ -85,11 +85,3 @@ class Fleet:
         found = views.compare(ready)
         said = [*found.said, *found.warnings]
         return {"picture": drawable(panels.comparison(found)), "said": said, "pairs": as_json(found.pairs)}
-
-
-def _runs_in(path: Path) -> list[Path]:
-    """Returns a run directory itself, or the runs directly inside; a path without any run may become one."""
-    if exists(path):
-        return [path]
-    inside = sorted(each for each in path.iterdir() if each.is_dir() and exists(each)) if path.is_dir() else []
-    return inside

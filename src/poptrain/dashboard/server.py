@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -80,14 +81,14 @@ class Dashboard:
         return StreamingResponse(self._stream(number), media_type="text/event-stream", headers=headers)
 
     async def _stream(self, number: int | None) -> AsyncIterator[str]:
-        seen, version = -1, -1
+        seen, beats = -1, -1
         while self._open:
             if seen != self._count:
                 seen = self._count
                 yield _event("runs", self.fleet.summaries())
-                if number is not None and number < len(self.fleet.runs) and self.fleet.runs[number].version != version:
+                if number is not None and number < len(self.fleet.runs) and self.fleet.runs[number].beats != beats:
                     run = self.fleet.runs[number]
-                    version = run.version
+                    beats = run.beats
                     yield _event("status", await asyncio.to_thread(run.status))
             try:
                 async with self._news:
@@ -165,6 +166,7 @@ class _Server(uvicorn.Server):  # type: ignore[misc]  # mypy does not read optio
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._dashboard.stop()
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # what is being drawn is given up, without a traceback
         await super().shutdown(sockets)
 
 

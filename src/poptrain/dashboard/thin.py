@@ -47,14 +47,14 @@ def _(item: LineSeries) -> Item:
     most = MOST_OF_BACKGROUND if gaps.any() else MOST_OF_LINE
     if len(y) <= most:
         return item
-    keep: list[int] = []
-    for bucket in np.array_split(np.arange(len(y)), max(most // 3, 1)):  # the lowest, the highest, and a gap
-        here = y[bucket]
-        if not np.isnan(here).all():
-            keep += sorted({int(bucket[np.nanargmin(here)]), int(bucket[np.nanargmax(here)])})
-        if gaps[bucket].any():
-            keep.append(int(bucket[np.flatnonzero(gaps[bucket])[-1]]))
-    ends = [0, *sorted(set(keep) - {0, len(y) - 1}), len(y) - 1]
+    wide = ceil(len(y) / max(most // 3, 1))  # of each piece, the lowest point, the highest, and a gap are kept
+    padded = np.pad(y, (0, -len(y) % wide), constant_values=np.nan).reshape(-1, wide)
+    hole, first = np.isnan(padded), np.arange(len(padded)) * wide
+    lowest = first + np.where(hole, np.inf, padded).argmin(axis=1)
+    highest = first + np.where(hole, -np.inf, padded).argmax(axis=1)
+    last = first + wide - 1 - hole[:, ::-1].argmax(axis=1)  # where there is a gap
+    keep = np.concatenate([lowest[~hole.all(axis=1)], highest[~hole.all(axis=1)], last[hole.any(axis=1)], [0, len(y) - 1]])
+    ends = np.unique(np.minimum(keep, len(y) - 1)).tolist()
     return replace(item, x=_at(item.x, ends), y=_at(item.y, ends), texts=_at(item.texts, ends))
 
 

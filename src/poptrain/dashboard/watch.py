@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from poptrain.views.story import task_at
 
 MOST_MEMBERS = 400  # that the page lists
 MOST_ROWS = 200  # of a table
+BEAT = 5.0  # seconds after which times and overdue members of a silent run are sent again
 Answer = dict[str, Any]  # JSON
 DRAW = {**panels.EVERY, **panels.SOME}
 
@@ -43,6 +45,8 @@ class Watched:
 
     def __init__(self, path: Path):
         self.path, self.version = path, 0
+        self.beats = 0  # how often the time alone changed what is shown
+        self._beat = clock.monotonic()
         self.view: views.Status | None = None
         self.error: str | None = None  # why the log cannot be read
         self.gone = False  # the run was found before, and its directory has no log now
@@ -54,7 +58,7 @@ class Watched:
         self._drawn: dict[str, tuple[int, float, float, Answer]] = {}  # version, when, cost in seconds, picture
 
     def look(self) -> bool:
-        """Reads what the log has gained, and returns True if something changed."""
+        """Reads what the log has gained, and returns True if something changed. Of a run that is silent, only the time does."""
         with self._lock:
             try:
                 self._refresh()
@@ -64,7 +68,11 @@ class Watched:
             mark = self._mark()
             changed, self._seen = mark != self._seen, mark
             self.version += changed
-            return changed
+            running = self.view is not None and self.view.state == "running"
+            beat = changed or (running and clock.monotonic() >= self._beat + BEAT)
+            if beat:
+                self._beat, self.beats = clock.monotonic(), self.beats + 1
+            return beat
 
     def summary(self) -> Answer:
         """Returns the run in one row of a list."""
@@ -79,6 +87,7 @@ class Watched:
         if (view := self.view) is not None:
             keep = "algorithm metric mode generation generations steps budget left results failed diverged lost elapsed reason"
             found |= {name: getattr(view, name) for name in keep.split()}
+            found["generation"] = view.reached
             found |= {"best": None if view.best is None else view.best.score, "members": len(view.members)}
             found["state"] = "gone" if self.gone else found["state"] if self.error else view.state
         answer: Answer = as_json(found)
@@ -90,7 +99,8 @@ class Watched:
         if (view := self.view) is not None:
             sign = -1 if view.mode == "min" else 1
             ranked = sorted(view.members, key=lambda each: (each.score is not None, sign * (each.score or 0.0)), reverse=True)
-            shown = as_json(view) | {"members": as_json(ranked[:MOST_MEMBERS]), "members_in_all": len(ranked)}
+            listed = [replace(each, state=view.doing(each)) for each in ranked[:MOST_MEMBERS]]
+            shown = as_json(view) | {"generation": view.reached, "members": as_json(listed), "members_in_all": len(ranked)}
             found |= {
                 "view": shown | {"sentences": view.sentences(), "troubles": as_json(view.troubles)},
                 "panels": self._names(view),

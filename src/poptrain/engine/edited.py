@@ -35,10 +35,11 @@ def edits(then: Mapping[str, Json], now: Mapping[str, Json]) -> str:
     return "; ".join(found[:MOST]) + (f"; and {len(found) - MOST} more" if len(found) > MOST else "")
 
 
-def warn_of_edited_code(trainable: object, record: Record, directory: str | Path) -> None:
-    """Warns if a finished run, in which nothing is trained any more, was trained with other code than the trainable has now."""
+def warn_of_edited_code(trainable: object, record: Record, directory: str | Path) -> bool:
+    """Warns, and returns True, if a finished run was trained with other code than the trainable has now."""
     if found := edits(record.run, recorded(trainable)):
         warn(
             f"the run in {str(directory)!r} is finished, and nothing was trained now, although the code of the trainable has "
             f"been edited since it began: {found}. Pass overwrite=True, or remove the directory, to train again."
         )
+    return bool(found)

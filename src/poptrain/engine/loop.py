@@ -31,7 +31,7 @@ from poptrain.engine.overwrite import removed
 from poptrain.engine.progress import shown
 from poptrain.engine.result import Run
 from poptrain.engine.rollback import Rollback
-from poptrain.engine.sanity import doubts, worsened
+from poptrain.engine.sanity import doubts, senseless
 from poptrain.engine.signals import Interrupted, Signals, end_without_a_traceback, say
 from poptrain.engine.supply import Supply
 from poptrain.engine.surroundings import context_of
@@ -150,8 +150,9 @@ def execute(
         experiment = continuing(experiment, record.run)
         check_same_run(record, experiment, directory)
         if ended := _finished(experiment, directory, record):
-            if announce:
-                warn_of_edited_code(experiment.trainable, record, directory)
+            edited = announce and warn_of_edited_code(experiment.trainable, record, directory)
+            if progress and not edited:
+                say(f"finished before: {directory} has the whole run, and nothing was trained now (overwrite=True begins anew)")
             return ended
     before = kept.taken(experiment) if directory is None and interactive() else None
     log, store = before or (open_log(experiment, directory, source, announce), None)
@@ -223,8 +224,8 @@ class _Session:
                 self._go()
         finally:
             self.failures.summary(self.history)
-        if (worse := worsened(self.history, self.experiment)) is not None:
-            warn(worse)
+        if (why := senseless(self.history, self.experiment)) is not None:
+            warn(why)
 
     def _go(self) -> None:
         context = context_of(self.experiment, self.store, lambda: self.history, self.log.epoch, self.directory)

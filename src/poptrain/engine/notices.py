@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from poptrain.core import History, Result, Task
 from poptrain.core.causes import cause
 from poptrain.core.errors import RunWarning
+from poptrain.executors.outcome import PREFIX
 from poptrain.log.disk import default as disk
 
 MOST_CAUSES = 3  # that the summary lists
@@ -32,6 +33,7 @@ class Failures:
         self._causes: Counter[str] = Counter()
         self._texts: dict[str, dict[str, None]] = {}  # by cause: two different texts at most, because only the first is shown
         self._errors = False  # whether any has a traceback
+        self._held = ""  # the report of the first failure, while the metrics of no member can be read: perhaps the run ends
 
     def see(self, history: History, results: Sequence[Result]) -> None:
         """Takes new results. The first failure is reported at once.
@@ -56,11 +58,14 @@ class Failures:
                 texts[why] = None
             self.count += 1
             if self.count == 1:
-                warn(self._first(history, result, why))
+                self._held = self._first(history, result, why)
+        if self._held and (history.best() is not None or not _only_unread(self._causes)):
+            warn(self._held)
+            self._held = ""
 
     def summary(self, history: History) -> None:
         """Reports all failures, if there was more than one, and what they have in common; that all members failed comes first."""
-        if self.count < 2:
+        if self.count < 2 or self._held:  # the error that ends the run says it
             return
         heads = _heads(history)
         text = f"all {len(heads)} members failed, and the run ended. " if _all_failed(history, heads) else ""
@@ -88,6 +93,11 @@ class Failures:
         if len(_heads(history)) > 1:
             text += " The other members go on; further failures are counted and summed up at the end."
         return text
+
+
+def _only_unread(causes: Iterable[str]) -> bool:
+    """True if all failures are metrics that cannot be read."""
+    return all(each.startswith(PREFIX) for each in causes)
 
 
 def _files(directory: Path, task: Task, error: bool) -> Iterator[str]:

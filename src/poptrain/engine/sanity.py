@@ -17,6 +17,7 @@ from poptrain.engine.reads import unread, unsaved
 from poptrain.space import Space
 from poptrain.trainable import as_trainable, name_of
 from poptrain.views.decisions import settled
+from poptrain.views.format import short
 
 ENOUGH = 12  # tasks after which the direction of the scores says something
 STEADY = 0.9  # share of them that got worse
@@ -72,7 +73,24 @@ def _of_code(experiment: Experiment) -> Iterator[str]:
         )
 
 
-def worsened(history: History, experiment: Experiment) -> str | None:
+def senseless(history: History, experiment: Experiment) -> str | None:
+    """Returns a doubt about the scores of a whole run, which no training can be meant to give; else None."""
+    return _constant(history, experiment) or _worsened(history, experiment)
+
+
+def _constant(history: History, experiment: Experiment) -> str | None:
+    """Returns the doubt that every task had the same score, of whatever member and after whatever training."""
+    scores = history.scores[history.oks & (history.column("steps") > 0)]
+    if len(scores) < ENOUGH or scores.min() < scores.max():
+        return None
+    score = short(float(experiment.sign * scores[0]))
+    return (
+        f"all {len(scores)} results have the same {experiment.metric!r}, {score}, so nothing could be selected: is it computed "
+        "from what was trained?"
+    )
+
+
+def _worsened(history: History, experiment: Experiment) -> str | None:
     """Returns the doubt that training made the score worse nearly every time, as in a run with the wrong mode; else None."""
     if hinted(experiment.metric) == experiment.sign or history.n < ENOUGH:
         return None

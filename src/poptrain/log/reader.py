@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from array import array
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from poptrain.core import History, Json, Line, clock, collector, maximised, results_of, tasks_of
 from poptrain.core.arguments import check_place
-from poptrain.core.errors import LogDamaged, UsageError
+from poptrain.core.errors import LogDamaged, PoptrainError, Suspended, UsageError
 from poptrain.core.order import Order
 from poptrain.log.codec import Entry, checked, decode_facts, decode_line
 from poptrain.log.disk import FS, default
@@ -254,28 +255,71 @@ def read(directory: Path | str, fs: FS = default) -> Record:
     Raises:
         UsageError: the directory holds no run.
         LogDamaged: a line in the middle is bad.
+        PoptrainError: the system does not let us read the log.
     """
     check_place("directory", directory)
     record = Record(Path(directory).resolve(), fs)
-    record.refresh()
+    with _only_reading():
+        record.refresh()
     if not record.seq:
         raise UsageError(f"no log in {directory}: pass the directory of a run, the one that contains {segment_name(1)}.")
     return record
 
 
 def exists(directory: Path | str, fs: FS = default) -> bool:
-    """True if the directory holds a run, damaged or not. A run whose creation was interrupted does not count."""
+    """True if the directory holds a run, damaged or not. A run whose creation was interrupted does not count.
+
+    Raises:
+        PoptrainError: the system does not let us read the log.
+    """
     check_place("directory", directory)
     try:
-        head = fs.read(Path(directory) / segment_name(1), 0, limit=1 << 16)
+        with _only_reading():
+            head = fs.read(Path(directory) / segment_name(1), 0, limit=1 << 16)
     except (FileNotFoundError, NotADirectoryError):
         return False
     return b"\n" in head or len(head) == 1 << 16
 
 
+def runs_in(directory: Path | str, depth: int = 1, *, links: bool = True, fs: FS = default) -> list[Path]:
+    """Returns the run directories at or below a directory, sorted; a run is not searched for others.
+
+    A run whose log may not be read counts as one, so that opening it says why. A directory that may not be searched, or is
+    removed meanwhile, holds none: one bad entry hides no other.
+
+    Args:
+        directory: a run, or a directory of runs; it need not exist.
+        depth: how many levels of directories are searched; 0: only the directory itself.
+        links: also search directories that are links.
+    """
+    path = Path(directory)
+    try:
+        if not path.is_dir():
+            return []
+        if exists(path, fs):
+            return [path]
+        inside = fs.list(path) if depth else []
+    except (PoptrainError, OSError):
+        return [path] if fs.exists(path / segment_name(1)) else []
+    below = [path / name for name in inside]
+    return [run for each in below if links or not each.is_symlink() for run in runs_in(each, depth - 1, links=links, fs=fs)]
+
+
 def segment_name(number: int) -> str:
     """Returns the file name of a segment, counted from 1."""
     return f"log-{number:06d}.jsonl"
+
+
+@contextmanager
+def _only_reading() -> Iterator[None]:
+    """Says what may not be read. The disk speaks to a run, which it asks to be resumed: here nothing was suspended."""
+    try:
+        yield
+    except Suspended as error:
+        if not isinstance(cause := error.__cause__, OSError):
+            raise
+        where = f"{cause.filename}: " if cause.filename else ""
+        raise PoptrainError(f"{where}{cause.strerror or cause}. Check that you may read the run directory.") from cause
 
 
 def _short(error: Exception) -> str:

@@ -29,7 +29,7 @@ class LineTime:
 
 @dataclass(frozen=True)
 class MemberTime:
-    """How one member, or one evaluator, spent its time; in seconds, without overlaps."""
+    """How one seat spent its time; in seconds, without overlaps."""
 
     member: int
     training: float
@@ -37,7 +37,7 @@ class MemberTime:
     queued: float  # decided, and not started
     waiting: float  # for the other members of the round
     deciding: float  # for its next task, when the last result that the decision needs is there
-    evaluator: bool
+    role: str  # of the seat: member, evaluator or candidate
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,9 @@ def _by_member(
         decided = min(gap, lines[line].seconds) if line and lines[line - 1].kind == "results" else 0.0
         parts[history.task(id).member][3:] += gap - decided, decided
     members = set(history.members())
+    roles = {seat: "member" if seat in members else history.task(history.head(seat)).role for seat in parts}
     rows = ((seat, row.tolist()) for seat, row in parts.items())
-    return tuple(MemberTime(seat, a, b, c, d, e, evaluator=seat not in members) for seat, (a, b, c, d, e) in rows)
+    return tuple(MemberTime(seat, a, b, c, d, e, roles[seat]) for seat, (a, b, c, d, e) in rows)
 
 
 def _slots(begin: Times, end: Times, issued: Times) -> int:

@@ -63,12 +63,12 @@ def scale_of(kind: Mapping[str, object], values: Iterable[Value]) -> Scale:
         kind: its description, as `index.space_of` has it; {} if there is none.
         values: all that occurred, for what the description does not say.
     """
-    seen = {_key(value): value for value in values if value is not None}
+    seen: dict[tuple[object, Value], Value] = {(type(value), value): value for value in values if value is not None}
     options, low, high = kind.get("options"), kind.get("low"), kind.get("high")
     numbers = [value for value in seen.values() if is_number(value)]
     if isinstance(options, (list, tuple)) or len(numbers) < len(seen):
         described = options if isinstance(options, (list, tuple)) else ()
-        listed = tuple({**{_key(option): option for option in described}, **seen}.values())
+        listed = tuple({**{(type(option), option): option for option in described}, **seen}.values())
         return Scale("ordinal" if kind.get("type") == "Ordinal" else "options", options=listed)
     if is_number(low) and is_number(high) and low < high:
         return _ranged(kind.get("type"), low, high, bounded=True)

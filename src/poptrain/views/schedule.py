@@ -6,11 +6,11 @@ import csv
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, TypedDict
 
-from poptrain.core import History, Hparams, Value, markup
+from poptrain.core import History, Hparams, Task, Value, markup
 from poptrain.core.brief import brief
 from poptrain.core.errors import UsageError
 from poptrain.log.reader import Record
@@ -151,16 +151,19 @@ def schedule_from(path: Path) -> Schedule:
 
 def schedule_of(history: History, record: Record, id: int, member: int | None = None) -> Schedule:
     """Returns the schedule of one ancestry."""
-    segments: list[Segment] = []
+    firsts: list[Task] = []  # of each segment
+    edges = [0]
     for ancestor in history.descent(id):
         task, end = history.task(ancestor), history.end(ancestor)
-        start = segments[-1].end if segments else 0
-        if end <= start:  # it only evaluated
+        if end <= edges[-1]:  # it only evaluated
             continue
-        if segments and same(segments[-1].hparams, task.hparams):
-            segments[-1] = replace(segments[-1], end=end)
+        if firsts and same(firsts[-1].hparams, task.hparams):
+            edges[-1] = end
         else:
-            segments.append(Segment(start, end, dict(task.hparams), ancestor, task.member))
+            firsts.append(task)
+            edges.append(end)
+    bounds = zip(firsts, edges, edges[1:], strict=False)
+    segments = [Segment(start, end, dict(task.hparams), task.id, task.member) for task, start, end in bounds]
     metric, mode = about(record)
     return Schedule(
         task=id,
@@ -175,4 +178,4 @@ def schedule_of(history: History, record: Record, id: int, member: int | None = 
 
 def same(a: Hparams, b: Hparams) -> bool:
     """True if two configurations are equal, types included: 1, 1.0 and True are three values."""
-    return a == b and all(type(value) is type(b[name]) for name, value in a.items())
+    return a is b or (a == b and [type(a[name]) for name in a] == [type(b[name]) for name in a])

@@ -12,7 +12,7 @@ import numpy as np
 from poptrain.core import History, Value
 from poptrain.core.brief import brief
 from poptrain.log.reader import Record
-from poptrain.views.index import about, history_of, reported, score_of, space_of
+from poptrain.views.index import about, history_of, reported, space_of
 from poptrain.views.scale import Scale, scale_of
 
 _UNIFORM = 1 / sqrt(12)  # standard deviation of a uniform draw from 0 to 1
@@ -49,19 +49,19 @@ def spread(record: Record) -> Spread:
     names = tuple(space) or tuple(dict.fromkeys(name for task in tasks for name in task.hparams))
     scales = {name: scale_of(space.get(name, {}), (task.hparams.get(name) for task in tasks)) for name in names}
     founder = _founders(history)
+    places: dict[str, dict[tuple[type, Value], float | None]] = {name: {} for name in names}  # most values occur many times
+    healthy = [(number, [id for id in group if history.ok(id)]) for number, group in enumerate(_generations(history), 1)]
+    healthy = [(number, ids) for number, ids in healthy if ids]
+    scores, steps = _summaries(history, [ids for _, ids in healthy])
     found = []
-    for number, group in enumerate(_generations(history), 1):
-        ids = [id for id in group if history.ok(id)]
-        if not ids:
-            continue
-        low, lower, middle, upper, high = np.quantile([score_of(history, id) for id in ids], (0, 0.25, 0.5, 0.75, 1)).tolist()
+    for (number, ids), (low, lower, middle, upper, high), step in zip(healthy, scores, steps, strict=True):
         generation = Generation(
             generation=number,
-            step=int(np.median([history.end(id) for id in ids])),
+            step=step,
             members=len(ids),
             scores=(low, lower, middle, upper, high),
             founders=len({founder[id] for id in ids}),
-            hparams={name: _spread(scales[name], [tasks[id].hparams.get(name) for id in ids]) for name in names},
+            hparams={name: _spread(scales[name], [tasks[id].hparams.get(name) for id in ids], places[name]) for name in names},
         )
         found.append(generation)
     return Spread(*about(record), names, tuple(found))
@@ -86,18 +86,36 @@ def spread_extent(view: Spread) -> tuple[float, float, bool]:
 
 
 def _generations(history: History) -> list[list[int]]:
-    """Returns the reported tasks, grouped by how many intervals their seat had finished; evaluations alone do not count."""
+    """Returns the reported tasks, grouped by how many intervals their seat had finished.
+
+    Evaluations alone do not count, nor do candidates for a generation of architectures, which learn from a teacher.
+    """
     done: Counter[int] = Counter()
     groups: list[list[int]] = []
     for id in reported(history):
         task = history.task(id)
-        if task.evaluator or not task.steps:
+        if task.role in ("evaluator", "candidate") or not task.steps:
             continue
         done[task.member] += 1
         if done[task.member] > len(groups):
             groups.append([])
         groups[done[task.member] - 1].append(id)
     return groups
+
+
+def _summaries(history: History, groups: Sequence[Sequence[int]]) -> tuple[list[list[float]], list[int]]:
+    """Returns, for each group of tasks, the quartiles of their scores and the median of their steps; equal sizes at once."""
+    scores, steps = [[0.0]] * len(groups), [0] * len(groups)
+    by_size: dict[int, list[int]] = {}
+    for number, ids in enumerate(groups):
+        by_size.setdefault(len(ids), []).append(number)
+    for numbers in by_size.values():
+        ids = np.array([groups[number] for number in numbers])
+        quartiles = np.quantile(history.sign * history.scores[ids], (0, 0.25, 0.5, 0.75, 1), axis=1).T.tolist()
+        medians = np.median(history.column("step")[ids], axis=1).astype(int).tolist()
+        for number, each, median in zip(numbers, quartiles, medians, strict=True):
+            scores[number], steps[number] = each, median
+    return scores, steps
 
 
 def _founders(history: History) -> list[int]:
@@ -109,14 +127,24 @@ def _founders(history: History) -> list[int]:
     return first
 
 
-def _spread(scale: Scale, values: Sequence[Value]) -> float | None:
-    """Returns the standard deviation divided by that of a uniform draw; for options, the same with the chance that two differ."""
+def _spread(scale: Scale, values: Sequence[Value], known_places: dict[tuple[type, Value], float | None]) -> float | None:
+    """Returns the standard deviation divided by that of a uniform draw; for options, the same with the chance that two differ.
+
+    Args:
+        known_places: where values lie on the scale; others are added to it.
+    """
     known = [value for value in values if value is not None]
     if len(known) < 2:
         return None
     if scale.kind != "options":
-        places = [place for place in map(scale.unit, known) if place is not None]
-        return float(np.std(places, ddof=1) / _UNIFORM) if len(places) > 1 else None
+        for value in known:
+            if (type(value), value) not in known_places:
+                known_places[type(value), value] = scale.unit(value)
+        places = [place for value in known if (place := known_places[type(value), value]) is not None]
+        if len(places) < 2:
+            return None
+        mean = sum(places) / len(places)
+        return sqrt(sum((place - mean) ** 2 for place in places) / (len(places) - 1)) / _UNIFORM
     if len(scale.options) < 2:
         return 0.0
     counts = Counter(map(scale.place, known)).values()

@@ -10,7 +10,6 @@ from poptrain.core import Hparams, Task, clock
 from poptrain.core.brief import brief
 from poptrain.core.causes import cause
 from poptrain.core.evidence import HIGHEST
-from poptrain.core.waiting import limit_of, sentence, usual_of
 from poptrain.log.reader import Record
 from poptrain.views.decisions import no_decision
 from poptrain.views.exploits import Exploit
@@ -18,11 +17,12 @@ from poptrain.views.format import clean, short
 from poptrain.views.gauges import Gauges, gauges_of
 from poptrain.views.index import about, algorithm_name, chosen_at_end
 from poptrain.views.lock_holder import Writer, writer_of
+from poptrain.views.pace import limits, overdue, speed_of
 from poptrain.views.state import RunState, state_of
 from poptrain.views.suggestions import Suggestion, suggestion_of
 from poptrain.views.teams import team_sentence
 
-MOST_OVERDUE = 3  # members with an overdue task that are listed
+COMPLETE = "every member reached its last step"  # why a run ends that nothing else stopped, as `engine.loop` writes it
 _PHASES = {"open": "interrupted", "suspend": "suspended", "end": "finished", "failed": "failed"}
 
 
@@ -112,8 +112,14 @@ class Status:
     @property
     def rounds(self) -> str:
         """The generation in words: ``7 of 20``. Members that share their budgets may train more intervals than the budget has."""
-        known = self.generations is not None and self.generation <= self.generations
-        return f"{self.generation:,}" + (f" of {self.generations:,}" if known else "")
+        known = self.generations is not None and self.reached <= self.generations
+        return f"{self.reached:,}" + (f" of {self.generations:,}" if known else "")
+
+    @property
+    def reached(self) -> int:
+        """The generation that all members have reached: the last one of a complete run, though a member may have begun late."""
+        complete = self.state == "finished" and self.reason == COMPLETE
+        return max(self.generation, self.generations or 0) if complete else self.generation
 
     def sentences(self) -> tuple[str, ...]:
         """Returns what the gauges mean, and how the actors of the best team compare; () if there is nothing."""
@@ -121,7 +127,9 @@ class Status:
         return (*self.gauges.sentences(), *([team] if team else []))
 
     def doing(self, member: Member) -> str:
-        """Returns the state of a member for people: one that was training when the run stopped is suspended."""
+        """Returns the state of a member for people: no one goes on when the run does not."""
+        if self.state == "finished" and member.state in ("training", "waiting"):
+            return "finished"
         stopped = self.state not in ("running", "finished")
         return "suspended" if stopped and member.state == "training" else member.state
 
@@ -152,8 +160,9 @@ def status_of(record: Record, state: RunState) -> Status:
         elapsed += max(0.0, clock.now() - _last(record, state))
     shared = _shares_budget(record)
     members = tuple(_member(state, seat, budget, shared) for seat in state.members())
-    recent, overall = _speed(record, state), state.steps / elapsed if elapsed > 0 and state.steps else None
-    left = None if phase in ("finished", "failed") else _left(record, state, members, elapsed, recent or overall)
+    recent, overall = speed_of(record, state), state.steps / elapsed if elapsed > 0 and state.steps else None
+    pace = (speed_of(record, state, silent=True) if writer is not None else recent) or overall
+    left = None if phase in ("finished", "failed") else _left(record, state, members, elapsed, pace)
     return Status(
         directory=None if record.directory is None else str(record.directory),
         state=phase,
@@ -187,7 +196,7 @@ def status_of(record: Record, state: RunState) -> Status:
         steps_per_second_overall=overall,
         elapsed=elapsed,
         left=left,
-        warnings=(*_warnings(record, state), *(_overdue(record, state) if writer is not None else ())),
+        warnings=(*_warnings(record, state), *(overdue(record, state) if writer is not None else ())),
     )
 
 
@@ -268,27 +277,9 @@ def _generations(budget: int | None, interval: object) -> int | None:
     return ceil(budget / interval)
 
 
-def _speed(record: Record, state: RunState) -> float | None:
-    """Returns the steps per second over the newest lines of the newest session.
-
-    Once every seat has reported, its start is left out: starting workers and compiling say nothing about what is left.
-    """
-    opened = next((time for type, _, time in reversed(record.events) if type == "open"), 0.0)
-    session = [entry for entry in state.speed if entry[0] >= opened]
-    began, steps = state.speed[0][:2]
-    if began < opened:
-        _, steps, results = [entry for entry in state.speed if entry[0] < opened][-1]
-        began = opened
-        warm = next((entry for entry in session if entry[2] >= results + len(state.seats)), None)
-        if warm is not None and warm[2] < session[-1][2]:
-            began, steps = warm[:2]
-    now, trained, _ = state.speed[-1]
-    return (trained - steps) / (now - began) if now > began else None
-
-
 def _left(record: Record, state: RunState, members: tuple[Member, ...], elapsed: float, speed: float | None) -> float | None:
     """Returns the seconds until the first of the time limits, or until all members have trained their budget."""
-    times = [max(limit - elapsed, 0.0) for limit in _limits(record.run.get("stop"))]
+    times = [max(limit - elapsed, 0.0) for limit in limits(record.run.get("stop"))]
     if record.budget is not None and speed:
         going = [member for member in members if member.state in ("training", "waiting")]
         if _shares_budget(record):
@@ -299,28 +290,6 @@ def _left(record: Record, state: RunState, members: tuple[Member, ...], elapsed:
             left = sum(max(record.budget - steps, 0) for steps in trained)
         times.append(max(left, 0) / speed)
     return min(times, default=None)
-
-
-def _limits(stop: object) -> list[float]:
-    """Returns the time limits in the description of a stop condition."""
-    if not isinstance(stop, Mapping):
-        return []
-    if stop.get("type") == "Seconds":
-        return [float(stop["seconds"])]
-    return [limit for condition in stop.get("conditions", ()) for limit in _limits(condition)]
-
-
-def _overdue(record: Record, state: RunState) -> list[str]:
-    """Returns a sentence for each member whose task takes ten times as long as usual; as `engine.watch` finds them."""
-    now, opened = clock.now(), next((time for type, _, time in reversed(record.events) if type == "open"), 0.0)
-    waits, durations = usual_of(state.waits), usual_of(state.durations)
-    pending = sorted((max(seat.since, opened), number) for number, seat in state.seats.items() if seat.pending)
-    late = [(number, now - since, waits) for since, number in pending if now - since > limit_of(waits)]
-    if not late and pending and now - max(state.time, opened) > limit_of(durations):
-        since, number = pending[0]
-        late = [(number, now - max(state.time, since), durations)]
-    texts = [sentence(*each) for each in late[:MOST_OVERDUE]]
-    return texts + [f"{len(late) - MOST_OVERDUE} other members are overdue too"] * (len(late) > MOST_OVERDUE)
 
 
 def _warnings(record: Record, state: RunState) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 // Draws any picture that `views.panels` describes: panels with axes, series, legends, hovering, clicks and keys.
 import { byId, el, paint, speak, svg } from "./dom.js";
 import { short } from "./format.js";
-import { draw, symbol } from "./marks.js";
+import { DASHES, draw, symbol } from "./marks.js";
 import { scale } from "./scale.js";
 
 const LEFT = 58, LETTERS = 6, LETTER = 7, RIGHT = 12, TOP = 8, BOTTOM = 36, INCH = 84;
@@ -55,6 +55,7 @@ function drawPanel(picture, panel, index, { width, height, last, off, pick }) {
   root.append(inside);
   const stacked = [];
   const groups = series.map((item) => draw(item, inside, X, Y, stacked)).filter((marks) => marks.length);
+  if (!ys.length && !panel.series.some((item) => item.widths)) root.append(svg("text", { x: (left + width - RIGHT) / 2, y: (TOP + height - bottom) / 2, "text-anchor": "middle" }, "nothing to draw yet"));
   hovering(root, groups, pick);
   return el("div", { class: "panel" }, panel.title ? el("h3", {}, panel.title) : null, root);
 }
@@ -137,9 +138,9 @@ function makeLegend(listed, all, off, again) {
   for (const item of listed) if (item.legend && item.name && !shown.has(item.name)) shown.set(item.name, item);
   const rows = [...shown.values()].sort((a, b) => (a.rank || 0) - (b.rank || 0)).slice(0, 24).map((item) => {
     const key = svg("svg", { viewBox: "0 0 18 12", "aria-hidden": "true" });
-    if (item.kind === "points") key.append(symbol(item.marker, 9, 6, 4, item.colour));
-    else if (item.kind === "bars" || item.kind === "band") key.append(svg("rect", { x: 2, y: 1, width: 14, height: 10, fill: paint(item.colour), "fill-opacity": item.kind === "band" ? Math.max(item.alpha, 0.3) : 1 }));
-    else key.append(svg("line", { x1: 0, x2: 18, y1: 6, y2: 6, stroke: paint(item.colour), "stroke-width": Math.min((item.width || 1.5) + 0.8, 4) }));
+    if (item.kind === "points") key.append(symbol(item.marker, 9, 6, Math.min(Math.max(item.size * 0.72, 2.5), 6), item.shades ? "#8A93A0" : item.colour));
+    else if (item.kind === "bars" || item.kind === "band") key.append(svg("rect", { x: 2, y: 1, width: 14, height: 10, fill: paint(item.colour), "fill-opacity": item.kind === "band" ? Math.min(1.6 * item.alpha, 1) : 1 }));
+    else key.append(svg("line", { x1: 0, x2: 18, y1: 6, y2: 6, stroke: paint(item.colour), "stroke-width": Math.min((item.width || 1.5) + 0.8, 4), "stroke-dasharray": item.dash ? DASHES[item.dash] : null }));
     if (item.mark) key.append(symbol(item.mark, 9, 6, 5, item.colour));
     const on = !off.has(item.name);
     const toggle = () => { off[on ? "add" : "delete"](item.name); again(); };

@@ -15,8 +15,9 @@ export function el(tag, about = {}, ...children) {
 
 // A sentence whose commands stand between backticks; `begun`: with a capital letter, where it stands alone.
 export function sentence(text, begun = false) {
-  const parts = (begun && /^[a-z]+ /.test(text) ? text[0].toUpperCase() + text.slice(1) : text).split("`");
-  return parts.length % 2 ? parts.map((part, index) => (index % 2 ? el("code", {}, part) : part)) : text;
+  const whole = (begun && /^[a-z]+ /.test(text) ? text[0].toUpperCase() + text.slice(1) : text).replace(/(\d) (?=(%|s|min|h)(\W|$))/g, "$1\u00a0");
+  const parts = whole.split("`");
+  return parts.length > 1 && parts.length % 2 ? parts.map((part, index) => (index % 2 ? el("code", {}, part) : part)) : whole;
 }
 
 export function svg(tag, about = {}, ...children) {

@@ -1,7 +1,7 @@
 // How each kind of series is drawn, and where its marks are, for hovering.
 import { paint, svg } from "./dom.js";
 
-const DASHES = { dashed: "6 4", dotted: "1.5 4" };
+export const DASHES = { dashed: "6 4", dotted: "1.5 4" };
 
 // Draws a series into `into` and returns its marks: {x, y, x2?, text, task, step}.
 export function draw(item, into, X, Y, rows) {
@@ -47,7 +47,9 @@ const DRAW = {
         const half = item.spread[index];
         into.append(svg("line", { x1: X(value - half), x2: X(value + half), y1: y, y2: y, stroke: paint("#8A93A0"), "stroke-width": 1 }));
       }
-      into.append(symbol(item.marker, x, y, item.size * 0.72, colour, item.alpha));
+      const mark = symbol(item.marker, x, y, item.size * 0.72, colour, item.alpha);
+      if (item.shades && mark.getAttribute("stroke") === "var(--paper)") mark.setAttribute("stroke", "var(--axis)"); // pale ones too
+      into.append(mark);
       return item.hover ? { x, y, text: item.texts[index] ?? item.name, task: item.tasks[index], near: item.size, step: null } : null;
     }).filter(Boolean);
   },

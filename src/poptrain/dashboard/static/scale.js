@@ -31,7 +31,8 @@ function ticks(axis, a, b) {
   if (axis.whole) step = Math.max(1, Math.round(step));
   const found = [];
   for (let at = Math.ceil(low / step - 1e-9) * step; at <= high + step * 1e-9; at += step) found.push([Number(at.toPrecision(12)), null]);
-  return found.map(([at]) => [at, axis.label.startsWith("step") ? thousands(at) : short(at, 5)]);
+  const kilo = high >= 1e4 && high < 1e6; // 5k next to 10k
+  return found.map(([at]) => [at, !axis.label.startsWith("step") ? short(at, 5) : kilo && at >= 1e3 ? `${at / 1e3}k` : thousands(at)]);
 }
 
 function logTicks(low, high) {

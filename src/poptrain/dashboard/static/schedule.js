@@ -11,22 +11,22 @@ export function schedule(found) {
     el("h2", {}, "The winner’s schedule"),
     el("p", { class: "about" }, `What led to ${found.metric} ${short(found.score, 6)} at step ${count(found.step)}: constant values from one step to the next.`),
     ...table("The winner’s schedule", columns, rows, found.in_all),
-    ...found.recipe.flatMap(({ title, text }) => [el("h3", {}, title), code(text)]),
+    ...found.recipe.map(({ title, text }) => code(title, text)),
   ];
 }
 
-function code(text) {
-  const button = el("button", { type: "button", class: "plain", onclick: copy }, "Copy");
+function code(title, text) {
+  const button = el("button", { type: "button", class: "plain", "aria-label": `Copy: ${title}`, onclick: copy }, "Copy");
   async function copy() {
     try {
       await navigator.clipboard.writeText(text);
       button.textContent = "Copied";
     } catch {
-      getSelection().selectAllChildren(button.parentElement.querySelector("pre"));
+      getSelection().selectAllChildren(button.closest(".recipe").querySelector("pre"));
       button.textContent = "Selected";
     }
     speak(button.textContent);
     setTimeout(() => { button.textContent = "Copy"; }, 1600);
   }
-  return el("div", { class: "recipe" }, el("pre", { tabindex: "0" }, text), button);
+  return el("div", { class: "recipe" }, el("div", { class: "closing" }, el("h3", {}, title), button), el("pre", { tabindex: "0" }, text));
 }

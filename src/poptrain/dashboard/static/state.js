@@ -16,7 +16,7 @@ export function notice(run) {
   if (run.state === "interrupted") return box("", "This run did not end, and no process writes it now.", el("span", {}, "Everything up to the last line of the log is kept. Continue with ", el("code", {}, `poptrain resume ${quoted(run.path)}`)));
   if (run.state === "failed") return box("bad", "The run failed: no member can go on.", view.reason || "", "The table of failures below has the first error.");
   if (run.state === "running" && view && !view.results) return box("", "The first results are on their way.", "Members are training; curves appear after their first interval.");
-  if (run.state === "finished" && view?.best) return box("good", `Finished: ${view.reason || "every member reached its last step"}.`, `The winner is member ${view.best.member} at step ${view.best.step.toLocaleString("en-US")}: ${view.best.evidence}.`);
+  if (run.state === "finished" && view?.best) return box("good", `Finished: ${view.reason || "every member reached its last step"}.`, `The winner is member ${view.best.member} at step ${view.best.step.toLocaleString("en-US")}: ${view.best.evidence.replace(": ", " ")}.`);
   return null;
 }
 

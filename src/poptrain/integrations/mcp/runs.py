@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from poptrain.core.errors import Suspended, UsageError, did_you_mean
-from poptrain.log.reader import Record, exists, read
+from poptrain.core.errors import UsageError, did_you_mean
+from poptrain.log.reader import Record, read, runs_in
 
 DEPTH = 3  # directories below a root that are searched
 MOST = 500
@@ -28,7 +27,7 @@ class Runs:
         """Returns the run directories by name: relative to their root, or the name of the root itself."""
         found: dict[str, Path] = {}
         for root in self.roots:
-            for path in _below(root, DEPTH):
+            for path in runs_in(root, DEPTH, links=False):
                 name = path.name if path == root else path.relative_to(root).as_posix()
                 found.setdefault(name if name not in found else str(path), path)
                 if len(found) >= MOST:
@@ -57,17 +56,3 @@ class Runs:
         else:
             self._records[path] = read(path)
         return self._records[path]
-
-
-def _below(root: Path, depth: int) -> list[Path]:
-    try:
-        if not root.is_dir():
-            return []
-        if exists(root):
-            return [root]
-        inside = sorted(root.iterdir()) if depth else []
-    except Suspended:  # the directory may not be searched, or its log may not be read: then the list of runs says so
-        return [root] if os.access(root, os.X_OK) else []
-    except OSError:  # it may not be listed, or has just been removed
-        return []
-    return [path for each in inside if not each.is_symlink() for path in _below(each, depth - 1)]

@@ -73,10 +73,14 @@ def _member(
     return HostMember(spec, learner.agent, state, recording, of_member(hparams, i), seed, layout.num_envs)
 
 
+_intervals: dict[tuple[str, int], int] = {}  # the longest that this process trained, by environment and their number
+
+
 def warn_if_short(backend: HostBackend, horizon: int | None, steps: int, num_envs: int) -> None:
-    """Warns if an interval of `steps` steps may end before any episode does."""
-    longest = horizon or backend.spec.horizon
-    if longest and steps < longest * num_envs:
+    """Warns if an interval of `steps` steps may end before any episode does. The rest of a budget may be shorter."""
+    longest, usual = horizon or backend.spec.horizon, _intervals.get((backend.spec.name, num_envs), 0)
+    _intervals[backend.spec.name, num_envs] = max(steps, usual)
+    if longest and usual <= steps and steps < longest * num_envs:
         warnings.warn(
             f"An interval of {steps} steps is {steps / num_envs:.0f} steps in each of {num_envs} environments, fewer than the "
             f"longest episode of {backend.spec.name} ({longest} steps). Only episodes that end inside the interval count for the "

@@ -47,7 +47,7 @@ def _panel(view: Architectures, name: str, kind: Mapping[str, object], places: M
 
 def _points(view: Architectures, name: str, scale: Scale, places: Mapping[int, float], shades: Shades) -> Iterator[Item]:
     """Yields those that were given up, and on top of them those that became members, side by side in their generation."""
-    for stays, text, size in ((False, "tried", 3.5), (True, "became a member", 7.5)):
+    for stays, text, size in ((False, "tried", 4.5), (True, "became a member", 8.5)):
         found = [
             (each, place)
             for each in view.trials

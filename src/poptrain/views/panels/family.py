@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -43,7 +44,7 @@ class _Tree:
         series: list[Item] = [self._training([id for id in ids if self.history.ok(id)])]
         series += self._arrows(COPIED, [id for id in self.copies if id not in on_path], COPIES, 0.9, tips)
         if self.taught:
-            series.append(self._lessons())
+            series += [self._lessons(), self._teachers()]
         if self.path:
             series += self._arrows("its exploits", [id for id in self.copies if id in on_path], BEST, 1.8, 7.0)
             series += self._best_path()
@@ -76,6 +77,26 @@ class _Tree:
             hover="text",
             texts=texts,
             tasks=self.taught,
+        )
+
+    def _teachers(self) -> PointSeries:
+        """Returns a mark on each teacher, at the step at which its lessons begin."""
+        history = self.history
+        lessons = Counter((history.source(id), history.begin(id)) for id in self.taught)
+        known = [(source, step, students) for (source, step), students in lessons.items() if source is not None]
+        return PointSeries(
+            name=TAUGHT,
+            legend=False,
+            colour=LESSONS,
+            marker="ring",
+            size=7,
+            x=[step for _, step, _ in known],
+            y=[self.row[history.task(source).member] for source, _, _ in known],
+            hover="text",
+            texts=[
+                f"task {source} of member {history.task(source).member} teaches {count} students" for source, _, count in known
+            ],
+            tasks=[source for source, _, _ in known],
         )
 
     def _note(self) -> str:

@@ -92,7 +92,7 @@ def time(view: Overhead, most: int | None = None) -> Picture:
         shares = [100 * spent / (sum(row.values()) or 1.0) for spent, row in zip(seconds, rows, strict=True)]
         texts = [f"{part}: {span(spent)} ({share:.1f} %)" for spent, share in zip(seconds, shares, strict=True)]
         series.append(Bars(name=part, colour=colour, widths=shares, hover="text", texts=texts))
-    names = [f"evaluator {each.member}" if each.evaluator else str(each.member) for each in members] + ["all"]
+    names = [str(each.member) if each.role == "member" else f"{each.role} {each.member}" for each in members] + ["all"]
     ticks = tuple((float(row), name) for row, name in enumerate(names))
     y = Axis("member", low=len(rows) - 0.4, high=-0.6, ticks=ticks, grid=False)
     panel = Panel(tuple(series), Axis("% of each one's time", low=0, high=100), y)
