@@ -6,6 +6,7 @@ read back, and never acts. So a member with new values is a new model, into whic
 =================  ====================================================================================================
 `member`           `KerasMember`: the base of a trainable class around a Keras model
 `live`             where hyperparameters act in a live optimiser; the callback that looks while the model trains
+`data`             what training data with a state of their own have drawn and given
 `state`            what a model carries: weights, moments, counters, seeds of layers
 =================  ====================================================================================================
 """

@@ -58,11 +58,15 @@ class Watch(keras.callbacks.Callback):
 
     Args:
         check: raises an error if a value is not in force.
+        begun: is called when `fit` is about to take its first batch.
     """
 
-    def __init__(self, check: Callable[[], None]):
+    def __init__(self, check: Callable[[], None], begun: Callable[[], None]):
         super().__init__()
-        self._check = check
+        self._check, self._begun = check, begun
+
+    def on_train_begin(self, logs: object = None) -> None:
+        self._begun()
 
     def on_train_batch_end(self, batch: int, logs: object = None) -> None:
         if batch == 0:

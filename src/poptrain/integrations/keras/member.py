@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from poptrain.core.errors import UsageError
 from poptrain.integrations import generators
 from poptrain.integrations.adapter import Place, Reads, flattened, governed
 from poptrain.integrations.keras import state as states
+from poptrain.integrations.keras.data import Data
 from poptrain.integrations.keras.live import Watch, optimizers, options_of, rates_of
 from poptrain.integrations.remade import Remade, plain
 from poptrain.integrations.stored import load_tree, save_tree
@@ -41,6 +43,8 @@ class KerasMember(Remade):
         self._saved: dict[str, Carry] | None = None  # the state for a model that is not made yet
         self._weights: list[Carry] | None = None  # without the averages that stand in the model after a fit with use_ema=True
         self._epochs = 0
+        self._data: Data | None = None  # of the live model
+        self._given: Carry = None  # what its training data had drawn and given up to the end of the last interval
 
     def make(self, hp: Mapping[str, Any], seed: int) -> tuple[keras.Model, dict[str, Any]]:
         """Returns a new compiled model, and the arguments of its ``fit``; the random generators are seeded.
@@ -81,7 +85,7 @@ class KerasMember(Remade):
 
     def save(self, directory: Path) -> None:
         """Writes all of the state into a directory."""
-        random = {"random": self._random, "seeds": self._seeds, "torch": self._torch}
+        random = {"random": self._random, "seeds": self._seeds, "torch": self._torch, "data": self._given}
         state = self._saved if self._made is None else states.read(self._made[0])
         save_tree(
             {"seed": self._seed, "epochs": self._epochs, "state": state, "weights": self._weights, **random}, Path(directory)
@@ -93,6 +97,7 @@ class KerasMember(Remade):
         self._made, self._saved = None, tree["state"]
         self._seed, self._epochs, self._weights = tree["seed"], tree["epochs"], tree.get("weights")
         self._random, self._seeds, self._torch = tree["random"], tree["seeds"], tree["torch"]
+        self._given = tree.get("data")
 
     def close(self) -> None:
         """Frees the model."""
@@ -116,13 +121,18 @@ class KerasMember(Remade):
                 f"{type(self).__name__}: SwapEMAWeights(swap_on_epoch=True) leaves averages in the model between two intervals, "
                 "and training would go on from them. Use SwapEMAWeights(), which evaluates with the averages too."
             )
+        self._data = Data(made[1].get("x"))
+        made[1].update({} if made[1].get("x") is None else {"x": self._data.given})
+        fresh = self._data.read()
         with self._stream():  # Keras looks at a batch before its first epoch, which moves the order of the data
             made[0].fit(**{**made[1], "verbose": 0, "callbacks": [], "epochs": 0})
         if going_on[0] is not None:
             self._random, self._seeds, self._torch = going_on
+        self._given = self._given or fresh
         if self._saved is not None:
             states.put(made[0], self._saved)
         self._made, self._saved = made, None
+        self._data.put(self._given)
         self._governed = governed(self._places(self._hp), self._hp)
 
     def _forget_model(self) -> None:
@@ -131,12 +141,12 @@ class KerasMember(Remade):
             self._saved, self._made = states.read(self._made[0]), None
 
     def _fit(self, model: keras.Model, steps: int) -> dict[str, float]:
-        assert self._made is not None
+        assert self._made is not None and self._data is not None
         until = self._epochs + steps
         with states.unaveraged(model, self._weights) as weights:
-            options = {"verbose": 0, **self._made[1], "callbacks": [Watch(self._check), *_callbacks(self._made[1])]}
+            options = {"verbose": 0, **self._made[1], "callbacks": [Watch(self._check, self._go_on), *_callbacks(self._made[1])]}
             history = model.fit(**options, initial_epoch=self._epochs, epochs=until).history
-        self._weights = weights or None
+        self._weights, self._given = weights or None, self._data.read()
         if not history or len(next(iter(history.values()))) != steps:
             raise UsageError(
                 f"{type(self).__name__}: fit ended before epoch {until}: a callback such as EarlyStopping must not stop it."
@@ -179,6 +189,11 @@ class KerasMember(Remade):
         rates = [optimizer._learning_rate for _, optimizer in optimizers(self.model.optimizer)]
         return next((f"the schedule {type(rate).__name__} of the optimizer" for rate in rates if callable(rate)), "")
 
+    def _go_on(self) -> None:
+        """Puts the data to where the last interval ended: `fit` has looked at a batch, which moves them."""
+        assert self._data is not None
+        self._data.put(self._given)
+
     def _check(self) -> None:
         self._verify(self._hp)
 
@@ -187,7 +202,7 @@ class KerasMember(Remade):
         """Uses the member's own random streams: numpy's, Python's, Keras's and, where it trains, PyTorch's."""
         with ExitStack() as stack:
             stack.enter_context(generators.stream(self, seed))
-            if keras.backend.backend() == "torch":
+            if "torch" in sys.modules:  # the backend, or a DataLoader
                 stack.enter_context(_torch_stream(self, seed))
             outside = states.seeds()
             try:

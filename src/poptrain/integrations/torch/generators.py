@@ -24,10 +24,11 @@ def read_generator(part: Live) -> Tree:
 def put_generator(part: Live, state: Tree) -> None:
     """Sets the state of a random generator."""
     if isinstance(part, torch.Generator):
-        part.set_state(state)
+        part.set_state(torch.as_tensor(state))
     elif isinstance(part, np.random.Generator):
         part.bit_generator.state = state
     elif isinstance(part, np.random.RandomState):
         part.set_state(tuple(state))
     else:
-        part.setstate(state)
+        version, words, gauss = state
+        part.setstate((version, tuple(words), gauss))
