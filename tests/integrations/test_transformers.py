@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("transformers")
 pytestmark = pytest.mark.heavy
 
+import numpy as np  # noqa: E402
 import torch  # noqa: E402
 import transformers  # noqa: E402
 from tiny_text import Classifier  # noqa: E402
@@ -199,3 +200,24 @@ def test_a_rate_that_was_read_and_that_the_optimiser_ignores_is_named():
     with pytest.raises(pt.UsageError, match="Ignores does not train .* lr=0.3 was read, but the optimiser is the same"):
         Ignores(hp, 1).train(hp, 1)
     Half(hp, 1).train(hp, 1)
+
+
+def test_data_with_a_generator_of_their_own_are_refused():
+    class Noisy(torch.utils.data.Dataset):
+        def __init__(self, rows):
+            self.rows, self.random = rows, np.random.default_rng(3)
+
+        def __len__(self):
+            return len(self.rows)
+
+        def __getitem__(self, index):
+            return self.rows[int(self.random.integers(len(self.rows)))]
+
+    class Drawing(Classifier):
+        def make(self, hp, seed):
+            trainer = super().make(hp, seed)
+            trainer.train_dataset = torch.utils.data.Subset(Noisy(trainer.train_dataset), range(16))
+            return trainer
+
+    with pytest.raises(pt.UsageError, match="Drawing: train_dataset.dataset.random is a random generator of the data alone"):
+        Drawing(FIRST, 1).train(FIRST, 1)

@@ -41,6 +41,11 @@ class Draws:
         """True if there is a state that the global generators do not have."""
         return bool(self._generators()) or any(is_users(type(owner)) for _, owner in self._samplers())
 
+    @property
+    def names(self) -> list[str]:
+        """The paths of the generators of its own."""
+        return [path.removeprefix("loader.") for path in self._generators()]
+
     def read(self) -> State:
         """Returns all of the state."""
         return {"torch": torch.get_rng_state(), "others": generators.read_generators(), "own": self.read_own()}

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from torch.utils.data import Dataset
 from transformers import PrinterCallback, ProgressCallback, Trainer, set_seed
 from transformers.utils import logging
 
@@ -20,6 +21,7 @@ from poptrain.core.errors import UsageError
 from poptrain.integrations.adapter import Place, Reads, governed
 from poptrain.integrations.remade import Remade, plain
 from poptrain.integrations.stored import copy_files
+from poptrain.integrations.torch.draws import Draws
 from poptrain.integrations.torch.fresh import FreshOptimizer
 from poptrain.integrations.torch.random_stream import Generators, stream
 from poptrain.integrations.torch.rates import check_cycled, is_predicted
@@ -160,6 +162,12 @@ class TrainerMember(Remade):
             raise UsageError(f"{who}: model_init makes a new model in every interval: pass model=… instead.")
         if trainer.args.load_best_model_at_end:
             raise UsageError(f"{who}: load_best_model_at_end would train on from an older model: leave it out.")
+        if isinstance(trainer.train_dataset, Dataset) and (names := Draws(trainer.train_dataset).names):
+            raise UsageError(
+                f"{who}: train_dataset.{names[0]} is a random generator of the data alone. A Trainer fetches batches ahead, so "
+                "it cannot go on exactly in a copy or a resumed run: draw with the global generator of numpy, PyTorch or Python. "
+                "Each member has its own stream of these."
+            )
 
     def _train(self, trainer: Trainer, steps: int) -> None:
         """Trains until `steps` more updates are done, and keeps the trainer's checkpoint of that moment."""
