@@ -190,7 +190,10 @@ def test_a_run_verifies_and_one_that_was_interrupted_while_it_distilled_ends_the
     status, tree = views.status(record), panels.tree(record).panels[0].series
     assert [member.member for member in status.members] == [0, 1, 2, 3] and not status.evaluators
     assert status.architectures == 1 and not status.distilling
-    assert [len(each.tasks) for each in tree if each.name == "teacher and students"] == [13]
+    assert [(each.kind, len(each.tasks)) for each in tree if each.name == "teacher and students"] == [
+        ("arrows", 13),
+        ("points", 1),
+    ]
     begun = next(line for line in lines_of(whole, "") if line[0].id > students[-1].id)
     assert not {task.id for task in begun} & set(whole.copies()) and whole.members() == [0, 1, 2, 3]
     assert [step.came for step in views.lineage(record).ancestors].count("distilled") <= 1

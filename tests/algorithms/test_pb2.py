@@ -347,7 +347,7 @@ def test_scores_too_far_apart_to_subtract_never_raise():
 
 
 @pytest.mark.parametrize("numbers", [pt.Int(0, 5), pt.Ordinal(*range(6)), pt.LogInt(1, 6)], ids=["int", "ordinal", "logint"])
-@pytest.mark.parametrize("population", [4, 8])
+@pytest.mark.parametrize("population", [4, pytest.param(8, marks=pytest.mark.heavy)])
 def test_few_levels_are_shared(numbers, population):
     space = pt.Space(x=numbers)
     rising = lambda h, t: (h.score(t.parent) if t.parent is not None else 0.0) + t.steps * space["x"].encode(t.hparams["x"])

@@ -66,7 +66,7 @@ carries = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(carries)
 def test_a_carry_comes_back_exactly(tmp_path_factory, carry):
     store = DiskStore(tmp_path_factory.mktemp("run"), durable=False)

@@ -237,7 +237,7 @@ class Dies(BaseException):
     """The process is gone."""
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", ["before", pytest.param("after", marks=pytest.mark.heavy)])
 @pytest.mark.parametrize(
     "options", [{}, pytest.param({"trainable": Quadratic}, marks=pytest.mark.heavy)], ids=["function", "class"]
 )
