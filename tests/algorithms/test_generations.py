@@ -190,6 +190,125 @@ def test_a_run_verifies_and_one_that_was_interrupted_while_it_distilled_ends_the
     status, tree = views.status(record), panels.tree(record).panels[0].series
     assert [member.member for member in status.members] == [0, 1, 2, 3] and not status.evaluators
     assert status.architectures == 1 and not status.distilling
+    lessons = [(each.kind, len(each.tasks)) for each in tree if each.name == "teacher and students"]
+    assert lessons == [("segments", 13), ("points", 1)], "13 students of one teacher"
+    begun = next(line for line in lines_of(history, "") if line[0].id > second[-1].id)
+    assert {task.parent for task in begun} == set(best) and [task.member for task in begun] == [0, 1, 2, 3]
+
+
+# -- generations ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("budget", [30, 60, 120, pytest.param(400, marks=pytest.mark.heavy)])
+def test_distillation_counts_against_the_budget_and_a_generation_never_begins_too_late(budget):
+    history = played(budget=budget)
+    trained = sum(history.task(id).steps for id in range(history.n))
+    assert 4 * budget - 4 < trained <= 4 * budget
+    changes = sum(line[0].parent is None for line in lines_of(history, CANDIDATE))
+    assert changes == {30: 0, 60: 0, 120: 1, 400: 2}[budget]
+    if changes:
+        assert lines_of(history, "")[-1][0].id > max([line[-1].id for line in lines_of(history, CANDIDATE)], default=0)
+
+
+def test_a_generation_keeps_the_architectures_that_it_began_with():
+    history = played()
+    widths, begun = set(), True
+    for number in range(history.lines):
+        line = history.line(number)
+        if isinstance(line[0], pt.Task):
+            here = {task.hparams["width"] for task in line}
+            if line[0].role == CANDIDATE:
+                begun = True
+            elif begun:
+                widths, begun = here, False
+            assert line[0].role == CANDIDATE or here <= widths
+
+
+def test_a_new_generation_knows_no_rows_and_has_a_fresh_region():
+    line = next(line for line in lines_of(played(), "") if line[0].id > lines_of(played(), CANDIDATE)[-1][-1].id)
+    later = [each for each in lines_of(played(), "") if each[0].id > line[-1].id]
+    assert all(task.forecast is None for task in line), "students begin with the values that they were distilled with"
+    clones = [task for each in later[:1] for task in each if task.donor is not None]
+    assert clones and all(task.note["region length"] == 0.4 and task.note["region"] == 0 for task in clones)
+    rows = [task.forecast.rows for each in later[:3] for task in each if task.forecast is not None]
+    assert min(rows) <= 4
+
+
+def test_a_stale_generation_ends_early():
+    history = play(algorithm(replace(SHORT, every=1000, patience=3)), lambda history, task: 1.0, budget=200)
+    assert lines_of(history, CANDIDATE)[0][0].id == 4 + 4 * 3
+
+
+def test_candidates_that_all_fail_leave_the_members_where_they_are():
+    def failing(history, task):
+        return float("nan") if task.role == CANDIDATE else objective(history, task)
+
+    history = play(algorithm(), failing, budget=200)
+    last = lines_of(history, CANDIDATE)[0][-1].id
+    after = next(line for line in lines_of(history, "") if line[0].id > last)
+    assert all(task.parent < lines_of(history, CANDIDATE)[0][0].id for task in after) and len(after) == 4
+
+
+def test_a_teacher_whose_checkpoint_is_lost_stops_nothing():
+    history, search = History(0, 120), algorithm()
+    while tasks := search.ask(history) or history.pending():
+        history = history.add(tasks) if not history.pending() else history
+        assert all(history.ok(task.teacher) for task in tasks if task.teacher is not None)
+        if tasks[0].role == CANDIDATE and tasks[0].parent is None:
+            history = history.add(Lost(tasks[0].teacher))
+        history = history.add([simulated(history, task, objective(history, task)) for task in history.pending()])
+    assert lines_of(history, CANDIDATE)
+
+
+def test_the_model_prefers_architectures_that_reached_much():
+    history = played()
+    chosen = modelled_architectures(history, toys.SPACE, 2)
+    assert (3,) in chosen and len(set(chosen)) == 2 and not modelled_architectures(history.at(1), toys.SPACE, 2)
+
+
+def test_without_static_hyperparameters_generations_are_refused_and_without_the_option_nothing_changes():
+    plain = pt.Space(lr=pt.Uniform(0, 1))
+    with pytest.raises(UsageError, match="no static hyperparameter"):
+        pt.bg_pbt(plain, interval=5, generations=Generations())
+    with pytest.raises(UsageError, match="distill=0"):
+        algorithm(Generations(distill=0))
+    assert algorithm(None) == algorithm().within
+    same, other = play(algorithm(None), objective, budget=20), play(algorithm(), objective, budget=20)
+    assert [same.task(id) for id in range(same.n)] == [other.task(id) for id in range(same.n)]
+
+
+def test_a_trainable_without_distill_is_refused_before_anything_is_trained():
+    for trainable in (pt.testing.quadratic, pt.Trainable(toys.init, toys.train)):
+        with pytest.raises(UsageError, match="has no distill"):
+            pt.Experiment(algorithm(), trainable, stop=pt.steps(80))
+    pt.Experiment(algorithm(None), pt.testing.quadratic, stop=pt.steps(80))
+    pt.Experiment(algorithm(), toys.Pupil, stop=pt.steps(80))
+
+
+# -- real runs ----------------------------------------------------------------------------------------------------------------
+
+
+def run(directory, executor="inline", trainable=toys.FUNCTIONS):
+    return pt.run(
+        algorithm(), trainable, stop=pt.steps(80), directory=directory, progress=False, executor=executor, overwrite=False
+    ).history
+
+
+def decided(history):
+    return [history.task(id) for id in range(history.n)], history.scores.tolist()
+
+
+def test_a_run_verifies_and_one_that_was_interrupted_while_it_distilled_ends_the_same(tmp_path, monkeypatch):
+    whole = run(tmp_path / "whole")
+    found = pt.verify(tmp_path / "whole", pt.Experiment(algorithm(), toys.FUNCTIONS, stop=pt.steps(80)))
+    assert found.ok and found.decisions
+    students = [task for task in decided(whole)[0] if task.role == CANDIDATE and task.parent is not None]
+    last = [whole.result(task.id).metrics["alpha"] for task in students]
+    assert set(last) == {toys.LAST}, "the second rung goes on where the first one ended"
+    record = pt.open_run(tmp_path / "whole").record
+    status, tree = views.status(record), panels.tree(record).panels[0].series
+    assert [member.member for member in status.members] == [0, 1, 2, 3] and not status.evaluators
+    assert status.architectures == 1 and not status.distilling
     assert [(each.kind, len(each.tasks)) for each in tree if each.name == "teacher and students"] == [
         ("arrows", 13),
         ("points", 1),
