@@ -191,7 +191,7 @@ def test_a_run_verifies_and_one_that_was_interrupted_while_it_distilled_ends_the
     assert [member.member for member in status.members] == [0, 1, 2, 3] and not status.evaluators
     assert status.architectures == 1 and not status.distilling
     assert [(each.kind, len(each.tasks)) for each in tree if each.name == "teacher and students"] == [
-        ("arrows", 13),
+        ("segments", 13),
         ("points", 1),
     ]
     begun = next(line for line in lines_of(whole, "") if line[0].id > students[-1].id)
