@@ -25,6 +25,8 @@ setup-all: setup
 demo: setup
 	$(BIN)/python -m examples.demo $(DEMO)
 
+# Tests start many processes: compiled modules are kept even where Python is told not to write them.
+test: export PYTHONDONTWRITEBYTECODE =
 test: setup
 	$(BIN)/python -m pytest -m 'not heavy' -n 2 --dist loadfile
 

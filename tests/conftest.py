@@ -13,6 +13,13 @@ if not os.environ.get("POPTRAIN_TEST_OPTIMISED"):
     os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
 
 
+def pytest_ignore_collect(collection_path, config):
+    """Files whose tests are all heavy are not even imported by `make test`: their frameworks take half a minute to load."""
+    if config.option.markexpr == "not heavy" and collection_path.suffix == ".py":
+        return "\npytestmark = pytest.mark.heavy\n" in collection_path.read_text("utf-8") or None
+    return None
+
+
 @pytest.fixture(autouse=True, scope="session")
 def no_waiting_for_the_disk():
     """Flushing to the disk takes most of the time of runs on disk, and no test can see what it does: the machine keeps its power.
