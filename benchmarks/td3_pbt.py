@@ -2,8 +2,8 @@
 
     python -m benchmarks.td3_pbt [--quick] [--seeds N] [--json]
 
-TD3 has two layers of 64 units and batches of 64, so that a run takes a minute on one core; five options are tuned over ranges of
-up to three decades. A return is that of the best checkpoint, over 100 episodes without noise, on seeds that were never trained on.
+TD3 has two layers of 64 units and batches of 64, so that a run takes a minute on one core. Five options are tuned over ranges of
+up to three decades. A return is that of the best checkpoint, over 100 episodes without noise, on seeds that no training saw.
 Every finished run is stored in ``benchmarks/results/td3_pbt.json`` and is not repeated.
 """
 
