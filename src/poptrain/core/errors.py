@@ -10,6 +10,7 @@
 `RunBusy`              5  another process writes the run directory
 `LogDamaged`           1  the log was changed after it was written
 `CheckpointDamaged`    1  a checkpoint was changed or removed after it was written
+`Unreadable`           1  the system does not let this process read a run
 ==================  ====  ============================================================================================
 
 Each class also has a `code` for programs, such as "usage" or "run-busy", which never changes.
@@ -103,6 +104,16 @@ class CheckpointDamaged(PoptrainError):
     """
 
     code = "checkpoint-damaged"
+
+
+class Unreadable(PoptrainError):
+    """The system does not let this process read a run, or a file of it. Exit code 1. Nothing of the run is wrong."""
+
+    @classmethod
+    def of(cls, error: OSError) -> Unreadable:
+        """Returns the sentence about a refusal of the system."""
+        where = f"{error.filename}: " if error.filename else ""
+        return cls(f"{where}{error.strerror or error}. Check that you may read the run directory.")
 
 
 class RunWarning(UserWarning):

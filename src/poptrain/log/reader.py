@@ -14,7 +14,7 @@ from pathlib import Path
 
 from poptrain.core import History, Json, Line, clock, collector, maximised, results_of, tasks_of
 from poptrain.core.arguments import check_place
-from poptrain.core.errors import LogDamaged, PoptrainError, Suspended, UsageError
+from poptrain.core.errors import LogDamaged, PoptrainError, Suspended, Unreadable, UsageError
 from poptrain.core.order import Order
 from poptrain.log.codec import Entry, checked, decode_facts, decode_line
 from poptrain.log.disk import FS, default
@@ -255,7 +255,7 @@ def read(directory: Path | str, fs: FS = default) -> Record:
     Raises:
         UsageError: the directory holds no run.
         LogDamaged: a line in the middle is bad.
-        PoptrainError: the system does not let us read the log.
+        Unreadable: the system does not let us read the log.
     """
     check_place("directory", directory)
     record = Record(Path(directory).resolve(), fs)
@@ -270,7 +270,7 @@ def exists(directory: Path | str, fs: FS = default) -> bool:
     """True if the directory holds a run, damaged or not. A run whose creation was interrupted does not count.
 
     Raises:
-        PoptrainError: the system does not let us read the log.
+        Unreadable: the system does not let us read the log.
     """
     check_place("directory", directory)
     try:
@@ -318,8 +318,7 @@ def _only_reading() -> Iterator[None]:
     except Suspended as error:
         if not isinstance(cause := error.__cause__, OSError):
             raise
-        where = f"{cause.filename}: " if cause.filename else ""
-        raise PoptrainError(f"{where}{cause.strerror or cause}. Check that you may read the run directory.") from cause
+        raise Unreadable.of(cause) from cause
 
 
 def _short(error: Exception) -> str:

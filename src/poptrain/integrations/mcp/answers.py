@@ -15,13 +15,9 @@ from mcp.types import CallToolResult, TextContent
 from pydantic import ValidationError
 
 from poptrain.core import Json
-from poptrain.core.errors import PoptrainError, Suspended, UsageError, did_you_mean
+from poptrain.core.errors import PoptrainError, Suspended, Unreadable, UsageError, did_you_mean
 
 KINDS = {"string": "a text", "integer": "a whole number", "array": "a list of texts"}
-
-
-class Unreadable(PoptrainError):
-    """A run, or a file of it, may not be read by this process."""
 
 
 class Answering(MCPServer):
@@ -68,14 +64,11 @@ class Answering(MCPServer):
 def explained(error: PoptrainError | OSError) -> PoptrainError:
     """Returns the error that a program is shown for what a tool raised.
 
-    Logs are read as if to be continued, so one that may not be read raises `Suspended`: here nothing was suspended.
+    A log that is read on, as if to be continued, raises `Suspended` if it may not be read: here nothing was suspended.
     """
     if isinstance(error, Suspended) and isinstance(error.__cause__, OSError):
         error = error.__cause__
-    if isinstance(error, PoptrainError):
-        return error
-    where = f"{error.filename}: " if error.filename else ""
-    return Unreadable(f"{where}{error.strerror or error}. Check that the server may read the run directory.")
+    return error if isinstance(error, PoptrainError) else Unreadable.of(error)
 
 
 def _refusal(error: PoptrainError) -> CallToolResult:

@@ -8,7 +8,7 @@ from typing import Any
 
 from poptrain import __version__, views
 from poptrain.audit.verify import verify as verification_of
-from poptrain.core.errors import MissingExtra, PoptrainError, UsageError
+from poptrain.core.errors import MissingExtra, PoptrainError, Unreadable, UsageError
 from poptrain.integrations.mcp.runs import Runs
 from poptrain.views import as_json
 from poptrain.views.exploits import exploits_of
@@ -19,7 +19,7 @@ try:
     from mcp.types import ToolAnnotations
 
     from poptrain.integrations.mcp import changes, parameters
-    from poptrain.integrations.mcp.answers import Answering, Unreadable, explained
+    from poptrain.integrations.mcp.answers import Answering, explained
 except ImportError as error:
     raise MissingExtra("the MCP server needs the official SDK: pip install 'poptrain[mcp]'") from error
 
