@@ -9,12 +9,16 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from poptrain.core.cpus import cpus
+from poptrain.statistics import sign_test
+
+Figures = dict[str, Any]
 
 PACKAGES = (
     "poptrain", "numpy", "scipy", "jax", "jaxlib", "envpool", "gymnasium", "torch", "ray", "scikit-learn", "stable-baselines3",
@@ -80,6 +84,48 @@ def installed(package: str) -> bool:
         return importlib.util.find_spec(package) is not None
     except ModuleNotFoundError:
         return False
+
+
+def stored_runs(results: Path, cells: Mapping[str, tuple[int, Callable[[int], Figures]]], quick: bool) -> dict[str, Figures]:
+    """Returns the finished runs by cell and seed, after the missing ones were made; seed 0 of every cell comes first.
+
+    Processes that make different cells may share the file: it is read again before each run is added.
+
+    Args:
+        results: the file that holds them, which is written after each run.
+        cells: by name, how many seeds are to be run, and the function of a seed that makes one.
+        quick: one seed of each is made; nothing is read or stored.
+    """
+    found: dict[str, Figures] = json.loads(results.read_text()) if results.exists() and not quick else {}
+    for seed in range(1 if quick else max(seeds for seeds, _ in cells.values())):
+        for name, (seeds, make) in cells.items():
+            if str(seed) in found.setdefault(name, {}) or seed >= seeds:
+                continue
+            made = make(seed)
+            print(name, seed, made, flush=True)
+            if not quick and results.exists():
+                found = json.loads(results.read_text())
+            found.setdefault(name, {})[str(seed)] = made
+            if not quick:
+                results.write_text(json.dumps(found | {"machine": machine()}, indent=1) + "\n")
+    return found
+
+
+def paired(name: str, about: str, first: Mapping[str, Figures], second: Mapping[str, Figures]) -> list[Figures]:
+    """Returns the figures of how far the returns of some runs are above those of others with the same seeds; [] without any.
+
+    Args:
+        name: of the difference, such as ``FIRE - PBT``.
+        about: what the sign test is about.
+        first: runs by seed.
+        second: those that they are compared with.
+    """
+    both = sorted(set(first) & set(second))
+    if not both:
+        return []
+    apart = [first[seed]["return"] - second[seed]["return"] for seed in both]
+    p = sign_test(sum(x > 0 for x in apart), sum(x < 0 for x in apart))
+    return [over(f"{name}, same seeds", apart), figure(f"{about}: sign test, two-sided", p, "p", n=len(both))]
 
 
 def machine() -> dict[str, Any]:

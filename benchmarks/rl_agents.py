@@ -13,12 +13,13 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.common import command_line, machine, over, report, show
+from benchmarks.common import command_line, over, report, show, stored_runs
 from poptrain.rl import CEMRL, DDPG, ERL, P3S, PPO, SAC, TD3, VMPO
 
 RESULTS = Path(__file__).parent / "results" / "rl_agents.json"
@@ -74,12 +75,12 @@ CELLS = {
 }
 
 
-def train(cell: Cell, seed: int, frames: int) -> dict[str, Any]:
+def train(cell: Cell, seed: int) -> dict[str, Any]:
     """Returns one finished run: the return, the curve of training returns, the frames, and the seconds that it took.
 
-    A team that never cuts a generation makes a few more frames than `frames`; all others make exactly that many.
+    A team that never cuts a generation makes a few more frames than the cell has; all others make exactly that many.
     """
-    began, cpu = time.perf_counter(), time.process_time()
+    began, cpu, frames = time.perf_counter(), time.process_time(), cell.frames
     carry, curve, done = cell.agent.init({}, [seed]), [], 0
     while done < frames:
         carry, metrics = cell.agent.train(carry, {}, min(cell.interval, frames - done), [1000 * (seed + 1) + len(curve)])
@@ -93,19 +94,14 @@ def train(cell: Cell, seed: int, frames: int) -> dict[str, Any]:
 
 def measured(only: list[str], seeds: int | None, quick: bool) -> dict[str, dict[str, Any]]:
     """Returns the stored runs by cell and seed, after the missing ones were made; seed 0 of every cell comes first."""
-    found: dict[str, dict[str, Any]] = json.loads(RESULTS.read_text()) if RESULTS.exists() and not quick else {}
+
+    def make(cell: Cell, seed: int) -> dict[str, Any]:
+        if quick:
+            cell = replace(cell, agent=replace(cell.agent, hidden=(16,)), frames=2 * cell.interval)
+        return train(cell, seed)
+
     chosen = {name: cell for name, cell in CELLS.items() if not only or name in only}
-    for seed in range(1 if quick else max(seeds or cell.seeds for cell in chosen.values())):
-        for name, cell in chosen.items():
-            if str(seed) in found.setdefault(name, {}) or seed >= (seeds or cell.seeds):
-                continue
-            agent = replace(cell.agent, hidden=(16,)) if quick else cell.agent
-            frames = 2 * cell.interval if quick else cell.frames
-            found[name][str(seed)] = train(replace(cell, agent=agent), seed, frames)
-            print(name, seed, found[name][str(seed)], flush=True)
-            if not quick:
-                RESULTS.write_text(json.dumps(found | {"machine": machine()}, indent=1) + "\n")
-    return found
+    return stored_runs(RESULTS, {name: (seeds or cell.seeds, partial(make, cell)) for name, cell in chosen.items()}, quick)
 
 
 def figures(found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import poptrain as pt
-from benchmarks.common import command_line, figure, machine, over, report, show
+from benchmarks.common import command_line, over, paired, report, show, stored_runs
 from poptrain.rl import TD3
-from poptrain.statistics import sign_test
 
 RESULTS = Path(__file__).parent / "results" / "td3_pbt.json"
 MEMBERS, INTERVAL, ROUNDS = 8, 1000, 12
@@ -56,11 +56,7 @@ def figures(found: dict[str, Any]) -> list[dict[str, Any]]:
             made.append(over(f"{method}: return", [run["return"] for run in own]))
             made.append(over(f"{method}: CPU time", [run["cpu"] for run in own], "s"))
     for method in list(METHODS)[1:]:
-        if both := sorted(set(found.get(method, {})) & set(found.get("random", {}))):
-            apart = [found[method][seed]["return"] - found["random"][seed]["return"] for seed in both]
-            made.append(over(f"{method} - random, same seeds", apart))
-            p = sign_test(sum(x > 0 for x in apart), sum(x < 0 for x in apart))
-            made.append(figure(f"{method} against random: sign test, two-sided", p, "p", n=len(both)))
+        made += paired(f"{method} - random", f"{method} against random", found.get(method, {}), found.get("random", {}))
     return made
 
 
@@ -69,17 +65,9 @@ def main() -> None:
     parser = command_line("td3_pbt", __doc__, "one seed and two intervals of each; nothing is stored")
     parser.add_argument("--seeds", type=int, default=10, help="runs of each method")
     options, began = parser.parse_args(), time.perf_counter()
-    found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() and not options.quick else {}
-    for seed in range(1 if options.quick else options.seeds):
-        for method in METHODS:
-            cell = found.setdefault(method, {})
-            if str(seed) in cell:
-                continue
-            cell[str(seed)] = run_of(method, seed, 2 if options.quick else ROUNDS)
-            print(method, seed, cell[str(seed)], flush=True)
-            if not options.quick:
-                RESULTS.write_text(json.dumps(found | {"machine": machine()}, indent=1) + "\n")
-    made = figures(found)
+    rounds = 2 if options.quick else ROUNDS
+    cells = {method: (options.seeds, partial(run_of, method, rounds=rounds)) for method in METHODS}
+    made = figures(stored_runs(RESULTS, cells, options.quick))
     show(made)
     if options.json:
         print(json.dumps(report("td3_pbt", made, time.perf_counter() - began)), flush=True)

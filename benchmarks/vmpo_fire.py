@@ -16,15 +16,15 @@ from __future__ import annotations
 import json
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import poptrain as pt
-from benchmarks.common import command_line, figure, machine, over, report, show
+from benchmarks.common import command_line, over, paired, report, show, stored_runs
 from poptrain.rl import VMPO
-from poptrain.statistics import sign_test
 
 RESULTS = Path(__file__).parent / "results" / "vmpo_fire.json"
 EVALS = 8  # fewer points than 7 after the overlap can never be significant
@@ -71,12 +71,14 @@ def figures(found: dict[str, Any]) -> list[dict[str, Any]]:
                 middle = [run["curve"][len(run["curve"]) // 2 - 1] for run in own]
                 made.append(over(f"{task} {method}: best score at half of the budget", middle))
                 made.append(over(f"{task} {method}: CPU time", [run["cpu"] for run in own], "s"))
-        if both := sorted(set(runs["PBT"]) & set(runs["FIRE"])):
-            apart = [runs["FIRE"][seed]["return"] - runs["PBT"][seed]["return"] for seed in both]
-            made.append(over(f"{task}: FIRE - PBT, same seeds", apart))
-            p = sign_test(sum(x > 0 for x in apart), sum(x < 0 for x in apart))
-            made.append(figure(f"{task}: sign test, two-sided", p, "p", n=len(both)))
-            made.append(over(f"{task}: hand-overs of FIRE", [runs["FIRE"][seed]["hand_overs"] for seed in both]))
+        if pairs := paired(f"{task}: FIRE - PBT", task, runs["FIRE"], runs["PBT"]):
+            made += pairs
+            made.append(
+                over(
+                    f"{task}: hand-overs of FIRE",
+                    [run["hand_overs"] for seed, run in runs["FIRE"].items() if seed in runs["PBT"]],
+                )
+            )
     return made
 
 
@@ -87,18 +89,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="runs of each method on each task")
     options, began = parser.parse_args(), time.perf_counter()
     warnings.filterwarnings("ignore", message=".*fewer than the longest episode")
-    found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() and not options.quick else {}
-    for seed in range(1 if options.quick else options.seeds):
-        for task in options.only or TASKS:
-            for method in METHODS:
-                cell = found.setdefault(f"{task} {method}", {})
-                if str(seed) in cell:
-                    continue
-                cell[str(seed)] = run_of(task, method, seed, 2 if options.quick else None)
-                print(task, method, seed, cell[str(seed)], flush=True)
-                if not options.quick:
-                    RESULTS.write_text(json.dumps(found | {"machine": machine()}, indent=1) + "\n")
-    made = figures(found)
+    cells = {
+        f"{task} {method}": (options.seeds, partial(run_of, task, method, intervals=2 if options.quick else None))
+        for task in options.only or TASKS
+        for method in METHODS
+    }
+    made = figures(stored_runs(RESULTS, cells, options.quick))
     show(made)
     if options.json:
         print(json.dumps(report("vmpo_fire", made, time.perf_counter() - began)), flush=True)
