@@ -17,6 +17,7 @@ keras = pytest.importorskip("keras")
 pytestmark = pytest.mark.heavy
 
 import numpy as np  # noqa: E402
+from going_on import check_goes_on  # noqa: E402
 
 import poptrain as pt  # noqa: E402
 from poptrain.integrations.keras import KerasMember  # noqa: E402
@@ -327,16 +328,6 @@ def test_data_with_a_state_of_their_own_go_on(kind, tmp_path):
             return {**super().train(hp, steps), "weights": weights(self)}
 
     old, new = {"lr": 0.01}, {"lr": 0.03}
-    whole, parts = Fed(old, 1), Fed(old, 1)
-    expected = whole.train(old, 4)
-    parts.train(old, 2)
-    parts.save(tmp_path)
-    found = parts.train(old, 2)
+    found, _ = check_goes_on(Fed, old, new, tmp_path)
     if not (kind == "a generator" and keras.backend.backend() == "torch"):  # there a new `fit` loses a batch
-        assert found == expected
-    resumed, copied, changed = Fed(old, 9), Fed(new, 7), Fed(old, 1)
-    resumed.load(tmp_path)
-    assert resumed.train(old, 2) == found
-    copied.load(tmp_path)
-    changed.train(old, 2)
-    assert copied.train(new, 2) == changed.train(new, 2) != found
+        assert Fed(old, 1).train(old, 4) == found

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("torch")
 
 import torch  # noqa: E402
+from going_on import check_goes_on  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.utils.data import (  # noqa: E402
     BatchSampler,
@@ -108,18 +109,7 @@ def test_a_loader_goes_on_where_it_was(kind, base, tmp_path):
     class Loading(base):
         loader_of = staticmethod(LOADERS[kind])
 
-    old, new = {"lr": 0.01}, {"lr": 0.03}
-    first = Loading(old, 1)
-    first.train(old, 2)
-    first.save(tmp_path)
-    expected = first.train(old, 2)
-    resumed = Loading(old, 9)
-    resumed.load(tmp_path)
-    assert resumed.train(old, 2) == expected
-    changed, copied = Loading(old, 1), Loading(new, 7)
-    changed.train(old, 2)
-    copied.load(tmp_path)
-    assert copied.train(new, 2) == changed.train(new, 2) != expected
+    check_goes_on(Loading, {"lr": 0.01}, {"lr": 0.03}, tmp_path)
 
 
 def test_a_loader_of_the_global_generator_may_be_made_by_training(tmp_path):

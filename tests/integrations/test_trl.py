@@ -7,6 +7,7 @@ import pytest
 pytest.importorskip("trl")
 pytestmark = pytest.mark.heavy
 
+from going_on import check_goes_on  # noqa: E402
 from tiny_sft import Preferring, Rewarded, Writer  # noqa: E402
 
 from poptrain.testing import AdapterContract  # noqa: E402
@@ -52,16 +53,5 @@ def test_trainers_that_sample_or_compare_go_on_exactly(kind, tmp_path):
         made.set_budget(8)
         return made
 
-    first = member(old, 1)
-    first.train(old, 2)
-    first.save(tmp_path)
-    expected = first.train(old, 2)
-    resumed = member(old, 9)
-    resumed.load(tmp_path)
-    assert resumed.train(old, 2) == expected
-    copied, same = member(new, 7), member(new, 8)
-    for each in (copied, same):
-        each.load(tmp_path)
-    found = copied.train(new, 2)
-    assert found == same.train(new, 2) and found != expected
+    _, copied = check_goes_on(member, old, new, tmp_path)
     assert copied.effective(new) == {"optimizer[0].lr": 3e-2, "optimizer[1].lr": 3e-2, "args.beta": 0.3}

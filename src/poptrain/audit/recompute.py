@@ -16,10 +16,9 @@ from poptrain.core import History, Json, Line, Lost, Result, Task, maximised, re
 from poptrain.core.protocols import Algorithm
 from poptrain.core.rng import task_seed
 from poptrain.core.wellformed import malformed
+from poptrain.log.notes import COMPLETE
 from poptrain.log.reader import Record, segment_name
 from poptrain.space import Space
-
-REACHED = "every member reached its last step"  # why `run` ends if no other condition holds
 
 
 class TraceEntry(NamedTuple):
@@ -112,9 +111,9 @@ def walk(trace: Trace, algorithm: Algorithm | None, space: Space | None, keyed: 
             found.tasks += len(tasks_of(line))
             found.results += len(results_of(line))
             after_lost = isinstance(line[0], Lost)
-        elif entry.type == "end" and entry.fields.get("reason") == REACHED:
+        elif entry.type == "end" and entry.fields.get("reason") == COMPLETE:
             more = () if algorithm is None else _asked(found, entry, algorithm, history) or ()
-            text = f"{entry.place}: the run ended because {REACHED}, but the algorithm asks for {len(more)} more tasks."
+            text = f"{entry.place}: the run ended because {COMPLETE}, but the algorithm asks for {len(more)} more tasks."
             if more and found.difference is None:
                 found.difference = _finding(entry, None, "end", 0, len(more), text)
     found.history = history
@@ -131,7 +130,7 @@ def _asking(entries: Sequence[TraceEntry]) -> Iterator[tuple[TraceEntry, bool]]:
     for entry in reversed(entries):
         asking.append(later or not stopped)
         if entry.type == "end":
-            stopped = entry.fields.get("reason") != REACHED
+            stopped = entry.fields.get("reason") != COMPLETE
         if entry.line is not None and tasks_of(entry.line):
             later = True
         if entry.type == "open":

@@ -38,6 +38,7 @@ from poptrain.engine.surroundings import context_of
 from poptrain.engine.watch import Watch
 from poptrain.executors.context import ExecutorConfig
 from poptrain.log.memory import MemoryLog
+from poptrain.log.notes import COMPLETE
 from poptrain.log.reader import Record, exists, read
 from poptrain.log.writer import LogWriter
 from poptrain.sinks import Guarded
@@ -326,7 +327,7 @@ class _Session:
         return self.supply.exhausted() or _reached(self.experiment, self.history, clock.monotonic() - self.began)
 
     def _reason(self) -> str:
-        return self._reached() or "every member reached its last step"
+        return self._reached() or COMPLETE
 
     def _suspend(self, executor: Executor, signal: Interrupted, signals: Signals) -> None:
         """Logs the results that arrive within the grace period, marks the log as suspended, and raises `Suspended`."""

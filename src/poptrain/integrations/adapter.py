@@ -30,6 +30,7 @@ from typing import Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
 from poptrain.core.errors import UsageError, did_you_mean
+from poptrain.space.space import nested
 
 RATES = ("lr", "learning_rate")  # names that mean one thing in every framework
 
@@ -143,22 +144,13 @@ def check_rate(
         if name not in idle or name.rpartition(".")[2] not in RATES or not isinstance(value, float) or not value:
             continue
         options = made_with(hp)
-        if options is not None and options == made_with(_replaced(hp, name, 2 * value)):
+        if options is not None and options == made_with(nested({**dict(flattened(hp)), name: 2 * value})):
             raise UsageError(
                 f"{kind.__name__} does not train with the values of its task: {name}={value!r} was read, but the optimiser is "
                 f"the same with any other {name}. Build it with hp[{name!r}], or name {name!r} in `own` if your code uses it by "
                 "itself."
             )
         followed.add(name)
-
-
-def _replaced(hp: Mapping[str, object], name: str, value: object, path: str = "") -> dict[str, object]:
-    """Returns nested hyperparameters with another value for one flat name."""
-    replaced: dict[str, object] = {}
-    for key, held in dict.items(hp) if isinstance(hp, dict) else hp.items():
-        inside = isinstance(held, Mapping)
-        replaced[key] = _replaced(held, name, value, f"{path}{key}.") if inside else value if path + key == name else held
-    return replaced
 
 
 def governed(found: Iterable[Place], hp: Mapping[str, object]) -> frozenset[str]:
@@ -183,6 +175,12 @@ def flattened(hp: Mapping[str, object], path: str = "") -> Iterator[tuple[str, o
             yield from flattened(value, f"{path}{name}.")
         else:
             yield f"{path}{name}", value
+
+
+def plain(hp: Mapping[str, object]) -> dict[str, object]:
+    """Returns a copy of hyperparameters, nested as they are; copying a `Reads` does not count as reading it."""
+    items = dict.items(hp) if isinstance(hp, dict) else hp.items()
+    return {name: plain(value) if isinstance(value, Mapping) else value for name, value in items}
 
 
 class Reads(dict[str, object]):

@@ -1,4 +1,5 @@
-"""A random stream of numpy and Python for each member of a framework that is not PyTorch."""
+"""Random generators of numpy and Python: their states as a checkpoint holds them, and a random stream for each member of a
+framework that is not PyTorch."""
 
 from __future__ import annotations
 
@@ -9,7 +10,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-Generators = dict[str, Any]  # the states of the generators, as a checkpoint holds them
+State = Any  # of one generator, of numpy's or Python's form
+Generators = dict[str, State]  # the states of the global generators, as a checkpoint holds them
+Generator = np.random.Generator | np.random.RandomState | random.Random
+GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)  # that code may keep
 
 
 class HasGenerators(Protocol):
@@ -39,14 +43,47 @@ def stream(member: HasGenerators, seed: int | None = None) -> Iterator[None]:
 
 def read_generators() -> Generators:
     """Returns the states of the global generators of numpy and Python."""
-    kind, words, *rest = np.random.get_state()
-    version, state, gauss = random.getstate()
-    return {"numpy": [kind, np.array(words), *rest], "python": [version, np.array(state, np.uint32), gauss]}
+    return {"numpy": _of_numpy(np.random.get_state()), "python": _of_python(random.getstate())}
 
 
 def put_generators(state: Generators) -> None:
     """Sets the global generators of numpy and Python."""
-    kind, words, *rest = state["numpy"]
-    np.random.set_state((kind, np.asarray(words, np.uint32), *rest))
-    version, words, gauss = state["python"]
-    random.setstate((version, tuple(int(word) for word in words), gauss))
+    np.random.set_state(_to_numpy(state["numpy"]))
+    random.setstate(_to_python(state["python"]))
+
+
+def read_generator(generator: Generator) -> State:
+    """Returns the state of one of the `GENERATORS`."""
+    if isinstance(generator, np.random.Generator):
+        return generator.bit_generator.state
+    return _of_numpy(generator.get_state()) if isinstance(generator, np.random.RandomState) else _of_python(generator.getstate())
+
+
+def put_generator(generator: Generator, state: State) -> None:
+    """Sets one of the `GENERATORS`."""
+    if isinstance(generator, np.random.Generator):
+        generator.bit_generator.state = state
+    elif isinstance(generator, np.random.RandomState):
+        generator.set_state(_to_numpy(state))
+    else:
+        generator.setstate(_to_python(state))
+
+
+def _of_numpy(state: State) -> list[State]:
+    kind, words, *rest = state
+    return [kind, np.array(words), *rest]
+
+
+def _to_numpy(state: State) -> tuple[State, ...]:
+    kind, words, *rest = state
+    return kind, np.asarray(words, np.uint32), *rest
+
+
+def _of_python(state: State) -> list[State]:
+    version, words, gauss = state
+    return [version, np.array(words, np.uint32), gauss]
+
+
+def _to_python(state: State) -> tuple[State, ...]:
+    version, words, gauss = state
+    return version, tuple(int(word) for word in words), gauss

@@ -6,13 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Self
 
-from poptrain.integrations.adapter import Place, Reads, check_in_force, check_rate, check_read, effective
-
-
-def plain(hp: Mapping[str, object]) -> dict[str, object]:
-    """Returns a copy of hyperparameters, nested as they are; copying a `Reads` does not count as reading it."""
-    items = dict.items(hp) if isinstance(hp, dict) else hp.items()
-    return {name: plain(value) if isinstance(value, Mapping) else value for name, value in items}
+from poptrain.integrations.adapter import Place, Reads, check_in_force, check_rate, check_read, effective, plain
 
 
 class Remade(ABC):

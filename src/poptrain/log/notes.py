@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from poptrain.core import Json
 from poptrain.core.wellformed import MAX_SEATS, MAX_WHOLE
 
+COMPLETE = "every member reached its last step"  # the reason in `end` of a run that nothing else ended
 MOST_NAMES = 1 << 20  # checkpoints in one line of `gc`
 DEEPEST = 60  # levels of a description
 

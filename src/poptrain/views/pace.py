@@ -20,7 +20,7 @@ def speed_of(record: Record, state: RunState, silent: bool = False) -> float | N
     Args:
         silent: count also how long the run has been silent now, beyond what its tasks usually take: perhaps it has become slower.
     """
-    opened = next((time for type, _, time in reversed(record.events) if type == "open"), 0.0)
+    opened = _opened(record)
     session = [entry for entry in state.speed if entry[0] >= opened]
     began, steps = state.speed[0][:2]
     if began < opened:
@@ -46,7 +46,7 @@ def limits(stop: object) -> list[float]:
 
 def overdue(record: Record, state: RunState) -> list[str]:
     """Returns a sentence for each member whose task takes ten times as long as usual; as `engine.watch` finds them."""
-    now, opened = clock.now(), next((time for type, _, time in reversed(record.events) if type == "open"), 0.0)
+    now, opened = clock.now(), _opened(record)
     waits, durations = usual_of(state.waits), usual_of(state.durations)
     pending = sorted((max(seat.since, opened), number) for number, seat in state.seats.items() if seat.pending)
     late = [(number, now - since, waits) for since, number in pending if now - since > limit_of(waits)]
@@ -55,3 +55,8 @@ def overdue(record: Record, state: RunState) -> list[str]:
         late = [(number, now - max(state.time, since), durations)]
     texts = [sentence(*each) for each in late[:MOST_OVERDUE]]
     return texts + [f"{len(late) - MOST_OVERDUE} other members are overdue too"] * (len(late) > MOST_OVERDUE)
+
+
+def _opened(record: Record) -> float:
+    """Returns when the newest session began; 0 if none has."""
+    return next((time for type, _, time in reversed(record.events) if type == "open"), 0.0)

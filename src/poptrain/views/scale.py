@@ -30,7 +30,7 @@ class Scale:
     def place(self, value: Value) -> float | None:
         """Returns where a value lies on the axis: the number, the nines, the index of the option; None if nowhere."""
         if self.listed:
-            return next((float(i) for i, option in enumerate(self.options) if _key(option) == _key(value)), None)
+            return next((float(i) for i, option in enumerate(self.options) if key_of(option) == key_of(value)), None)
         if not is_number(value) or not isfinite(value) or (self.kind == "log" and value <= 0):
             return None
         return nines(value) if self.kind == "nines" else float(value)
@@ -63,12 +63,12 @@ def scale_of(kind: Mapping[str, object], values: Iterable[Value]) -> Scale:
         kind: its description, as `index.space_of` has it; {} if there is none.
         values: all that occurred, for what the description does not say.
     """
-    seen: dict[tuple[object, Value], Value] = {(type(value), value): value for value in values if value is not None}
+    seen = {key_of(value): value for value in values if value is not None}
     options, low, high = kind.get("options"), kind.get("low"), kind.get("high")
     numbers = [value for value in seen.values() if is_number(value)]
     if isinstance(options, (list, tuple)) or len(numbers) < len(seen):
         described = options if isinstance(options, (list, tuple)) else ()
-        listed = tuple({**{(type(option), option): option for option in described}, **seen}.values())
+        listed = tuple({**{key_of(option): option for option in described}, **seen}.values())
         return Scale("ordinal" if kind.get("type") == "Ordinal" else "options", options=listed)
     if is_number(low) and is_number(high) and low < high:
         return _ranged(kind.get("type"), low, high, bounded=True)
@@ -91,5 +91,6 @@ def nines(value: float) -> float:
     return -log10(max(1 - value, 1e-16))
 
 
-def _key(value: Value) -> tuple[str, Value]:
-    return type(value).__name__, value  # True and 1 are two options
+def key_of(value: Value) -> tuple[type, Value]:
+    """Returns what tells values apart: True, 1 and 1.0 are three."""
+    return type(value), value

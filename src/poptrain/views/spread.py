@@ -13,7 +13,7 @@ from poptrain.core import History, Value
 from poptrain.core.brief import brief
 from poptrain.log.reader import Record
 from poptrain.views.index import about, history_of, reported, space_of
-from poptrain.views.scale import Scale, scale_of
+from poptrain.views.scale import Scale, key_of, scale_of
 
 _UNIFORM = 1 / sqrt(12)  # standard deviation of a uniform draw from 0 to 1
 
@@ -138,9 +138,9 @@ def _spread(scale: Scale, values: Sequence[Value], known_places: dict[tuple[type
         return None
     if scale.kind != "options":
         for value in known:
-            if (type(value), value) not in known_places:
-                known_places[type(value), value] = scale.unit(value)
-        places = [place for value in known if (place := known_places[type(value), value]) is not None]
+            if (key := key_of(value)) not in known_places:
+                known_places[key] = scale.unit(value)
+        places = [place for value in known if (place := known_places[key_of(value)]) is not None]
         if len(places) < 2:
             return None
         mean = sum(places) / len(places)

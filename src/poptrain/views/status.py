@@ -10,6 +10,7 @@ from poptrain.core import Hparams, Task, clock
 from poptrain.core.brief import brief
 from poptrain.core.causes import cause
 from poptrain.core.evidence import HIGHEST
+from poptrain.log.notes import COMPLETE
 from poptrain.log.reader import Record
 from poptrain.views.decisions import no_decision
 from poptrain.views.exploits import Exploit
@@ -22,7 +23,6 @@ from poptrain.views.state import RunState, state_of
 from poptrain.views.suggestions import Suggestion, suggestion_of
 from poptrain.views.teams import team_sentence
 
-COMPLETE = "every member reached its last step"  # why a run ends that nothing else stopped, as `engine.loop` writes it
 _PHASES = {"open": "interrupted", "suspend": "suspended", "end": "finished", "failed": "failed"}
 
 

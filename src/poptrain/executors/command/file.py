@@ -114,7 +114,7 @@ def _is_open(descriptor: int, path: Path) -> bool:
 
 
 def _stamp(path: Path) -> Stamp | None:
-    """Returns what changes when a file is written; None if there is no file."""
+    """Returns what changes when a file is written; None if the path is not that of a file."""
     try:
         found = path.stat()
     except OSError:

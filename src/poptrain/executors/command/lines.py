@@ -10,6 +10,8 @@ from collections.abc import Iterator
 _COLOURS = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 _NUMBERS = re.compile(r'"(?:\\.|[^"\\])*"|(?<![\w.])([-+]?)(nan|inf(?:inity)?)(?![\w.])', re.IGNORECASE)
 _OBJECT = re.compile(r'\{\s*["}]')  # how one begins
+_NO_SPACE = re.compile(r"\S")
+_CLOSING = re.compile(r"^\}[ \t\r]*$", re.MULTILINE)  # a brace alone on a line
 MOST_BRACES = 8  # of a line, at which an object may begin
 
 
@@ -69,13 +71,13 @@ def objects_in(text: str) -> Iterator[dict[str, object]]:
 
 def _next_place(text: str, at: int) -> int | None:
     """Returns the index of the next character that is not white space."""
-    match = re.compile(r"\S").search(text, at)
+    match = _NO_SPACE.search(text, at)
     return None if match is None else match.start()
 
 
 def _closed(text: str, begin: int) -> int | None:
     """Returns the end of an object over several lines: of the first line that is a brace alone."""
-    match = re.compile(r"^\}[ \t\r]*$", re.MULTILINE).search(text, begin)
+    match = _CLOSING.search(text, begin)
     return None if match is None else match.start() + 1
 
 

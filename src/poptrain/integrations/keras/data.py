@@ -7,7 +7,6 @@ has a position. Arrays have neither: Keras draws their order with the global gen
 from __future__ import annotations
 
 import hashlib
-import random
 import sys
 from collections.abc import Iterator
 from types import GeneratorType
@@ -17,11 +16,11 @@ import keras
 import numpy as np
 
 from poptrain.core import Carry
+from poptrain.integrations.generators import GENERATORS, put_generator, read_generator
 
 if TYPE_CHECKING:
     from poptrain.integrations.torch.draws import Draws
 
-GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
 NUMBERS = (bool, int, float)
 
 
@@ -44,15 +43,13 @@ class Data:
         if isinstance(self._x, GeneratorType):
             return {"taken": self._taken}
         if self._draws is not None:
-            own = self._draws.read_own()
-            generators = {path: getattr(state, "numpy", lambda state=state: state)() for path, state in own["generators"].items()}
-            return {"loader": {**own, "generators": generators}}
+            return {"loader": self._draws.read_own()}
         if not isinstance(self._x, keras.utils.PyDataset):
             return None
         now = _fingerprints(self._x)
         own = {name: value for name, value in vars(self._x).items() if now.get(name) != self._made.get(name)}
         found: dict[str, Carry] = {name: np.array(v) if isinstance(v, np.ndarray) else v for name, v in own.items()}
-        drawn: dict[str, Carry] = {name: _state(v) for name, v in vars(self._x).items() if isinstance(v, GENERATORS)}
+        drawn: dict[str, Carry] = {name: read_generator(v) for name, v in vars(self._x).items() if isinstance(v, GENERATORS)}
         return {"generators": drawn, "values": found}
 
     def put(self, state: Carry) -> None:
@@ -70,7 +67,8 @@ class Data:
             else:
                 setattr(self._x, name, value)
         for name, value in state.get("generators", {}).items():
-            _set_state(vars(self._x).get(name), value)
+            if isinstance(held := vars(self._x).get(name), GENERATORS):
+                put_generator(held, value)
 
     def _counted(self, x: GeneratorType[object, None, None]) -> Iterator[object]:
         for batch in x:
@@ -97,25 +95,3 @@ def _draws_of(x: object) -> Draws | None:
     from poptrain.integrations.torch.draws import Draws
 
     return Draws(x)
-
-
-def _state(generator: object) -> Carry:
-    if isinstance(generator, np.random.Generator):
-        return dict(generator.bit_generator.state)
-    if isinstance(generator, np.random.RandomState):
-        kind, words, *rest = generator.get_state()
-        return [kind, np.array(words), *rest]
-    assert isinstance(generator, random.Random)
-    version, state, gauss = generator.getstate()
-    return [version, np.array(state, np.uint32), gauss]
-
-
-def _set_state(generator: object, state: Carry) -> None:
-    if isinstance(generator, np.random.Generator):
-        generator.bit_generator.state = state
-    elif isinstance(generator, np.random.RandomState):
-        kind, words, *rest = state
-        generator.set_state((kind, np.asarray(words, np.uint32), *rest))
-    elif isinstance(generator, random.Random):
-        version, words, gauss = state
-        generator.setstate((version, tuple(int(word) for word in words), gauss))

@@ -13,11 +13,11 @@ import keras
 from poptrain.core import Carry, Metrics
 from poptrain.core.errors import UsageError
 from poptrain.integrations import generators
-from poptrain.integrations.adapter import Place, Reads, flattened, governed
+from poptrain.integrations.adapter import Place, Reads, flattened, governed, plain
 from poptrain.integrations.keras import state as states
 from poptrain.integrations.keras.data import Data
 from poptrain.integrations.keras.live import Watch, optimizers, options_of, rates_of
-from poptrain.integrations.remade import Remade, plain
+from poptrain.integrations.remade import Remade
 from poptrain.integrations.stored import load_tree, save_tree
 
 ALIASES = {"lr": "learning_rate", "beta1": "beta_1", "beta2": "beta_2", "eps": "epsilon", "dropout": "rate"}

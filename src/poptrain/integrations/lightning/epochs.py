@@ -65,6 +65,10 @@ def _steps_of_an_epoch(trainer: Trainer) -> int | None:
     return ceil(batches / trainer.accumulate_grad_batches) if isfinite(batches) else None
 
 
+def schedulers_of(trainer: Trainer) -> list[LRScheduler]:
+    """Returns the schedules that a trainer steps."""
+    return [config.scheduler for config in trainer.lr_scheduler_configs]
+
+
 def _schedulers(trainer: Trainer, optimizer: Optimizer) -> list[LRScheduler]:
-    found = [config.scheduler for config in trainer.lr_scheduler_configs]
-    return [each for each in found if each.optimizer is optimizer]
+    return [each for each in schedulers_of(trainer) if each.optimizer is optimizer]

@@ -19,9 +19,9 @@ from torch.utils.data import DataLoader
 
 from poptrain.core import Metrics
 from poptrain.core.errors import UsageError
-from poptrain.integrations.adapter import Place, Reads, flattened, governed
-from poptrain.integrations.lightning.epochs import Epochs
-from poptrain.integrations.remade import Remade, plain
+from poptrain.integrations.adapter import Place, Reads, flattened, governed, plain
+from poptrain.integrations.lightning.epochs import Epochs, schedulers_of
+from poptrain.integrations.remade import Remade
 from poptrain.integrations.torch.draws import Draws, State
 from poptrain.integrations.torch.fresh import FreshOptimizer, optimizer_places
 from poptrain.integrations.torch.random_stream import Generators, stream
@@ -203,8 +203,7 @@ class LightningMember(Remade):
         self._trainer = trainer
         if not self._governed:
             self._governed = governed(self._places(self._hp), self._hp)
-        placed = {place.hparam for place in self.places(self._hp)}
-        check_cycled(type(self).__name__, self._hp, placed, [each.scheduler for each in trainer.lr_scheduler_configs])
+        check_cycled(type(self).__name__, self._hp, self.places(self._hp), schedulers_of(trainer))
 
     def _options(self, trained: LightningMember) -> object:
         trainer = trained._trainer
@@ -225,7 +224,7 @@ class LightningMember(Remade):
 
     def _places(self, hp: Mapping[str, Any]) -> Iterator[Place]:
         trainer = self._trainer
-        schedulers = [] if trainer is None else [config.scheduler for config in trainer.lr_scheduler_configs]
+        schedulers = [] if trainer is None else schedulers_of(trainer)
         for name, _ in flattened(hp):
             for index, optimizer in enumerate([] if trainer is None else trainer.optimizers):
                 yield from optimizer_places(optimizer, name, name, _label(index), schedulers)

@@ -8,10 +8,10 @@ from pathlib import Path
 from poptrain.core import Carry, Metrics
 from poptrain.core.errors import UsageError
 from poptrain.integrations import generators
-from poptrain.integrations.adapter import Place, Reads, flattened, governed
+from poptrain.integrations.adapter import Place, Reads, flattened, governed, plain
 from poptrain.integrations.nnx import live
 from poptrain.integrations.nnx.contents import Attributes, put, read
-from poptrain.integrations.remade import Remade, plain
+from poptrain.integrations.remade import Remade
 from poptrain.integrations.stored import load_tree, save_tree
 
 

@@ -13,7 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from poptrain.core import Metrics
 from poptrain.core.errors import UsageError
-from poptrain.integrations.adapter import Place, Reads, check_in_force, check_rate, effective, flattened
+from poptrain.integrations.adapter import Place, Reads, check_in_force, check_rate, effective, flattened, plain
 from poptrain.integrations.blocks import Blocks
 from poptrain.integrations.sb3.episodes import Episodes, cut_open_episodes, evaluate, is_monitored
 from poptrain.integrations.sb3.hparams import Model, apply_hparams, is_scheduled, is_tunable, places
@@ -38,7 +38,6 @@ class SB3Member:
         self._budget: int | None = None
         self._last_score = float("nan")
         self._blocks = Blocks()
-        self._checked = False  # that a schedule of the user's own follows the rate
         self._build(hp, seed)
 
     def make(self, hp: Mapping[str, object], seed: int) -> BaseAlgorithm:
@@ -72,10 +71,9 @@ class SB3Member:
                 returns = seen.returns
             else:
                 returns = evaluate(model)
-            check_in_force(type(self).__name__, hp, self.places(hp), "Training changed its own hyperparameters.")
-            if not self._checked:
-                check_rate(type(self), hp, self.places(hp), self.own, self._rates_with)
-                self._checked = True
+            found = self.places(hp)
+            check_in_force(type(self).__name__, hp, found, "Training changed its own hyperparameters.")
+            check_rate(type(self), hp, found, self.own, self._rates_with)
             score = self.score(returns)
         if returns and score == score:
             self._last_score = score
@@ -113,7 +111,7 @@ class SB3Member:
         """Lets `make` build the algorithm; the environments of the old one are closed first."""
         if hasattr(self, "model"):
             self.close()
-        self._hp, self._seed, self._trained = _plain(hp), seed, False
+        self._hp, self._seed, self._trained = plain(hp), seed, False
         reads = Reads(hp)
         with stream(self, seed):
             self.model: Model = self.make(reads, seed % 2**31)
@@ -144,11 +142,7 @@ class SB3Member:
         self._trained = True
 
     def _tuned(self, hp: Mapping[str, object]) -> dict[str, object]:
-        return {name: value for name, value in _plain(hp).items() if name not in self.own and name not in self._of_make}
-
-
-def _plain(hp: Mapping[str, object]) -> dict[str, object]:
-    return dict(dict.items(hp) if isinstance(hp, dict) else hp.items())
+        return {name: value for name, value in plain(hp).items() if name not in self.own and name not in self._of_make}
 
 
 def _close(env: object) -> None:

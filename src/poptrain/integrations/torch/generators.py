@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import random
-
-import numpy as np
 import torch
 
+from poptrain.integrations import generators
 from poptrain.integrations.torch.tree import Live, Tree
 
-GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+GENERATORS = (torch.Generator, *generators.GENERATORS)
 
 
 def read_generator(part: Live) -> Tree:
     """Returns the state of a random generator."""
-    if isinstance(part, torch.Generator):
-        return part.get_state()
-    if isinstance(part, np.random.Generator):
-        return part.bit_generator.state
-    return list(part.get_state()) if isinstance(part, np.random.RandomState) else part.getstate()
+    return part.get_state().numpy() if isinstance(part, torch.Generator) else generators.read_generator(part)
 
 
 def put_generator(part: Live, state: Tree) -> None:
-    """Sets the state of a random generator."""
+    """Sets the state of a random generator. That of PyTorch's may be a tensor, as older checkpoints have it."""
     if isinstance(part, torch.Generator):
         part.set_state(torch.as_tensor(state))
-    elif isinstance(part, np.random.Generator):
-        part.bit_generator.state = state
-    elif isinstance(part, np.random.RandomState):
-        part.set_state(tuple(state))
     else:
-        version, words, gauss = state
-        part.setstate((version, tuple(words), gauss))
+        generators.put_generator(part, state)

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 from torch import nn
 from torch.optim import Optimizer
@@ -15,7 +15,17 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from poptrain.core import Metrics
 from poptrain.core.errors import UsageError
-from poptrain.integrations.adapter import Place, Reads, check_in_force, check_rate, check_read, effective, flattened, same_value
+from poptrain.integrations.adapter import (
+    Place,
+    Reads,
+    check_in_force,
+    check_rate,
+    check_read,
+    effective,
+    flattened,
+    plain,
+    same_value,
+)
 from poptrain.integrations.torch.contents import Contents
 from poptrain.integrations.torch.gradients import put_gradients, read_gradients, watch
 from poptrain.integrations.torch.hparams import OptionPlace, apply_hparams, option_places
@@ -135,7 +145,7 @@ class TorchMember:
     def _retune(self, hp: Mapping[str, object]) -> None:
         """Changes the hyperparameters: the object is made with them, and the state is put into it."""
         state = cloned(self._state())
-        self._make(_plain(hp), self._made.seed)
+        self._make(plain(hp), self._made.seed)
         self._put(state)
 
     def _options_with(self, hp: Mapping[str, object]) -> Tree:
@@ -170,7 +180,7 @@ class _Made:
     """
 
     def __init__(self, hp: Mapping[str, object], seed: int, reads: Reads):
-        self.hp, self.seed, self.reads = _plain(hp), seed, reads
+        self.hp, self.seed, self.reads = plain(hp), seed, reads
         self.outline: Tree = None
         self.trained = False
         self.checked = False  # that every hyperparameter has had an effect
@@ -275,7 +285,7 @@ def _performed(self: TorchMember, hp: Mapping[str, object], steps: int, perform:
     if steps and not made.checked:
         options = {option for each in self.optimizers().values() for group in each.param_groups for option in group}
         places = self.places(hp)
-        check_cycled(who, hp, {each.hparam for each in places}, self.schedulers())
+        check_cycled(who, hp, places, self.schedulers())
         check_read(who, hp, made.reads, places, self.own, options - {"params"})
         check_rate(type(self), hp, places, {*self.own, *reads.seen}, self._options_with)
         made.checked = True
@@ -309,12 +319,6 @@ def _noted(set_budget: Callable[..., object]) -> Callable[..., object]:
         return set_budget(self, *args)
 
     return noted
-
-
-def _plain(hp: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a copy of hyperparameters that notices no reading."""
-    items = dict.items(hp) if isinstance(hp, dict) else hp.items()
-    return {name: _plain(value) if isinstance(value, Mapping) else value for name, value in items}
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from torch.optim.lr_scheduler import (
 )
 
 from poptrain.core.errors import UsageError
-from poptrain.integrations.adapter import flattened, same_value
+from poptrain.integrations.adapter import Place, flattened, same_value
 from poptrain.integrations.torch.merge import merged
 from poptrain.integrations.torch.optimizers import Options, put_option
 from poptrain.integrations.torch.tree import Tree
@@ -200,14 +200,15 @@ def cycles(option: str, optimizer: Optimizer, schedulers: Iterable[LRScheduler])
     return option in MOMENTA and any(each.optimizer is optimizer for each in _cycling(schedulers))
 
 
-def check_cycled(who: str, hp: Mapping[str, object], placed: Iterable[str], schedulers: Iterable[LRScheduler]) -> None:
+def check_cycled(who: str, hp: Mapping[str, object], places: Iterable[Place], schedulers: Iterable[LRScheduler]) -> None:
     """Raises a `UsageError` for a momentum that is tuned, while a `OneCycleLR` or `CyclicLR` sets it from values of its own.
 
     Args:
         who: the member, for the message.
         hp: the values of the task, flat or nested.
-        placed: names that act somewhere.
+        places: at which hyperparameters act.
     """
+    placed = {place.hparam for place in places}
     names = [(name, value) for name, value in flattened(hp) if name not in placed and name.rpartition(".")[2] in MOMENTA]
     for (name, value), each in product(names, _cycling(schedulers)):
         limits = [each.optimizer.param_groups[0].get(limit) for limit in ("base_momentum", "max_momentum")]

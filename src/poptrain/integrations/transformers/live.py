@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from transformers import Trainer
 
 from poptrain.integrations.adapter import Place, flattened
@@ -48,9 +49,10 @@ def optimizer_of(trainer: Trainer) -> Optimizer:
     return inner
 
 
-def scheduler_of(trainer: Trainer) -> Any:
-    """Returns the schedule itself; Accelerate wraps it. None before the first training."""
-    return getattr(trainer.lr_scheduler, "scheduler", trainer.lr_scheduler)
+def schedulers_of(trainer: Trainer) -> list[LRScheduler]:
+    """Returns the schedule itself; Accelerate wraps it. [] before the first training, unless `make` has passed one."""
+    scheduler = getattr(trainer.lr_scheduler, "scheduler", trainer.lr_scheduler)
+    return [] if scheduler is None else [scheduler]
 
 
 def places(trainer: Trainer, hp: Mapping[str, object], loader: Any) -> Iterator[Place]:
@@ -63,8 +65,7 @@ def places(trainer: Trainer, hp: Mapping[str, object], loader: Any) -> Iterator[
         argument = ALIASES.get(name, name)
         option = OPTIONS.get(argument, argument)
         if trainer.optimizer is not None:
-            given = scheduler_of(trainer)
-            yield from optimizer_places(optimizer_of(trainer), name, option, schedulers=[] if given is None else [given])
+            yield from optimizer_places(optimizer_of(trainer), name, option, schedulers=schedulers_of(trainer))
         if argument == "per_device_train_batch_size":
             held = trainer.args.per_device_train_batch_size if loader is None else batch_size(loader)
             yield Place(name, "train_dataloader.batch_size", held)

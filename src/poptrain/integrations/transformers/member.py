@@ -18,8 +18,8 @@ from transformers.utils import logging
 from poptrain.core import Metrics
 from poptrain.core.collector import settled
 from poptrain.core.errors import UsageError
-from poptrain.integrations.adapter import Place, Reads, governed
-from poptrain.integrations.remade import Remade, plain
+from poptrain.integrations.adapter import Place, Reads, governed, plain
+from poptrain.integrations.remade import Remade
 from poptrain.integrations.stored import copy_files
 from poptrain.integrations.torch.draws import Draws
 from poptrain.integrations.torch.fresh import FreshOptimizer
@@ -27,7 +27,7 @@ from poptrain.integrations.torch.random_stream import Generators, stream
 from poptrain.integrations.torch.rates import check_cycled, is_predicted
 from poptrain.integrations.torch.state import load_state, save_state
 from poptrain.integrations.transformers.interval import Interval
-from poptrain.integrations.transformers.live import apply_late, counters, optimizer_of, places, scheduler_of
+from poptrain.integrations.transformers.live import apply_late, counters, optimizer_of, places, schedulers_of
 
 OWN_FILE = "poptrain"  # of what the trainer's own checkpoint does not have
 CHANGES = ("_runtime", "_per_second", "_time")  # ends of metrics that measure time
@@ -144,8 +144,7 @@ class TrainerMember(Remade):
         if going_on is not None:
             self._random = going_on
         self._trainer, self._reads, self._loader = trainer, reads, None
-        given = scheduler_of(trainer)  # one that `make` has passed with its optimiser
-        self._made = FreshOptimizer.of(optimizer_of(trainer), [] if given is None else [given])
+        self._made = FreshOptimizer.of(optimizer_of(trainer), schedulers_of(trainer))
         self._governed = governed(places(trainer, self._hp, None), self._hp)
         self._interval = Interval(self._begun)
         trainer.add_callback(self._interval)
@@ -209,16 +208,13 @@ class TrainerMember(Remade):
         """Puts the values of this member into what the trainer has loaded, and verifies them."""
         self._spared.close()
         self._loader = loader
-        self._made.put_into(optimizer_of(self.trainer), [scheduler_of(self.trainer)])
-        placed = {place.hparam for place in self.places(self._hp)}
-        check_cycled(type(self).__name__, self._hp, placed, [scheduler_of(self.trainer)])
+        self._made.put_into(optimizer_of(self.trainer), schedulers_of(self.trainer))
+        check_cycled(type(self).__name__, self._hp, self.places(self._hp), schedulers_of(self.trainer))
         self._verify(self._hp)
 
     def _options(self, trained: TrainerMember) -> object:
         self.set_budget(trained._budget)
-        trainer = self.trainer
-        given = scheduler_of(trainer)
-        return repr(self._made) if given is None or is_predicted(given) else None
+        return repr(self._made) if all(map(is_predicted, schedulers_of(self.trainer))) else None
 
     def _places(self, hp: Mapping[str, Any]) -> Iterator[Place]:
         return places(self.trainer, hp, self._loader)
