@@ -19,6 +19,7 @@ from poptrain.core import Result
 from poptrain.testing import quadratic
 from poptrain.views import panels
 from poptrain.views.panels import LineSeries, Picture, PointSeries, Segments
+from poptrain.views.panels.model import Texts
 from poptrain.views.story import task_at
 
 pytest.importorskip("uvicorn")
@@ -242,6 +243,28 @@ def test_a_long_log_shows_its_status_from_the_digest_before_all_is_read(tmp_path
         watched.picture("score")
 
 
+def test_a_story_does_not_wait_for_pictures_which_are_drawn_one_after_another(tmp_path, monkeypatch):
+    trained(tmp_path / "run")
+    drawn, go_on = [], threading.Event()
+
+    def slow(record):
+        drawn.append(len(drawn))
+        assert go_on.wait(20)
+        return panels.EVERY["score"](record)
+
+    monkeypatch.setitem(DRAW, "tree", slow)
+    with served(tmp_path / "run") as serving:
+        asked(serving, "/api/runs/0/story?task=0")
+        asking = [threading.Thread(target=get, args=(serving, "/api/runs/0/panels/tree")) for _ in range(20)]
+        for each in asking:
+            each.start()
+        assert asked(serving, "/api/runs/0/story?task=9")["task"] == 9
+        assert len(drawn) <= 1
+        go_on.set()
+        for each in asking:
+            each.join(20)
+
+
 def test_a_damaged_log_is_a_state_and_not_an_error_of_the_server(tmp_path):
     trained(tmp_path / "run", steps=10)
     path = tmp_path / "run" / "log-000001.jsonl"
@@ -369,6 +392,20 @@ def test_thinned_pieces_cover_what_they_stand_for():
     assert len(thin.tasks) == len(thin.texts) == len(thin.values) == len(thin.x) and "tasks, from step" in thin.texts[0]
     points = thinned(PointSeries(name="p", x=list(range(9_999)), y=[0.0] * 9_999, tasks=list(range(9_999))))
     assert points.tasks[-1] == 9_998 and points.x == points.tasks
+
+
+def test_texts_of_pieces_that_are_not_shown_are_never_made():
+    made = []
+
+    def about(task):
+        made.append(task)
+        return f"task {task}"
+
+    points = PointSeries(name="p", x=list(range(9_999)), y=[0.0] * 9_999, texts=Texts(about, range(9_999)))
+    shown = views.as_json(thinned(points))
+    assert len(made) == len(shown["x"]) == len(shown["texts"]) < 1_000
+    assert shown["texts"] == [f"task {x}" for x in shown["x"]]
+    assert Texts(about, [1, 2, 3])[1:] == ["task 2", "task 3"] and list(Texts(about, ())) == []
 
 
 def test_a_small_picture_is_not_changed(tmp_path):

@@ -9,6 +9,7 @@ import logging
 import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ class Dashboard:
         self._news = asyncio.Condition()
         self._count = 0  # of changes so far
         self._open = True
+        # Pictures wait for each other here, in the order in which the page asks, and never keep a story waiting for a thread.
+        self._drawing = ThreadPoolExecutor(1, "drawing")
 
     def app(self) -> Starlette:
         """Returns the application, without its guard."""
@@ -63,6 +66,7 @@ class Dashboard:
         watching = asyncio.create_task(self._watch())
         yield
         watching.cancel()
+        self._drawing.shutdown(wait=False, cancel_futures=True)
 
     async def _watch(self) -> None:
         while self._open:
@@ -110,7 +114,8 @@ class Dashboard:
         return await self._of(request, lambda run: run.newest(member))
 
     async def _panel(self, request: Request) -> Response:
-        return await self._of(request, lambda run: run.picture(request.path_params["name"]))
+        run, name = self.fleet.run(request.path_params["run"]), request.path_params["name"]
+        return JSONResponse(await asyncio.get_running_loop().run_in_executor(self._drawing, run.picture, name))
 
     async def _story(self, request: Request) -> Response:
         query = request.query_params

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
 import numpy as np
 
-from poptrain.core import History
+from poptrain.core import History, Result
 from poptrain.core.brief import brief
 from poptrain.log.reader import Record
-from poptrain.views.index import about, best_id, history_of, points_of, result_of
-
-StepScore = tuple[int, float]
+from poptrain.views.columns import Points, StepScore, results, sources
+from poptrain.views.index import about, best_id, history_of, result_of
 
 
 @dataclass(frozen=True)
@@ -69,27 +69,29 @@ def curves(record: Record) -> Curves:
     history = history_of(record)
     metric, mode = about(record)
     best = best_id(record, history)
+    found = results(history)
+    points = Points.of(history, found)
     return Curves(
         metric=metric,
         mode=mode,
-        best=None if best is None else curve_of(history, best),
-        members=tuple(curve_of(history, id, seat) for seat, id in history.finals().items()),
-        seats=_seats(history),
+        best=None if best is None else curve_of(history, points, best),
+        members=tuple(curve_of(history, points, id, seat) for seat, id in history.finals().items()),
+        seats=_seats(history, points, found),
     )
 
 
-def curve_of(history: History, id: int, member: int | None = None) -> Curve:
-    """Returns the curve of the ancestry of one reported task."""
-    points: list[StepScore] = []
+def curve_of(history: History, points: Points, id: int, member: int | None = None) -> Curve:
+    """Returns the curve of the ancestry of one reported task; `points` are those of the run."""
+    descent = history.descent(id)
+    seats, before = history.column("member")[descent], sources(history, descent)
+    moved = np.flatnonzero((before >= 0) & (history.column("member")[before] != seats))
     marks: list[Mark] = []
-    for ancestor in history.descent(id):
-        task, source = history.task(ancestor), history.source(ancestor)
-        if source is not None and history.task(source).member != task.member and not task.evaluator:
-            before = result_of(history, source)
-            marks.append(Mark(before.step, before.score, ancestor, task.member, history.task(source).member))
-        points += points_of(history, ancestor)
+    for ancestor, source in zip(np.array(descent)[moved].tolist(), before[moved].tolist(), strict=True):
+        task, result = history.task(ancestor), result_of(history, source)
+        if not task.evaluator:
+            marks.append(Mark(result.step, result.score, ancestor, task.member, history.task(source).member))
     member = history.task(id).member if member is None else member
-    return Curve(member, id, result_of(history, id).score, tuple(points), tuple(marks))
+    return Curve(member, id, result_of(history, id).score, tuple(points.along(descent)), tuple(marks))
 
 
 LOG = 20.0  # ratio of the largest and smallest loss from which the axis is logarithmic
@@ -117,15 +119,17 @@ def curves_extent(view: Curves) -> tuple[float, float, bool]:
     return low - pad, high + pad, False
 
 
-def _seats(history: History) -> tuple[SeatCurve, ...]:
+def _seats(history: History, points: Points, found: Sequence[Result | None]) -> tuple[SeatCurve, ...]:
     pieces: dict[int, list[list[StepScore]]] = {seat: [] for seat in history.members()}
-    for id in range(history.n):
-        task, result = history.task(id), history.result(id)
+    first, all_points = points.first, points.points
+    before, origin = history.column("prev").tolist(), sources(history).tolist()
+    for id, result in enumerate(found):
+        task = history.task(id)
         if result is None or result.error is not None or task.role in ("evaluator", "candidate"):
             continue
-        own, source = pieces[task.member], history.source(id)
-        if not own or source != history.previous(id):
-            before = None if source is None else result_of(history, source)
-            own.append([] if before is None else [(before.step, before.score)])
-        own[-1] += points_of(history, id)
+        own, source = pieces[task.member], origin[id]
+        if not own or source < 0 or source != before[id]:
+            start = None if source < 0 else result_of(history, source)
+            own.append([] if start is None else [(start.step, start.score)])
+        own[-1] += all_points[first[id] : first[id + 1]]
     return tuple(SeatCurve(seat, tuple(map(tuple, own))) for seat, own in pieces.items())

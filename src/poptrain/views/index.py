@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from threading import Lock
 from weakref import WeakKeyDictionary
 
+import numpy as np
+
 from poptrain.core import History, Result, collector, maximised
 from poptrain.core.errors import UsageError
 from poptrain.core.evidence import HIGHEST
@@ -69,7 +71,9 @@ def reported(history: History) -> list[int]:
 
 def unhealthy(history: History, ids: Iterable[int]) -> list[int]:
     """Returns the tasks among `ids` that failed, diverged or lost their checkpoint; trials that ended by themselves did not."""
-    return [id for id in ids if not history.ok(id) and ((result := history.result(id)) is None or result.kind != "ended")]
+    among = np.fromiter(ids, np.int64)
+    bad = among[~history.oks_of(among)].tolist()
+    return [id for id in bad if (result := history.result(id)) is None or result.kind != "ended"]
 
 
 def best_of(record: Record, history: History) -> tuple[int, str] | None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from poptrain.core import History, Result, Task
 from poptrain.core.brief import brief
+from poptrain.core.columns import Bools, Ints
 from poptrain.log.reader import Record
+from poptrain.views.columns import results, sources
 from poptrain.views.index import history_of, reported
 
 _BLUR = 0.002  # seconds: the log's clock has milliseconds, so two tasks one after the other may seem to overlap
@@ -74,7 +75,8 @@ def overhead(record: Record) -> Overhead:
     seconds, savings = _durations(history, ids, told, spans)
     wall, busy, saving = record.elapsed, float(seconds.sum()), float(savings.sum())
     queued = np.maximum(spans - seconds, 0)
-    lines, gaps = _lines(record, history), _gaps(history, times, _openings(record))
+    lines, (later, gaps) = _lines(record, history), _gaps(history, times, _openings(record))
+    idle = ~_evaluators(history)[later]
     slots = _slots(times[told] - seconds, times[told], times[issued]) if ids else 0
     return Overhead(
         wall=wall,
@@ -83,13 +85,11 @@ def overhead(record: Record) -> Overhead:
         training=busy - saving,
         saving=saving,
         queued=float(queued.sum()),
-        waiting=float(sum(gap for id, gap in gaps.items() if not history.task(id).evaluator)),
+        waiting=float(gaps[idle].sum()),
         deciding=_deciding(lines),
         share=busy / (wall * slots) if wall > 0 and slots else None,
         tasks_per_second=len(ids) / wall if wall > 0 else None,
-        by_member=_by_member(
-            history, dict(zip(ids, zip(seconds - savings, savings, queued, strict=True), strict=True)), gaps, lines
-        ),
+        by_member=_by_member(history, ids, (seconds - savings, savings, queued), later, gaps, lines),
         lines=lines,
     )
 
@@ -100,34 +100,45 @@ def _durations(history: History, ids: list[int], told: np.ndarray, spans: Times)
     Members that were trained in one program share its time, and each result holds an equal part. All of them were busy all
     the time, so the parts are added up again. Such results are equal, in one line, and their sum fits in the time that passed.
     """
-    results = [result for id in ids if (result := history.result(id)) is not None]
-    together = Counter((line, result.seconds) for line, result in zip(told.tolist(), results, strict=True))
-    seconds, savings = np.zeros(len(ids)), np.zeros(len(ids))
-    for index, (line, result) in enumerate(zip(told.tolist(), results, strict=True)):
-        lanes = together[line, result.seconds]
-        lanes = lanes if lanes * result.seconds <= spans[index] + _BLUR else 1
-        seconds[index], savings[index] = lanes * result.seconds, lanes * result.saving
-    return seconds, savings
+    found = results(history)
+    own = [result for id in ids if (result := found[id]) is not None]
+    each, saving = (np.array([getattr(result, name) for result in own], float) for name in ("seconds", "saving"))
+    _, group, sizes = np.unique(told + 1j * each, return_inverse=True, return_counts=True)  # of equal seconds in one line
+    lanes = np.where(sizes[group] * each <= spans + _BLUR, sizes[group], 1)
+    return lanes * each, lanes * saving
 
 
 def _by_member(
     history: History,
-    spent: Mapping[int, tuple[float, float, float]],
-    gaps: Mapping[int, float],
+    ids: Sequence[int],
+    spent: Sequence[Times],
+    later: Ints,
+    gaps: Times,
     lines: tuple[LineTime, ...],
 ) -> tuple[MemberTime, ...]:
-    """Returns the time of each seat; `spent` holds training, saving and queued by task, `gaps` what passed before it."""
-    parts = {seat: np.zeros(5) for seat in np.flatnonzero(history.heads() >= 0).tolist()}
-    for id, each in spent.items():
-        parts[history.task(id).member][:3] += each
-    for id, gap in gaps.items():
-        line = history.issued(id)
-        decided = min(gap, lines[line].seconds) if line and lines[line - 1].kind == "results" else 0.0
-        parts[history.task(id).member][3:] += gap - decided, decided
+    """Returns the time of each seat.
+
+    Args:
+        history: of the run.
+        ids: the tasks with a result.
+        spent: their training, saving and queued time.
+        later: the tasks that another of their seat came before.
+        gaps: the time between the two.
+        lines: of the log.
+    """
+    decisions = np.zeros(len(lines))  # how long each line took, if it decided on results
+    for number, (before, line) in enumerate(zip(lines, lines[1:], strict=False), 1):
+        decisions[number] = line.seconds if before.kind == "results" else 0.0
+    decided = np.minimum(gaps, decisions[history.column("issued")[later]])
+    member, width = history.column("member"), len(history.heads())
+    parts = [np.bincount(member[ids], each, width) for each in spent]
+    parts += [np.bincount(member[later], each, width) for each in (gaps - decided, decided)]
     members = set(history.members())
-    roles = {seat: "member" if seat in members else history.task(history.head(seat)).role for seat in parts}
-    rows = ((seat, row.tolist()) for seat, row in parts.items())
-    return tuple(MemberTime(seat, a, b, c, d, e, roles[seat]) for seat, (a, b, c, d, e) in rows)
+    found = []
+    for seat in np.flatnonzero(history.heads() >= 0).tolist():
+        role = "member" if seat in members else history.task(history.head(seat)).role
+        found.append(MemberTime(seat, *(float(part[seat]) for part in parts), role))
+    return tuple(found)
 
 
 def _slots(begin: Times, end: Times, issued: Times) -> int:
@@ -143,23 +154,25 @@ def _openings(record: Record) -> Times:
     return np.array([time for type, _, time in record.events if type == "open"], float)
 
 
-def _gaps(history: History, times: Times, opened: Times) -> dict[int, float]:
-    """Returns the time between a seat's result and each next task, without the time when the run was not open.
+def _gaps(history: History, times: Times, opened: Times) -> tuple[Ints, Times]:
+    """Returns the tasks before which their seat had another, and the time between, without that when the run was not open.
 
     The first task of an evaluator on a member is left out: the evaluator was idle before it.
     """
-    ids = [id for id in range(history.n) if history.previous(id) >= 0 and not _assigned(history, id)]
-    issued = times[history.column("issued")[ids]]
-    told = times[history.column("told")[history.column("prev")[ids]]]
+    member, source = history.column("member"), sources(history)
+    moved = (source < 0) | (member[source] != member)
+    later = np.flatnonzero((history.column("prev") >= 0) & ~(_evaluators(history) & moved))
+    issued = times[history.column("issued")[later]]
+    told = times[history.column("told")[history.column("prev")[later]]]
     if len(opened):
         session = np.searchsorted(opened, issued, side="right") - 1
         told = np.maximum(told, opened[np.maximum(session, 0)])
-    return dict(zip(ids, np.maximum(issued - told, 0).tolist(), strict=True))
+    return later, np.maximum(issued - told, 0)
 
 
-def _assigned(history: History, id: int) -> bool:
-    task, source = history.task(id), history.source(id)
-    return task.evaluator and (source is None or history.task(source).member != task.member)
+def _evaluators(history: History) -> Bools:
+    """Returns which tasks measure a member; shape (n,), bool."""
+    return np.fromiter((history.task(id).evaluator for id in range(history.n)), bool, history.n)
 
 
 def _lines(record: Record, history: History) -> tuple[LineTime, ...]:

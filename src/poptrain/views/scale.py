@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite, log10
+from math import isfinite, log10, nan
+
+import numpy as np
 
 from poptrain.core import Value
+from poptrain.core.columns import Floats
 from poptrain.core.facts import is_number
 
+LEAST = 1e-16  # distance from 1
 _LOG = ("LogUniform", "LogInt")
 
 
@@ -35,17 +39,27 @@ class Scale:
             return None
         return nines(value) if self.kind == "nines" else float(value)
 
-    def unit(self, value: Value) -> float | None:
-        """Returns where a value lies between the ends of the range, from 0 to 1; None if nowhere, and for a range of one."""
-        place = self.place(value)
-        if place is None:
-            return None
+    def places(self, values: Sequence[Value]) -> Floats:
+        """Returns `place` of each value, NaN if nowhere; shape (n,), float."""
+        if self.listed:
+            places = {key_of(option): float(index) for index, option in reversed([*enumerate(self.options)])}
+            return np.array([places.get(key_of(value), nan) for value in values])
+        numbers = np.array([value if type(value) is float or is_number(value) else nan for value in values], float)
+        numbers[~np.isfinite(numbers) | ((self.kind == "log") & (numbers <= 0))] = nan
+        return -np.log10(np.maximum(1 - numbers, LEAST)) if self.kind == "nines" else numbers
+
+    def units(self, values: Sequence[Value]) -> Floats:
+        """Returns where values lie between the ends of the range, from 0 to 1.
+
+        NaN if nowhere, and for a range of one value; shape (n,), float.
+        """
+        places = self.places(values)
         low, high = (0.0, len(self.options) - 1.0) if self.listed else (self.low, self.high)
         if self.kind == "nines":
             low, high = nines(low), nines(high)
         elif self.kind == "log":
-            place, low, high = log10(place), log10(low), log10(high)
-        return (place - low) / (high - low) if high > low else None
+            places, low, high = np.log10(places), log10(low), log10(high)
+        return (places - low) / (high - low) if high > low else np.full(len(places), nan)
 
     def ticks(self) -> list[float]:
         """Returns round values for an axis of nines between the bounds, more of them where they are few."""
@@ -63,7 +77,8 @@ def scale_of(kind: Mapping[str, object], values: Iterable[Value]) -> Scale:
         kind: its description, as `index.space_of` has it; {} if there is none.
         values: all that occurred, for what the description does not say.
     """
-    seen = {key_of(value): value for value in values if value is not None}
+    known = list(values)
+    seen = {key: key[1] for key in dict.fromkeys(zip(map(type, known), known, strict=True)) if key[1] is not None}
     options, low, high = kind.get("options"), kind.get("low"), kind.get("high")
     numbers = [value for value in seen.values() if is_number(value)]
     if isinstance(options, (list, tuple)) or len(numbers) < len(seen):
@@ -72,8 +87,8 @@ def scale_of(kind: Mapping[str, object], values: Iterable[Value]) -> Scale:
         return Scale("ordinal" if kind.get("type") == "Ordinal" else "options", options=listed)
     if is_number(low) and is_number(high) and low < high:
         return _ranged(kind.get("type"), low, high, bounded=True)
-    known = [value for value in numbers if isfinite(value)] or [0.0]
-    return _ranged(kind.get("type"), min(known), max(known), bounded=False)
+    finite = [value for value in numbers if isfinite(value)] or [0.0]
+    return _ranged(kind.get("type"), min(finite), max(finite), bounded=False)
 
 
 def _ranged(type: object, low: float, high: float, bounded: bool) -> Scale:
@@ -88,7 +103,7 @@ def nines(value: float) -> float:
     >>> round(nines(0.999), 9)
     3.0
     """
-    return -log10(max(1 - value, 1e-16))
+    return -log10(max(1 - value, LEAST))
 
 
 def key_of(value: Value) -> tuple[type, Value]:

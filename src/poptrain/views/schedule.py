@@ -15,6 +15,7 @@ from poptrain.core.brief import brief
 from poptrain.core.errors import UsageError
 from poptrain.log.reader import Record
 from poptrain.views.as_json import as_json, dumps
+from poptrain.views.columns import ends
 from poptrain.views.format import cell, short
 from poptrain.views.index import about, chosen, history_of, score_of
 
@@ -153,8 +154,9 @@ def schedule_of(history: History, record: Record, id: int, member: int | None = 
     """Returns the schedule of one ancestry."""
     firsts: list[Task] = []  # of each segment
     edges = [0]
-    for ancestor in history.descent(id):
-        task, end = history.task(ancestor), history.end(ancestor)
+    descent = history.descent(id)
+    for ancestor, end in zip(descent, ends(history, descent).tolist(), strict=True):
+        task = history.task(ancestor)
         if end <= edges[-1]:  # it only evaluated
             continue
         if firsts and same(firsts[-1].hparams, task.hparams):

@@ -11,10 +11,13 @@ import numpy as np
 
 from poptrain.core import History, Value
 from poptrain.core.brief import brief
+from poptrain.core.columns import Floats, Ints
 from poptrain.log.reader import Record
+from poptrain.views.columns import sources
 from poptrain.views.index import about, history_of, reported, space_of
-from poptrain.views.scale import Scale, key_of, scale_of
+from poptrain.views.scale import scale_of
 
+Sized = tuple[list[int], Ints]  # the numbers of groups of equal size, and their tasks; shape (groups, size)
 _UNIFORM = 1 / sqrt(12)  # standard deviation of a uniform draw from 0 to 1
 
 
@@ -47,21 +50,25 @@ def spread(record: Record) -> Spread:
     history, space = history_of(record), space_of(record)
     tasks = [history.task(id) for id in range(history.n)]
     names = tuple(space) or tuple(dict.fromkeys(name for task in tasks for name in task.hparams))
-    scales = {name: scale_of(space.get(name, {}), (task.hparams.get(name) for task in tasks)) for name in names}
     founder = _founders(history)
-    places: dict[str, dict[tuple[type, Value], float | None]] = {name: {} for name in names}  # most values occur many times
-    healthy = [(number, [id for id in group if history.ok(id)]) for number, group in enumerate(_generations(history), 1)]
+    oks = history.oks.tolist()
+    healthy = [(number, [id for id in group if oks[id]]) for number, group in enumerate(_generations(history), 1)]
     healthy = [(number, ids) for number, ids in healthy if ids]
-    scores, steps = _summaries(history, [ids for _, ids in healthy])
+    groups = _by_size([ids for _, ids in healthy])
+    scores, steps = _summaries(history, groups, len(healthy))
+    apart = {
+        name: _spreads(space.get(name, {}), [task.hparams.get(name) for task in tasks], groups, len(healthy)) for name in names
+    }
     found = []
-    for (number, ids), (low, lower, middle, upper, high), step in zip(healthy, scores, steps, strict=True):
+    for index, (number, ids) in enumerate(healthy):
+        low, lower, middle, upper, high = scores[index]
         generation = Generation(
             generation=number,
-            step=step,
+            step=steps[index],
             members=len(ids),
             scores=(low, lower, middle, upper, high),
             founders=len({founder[id] for id in ids}),
-            hparams={name: _spread(scales[name], [tasks[id].hparams.get(name) for id in ids], places[name]) for name in names},
+            hparams={name: apart[name][index] for name in names},
         )
         found.append(generation)
     return Spread(*about(record), names, tuple(found))
@@ -103,14 +110,18 @@ def _generations(history: History) -> list[list[int]]:
     return groups
 
 
-def _summaries(history: History, groups: Sequence[Sequence[int]]) -> tuple[list[list[float]], list[int]]:
-    """Returns, for each group of tasks, the quartiles of their scores and the median of their steps; equal sizes at once."""
-    scores, steps = [[0.0]] * len(groups), [0] * len(groups)
+def _by_size(groups: Sequence[Sequence[int]]) -> list[Sized]:
+    """Returns the groups of tasks by their size, so that equal ones are computed at once."""
     by_size: dict[int, list[int]] = {}
     for number, ids in enumerate(groups):
         by_size.setdefault(len(ids), []).append(number)
-    for numbers in by_size.values():
-        ids = np.array([groups[number] for number in numbers])
+    return [(numbers, np.array([groups[number] for number in numbers])) for numbers in by_size.values()]
+
+
+def _summaries(history: History, groups: Sequence[Sized], n: int) -> tuple[list[list[float]], list[int]]:
+    """Returns, for each of `n` groups of tasks, the quartiles of their scores and the median of their steps."""
+    scores, steps = [[0.0]] * n, [0] * n
+    for numbers, ids in groups:
         quartiles = np.quantile(history.sign * history.scores[ids], (0, 0.25, 0.5, 0.75, 1), axis=1).T.tolist()
         medians = np.median(history.column("step")[ids], axis=1).astype(int).tolist()
         for number, each, median in zip(numbers, quartiles, medians, strict=True):
@@ -121,32 +132,47 @@ def _summaries(history: History, groups: Sequence[Sequence[int]]) -> tuple[list[
 def _founders(history: History) -> list[int]:
     """Returns, for each task, the first task that it descends from."""
     first: list[int] = []
-    for id in range(history.n):
-        source = history.source(id)
-        first.append(id if source is None else first[source])
+    for id, source in enumerate(sources(history).tolist()):
+        first.append(id if source < 0 else first[source])
     return first
 
 
-def _spread(scale: Scale, values: Sequence[Value], known_places: dict[tuple[type, Value], float | None]) -> float | None:
-    """Returns the standard deviation divided by that of a uniform draw; for options, the same with the chance that two differ.
+def _spreads(kind: Mapping[str, object], values: Sequence[Value], groups: Sequence[Sized], n: int) -> list[float | None]:
+    """Returns, for each of `n` groups of tasks, the standard deviation divided by that of a uniform draw.
+
+    For options, it is the chance that two differ, divided by the same. None for fewer than two values.
 
     Args:
-        known_places: where values lie on the scale; others are added to it.
+        kind: the description of the hyperparameter.
+        values: its values, one a task.
     """
-    known = [value for value in values if value is not None]
-    if len(known) < 2:
-        return None
-    if scale.kind != "options":
-        for value in known:
-            if (key := key_of(value)) not in known_places:
-                known_places[key] = scale.unit(value)
-        places = [place for value in known if (place := known_places[key_of(value)]) is not None]
-        if len(places) < 2:
-            return None
-        mean = sum(places) / len(places)
-        return sqrt(sum((place - mean) ** 2 for place in places) / (len(places) - 1)) / _UNIFORM
-    if len(scale.options) < 2:
-        return 0.0
-    counts = Counter(map(scale.place, known)).values()
-    same = sum(k * (k - 1) for k in counts) / (len(known) * (len(known) - 1))
-    return (1 - same) / (1 - 1 / len(scale.options))
+    scale, found = scale_of(kind, values), list[float | None]([None] * n)
+    options = scale.kind == "options"
+    places = np.array(scale.places(values), float) if options else scale.units(values)
+    for numbers, ids in groups:
+        here = places[ids]
+        known = (~np.isnan(here)).sum(axis=1)
+        apart = _differing(here, known, len(scale.options)) if options else _deviation(here, known) / _UNIFORM
+        for number, count, each in zip(numbers, known.tolist(), apart.tolist(), strict=True):
+            found[number] = each if count > 1 else None
+    return found
+
+
+def _deviation(places: Floats, known: Ints) -> Floats:
+    """Returns the standard deviation of each row, without what is NaN; `known` values of each are not."""
+    mean = np.nansum(places, axis=1) / np.maximum(known, 1)
+    deviation: Floats = np.sqrt(np.nansum((places - mean[:, None]) ** 2, axis=1) / np.maximum(known - 1, 1))
+    return deviation
+
+
+def _differing(places: Floats, known: Ints, options: int) -> Floats:
+    """Returns, of each row of options, the chance that two differ, divided by that of uniform draws."""
+    if options < 2:
+        return np.zeros(len(places))
+    ordered = np.sort(places, axis=1)  # NaN comes last
+    equal = np.zeros(len(places))
+    for distance in range(1, places.shape[1]):  # pairs, counted once each
+        equal += (ordered[:, distance:] == ordered[:, :-distance]).sum(axis=1)
+    pairs = np.maximum(known * (known - 1), 2)
+    differing: Floats = (1 - 2 * equal / pairs) / (1 - 1 / options)
+    return differing

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 from poptrain.log.reader import Record
 from poptrain.views.curves import curves
-from poptrain.views.exploits import exploits_of
+from poptrain.views.exploits import exploit_of
 from poptrain.views.gauges import gauges
 from poptrain.views.index import history_of
 from poptrain.views.overhead import overhead
@@ -77,7 +77,8 @@ __all__ = [
 
 def _score(record: Record) -> Picture:
     history = history_of(record)
-    return score(curves(record), exploits_of(history, record.times, history.copies()))
+    copies = set(history.copies())
+    return score(curves(record), lambda task: exploit_of(history, record.times, task) if task in copies else None)
 
 
 EVERY: dict[str, Callable[[Record], Picture]] = {

@@ -8,11 +8,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from poptrain.core import History
+from poptrain.core.columns import Ints
 from poptrain.log.reader import Record
+from poptrain.views.columns import begins, ends, ids_of
 from poptrain.views.format import clean, short, thousands
 from poptrain.views.index import about, best_id, history_of, reported, result_of, score_of, unhealthy
 from poptrain.views.palette import BEST, COPIES, FAILED, LESSONS
-from poptrain.views.panels.model import STEPS, Axis, Item, Marker, Panel, Picture, PointSeries, Segments
+from poptrain.views.panels.model import STEPS, Axis, Item, Marker, Panel, Picture, PointSeries, Segments, Texts
 from poptrain.views.panels.shades import score_shades
 
 MOST_ROW_LABELS = 40  # labels of rows
@@ -34,14 +36,18 @@ class _Tree:
         self.row = {seat: row for row, seat in enumerate(self.seats)}
         self.best = best_id(record, self.history)
         self.path = [] if self.best is None else self.history.descent(self.best)
-        self.taught = [id for id in range(self.history.n) if self.history.task(id).teacher is not None and self._starts(id)]
+        parents, teachers = self.history.column("parent"), self.history.column("teacher")
+        self.taught = np.flatnonzero((teachers >= 0) & (parents < 0)).tolist()  # students that begin with new weights
+        self.member = self.history.column("member")
+        self.rows = np.zeros(max(self.seats, default=0) + 1, int)
+        self.rows[self.seats] = np.arange(len(self.seats))
         self.copies = [id for id in self.history.copies() if self.history.donor(id) in self.row]
 
     def picture(self) -> Picture:
         """Returns the picture."""
         ids, on_path = reported(self.history), set(self.path)
         tips = 5.0 if len(self.copies) <= MOST_TIPS else 2.5
-        series: list[Item] = [self._training([id for id in ids if self.history.ok(id)])]
+        series: list[Item] = [self._training(ids_of(ids)[self.history.oks_of(ids_of(ids))])]
         series += self._arrows(COPIED, [id for id in self.copies if id not in on_path], COPIES, 0.9, tips)
         if self.taught:
             series += [self._lessons(), self._teachers()]
@@ -53,10 +59,6 @@ class _Tree:
         height = min(max(2.6, 1.6 + 0.28 * len(self.seats)), 14)
         panel = Panel(tuple(series), STEPS, self._rows())
         return Picture("tree", "Family tree", (panel,), height, note=self._note(), legend="below")
-
-    def _starts(self, id: int) -> bool:
-        """True if a student begins with new weights."""
-        return self.history.task(id).parent is None
 
     def _lessons(self) -> Segments:
         """Returns the lines from the teachers to their students, at the steps at which the lessons begin."""
@@ -114,9 +116,10 @@ class _Tree:
         names = [(float(row), str(seat) if seat in members else f"{roles[seat]} {seat}") for seat, row in self.row.items()]
         return Axis("member", low=len(self.seats) - 0.4, high=-0.6, ticks=tuple(names[::every]), grid=False)
 
-    def _training(self, ids: Sequence[int]) -> Segments:
-        ids = [id for id in ids if self.history.end(id) > self.history.begin(id)]
-        scores, metric = [score_of(self.history, id) for id in ids], about(self.record)[0]
+    def _training(self, healthy: Ints) -> Segments:
+        trained = healthy[ends(self.history, healthy) > begins(self.history, healthy)]
+        ids, metric = trained.tolist(), about(self.record)[0]
+        scores = (self.history.sign * self.history.scores_of(trained)).tolist()
         begin, end, rows = self._places(ids)
         return Segments(
             name="training",
@@ -130,14 +133,14 @@ class _Tree:
             values=scores,
             shades=score_shades(clean(metric, 40), scores, "max" if self.history.sign > 0 else "min"),
             hover="text",
-            texts=[self._about(id) for id in ids],
+            texts=Texts(self._about, ids),
             tasks=ids,
         )
 
     def _places(self, ids: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
         """Returns the steps at which tasks begin and end, and their rows."""
-        rows = [self.row[self.history.task(id).member] for id in ids]
-        return [self.history.begin(id) for id in ids], [self.history.end(id) for id in ids], rows
+        rows = self.rows[self.member[ids_of(ids)]]
+        return begins(self.history, ids).tolist(), ends(self.history, ids).tolist(), rows.tolist()
 
     def _crosses(self, ids: Sequence[int]) -> PointSeries:
         _, end, rows = self._places(ids)
@@ -150,31 +153,40 @@ class _Tree:
             x=end,
             y=rows,
             hover="text",
-            texts=[_failure(self.history, id) for id in ids],
+            texts=Texts(lambda id: _failure(self.history, id), ids),
             tasks=ids,
         )
 
     def _arrows(self, name: str, ids: Sequence[int], colour: str, width: float, size: float) -> Iterator[Item]:
         """Yields the lines from the donors to the copies, and their tips."""
         history = self.history
-        ends = {id: (self.row[history.donor(id)], self.row[history.task(id).member]) for id in ids}
+        at, member = begins(history, ids), self.rows[self.member[ids_of(ids)]]
+        donor = np.array([self.row[history.donor(id)] for id in ids], int)
         yield Segments(
             name=name,
             legend=name == COPIED,
             mark="down",
             colour=colour,
             width=width,
-            x=[history.begin(id) for id in ids],
-            y=[begin for begin, _ in ends.values()],
-            x_end=[history.begin(id) for id in ids],
-            y_end=[end for _, end in ends.values()],
+            x=at.tolist(),
+            y=donor.tolist(),
+            x_end=at.tolist(),
+            y_end=member.tolist(),
         )
         for marker, down in _TIPS:
-            some = [id for id in ids if (ends[id][1] > ends[id][0]) == down]
-            texts = [f"member {history.task(id).member} copied {history.donor(id)} at step {history.begin(id):,}" for id in some]
-            x, y = [history.begin(id) for id in some], [ends[id][1] for id in some]
+            some = (member > donor) == down
+            tasks = ids_of(ids)[some].tolist()
             yield PointSeries(
-                name=name, legend=False, colour=colour, marker=marker, size=size, x=x, y=y, hover="text", texts=texts, tasks=some
+                name=name,
+                legend=False,
+                colour=colour,
+                marker=marker,
+                size=size,
+                x=at[some].tolist(),
+                y=member[some].tolist(),
+                hover="text",
+                texts=Texts(self._copied, tasks),
+                tasks=tasks,
             )
 
     def _best_path(self) -> list[Item]:
@@ -196,6 +208,10 @@ class _Tree:
                 tasks=self.path[-1:],
             ),
         ]
+
+    def _copied(self, id: int) -> str:
+        history = self.history
+        return f"member {history.task(id).member} copied {history.donor(id)} at step {history.begin(id):,}"
 
     def _about(self, id: int) -> str:
         steps = f"{self.history.begin(id):,}–{self.history.end(id):,}"

@@ -14,7 +14,7 @@ from poptrain.log.reader import Record
 from poptrain.views.format import clean, short
 from poptrain.views.index import history_of, space_of
 from poptrain.views.palette import BEST, INK, MEMBERS, NOTE, colour, colours
-from poptrain.views.panels.model import Axis, Band, Item, LineSeries, Panel, Picture, PointSeries, Rule
+from poptrain.views.panels.model import Axis, Band, Item, LineSeries, Panel, Picture, PointSeries, Rule, Texts
 from poptrain.views.scale import Scale, nines, scale_of
 from poptrain.views.schedule import Schedule, schedule
 from poptrain.views.schedule import schedules as schedules_of
@@ -81,14 +81,16 @@ def _hparam(name: str, kind: Mapping[str, object], members: Sequence[Schedule], 
     return Panel(tuple(series), y=axis_of(scale, kind), title=clean(name, 40))
 
 
-def _steps(view: Schedule, name: str, scale: Scale, shift: float) -> tuple[list[int], list[float], list[str]]:
+def _steps(view: Schedule, name: str, scale: Scale, shift: float) -> tuple[list[int], list[float], Sequence[str]]:
     """Returns the steps at which a hyperparameter changes, and the end; its values from there; and these as texts."""
-    found = [(each, place) for each in view.segments if (place := scale.place(each.hparams.get(name))) is not None]
-    if not found:
+    values = [each.hparams.get(name) for each in view.segments]
+    places = scale.places(values)
+    known = np.flatnonzero(~np.isnan(places)).tolist()
+    if not known:
         return [], [], []
-    places = [place + shift if scale.listed else float(each.hparams[name]) for each, place in found]  # type: ignore[arg-type]  # a number: it has a place
-    texts = [short(each.hparams[name], 5) for each, _ in found]
-    return [*(each.start for each, _ in found), found[-1][0].end], [*places, places[-1]], [*texts, texts[-1]]
+    y = (places[known] + shift).tolist() if scale.listed else [float(values[at]) for at in known]  # type: ignore[arg-type]  # a number: it has a place
+    starts, last = [view.segments[at].start for at in known], known[-1]
+    return [*starts, view.segments[last].end], [*y, y[-1]], Texts(lambda at: short(values[at], 5), [*known, last])
 
 
 def axis_of(scale: Scale, kind: Mapping[str, object]) -> Axis:

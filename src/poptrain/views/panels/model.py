@@ -6,15 +6,41 @@ front. Texts may hold anything that a user wrote, without control characters: a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Generic, Literal, TypeVar, overload
 
+T = TypeVar("T")
 Coordinate = int | float | None  # None: a gap
 Coordinates = Sequence[Coordinate]
 Marker = Literal["ring", "dot", "cross", "star", "up", "down", "tick"]
 Dash = Literal["", "dashed", "dotted"]
 Hover = Literal["", "value", "text"]  # nothing; name, x, and the text or else y; the text alone
+
+
+class Texts(Sequence[str], Generic[T]):
+    """Texts that are made when they are read: most of those of a long run are never shown.
+
+    Args:
+        about: makes one.
+        of: what each of them is about.
+    """
+
+    def __init__(self, about: Callable[[T], str], of: Sequence[T]):
+        self._about, self._of = about, of
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> Texts[T]: ...
+    def __getitem__(self, index: int | slice) -> str | Texts[T]:
+        return Texts(self._about, self._of[index]) if isinstance(index, slice) else self._about(self._of[index])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
 
 
 @dataclass(frozen=True, kw_only=True)

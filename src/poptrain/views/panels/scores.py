@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
 
@@ -13,22 +13,21 @@ from poptrain.views.format import clean, short
 from poptrain.views.improvement import Faster, Piece
 from poptrain.views.palette import BEST, COPIES, FAINT, INK, MEMBERS, STEPS, colour, colours
 from poptrain.views.panels.model import STEPS as STEPS_AXIS
-from poptrain.views.panels.model import Axis, Band, Coordinate, Dash, Item, LineSeries, Panel, Picture, PointSeries, Shades
+from poptrain.views.panels.model import Axis, Band, Coordinate, Dash, Item, LineSeries, Panel, Picture, PointSeries, Shades, Texts
 from poptrain.views.suggestions import Suggestion
 
 
-def score(view: Curves, exploits: Iterable[Exploit] = ()) -> Picture:
+def score(view: Curves, exploit: Callable[[int], Exploit | None] = lambda task: None) -> Picture:
     """Returns the score along the ancestry of every final member: the best one bold, its copies marked, dead ends faint.
 
     Args:
-        exploits: those of the run, whose changes are shown when hovering over a mark.
+        exploit: of a task, the exploit that began it, whose changes are shown when hovering over its mark.
     """
-    told = {each.task: each for each in exploits}
     low, high, log = curves_extent(view)
     every = {mark.task: mark for curve in view.members for mark in curve.marks}
     best = {mark.task: mark for mark in view.best.marks} if view.best else {}
     others = [mark for task, mark in every.items() if task not in best]
-    series: list[Item] = [_abandoned(view), *_members(view), _marks("copied a member", others, told, COPIES, 3.0)]
+    series: list[Item] = [_abandoned(view), *_members(view), _marks("copied a member", others, exploit, COPIES, 3.0)]
     if view.best is not None:
         x, y = zip(*view.best.points, strict=True)
         caption = f"best  {short(view.best.score, 5)}"
@@ -45,7 +44,7 @@ def score(view: Curves, exploits: Iterable[Exploit] = ()) -> Picture:
                 hover="value",
                 tasks=[view.best.task],
             ),
-            _marks("exploit of the best", list(best.values()), told, BEST, 6.0),
+            _marks("exploit of the best", list(best.values()), exploit, BEST, 6.0),
             PointSeries(name="star", legend=False, colour=BEST, marker="star", size=13, x=x[-1:], y=y[-1:]),
         ]
     metric, members, copies = clean(view.metric, 40), len(view.members), len(every)
@@ -84,9 +83,9 @@ def _members(view: Curves) -> Iterable[LineSeries]:
         )
 
 
-def _marks(name: str, marks: Sequence[Mark], told: dict[int, Exploit], colour: str, size: float) -> PointSeries:
+def _marks(name: str, marks: Sequence[Mark], exploit: Callable[[int], Exploit | None], colour: str, size: float) -> PointSeries:
     x, y = [mark.step for mark in marks], [mark.score for mark in marks]
-    texts = [_about(mark, told.get(mark.task)) for mark in marks]
+    texts = Texts(lambda mark: _about(mark, exploit(mark.task)), marks)
     tasks = [mark.task for mark in marks]
     return PointSeries(
         name=name, rank=999, colour=colour, marker="ring", size=size, x=x, y=y, hover="text", texts=texts, tasks=tasks
