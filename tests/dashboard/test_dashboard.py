@@ -26,7 +26,7 @@ pytest.importorskip("uvicorn")
 
 from poptrain.dashboard.fleet import Fleet  # noqa: E402
 from poptrain.dashboard.guard import is_local  # noqa: E402
-from poptrain.dashboard.server import Serving  # noqa: E402
+from poptrain.dashboard.server import STATIC, Serving  # noqa: E402
 from poptrain.dashboard.thin import MOST_OF_LINE, drawable, thinned  # noqa: E402
 from poptrain.dashboard.watch import DRAW, Watched  # noqa: E402
 
@@ -75,7 +75,7 @@ def looked_at(path):
     watched = Watched(path)
     for _ in range(200):
         watched.look()
-        if watched.record is not None:
+        if watched.whole() is not None:
             return watched
         threading.Event().wait(0.02)
     raise AssertionError("the log was not read")
@@ -145,6 +145,12 @@ def test_only_names_of_this_machine_are_local():
     assert not any(map(is_local, ("", "evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "[", "evil:1@x")))
 
 
+def test_the_page_asks_for_all_its_modules_at_once():
+    page = (STATIC / "index.html").read_text()
+    for module in STATIC.glob("*.js"):
+        assert f'"/static/{module.name}"' in page, module.name
+
+
 def test_a_file_outside_the_page_cannot_be_read(tmp_path):
     with served(tmp_path) as serving:
         assert get(serving, "/static/../server.py")[0] == 404
@@ -159,7 +165,7 @@ def test_every_picture_story_and_table_of_a_run_is_strict_json(tmp_path):
     with served(tmp_path / "run") as serving:
         *_, (_, (row,)) = events(serving, "/api/events", lambda name, data: data[0]["state"] != "opening")
         assert row["state"] == "finished" and row["run"] == 0 and row["best"] == run.best.score
-        name, status = list(events(serving, "/api/events?run=0", lambda name, data: name == "status" and data["loaded"]))[-1]
+        name, status = list(events(serving, "/api/events?run=0", lambda name, data: name == "status" and data["view"]))[-1]
         assert status["view"]["best"]["task"] == run.best.task.id and "model" in status["panels"]
         scores = [each["score"] for each in status["view"]["members"]]
         assert scores == sorted(scores, reverse=True)
@@ -237,7 +243,7 @@ def test_a_long_log_shows_its_status_from_the_digest_before_all_is_read(tmp_path
     run = trained(tmp_path / "run")
     monkeypatch.setattr("poptrain.dashboard.watch.Watched._read_all", lambda self, record: None)  # it never gets there
     watched = Watched(tmp_path / "run")
-    assert watched.look() and watched.record is None
+    assert watched.look() and watched.whole() is None
     assert watched.status()["view"]["best"]["task"] == run.best.task.id
     with pytest.raises(Exception, match="0.0"):
         watched.picture("score")
@@ -333,7 +339,7 @@ def test_several_runs_are_compared_and_keep_their_numbers(tmp_path):
     fleet.look()
     pt.run(pt.random_search(SPACE, population=3, interval=5), quadratic, stop=pt.steps(15), directory=tmp_path / "a")
     assert fleet.scan() and [run.path.name for run in fleet.runs] == ["b0", "b1", "a"]
-    while any(run.record is None for run in fleet.runs):
+    while any(run.whole() is None for run in fleet.runs):
         fleet.look()
     found = fleet.comparison()
     assert len(found["picture"]["panels"]) == 2 and found["pairs"]

@@ -14,6 +14,8 @@ import typer
 from poptrain.cli.show import say
 from poptrain.core.errors import UsageError
 
+TURN = 0.001  # seconds after which a thread that reads or draws lets one that answers go on; Python's own is 0.005
+
 
 def dashboard(
     runs: Annotated[
@@ -34,6 +36,7 @@ def dashboard(
         if path.exists() and not path.is_dir():
             raise UsageError(f"{str(path)!r} is a file: pass the directory of a run.")
     serving = Serving(paths, port)
+    sys.setswitchinterval(TURN)
     if with_parent:
         threading.Thread(target=_end_with_parent, args=(serving,), daemon=True).start()
 

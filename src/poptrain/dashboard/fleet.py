@@ -50,7 +50,7 @@ class Fleet:
             self.scan()
         changed = []
         for number, run in enumerate(self.runs):
-            resting = run.view is not None and run.view.state in ("finished", "failed") and run.record is not None
+            resting = run.view is not None and run.view.state in ("finished", "failed") and not run.reading
             if resting and now < self._looked.get(run.path, float("-inf")) + SLOW:
                 continue
             self._looked[run.path] = now
@@ -79,9 +79,10 @@ class Fleet:
             Loading: a log is still being read.
             UsageError: the runs cannot be compared.
         """
-        if any(run.record is None and run.view is not None for run in self.runs):
+        records = [run.whole() for run in self.runs if run.view is not None and run.view.best is not None]
+        ready = [record for record in records if record is not None]
+        if len(ready) < len(records):
             raise Loading(0.0)
-        ready = [run.record for run in self.runs if run.record is not None and run.view is not None and run.view.best is not None]
         found = views.compare(ready)
         said = [*found.said, *found.warnings]
         return {"picture": drawable(panels.comparison(found)), "said": said, "pairs": as_json(found.pairs)}

@@ -1,7 +1,7 @@
 """A watched run: what the page asks about it, kept up to date as the log grows.
 
 A long log has a digest next to it, from which the status is known at once. Pictures and stories need every line, so the whole
-log is read after that, on a thread. Neither locks or writes anything.
+log is read on a thread when the first of them is asked for: a page shows its cards before. Neither locks or writes anything.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Watched:
 
     def status(self) -> Answer:
         """Returns everything at the top of the page; `version` changes with it."""
-        found = self.summary() | {"version": self.version, "loaded": self._record is not None, "view": None}
+        found = self.summary() | {"version": self.version, "view": None}
         if (view := self.view) is not None:
             sign = -1 if view.mode == "min" else 1
             ranked = sorted(view.members, key=lambda each: (each.score is not None, sign * (each.score or 0.0)), reverse=True)
@@ -114,7 +114,7 @@ class Watched:
             Loading: the log is still being read.
             UsageError: there is no such picture of this run.
         """
-        record = self._whole()
+        record = self._needed()
         if name not in DRAW:
             raise UsageError(f"no picture {name!r}: expected one of {', '.join(DRAW)}.")
         with self._drawing:
@@ -135,7 +135,7 @@ class Watched:
             Loading: the log is still being read.
             UsageError: there is no such task.
         """
-        record = self._whole()
+        record = self._needed()
         found = views.story(record, task if step is None else task_at(record, task, step, along))
         return {**as_json(found), "changes": as_json(found.changes)}
 
@@ -146,20 +146,20 @@ class Watched:
             Loading: the log is still being read.
             UsageError: there is no such member.
         """
-        id = history_of(self._whole()).head(member)
+        id = history_of(self._needed()).head(member)
         if id < 0:
             raise UsageError(f"no member {member} in this run.")
         return {"task": id}
 
     def schedule(self) -> Answer:
         """Returns the winner's schedule, and the code that trains with it."""
-        found = views.schedule(self._whole())
+        found = views.schedule(self._needed())
         rows = as_json(list(found.segments[-MOST_ROWS:]))
         return {**as_json(found), "segments": rows, "in_all": len(found.segments), "recipe": recipe(self.path, found)}
 
     def exploits(self) -> Answer:
         """Returns the newest exploits, newest first."""
-        record = self._whole()
+        record = self._needed()
         history = history_of(record)
         ids = history.copies()
         found = [
@@ -169,7 +169,7 @@ class Watched:
 
     def failures(self) -> Answer:
         """Returns the newest failures, newest first."""
-        history = history_of(self._whole())
+        history = history_of(self._needed())
         ids = unhealthy(history, reported(history))
         rows = []
         for id in ids[: -MOST_ROWS - 1 : -1]:
@@ -179,16 +179,24 @@ class Watched:
             rows.append(about | {"what": result.error or what, "hparams": as_json(task.hparams)})
         return {"rows": rows, "in_all": len(ids)}
 
+    def whole(self) -> Record | None:
+        """Returns the whole log; None until it is read, which the first call begins."""
+        with self._lock:
+            if self._record is None and self._reading is None and self._following is not None:
+                self._reading = Record(self.path.resolve())
+                threading.Thread(target=self._read_all, args=(self._reading,), daemon=True).start()
+            return self._record
+
     @property
-    def record(self) -> Record | None:
-        """The whole log; None until it is read."""
-        return self._record
+    def reading(self) -> bool:
+        """True while the whole log is being read."""
+        return self._reading is not None
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
     def _mark(self) -> tuple[object, ...]:
         view, record = self.view, self._following.record if self._following else None
-        return record.seq if record else 0, view and (view.state, view.reason), self.error, self.gone, self._record is not None
+        return record.seq if record else 0, view and (view.state, view.reason), self.error, self.gone
 
     def _refresh(self) -> None:
         here = exists(self.path)
@@ -206,9 +214,6 @@ class Watched:
             self._record.refresh()
         elif not self._following.state.skipped:
             self._record = self._following.record  # it was read from its first line on
-        elif self._reading is None:
-            self._reading = Record(self.path.resolve())
-            threading.Thread(target=self._read_all, args=(self._reading,), daemon=True).start()
 
     def _read_all(self, record: Record) -> None:
         try:
@@ -221,12 +226,12 @@ class Watched:
             record.refresh()
             self._record, self._reading = record, None
 
-    def _whole(self) -> Record:
-        if self._record is None:
+    def _needed(self) -> Record:
+        if (record := self.whole()) is None:
             known, read_so_far = self._following, self._reading
             lines = known.record.seq if known else 0
             raise Loading(read_so_far.seq / lines if read_so_far and lines else 0.0)
-        return self._record
+        return record
 
     def _names(self, view: views.Status) -> list[str]:
         """Returns the names of the pictures that this run has."""
