@@ -47,8 +47,15 @@ class Replay:
 
     def sample(self, generator: np.random.Generator, out: np.ndarray) -> None:
         """Fills `out`, (…, width), with rows drawn uniformly, with replacement."""
-        at = generator.integers(self.begin, self.end, out.shape[:-1])
-        np.take(self.rows, at, axis=0, out=out, mode="clip")
+        self.take(self.draw(generator, out.shape[:-1]), out)
+
+    def draw(self, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """Returns the places of rows drawn uniformly, with replacement; int, of this shape."""
+        return generator.integers(self.begin, self.end, shape)
+
+    def take(self, places: np.ndarray, out: np.ndarray) -> None:
+        """Fills `out`, (…, width), with the rows at some places, (…)."""
+        np.take(self.rows, places, axis=0, out=out, mode="clip")
 
 
 class Windows:

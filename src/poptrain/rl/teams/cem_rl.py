@@ -27,6 +27,7 @@ A generation is never cut: an interval ends with the generation in which it reac
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
@@ -35,6 +36,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from poptrain._jax import jax
+from poptrain.core.cpus import cpus
 from poptrain.core.errors import UsageError
 from poptrain.core.rng import rng
 from poptrain.rl.account import account, fresh_account
@@ -198,8 +200,8 @@ class _Team:
         people, fitness = self._population(search)
         drawn, fresh = people.copy(), np.flatnonzero(np.isnan(fitness))
         trained = fresh[: settings.gradients] if self.before + self.steps > int(self.hparams["learning_starts"]) else fresh[:0]
-        for i in trained:
-            people[i] = self._follow_gradient(people[i], int(self.state["last_steps"]), len(trained))
+        if len(trained):
+            people[trained] = self._follow_gradients(people[trained], int(self.state["last_steps"]))
         fitness[fresh], frames = self._play(people[fresh])
         search = tell(search, people, fitness, float(self.hparams["variance_end"]), float(self.hparams["variance_decay"]))
         if settings.mixing:
@@ -223,30 +225,49 @@ class _Team:
         people = np.concatenate([more, fresh, old[reused]]).astype(np.float32)
         return people, np.concatenate([np.full(len(more) + len(fresh), np.nan), known[reused]])
 
-    def _follow_gradient(self, individual: np.ndarray, steps: int, among: int) -> np.ndarray:
-        """Returns an individual after the critics and then it were trained; `steps` of the last generation."""
-        updates = int(steps * float(self.hparams["updates_per_step"]))
-        actor, state = unflatten(individual, self.sizes), self.state
+    def _follow_gradients(self, people: np.ndarray, steps: int) -> np.ndarray:
+        """Returns individuals, (K, parameters), after the critics and then each was trained; `steps` of the last generation.
+
+        The critics go on to the next individual while this one follows them on another thread. What is drawn from the memory
+        is drawn before, in the order of the paper, so that threads change no bit.
+        """
+        updates, state = int(steps * float(self.hparams["updates_per_step"])), self.state
         critics = {"critics": state["params"]["critics"], "target": state["target"]["critics"], "adam": state["critic_adam"]}
-        critics = self._bursts("critic", critics, actor, updates // among)
+        with ThreadPoolExecutor(min(cpus(), len(people))) as threads:
+            waiting = []
+            for individual in people:
+                actor = unflatten(individual, self.sizes)
+                critics, self.diagnostics = self._bursts("critic", critics, actor, self._places(updates // len(people)))
+                own = {"actor": actor, "adam": init_tree_adam(actor)}
+                waiting.append(threads.submit(self._bursts, "actor", own, critics["critics"], self._places(updates)))
+            followed = [each.result() for each in waiting]
         self.state |= {
             "params": state["params"] | {"critics": critics["critics"]},
             "target": {"critics": critics["target"]},
             "critic_adam": critics["adam"],
         }
-        own = {"actor": actor, "adam": init_tree_adam(actor)}
-        return flatten(self._bursts("actor", own, critics["critics"], updates)["actor"])
+        self.diagnostics = followed[-1][1]
+        return np.stack([flatten(actor["actor"]) for actor, _ in followed])
 
-    def _bursts(self, which: str, state: Parts, other: Tree, updates: int) -> Parts:
-        rows = np.zeros((BURST, self.settings.batch_size, self.row.width), np.uint32)
+    def _places(self, updates: int) -> list[tuple[int, np.ndarray]]:
+        """Returns, of each burst of so many updates, how many came before it, and the places of its rows in the memory."""
+        bursts = []
         while updates > 0:
             now = min(updates, BURST)
-            self.replay.sample(self.draw, rows[:now])
-            arguments = (state, other, rows, np.int32(now), dict(self.hparams), np.uint32(self.seed), np.int32(self.updates))
-            state, diagnostics = self.learner.run(which, *arguments)
-            self.diagnostics = np.asarray(diagnostics)  # waits, so that the rows may be filled again
+            bursts.append((self.updates, self.replay.draw(self.draw, (now, self.settings.batch_size))))
             updates, self.updates = updates - now, self.updates + now
-        return jax.device_get(state)
+        return bursts
+
+    def _bursts(self, which: str, state: Parts, other: Tree, bursts: list[tuple[int, np.ndarray]]) -> tuple[Parts, np.ndarray]:
+        """Returns the state after some bursts of updates, and the diagnostics of the last."""
+        rows = np.zeros((BURST, self.settings.batch_size, self.row.width), np.uint32)
+        last = self.diagnostics
+        for done, places in bursts:
+            self.replay.take(places, rows[: len(places)])
+            arguments = (state, other, rows, np.int32(len(places)), dict(self.hparams), np.uint32(self.seed), np.int32(done))
+            state, diagnostics = self.learner.run(which, *arguments)
+            last = np.asarray(diagnostics)  # waits, so that the rows may be filled again
+        return jax.device_get(state), last
 
     def _play(self, people: np.ndarray) -> tuple[np.ndarray, int]:
         """Returns the return of one episode of each individual, and the frames; the transitions go to the memory."""
