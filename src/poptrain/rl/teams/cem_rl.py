@@ -250,7 +250,7 @@ class _Team:
         return np.stack([flatten(actor["actor"]) for actor, _ in followed])
 
     def _places(self, updates: int) -> list[tuple[int, np.ndarray]]:
-        """Returns, of each burst of so many updates, how many came before it, and the places of its rows in the memory."""
+        """Returns, of each burst of these updates, how many came before it, and the places of its rows in the memory."""
         bursts = []
         while updates > 0:
             now = min(updates, BURST)
