@@ -30,6 +30,7 @@ from poptrain.core import History, Hparams, Value
 from poptrain.core.errors import UsageError
 from poptrain.core.protocols import Clone, Explore, Proposal
 from poptrain.core.rng import rng
+from poptrain.core.user_objects import named
 from poptrain.space import Space
 
 __all__ = [
@@ -118,7 +119,7 @@ class Custom(_Alone):
         try:
             returned: object = self.function(dict(hparams), generator)
         except Exception as error:
-            raise UsageError(f"explore function {name} raised {type(error).__name__}: {error} (for {dict(hparams)}).") from error
+            raise UsageError(f"explore function {name} raised {named(error)} (for {dict(hparams)}).") from error
         if not isinstance(returned, Mapping):
             raise UsageError(
                 f"explore function {name} returned {type(returned).__name__}, expected a mapping of hyperparameters."
