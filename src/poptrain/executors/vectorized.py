@@ -34,6 +34,10 @@ class Vectorized:
 
     lanes: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.lanes is not None and (type(self.lanes) is not int or self.lanes < 1):
+            raise UsageError(f"Vectorized: lanes={self.lanes!r}, expected a whole number of at least 1, or None for all members.")
+
     def check(self, trainable: object) -> None:
         """Raises a `UsageError` if the trainable cannot be vectorised."""
         _vectorizable(as_trainable(trainable))

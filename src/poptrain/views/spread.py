@@ -144,7 +144,10 @@ def _spread(scale: Scale, values: Sequence[Value], known_places: dict[tuple[type
         if len(places) < 2:
             return None
         mean = sum(places) / len(places)
-        return sqrt(sum((place - mean) ** 2 for place in places) / (len(places) - 1)) / _UNIFORM
+        try:
+            return sqrt(sum((place - mean) ** 2 for place in places) / (len(places) - 1)) / _UNIFORM
+        except OverflowError:  # values far outside the range, as only another program writes them
+            return None
     if len(scale.options) < 2:
         return 0.0
     counts = Counter(map(scale.place, known)).values()
