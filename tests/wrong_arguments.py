@@ -160,7 +160,7 @@ CALLS = {
         0: [None, 5, PBT, "experiment.py"], "seconds": LIMIT, "directory": [5, b"x", "s3://bucket/run"]}),
     "study": (with_defaults(pt.study, {"pbt": PBT}, quadratic, stop=pt.steps(5), progress=False), {
         0: [{}, None, PBT, [PBT], {"pbt": 5}, {5: PBT}, {"a/b": PBT}], 1: [None, 5],
-        "seeds": [0, -1, 2.5, "5", None, [], [-1], [1, 1]],
+        "seeds": [0, -1, 2.5, "5", None, [], [-1], [1, 1], 10**9],
         "mode": ["maximum"], "metric": [3], "stop": [5, None], "executor": [5, "proc"], "workers": [0, -1, 1.5, "2"],
         "directory": PLACE[:7]}),
     "schedule_replay": (with_defaults(pt.schedule_replay, [[(0, {"lr": 0.1})]]), {
@@ -170,7 +170,7 @@ CALLS = {
         0: [None, 5, "nowhere", [], Path("nowhere")], 1: [5], "task": ["a", -1], "fit": ["bend", 5], "interval": [0, "5"],
         "directory": PLACE[:7], "seed": [-1], "stop": [5]}),
     "schedule_worth": (with_defaults(pt.schedule_worth, [(0, {"lr": 0.1})], quadratic), {
-        0: [None, "nowhere"], "seeds": [0, 1, 2, -1, "8", None], "seed": [-1, "1"], "mode": ["x"]}),
+        0: [None, "nowhere"], "seeds": [0, 1, 2, -1, "8", None, 10**9], "seed": [-1, "1"], "mode": ["x"]}),
     "TensorBoard": (with_defaults(sinks.TensorBoard, "tb"), {0: [5, None, "", b"x"]}),
     "MLflow": (with_defaults(sinks.MLflow), {"uri": [5], "experiment": [5, ""], "patience": [-1, "9", NAN]}),
     "WandB": (with_defaults(sinks.WandB), {"project": [5, ""], "mode": ["on", 5], "patience": [-1, "9", NAN]}),

@@ -156,7 +156,7 @@ def _factors(factors: object) -> tuple[float, ...]:
         raise UsageError(f"perturb(factors={factors!r}): expected a sequence of factors, for example (0.8, 1.2).")
     for factor in factors:
         if not is_finite(factor) or not factor > 0:
-            raise UsageError(f"perturb(factors={tuple(factors)}): {factor!r:.60} is not a finite number above 0.")
+            raise UsageError(f"perturb: factors has {factor!r:.60}, which is not a finite number above 0.")
     return tuple(float(factor) for factor in factors)
 
 
