@@ -85,7 +85,7 @@ run first.py --dir run/sub                        # inside the run directory
 run first.py --dir run/checkpoints                # inside the run directory
 run first.py --dir run/../run                     # already contains a run
 run first.py --seed ''                            # --seed
-run first.py --dir /dev/null/x                    # not a directory
+run first.py --dir /dev/null/x                    # Not a directory
 run first.py second.py                            # second.py
 run first.py --dir run                            # already contains a run
 run first.py --dir first.py                       # is a file
