@@ -12,7 +12,7 @@ import numpy as np
 
 import poptrain as pt
 from poptrain import sinks
-from poptrain.executors import Processes
+from poptrain.executors import Processes, Vectorized
 from poptrain.testing import quadratic
 
 NAN, INF = math.nan, math.inf
@@ -21,9 +21,11 @@ PBT = pt.pbt(SPACE, population=4, interval=5)
 EXPERIMENT = pt.Experiment(PBT, quadratic, stop=pt.steps(10))
 COUNT = [0, -1, 2.5, "8", True, None, [4], NAN]  # none of them is a whole number from 1
 SHARE = [-0.1, 1.5, "half", None, True, NAN, INF, [0.5]]  # none of them is a share
-LIMIT = [0, -1, "9", True, NAN, INF, [1]]  # none of them is a number of seconds
+LIMIT = [0, -1, "9", True, NAN, INF, [1], 10**400]  # none of them is a number of seconds
 TEXT = [3, None, b"x", ["a"], ""]
-PLACE = [5, "", b"runs", ["a"], True, 0.5, "s3://bucket/run", "gs://bucket", "file:///tmp/x", "a\0b", "a\nb", Path("x\x1b[31m")]
+LONG, HUGE, SURROGATE = "x" * 10**6, 10**400, "\ud800"
+PLACE = [5, "", LONG, SURROGATE, b"runs", ["a"], True, 0.5, "s3://bucket/run", "gs://bucket", "file:///tmp/x", "a\0b", "a\nb",
+         Path("x\x1b[31m")]  # fmt: skip
 
 
 class NoTrainable:
@@ -72,7 +74,8 @@ INTERVAL = [0, -5, 2.5, "5", None, True, [5], pt.steps(5), 2**60]
 CALLS = {
     "Uniform": (
         with_defaults(pt.Uniform, 0.0, 1.0),
-        {0: [2.0, NAN, INF, "0", None, True, [0]], 1: [-1, NAN, INF, "1", None, 1e400], "init": [5, (0,), (2, 3), (1, 0), "ab"],
+        {0: [2.0, NAN, INF, "0", None, True, [0]], 1: [-1, NAN, INF, "1", None, 1e400],
+         "init": [5, (0,), (2, 3), (1, 0), "ab", LONG],
          "static": ["yes", 1, None]},
     ),
     "LogUniform": (
@@ -80,14 +83,15 @@ CALLS = {
         {0: [0, -1, 2.0, NAN, "1e-3", None], 1: [0, 1e-4, INF, "1"], "init": [(0.0, 1.0), (1e-4, 1.0), 3]},
     ),
     "Complement": (with_defaults(pt.Complement, 0.9, 0.99), {0: [1.0, NAN, "0.9"], 1: [1.0, 1.5, 0.5, None]}),
-    "Int": (with_defaults(pt.Int, 1, 8), {0: [8.5, 9, 1.5, "1", None, True, NAN], 1: [0, 8.5, INF, "8", 10**400]}),
+    "Int": (with_defaults(pt.Int, 1, 8), {0: [8.5, 9, 1.5, "1", None, True, NAN], 1: [0, 8.5, INF, "8", HUGE]}),
     "LogInt": (with_defaults(pt.LogInt, 1, 64), {0: [0, -1, 65, 1.5], 1: [0, 1.5, INF]}),
     "Choice": (with_defaults(pt.Choice, "a", "b"), {1: ["a", [1], {}, {1}, object(), NAN, INF, b"x"], "init": ["a", ("c",), 3],
                                                     "static": ["yes", 1]}),
     "Ordinal": (with_defaults(pt.Ordinal, 1, 2), {1: [1, [1], object(), NAN]}),
     "Space": (lambda name, value: pt.Space(**{name: value}), {
         "lr": [5, (0, 1), "lr", None, [], pt.Uniform, {}],
-        "a\nb": [pt.Uniform(0, 1)], "": [pt.Uniform(0, 1)], "\x1b[31m": [pt.Uniform(0, 1)], "x" * 300: [pt.Uniform(0, 1)],
+        "a\nb": [pt.Uniform(0, 1)], SURROGATE: [pt.Uniform(0, 1)], "": [pt.Uniform(0, 1)], "\x1b[31m": [pt.Uniform(0, 1)],
+        "x" * 300: [pt.Uniform(0, 1)],
         "\u202elr": [pt.Uniform(0, 1)],
         "repair": [5, "fix", True],
     }),
@@ -122,19 +126,22 @@ CALLS = {
     "truncation": (with_defaults(pt.truncation), {"fraction": [0.9, -0.1, "0.2", None, NAN, INF, True, [0.2]]}),
     "welch": (with_defaults(pt.welch), {"alpha": [2, -1, "a", None, NAN, True], "window": [1, 0, 2.5, "9", None]}),
     "tournament": (with_defaults(pt.tournament), {"ties": ["yes", 1, None]}),
-    "perturb": (with_defaults(pt.perturb), {"factors": [(), 1.2, (0, 1.2), ("a",), (NAN,), (INF,), None, "12", {"lr": 1.2}],
+    "perturb": (with_defaults(pt.perturb), {
+        "factors": [(), 1.2, (0, 1.2), ("a",), (NAN,), (INF,), None, "12", {"lr": 1.2}, (HUGE,)],
                                             "resample": SHARE}),
-    "additive": (with_defaults(pt.additive), {"sd": [0, -1, "a", None, NAN, INF, True], "resample": SHARE}),
-    "steps": (with_defaults(pt.steps, 5), {0: [*COUNT, 10**400]}),
+    "additive": (with_defaults(pt.additive), {"sd": [0, -1, "a", None, NAN, INF, True, HUGE], "resample": SHARE}),
+    "steps": (with_defaults(pt.steps, 5), {0: [*COUNT, HUGE]}),
     "generations": (with_defaults(pt.generations, 5), {0: COUNT}),
-    "score": (with_defaults(pt.score, 1.0), {0: [NAN, "1", None, True, [1]]}),
+    "score": (with_defaults(pt.score, 1.0), {0: [NAN, INF, 10**400, "1", None, True, [1]]}),
     "seconds": (with_defaults(pt.seconds, 1.0), {0: [*LIMIT, None]}),
     "any_of": (with_defaults(pt.any_of, pt.steps(1), pt.steps(2)), {0: [5, "a", None, pt.steps, [pt.steps(1)]]}),
     "Processes": (with_defaults(Processes), {
-        "slots": COUNT[:5], "gpus_per_slot": [-1, 1.5, "1", NAN, None], "threads": [0, -1, "2"], "timeout": LIMIT,
+        "slots": [*COUNT[:5], 10**9], "gpus_per_slot": [-1, 1.5, "1", NAN, None], "threads": [0, -1, "2"], "timeout": LIMIT,
         "retries": [0, -1, 1.5, None]}),
+    "Vectorized": (with_defaults(Vectorized), {"lanes": COUNT[:5]}),
     "command": (with_defaults(pt.command, "python train.py --lr {lr} --n {n}"), {
-        0: ["", 5, None, [], "python 'x", b"ls"], "resume": [5], "metrics": [5, ""], "env": [5, "a=b", {"a": 1}],
+        0: ["", 5, None, [], "python 'x", b"ls", LONG, "python {lr"],
+        "resume": [5], "metrics": [5, ""], "env": [5, "a=b", {"a": 1}],
         "cwd": [5, b"x"], "timeout": LIMIT}),
     "jax_trainable": (with_defaults(pt.jax_trainable, quadratic, quadratic), {
         0: [None, 5, "init"], 1: [None, 5], 2: [5, 0, "x"]}),
@@ -153,7 +160,7 @@ CALLS = {
         0: [None, 5, PBT, "experiment.py"], "seconds": LIMIT, "directory": [5, b"x", "s3://bucket/run"]}),
     "study": (with_defaults(pt.study, {"pbt": PBT}, quadratic, stop=pt.steps(5), progress=False), {
         0: [{}, None, PBT, [PBT], {"pbt": 5}, {5: PBT}, {"a/b": PBT}], 1: [None, 5],
-        "seeds": [0, -1, 2.5, "5", None, [], [-1], [1, 1]],
+        "seeds": [0, -1, 2.5, "5", None, [], [-1], [1, 1], 10**9],
         "mode": ["maximum"], "metric": [3], "stop": [5, None], "executor": [5, "proc"], "workers": [0, -1, 1.5, "2"],
         "directory": PLACE[:7]}),
     "schedule_replay": (with_defaults(pt.schedule_replay, [[(0, {"lr": 0.1})]]), {
@@ -163,7 +170,7 @@ CALLS = {
         0: [None, 5, "nowhere", [], Path("nowhere")], 1: [5], "task": ["a", -1], "fit": ["bend", 5], "interval": [0, "5"],
         "directory": PLACE[:7], "seed": [-1], "stop": [5]}),
     "schedule_worth": (with_defaults(pt.schedule_worth, [(0, {"lr": 0.1})], quadratic), {
-        0: [None, "nowhere"], "seeds": [0, 1, 2, -1, "8", None], "seed": [-1, "1"], "mode": ["x"]}),
+        0: [None, "nowhere"], "seeds": [0, 1, 2, -1, "8", None, 10**9], "seed": [-1, "1"], "mode": ["x"]}),
     "TensorBoard": (with_defaults(sinks.TensorBoard, "tb"), {0: [5, None, "", b"x"]}),
     "MLflow": (with_defaults(sinks.MLflow), {"uri": [5], "experiment": [5, ""], "patience": [-1, "9", NAN]}),
     "WandB": (with_defaults(sinks.WandB), {"project": [5, ""], "mode": ["on", 5], "patience": [-1, "9", NAN]}),

@@ -79,6 +79,13 @@ run missing.py                                    # no_such_module
 run json.py                                       # name of the Python module
 run wrong.py                                      # population=0
 run loops.py                                      # RecursionError
+run lines.py                                      # ValueError
+run unshown.py                                    # cannot be shown
+run first.py --dir run/sub                        # inside the run directory
+run first.py --dir run/checkpoints                # inside the run directory
+run first.py --dir run/../run                     # already contains a run
+run first.py --seed ''                            # --seed
+run first.py --dir /dev/null/x                    # Not a directory
 run first.py second.py                            # second.py
 run first.py --dir run                            # already contains a run
 run first.py --dir first.py                       # is a file
@@ -123,6 +130,7 @@ replay run --interval 0 --experiment first.py     # interval=0
 replay run --seed -1 --experiment first.py        # seed=-1
 replay run --worth 1 --experiment first.py        # 1
 replay run --worth x                              # 'x'
+replay run --worth 99999999999 --experiment first.py # at most
 replay run --dir run --experiment first.py        # already contains a run
 replay run --dir s3://bucket --experiment first.py # is a URL
 replay run --experiment run/trap.py               # inside the run directory
@@ -140,6 +148,7 @@ compare run empty                                 # empty
 compare run sick                                  # line
 compare run twin --plot x.doc                     # .png
 compare run twin --plot nowhere/x.png             # cannot write
+compare run twin --plot run/x.png                 # inside the run directory
 compare run twin --oops                           # --oops
 plot                                              # DIR
 plot nowhere                                      # no log in nowhere
@@ -150,6 +159,8 @@ plot run --faster a b                             # 'a'
 plot run --faster 0 0                             # 0
 plot run --step 5                                 # --faster
 plot run --out notes.txt                          # cannot write
+plot run --out run                                # inside the run directory
+plot run --out run/plots                          # inside the run directory
 plot run --out notes.txt/x                        # cannot write
 report                                            # DIR
 report nowhere                                    # no log in nowhere

@@ -607,7 +607,7 @@ WRONG_FILES = {
     "trainable": (HEAD + TAIL + "3, stop=pt.steps(1))", "wrong.py:4"),
     "executor": (HEAD + TAIL + "train, stop=pt.steps(1), executor='gpu')", "executor='gpu'"),
     "argument": (HEAD + TAIL + "train, stopp=pt.steps(1))", "stopp"),
-    "control characters": ("raise ValueError('\\x1b[2J\\nsecond')", "\\x1b[2J\\nsecond"),
+    "control characters": ("raise ValueError('\\x1b[2J\\nsecond')", "\\x1b[2J second"),
     "bytes": ("\udcff\udcfe", ""),
 }  # fmt: skip
 

@@ -15,10 +15,12 @@ import pytest
 import poptrain as pt
 from poptrain import views
 from poptrain.audit.verify import verify
+from poptrain.checkpoints.store import DiskStore
 from poptrain.cli import main
 from poptrain.engine.started import remember
 from poptrain.log.reader import read
 from poptrain.sinks.best import table_as_csv
+from poptrain.views.digest import Following
 
 FILE = """
 from pathlib import Path
@@ -180,6 +182,31 @@ def test_f6_a_crafted_log_is_read_or_refused_in_a_sentence(entries, wrong, tmp_p
                 assert "\n" not in str(error) and len(str(error)) < 1000
             slowest = max(slowest, time.process_time() - began)
     assert slowest < 2
+
+
+def test_f6_numbers_far_outside_the_ranges_are_shown(entries, tmp_path, folder, capsys):
+    changed = copy.deepcopy(entries)
+    for entry in changed:
+        if entry["t"] == "tasks":
+            entry["d"][0]["hparams"]["lr"] = 1e308
+        elif entry["t"] == "results":
+            entry["d"][0]["score"] = 10**300
+    crafted(changed, tmp_path / "r")
+    for words in (["status", "r"], ["compare", "r", "r2"], ["report", "r", "--out", "r.html"], ["schedule", "r"]):
+        crafted(entries, tmp_path / "r2")
+        words = [str(tmp_path / word) if word.startswith("r") and len(word) < 3 else word for word in words]
+        main(words)
+        assert "internal error" not in capsys.readouterr().err, words
+
+
+def test_f6_a_digest_or_manifest_of_any_size_is_read_in_part(entries, tmp_path):
+    crafted(entries, tmp_path / "r")
+    for name in ("digest.json", "checkpoints/m000-t000000-1.1/MANIFEST.json"):
+        (tmp_path / "r" / name).parent.mkdir(parents=True, exist_ok=True)
+        with open(tmp_path / "r" / name, "wb") as file:
+            file.truncate(1 << 42)  # it takes no space
+    assert views.status(read(tmp_path / "r")).tasks and Following(tmp_path / "r").look().tasks
+    assert "differs from the hash" in (DiskStore(tmp_path / "r").damage("m000-t000000-1.1:0123456789abcdef") or "")
 
 
 @pytest.mark.parametrize("member", [10**6, 10**9])

@@ -31,6 +31,8 @@ FILES = {
     "syntax.py": "x = 1\ny = (",
     "raises.py": "raise ValueError('a planted error')",
     "exits.py": "raise SystemExit(0)",
+    "lines.py": "raise ValueError('a\\nb\\x1b[31m' * 10_000)",
+    "unshown.py": "class Odd(Exception):\n    def __str__(self): raise SystemExit(0)\nraise Odd",
     "none.py": "import poptrain",
     "number.py": "experiment = 5",
     "twice.py": FIRST.replace("experiment = ", "experiments = "),

@@ -30,8 +30,8 @@ class Files(Protocol):
         """Writes a file that must not exist yet."""
         ...
 
-    def read(self, path: FilePath) -> bytes:
-        """Returns the bytes of a file."""
+    def read(self, path: FilePath, start: int = 0, limit: int = -1) -> bytes:
+        """Returns the bytes of a file from `start`, at most `limit` of them."""
         ...
 
     def digest(self, path: FilePath) -> str:

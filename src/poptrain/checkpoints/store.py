@@ -55,6 +55,7 @@ __all__ = ["ARRAYS", "MANIFEST", "MANIFEST_FORMAT", "USER", "DiskStore", "Ref", 
 _DEAD_CHECKPOINTS = 16
 _DEAD_BYTES = 64 << 20
 Ids = Sequence[int]
+LONGEST_MANIFEST = 1 << 28  # bytes that are read: what is longer was not committed by a run
 
 
 class DiskStore:
@@ -253,7 +254,7 @@ class DiskStore:
     def _manifest(self, ref: str) -> Manifest:
         name, _, hash = Ref.parse(ref)
         try:
-            data = self.fs.read(self.fs.inside(self.root, name) / MANIFEST)
+            data = self.fs.read(self.fs.inside(self.root, name) / MANIFEST, 0, LONGEST_MANIFEST)
         except (FileNotFoundError, NotADirectoryError, UsageError) as error:
             why = getattr(error, "strerror", None) or error
             raise self._damaged(ref, None, MANIFEST, f"cannot be read ({why})") from error

@@ -50,7 +50,7 @@ def checked_url(url: object) -> str:
         )
     url = f"{protocol}://{place.rstrip('/')}"
     if not _URL.fullmatch(url) or "::" in url or not place.strip("/") or {".", ".."} & set(place.split("/")):
-        raise UsageError(f"checkpoints={url!r}: expected protocol://place without spaces, '..', '::' or any of *#[]{{}}.")
+        raise UsageError(f"checkpoints={url!r:.200}: expected protocol://place without spaces, '..', '::' or any of *#[]{{}}.")
     if protocol in ("file", "local") and not place.startswith("/"):
         raise UsageError(f"checkpoints={url!r}: a path must be absolute, such as 'file:///shared/first'.")
     return url
@@ -107,11 +107,11 @@ class UrlFS:
             files.put_file(str(source), at)
             self._settle(at, sync)
 
-    def read(self, path: PurePosixPath) -> bytes:
-        """Returns the bytes of a file; raises FileNotFoundError if it does not exist."""
+    def read(self, path: PurePosixPath, start: int = 0, limit: int = -1) -> bytes:
+        """Returns the bytes of a file from `start`, at most `limit` of them; raises FileNotFoundError if it does not exist."""
         with self._reading("read", path) as (files, at):
             data: bytes = files.cat_file(at)
-            return data
+            return data[start:] if limit < 0 else data[start : start + limit]
 
     def download(self, path: PurePosixPath, target: Path) -> None:
         """Copies a file into a local one."""

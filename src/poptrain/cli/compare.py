@@ -11,7 +11,7 @@ from rich.table import Table
 
 from poptrain.cli.show import JsonOption, console, emit, record_of, say, table
 from poptrain.core.errors import PoptrainError, UsageError
-from poptrain.log.reader import Record, runs_in
+from poptrain.log.reader import Record, check_not_inside, runs_in
 from poptrain.views import Comparison
 from poptrain.views import compare as view
 
@@ -27,6 +27,7 @@ def compare(runs: Runs, plot: Plot = None, json: JsonOption = False) -> None:
     found = view(read)
     found = replace(found, warnings=(*found.warnings, *unreadable))
     if plot is not None:
+        check_not_inside("--plot", plot)
         draw_curves(found, plot)
     if json:
         return emit(found)

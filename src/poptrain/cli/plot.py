@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from poptrain.cli.show import Directory, Files, JsonOption, emit, record_of, say
+from poptrain.cli.show import Directory, Files, JsonOption, check_outside, emit, record_of, say
 from poptrain.core.errors import UsageError
 from poptrain.log.private import as_private_as
 
@@ -36,6 +36,7 @@ def plot(
         raise UsageError("--step is the step at which two seats are compared: pass --faster A B too.")
     here = directory.resolve()
     out = here.with_name(f"{here.name}-plots") if out is None else out
+    check_outside("--out", out, here)
     try:
         if faster is not None:
             figure = plots.faster(record, *faster, step=step)

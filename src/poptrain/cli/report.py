@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from poptrain.cli.show import Directory, Files, JsonOption, emit, record_of, say
+from poptrain.cli.show import Directory, Files, JsonOption, check_outside, emit, record_of, say
 from poptrain.core.errors import UsageError
 
 
@@ -26,8 +26,7 @@ def report(
 
     here = directory.resolve()
     path = here.with_name(f"{here.name}.html") if out is None else out
-    if path.resolve().is_relative_to(here):
-        raise UsageError(f"--out {str(path)!r} is inside the run directory, where only the run writes: choose another place.")
+    check_outside("--out", path, here)
     try:
         write(record, path)
     except OSError as error:

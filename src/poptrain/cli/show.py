@@ -64,6 +64,12 @@ def record_of(directory: Path) -> Record:
     return read(directory)
 
 
+def check_outside(option: str, path: Path, directory: Path) -> None:
+    """Raises a `UsageError` if a file that an option names is inside a run directory."""
+    if path.resolve().is_relative_to(directory.resolve()):
+        raise UsageError(f"{option} {str(path)!r} is inside the run directory, where only the run writes: choose another place.")
+
+
 def emit(view: object) -> None:
     """Prints a view as one line of strict JSON."""
     print(dumps(view))

@@ -23,7 +23,7 @@ from poptrain.engine.again import started_with
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.loop import execute
 from poptrain.engine.result import Run
-from poptrain.log.reader import Record, exists, read
+from poptrain.log.reader import Record, check_not_inside, exists, read
 from poptrain.views import clean, short, span, status
 
 StepsOption = Annotated[int | None, typer.Option("--steps", metavar="N", help="Steps per member, instead of the file's `stop`.")]
@@ -161,6 +161,7 @@ def fresh(file: Path, directory: Path | None, name: str = "") -> Path:
     """
     if directory is None:
         return new_directory(name or file.stem)
+    check_not_inside("--dir", directory)
     if exists(directory):
         record = read(directory)
         if not record.has_results:

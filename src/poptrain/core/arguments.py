@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from math import inf
+from sys import float_info
 
 from poptrain.core.errors import UsageError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # Path("s3://bucket") has one slash less
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # of terminals, and of the direction of text
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+LONGEST_PATH = 4096  # characters
 
 
 def check_place(what: str, place: object) -> None:
@@ -24,6 +26,12 @@ def check_place(what: str, place: object) -> None:
         raise UsageError(f"{what}={place!r}, expected a path, for example 'runs/first'.")
     if _CONTROL.search(path):
         raise UsageError(f"{what}={path!r} contains control characters: use another name.")
+    if len(path) > LONGEST_PATH:
+        raise UsageError(f"{what}={path[:40]!r}… has {len(path):,} characters, but a path has at most {LONGEST_PATH:,}.")
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        raise UsageError(f"{what}={path!r} contains characters that no file name can hold: use another name.") from None
     if path == "~" or path.startswith("~/"):
         raise UsageError(f"{what}={path!r}: only a shell expands '~'; pass os.path.expanduser({path!r}), or a path without it.")
     if _URL.match(path):
@@ -31,6 +39,11 @@ def check_place(what: str, place: object) -> None:
             f"{what}={path!r} is a URL, but the log of a run is written to a disk of this machine: pass a path. The checkpoints "
             "may be at a URL: checkpoints='s3://…'."
         )
+
+
+def is_finite(value: object) -> bool:
+    """True for a number that a float can hold: it is not NaN, not infinite, and not a whole number of 400 digits."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= float_info.max
 
 
 def check_flag(what: str, name: str, value: object) -> None:
@@ -41,14 +54,14 @@ def check_flag(what: str, name: str, value: object) -> None:
 
 def check_name(what: str, name: object) -> None:
     """Raises a `UsageError` unless `name` is a text of moderate length without control characters: tables and plots show it."""
-    if not isinstance(name, str) or not name or _CONTROL.search(name) or len(name) > 200:
+    if not isinstance(name, str) or not name or _CONTROL.search(name) or _SURROGATE.search(name) or len(name) > 200:
         raise UsageError(f"{what}={name!r:.80}: expected a name of at most 200 characters, without control characters.")
 
 
 def check_seconds(what: str, name: str, value: object) -> None:
     """Raises a `UsageError` unless the argument `name` is a finite number of seconds above 0."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < inf:
-        raise UsageError(f"{what}: {name}={value!r}, expected a finite number of seconds above 0.")
+    if not is_finite(value) or not value > 0:  # type: ignore[operator]  # it is a number
+        raise UsageError(f"{what}: {name}={value!r:.60}, expected a finite number of seconds above 0.")
 
 
 def check_number(what: str, name: str, value: object, low: float, high: float) -> None:

@@ -23,6 +23,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LONGEST_NAME = 1000  # characters of a name that may be misspelled
+
 
 class PoptrainError(Exception):
     """Base of all errors that poptrain raises on purpose. Exit code 1.
@@ -125,5 +127,8 @@ class RunWarning(UserWarning):
 
 def did_you_mean(name: object, options: Iterable[object]) -> str:
     """Returns ``" Did you mean 'x'?"`` for the nearest of `options`, or an empty string."""
-    near = difflib.get_close_matches(str(name), [str(option) for option in options], n=1, cutoff=0.6)
+    text = str(name)
+    if len(text) > LONGEST_NAME:  # it is not a misspelled name, and comparing takes the square of its length
+        return ""
+    near = difflib.get_close_matches(text, [str(option) for option in options], n=1, cutoff=0.6)
     return f" Did you mean {near[0]!r}?" if near else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from poptrain.core.arguments import is_finite
 from poptrain.core.errors import UsageError
 
 
@@ -15,8 +16,8 @@ class Seconds:
     seconds: float
 
     def __post_init__(self) -> None:
-        if isinstance(self.seconds, bool) or not (isinstance(self.seconds, (int, float)) and 0 < self.seconds < float("inf")):
-            raise UsageError(f"seconds({self.seconds!r}): expected a finite number above 0.")
+        if not is_finite(self.seconds) or not self.seconds > 0:
+            raise UsageError(f"seconds({self.seconds!r:.60}): expected a finite number above 0.")
 
 
 Interval = int | Seconds  # steps, or a length of time

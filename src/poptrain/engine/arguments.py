@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from poptrain.core.arguments import check_flag, check_place
 from poptrain.core.errors import UsageError
+from poptrain.log.reader import check_not_inside
 
 
 def check_run(directory: object, keep: object, **flags: object) -> None:
@@ -16,6 +17,7 @@ def check_run(directory: object, keep: object, **flags: object) -> None:
     """
     if directory is not None:
         check_place("run: directory", directory)
+        check_not_inside("run: directory", str(directory))
     for name, value in flags.items():
         check_flag("run", name, value)
     ids = tuple(keep) if isinstance(keep, (list, tuple, set, frozenset, range)) else (None,)

@@ -20,6 +20,7 @@ from poptrain.core.brief import brief, shown
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.interval import interval_of
 from poptrain.core.protocols import Algorithm, Distilling, Sink
+from poptrain.core.user_objects import named
 from poptrain.engine import stop as stops
 from poptrain.executors.context import ExecutorConfig
 from poptrain.log.reader import Record
@@ -114,7 +115,7 @@ def load(path: str | Path, argv: Sequence[str] = ()) -> Experiment:
     except (Exception, SystemExit) as error:
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).name == path.name]
         line = f":{frames[-1].lineno}" if frames else ""
-        message = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
+        message = str(error) if isinstance(error, UsageError) else named(error)
         if isinstance(error, ModuleNotFoundError):
             message += f"; is it installed in the environment of poptrain ({sys.prefix})?"
         raise UsageError(f"{path}{line}: {message}") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -12,12 +12,19 @@ from poptrain.core import History, Result, Task, check_roles
 from poptrain.core.errors import PoptrainError, UsageError
 from poptrain.core.order import Order
 from poptrain.core.protocols import Algorithm, Executor
+from poptrain.core.user_objects import is_interrupt
 from poptrain.core.wellformed import malformed
 from poptrain.executors.context import Context, ExecutorConfig
 from poptrain.executors.outcome import error_line, shown
 from poptrain.space import Space
 
 FactT = TypeVar("FactT", Task, Result)
+_EXACT = frozenset((bool, int, float, str, type(None)))
+_OF_SUBCLASS: tuple[tuple[type, Callable[[Any], object]], ...] = (  # methods of a subclass are not called
+    (float, float.__pos__),
+    (int, int.__pos__),
+    (str, str.__str__),
+)
 
 # -- what an algorithm decides ------------------------------------------------------------------------------------------
 
@@ -30,18 +37,24 @@ def asked(algorithm: Algorithm, history: History, order: Order) -> tuple[Task, .
     """
     name = type(algorithm).__name__
     try:
-        returned: object = algorithm.ask(history)
+        return _asked(algorithm, history, order, name)
     except PoptrainError:
         raise
-    except Exception as error:
+    except BaseException as error:  # also a method of what it returned
+        if is_interrupt(error):
+            raise
         raise UsageError(
             f"{name}.ask raised {error_line(error)}. Nothing was logged: correct it, and continue the run."
         ) from error
+
+
+def _asked(algorithm: Algorithm, history: History, order: Order, name: str) -> tuple[Task, ...]:
+    returned: object = algorithm.ask(history)
     if not isinstance(returned, (tuple, list)) or not all(isinstance(task, Task) for task in returned):
         raise UsageError(f"{name}.ask returned {shown(returned)}, expected a tuple of Task.")
     if not returned:
         return ()
-    tasks = tuple([task if malformed(task) is None else _plain(task) for task in returned])
+    tasks = tuple([task if _exact(task) and malformed(task) is None else _plain(task) for task in returned])
     check_roles(task for task in tasks if isinstance(task.role, str))
     try:
         order.check(tasks)
@@ -49,6 +62,13 @@ def asked(algorithm: Algorithm, history: History, order: Order) -> tuple[Task, .
     except ValueError as error:
         raise UsageError(f"{name}.ask: {error}. Nothing was logged.") from error
     return tasks
+
+
+def _exact(task: Task) -> bool:
+    """True if the numbers and texts of a task are Python's own, not those of a subclass, whose methods may do anything."""
+    return type(task.id) is type(task.member) is type(task.steps) is type(task.seed) is type(task.evals) is int and all(
+        type(value) in _EXACT for value in task.hparams.values()
+    )
 
 
 def _check_tasks(algorithm: Algorithm, history: History, tasks: Sequence[Task]) -> None:
@@ -85,11 +105,13 @@ def needed(algorithm: Algorithm, history: History) -> Iterable[int]:
         ids = frozenset(algorithm.needed(history))
     except PoptrainError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
         raise UsageError(
             f"{name}.needed raised {error_line(error)}. Nothing was deleted: correct it, and continue the run."
         ) from error
-    if not all(isinstance(id, (int, np.integer)) for id in ids):
+    if not all(isinstance(id, (int, np.integer)) and not isinstance(id, bool) for id in ids):
         raise UsageError(f"{name}.needed returned {shown(set(ids))}, expected a set of ids of tasks.")
     return ids
 
@@ -162,7 +184,7 @@ def _failed(history: History, result: Result, why: str) -> Result:
 
 
 def _plain(fact: FactT) -> FactT:
-    """Returns a fact with Python's own numbers in the place of numpy's."""
+    """Returns a fact with Python's own numbers and texts in the place of numpy's and of subclasses."""
     changes: dict[str, Any] = {}
     for name in type(fact).__dataclass_fields__:
         value = getattr(fact, name)
@@ -175,7 +197,10 @@ def _as_plain(value: object) -> object:
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
-        return tuple(value.tolist())
+        return tuple(value.tolist()) if value.ndim else value.item()
+    for kind, exact in _OF_SUBCLASS:
+        if isinstance(value, kind):
+            return value if type(value) in _EXACT else exact(value)
     if isinstance(value, Mapping):
         plain = {key: _as_plain(inner) for key, inner in value.items()}
         return value if all(plain[key] is value[key] for key in plain) else plain

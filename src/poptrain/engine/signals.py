@@ -151,9 +151,14 @@ class EndAtTheSecond:
             self._armed = False
             signal.set_wakeup_fd(-1)
             _listening.discard(self._writer)
-            os.close(self._writer)
+            with suppress(OSError):  # the user's code has closed it
+                os.close(self._writer)
 
     def _listen(self, reader: int) -> None:
+        with suppress(OSError):  # the user's code has closed the pipe
+            self._count(reader)
+
+    def _count(self, reader: int) -> None:
         numbers: list[int] = []
         while data := os.read(reader, 16):
             before = len(numbers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from poptrain.core import History
+from poptrain.core.arguments import is_finite
 from poptrain.core.errors import UsageError
 from poptrain.core.interval import Interval, Seconds
 from poptrain.core.wellformed import MAX_WHOLE
@@ -57,8 +58,8 @@ def generations(n: int) -> Generations:
 
 def score(x: float) -> Score:
     """Returns the condition that a member reached the score x (under ``mode="min"``: a score of x or less)."""
-    if isinstance(x, bool) or not isinstance(x, (int, float)) or x != x:
-        raise UsageError(f"score({x!r}): expected a number.")
+    if not is_finite(x):
+        raise UsageError(f"score({x!r:.60}): expected a finite number.")
     return Score(float(x))
 
 

@@ -25,6 +25,7 @@ from poptrain.core.file_name import safe_name
 from poptrain.core.interactive import interactive
 from poptrain.core.other_names import named_as_here
 from poptrain.core.protocols import Algorithm
+from poptrain.core.wellformed import MAX_SEATS
 from poptrain.engine import stop as stops
 from poptrain.engine.edited import edits, recorded
 from poptrain.engine.experiment import Experiment
@@ -228,6 +229,8 @@ def _check(algorithms: object, seeds: object, workers: object, progress: object)
         check_name("study: method", name)
         if "/" in name:
             raise UsageError(f"study: method={name!r}, expected a name without '/': a directory is called after it.")
+    if isinstance(seeds, int) and seeds > MAX_SEATS:
+        raise UsageError(f"study: seeds={seeds!r:.60}, expected at most {MAX_SEATS:,} runs of each method.")
     if isinstance(seeds, Sequence) and len(set(seeds)) < len(seeds):
         raise UsageError(f"study: seeds={seeds!r:.80} contains one seed twice, and both runs would be the same.")
     if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):

@@ -17,6 +17,7 @@ from poptrain.algorithms.parts.turns import check_count
 from poptrain.algorithms.schedule_replay import Piece, ScheduleArgument
 from poptrain.core import Hparams
 from poptrain.core.errors import RunFailed, UsageError
+from poptrain.core.wellformed import MAX_SEATS
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.loop import execute
 from poptrain.engine.replay import Source, planned, source_of
@@ -91,6 +92,8 @@ def schedule_worth(
     6
     """
     check_count("schedule_worth", "seeds", seeds, 6)
+    if seeds > MAX_SEATS:
+        raise UsageError(f"schedule_worth: seeds={seeds:,}, expected at most {MAX_SEATS:,} trainings.")
     source = source_of(schedule, task)
     trainable = schedule.trainable if trainable is None and isinstance(schedule, Run) else trainable
     if trainable is None or source.length is None:

@@ -11,6 +11,7 @@ from typing import Generic
 from poptrain.core import Hparams, Result, Task, clock
 from poptrain.core.errors import CheckpointDamaged, MetricError, PoptrainError
 from poptrain.core.rng import chunk_seed
+from poptrain.core.user_objects import is_interrupt
 from poptrain.executors import outcome
 from poptrain.executors.adapters import Form, StateT
 from poptrain.executors.context import KeepError, MemberStore, Start
@@ -55,7 +56,9 @@ class Members(Generic[StateT]):
             return outcome.refused(task, start.step, error, self._keep_error, clock.monotonic() - began)
         except PoptrainError:
             raise
-        except Exception as error:  # what training returned cannot be stored
+        except BaseException as error:  # what training returned cannot be read or stored: its methods are the user's code
+            if is_interrupt(error):
+                raise
             return outcome.user_error(task, start.step, error, self._keep_error, clock.monotonic() - began)
         self._warm[task.member] = (task.id, state)
         now = clock.monotonic()

@@ -13,6 +13,7 @@ import numpy as np
 
 from poptrain.core import Result, Task
 from poptrain.core.errors import CheckpointDamaged, MetricError, did_you_mean
+from poptrain.core.user_objects import answer_of, printable, text_of
 from poptrain.core.wellformed import MAX_WHOLE
 from poptrain.executors.context import KeepError
 from poptrain.executors.misspelled import misspelled
@@ -142,18 +143,8 @@ def as_number(value: object) -> float | None:
 
 def shown(value: object, limit: int = 80) -> str:
     """Returns the `repr` of a user's value for a message: of limited length, in one line, and never an error."""
-    try:
-        text = " ".join(repr(value)[: 10 * limit].split())
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
-        text = f"a {type(value).__name__} that cannot be shown"
+    text = answer_of(lambda: " ".join(repr(value)[: 10 * limit].split()), f"a {type(value).__name__} that cannot be shown")
     return printable(text if len(text) <= limit else f"{text[: limit - 1]}…")
-
-
-def printable(text: str) -> str:
-    """Returns text that can be encoded: a lone surrogate, as in the name of an odd file, is escaped."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _curve(points: object, where: str) -> list[tuple[int, float]]:
@@ -215,10 +206,11 @@ def user_error(task: Task, step: int, error: BaseException, keep: KeepError, sec
 
     The one-line error names the exception and the place in the user's code.
     """
-    text = error.details if isinstance(error, ProgramFailed) else _traceback(error)
+    text = error.details if type(error) is ProgramFailed else _traceback(error)
     head = f"member {task.member}, task {task.id}, from step {step}, {_listed_hparams(task)}"
     keep_if_possible(keep, _file_name(task), f"{head}\n\n{text}")
-    return Result(task.id, float("nan"), step, error=error_line(error) + misspelled(error, task.hparams), seconds=seconds)
+    line = error_line(error) + answer_of(lambda: misspelled(error, task.hparams), "")
+    return Result(task.id, float("nan"), step, error=line, seconds=seconds)
 
 
 def refused(task: Task, step: int, error: MetricError, keep: KeepError, seconds: float = 0.0) -> Result:
@@ -252,35 +244,28 @@ def keep_if_possible(keep: KeepError, name: str, text: str) -> None:
 
 
 def error_line(error: BaseException, limit: int = 300) -> str:
-    """Returns the exception, and the innermost place of the user's code where it was raised, in at most `limit` characters."""
-    if isinstance(error, ProgramFailed):
+    """Returns the exception, and the innermost place of the user's code where it was raised, in at most `limit` characters.
+
+    Whatever the methods of the exception and of its class do, this raises nothing.
+    """
+    return answer_of(lambda: _error_line(error, limit), "an exception that cannot be shown")
+
+
+def _error_line(error: BaseException, limit: int) -> str:
+    if type(error) is ProgramFailed:
         return " ".join(str(error).split())[:limit]
     frames = traceback.extract_tb(error.__traceback__)
     outside = [frame for frame in frames if "poptrain" not in frame.filename.replace("\\", "/").split("/")] or frames
     place = f" ({outside[-1].filename.replace(chr(92), '/').split('/')[-1]}:{outside[-1].lineno})" if outside else ""
     place = printable(place)[-100:]
-    text = _text(error)
+    text = text_of(error)
     line = f"{type(error).__name__[:100]}: {text}" if text else type(error).__name__[:100]
     return textwrap.shorten(line, limit - len(place), placeholder=" …") + place
 
 
-def _text(error: BaseException) -> str:
-    """Returns the text of a user's exception in one line; whatever its ``__str__`` does, this raises nothing."""
-    try:
-        return printable(" ".join(str(error)[:2000].split()))
-    except KeyboardInterrupt:
-        raise
-    except BaseException as inner:
-        return f"its text cannot be shown, because __str__ raised {type(inner).__name__}"
-
-
 def _traceback(error: BaseException) -> str:
-    try:
-        return "".join(traceback.format_exception(error))
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
-        return error_line(error)
+    text = answer_of(lambda: "".join(traceback.format_exception(error)), "")
+    return text or error_line(error)
 
 
 def _file_name(task: Task) -> str:

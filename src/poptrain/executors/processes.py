@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from poptrain.core import Result, Task
+from poptrain.core.arguments import is_finite
 from poptrain.core.cpus import cpus
 from poptrain.core.errors import UsageError
+from poptrain.core.wellformed import MAX_SEATS
 from poptrain.executors.context import Context
 from poptrain.executors.importable import check_main, sendable
 from poptrain.executors.orders import Order, Outbox
@@ -57,17 +59,17 @@ class Processes:
     def __post_init__(self) -> None:
         for name in ("slots", "threads", "retries"):
             value = getattr(self, name)
-            if not (value is None and name != "retries") and (type(value) is not int or value < 1):
-                raise UsageError(f"Processes: {name}={value!r}, expected a whole number of at least 1.")
+            if not (value is None and name != "retries") and (type(value) is not int or not 1 <= value <= MAX_SEATS):
+                raise UsageError(f"Processes: {name}={value!r:.60}, expected a whole number from 1 to {MAX_SEATS:,}.")
         gpus, limit = self.gpus_per_slot, self.timeout
         if type(gpus) not in (int, float) or not 0 <= gpus < math.inf or (gpus > 1 and gpus != int(gpus)):
             raise UsageError(f"Processes: gpus_per_slot={gpus!r}, expected a whole number, or a share of one GPU such as 0.5.")
-        if limit is not None and (type(limit) not in (int, float) or not 0 < limit < math.inf):
-            raise UsageError(f"Processes: timeout={limit!r}, expected more than 0 seconds, or None for no limit.")
+        if limit is not None and (not is_finite(limit) or not limit > 0):
+            raise UsageError(f"Processes: timeout={limit!r:.60}, expected more than 0 seconds, or None for no limit.")
         if gpus and self.slots is None:
             raise UsageError(f"Processes: gpus_per_slot={gpus!r} needs slots=n, the number of workers that share the GPUs.")
         slots = self.slots or 0
-        for slot in range(slots):
+        for slot in range(slots if gpus else min(slots, 1)):  # without GPUs, all slots are alike
             environment(self, slot, slots)
 
     def check(self, trainable: object) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
+from poptrain.core.user_objects import is_interrupt
 from poptrain.log.disk import default as disk
 
 # What a disk answers when it takes no more. A wrong path or a missing permission is more likely the mistake of the user's code.
@@ -28,13 +32,35 @@ class RaisedByUser(Exception):
 
 @contextmanager
 def users_code() -> Iterator[None]:
-    """Turns everything that is raised inside into `RaisedByUser`. Only an interrupt passes: it comes from outside."""
+    """Turns everything that is raised inside into `RaisedByUser`. Only an interrupt passes: it comes from outside.
+
+    A process that the code forks, and that comes back from it, ends here: it must not go on with the work of its parent.
+    """
+    process = os.getpid()
     try:
         yield
-    except (KeyboardInterrupt, RaisedByUser):
+    except RaisedByUser:
         raise
     except BaseException as error:
+        if os.getpid() != process:
+            _end_of_fork(error)
+        if is_interrupt(error):
+            raise
         raise RaisedByUser(error) from error
+    if os.getpid() != process:
+        _end_of_fork(None)
+
+
+def _end_of_fork(error: BaseException | None) -> NoReturn:
+    """Ends a forked process as Python ends one: with the code of a `SystemExit`, and with a traceback of another error."""
+    code = error.code if type(error) is SystemExit else int(error is not None)
+    try:
+        if error is not None and (type(error) is not SystemExit or not isinstance(code, int | None)):
+            sys.excepthook(type(error), error, error.__traceback__)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    finally:
+        os._exit(code if isinstance(code, int) else int(code is not None))
 
 
 @contextmanager

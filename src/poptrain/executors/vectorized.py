@@ -17,6 +17,7 @@ from poptrain.checkpoints import carry as carries
 from poptrain.core import Carry, Metrics, Result, Task, clock, collector
 from poptrain.core.errors import CheckpointDamaged, MetricError, PoptrainError, UsageError
 from poptrain.core.rng import chunk_seed
+from poptrain.core.user_objects import is_interrupt
 from poptrain.executors import outcome
 from poptrain.executors.adapters import boundary, checked_pair, distilling
 from poptrain.executors.context import Context
@@ -32,6 +33,10 @@ class Vectorized:
     """Trains all waiting members in one program; `lanes` is the most members of a batch (default: all)."""
 
     lanes: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.lanes is not None and (type(self.lanes) is not int or self.lanes < 1):
+            raise UsageError(f"Vectorized: lanes={self.lanes!r}, expected a whole number of at least 1, or None for all members.")
 
     def check(self, trainable: object) -> None:
         """Raises a `UsageError` if the trainable cannot be vectorised."""
@@ -108,8 +113,8 @@ class VectorizedExecutor:
             carry, all_trained, refused = self._train(tasks, begins)
             saving = clock.monotonic()
             refs = self._commit(tasks, carry, [trained.step for trained in all_trained])
-        except (RaisedByUser, Exception) as error:
-            if isinstance(error, PoptrainError) and not isinstance(error, MetricError):
+        except BaseException as error:
+            if is_interrupt(error) or (isinstance(error, PoptrainError) and not isinstance(error, MetricError)):
                 raise
             seconds = (clock.monotonic() - began) / len(tasks)
             return results + [self._failed(task, begin, error, seconds) for task, begin in zip(tasks, begins, strict=True)]
@@ -124,7 +129,7 @@ class VectorizedExecutor:
                 results.append(all_trained[lane].result(task, refs[lane], seconds, saving))
         return results
 
-    def _failed(self, task: Task, begin: int, error: Exception, seconds: float) -> Result:
+    def _failed(self, task: Task, begin: int, error: BaseException, seconds: float) -> Result:
         """Returns the result of one member: of what the user's code raised, or of metrics that cannot be stored."""
         keep = self._context.keep_error
         if isinstance(error, MetricError):

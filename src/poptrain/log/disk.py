@@ -133,8 +133,9 @@ class FS:
             os.ftruncate(fd, size)
 
     def close(self, fd: int) -> None:
-        """Closes a descriptor."""
-        os.close(fd)
+        """Closes a descriptor, unless other code of this process has closed it."""
+        with suppress(OSError):
+            os.close(fd)
 
     def fsync(self, path: Path) -> None:
         """Makes a file durable that other code wrote."""
@@ -171,10 +172,9 @@ class FS:
 
     def in_place(self, fd: int, size: int, path: Path) -> bool:
         """True if an open file has this size and is still the one that the path names: not removed, renamed or replaced."""
-        here = os.fstat(fd)
         try:
-            there = os.lstat(path)
-        except OSError:
+            here, there = os.fstat(fd), os.lstat(path)
+        except OSError:  # also if other code of this process has closed the descriptor
             return False
         return (here.st_ino, here.st_dev, here.st_size) == (there.st_ino, there.st_dev, size)
 

@@ -305,6 +305,13 @@ def runs_in(directory: Path | str, depth: int = 1, *, links: bool = True, fs: FS
     return [run for each in below if links or not each.is_symlink() for run in runs_in(each, depth - 1, links=links, fs=fs)]
 
 
+def check_not_inside(what: str, place: Path | str) -> None:
+    """Raises a `UsageError` if a path lies below a run directory, where only that run writes; `what` names the argument."""
+    for above in Path(place).resolve().parents:
+        if default.exists(above / segment_name(1)):
+            raise UsageError(f"{what}={str(place)!r} is inside the run directory {str(above)!r}: choose another place.")
+
+
 def segment_name(number: int) -> str:
     """Returns the file name of a segment, counted from 1."""
     return f"log-{number:06d}.jsonl"

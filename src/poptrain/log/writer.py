@@ -20,6 +20,7 @@ import numpy as np
 
 from poptrain.core import Json, Line, Lost, Result, Task, as_line, clock
 from poptrain.core.errors import RunBusy, Suspended, UsageError
+from poptrain.core.user_objects import is_interrupt, text_of
 from poptrain.log.codec import Entry, decode_line, encode_facts, encode_line
 from poptrain.log.disk import FS, default
 from poptrain.log.lock import take_lock
@@ -178,8 +179,10 @@ class Log:
         wall = clock.utc()
         try:
             text, crc = encode_line(type, data, seq=record.seq, epoch=record.epoch, wall=wall, crc=record.crc)
-        except (TypeError, ValueError, RecursionError, OverflowError) as error:
-            raise UsageError(f"{type}: the line cannot be written: {error}.") from error
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            raise UsageError(f"{type}: the line cannot be written: {text_of(error, 300)}.") from error
         if len(text) > LINE:
             raise UsageError(f"{type}: the line has {len(text):,} bytes, but at most {LINE:,} are allowed: return fewer metrics.")
         if not fs.in_place(self._fd, record.offset, record.path):
@@ -202,7 +205,14 @@ class Log:
     def _lost(self) -> RunBusy | Suspended:
         """Returns the error for a log that is no longer this one's alone."""
         path = self.record.path
-        if self.fs.size(self._fd) != self.record.offset:  # a lock can lie (network disks); the length of the file cannot
+        try:
+            size = self.fs.size(self._fd)
+        except OSError as error:
+            return Suspended(
+                f"code in this process closed the file of the log {path} ({error.strerror}): close only what you have opened. "
+                f"Then `poptrain resume {self.record.directory}`."
+            )
+        if size != self.record.offset:  # a lock can lie (network disks); the length of the file cannot
             return RunBusy(f"another process wrote to {path}: that process continues the run, and this one stops.")
         return Suspended(
             f"the log {path} was removed, renamed or replaced during the run, which stops: what it does now could not be found "

@@ -176,7 +176,7 @@ def _(item: PointSeries, up: Up) -> Iterable[JsonObject]:
 @_made.register
 def _(item: Segments, up: Up) -> Iterable[JsonObject]:
     shades = item.shades or Shades("", 0.0, 1.0, (item.colour,))
-    scale = len(shades.palette) / (shades.high - shades.low)
+    scale = len(shades.palette) / ((shades.high - shades.low) or 1.0)
     bins = np.clip((np.asarray(item.values or [0.0] * len(item.x)) - shades.low) * scale, 0, len(shades.palette) - 1).astype(int)
     for index, colour in enumerate(shades.palette):  # Plotly has no lines of many colours: one trace a colour
         chosen = np.flatnonzero(bins == index).tolist()
@@ -210,7 +210,10 @@ def _marks(x: Coordinates, y: Coordinates, up: Up, marker: Mapping[str, object])
 def _scale(values: Sequence[float], shades: Shades) -> JsonObject:
     steps = [[index / (len(shades.palette) - 1), colour] for index, colour in enumerate(shades.palette)]
     bar = {"title": {"text": _text(shades.label, 20)}, "thickness": 12, "outlinewidth": 0, "len": 0.9}
-    ends: JsonObject = {"cmin": shades.low, "cmax": shades.high if shades.high > shades.low else shades.low + 1}
+    ends: JsonObject = {
+        "cmin": shades.low,
+        "cmax": shades.high if shades.high > shades.low else shades.low + max(1.0, abs(shades.low)),
+    }
     return {"color": _numbers(values), "colorscale": steps, "showscale": bool(shades.label), "colorbar": bar} | ends
 
 

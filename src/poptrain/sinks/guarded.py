@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from poptrain.core import History
 from poptrain.core.protocols import Sink
+from poptrain.core.user_objects import answer_of, named
 from poptrain.log.reader import Record
 from poptrain.sinks.adapted import as_sink
 
@@ -32,7 +33,7 @@ class Guarded:
     def __init__(self, sink: object):
         self._sink: Sink[Record] = as_sink(sink)
         self._name = type(sink).__name__
-        self._patience = _seconds(self._sink.patience, Sink.patience)
+        self._patience = answer_of(lambda: _seconds(self._sink.patience, Sink.patience), Sink.patience)
         self._record: Record | None = None
         self._history: History | None = None
         self._grown, self._ending = threading.Event(), threading.Event()
@@ -74,10 +75,7 @@ class Guarded:
             self._warn_once()
 
     def _hint(self, record: Record) -> str | None:
-        try:
-            return self._sink.hint(record)
-        except Exception:
-            return None
+        return answer_of(lambda: self._sink.hint(record), None)
 
     # -- on the thread ------------------------------------------------------------------------------------------------
 
@@ -116,7 +114,7 @@ class Guarded:
         error = self._failure
         if error is not None and not self._warned:
             self._warned = True
-            then = "it is tried again" if self._sink.retries else "it gets no more calls"
+            then = "it is tried again" if answer_of(lambda: self._sink.retries, False) else "it gets no more calls"
             _warn(f"sink {self._name} failed; training continues, and {then}: {_short(error)}")
 
 
@@ -137,11 +135,7 @@ def _wait_at_exit(thread: threading.Thread) -> None:
 
 
 def _short(error: BaseException | None) -> str:
-    try:
-        text = " ".join(str(error).split())
-    except Exception:
-        text = "its text cannot be shown"
-    return f"{type(error).__name__}: {text[:200]}{'…' if len(text) > 200 else ''}"
+    return "" if error is None else named(error)
 
 
 def _warn(text: str) -> None:

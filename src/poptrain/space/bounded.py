@@ -62,7 +62,7 @@ class Bounded(_BoundedBase):
         else:
             if not isinstance(self.init, tuple | list) or len(self.init) != 2:
                 raise UsageError(
-                    f"{owner}: init={self.init!r} is not a pair; pass init=(low, high), the bounds of the first values."
+                    f"{owner}: init={show(self.init)} is not a pair; pass init=(low, high), the bounds of the first values."
                 )
             init = low, high = self._number("init", self.init[0]), self._number("init", self.init[1])
             if low > high:

@@ -10,6 +10,7 @@ from numpy.random import Generator
 from poptrain.core import Json, Value
 from poptrain.core.errors import UsageError
 from poptrain.core.other_names import PARAMETERS
+from poptrain.core.user_objects import answer_of
 
 Given = Any  # a value as a user, a log or numpy passes it; it is checked before it is used
 
@@ -41,7 +42,7 @@ def parses(text: str) -> bool:
 
 def show(value: object) -> str:
     """Returns the repr for a message, cut to a readable length."""
-    text = repr(value)
+    text = answer_of(lambda: repr(value), f"a {type(value).__name__} that cannot be shown")
     return text if len(text) <= 80 else f"{text[:79]}…"
 
 

@@ -14,6 +14,7 @@ from numpy.random import Generator
 from poptrain.core import Hparams, Json, Value, markup
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.facts import is_number
+from poptrain.core.user_objects import named
 from poptrain.space.checks import check_factors, check_number, check_parameter, with_dotted_names
 from poptrain.space.parameter import Given, Parameter, plain, show
 from poptrain.space.spread import latin_hypercube
@@ -321,7 +322,7 @@ class Space(Mapping[str, Parameter]):
         try:
             repaired = self.repair(nested(new))
         except Exception as error:
-            raise UsageError(f"{owner} raised {type(error).__name__}: {error}; it got {nested(new)!r}.") from error
+            raise UsageError(f"{owner} raised {named(error)}; it got {nested(new)!r}.") from error
         if not isinstance(repaired, Mapping):
             raise UsageError(f"{owner} returned {show(repaired)}; it must return the dict of all hyperparameters.")
         try:

@@ -38,6 +38,8 @@ from poptrain.trainable.shell import check_no_shell, check_pipe, not_a_program, 
 
 RESERVED = ("checkpoint", "steps", "step", "until", "budget", "seed", "hparams")
 
+LONGEST_LINE = 100_000  # characters: the system takes some 130,000 in one argument
+
 
 @dataclass(frozen=True)
 class Word:
@@ -212,6 +214,8 @@ def command(
     'python train.py --lr {lr} --out {checkpoint} --resume {checkpoint}/last.pt'
     """
     _check_types(line, resume, env, cwd)
+    if len(line) > LONGEST_LINE:
+        raise UsageError(f"command: line has {len(line):,} characters or words, but at most {LONGEST_LINE:,} are allowed.")
     words = _words(line, "line")
     if not words:
         raise UsageError("command: the command line is empty, expected one such as 'python train.py --lr {lr}'.")

@@ -24,6 +24,7 @@ import numpy as np
 
 from poptrain.core import Json
 from poptrain.core.fingerprint import short_hash, source_hash
+from poptrain.core.user_objects import answer_of
 
 MOST = 300  # names that are recorded
 LARGEST = 1 << 22  # bytes of an array that is hashed
@@ -70,9 +71,14 @@ class _Walk:
         self._found, self._home, self._seen = found, home, set[int]()
 
     def visit(self, name: str, what: object, depth: int = 0) -> None:
-        """Records an object under its name, and follows what it uses; the name of the first object is empty."""
-        if len(self._found) >= MOST or depth > DEEPEST:
-            return
+        """Records an object under its name, and follows what it uses; the name of the first object is empty.
+
+        An object whose methods raise, such as a proxy that is not connected, is left out.
+        """
+        if len(self._found) < MOST and depth <= DEEPEST:
+            answer_of(lambda: self._visit(name, what, depth), None)
+
+    def _visit(self, name: str, what: object, depth: int) -> None:
         if name and (plain := _plain(what)) is not None:
             self._found[name] = plain
         elif isinstance(what, (type, *_FUNCTIONS)) or isinstance(getattr(what, "__wrapped__", None), FunctionType):
@@ -126,12 +132,14 @@ class _Walk:
                 self.visit(f"{name}.{key}".lstrip("."), cell.cell_contents)
         names, assigned = _names(function.__code__)
         for key in sorted((names - assigned) & function.__globals__.keys()):
-            value = function.__globals__[key]
-            if not isinstance(value, ModuleType):
-                self.visit(self._name(value, self._at(function.__module__, key)), value)
-            elif _is_users(value.__name__):
-                for attribute in sorted(names & vars(value).keys()):
-                    self.visit(self._at(value.__name__, attribute), vars(value)[attribute])
+            answer_of(partial(self._global, self._at(function.__module__, key), function.__globals__[key], names), None)
+
+    def _global(self, name: str, value: object, names: set[str]) -> None:
+        if not isinstance(value, ModuleType):
+            self.visit(self._name(value, name), value)
+        elif _is_users(value.__name__):
+            for attribute in sorted(names & vars(value).keys()):
+                self.visit(self._at(value.__name__, attribute), vars(value)[attribute])
 
     def _source(self, name: str, what: object) -> None:
         """Records the source of a function or class. That of a method is in its class, and that of the first object elsewhere."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
+from math import isfinite
 
 import numpy as np
 
@@ -96,7 +97,7 @@ def _shown(history: History) -> Iterator[tuple[int, int, float]]:
         assert result is not None
         if history.ok(id):
             for step, score in [*result.curve, (result.step, result.score)]:
-                if np.isfinite(score):
+                if isfinite(score):
                     yield int(step), total + int(step) - begin, score
         total += result.step - begin
 

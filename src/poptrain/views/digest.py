@@ -29,6 +29,7 @@ from poptrain.views.tally import Diversity, Known, Tally
 
 NAME = "digest.json"
 DIGEST_FORMAT = 6
+LONGEST = 1 << 27  # bytes that are read: what is longer was not written by a run
 CHUNK = 1 << 19  # bytes that are read at a time: pieces that stay in the processor's cache are twice as fast
 Packed = dict[str, Any]  # JSON
 _PLACE = [name for name, value in vars(Record()).items() if isinstance(value, (int, float, str))]  # how far it was read
@@ -68,7 +69,7 @@ def digested(directory: Path | str, fs: FS = default) -> tuple[Record, RunState]
     """
     path = Path(directory).resolve()
     try:
-        text = fs.read(path / NAME).rstrip(b"\n")
+        text = fs.read(path / NAME, 0, LONGEST).rstrip(b"\n")
         place = json.loads(text)["d"]["place"]
         data = decode_line(text, prefix_crc(path, place["segment"], place["offset"], fs)).data
         if data["format"] != DIGEST_FORMAT:

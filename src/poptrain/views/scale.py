@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite, log10, nan
+from math import log10, nan
 
 import numpy as np
 
 from poptrain.core import Value
+from poptrain.core.arguments import is_finite
 from poptrain.core.columns import Floats
 from poptrain.core.facts import is_number
 
@@ -35,7 +36,7 @@ class Scale:
         """Returns where a value lies on the axis: the number, the nines, the index of the option; None if nowhere."""
         if self.listed:
             return next((float(i) for i, option in enumerate(self.options) if key_of(option) == key_of(value)), None)
-        if not is_number(value) or not isfinite(value) or (self.kind == "log" and value <= 0):
+        if not is_finite(value) or (self.kind == "log" and value <= 0):
             return None
         return nines(value) if self.kind == "nines" else float(value)
 
@@ -44,7 +45,7 @@ class Scale:
         if self.listed:
             places = {key_of(option): float(index) for index, option in reversed([*enumerate(self.options)])}
             return np.array([places.get(key_of(value), nan) for value in values])
-        numbers = np.array([value if type(value) is float or is_number(value) else nan for value in values], float)
+        numbers = np.array([value if type(value) is float or is_finite(value) else nan for value in values], float)
         numbers[~np.isfinite(numbers) | ((self.kind == "log") & (numbers <= 0))] = nan
         return -np.log10(np.maximum(1 - numbers, LEAST)) if self.kind == "nines" else numbers
 
@@ -87,7 +88,7 @@ def scale_of(kind: Mapping[str, object], values: Iterable[Value]) -> Scale:
         return Scale("ordinal" if kind.get("type") == "Ordinal" else "options", options=listed)
     if is_number(low) and is_number(high) and low < high:
         return _ranged(kind.get("type"), low, high, bounded=True)
-    finite = [value for value in numbers if isfinite(value)] or [0.0]
+    finite = [value for value in numbers if is_finite(value)] or [0.0]
     return _ranged(kind.get("type"), min(finite), max(finite), bounded=False)
 
 

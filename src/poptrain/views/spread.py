@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import isfinite, sqrt
 
 import numpy as np
 
@@ -154,14 +154,15 @@ def _spreads(kind: Mapping[str, object], values: Sequence[Value], groups: Sequen
         known = (~np.isnan(here)).sum(axis=1)
         apart = _differing(here, known, len(scale.options)) if options else _deviation(here, known) / _UNIFORM
         for number, count, each in zip(numbers, known.tolist(), apart.tolist(), strict=True):
-            found[number] = each if count > 1 else None
+            found[number] = each if count > 1 and isfinite(each) else None
     return found
 
 
 def _deviation(places: Floats, known: Ints) -> Floats:
     """Returns the standard deviation of each row, without what is NaN; `known` values of each are not."""
-    mean = np.nansum(places, axis=1) / np.maximum(known, 1)
-    deviation: Floats = np.sqrt(np.nansum((places - mean[:, None]) ** 2, axis=1) / np.maximum(known - 1, 1))
+    with np.errstate(over="ignore", invalid="ignore"):  # values far outside the range, as only another program writes them
+        mean = np.nansum(places, axis=1) / np.maximum(known, 1)
+        deviation: Floats = np.sqrt(np.nansum((places - mean[:, None]) ** 2, axis=1) / np.maximum(known - 1, 1))
     return deviation
 
 

@@ -27,9 +27,11 @@ import numpy as np
 
 from poptrain.algorithms.parts.turns import FrozenDict
 from poptrain.core import History, Hparams, Value
+from poptrain.core.arguments import is_finite
 from poptrain.core.errors import UsageError
 from poptrain.core.protocols import Clone, Explore, Proposal
 from poptrain.core.rng import rng
+from poptrain.core.user_objects import named
 from poptrain.space import Space
 
 __all__ = [
@@ -118,7 +120,7 @@ class Custom(_Alone):
         try:
             returned: object = self.function(dict(hparams), generator)
         except Exception as error:
-            raise UsageError(f"explore function {name} raised {type(error).__name__}: {error} (for {dict(hparams)}).") from error
+            raise UsageError(f"explore function {name} raised {named(error)} (for {dict(hparams)}).") from error
         if not isinstance(returned, Mapping):
             raise UsageError(
                 f"explore function {name} returned {type(returned).__name__}, expected a mapping of hyperparameters."
@@ -153,8 +155,8 @@ def _factors(factors: object) -> tuple[float, ...]:
     if not isinstance(factors, Sequence) or isinstance(factors, str) or not factors:
         raise UsageError(f"perturb(factors={factors!r}): expected a sequence of factors, for example (0.8, 1.2).")
     for factor in factors:
-        if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not 0 < factor < float("inf"):
-            raise UsageError(f"perturb(factors={tuple(factors)}): {factor!r} is not a finite number above 0.")
+        if not is_finite(factor) or not factor > 0:
+            raise UsageError(f"perturb: factors has {factor!r:.60}, which is not a finite number above 0.")
     return tuple(float(factor) for factor in factors)
 
 
@@ -172,8 +174,8 @@ def additive(sd: float = 0.1, resample: float = 0.0) -> Additive:
     Raises:
         UsageError: `sd` is not a finite number above 0, or `resample` is not a probability.
     """
-    if isinstance(sd, bool) or not isinstance(sd, (int, float)) or not 0 < sd < float("inf"):
-        raise UsageError(f"additive(sd={sd!r}): expected a finite number above 0, in units of the range.")
+    if not is_finite(sd) or not sd > 0:
+        raise UsageError(f"additive(sd={sd!r:.60}): expected a finite number above 0, in units of the range.")
     _check_probability("additive", "resample", resample)
     return Additive(float(sd), float(resample))
 

@@ -14,4 +14,6 @@ def score_shades(label: str, scores: Sequence[float], mode: str) -> Shades:
     """Returns the scale of some scores with the user's sign; the worst of them share a colour."""
     up = mode == "max"
     low, high = np.quantile(scores or [0.0], (0.05, 1.0) if up else (0.0, 0.95)).tolist()
-    return Shades(label, low, high if high > low else low + 1, SCORES if up else SCORES[::-1], "min" if up else "max")
+    return Shades(
+        label, low, high if high > low else low + max(1.0, abs(low)), SCORES if up else SCORES[::-1], "min" if up else "max"
+    )
