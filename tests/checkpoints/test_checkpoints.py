@@ -81,7 +81,8 @@ def test_numpy_extension_types_and_jax_arrays_come_back_as_numpy(store):
     carry = {
         "b": np.array([1.5, nan], ml_dtypes.bfloat16), "f8": np.array([[0.5]], ml_dtypes.float8_e4m3fn),
         "j": jax.numpy.arange(3), "jb": jax.numpy.ones((2,), "bfloat16"), "key": jax.random.PRNGKey(3),
-        "empty": np.zeros((0, 3)),
+        "empty": np.zeros((0, 3)), "f8e5": np.array([0.5, -2.0], ml_dtypes.float8_e5m2),
+        "i4": np.array([-8, 7], ml_dtypes.int4),
     }  # fmt: skip
     back = store.read(store.commit("a", carry, **ABOUT))
     assert all(type(array) is np.ndarray for array in back.values())

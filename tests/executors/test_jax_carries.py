@@ -121,7 +121,9 @@ def test_what_is_loaded_has_its_own_shape_and_types(tmp_path):
     [
         (lambda: {"w": jnp.zeros(2), "net": ["adam"]}, r"init returned a carry in which carry\['net'\]\[0\] is str: expected"),
         (lambda: {"box": Box((object(),))}, r"carry\['box'\]\[.*\]\[0\] is object: expected arrays and numbers"),
-        (lambda: {"a": np.array(["x"])}, r"carry\['a'\] is ndarray"),
+        (lambda: {"a": np.array(["x"])}, r"carry\['a'\] is ndarray of <U1"),
+        (lambda: {"a": np.arange(2, dtype=">f4")}, r"carry\['a'\] is ndarray of >f4"),
+        (lambda: {"a": np.zeros(1, [("x", "f4")])}, r"carry\['a'\] is ndarray of "),
     ],
 )
 def test_what_jax_cannot_compute_with_is_named_by_its_path(carry, words):

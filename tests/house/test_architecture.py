@@ -52,7 +52,7 @@ OPTIONAL = {
     "starlette": ("dashboard",),
     "uvicorn": ("dashboard",),
     "envpool": ("rl",),
-    "gymnasium": ("rl",),
+    "gymnasium": ("rl", "integrations.sb3"),  # Stable-Baselines3 cannot be without it
     "ray": ("executors.ray", "integrations"),
     "mcp": ("integrations",),
     "mlflow": ("sinks",),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 pytest.importorskip("flax")
@@ -11,9 +13,11 @@ import poptrain as pt  # noqa: E402
 from poptrain.integrations.nnx import Batches, NNXMember  # noqa: E402
 
 import flax.nnx as nnx  # noqa: E402  # isort: skip
+import flax.struct  # noqa: E402
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 import optax  # noqa: E402
+from flax.training.train_state import TrainState  # noqa: E402
 
 X = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
 Y = X.sum(1, keepdims=True)
@@ -70,6 +74,81 @@ class TestContract(pt.testing.AdapterContract):
 
     def values(self):
         return FIRST, SECOND
+
+
+@flax.struct.dataclass
+class Average:
+    mean: jax.Array
+    count: int = flax.struct.field(pytree_node=False, default=0)
+
+
+class Odd(Member):
+    """Everything that training may change outside of variables."""
+
+    def make(self, hp, seed):
+        super().make(hp, seed)
+        self.net.calls = 0
+        self.exact = {"z": np.array([1 + 1e-12, 2.0]), "a": jax.numpy.zeros(2), "big": np.array(2**40)}
+        self.last, self.seen = [jax.numpy.ones(())], {"first": jax.numpy.zeros(1)}
+        self.small = {"e5m2": jax.numpy.ones(2, jax.numpy.float8_e5m2), "half": jax.numpy.ones(2, jax.numpy.bfloat16)}
+        self.average, self.inner = Average(jax.numpy.zeros(2)), {"average": Average(jax.numpy.ones(1), 5)}
+        self.legacy, self.python = np.random.RandomState(seed % 2**31), random.Random(seed)
+        self.bare, self.double = nnx.Param(jax.numpy.zeros(1)), nnx.Variable(np.array([1 + 1e-12]))
+
+    def fit(self, hp, steps):
+        metrics = super().fit(hp, steps)
+        self.net.calls += 1
+        self.net.eval()
+        self.exact = {name: value + 1e-12 if name == "z" else value + 1 for name, value in self.exact.items()}
+        self.last.append(self.last[-1].at[()].add(1.0))
+        self.seen[f"at {len(self.seen)}"] = jax.numpy.ones(3)
+        self.small = {name: value + value for name, value in self.small.items()}
+        self.average = self.average.replace(mean=self.average.mean + 1, count=self.average.count + 1)
+        self.inner["average"] = self.inner["average"].replace(count=self.inner["average"].count * 2)
+        self.bare[...] = self.bare[...] + 1
+        self.double.set_value(self.double.get_value() + 1e-12)
+        kept = [self.exact, self.last, self.seen, self.small, self.average, self.inner, self.bare[...], self.double.get_value()]
+        drawn = self.legacy.normal(), self.python.random()
+        return {**metrics, "calls": self.net.calls, "kept": repr(kept), "drawn": drawn, "modes": self.net.dropout.deterministic}
+
+
+class TestOdd(TestContract):
+    def member(self):
+        return Odd
+
+
+class Linen(NNXMember):
+    """A train state of Flax, whose optimiser holds its rate in half precision."""
+
+    def make(self, hp, seed):
+        tx = optax.inject_hyperparams(optax.sgd, hyperparam_dtype=jax.numpy.bfloat16)(learning_rate=0.5)
+        weights = {"w": jax.random.normal(jax.random.key(seed), (4, 1))}
+        self.state = TrainState.create(apply_fn=lambda weights, x: x @ weights["w"], params=weights, tx=tx)
+
+    def fit(self, hp, steps):
+        loss = jax.value_and_grad(lambda weights: ((self.state.apply_fn(weights, X) - Y) ** 2).mean())
+        for _ in range(steps):
+            value, slopes = loss(self.state.params)
+            self.state = self.state.apply_gradients(grads=slopes)
+        return {"score": -float(value) if steps else float("nan"), "w": float(self.state.params["w"].sum())}
+
+
+class TestLinen(pt.testing.AdapterContract):
+    def member(self):
+        return Linen
+
+    def values(self):
+        return {"lr": 0.03}, {"lr": 0.01}
+
+
+def test_a_variable_that_holds_a_tree_is_a_sentence(tmp_path):
+    class Holds(Member):
+        def make(self, hp, seed):
+            super().make(hp, seed)
+            self.tree = nnx.Variable({"a": jax.numpy.zeros(1)})
+
+    with pytest.raises(pt.UsageError, match="a Variable holds a dict, which cannot be stored"):
+        Holds(FIRST, 1).save(tmp_path)
 
 
 class Scheduled(Member):

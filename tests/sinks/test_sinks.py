@@ -239,6 +239,19 @@ def test_a_members_axis_grows_where_its_lineage_goes_back():
     assert of["hparams/lr"] == [(0, 0.1), (20, 0.2)]
 
 
+def test_a_metric_with_the_name_of_another_series_is_a_series_of_its_own():
+    log = MemoryLog({})
+    log.append((Task(0, 0, {"lr": 0.1}, None, 10, 0),))
+    metrics = {"lineage/step": 7.0, "time/seconds": 8.0, "failures": 9.0, "hparams/lr": 3.0, "_step": 2.0, "step": 1.0}
+    log.append((Result(0, 1.0, 10, metrics=metrics, checkpoint="a:1"),))
+    points = [point for point in PointReader(log.record).read_on(log.record) if point.member == 0]
+    assert len({(point.name, point.step) for point in points}) == len(points)
+    found = {point.name: point.value for point in points}
+    assert found["lineage/step"] == 10.0 and found["hparams/lr"] == 0.1 and found["step"] == 1.0
+    taken = [name for name in metrics if name != "step"]
+    assert [found[f"metrics/{name}"] for name in taken] == [metrics[name] for name in taken]
+
+
 def test_a_missing_tracker_is_one_sentence(monkeypatch):
     from poptrain.sinks import event_files, mlflow_runs
 

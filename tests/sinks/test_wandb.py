@@ -32,7 +32,8 @@ def train(carry, hp, steps, seed):
     killed["after"] -= 1
     if killed["after"] == 0:
         os.kill(os.getpid(), 9)
-    return quadratic(carry, hp, steps, seed)
+    carry, metrics = quadratic(carry, hp, steps, seed)
+    return carry, {**metrics, "step": 7.0, "_step": 8.0, "a/b": 9.0}
 
 if __name__ == "__main__":
     directory = sys.argv[1]

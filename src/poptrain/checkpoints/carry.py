@@ -203,7 +203,7 @@ def _pointer(path: TreePath, taken: Container[str]) -> str:
 
 
 def _dtype_name(dtype: np.dtype[Any]) -> str:
-    return dtype.name if dtype.kind == "V" else dtype.str  # `str` of bfloat16 and similar types is that of void
+    return dtype.name if dtype.isbuiltin == 2 else dtype.str  # `str` of bfloat16 and similar types is not their own
 
 
 def _dtype(name: str) -> np.dtype[Any]:
@@ -212,7 +212,7 @@ def _dtype(name: str) -> np.dtype[Any]:
     except TypeError:
         import ml_dtypes  # it is installed with the JAX that made the array
 
-        dtype = np.dtype(getattr(ml_dtypes, name))
+        dtype = np.dtype(getattr(ml_dtypes, "float8_e5m2" if name == "<f1" else name))  # earlier versions wrote "<f1"
     if dtype.hasobject:
         raise ValueError(f"a stored array cannot have the type {name!r}")
     return dtype

@@ -69,7 +69,7 @@ def checked(carry: Carry, function: str) -> Carry:
     for path, leaf in jax.tree_util.tree_leaves_with_path(carry):
         if not isinstance(leaf, (jax.Array, np.ndarray, np.generic, bool, int, float, complex)) or _no_numbers(leaf):
             raise UsageError(
-                f"{function} returned a carry in which carry{jax.tree_util.keystr(path)} is {type(leaf).__qualname__}: expected "
+                f"{function} returned a carry in which carry{jax.tree_util.keystr(path)} is {_described(leaf)}: expected "
                 "arrays and numbers. Keep other values outside of it, or as static fields of a registered node."
             )
     return carry
@@ -95,8 +95,18 @@ def _is_plain(tree: Carry) -> bool:
     return tree is None or isinstance(tree, jax.ShapeDtypeStruct)
 
 
+def _described(leaf: object) -> str:
+    kind = type(leaf).__qualname__
+    return f"{kind} of {leaf.dtype}" if isinstance(leaf, (np.ndarray, np.generic)) else kind
+
+
 def _no_numbers(leaf: object) -> bool:
-    return isinstance(leaf, (np.ndarray, np.generic)) and leaf.dtype.kind not in "biufcV"
+    """True for an array of a type that JAX does not have: texts, dates, records, another byte order, more than 8 bytes."""
+    if not isinstance(leaf, (np.ndarray, np.generic)):
+        return False
+    dtype = leaf.dtype
+    long = dtype in (np.longdouble, np.clongdouble) and dtype not in (np.float64, np.complex128)
+    return dtype.kind not in "biufcV" or dtype.names is not None or not dtype.isnative or long
 
 
 def _paths(tree: Tree) -> Iterator[str]:

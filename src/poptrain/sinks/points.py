@@ -24,6 +24,9 @@ from poptrain.log.reader import Record
 from poptrain.views.index import space_of
 from poptrain.views.state import RunState
 
+OURS = ("lineage/step", "lineage/donor", "lineage/donor_name", "time/seconds", "failures")
+TAKEN = frozenset((*OURS, "_step", "_timestamp", "_runtime", "_wandb"))  # names that a metric cannot have; the last are W&B's
+
 
 @dataclass(frozen=True, slots=True)
 class SeriesPoint:
@@ -123,7 +126,7 @@ class PointReader:
             return [point("failures", self.state.seats[task.member].failures + 1)]
         curve = result.curve or ((result.step, result.score),)
         points = [point(self.metric, score, start + int(step) - begin) for step, score in curve]
-        points += [point(name, value) for name, value in result.metrics.items()]
+        points += [point(series_of(name), value) for name, value in result.metrics.items()]
         return [*points, point("lineage/step", result.step), point("time/seconds", result.seconds)]
 
     def _standing(self) -> dict[str, float]:
@@ -134,6 +137,11 @@ class PointReader:
             now[f"best/{self.metric}"] = state.known[state.best].score
             now["best/member"] = float(state.known[state.best].member)
         return now
+
+
+def series_of(metric: str) -> str:
+    """Returns the name of the series of a user's metric: ``metrics/…`` if poptrain or a tracker has another use for the name."""
+    return f"metrics/{metric}" if metric in TAKEN or metric.startswith("hparams/") else metric
 
 
 _in_memory: WeakKeyDictionary[Record, str] = WeakKeyDictionary()

@@ -10,10 +10,9 @@ session of this run has left in the same directory. Online, the server knows how
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from poptrain.core import History, Task
 from poptrain.core.arguments import check_name, check_seconds
@@ -26,6 +25,13 @@ from poptrain.views import status
 
 MODES = ("online", "offline", "disabled", "shared")  # of wandb.init
 ABOUT = ("algorithm", "trainable", "metric", "mode", "seed", "interval")
+
+
+class Row(NamedTuple):
+    """What belongs to one step of a W&B run; a metric may be called ``step``."""
+
+    step: int
+    values: dict[str, float | str]
 
 
 class WandB(Sink[Record]):
@@ -67,20 +73,20 @@ class WandB(Sink[Record]):
         """Prepares for the first row. The runs are made when they have one."""
         self._record, self._points, self._group = record, PointReader(record), identity(record)
         self._runs: dict[int | None, Any] = {}
-        self._rows: dict[int | None, dict[str, Any]] = {}  # the row of each run that is not complete yet, with its "step"
+        self._rows: dict[int | None, Row] = {}  # of each run, the row that is not complete yet
 
     def write(self, record: Record, history: History | None = None) -> None:
         """Logs the rows that are complete."""
         for point in self._points.read_on(record):
             row = self._rows.get(point.member)
-            if row is not None and point.step > row["step"]:
+            if row is not None and point.step > row.step:
                 self._log(point.member, row)
                 row = None
             if row is None:
-                row = self._rows[point.member] = {"step": point.step}
-            row[point.name] = point.value
+                row = self._rows[point.member] = Row(point.step, {})
+            row.values[point.name] = point.value
             if point.name == "lineage/donor":
-                row["lineage/donor_name"] = f"member {int(point.value)}"
+                row.values["lineage/donor_name"] = f"member {int(point.value)}"
 
     def close(self) -> None:
         """Logs the last rows, and ends the W&B runs."""
@@ -95,12 +101,12 @@ class WandB(Sink[Record]):
             run.finish(exit_code=1 if member in failed or (member is None and view.state == "failed") else 0)
         self._runs = {}
 
-    def _log(self, member: int | None, row: Mapping[str, Any]) -> None:
+    def _log(self, member: int | None, row: Row) -> None:
         if member not in self._runs:
             self._runs[member] = self._made(member)
-        run, values = self._runs[member], {name: value for name, value in row.items() if name != "step"}
-        if row["step"] >= run.step or run.settings._offline:
-            run.log(values, step=row["step"])
+        run = self._runs[member]
+        if row.step >= run.step or run.settings._offline:
+            run.log(row.values, step=row.step)
 
     def _made(self, member: int | None) -> Any:
         """Returns a new W&B run, or on a server the one that an earlier session made."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -25,6 +26,10 @@ def parts(value: object) -> Iterator[tuple[Path, object]]:
     """Yields every object inside the value of an attribute, with its path; nothing for a value that JAX does not look into."""
     if isinstance(value, (nnx.Pytree, nnx.Variable, dict, list, tuple)):
         yield from nnx.iter_graph(value)
+    else:  # another node of JAX, such as a train state of Flax
+        for path, part in jax.tree_util.tree_flatten_with_path(value, is_leaf=_is_injected)[0]:
+            if _is_injected(part):
+                yield keys(path), part
 
 
 def injected(value: object) -> Iterator[tuple[Path, optax.InjectStatefulHyperparamsState]]:
@@ -32,6 +37,15 @@ def injected(value: object) -> Iterator[tuple[Path, optax.InjectStatefulHyperpar
     for path, part in parts(value):
         if isinstance(part, INJECTED):
             yield path, part
+
+
+def keys(path: Path) -> Path:
+    """Returns the keys and indices of a path of JAX, as Flax writes them."""
+    return tuple(next(getattr(key, each) for each in ("key", "idx", "name") if hasattr(key, each)) for key in path)
+
+
+def _is_injected(part: object) -> bool:
+    return isinstance(part, INJECTED)
 
 
 def scheduled(state: optax.InjectStatefulHyperparamsState) -> frozenset[str]:
@@ -53,7 +67,7 @@ def apply(attributes: Mapping[str, object], hp: Mapping[str, object], but: froze
 
 def places(attributes: Mapping[str, object], hp: Mapping[str, object]) -> Iterator[Place]:
     """Yields the places of the live objects that hyperparameters name."""
-    for name, _ in flattened(hp):
+    for name, wanted in flattened(hp):
         owner, option = _owner_and_option(name)
         for attribute, held in attributes.items():
             if owner not in ("", attribute):
@@ -63,7 +77,7 @@ def places(attributes: Mapping[str, object], hp: Mapping[str, object]) -> Iterat
             for path, part in parts(held):
                 where = ".".join(map(str, (attribute, *path)))
                 if isinstance(part, INJECTED) and option in part.hyperparams and option not in scheduled(part):
-                    yield Place(name, f"{where}.hyperparams.{option}", _number(part.hyperparams[option]))
+                    yield Place(name, f"{where}.hyperparams.{option}", _number(part.hyperparams[option], wanted))
                 elif isinstance(part, nnx.Module) and isinstance(value := vars(part).get(option), (int, float, str)):
                     yield Place(name, f"{where}.{option} of {type(part).__name__}", value)
 
@@ -110,5 +124,7 @@ def _set(hyperparams: dict[str, object], option: str, value: object) -> None:
         hyperparams[option] = jnp.asarray(value, getattr(held, "dtype", None))
 
 
-def _number(held: object) -> object:
-    return np.asarray(held[...] if isinstance(held, nnx.Variable) else held).item()
+def _number(held: object, wanted: object) -> object:
+    """Returns what is held; the wanted value itself, if it is held in a shorter type."""
+    found = np.asarray(held[...] if isinstance(held, nnx.Variable) else held)
+    return wanted if isinstance(wanted, float) and found == jnp.asarray(wanted, found.dtype) else found.item()

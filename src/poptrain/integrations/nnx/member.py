@@ -10,7 +10,7 @@ from poptrain.core.errors import UsageError
 from poptrain.integrations import generators
 from poptrain.integrations.adapter import Place, Reads, flattened, governed, plain
 from poptrain.integrations.nnx import live
-from poptrain.integrations.nnx.contents import Attributes, put, read
+from poptrain.integrations.nnx.contents import Attributes, Fields, fields, put, put_fields, read
 from poptrain.integrations.remade import Remade
 from poptrain.integrations.stored import load_tree, save_tree
 
@@ -35,6 +35,7 @@ class NNXMember(Remade):
         self._random: generators.Generators | None = None
         self._is_made, self._trained = False, False
         self._read_by_make, self._read_by_fit = frozenset[str](), frozenset[str]()
+        self._fields: Fields = {}  # plain attributes of modules as `make` made them
         self._budget: int | None = None
         self._budget_was_read = False
 
@@ -80,14 +81,20 @@ class NNXMember(Remade):
     def save(self, directory: Path) -> None:
         """Writes all of the state into a directory."""
         self._ensure()
-        save_tree({"seed": self._seed, "random": self._random, "state": read(self._attributes())}, Path(directory))
+        state = {
+            "seed": self._seed,
+            "random": self._random,
+            "state": read(self._attributes()),
+            "fields": self._fields_of_modules(),
+        }
+        save_tree(state, Path(directory))
 
     def load(self, directory: Path) -> None:
         """Continues from what `save` wrote; this member keeps its own hyperparameters."""
         tree = load_tree(Path(directory))
         self._seed = tree["seed"]
         self._make()
-        self._put(tree["state"], tree["random"])
+        self._put(tree["state"], tree["random"], tree.get("fields"))
 
     def close(self) -> None:
         """Frees everything that `make` made."""
@@ -123,11 +130,17 @@ class NNXMember(Remade):
             self.make(self._reads, self._seed % 2**31)
         self._read_by_make = frozenset(self._reads.seen)
         live.apply(self._attributes(), self._hp, self._read_by_make)
+        self._fields = fields(self._attributes())
         self._governed, self._is_made = governed(live.places(self._attributes(), self._hp), self._hp), True
 
-    def _put(self, state: Mapping[str, Carry], random: generators.Generators) -> None:
+    def _fields_of_modules(self) -> dict[str, Fields]:
+        return {"built": self._fields, "now": fields(self._attributes())}
+
+    def _put(self, state: Mapping[str, Carry], random: generators.Generators, of_modules: Mapping[str, Fields] | None) -> None:
         attributes = self._attributes()
         put(attributes, state)
+        if of_modules is not None:  # earlier versions did not store them
+            put_fields(attributes, of_modules["built"], of_modules["now"])
         for name in self._attributes():
             del vars(self)[name]
         vars(self).update(attributes)
@@ -145,7 +158,7 @@ class NNXMember(Remade):
 
     def _remake(self) -> None:
         """Makes everything anew, and puts the state into it."""
-        state, random = read(self._attributes()), self._random
+        state, random, of_modules = read(self._attributes()), self._random, self._fields_of_modules()
         self._make()
         assert random is not None  # making has begun the stream
-        self._put(state, random)
+        self._put(state, random, of_modules)

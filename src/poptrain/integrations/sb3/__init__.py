@@ -12,7 +12,10 @@ starts with a seeded reset instead, so that a resumed run repeats.
 `member`           `SB3Member`: the base of a trainable class around an algorithm
 `hparams`          `apply_hparams` and `read_hparams`: every place where a hyperparameter takes effect
 `episodes`         returns, and what the end of an interval does to open episodes
-`state`            what a checkpoint holds
+`state`            what a checkpoint holds of the algorithm
+`parameters`       its weights and moments in a copy
+`replay`           its replay buffer, also one of another length
+`surroundings`     what is around it: attributes, callbacks, noise, what wrappers have counted
 =================  ====================================================================================================
 """
 

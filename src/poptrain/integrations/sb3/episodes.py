@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from math import ceil
 
 import numpy as np
@@ -66,8 +67,10 @@ def evaluate(model: Model) -> list[float]:
         normaliser.training = False
     observation, state, starts = env.reset(), None, np.ones(env.num_envs, bool)
     totals, returns = np.zeros(env.num_envs), np.full(env.num_envs, np.nan)
+    masked = "action_masks" in signature(model.predict).parameters and env.has_attr("action_masks")
     for _ in range(LONGEST):
-        action, state = model.predict(observation, state=state, episode_start=starts)
+        masks = {"action_masks": np.stack(env.env_method("action_masks"))} if masked else {}
+        action, state = model.predict(observation, state=state, episode_start=starts, **masks)
         observation, rewards, starts, infos = env.step(action)
         totals += rewards if normaliser is None else normaliser.get_original_reward()
         for at in np.flatnonzero(starts & np.isnan(returns)):

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from stable_baselines3.common.buffers import DictRolloutBuffer, NStepReplayBuffer, RolloutBuffer
 from stable_baselines3.common.utils import FloatSchedule, LinearSchedule
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
 from torch.optim import Optimizer
 
 from poptrain.core.errors import UsageError, did_you_mean
@@ -23,6 +24,7 @@ Model = Any  # an algorithm of Stable-Baselines3: which attributes it has depend
 
 ALIASES = {"lr": "learning_rate"}
 SCHEDULES = ("clip_range", "clip_range_vf")  # functions of the remaining progress
+PROBES = 100  # a schedule may be equal at both ends, such as one with a warm-up
 EXPLORATION = {"exploration_initial_eps": "start", "exploration_final_eps": "end", "exploration_fraction": "end_fraction"}
 ATTRIBUTES = {  # read at every update; True: a whole number
     "batch_size": True,
@@ -84,7 +86,7 @@ def is_scheduled(model: Model, name: str) -> bool:
     """True if the user's own function of the remaining progress decides the value."""
     name = ALIASES.get(name, name)
     schedule = model.lr_schedule if name == "learning_rate" else getattr(model, name, None) if name in SCHEDULES else None
-    return callable(schedule) and schedule(1.0) != schedule(0.0)
+    return callable(schedule) and len({schedule(at / PROBES) for at in range(PROBES + 1)}) > 1
 
 
 def optimizers(model: Model) -> dict[str, Optimizer]:
@@ -93,8 +95,21 @@ def optimizers(model: Model) -> dict[str, Optimizer]:
     return {path: value for path, value in found.items() if isinstance(value, Optimizer)}
 
 
+def wrappers(model: Model) -> Iterator[VecEnv]:
+    """Yields the vectorised environment of an algorithm and everything inside its wrappers, from the outside."""
+    env = model.env
+    while env is not None:
+        yield env
+        env = env.venv if isinstance(env, VecEnvWrapper) else None
+
+
+def normalisers(model: Model) -> list[VecNormalize]:
+    """Returns the normalisers of observations and rewards, from the outside."""
+    return [env for env in wrappers(model) if isinstance(env, VecNormalize)]
+
+
 def _set(model: Model, name: str, value: Any) -> None:
-    _check_tunable(model, name)
+    _check_tunable(model, name, value)
     if ATTRIBUTES.get(name) and isinstance(value, float) and value.is_integer():
         value = int(value)
     if name == "learning_rate":
@@ -105,35 +120,46 @@ def _set(model: Model, name: str, value: Any) -> None:
                 group["lr"] = value
         return
     old_frequency = getattr(model, "train_freq", None)
-    setattr(model, name, FloatSchedule(value) if name in SCHEDULES else value)
+    setattr(model, name, FloatSchedule(value) if name in SCHEDULES and value is not None else value)
     buffer = _buffer(model)
     if name in ("gamma", "gae_lambda") and hasattr(buffer, name):
         setattr(buffer, name, value)
-    if name == "gamma" and (normaliser := model.get_vec_normalize_env()) is not None:
+    for normaliser in normalisers(model) if name == "gamma" else ():
         normaliser.gamma = value  # of the returns whose spread scales the rewards
     if name == "n_steps" and hasattr(model, "rollout_buffer"):
         _resize_rollout(model, value)
-    elif name == "n_steps":
+    elif name == "n_steps" and isinstance(buffer, NStepReplayBuffer):
         buffer.n_steps = value
     if name == "train_freq":
         model.train_freq = old_frequency._replace(frequency=value)
-    if name == "ent_coef" and hasattr(model, "ent_coef_tensor"):
+    if name == "ent_coef" and hasattr(model, "ent_coef_tensor"):  # a fixed one
         model.ent_coef_tensor = torch.full_like(model.ent_coef_tensor, value)
     if name in EXPLORATION:
         model.exploration_schedule = LinearSchedule(*(getattr(model, each) for each in EXPLORATION))
 
 
-def _check_tunable(model: Model, name: str) -> None:
+def _check_tunable(model: Model, name: str, value: object) -> None:
     kind = type(model).__name__
     known = [option for option in ("learning_rate", *SCHEDULES, *ATTRIBUTES) if hasattr(model, option)]
     if name not in known:
+        path = "".join(f"[{part!r}]" for part in name.split("."))
         raise UsageError(
             f"{name!r} is not a hyperparameter that a {kind} can change while it trains: expected one of {', '.join(known)}."
-            f"{did_you_mean(name, [*known, *ALIASES])} A hyperparameter that `make` uses must be named in `own`."
+            f"{did_you_mean(name, [*known, *ALIASES])} Use it in `make` as hp{path}; one that only `score` uses must be "
+            "named in `own`."
         )
-    if name == "ent_coef" and getattr(model, "ent_coef_optimizer", None) is not None:
-        raise UsageError(f"this {kind} learns its ent_coef: build it with ent_coef=hp['ent_coef'], or do not tune it.")
-    if name == "n_steps" and not hasattr(model, "rollout_buffer") and not isinstance(_buffer(model), NStepReplayBuffer):
+    if is_scheduled(model, name):
+        raise UsageError(
+            f"this {kind} has a schedule of its own for {name}, which a value of the space would replace: build the schedule "
+            f"with hp[{name!r}], or remove {name!r} from the space."
+        )
+    learns = getattr(model, "ent_coef_optimizer", None) is not None
+    if name == "ent_coef" and (learns or isinstance(value, str)) and model.ent_coef != value:
+        does = "learns" if learns else "does not learn"
+        raise UsageError(f"this {kind} {does} its ent_coef: build it with ent_coef=hp['ent_coef'], or do not tune it.")
+    if name == "n_steps" and not (
+        hasattr(model, "rollout_buffer") or isinstance(_buffer(model), NStepReplayBuffer) or value == 1
+    ):
         raise UsageError(f"this {kind} has no n-step replay buffer: build it with n_steps=hp['n_steps'], from 2.")
 
 
@@ -146,7 +172,7 @@ def _resize_rollout(model: Model, steps: int) -> None:
     if hasattr(old, "hidden_state_shape"):  # of a recurrent policy
         options["hidden_state_shape"] = (steps, *old.hidden_state_shape[1:])
     elif type(old) not in (RolloutBuffer, DictRolloutBuffer) and not options:
-        raise UsageError(f"n_steps cannot change the size of a {type(old).__name__}: make it static, and name it in `own`.")
+        raise UsageError(f"n_steps cannot change the size of a {type(old).__name__}: build it with n_steps=hp['n_steps'].")
     model.rollout_buffer = type(old)(
         steps,
         model.observation_space,
@@ -168,7 +194,7 @@ def _held(model: Model, name: str) -> Iterator[tuple[str, object]]:
             for index, group in enumerate(optimizer.param_groups):
                 yield f"{owner}[{index}].lr", group["lr"]
         return
-    if name in SCHEDULES:
+    if name in SCHEDULES and getattr(model, name) is not None:
         for progress in (1.0, 0.0):
             yield f"{name}({progress:g})", getattr(model, name)(progress)
         return
@@ -176,8 +202,8 @@ def _held(model: Model, name: str) -> Iterator[tuple[str, object]]:
     buffer = _buffer(model)
     if name in ("gamma", "gae_lambda") and hasattr(buffer, name):
         yield f"buffer.{name}", getattr(buffer, name)
-    if name == "gamma" and (normaliser := model.get_vec_normalize_env()) is not None:
-        yield "vec_normalize.gamma", normaliser.gamma
+    for at, normaliser in enumerate(normalisers(model) if name == "gamma" else ()):
+        yield f"vec_normalize{f'[{at}]' if at else ''}.gamma", normaliser.gamma
     if name == "n_steps" and hasattr(model, "rollout_buffer"):
         yield "buffer.buffer_size", buffer.buffer_size
     elif name == "n_steps" and hasattr(buffer, name):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,16 @@ from poptrain.integrations.blocks import Blocks
 from poptrain.integrations.sb3.episodes import Episodes, cut_open_episodes, evaluate, is_monitored
 from poptrain.integrations.sb3.hparams import Model, apply_hparams, is_scheduled, is_tunable, places
 from poptrain.integrations.sb3.state import restore, saved_state, store, stored
+from poptrain.integrations.sb3.surroundings import (
+    Callback,
+    Surroundings,
+    callbacks_of,
+    check_environments,
+    own_callback,
+    seed_evaluations,
+)
 from poptrain.integrations.torch.random_stream import Generators, stream
+from poptrain.integrations.torch.state import TorchState
 
 
 class SB3Member:
@@ -31,7 +41,7 @@ class SB3Member:
     """
 
     own: tuple[str, ...] = ()  # hyperparameters that `make` or `score` uses; they are not set in the algorithm
-    callback: BaseCallback | None = None  # of ``learn``
+    callback: Callback = None  # of ``learn``: a callback, a list of them, or a function
 
     def __init__(self, hp: Mapping[str, object], seed: int):
         self._random: Generators | None = None
@@ -63,23 +73,26 @@ class SB3Member:
             model.action_space.seed(int(np.random.randint(2**31)))
             model.env.seed(int(np.random.randint(2**31)))
             model._last_obs = None  # a reset, with that seed
-            callbacks = [seen] if self.callback is None else [seen, self.callback]
+            seed_evaluations(self, model, self.callback)
             self._trained = True
             if steps:
-                model.learn(steps, callback=callbacks, reset_num_timesteps=False, log_interval=None)
+                model.learn(steps, callback=[seen, *callbacks_of(self)], reset_num_timesteps=False, log_interval=None)
                 cut_open_episodes(model)
                 returns = seen.returns
             else:
                 returns = evaluate(model)
             found = self.places(hp)
             check_in_force(type(self).__name__, hp, found, "Training changed its own hyperparameters.")
-            check_rate(type(self), hp, found, self.own, self._rates_with)
             score = self.score(returns)
         if returns and score == score:
             self._last_score = score
         elif not returns and score != score:
             score = self._last_score if self._last_score == self._last_score else float(np.mean(seen.so_far))
-        return {"score": score, "returns": returns, "steps": model.num_timesteps - begin, "episodes": len(returns)}
+        if (trained := model.num_timesteps - begin) < steps:
+            text = f"a callback of {type(self).__name__} stopped an interval after {trained} of {steps} steps."
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
+        self._check_rate(hp, found)
+        return {"score": score, "returns": returns, "steps": trained, "episodes": len(returns)}
 
     def apply(self, hp: Mapping[str, object]) -> dict[str, object]:
         """Sets the hyperparameters in the live algorithm and returns the values in effect, by place."""
@@ -95,7 +108,7 @@ class SB3Member:
 
     def save(self, directory: Path) -> None:
         """Writes all of the state into a directory, of a replay buffer what is not in the last checkpoint."""
-        store({**saved_state(self.model), "random": self._random, "score": self._last_score}, Path(directory), self._blocks)
+        store(self._state(), Path(directory), self._blocks)
 
     def load(self, directory: Path) -> None:
         """Puts in what `save` wrote; this member keeps its own hyperparameters."""
@@ -112,37 +125,75 @@ class SB3Member:
         if hasattr(self, "model"):
             self.close()
         self._hp, self._seed, self._trained = plain(hp), seed, False
+        self._common = isinstance(type(self).callback, (BaseCallback, list, tuple))
+        if self._common:
+            self.callback = own_callback(type(self).callback)
         reads = Reads(hp)
         with stream(self, seed):
             self.model: Model = self.make(reads, seed % 2**31)
-            self._of_make = {
-                name
-                for name in reads.seen
-                if not is_tunable(self.model, name) or is_scheduled(self.model, name)  # `make` alone knows what they do
-            }
+            _check_made(type(self).__name__, self.model)
+            scheduled = {name for name, _ in flattened(hp) if is_scheduled(self.model, name)}  # it may read its values only now
+            self._of_make = {name for name in reads.seen if not is_tunable(self.model, name) or name in scheduled}
             self.apply(hp)
+        self._outline = self._surroundings().outline()
         weakref.finalize(self.model, _close, self.model.env)  # environments may be processes
 
-    def _rates_with(self, hp: Mapping[str, object]) -> list[float]:
-        """Returns the rates of a schedule as `make` builds it with these values."""
-        other = type(self)(hp, self._seed)
+    def _check_rate(self, hp: Mapping[str, object], found: list[Place]) -> None:
+        """Raises a `UsageError` for a rate on which the schedule that `make` builds does not depend."""
+        mine: list[dict[str, object]] = []
+
+        def rates_with(values: Mapping[str, object]) -> list[float]:
+            if not mine:
+                mine.append(self._state())
+            self._build(values, self._seed)  # in place: there may only be one of the environments
+            return [float(self.model.lr_schedule(progress)) for progress in (1.0, 0.7, 0.3, 0.0)]
+
         try:
-            return [float(other.model.lr_schedule(progress)) for progress in (1.0, 0.7, 0.3, 0.0)]
+            check_rate(type(self), hp, found, self.own, rates_with)
         finally:
-            other.close()
+            if mine:
+                self._build(hp, self._seed)
+                self._put(mine[0])
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(self, self.model, self.callback, self._common)
+
+    def _state(self) -> dict[str, object]:
+        around = {"hp": self._hp, "outline": self._outline, "state": self._surroundings().read()}
+        return {**saved_state(self.model), "random": self._random, "score": self._last_score, "around": around}
 
     def _rebuild(self, hp: Mapping[str, object]) -> None:
-        state = {**saved_state(self.model), "random": self._random, "score": self._last_score}
+        state = self._state()
         self._build(hp, self._seed)
         self._put(state)
 
-    def _put(self, state: Mapping[str, object]) -> None:
+    def _put(self, state: Mapping[str, TorchState]) -> None:
         restore(self.model, state)
+        if (around := state.get("around")) is not None:  # checkpoints of version 0.1 have none
+            same = dict(flattened(around["hp"])) == dict(flattened(self._hp))
+            self._surroundings().put(around["state"], None if same else around["outline"])
+            self._outline = around["outline"] if same else self._outline
         self._random, self._last_score = state["random"], state.get("score", float("nan"))
         self._trained = True
 
     def _tuned(self, hp: Mapping[str, object]) -> dict[str, object]:
-        return {name: value for name, value in plain(hp).items() if name not in self.own and name not in self._of_make}
+        return {name: value for name, value in flattened(plain(hp)) if name not in self.own and name not in self._of_make}
+
+
+def _check_made(who: str, model: object) -> None:
+    """Raises a `UsageError` unless `make` returned an algorithm that can train."""
+    if not isinstance(model, BaseAlgorithm):
+        raise UsageError(f"make of {who} returned {type(model).__name__}: it must return the algorithm, such as PPO(…).")
+    if model.env is None:
+        raise UsageError(
+            f"make of {who} returned a {type(model).__name__} without environments: pass env=… to it, or to its load."
+        )
+    if not hasattr(model, "rollout_buffer") and not hasattr(model, "replay_buffer"):
+        raise UsageError(
+            f"{who} cannot train {type(model).__name__}, which collects no rollouts: use an on-policy or "
+            "off-policy algorithm, or write a class with train, save and load."
+        )
+    check_environments(model)
 
 
 def _close(env: object) -> None:

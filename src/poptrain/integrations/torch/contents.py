@@ -25,11 +25,12 @@ class Contents:
     Args:
         attributes: of the member, the live dictionary.
         named: optimisers that are not among them, by name.
+        elsewhere: objects that are stored elsewhere, by id.
     """
 
-    def __init__(self, attributes: dict[str, Live], named: Mapping[str, Optimizer]):
-        self._attributes, self._named = attributes, named
-        first = Reader(is_part)
+    def __init__(self, attributes: dict[str, Live], named: Mapping[str, Optimizer], elsewhere: Mapping[int, str] | None = None):
+        self._attributes, self._named, self._elsewhere = attributes, named, dict(elsewhere or {})
+        first = Reader(is_part, self._elsewhere)
         self._read_values(first)
         self.parts: dict[str, Live] = {path: part for path, part in first.parts.items() if part not in named.values()}
         self.parts |= named
@@ -46,7 +47,7 @@ class Contents:
 
     def read(self) -> dict[str, Tree]:
         """Returns the state; its tensors are those of the live object."""
-        known = {id(tensor): path for path, tensor in reversed(self.weights.items())}
+        known = self._elsewhere | {id(tensor): path for path, tensor in reversed(self.weights.items())}
         reader = Reader(is_part, known)
         values = self._read_values(reader)
         schedulers, optimizers = self.schedulers, self.of(Optimizer)
