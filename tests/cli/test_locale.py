@@ -7,9 +7,13 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import poptrain
+
+SOURCES = str(Path(poptrain.__file__).parents[1])
 EXPERIMENT = """
 import poptrain as pt
 def train(carry, hp, steps, seed):
@@ -24,7 +28,7 @@ experiment = pt.Experiment(pt.pbt(space, population=3, interval=1), train, metri
 def test_exports_are_utf8_in_every_locale(tmp_path):
     (tmp_path / "exp.py").write_text(EXPERIMENT, encoding="utf-8")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG"))}
-    environment = kept | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = kept | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": SOURCES}
     for words in (["run", "exp.py", "--dir", "r"], ["export", "r", "--table", "t.csv", "--best", "b"]):
         command = [sys.executable, "-m", "poptrain", *words]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True)
