@@ -188,7 +188,8 @@ class Serving:
 
     def __init__(self, paths: Sequence[Path], port: int = 0):
         self.token = secrets.token_urlsafe(24)
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # With its protocol, because only then asyncio sends at once what is written: an answer would wait 40 ms for the page.
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self.socket.bind(("127.0.0.1", port))

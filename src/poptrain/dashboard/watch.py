@@ -26,7 +26,7 @@ from poptrain.views.region import has_region
 from poptrain.views.story import task_at
 
 MOST_MEMBERS = 400  # that the page lists
-MOST_ROWS = 200  # of a table
+MOST_ROWS = 60  # of a table: every element makes each change of the page slower
 BEAT = 5.0  # seconds after which times and overdue members of a silent run are sent again
 Answer = dict[str, Any]  # JSON
 DRAW = {**panels.EVERY, **panels.SOME}

@@ -40,27 +40,38 @@ const DRAW = {
     return [];
   },
   points(item, into, X, Y) {
-    return item.x.map((value, index) => {
+    const outline = OUTLINES[item.marker];
+    let joined = ""; // of marks that look alike
+    const marks = item.x.map((value, index) => {
       const x = X(value), y = Y(item.y[index]);
       const colour = item.shades ? shade(item.shades, item.values[index]) : item.colour;
       if (item.spread.length) {
         const half = item.spread[index];
         into.append(svg("line", { x1: X(value - half), x2: X(value + half), y1: y, y2: y, stroke: paint("#8A93A0"), "stroke-width": 1 }));
       }
-      const mark = symbol(item.marker, x, y, item.size * 0.72, colour, item.alpha);
-      if (item.shades && mark.getAttribute("stroke") === "var(--paper)") mark.setAttribute("stroke", "var(--axis)"); // pale ones too
-      into.append(mark);
+      if (outline && !item.shades) joined += outline(fix(x), fix(y), item.size * 0.72);
+      else {
+        const mark = symbol(item.marker, x, y, item.size * 0.72, colour, item.alpha);
+        if (item.shades && mark.getAttribute("stroke") === "var(--paper)") mark.setAttribute("stroke", "var(--axis)"); // pale ones too
+        into.append(mark);
+      }
       return item.hover ? { x, y, text: item.texts[index] ?? item.name, task: item.tasks[index], near: item.size, step: null } : null;
     }).filter(Boolean);
+    if (joined) into.append(svg("path", { d: joined, ...look(item.marker, item.colour, item.alpha) }));
+    return marks;
   },
   segments(item, into, X, Y) {
-    const group = svg("g", { "stroke-width": item.width * 1.25, "stroke-opacity": item.alpha, "stroke-linecap": "butt" });
+    const group = svg("g", { "stroke-width": item.width * 1.25, "stroke-opacity": item.alpha, "stroke-linecap": "butt", fill: "none" });
+    const byColour = new Map(); // thousands of elements would make every change of the page slow
     into.append(group);
-    return item.x.map((value, index) => {
+    const marks = item.x.map((value, index) => {
       const [x, y, x2, y2] = [X(value), Y(item.y[index]), X(item.x_end[index]), Y(item.y_end[index])];
-      group.append(svg("line", { x1: fix(x), y1: fix(y), x2: fix(x2 + (y === y2 ? 0.4 : 0)), y2: fix(y2), stroke: paint(item.shades ? shade(item.shades, item.values[index]) : item.colour) }));
+      const colour = item.shades ? shade(item.shades, item.values[index]) : item.colour;
+      byColour.set(colour, `${byColour.get(colour) || ""}M${fix(x)} ${fix(y)}L${fix(x2 + (y === y2 ? 0.4 : 0))} ${fix(y2)}`);
       return item.hover ? { x, y, x2, text: item.texts[index], task: item.tasks[index], along: "seat", step: null } : null;
     }).filter(Boolean);
+    for (const [colour, d] of byColour) group.append(svg("path", { d, stroke: paint(colour) }));
+    return marks;
   },
   bars(item, into, X, Y, rows) {
     return item.widths.map((wide, row) => {
@@ -78,15 +89,24 @@ const DRAW = {
   },
 };
 
-export function symbol(marker, x, y, r, colour, alpha = 1) {
+// Marks that a path can draw, by the middle and half the size.
+const OUTLINES = {
+  cross: (x, y, r) => `M${x - r} ${y - r}L${x + r} ${y + r}M${x - r} ${y + r}L${x + r} ${y - r}`,
+  tick: (x, y, r) => `M${x} ${y - r}V${y + r}`,
+  up: (x, y, r) => `M${x} ${y - r}L${x + r} ${y + r}H${x - r}Z`,
+  down: (x, y, r) => `M${x} ${y + r}L${x + r} ${y - r}H${x - r}Z`,
+};
+
+function look(marker, colour, alpha) {
   const stroke = paint(colour);
-  const open = { fill: "none", stroke, "stroke-width": 2, opacity: alpha };
-  const full = { fill: stroke, stroke: "var(--paper)", "stroke-width": 0.8, opacity: alpha };
-  if (marker === "ring") return svg("circle", { cx: fix(x), cy: fix(y), r: Math.max(r, 2), fill: "var(--paper)", stroke, "stroke-width": r < 3 ? 1.2 : 2, opacity: alpha });
-  if (marker === "cross") return svg("path", { d: `M${x - r} ${y - r}L${x + r} ${y + r}M${x - r} ${y + r}L${x + r} ${y - r}`, ...open });
-  if (marker === "tick") return svg("path", { d: `M${x} ${y - r}V${y + r}`, ...open });
-  if (marker === "up") return svg("path", { d: `M${x} ${y - r}L${x + r} ${y + r}H${x - r}Z`, ...full });
-  if (marker === "down") return svg("path", { d: `M${x} ${y + r}L${x + r} ${y - r}H${x - r}Z`, ...full });
+  if (marker === "cross" || marker === "tick") return { fill: "none", stroke, "stroke-width": 2, opacity: alpha };
+  return { fill: stroke, stroke: "var(--paper)", "stroke-width": 0.8, opacity: alpha };
+}
+
+export function symbol(marker, x, y, r, colour, alpha = 1) {
+  const full = look(marker, colour, alpha);
+  if (marker === "ring") return svg("circle", { cx: fix(x), cy: fix(y), r: Math.max(r, 2), fill: "var(--paper)", stroke: paint(colour), "stroke-width": r < 3 ? 1.2 : 2, opacity: alpha });
+  if (OUTLINES[marker]) return svg("path", { d: OUTLINES[marker](x, y, r), ...full });
   if (marker === "star") {
     const points = Array.from({ length: 10 }, (_, k) => {
       const far = k % 2 ? r * 0.42 : r, angle = (Math.PI * k) / 5 - Math.PI / 2;

@@ -25,13 +25,15 @@ export class RunsPage {
     this.asked = mark;
     try {
       const found = await ask("/api/compare");
-      if (found.loading !== undefined) this.asked = "";
-      else {
-        const chart = el("div", { class: "chart holder" });
-        this.compared.hidden = false;
-        fill(this.compared, el("h2", {}, "Side by side"), el("p", { class: "about" }, "Runs of one method are grouped; bands lie between the quartiles over its runs."), chart, el("ul", { class: "facts" }, found.said.map((text) => el("li", {}, sentence(text, true)))));
-        drawPicture(chart, found.picture, () => {});
+      if (found.loading !== undefined) { // asking has begun to read the logs
+        if (this.list.isConnected) setTimeout(() => this.compare(mark), 500);
+        else [this.busy, this.asked] = [false, ""];
+        return;
       }
+      const chart = el("div", { class: "chart holder" });
+      this.compared.hidden = false;
+      fill(this.compared, el("h2", {}, "Side by side"), el("p", { class: "about" }, "Runs of one method are grouped; bands lie between the quartiles over its runs."), chart, el("ul", { class: "facts" }, found.said.map((text) => el("li", {}, sentence(text, true)))));
+      drawPicture(chart, found.picture, () => {});
     } catch (error) {
       this.compared.hidden = false;
       fill(this.compared, el("h2", {}, "Side by side"), el("p", { class: "hush" }, error.message));
