@@ -53,7 +53,7 @@ class Watched:
         self._following: Following | None = None
         self._record: Record | None = None  # all lines; None until they are read
         self._reading: Record | None = None
-        self._lock, self._drawing = threading.Lock(), threading.Lock()
+        self._lock = threading.Lock()
         self._seen: tuple[object, ...] = ()
         self._drawn: dict[str, tuple[int, float, float, Answer]] = {}  # version, when, cost in seconds, picture
 
@@ -108,7 +108,7 @@ class Watched:
         return found
 
     def picture(self, name: str) -> Answer:
-        """Returns a picture as JSON, as it was at most a few times its own cost ago.
+        """Returns a picture as JSON, as it was at most a few times its own cost ago; only one thread may ask at a time.
 
         Raises:
             Loading: the log is still being read.
@@ -117,17 +117,16 @@ class Watched:
         record = self._needed()
         if name not in DRAW:
             raise UsageError(f"no picture {name!r}: expected one of {', '.join(DRAW)}.")
-        with self._drawing:
-            version, when, cost, found = self._drawn.get(name, (-1, 0.0, 0.0, {}))
-            if version != self.version and clock.monotonic() >= when + 5 * cost:
-                began, version = clock.monotonic(), self.version
-                with collector.paused():  # of a million tasks, looking for garbage takes a quarter of the time
-                    picture = DRAW[name](record)
-                    found = {"name": name, "panels": []} if picture is None else drawable(picture)
-                now = clock.monotonic()
-                self._drawn[name] = (version, now, now - began, found)
-            again = self._drawn[name][1] + 5 * self._drawn[name][2] - clock.monotonic()
-            return found | {"version": version, "again": max(again, 0.0) if version != self.version else None}
+        version, when, cost, found = self._drawn.get(name, (-1, 0.0, 0.0, {}))
+        if version != self.version and clock.monotonic() >= when + 5 * cost:
+            began, version = clock.monotonic(), self.version
+            with collector.paused():  # of a million tasks, looking for garbage takes a quarter of the time
+                picture = DRAW[name](record)
+                found = {"name": name, "panels": []} if picture is None else drawable(picture)
+            now = clock.monotonic()
+            self._drawn[name] = (version, now, now - began, found)
+        again = self._drawn[name][1] + 5 * self._drawn[name][2] - clock.monotonic()
+        return found | {"version": version, "again": max(again, 0.0) if version != self.version else None}
 
     def story(self, task: int, step: int | None = None, along: str = "ancestry") -> Answer:
         """Returns the story of a task, or of the task that trained at a step near it.

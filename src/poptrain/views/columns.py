@@ -30,7 +30,7 @@ def sources(history: History, ids: Sequence[int] | None = None) -> Ints:
 def begins(history: History, ids: Sequence[int]) -> Ints:
     """Returns `History.begin` of these tasks; shape (k,), int."""
     found = sources(history, ids)
-    return np.where(found >= 0, history.column("step")[found], 0) if len(found) else found
+    return np.where(found >= 0, history.column("step")[found], 0)
 
 
 def ends(history: History, ids: Sequence[int]) -> Ints:

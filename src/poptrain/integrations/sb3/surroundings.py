@@ -193,9 +193,7 @@ def _is_state(owner: Live, name: str, value: Live, common: bool) -> bool:
     if isinstance(owner, BaseCallback):
         return name not in OF_LEARN
     if isinstance(owner, (gymnasium.Wrapper, VecEnvWrapper)):
-        return name not in ("env", "venv") and not name.startswith(
-            ("_action_space", "_observation_space", "_metadata", "_np_random")
-        )
+        return name not in ("env", "venv") and not name.startswith(OF_WRAPPERS)
     if hasattr(owner, "named_modules"):
         return name not in REGISTRIES and (type(value) in PLAIN or isinstance(value, np.ndarray))  # no objects of one step
     return not name.startswith("_") if hasattr(owner, "make") else True
