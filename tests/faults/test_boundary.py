@@ -124,6 +124,17 @@ def others_go_on(directory, train):
     return bad[0]
 
 
+def others_outlive(directory, error):
+    """Returns the result of a member that raises `error`, after `others_go_on`."""
+
+    def train(carry, hp, steps, seed):
+        if hp["lr"] == 0.03:
+            raise error
+        return 0, {"score": hp["lr"]}
+
+    return others_go_on(directory, train)
+
+
 @pytest.mark.parametrize("name", RETURNS)
 def test_what_a_member_returns_is_its_own_failure(name, tmp_path):
     def train(carry, hp, steps, seed):
@@ -140,12 +151,7 @@ def test_a_pair_that_cannot_be_stored_is_its_members_failure(name, tmp_path):
 
 @pytest.mark.parametrize("name", RAISES)
 def test_what_a_member_raises_is_its_own_failure(name, tmp_path):
-    def train(carry, hp, steps, seed):
-        if hp["lr"] == 0.03:
-            raise RAISES[name]
-        return 0, {"score": hp["lr"]}
-
-    bad = others_go_on(tmp_path / "r", train)
+    bad = others_outlive(tmp_path / "r", RAISES[name])
     assert bad.error.startswith(type(RAISES[name]).__name__) and len(bad.error) <= 300
     assert (tmp_path / "r" / "errors" / "m002-t000002.txt").stat().st_size <= 210_000
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_boundary import BAD, Mine, others_go_on, trained
+from test_boundary import BAD, Mine, others_go_on, others_outlive, trained
 
 import poptrain as pt
 from poptrain.algorithms.parts import turns
@@ -125,12 +125,7 @@ def test_a12_so_is_a_carry(name, tmp_path):
 
 @pytest.mark.parametrize("name", RAISED)
 def test_a12_so_is_an_exception_that_cannot_be_shown(name, tmp_path):
-    def train(carry, hp, steps, seed):
-        if hp["lr"] == 0.03:
-            raise RAISED[name]
-        return 0, {"score": hp["lr"]}
-
-    bad = others_go_on(tmp_path / "r", train)
+    bad = others_outlive(tmp_path / "r", RAISED[name])
     assert "\n" not in bad.error and len(bad.error) < 350
 
 
