@@ -69,7 +69,7 @@ def pb2(
         retune: a member that goes on with its own weights gets the best of such points if the model expects it to be better
             by this number of standard deviations; default 1. None: never, as in the paper.
         plateau: what members do before anybody has learned, as far as `Result.returns` tell: "search" (default: they don't copy,
-            and draw their hyperparameters again in turn: `parts.plateau`) or "copy" (as later, as in the paper).
+            and the worst draw their hyperparameters again: `parts.plateau`) or "copy" (as later, as in the paper).
         trust_region: clones get the maximum inside this region around their parent (see `bg_pbt`), and not one of `candidates`.
         categories: how clones get the options of a `Choice`: "model" (default: they are inputs of the model, and points near the
             parent may have others, so that the bound chooses) or "uniform" (as in the paper: the model does not see them, and

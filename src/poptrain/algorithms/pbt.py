@@ -34,7 +34,7 @@ from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.allowance import Allowance
 from poptrain.algorithms.parts.exploit import check_exploit, truncation
 from poptrain.algorithms.parts.explore import REDRAWN, STEP, ExploreArgument, additive, as_explore, perturb, proposals_of
-from poptrain.algorithms.parts.plateau import Plateau
+from poptrain.algorithms.parts.plateau import EARLIER, Plateau, Search
 from poptrain.algorithms.parts.snapshot import Population
 from poptrain.core import History, Hparams, Task, Value
 from poptrain.core.arguments import check_flag
@@ -90,7 +90,7 @@ def pbt(
         starts: the first hyperparameters: "spread" (default: together they cover the ranges, as a Latin hypercube) or
             "random" (independent draws).
         plateau: what members do before anybody has learned, as far as `Result.returns` tell: "copy" (default: as later) or
-            "search" (they don't copy, and draw their hyperparameters again in turn: `parts.plateau`).
+            "search" (they don't copy, and the worst draw their hyperparameters again: `parts.plateau`).
         as_in: "paper": what is not named is as in the paper: truncation(0.2), perturb((0.8, 1.2), resample=0), random starts.
 
     Raises:
@@ -223,6 +223,7 @@ class Pbt:
     controls: int = 0  # members, the last ones, that take no part
     starts: turns.Starts = field(default="spread", metadata={"absent": "random"})
     plateau: OnPlateau = field(default="copy", metadata={"absent": "copy"})  # before anybody has learned: `parts.plateau`
+    search: Search = field(default=Search(), metadata={"absent": EARLIER})  # how it searches then
     earlier: Earlier = field(default_factory=dict, compare=False, repr=False, metadata={"logged": False})
 
     __repr__ = brief
@@ -251,7 +252,7 @@ class Pbt:
         healthy, steps, heads = history.oks_of(heads).tolist(), history.column("step")[heads].tolist(), heads.tolist()
         loses = self.exploit.losers(population).tolist()
         allowance = Allowance(population, self.interval, self.shared_budget)
-        plateau = Plateau(population, self.population) if self.plateau == "search" else None
+        plateau = Plateau(population, self.population, self.search) if self.plateau == "search" else None
         plans: list[turns.Plan] = []
         clones: list[Clone] = []
         for seat in allowance.turns(seats):
