@@ -87,13 +87,14 @@ class Assignments:
             raise UsageError(f"{self._name}: a trial cannot distil from another (task {task.id}); run it with poptrain.run.")
         gone, live = seat.phase is Phase.GONE, self._held(ray, seat)
         unchanged = task.parent is not None and task.parent == seat.holds and task.hparams == seat.hparams
-        seat.begin(task, history.step(task.parent))
+        parent = None if task.parent is None else history.task(task.parent).hparams
+        seat.begin(task, history.step(task.parent), tuple(each for each in (parent, seat.hparams) if each is not None))
         if gone:
             result = seat.without_result(seat.why, seat.why_kind)
             seat.leave(seat.why, seat.why_kind)
             return result
         if task.steps == 0:
-            return seat.without_result("a trial cannot be evaluated before it trains")
+            return seat.without_result("a trial cannot be evaluated before it trains", "ended")
         if live and unchanged:
             ray.go_on(seat.trial)
             seat.phase = Phase.TRAINING

@@ -12,11 +12,10 @@ from dataclasses import replace
 
 from pyarrow.fs import FileSelector
 from ray.tune.experiment import Trial
-from ray.tune.utils.util import flatten_dict, unflatten_dict
+from ray.tune.utils.util import unflatten_dict
 
 from poptrain.core import History
 from poptrain.integrations.ray_tune import controller
-from poptrain.integrations.ray_tune.configs import Report
 from poptrain.integrations.ray_tune.controller import StoredCheckpoint
 
 _NUMBER = re.compile(r"checkpoint_(\d+)")
@@ -90,12 +89,3 @@ class Checkpoints:
                     self._known.pop(self.name(trial, old))
                     old.checkpoint.filesystem.delete_dir(old.checkpoint.path)
             manager._checkpoint_results = sorted(stay, key=manager._checkpoint_results.index)
-
-
-def numbers(report: Report) -> dict[str, float]:
-    """Returns the numbers of a report under their flat names, without the config and what Ray adds about the machine."""
-    return {
-        key: float(value)
-        for key, value in flatten_dict(report).items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and not key.startswith(("config/", "pid", "timestamp"))
-    }
