@@ -61,6 +61,12 @@ class Assignments:
         """Returns the seats that have a task and no slot to begin it in."""
         return [seat for seat in self._seats if seat.phase is Phase.QUEUED and not ray.has_slot(seat.trial)]
 
+    def queue_paused(self) -> None:
+        """Queues trials again that something else has paused in the middle of a task, such as a ResourceChangingScheduler."""
+        for seat in self._seats:
+            if seat.phase is Phase.TRAINING and seat.trial.status == Trial.PAUSED:
+                seat.phase = Phase.QUEUED
+
     def make_room(self, ray: Controller) -> None:
         """Frees the slots of held trials when no trial trains and a queued one has no slot."""
         if not self.waiting_for_slot(ray):

@@ -55,7 +55,7 @@ class Controller:
 
     def leave_reports_to_us(self) -> None:
         """Turns off Ray's own check of the metric, which knows nothing of ``require_attrs=False``."""
-        self._ray._metric = None
+        self._ray._metric = self._ray.search_alg._metric = None
 
     def when_all_have_ended(self, ended: Callable[[], None]) -> None:
         """Has a function called when no trial is left that trains or waits, also where Ray ends them without a call."""

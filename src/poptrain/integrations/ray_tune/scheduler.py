@@ -109,6 +109,7 @@ class PoptrainScheduler(TrialScheduler):
                 return None
             self._open(ray)
         self._fail_those_that_ray_ended()
+        self._seats.queue_paused()
         self._collect()
         self._decide(ray)
         self._seats.make_room(ray)
