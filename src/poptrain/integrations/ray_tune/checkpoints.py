@@ -30,11 +30,12 @@ class Checkpoints:
         self._keep: dict[str, int | None] = {}  # by trial id
 
     def adopt(self, trial: Trial) -> None:
-        """Takes over from Ray the deletion of a trial's checkpoints, and has Ray save one at the trial's end."""
+        """Takes over from Ray the deletion of a trial's checkpoints, and has Ray save one at the end of a class."""
         manager = controller.checkpoints_of(trial)
         config = manager.checkpoint_config
         self._keep.setdefault(trial.trial_id, config.num_to_keep)
-        manager._checkpoint_config = replace(config, num_to_keep=None, checkpoint_at_end=True)
+        at_end = config.checkpoint_at_end or not controller.is_function(trial)  # a function reports all its checkpoints itself
+        manager._checkpoint_config = replace(config, num_to_keep=None, checkpoint_at_end=at_end)
 
     def continue_numbering(self, trial: Trial) -> None:
         """Gives the next checkpoint of a restored trial a number that is not in use.

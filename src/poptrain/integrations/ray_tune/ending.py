@@ -55,9 +55,12 @@ def _reached(history: History, seats: int) -> list[int]:
 
 def _nothing_to_copy(history: History) -> str:
     """Returns why no result could be continued by any trial; "" if one could, or if there is none."""
-    results = [result for id in range(history.n) if (result := history.result(id)) is not None and result.kind != "ended"]
-    if not results or any(result.healthy for result in results):
+    every = [result for id in range(history.n) if (result := history.result(id)) is not None]
+    results = [result for result in every if result.kind != "ended"]
+    if not every or any(result.healthy for result in results):
         return ""
+    if not results:
+        return "no trial has reported anything before it ended."
     errors = [result.error for result in results if result.error]
     if errors:
         return f"no trial has a result: {len(errors)} of {len(results)} failed, the first with {errors[0]!r}."

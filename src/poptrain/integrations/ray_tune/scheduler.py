@@ -152,7 +152,7 @@ class PoptrainScheduler(TrialScheduler):
         seat = self._seat(trial)
         if seat.task is not None:
             try:
-                if not seat.knows(result):
+                if not seat.knows(result) and "training_iteration" in result:  # else it ended without a report
                     self._reports.add(seat, result)
                 self._append((self._done(seat, result.get("training_iteration")),))
             except UsageError as error:
