@@ -30,7 +30,7 @@ class Checkpoints:
         self._keep: dict[str, int | None] = {}  # by trial id
 
     def adopt(self, trial: Trial) -> None:
-        """Takes over from Ray the deletion of a trial's checkpoints, and has Ray save one at the end of a class."""
+        """Takes over from Ray the deletion of a trial's checkpoints, and has Ray save one when a trial of a class ends."""
         manager = controller.checkpoints_of(trial)
         config = manager.checkpoint_config
         self._keep.setdefault(trial.trial_id, config.num_to_keep)

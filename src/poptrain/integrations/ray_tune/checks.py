@@ -52,7 +52,7 @@ def fitting(what: str, algorithm: Algorithm, trials: int) -> Algorithm:
     if algorithm.seats != trials:
         raise UsageError(
             f"{what}: the algorithm has {algorithm.seats} seats and Ray Tune made {trials} trials; "
-            f"set tune.TuneConfig(num_samples={algorithm.seats}), where each value of a tune.grid_search makes trials of its own."
+            f"set tune.TuneConfig(num_samples={algorithm.seats}). The values of a tune.grid_search multiply it."
         )
     interval = interval_of(algorithm)
     if isinstance(interval, Seconds):

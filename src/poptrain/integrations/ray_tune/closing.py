@@ -1,7 +1,7 @@
-"""What Ray does not report to a scheduler: that it has ended trials by itself, all of them at once.
+"""What Ray does not report to a scheduler: that no trial is left.
 
-A time budget, a stopper of the whole experiment and ``fail_fast`` end trials without a call. And when all trials have failed at
-the same time, Ray would end the experiment before the scheduler can start them again.
+A time budget, a stopper of the whole experiment and ``fail_fast`` end trials without a call, and when all trials have failed, Ray
+asks for no decision any more. The run log is to be closed in all these cases.
 """
 
 from __future__ import annotations

@@ -34,11 +34,6 @@ class Controller:
         self._ray: RayController = getattr(controller, "_tune_controller", controller)
 
     @property
-    def wrapped(self) -> RayController:
-        """Ray's own object."""
-        return self._ray
-
-    @property
     def search(self) -> object:
         """The search algorithm that makes the trials."""
         return self._ray.search_alg
@@ -60,11 +55,6 @@ class Controller:
     def when_all_have_ended(self, ended: Callable[[], None]) -> None:
         """Has a function called when no trial is left that trains or waits, also where Ray ends them without a call."""
         self._ray._callbacks._callbacks.append(Closing(ended))
-
-    @property
-    def gives_up(self) -> bool:
-        """True if the first failure is to end the experiment (``fail_fast``)."""
-        return bool(self._ray._fail_fast)
 
     def reuse_if_possible(self, trial: Trial) -> None:
         """Turns ``reuse_actors`` off for a trainable that cannot take another config, because Ray would end its trials."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from functools import partial
+from math import ceil
 from pathlib import Path
 
 from ray.tune.experiment import Trial
@@ -198,7 +198,7 @@ class PoptrainScheduler(TrialScheduler):
         ray.reuse_if_possible(first)
         ray.replace_state_whole()
         ray.leave_reports_to_us()
-        ray.when_all_have_ended(partial(self._all_have_ended, ray))
+        ray.when_all_have_ended(self._all_have_ended)
         assert self._metric is not None and self._mode is not None  # `checks.goal` has seen to it
         about = journal.first_line(
             self.algorithm, first, metric=self._metric, mode=self._mode, seed=settings.seed, budget=self._budget()
@@ -221,7 +221,7 @@ class PoptrainScheduler(TrialScheduler):
 
     def _budget(self) -> int | None:
         stop = self._stop.get(self._settings.time_attr) if isinstance(self._stop, Mapping) else None
-        return None if stop is None else max(1, int(stop * self._settings.resolution))
+        return None if stop is None else max(1, ceil(stop * self._settings.resolution - 1e-9))
 
     # -- failures -----------------------------------------------------------------------------------------------------
 
@@ -308,23 +308,21 @@ class PoptrainScheduler(TrialScheduler):
                 seat.leave("the run is over")
         self._end_if_all_gone()
 
-    def _all_have_ended(self, ray: Controller) -> None:
-        """Closes the journal where Ray has ended the trials without a call; trials that have all failed may start again."""
+    def _all_have_ended(self) -> None:
+        """Closes the journal where Ray has ended trials without a call, or where all have failed."""
         self._refuse()
         if self._journal is None or self._journal.ended:
             return
-        stopped = [seat for seat in self._seats if seat.phase is not Phase.GONE and seat.trial.status == Trial.TERMINATED]
-        for seat in stopped:
+        for seat in self._seats:
+            if seat.phase is Phase.GONE:
+                continue
             if seat.task is not None:
                 self._append((self._done(seat, seat.last.get("training_iteration")),))
-            seat.leave()
-        if not stopped and not ray.gives_up:
-            self.choose_trial_to_run(ray.wrapped)
-        if all(seat.trial.is_finished() for seat in self._seats):
-            for seat in self._seats:
-                if seat.phase is not Phase.GONE:
-                    seat.leave("its trial failed", "failed")
-            self._end_if_all_gone()
+            if seat.trial.status == Trial.ERROR:
+                seat.leave("its trial failed", "failed")
+            else:
+                seat.leave()
+        self._end_if_all_gone()
 
     def _refuse(self) -> None:
         """Raises the error of an earlier call of Ray."""

@@ -2,7 +2,7 @@
 
 Ray copies the state of an experiment over the old file, in the background. If the driver is killed at that moment, the file is
 empty or cut off, and `Tuner.restore` begins a new experiment instead. Here each file is copied to another name, and then renamed.
-A state of Ray's that it is just writing is left out; the next copy has it. Files of lines, such as ``result.json``, are always copied.
+A state that Ray is just writing is left out; the next copy has it. Other files, such as ``result.json``, are always copied.
 """
 
 from __future__ import annotations
