@@ -109,6 +109,16 @@ def test_a_hyperparameter_that_the_config_has_elsewhere_is_a_warning(config, war
     ) is warns
 
 
+@pytest.mark.parametrize(("stop", "resolution", "steps"), [
+    (None, 1, None), ({"loss": 1}, 1, None), ({"s": 4.5}, 1, 5), ({"s": 0.25}, 1000, 250), ({"s": np.int64(3)}, 1, 3),
+    ({"s": float("inf")}, 1, None), (lambda trial, result: False, 1, None),
+])  # fmt: skip
+def test_the_budget_is_the_limit_of_time_attr_rounded_up(stop, resolution, steps):
+    assert checks.budget("s", stop, "s", resolution) == steps
+    with pytest.raises(pt.UsageError, match=r"stop={'s': '9'}, expected a number"):
+        checks.budget("s", {"s": "9"}, "s", resolution)
+
+
 def test_none_is_a_first_value_where_it_is_an_option():
     space = pt.Space(lr=pt.LogUniform(1e-4, 1.0), norm=pt.Choice(None, "l2"))
     assert configs.given({"lr": None, "norm": None}, space) == {"norm": None}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import ceil
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -21,7 +22,7 @@ from poptrain.integrations.ray_tune.configs import Config
 from poptrain.integrations.ray_tune.whole_files import is_json
 from poptrain.log.reader import exists
 from poptrain.space import Space
-from poptrain.space.parameter import Parameter, show
+from poptrain.space.parameter import Parameter, plain, show
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,20 @@ def goal(what: str, metric: object, mode: object) -> None:
         raise UsageError(
             f"{what}: metric={metric!r}, mode={mode!r}; set them with tune.TuneConfig(metric=…, mode='max' or 'min')."
         )
+
+
+def budget(what: str, stop: object, time_attr: str, resolution: int) -> int | None:
+    """Returns the steps that each trial is to train, from the ``stop`` of an experiment; None if it does not say.
+
+    Raises:
+        UsageError: it is not a number.
+    """
+    limit = plain(stop.get(time_attr)) if isinstance(stop, Mapping) else None
+    if limit is None or limit == float("inf"):
+        return None
+    if isinstance(limit, bool) or not isinstance(limit, (int, float)) or limit != limit:
+        raise UsageError(f"{what}: stop={{{time_attr!r}: {show(limit)}}}, expected a number.")
+    return max(1, ceil(limit * resolution - 1e-9))
 
 
 def fitting(what: str, algorithm: Algorithm, trials: int) -> Algorithm:

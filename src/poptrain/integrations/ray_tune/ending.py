@@ -35,7 +35,7 @@ def remarks(
     if not _decisions(history) and isinstance(interval, int):
         text = f"no decision was made: the interval is {shown(interval)}, and the trials trained {shown(max(reached))} at most."
         other = f", or pass time_attr='training_iteration' (it is {unit!r})" if unit == SECONDS else ""
-        return [f"{text} Pass a shorter interval{other}."]
+        return [f"{text} Pass a shorter interval{other}, or train longer."]
     early = [(trial, step) for trial, step in zip(trials, reached, strict=True) if budget is not None and step < budget]
     if budget is None or not early:
         return []

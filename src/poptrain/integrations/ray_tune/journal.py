@@ -38,6 +38,7 @@ class Journal:
         self.log, self.seats = log, seats  # seats: the trial id on each
         self.sign = -1 if log.record.run["mode"] == "min" else 1
         self.history: History = log.record.history()
+        self.over = log.record.finished  # in an earlier session
         self.ended = False
         self.sinks = [Guarded(sink) for sink in sinks]
         for sink in self.sinks:

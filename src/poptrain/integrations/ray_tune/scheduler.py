@@ -8,8 +8,7 @@ failed: its task has failed, and the algorithm decides without it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from math import ceil
+from collections.abc import Sequence
 from pathlib import Path
 
 from ray.tune.experiment import Trial
@@ -205,6 +204,11 @@ class PoptrainScheduler(TrialScheduler):
         )
         if exists and place is not None:
             self._journal = Journal.go_on(place, ids, about, settings.sinks)
+            if self._journal.over and (restored := [seat.trial.trial_id for seat in self._seats if not seat.trial.is_finished()]):
+                logger.warning(
+                    "%s: the run in %s has ended, so the restored trials %s train no further. Begin a new experiment instead.",
+                    settings.name, place, ", ".join(restored),
+                )  # fmt: skip
         else:
             self._journal = Journal.begin(place, ids, about, settings.sinks)
         for seat in self._seats:
@@ -220,8 +224,8 @@ class PoptrainScheduler(TrialScheduler):
                 ray.park(seat.trial)  # until it has a task
 
     def _budget(self) -> int | None:
-        stop = self._stop.get(self._settings.time_attr) if isinstance(self._stop, Mapping) else None
-        return None if stop is None else max(1, ceil(stop * self._settings.resolution - 1e-9))
+        settings = self._settings
+        return checks.budget(settings.name, self._stop, settings.time_attr, settings.resolution)
 
     # -- failures -----------------------------------------------------------------------------------------------------
 
