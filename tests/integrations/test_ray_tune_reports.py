@@ -16,6 +16,7 @@ from ray import tune  # noqa: E402
 import poptrain as pt  # noqa: E402
 from poptrain.integrations.ray_tune import checks, configs, reports  # noqa: E402
 from poptrain.integrations.ray_tune.ending import remarks  # noqa: E402
+from poptrain.integrations.ray_tune.journal import Journal  # noqa: E402
 from poptrain.integrations.ray_tune.trial_seat import Phase, TrialSeat, numbers  # noqa: E402
 from poptrain.integrations.ray_tune.whole_files import copy_whole  # noqa: E402
 
@@ -166,3 +167,11 @@ def test_files_of_lines_are_copied_although_they_are_not_json(tmp_path):
     (source / "trial" / "result.json").write_text(lines)
     copy_whole(str(source), str(target))
     assert (target / "trial" / "result.json").read_text() == lines
+
+
+def test_a_run_that_has_ended_is_known_when_it_is_restored(tmp_path):
+    pt.run(pt.pbt(toys.SPACE, 2, interval=1), toys.train, stop=pt.steps(1), directory=tmp_path)
+    journal = Journal.go_on(tmp_path, ["a", "b"], {"budget": 2}, ())
+    assert journal.over
+    journal.log.close()
+    assert not Journal.go_on(tmp_path, ["a", "b"], {"budget": 2}, ()).over  # it was opened again
