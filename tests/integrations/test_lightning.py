@@ -9,6 +9,7 @@ pytestmark = pytest.mark.heavy
 
 import torch  # noqa: E402
 from lightning.pytorch import LightningDataModule, LightningModule  # noqa: E402
+from lightning.pytorch.callbacks import BackboneFinetuning  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
 
@@ -322,3 +323,43 @@ def test_a_loader_with_its_own_generator_goes_on(data, tmp_path):
     parts.save(tmp_path)
     resumed.load(tmp_path)
     assert parts.train(hp, 2) == resumed.train(hp, 2) == expected
+
+
+class Head(Plain):
+    """Its backbone is trained from the second epoch on."""
+
+    def __init__(self, hp, rate):
+        super().__init__(hp, rate)
+        self.backbone = nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6), nn.ReLU())
+
+    def training_step(self, batch, index):
+        return super().training_step([self.backbone(batch[0]), batch[1]], index)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD([each for each in self.parameters() if each.requires_grad], self.rate, momentum=0.9)
+
+
+class Finetuned(LightningMember):
+    def make(self, hp, seed):
+        return Head(hp, hp["lr"]), DataLoader(TensorDataset(X, Y), 16, shuffle=True)
+
+    def options(self, hp):
+        return {"accelerator": "cpu", "callbacks": [BackboneFinetuning(1, lambda epoch: 1.5, train_bn=False)]}
+
+
+@pytest.mark.parametrize("parts", [(1, 3), (2, 2), (1, 1, 1, 1), (3, 1)])
+def test_layers_that_a_callback_has_unfrozen_stay_so_in_the_next_interval(parts, tmp_path):
+    hp = {"lr": 0.05}
+    whole, member, resumed = Finetuned(hp, 1), Finetuned(hp, 1), Finetuned(hp, 2)
+    for each in (whole, member, resumed):
+        each.set_budget(4)
+    whole.train(hp, 4)
+    *before, last = parts
+    for steps in before:
+        member.train(hp, steps)
+    member.save(tmp_path)
+    resumed.load(tmp_path)
+    for each in (member, resumed):
+        each.train(hp, last)
+    states = [each.module.state_dict() for each in (whole, member, resumed)]
+    assert all(torch.equal(states[0][name], state[name]) for state in states[1:] for name in states[0])

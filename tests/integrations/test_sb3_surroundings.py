@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from itertools import permutations
 
 import pytest
 
@@ -315,6 +316,29 @@ def test_a_copy_with_another_structure_is_a_sentence(name, tmp_path):
     parent.save(tmp_path)
     with pytest.raises(pt.UsageError, match=r"static=True"):
         copied.load(tmp_path)
+
+
+NORMALISERS = {
+    "none": lambda env: DummyVecEnv([env]),
+    "rewards": lambda env: VecNormalize(DummyVecEnv([env]), norm_obs=False),
+    "both": lambda env: VecNormalize(DummyVecEnv([env])),
+    "inside": lambda env: DummyVecEnv([lambda: NormalizeReward(env())]),
+}
+
+
+class Normalising(SB3Member):
+    def make(self, hp, seed):
+        return ppo(seed, NORMALISERS[hp["kind"]](Clock))
+
+
+@pytest.mark.parametrize("kinds", list(permutations(NORMALISERS, 2)))
+def test_a_copy_with_other_normalisers_is_a_sentence_and_an_old_checkpoint_still_loads(kinds, tmp_path):
+    parent, copied = (Normalising({"kind": kind}, 1) for kind in kinds)
+    state = parent._state()
+    with pytest.raises(pt.UsageError, match=r"^the checkpoint has the statistics of .*, and a member with .* static=True\.$"):
+        copied._put(state)
+    del state["normalisers"]
+    copied._put(state)  # of a version that did not record them
 
 
 def test_environments_that_can_be_there_once_are_enough():

@@ -21,6 +21,7 @@ from poptrain.core import Metrics
 from poptrain.core.errors import UsageError
 from poptrain.integrations.adapter import Place, Reads, flattened, governed, plain
 from poptrain.integrations.lightning.epochs import Epochs, schedulers_of
+from poptrain.integrations.lightning.finetuning import Unfrozen, unfreeze, unfrozen
 from poptrain.integrations.remade import Remade
 from poptrain.integrations.torch.draws import Draws, State
 from poptrain.integrations.torch.fresh import FreshOptimizer, optimizer_places
@@ -58,6 +59,7 @@ class LightningMember(Remade):
         self._steps: int | None = None  # of the optimiser in an epoch, up to the checkpoint
         self._budget: int | None = None
         self._draws: Draws | None = None  # of the training data, where they have generators of their own
+        self._unfrozen: Unfrozen | None = None  # what of the module was trained at the end of the last interval
         self._drawn: State = None  # what they had drawn up to the end of the last interval
         self._directory = Path(tempfile.mkdtemp(prefix="poptrain-lightning-"))
         self._removed = weakref.finalize(self, shutil.rmtree, self._directory, True)
@@ -110,13 +112,14 @@ class LightningMember(Remade):
             shutil.copy2(file, directory)
         own = {"seed": self._seed, "random": self._random, "epochs": self._epochs}
         own |= {"optimizers": self._kinds, "steps": self._steps, "draws": self._drawn}
+        own |= {"unfrozen": self._unfrozen}
         save_state(own, Path(directory), OWN_FILE)
 
     def load(self, directory: Path) -> None:
         """Continues from what `save` wrote; this member keeps its own hyperparameters."""
         state = load_state(Path(directory), OWN_FILE)
         self._seed, self._random, self._epochs, self._kinds = (state[k] for k in ("seed", "random", "epochs", "optimizers"))
-        self._steps, self._drawn = state.get("steps"), state.get("draws")
+        self._steps, self._drawn, self._unfrozen = state.get("steps"), state.get("draws"), state.get("unfrozen")
         self._made = self._trainer = None
         (self._directory / CHECKPOINT).unlink(missing_ok=True)
         if (file := Path(directory) / CHECKPOINT).exists():
@@ -178,6 +181,7 @@ class LightningMember(Remade):
                 "stops the Trainer, such as an EarlyStopping callback or max_steps."
             )
         self._epochs, self._kinds, self._steps = until, [made.kind for made in epochs.made], epochs.steps
+        self._unfrozen = unfrozen(module, callbacks)
         self._drawn = None if self._draws is None or not self._draws.has_own else self._draws.read_own()
         self._trainer.save_checkpoint(file)
         return _numbers(self._trainer.callback_metrics)
@@ -201,6 +205,7 @@ class LightningMember(Remade):
     def _begun(self, trainer: Trainer) -> None:
         """Notes which places hyperparameters govern: those that held their values when all was new."""
         self._trainer = trainer
+        unfreeze(trainer.lightning_module, self._unfrozen)
         if not self._governed:
             self._governed = governed(self._places(self._hp), self._hp)
         check_cycled(type(self).__name__, self._hp, self.places(self._hp), schedulers_of(trainer))

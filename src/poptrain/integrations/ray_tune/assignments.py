@@ -61,6 +61,12 @@ class Assignments:
         """Returns the seats that have a task and no slot to begin it in."""
         return [seat for seat in self._seats if seat.phase is Phase.QUEUED and not ray.has_slot(seat.trial)]
 
+    def queue_paused(self) -> None:
+        """Queues trials again that something else has paused in the middle of a task, such as a ResourceChangingScheduler."""
+        for seat in self._seats:
+            if seat.phase is Phase.TRAINING and seat.trial.status == Trial.PAUSED:
+                seat.phase = Phase.QUEUED
+
     def make_room(self, ray: Controller) -> None:
         """Frees the slots of held trials when no trial trains and a queued one has no slot."""
         if not self.waiting_for_slot(ray):
@@ -87,13 +93,14 @@ class Assignments:
             raise UsageError(f"{self._name}: a trial cannot distil from another (task {task.id}); run it with poptrain.run.")
         gone, live = seat.phase is Phase.GONE, self._held(ray, seat)
         unchanged = task.parent is not None and task.parent == seat.holds and task.hparams == seat.hparams
-        seat.begin(task, history.step(task.parent))
+        parent = None if task.parent is None else history.task(task.parent).hparams
+        seat.begin(task, history.step(task.parent), tuple(each for each in (parent, seat.hparams) if each is not None))
         if gone:
             result = seat.without_result(seat.why, seat.why_kind)
             seat.leave(seat.why, seat.why_kind)
             return result
         if task.steps == 0:
-            return seat.without_result("a trial cannot be evaluated before it trains")
+            return seat.without_result("a trial cannot be evaluated before it trains", "ended")
         if live and unchanged:
             ray.go_on(seat.trial)
             seat.phase = Phase.TRAINING

@@ -12,11 +12,10 @@ from dataclasses import replace
 
 from pyarrow.fs import FileSelector
 from ray.tune.experiment import Trial
-from ray.tune.utils.util import flatten_dict, unflatten_dict
+from ray.tune.utils.util import unflatten_dict
 
 from poptrain.core import History
 from poptrain.integrations.ray_tune import controller
-from poptrain.integrations.ray_tune.configs import Report
 from poptrain.integrations.ray_tune.controller import StoredCheckpoint
 
 _NUMBER = re.compile(r"checkpoint_(\d+)")
@@ -31,11 +30,12 @@ class Checkpoints:
         self._keep: dict[str, int | None] = {}  # by trial id
 
     def adopt(self, trial: Trial) -> None:
-        """Takes over from Ray the deletion of a trial's checkpoints, and has Ray save one at the trial's end."""
+        """Takes over from Ray the deletion of a trial's checkpoints, and has Ray save one when a trial of a class ends."""
         manager = controller.checkpoints_of(trial)
         config = manager.checkpoint_config
         self._keep.setdefault(trial.trial_id, config.num_to_keep)
-        manager._checkpoint_config = replace(config, num_to_keep=None, checkpoint_at_end=True)
+        at_end = config.checkpoint_at_end or not controller.is_function(trial)  # a function reports all its checkpoints itself
+        manager._checkpoint_config = replace(config, num_to_keep=None, checkpoint_at_end=at_end)
 
     def continue_numbering(self, trial: Trial) -> None:
         """Gives the next checkpoint of a restored trial a number that is not in use.
@@ -90,12 +90,3 @@ class Checkpoints:
                     self._known.pop(self.name(trial, old))
                     old.checkpoint.filesystem.delete_dir(old.checkpoint.path)
             manager._checkpoint_results = sorted(stay, key=manager._checkpoint_results.index)
-
-
-def numbers(report: Report) -> dict[str, float]:
-    """Returns the numbers of a report under their flat names, without the config and what Ray adds about the machine."""
-    return {
-        key: float(value)
-        for key, value in flatten_dict(report).items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and not key.startswith(("config/", "pid", "timestamp"))
-    }

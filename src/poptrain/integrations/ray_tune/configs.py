@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from poptrain.core import Hparams
+from poptrain.space import Space
 
 Config = dict[str, Any]  # of a trial: the user's own
 Report = dict[str, Any]  # of a trial: the user's own metrics, and what Ray adds
+ABSENT = object()  # where a config has no value; None may be one
 
 
 def copied(config: Config) -> Config:
@@ -16,16 +18,19 @@ def copied(config: Config) -> Config:
     return {key: copied(value) if isinstance(value, dict) else value for key, value in config.items()}
 
 
-def given(config: Mapping[str, object], names: Iterable[str]) -> Config:
-    """Returns the values that a config has for some hyperparameters, by their flat names."""
-    return {name: value for name in names if (value := at(config, name)) is not None}
+def given(config: Mapping[str, object], space: Space) -> Config:
+    """Returns the values that a config has for hyperparameters, by their flat names; None is one only where it is an option."""
+    found = {name: at(config, name, ABSENT) for name in space}
+    return {
+        name: value for name, value in found.items() if value is not ABSENT and (value is not None or space[name].contains(value))
+    }
 
 
-def at(config: Mapping[str, object], name: str) -> object:
-    """Returns the value of a config under a dotted name; None if there is none."""
+def at(config: Mapping[str, object], name: str, absent: object = None) -> object:
+    """Returns the value of a config under a dotted name; `absent` if there is none."""
     branch: object = config
     for key in name.split("."):
-        branch = branch.get(key) if isinstance(branch, Mapping) else None
+        branch = branch.get(key, absent) if isinstance(branch, Mapping) else absent
     return branch
 
 

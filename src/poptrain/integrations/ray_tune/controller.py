@@ -7,6 +7,7 @@ continues unchanged needs no restart. A trial that takes another's checkpoint is
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from ray.train._internal.session import _TrainingResult
@@ -15,6 +16,7 @@ from ray.tune import Checkpoint
 from ray.tune.experiment import Trial
 from ray.tune.trainable import FunctionTrainable, Trainable
 
+from poptrain.integrations.ray_tune.closing import Closing
 from poptrain.integrations.ray_tune.configs import Config, Report
 from poptrain.integrations.ray_tune.whole_files import with_whole_files
 
@@ -41,6 +43,18 @@ class Controller:
         if self._ray._placeholder_resolvers:
             return trial.config  # Ray has just made it anew
         return getattr(trial, "_Trial__unresolved_config", trial.config)
+
+    def make_all_trials_at_once(self) -> None:
+        """Has Ray make the whole population before the first trial is chosen; it makes 200 trials at most otherwise."""
+        self._ray._max_pending_trials = max(self._ray._max_pending_trials, getattr(self.search, "total_samples", 0) or 0)
+
+    def leave_reports_to_us(self) -> None:
+        """Turns off Ray's own check of the metric, which knows nothing of ``require_attrs=False``."""
+        self._ray._metric = self._ray.search_alg._metric = None
+
+    def when_all_have_ended(self, ended: Callable[[], None]) -> None:
+        """Has a function called when no trial is left that trains or waits, also where Ray ends them without a call."""
+        self._ray._callbacks._callbacks.append(Closing(ended))
 
     def reuse_if_possible(self, trial: Trial) -> None:
         """Turns ``reuse_actors`` off for a trainable that cannot take another config, because Ray would end its trials."""

@@ -30,10 +30,12 @@ def remarks(
     def shown(steps: int) -> str:
         return f"{steps / resolution:.3g} s" if unit == SECONDS else f"{steps / resolution:g} {unit}"
 
+    if text := _nothing_to_copy(history):
+        return [text]
     if not _decisions(history) and isinstance(interval, int):
         text = f"no decision was made: the interval is {shown(interval)}, and the trials trained {shown(max(reached))} at most."
         other = f", or pass time_attr='training_iteration' (it is {unit!r})" if unit == SECONDS else ""
-        return [f"{text} Pass a shorter interval{other}."]
+        return [f"{text} Pass a shorter interval{other}, or train longer."]
     early = [(trial, step) for trial, step in zip(trials, reached, strict=True) if budget is not None and step < budget]
     if budget is None or not early:
         return []
@@ -49,6 +51,22 @@ def _reached(history: History, seats: int) -> list[int]:
         if history.ok(id):
             reached[history.task(id).member] = history.step(id)
     return reached
+
+
+def _nothing_to_copy(history: History) -> str:
+    """Returns why no result could be continued by any trial; "" if one could, or if there is none."""
+    every = [result for id in range(history.n) if (result := history.result(id)) is not None]
+    results = [result for result in every if result.kind != "ended"]
+    if not every or any(result.healthy for result in results):
+        return ""
+    if not results:
+        return "no trial has reported anything before it ended."
+    errors = [result.error for result in results if result.error]
+    if errors:
+        return f"no trial has a result: {len(errors)} of {len(results)} failed, the first with {errors[0]!r}."
+    if any(result.kind == "diverged" for result in results):
+        return "no trial has a result that can be compared: all reported scores are NaN or infinite."
+    return "no trial was copied, because none reported a checkpoint: call tune.report(metrics, checkpoint=…) in every interval."
 
 
 def _decisions(history: History) -> int:

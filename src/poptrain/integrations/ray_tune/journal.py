@@ -38,6 +38,7 @@ class Journal:
         self.log, self.seats = log, seats  # seats: the trial id on each
         self.sign = -1 if log.record.run["mode"] == "min" else 1
         self.history: History = log.record.history()
+        self.over = False  # True: it had ended in an earlier session
         self.ended = False
         self.sinks = [Guarded(sink) for sink in sinks]
         for sink in self.sinks:
@@ -59,11 +60,14 @@ class Journal:
         """Continues a journal; if this process still has it open, that one is closed."""
         if place in _OPEN:
             _OPEN.pop(place).close()
+        over = read(place).finished
         log = _OPEN[place] = Log.open(place)
         log.note("trials", seats=seats)
         if log.record.budget != about["budget"]:
             log.note("budget", budget=about["budget"])
-        return cls(log, seats, sinks)
+        journal = cls(log, seats, sinks)
+        journal.over = over
+        return journal
 
     @property
     def directory(self) -> Path | None:

@@ -8,7 +8,7 @@ failed: its task has failed, and the algorithm decides without it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ray.tune.experiment import Trial
@@ -24,6 +24,7 @@ from poptrain.integrations.ray_tune.configs import Report
 from poptrain.integrations.ray_tune.controller import Controller, RayController
 from poptrain.integrations.ray_tune.ending import remarks
 from poptrain.integrations.ray_tune.journal import Journal
+from poptrain.integrations.ray_tune.reports import Reports
 from poptrain.integrations.ray_tune.settings import Settings
 from poptrain.integrations.ray_tune.trial_seat import Phase, TrialSeat, failure_text
 
@@ -50,6 +51,7 @@ class PoptrainScheduler(TrialScheduler):
         self._seats = Assignments(self._settings.name)
         self._journal: Journal | None = None
         self._asked_at = -1  # lines of the history when the algorithm was last asked
+        self._refusal: UsageError | None = None  # raised at the next step, where Ray does not wrap it into a traceback
 
     def __getstate__(self) -> dict[str, object]:
         return {"_settings": self._settings}  # everything else is in the run log, where `Tuner.restore` finds it
@@ -57,6 +59,10 @@ class PoptrainScheduler(TrialScheduler):
     def __setstate__(self, state: dict[str, Settings]) -> None:
         self._settings = state["_settings"]
         self._reset()
+
+    @property
+    def metric(self) -> None:
+        """None for Ray, so that it leaves the check of reports to `require_attrs`."""
 
     @property
     def history(self) -> History:
@@ -86,6 +92,7 @@ class PoptrainScheduler(TrialScheduler):
         ray = Controller(tune_controller)
         checks.search(self._settings.name, ray.search)
         checks.goal(self._settings.name, self._metric, self._mode)
+        ray.make_all_trials_at_once()
         if self._journal is not None:
             raise UsageError(
                 f"{self._settings.name}: a trial was added to a population that already trains; set num_samples to its size."
@@ -94,12 +101,14 @@ class PoptrainScheduler(TrialScheduler):
 
     def choose_trial_to_run(self, tune_controller: RayController) -> Trial | None:
         """Decides everything that can be decided now; returns the trial that has been waiting longest for a slot."""
+        self._refuse()
         ray = Controller(tune_controller)
         if self._journal is None:
             if not len(self._seats):
                 return None
             self._open(ray)
         self._fail_those_that_ray_ended()
+        self._seats.queue_paused()
         self._collect()
         self._decide(ray)
         self._seats.make_room(ray)
@@ -111,16 +120,16 @@ class PoptrainScheduler(TrialScheduler):
         seat = self._seat(trial)
         if seat.task is None:
             return TrialScheduler.PAUSE
-        measured = self._measured(result)
-        if measured is None:
-            return TrialScheduler.CONTINUE
-        seat.report(*measured, result)
-        step = measured[0]
-        if step < seat.due:
-            return TrialScheduler.CONTINUE
-        if controller.is_function(trial) and not result.get("should_checkpoint"):
-            checks.checkpoint_in_time(self._settings.name, self._settings.time_attr, step, seat.due, seat.task.steps)
-            return TrialScheduler.CONTINUE
+        try:
+            if not self._reports.add(seat, result) or seat.curve[-1][0] < seat.due:
+                return TrialScheduler.CONTINUE
+            if controller.is_function(trial) and not result.get("should_checkpoint"):
+                what, time_attr = self._settings.name, self._settings.time_attr
+                checks.checkpoint_in_time(what, time_attr, seat.curve[-1][0], seat.due, seat.task.steps)
+                return TrialScheduler.CONTINUE
+        except UsageError as error:
+            self._refusal = self._refusal or error
+            return TrialScheduler.NOOP
         ray = Controller(tune_controller)
         seat.phase, seat.before = Phase.SAVING, controller.latest(trial)
         if self._seats.waiting_for_slot(ray):
@@ -141,13 +150,12 @@ class PoptrainScheduler(TrialScheduler):
         """Records the last report of a trial that ended by itself or by Ray's stop condition."""
         seat = self._seat(trial)
         if seat.task is not None:
-            measured = self._measured(result)
-            if measured is not None and measured[0] > seat.start:
-                seat.report(*measured, result)
-            newest = controller.latest(trial)
-            current = newest is not None and newest.metrics.get("training_iteration") == result.get("training_iteration")
-            name = self._seats.checkpoints.name(trial, newest) if newest is not None and current else None
-            self._append((seat.done(name, self._settings.returns),))
+            try:
+                if not seat.knows(result) and "training_iteration" in result:  # else it ended without a report
+                    self._reports.add(seat, result)
+                self._append((self._done(seat, result.get("training_iteration")),))
+            except UsageError as error:
+                self._refusal = self._refusal or error
         seat.leave()
         self._end_if_all_gone()
 
@@ -185,14 +193,22 @@ class PoptrainScheduler(TrialScheduler):
         made = settings.make(len(ids), [seat.config for seat in self._seats])
         self.algorithm = checks.fitting(settings.name, made, len(ids))
         first = self._seats[0].trial
+        checks.saves(settings.name, first.get_trainable_cls())
         ray.reuse_if_possible(first)
         ray.replace_state_whole()
+        ray.leave_reports_to_us()
+        ray.when_all_have_ended(self._all_have_ended)
         assert self._metric is not None and self._mode is not None  # `checks.goal` has seen to it
         about = journal.first_line(
             self.algorithm, first, metric=self._metric, mode=self._mode, seed=settings.seed, budget=self._budget()
         )
         if exists and place is not None:
             self._journal = Journal.go_on(place, ids, about, settings.sinks)
+            if self._journal.over and (restored := [seat.trial.trial_id for seat in self._seats if not seat.trial.is_finished()]):
+                logger.warning(
+                    "%s: the run in %s has ended, so the restored trials %s train no further. Begin a new experiment instead.",
+                    settings.name, place, ", ".join(restored),
+                )  # fmt: skip
         else:
             self._journal = Journal.begin(place, ids, about, settings.sinks)
         for seat in self._seats:
@@ -208,8 +224,8 @@ class PoptrainScheduler(TrialScheduler):
                 ray.park(seat.trial)  # until it has a task
 
     def _budget(self) -> int | None:
-        stop = self._stop.get(self._settings.time_attr) if isinstance(self._stop, Mapping) else None
-        return None if stop is None else max(1, int(stop * self._settings.resolution))
+        settings = self._settings
+        return checks.budget(settings.name, self._stop, settings.time_attr, settings.resolution)
 
     # -- failures -----------------------------------------------------------------------------------------------------
 
@@ -232,14 +248,17 @@ class PoptrainScheduler(TrialScheduler):
         assert self._journal is not None  # there are no results before it is opened
         self._journal.append(results)
 
-    def _measured(self, report: Report) -> tuple[int, float] | None:
-        """Returns (step, score) of a report; None if it lacks one of them and ``require_attrs`` is False."""
-        settings = self._settings
-        assert self._metric is not None
-        if not checks.complete(settings.name, report, (settings.time_attr, self._metric), settings.require_attrs):
-            return None
-        score = report[self._metric]
-        return int(report[settings.time_attr] * settings.resolution + 1e-9), float("nan" if score is None else score)
+    def _done(self, seat: TrialSeat, iteration: object) -> Result:
+        """Returns the result of a task whose last report was at this iteration of Ray; its checkpoint is the one of then."""
+        newest = controller.latest(seat.trial)
+        current = newest is not None and newest.metrics.get("training_iteration") == iteration
+        name = self._seats.checkpoints.name(seat.trial, newest) if newest is not None and current else None
+        return seat.done(name, self._reports.returns(seat))
+
+    @property
+    def _reports(self) -> Reports:
+        assert self._metric is not None  # `checks.goal` has seen to it
+        return Reports(self._settings, self._metric)
 
     def _collect(self) -> None:
         """Logs the results whose checkpoints have been written."""
@@ -251,7 +270,7 @@ class PoptrainScheduler(TrialScheduler):
             if newest is None or newest is seat.before:
                 checks.no_checkpoint(self._settings.name, seat.trial)
             seat.failures = 0
-            results.append(seat.done(self._seats.checkpoints.name(seat.trial, newest), self._settings.returns))
+            results.append(self._done(seat, newest.metrics.get("training_iteration")))
         self._append(tuple(results))
 
     # -- decisions ----------------------------------------------------------------------------------------------------
@@ -292,6 +311,28 @@ class PoptrainScheduler(TrialScheduler):
                 ray.stop(seat.trial)
                 seat.leave("the run is over")
         self._end_if_all_gone()
+
+    def _all_have_ended(self) -> None:
+        """Closes the journal where Ray has ended trials without a call, or where all have failed."""
+        self._refuse()
+        if self._journal is None or self._journal.ended:
+            return
+        for seat in self._seats:
+            if seat.phase is Phase.GONE:
+                continue
+            if seat.task is not None:
+                self._append((self._done(seat, seat.last.get("training_iteration")),))
+            if seat.trial.status == Trial.ERROR:
+                seat.leave("its trial failed", "failed")
+            else:
+                seat.leave()
+        self._end_if_all_gone()
+
+    def _refuse(self) -> None:
+        """Raises the error of an earlier call of Ray."""
+        error, self._refusal = self._refusal, None
+        if error is not None:
+            raise error
 
     def _end_if_all_gone(self) -> None:
         if self._journal is not None and all(seat.phase is Phase.GONE for seat in self._seats) and not self._journal.ended:

@@ -197,7 +197,9 @@ def from_bounds(what: str, bounds: Mapping[str, object], given: list[Config]) ->
 
 def _bounded(where: str, name: str, ends: list[Any], given: list[Config]) -> Parameter:
     if len(ends) != 2 or not all(is_number(end) for end in ends) or not ends[0] < ends[1]:
-        raise UsageError(f"{where}={show(ends)}: expected [low, high] with low < high.")
+        raise UsageError(
+            f"{where}={show(ends)}: expected [low, high] with low < high; write a list of values as tune.choice([…])."
+        )
     starts = [plain(at(config, name)) for config in given]
     whole = all(isinstance(end, int) for end in ends) and tuple(ends) != (0, 1)
     return Int(*ends) if whole and not any(isinstance(start, float) for start in starts) else Uniform(*ends)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from numbers import Real
 
 from ray.tune.experiment import Trial
+from ray.tune.utils.util import flatten_dict
 
 from poptrain.core import Hparams, Result, Task
 from poptrain.core.facts import Kind
-from poptrain.integrations.ray_tune.checkpoints import numbers
 from poptrain.integrations.ray_tune.configs import Config, Report
 from poptrain.integrations.ray_tune.controller import StoredCheckpoint
 
@@ -45,6 +47,8 @@ class TrialSeat:
     last: Report = field(default_factory=dict)  # the newest report on the task
     seconds: float = 0.0  # that its reports took
     before: StoredCheckpoint | None = None  # the trial's newest checkpoint when the one of this task was requested
+    kept: tuple[Hparams, ...] = ()  # values that a trial which keeps old ones would report: of the parent, and of the actor
+    stamp: tuple[object, ...] = ()  # of the newest report on any task
 
     @property
     def working(self) -> Task:
@@ -57,9 +61,9 @@ class TrialSeat:
         """The step at which the task is done."""
         return self.start + self.working.steps
 
-    def begin(self, task: Task, start: int) -> None:
+    def begin(self, task: Task, start: int, kept: tuple[Hparams, ...] = ()) -> None:
         """Takes a task on."""
-        self.task, self.start, self.phase = task, start, Phase.QUEUED
+        self.task, self.start, self.phase, self.kept = task, start, Phase.QUEUED, kept
         self.curve, self.last, self.seconds = [], {}, 0.0
 
     def report(self, step: int, score: float, report: Report) -> None:
@@ -67,20 +71,25 @@ class TrialSeat:
         while self.curve and self.curve[-1][0] >= step:
             self.curve.pop()
         self.curve.append((step, score))
-        self.last, self.phase = report, Phase.TRAINING
+        self.last, self.phase, self.stamp = report, Phase.TRAINING, _stamp(report)
         self.seconds += report.get("time_this_iter_s", 0.0)
 
-    def done(self, checkpoint: str | None, returns: str | None = None) -> Result:
-        """Returns the result of the task, after its last report; `returns` is the key of the episode returns in it."""
-        step, score = self.curve[-1] if self.curve else (self.start, float("nan"))
-        found = self.last.get(returns) if returns else None
+    def knows(self, report: Report) -> bool:
+        """True for the newest report, which Ray shows again when a trial ends without one of its own."""
+        return _stamp(report) == self.stamp
+
+    def done(self, checkpoint: str | None, returns: tuple[float, ...] = ()) -> Result:
+        """Returns the result of the task, after its last report; `returns` are the episode returns in it."""
+        if not self.curve:
+            return self.without_result(ENDED, "ended")
+        step, score = self.curve[-1]
         return self._finished(
             Result(
                 self.working.id,
                 score,
                 step,
                 tuple(self.curve),
-                returns=() if found is None else tuple(map(float, found)),
+                returns=returns,
                 metrics=numbers(self.last),
                 checkpoint=checkpoint,
                 seconds=self.seconds,
@@ -100,6 +109,20 @@ class TrialSeat:
     def leave(self, why: str = ENDED, kind: Kind = "ended") -> None:
         """Marks the seat as ended for good."""
         self.phase, self.why, self.why_kind = Phase.GONE, why, kind
+
+
+def _stamp(report: Report) -> tuple[object, ...]:
+    return tuple(report.get(key) for key in ("training_iteration", "time_total_s", "timestamp"))
+
+
+def numbers(report: Report) -> dict[str, float]:
+    """Returns the numbers of a report under their flat names, without the config and what Ray adds about the machine."""
+    flat: Mapping[str, object] = flatten_dict(report)
+    return {
+        key: float(value)
+        for key, value in flat.items()
+        if isinstance(value, Real) and not isinstance(value, bool) and not key.startswith(("config/", "pid", "timestamp"))
+    }
 
 
 def failure_text(trial: Trial) -> str:

@@ -2,7 +2,7 @@
 
 Ray copies the state of an experiment over the old file, in the background. If the driver is killed at that moment, the file is
 empty or cut off, and `Tuner.restore` begins a new experiment instead. Here each file is copied to another name, and then renamed.
-A file of JSON that Ray is just writing is left out; the next copy has it.
+A state that Ray is just writing is left out; the next copy has it. Other files, such as ``result.json``, are always copied.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ray.train._internal.storage import StorageContext, _FilesystemSyncer
+
+STATES = ("experiment_state-*.json", "basic-variant-state-*.json")  # what `Tuner.restore` reads
 
 Command = tuple[Callable[..., None], dict[str, object]]  # what Ray's syncer runs in a thread: a function and its arguments
 
@@ -52,7 +54,7 @@ def copy_whole(source: str, target: str) -> None:
             data = file.read_bytes()
         except FileNotFoundError:
             continue  # Ray's own temporary file
-        if file.suffix == ".json" and not is_json(data):
+        if any(map(file.match, STATES)) and not is_json(data):
             continue
         place.parent.mkdir(parents=True, exist_ok=True)
         part = place.with_name(f".{place.name}.part")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import gymnasium
+from gymnasium.wrappers import NormalizeObservation, NormalizeReward
+
+from poptrain.core.errors import UsageError
 from poptrain.integrations.blocks import Blocks
-from poptrain.integrations.sb3.hparams import Model, is_scheduled, normalisers, optimizers
+from poptrain.integrations.sb3.hparams import Model, is_scheduled, normalisers, optimizers, wrappers
 from poptrain.integrations.sb3.infos import packed, unpacked
 from poptrain.integrations.sb3.parameters import put_parameters
 from poptrain.integrations.sb3.replay import filled_part, flat, refill
@@ -24,6 +28,7 @@ COUNTERS = (
     "_episode_num",
     "exploration_rate",
 )
+NORMALISERS = (NormalizeObservation, NormalizeReward)  # of Gymnasium
 WINDOWS = ("ep_info_buffer", "ep_success_buffer")  # of the newest episodes
 
 
@@ -36,7 +41,8 @@ def saved_state(model: Model) -> dict[str, TorchState]:
         "variables": {name: getattr(model, name) for name in variables if getattr(model, name) is not None},
         "counters": {name: getattr(model, name) for name in COUNTERS if hasattr(model, name)},
         "windows": {name: [_timeless(each) for each in getattr(model, name) or ()] for name in WINDOWS},
-        "normalise": [_plain_attributes(part) for part in _running_statistics(model)],
+        "normalise": [_plain_attributes(part) for part in _running_statistics(model).values()],
+        "normalisers": [*_running_statistics(model), *_wrapped(model)],
         "replay": filled_part(getattr(model, "replay_buffer", None)),
     }
 
@@ -47,6 +53,7 @@ def restore(model: Model, state: Mapping[str, TorchState]) -> None:
     Raises:
         UsageError: the state is that of an algorithm of another structure.
     """
+    _check_normalisers(model, state.get("normalisers"))
     put_parameters(model, state["parameters"], state.get("kinds", {}))
     for name, value in state["variables"].items():
         live = getattr(model, name, None)
@@ -60,19 +67,43 @@ def restore(model: Model, state: Mapping[str, TorchState]) -> None:
                 group["lr"] = model.lr_schedule(model._current_progress_remaining)
     for name, items in state["windows"].items():
         setattr(model, name, deque(items, maxlen=model._stats_window_size))
-    for part, values in zip(_running_statistics(model), state["normalise"], strict=False):
+    for part, values in zip(_running_statistics(model).values(), state["normalise"], strict=False):
         vars(part).update(values)
     refill(getattr(model, "replay_buffer", None), state["replay"])
 
 
-def _running_statistics(model: Model) -> list[object]:
-    """Returns the running means and variances of every ``VecNormalize``."""
-    found: list[object] = []
-    for env in normalisers(model):
+def _running_statistics(model: Model) -> dict[str, object]:
+    """Returns the running means and variances of every ``VecNormalize``, by what they are of."""
+    found: dict[str, object] = {}
+    for number, env in enumerate(normalisers(model)):
+        name = f"VecNormalize {number}" if number else "VecNormalize"
         observed = getattr(env, "obs_rms", None)
-        found += observed.values() if isinstance(observed, dict) else [observed] if observed is not None else []
-        found.append(env.ret_rms)
+        if isinstance(observed, dict):
+            found |= {f"{name} of observations[{key!r}]": each for key, each in observed.items()}
+        elif observed is not None:
+            found[f"{name} of observations"] = observed
+        found[f"{name} of returns"] = env.ret_rms
     return found
+
+
+def _wrapped(model: Model) -> list[str]:
+    """Returns the names of Gymnasium's normalisers around the first simulator."""
+    env = next(iter(getattr(list(wrappers(model))[-1], "envs", ())), None)
+    names = []
+    while isinstance(env, gymnasium.Wrapper):
+        names += [type(env).__name__] * isinstance(env, NORMALISERS)
+        env = env.env
+    return names
+
+
+def _check_normalisers(model: Model, stored: Sequence[str] | None) -> None:
+    """Raises a `UsageError` for a checkpoint with other normalisers; those of older versions do not say which they had."""
+    here = [*_running_statistics(model), *_wrapped(model)]
+    if stored is not None and list(stored) != here:
+        raise UsageError(
+            f"the checkpoint has the statistics of {', '.join(stored) or 'no normaliser'}, and a member with these values has "
+            f"{', '.join(here) or 'none'}. A hyperparameter that changes the wrappers of the environment must be static=True."
+        )
 
 
 def _plain_attributes(part: object) -> dict[str, TorchState]:

@@ -14,7 +14,6 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.wrappers import NormalizeObservation, NormalizeReward
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import BaseBuffer
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
@@ -23,14 +22,13 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from poptrain.core.errors import UsageError
 from poptrain.integrations.sb3.hparams import SCHEDULES, Model, optimizers, wrappers
-from poptrain.integrations.sb3.state import COUNTERS, WINDOWS
+from poptrain.integrations.sb3.state import COUNTERS, NORMALISERS, WINDOWS
 from poptrain.integrations.torch.contents import Contents
 from poptrain.integrations.torch.parts import REGISTRIES
 from poptrain.integrations.torch.tree import PLAIN, Live, Tree, classes_near, is_users
 
 Owners = dict[str, Live]  # objects by path
 Callback = Any  # a callback, a list of them, or a function: what ``learn`` accepts
-NORMALISERS = (NormalizeObservation, NormalizeReward)  # of Gymnasium
 BUILT = {  # what `make` decides about an algorithm, and what is stored elsewhere
     *SCHEDULES, *COUNTERS, *WINDOWS, "learning_rate", "lr_schedule", "train_freq", "ent_coef_tensor", "log_ent_coef",
     "policy_kwargs", "seed", "verbose", "tensorboard_log", "device", "start_time", "n_envs", "env",
