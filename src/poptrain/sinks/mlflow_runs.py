@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from poptrain.core import History, Task
+from poptrain.core.answering import answering_class
 from poptrain.core.arguments import check_name, check_seconds
 from poptrain.core.errors import MissingExtra, UsageError
 from poptrain.core.protocols import Sink
@@ -46,6 +47,7 @@ _STATES = {"finished": "FINISHED", "failed": "FAILED", "suspended": "KILLED", "i
 _ABOUT = ("algorithm", "trainable", "metric", "mode", "seed", "interval")
 
 
+@answering_class
 class MLflow(Sink[Record]):
     """Logs a run to an MLflow server, store or file: ``pt.run(…, sinks=[pt.sinks.MLflow("http://localhost:5000")])``.
 
