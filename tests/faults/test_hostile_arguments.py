@@ -58,3 +58,8 @@ def test_d8_an_interrupt_passes():
 
     with pytest.raises(KeyboardInterrupt):
         pt.pbt(SPACE, population=type("Late", (), {"__repr__": interrupted})(), interval=5)
+
+
+def test_d8_an_error_that_no_argument_raised_blames_none():
+    with pytest.raises(TypeError, match="unexpected keyword argument 'stopp'"):
+        pt.Experiment(pt.pbt(SPACE, population=4, interval=5), pt.testing.quadratic, stopp=5)

@@ -15,7 +15,7 @@ from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import ParamSpec, TypeVar
 
 from poptrain.core.errors import PoptrainError, UsageError
-from poptrain.core.user_objects import is_interrupt
+from poptrain.core.user_objects import is_interrupt, text_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -91,12 +91,24 @@ def _culprit(error: BaseException, given: Iterable[tuple[str, object]]) -> str |
                 except BaseException as raised:
                     if is_interrupt(raised):
                         raise
-                    if type(raised) is type(error):
+                    if _same(raised, error):
                         return (
                             f"{argument} holds an object of the class {type(value).__name__[:100]!r} that cannot be read, "
                             f"because its {method} raised {type(error).__name__[:100]}: pass a plain value, or mend that class."
                         )
     return None
+
+
+def _same(one: BaseException, other: BaseException) -> bool:
+    """True if two exceptions were raised by one function; if that is not written in Python, by its type and its text."""
+    return type(one) is type(other) and (_raised_by(one) is _raised_by(other) or text_of(one) == text_of(other))
+
+
+def _raised_by(error: BaseException) -> object:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return None if trace is None else trace.tb_frame.f_code
 
 
 def _inside(value: object, depth: int) -> Iterator[object]:
