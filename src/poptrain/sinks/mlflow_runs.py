@@ -1,9 +1,7 @@
 """MLflow: a parent run for the population and a nested run for each member, live or from the log afterwards.
 
-Nothing is logged twice. Every value is a pure function of one log line, its timestamp included, and an MLflow run carries
-the tag ``poptrain.lines``: how many lines of the log are in it. The next process that writes, a resumed run or ``poptrain
-export``, finds the runs by the tag ``poptrain.id`` and continues from there. If a crash came between the values and the tag,
-the values that the server already holds are left out.
+Nothing is logged twice. Every value is a pure function of one log line, its timestamp included. The tag ``poptrain.lines`` of an
+MLflow run counts the lines in it. The next process that writes finds the runs by the tag ``poptrain.id`` and continues there.
 """
 
 from __future__ import annotations
