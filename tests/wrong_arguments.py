@@ -24,8 +24,8 @@ SHARE = [-0.1, 1.5, "half", None, True, NAN, INF, [0.5]]  # none of them is a sh
 LIMIT = [0, -1, "9", True, NAN, INF, [1], 10**400]  # none of them is a number of seconds
 TEXT = [3, None, b"x", ["a"], ""]
 LONG, HUGE, SURROGATE = "x" * 10**6, 10**400, "\ud800"
-PLACE = [5, "", LONG, SURROGATE, b"runs", ["a"], True, 0.5, "s3://bucket/run", "gs://bucket", "file:///tmp/x", "a\0b", "a\nb",
-         Path("x\x1b[31m")]  # fmt: skip
+PLACE = [5, "", " ", LONG, SURROGATE, b"runs", ["a"], True, 0.5, "s3://bucket/run", "gs://bucket", "file:///tmp/x", "a\0b",
+         "a\nb", Path("x\x1b[31m")]  # fmt: skip
 
 
 class NoTrainable:

@@ -8,6 +8,8 @@ oops                                              # no command 'oops'
 statsu run                                        # Did you mean 'status'
 --oops                                            # --oops
 status                                            # DIR
+status ''                                         # it is empty
+resume ' '                                        # it is empty
 status nowhere                                    # no log in nowhere
 status first.py                                   # no log in first.py
 status empty                                      # no log in empty

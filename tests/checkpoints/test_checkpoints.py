@@ -489,3 +489,22 @@ def test_b2_many_files_are_flushed_side_by_side_and_a_fault_leaves_no_half_check
         with pytest.raises(Suspended):
             commit(FaultyFS(at, errno.EIO, only=("fsync",)), f"half{at}")
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir() if not path.name.startswith(".")) == ["whole"]
+
+
+def test_c3_a_carry_that_contains_itself_or_is_without_end_is_refused_with_its_path():
+    cycle: list = [1]
+    cycle.append({"a": (cycle,)})
+    wide: list = [1.0]
+    named: dict = {"a": 1.0}
+    for _ in range(40):
+        wide, named = [wide, wide], {"a": named, "b": named}
+    for tree, where in (
+        (cycle, r"carry\[1\]\['a'\]\[0\]: .*contains itself"),
+        (wide, r"carry\[0\]\[0\].* values"),
+        (named, "values"),
+    ):
+        for function in (trees.flatten, trees.copy):
+            with pytest.raises(TypeError, match=where):
+                function(tree)
+    shared = [1.0] * 1000
+    assert trees.copy([shared] * 100) == [shared] * 100

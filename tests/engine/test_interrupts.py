@@ -207,3 +207,24 @@ def _parent(path):
     except OSError:
         return 0
     return 0 if fields[0] == "Z" else int(fields[1])
+
+
+@pytest.mark.parametrize("error", [ValueError, None], ids=["another error", "no error"])
+def test_an_interrupt_that_other_code_catches_is_no_failure_of_a_member(tmp_path, error):
+    calls = []
+
+    def train(carry, hp, steps, seed):
+        calls.append(steps)
+        if len(calls) == 7:
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(10)
+            except BaseException:
+                if error is not None:
+                    raise error("an error of its own, as JAX makes one of what a callback raises") from None
+        return quadratic(carry, hp, steps, seed)
+
+    with pytest.raises(Suspended, match="interrupted by SIGINT"):
+        run(train, tmp_path / "r")
+    assert facts(run(train, tmp_path / "r")) == facts(run(quadratic))

@@ -10,11 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_log import digits, lines, make, result, task
 
+from poptrain.core import clock
 from poptrain.core.order import Order
 from poptrain.core.wellformed import malformed
+from poptrain.log import blocks
 from poptrain.log.codec import decode_facts, encode_facts, encode_line
 from poptrain.log.reader import read, segment_name
 from poptrain.log.usual import UsualLines
+from poptrain.log.writer import Log
 
 pytest.importorskip("msgspec")
 
@@ -29,7 +32,8 @@ def text_of(type: str, data: object) -> bytes:
 
 def one(usual: UsualLines, text: bytes) -> tuple | None:
     """Returns the fields and the facts of one line; None if it is left to `codec`."""
-    return next(((entry, line) for _, _, entry, line in usual.read(text + b"\n", 0)), None)
+    texts = blocks.Blocks().next(text + b"\n", 0)
+    return next(((entry, line) for entry in usual.entries(texts) if (line := usual.facts(entry)) is not None), None)
 
 
 def slow(type: str, data: list) -> tuple | None:
@@ -86,13 +90,24 @@ def test_equal_hyperparameters_of_a_seat_are_one_object_and_1_is_not_1_0():
     assert hparams[0] is hparams[1] and [repr(each["n"]) for each in hparams] == ["1", "1", "1.0", "True"]
 
 
-@pytest.mark.parametrize("change", ["none", "flip", "swap", "cut"])
+ODD = {
+    "none": lambda text: text,
+    "flip": lambda text: text.replace(b'"step":5', b'"step":6'),
+    "upper": lambda text: text[:-12] + text[-12:].upper(),
+    "space": lambda text: text[:-17] + b" " + text[-17:],
+    "unicode": lambda text: text.replace(b'"step":5', b'"st\xc3\xa9p":5'),
+    "newline": lambda text: text.replace(b'"d":', b'"d":\n', 1),
+    "empty": lambda text: b"\n" + text,
+}
+
+
+@pytest.mark.parametrize("change", [*ODD, "swap", "cut"])
 def test_a_log_is_read_the_same_with_and_without_it(tmp_path, monkeypatch, change):
     make(tmp_path, 12)
     path = tmp_path / segment_name(1)
     parts = path.read_bytes().splitlines(keepends=True)
-    if change == "flip":
-        parts[9] = parts[9].replace(b'"step":5', b'"step":6')
+    if change in ODD:
+        parts[9] = ODD[change](parts[9])
     elif change == "swap":
         parts[9], parts[10] = parts[10], parts[9]
     elif change == "cut":
@@ -107,7 +122,7 @@ def test_a_log_is_read_the_same_with_and_without_it(tmp_path, monkeypatch, chang
         return repr((record.lines, record.times, record.seq, record.crc, record.offset, record.number, record.torn))
 
     fast = outcome()
-    monkeypatch.setattr(UsualLines, "read", lambda self, data, at: iter(()))
+    monkeypatch.setattr(UsualLines, "entries", lambda self, texts: [])
     assert outcome() == fast
 
 
@@ -128,3 +143,25 @@ def test_the_order_of_a_line_is_checked_as_before(moves):
         except ValueError as error:
             after = str(error)
         assert before == after
+
+
+@pytest.mark.parametrize("size", [1, 300, 1 << 20])
+def test_a_log_is_read_the_same_in_blocks_of_any_size(tmp_path, monkeypatch, size):
+    with Log.create(tmp_path, {"seed": 0}) as log:
+        for id in range(12):
+            log.append([task(id, member=id)])
+            log.append([result(id)])
+        log.append([task(12, member=0)])
+        log.append([result(12, score=float("inf"))])  # a tagged number, which only `codec` reads
+        log.note("warning", text="zähe")
+        log.append([task(13, member=0)])
+    monkeypatch.setattr(blocks, "FIRST", size)
+    monkeypatch.setattr(blocks, "MOST", size)
+    assert repr(read(tmp_path).lines) == repr(log.record.lines)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.datetimes().map(lambda at: f"{at.isoformat(timespec='milliseconds')}Z"), min_size=1))
+def test_times_are_read_as_the_clock_reads_them(texts):
+    time_of = blocks.time_reader()
+    assert [time_of(text) for text in texts] == [clock.parse_utc(text) for text in texts]

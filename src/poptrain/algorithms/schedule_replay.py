@@ -20,6 +20,7 @@ from typing import Protocol, runtime_checkable
 
 from poptrain.algorithms.parts import turns
 from poptrain.core import History, Hparams, Task
+from poptrain.core.answering import answering
 from poptrain.core.brief import brief
 from poptrain.core.errors import UsageError
 from poptrain.space import Choice, Int, Space, Uniform
@@ -68,6 +69,7 @@ class ScheduleLike(Protocol):
 ScheduleArgument = ScheduleLike | Iterable[Piece | PieceLike | tuple[int, Hparams]]
 
 
+@answering
 def schedule_replay(
     schedules: Sequence[ScheduleArgument], *, interval: int | None = None, space: Space | None = None
 ) -> ScheduleReplay:

@@ -41,10 +41,19 @@ class Trace(Record):
 
     def note(self, type: str, data: Json, time: float, line: Line | None = None) -> None:
         """Adds facts, or administration."""
-        place = f"{segment_name(self.segment)} line {self.number + 1}"
         known = data if line is None and isinstance(data, Mapping) else {}
-        self.entries.append(TraceEntry(self.seq, place, "" if line is not None else type, known, line))
+        self._trace(self.seq, self.number, "" if line is not None else type, known, line)
         super().note(type, data, time, line)
+
+    def _take_entries(self, entries: list[Json], crcs: list[int]) -> int:
+        seq, number = self.seq, self.number
+        taken = super()._take_entries(entries, crcs)
+        for index, line in enumerate(self.lines[len(self.lines) - taken :]):
+            self._trace(seq + index, number + index, "", {}, line)
+        return taken
+
+    def _trace(self, seq: int, number: int, type: str, fields: Mapping[str, Json], line: Line | None) -> None:
+        self.entries.append(TraceEntry(seq, f"{segment_name(self.segment)} line {number + 1}", type, fields, line))
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from poptrain.audit.verdict import Verdict, listed, tabled
 from poptrain.checkpoints import places
 from poptrain.checkpoints.store import DiskStore, Ref, stem
 from poptrain.core import Lost, Result, markup
+from poptrain.core.answering import answering
 from poptrain.core.arguments import check_place
 from poptrain.core.errors import LogDamaged, UsageError
 from poptrain.core.fingerprint import differences
@@ -55,6 +56,7 @@ class Verification:
         return f"Verification of {self.directory!r}: {f'{done} verified' if self.ok else 'failed'}"
 
 
+@answering
 def verify(directory: str | Path, experiment: Experiment | None = None) -> Verification:
     """Returns the checks of the run in a directory. It locks, writes and trains nothing.
 

@@ -24,12 +24,12 @@ from typing import Any
 import numpy as np
 
 from poptrain.checkpoints import keys, tensors
+from poptrain.checkpoints.size import DEEPEST, check_size
 from poptrain.core import Carry, Json
 
 Array = np.ndarray[Any, np.dtype[Any]]  # of any shape and type
 TreePath = tuple[str | int, ...]  # the keys and indices that lead to a leaf
 
-DEEPEST = 100  # levels; each is one level of the manifest's JSON or two, which every reader can take
 _PLAIN = (str, int, bool, type(None))
 _NODES = "convert it to a dict or a tuple, pass pt.jax_trainable(init, train), which knows the class from init"
 _ATOMS = frozenset((*_PLAIN, float))
@@ -46,6 +46,7 @@ def flatten(tree: Carry) -> tuple[Json, dict[str, Array]]:
     ({'dict': {'w': {'array': '/w'}, 'n': {'tuple': [1, None]}}}, {'/w': array([0., 0.])})
     """
     arrays: dict[str, Array] = {}
+    check_size(tree)
     return _flatten(tree, (), arrays), arrays
 
 
@@ -84,6 +85,7 @@ def _stored(structure: Mapping[str, Json], array: Array) -> Array:
 
 def copy(tree: Carry) -> Carry:
     """Returns a copy that shares nothing mutable: containers and arrays are copied, JAX arrays become numpy arrays."""
+    check_size(tree)
     return _copy(tree, ())
 
 

@@ -20,7 +20,17 @@ from poptrain.views import clean, dumps, short
 
 PIPED_WIDTH = 200  # columns of output that goes into a file or a pipe
 
-Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The directory of a run.", show_default=False)]
+
+def place(text: str | Path) -> Path:
+    """Returns a path; an empty one, as of a shell's variable that is not set, is not the current directory."""
+    if not str(text).strip():
+        raise typer.BadParameter("it is empty: pass a path, for example runs/first.")
+    if "\0" in str(text):
+        raise typer.BadParameter("it contains a NUL character, which no path can have.")
+    return Path(text)
+
+
+Directory = Annotated[Path, typer.Argument(metavar="DIR", parser=place, help="The directory of a run.", show_default=False)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 TaskOption = Annotated[int | None, typer.Option("--task", metavar="N", help="A task other than that of the best result.")]
 

@@ -22,7 +22,7 @@ def check_place(what: str, place: object) -> None:
         place: what the user passed.
     """
     path = os.fspath(place) if isinstance(place, os.PathLike) else place
-    if not isinstance(path, str) or not path:
+    if not isinstance(path, str) or not path.strip():
         raise UsageError(f"{what}={place!r}, expected a path, for example 'runs/first'.")
     if _CONTROL.search(path):
         raise UsageError(f"{what}={path!r} contains control characters: use another name.")

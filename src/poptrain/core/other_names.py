@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
+from poptrain.core.answering import answering
 from poptrain.core.errors import UsageError, did_you_mean
 
 P = ParamSpec("P")
@@ -183,7 +184,7 @@ def named_as_here(function: Callable[P, R]) -> Callable[P, R]:
             raise UsageError(f"{place}: {error}; its arguments are {', '.join(known)}.{by_name}") from None
         return function(*args, **kwargs)
 
-    return checked
+    return answering(checked)
 
 
 def no_attribute(owner: object, name: str) -> AttributeError:

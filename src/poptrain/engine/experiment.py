@@ -15,6 +15,7 @@ from typing import cast
 
 from poptrain.checkpoints.url_files import checked_url
 from poptrain.core import Json
+from poptrain.core.answering import answering_class
 from poptrain.core.arguments import check_name
 from poptrain.core.brief import brief, shown
 from poptrain.core.errors import UsageError, did_you_mean
@@ -29,6 +30,7 @@ from poptrain.space import Space
 from poptrain.trainable import ChecksSpace, as_trainable, can_distil
 
 
+@answering_class
 @dataclass(frozen=True)
 class Experiment:
     """The arguments of `run` as a value. A file for the command line exposes one under the name ``experiment``.

@@ -19,6 +19,7 @@ from poptrain.engine import started
 from poptrain.engine.again import started_by
 from poptrain.engine.edited import edits, recorded
 from poptrain.engine.experiment import Experiment
+from poptrain.engine.new_place import check_new_place
 from poptrain.engine.notices import warn
 from poptrain.log.reader import Record, exists
 from poptrain.log.writer import Log, LogWriter, MemoryLog
@@ -43,9 +44,12 @@ def open_log(
                 f"checkpoints={experiment.checkpoints!r}: pass directory=… as well, because the log is written there."
             )
         return MemoryLog(meta)
+    new = not exists(directory)
+    if new:
+        check_new_place(directory)
     if source is not None:
         started.remember(directory, source)
-    if not exists(directory):
+    if new:
         with places.claimed(experiment.checkpoints) as place:
             return Log.create(directory, {**meta, **place})
     log = Log.open(directory)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from poptrain.checkpoints import places
 from poptrain.core import Carry, History, Task, Value, markup
+from poptrain.core.answering import answering
 from poptrain.core.errors import UsageError
 from poptrain.core.other_names import no_attribute
 from poptrain.core.protocols import Store
@@ -233,6 +234,7 @@ def raw(record: Record, in_files: bool) -> str | None:
     return None
 
 
+@answering
 def open_run(directory: str | Path, trainable: object = None) -> Run:
     """Returns the run in a directory as it is now, for reading: it locks, writes and executes nothing.
 

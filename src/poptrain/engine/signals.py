@@ -44,6 +44,7 @@ class Signals:
         self._before: dict[int, object] = {}
         self._waiting = self._overtime = False
         self._noted: int | None = None
+        self._raised: int | None = None  # in the block that is running; code in it may have caught it
         self._timers: list[threading.Timer] = []  # of the block that goes on
         self._end = EndAtTheSecond(farewell)
 
@@ -63,12 +64,23 @@ class Signals:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Lets a signal raise `Interrupted` inside the block, also one that came before."""
-        self._waiting = True
+        """Lets a signal raise `Interrupted` inside the block, also one that came before.
+
+        It is raised at the end as well, whatever became of the first: JAX makes an error of its own from what a callback raises,
+        and user code may catch everything. So no member fails because of it.
+        """
+        self._waiting, self._raised = True, None
         try:
             if self._noted is not None:
                 raise Interrupted(self._noted)
             yield
+        except Exception as error:
+            if self._raised is not None:
+                raise Interrupted(self._raised) from error
+            raise
+        else:
+            if self._raised is not None:
+                raise Interrupted(self._raised)
         finally:
             self._waiting = False
             self._stop_timers()
@@ -79,13 +91,15 @@ class Signals:
         items = iter(items)
         try:
             while True:
-                self._waiting = True
+                self._waiting, self._raised = True, None
                 try:
                     item = next(items)
                 except (StopIteration, Interrupted):
                     return
                 finally:
                     self._waiting = False
+                if self._raised is not None:
+                    return
                 yield item
         finally:
             notice.cancel()
@@ -101,7 +115,7 @@ class Signals:
         if self._waiting and first and self._grace:
             self._timers = [_later(SOON, self._say_what), _later(self._grace, self._interrupt_late)]
         elif self._waiting:
-            self._waiting = False
+            self._waiting, self._raised = False, number
             self._stop_timers()
             raise Interrupted(number)
 

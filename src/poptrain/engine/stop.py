@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from poptrain.core import History
+from poptrain.core.answering import answering
 from poptrain.core.arguments import is_finite
 from poptrain.core.errors import UsageError
 from poptrain.core.interval import Interval, Seconds
@@ -42,6 +43,7 @@ class AnyOf:
 Stop = Steps | Generations | Score | Seconds | AnyOf
 
 
+@answering
 def steps(n: int) -> Steps:
     """Returns the condition that every member has trained n steps."""
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n < MAX_WHOLE:
@@ -49,6 +51,7 @@ def steps(n: int) -> Steps:
     return Steps(n)
 
 
+@answering
 def generations(n: int) -> Generations:
     """Returns the condition that every member has trained n intervals."""
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n < MAX_WHOLE:
@@ -56,6 +59,7 @@ def generations(n: int) -> Generations:
     return Generations(n)
 
 
+@answering
 def score(x: float) -> Score:
     """Returns the condition that a member reached the score x (under ``mode="min"``: a score of x or less)."""
     if not is_finite(x):
@@ -63,11 +67,13 @@ def score(x: float) -> Score:
     return Score(float(x))
 
 
+@answering
 def seconds(s: float) -> Seconds:
     """Returns a length of time: as `stop`, of the whole run with all its sessions; as `interval`, of one task."""
     return Seconds(s)
 
 
+@answering
 def any_of(*conditions: Stop) -> AnyOf:
     """Returns the condition that holds as soon as one of `conditions` does."""
     if not conditions:

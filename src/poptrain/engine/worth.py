@@ -16,6 +16,7 @@ import numpy as np
 from poptrain.algorithms.parts.turns import check_count
 from poptrain.algorithms.schedule_replay import Piece, ScheduleArgument
 from poptrain.core import Hparams
+from poptrain.core.answering import answering
 from poptrain.core.errors import RunFailed, UsageError
 from poptrain.core.wellformed import MAX_SEATS
 from poptrain.engine.experiment import Experiment
@@ -55,6 +56,7 @@ class Worth:
     constant: Against
 
 
+@answering
 def schedule_worth(
     schedule: Run | str | Path | ScheduleArgument,
     trainable: object = None,

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
+from reprlib import Repr
 
 import numpy as np
 
+from poptrain.checkpoints.size import check_size
 from poptrain.core import Result, Task
 from poptrain.core.errors import CheckpointDamaged, MetricError, did_you_mean
 from poptrain.core.user_objects import answer_of, printable, text_of
@@ -131,6 +133,11 @@ def as_number(value: object) -> float | None:
     try:
         if isinstance(value, (int, float)):
             return float(value)
+        for _ in range(64):  # the levels that an array may have; a list that stands in many places is not made one
+            if isinstance(value, (list, tuple)):
+                if len(value) != 1:
+                    return None
+                value = value[0]
         array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
     except Exception:
         return None
@@ -141,9 +148,15 @@ def as_number(value: object) -> float | None:
     return float(array.reshape(())) if array.dtype.kind in "iuf" else None
 
 
+_FLAT = Repr()
+_FLAT.maxlevel, _FLAT.maxstring, _FLAT.maxother, _FLAT.maxlong = 4, 1000, 1000, 1000
+_FLAT.maxlist = _FLAT.maxtuple = _FLAT.maxdict = 20
+
+
 def shown(value: object, limit: int = 80) -> str:
     """Returns the `repr` of a user's value for a message: of limited length, in one line, and never an error."""
-    text = answer_of(lambda: " ".join(repr(value)[: 10 * limit].split()), f"a {type(value).__name__} that cannot be shown")
+    repr_of = _FLAT.repr if type(value) in (list, tuple, dict) else repr  # one list in many places may be 2^40 values
+    text = answer_of(lambda: " ".join(repr_of(value)[: 10 * limit].split()), f"a {type(value).__name__} that cannot be shown")
     return printable(text if len(text) <= limit else f"{text[: limit - 1]}…")
 
 
@@ -163,6 +176,7 @@ def _curve(points: object, where: str) -> list[tuple[int, float]]:
 
 def _returns(values: object, where: str) -> tuple[float, ...]:
     try:
+        check_size(values)
         array = np.asarray(values, float).ravel()
     except Exception as error:
         raise MetricError(f"{where}: metric 'returns' is {shown(values)}, expected numbers.") from error

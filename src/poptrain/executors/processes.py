@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from poptrain.core import Result, Task
+from poptrain.core.answering import answering_class
 from poptrain.core.arguments import is_finite
 from poptrain.core.cpus import cpus
 from poptrain.core.errors import UsageError
@@ -36,6 +37,7 @@ THREAD_VARIABLES = (  # that the numeric libraries read when they are imported
 )
 
 
+@answering_class
 @dataclass(frozen=True)
 class Processes:
     """Trains members in worker processes, `slots` at a time.

@@ -15,6 +15,7 @@ import numpy as np
 
 from poptrain.checkpoints import carry as carries
 from poptrain.core import Carry, Metrics, Result, Task, clock, collector
+from poptrain.core.answering import answering_class
 from poptrain.core.errors import CheckpointDamaged, MetricError, PoptrainError, UsageError
 from poptrain.core.rng import chunk_seed
 from poptrain.core.user_objects import is_interrupt
@@ -28,6 +29,7 @@ from poptrain.executors.vmapped import population_of
 from poptrain.trainable import AnyTrainable, JaxTrainable, PopulationTrainable, Trainable, as_trainable
 
 
+@answering_class
 @dataclass(frozen=True)
 class Vectorized:
     """Trains all waiting members in one program; `lanes` is the most members of a batch (default: all)."""

@@ -248,9 +248,10 @@ def make_result(
     kind: Kind = "ok",
     **_: object,
 ) -> Result:
-    points: Json = ((step, score),) if curve is None else tuple([tuple(point) for point in curve])
     made = OpenResult()
-    made.task, made.score, made.step, made.curve, made.returns = task, score, step, points, tuple(returns)
+    made.task, made.score, made.step, made.returns = task, score, step, tuple(returns)
+    if curve is not None:  # else its slot stays empty, and it is the one point
+        made.curve = tuple([tuple(point) for point in curve])
     made.metrics, made.checkpoint, made.error = metrics or NOTHING, checkpoint, error
     made.seconds, made.saving, made.kind = seconds, saving, _implied_kind(score, error) if kind == "ok" else kind
     made.__class__ = Result

@@ -16,7 +16,8 @@ from poptrain.core import History, Json, Line, clock, collector, maximised, resu
 from poptrain.core.arguments import check_place
 from poptrain.core.errors import LogDamaged, PoptrainError, Suspended, Unreadable, UsageError
 from poptrain.core.order import Order
-from poptrain.log.codec import Entry, checked, decode_facts, decode_line
+from poptrain.log.blocks import Blocks, checksums, time_reader
+from poptrain.log.codec import VERSION, Entry, decode_facts, decode_line
 from poptrain.log.disk import FS, default
 from poptrain.log.notes import check_note
 from poptrain.log.usual import UsualLines
@@ -48,7 +49,7 @@ class Record:
         self.segment, self.offset, self.number = 1, 0, 0  # where the next line begins: file, byte, lines before it
         self.order: Order | None = Order()  # refuses a line that cannot follow; None: the lines were checked before
         self.torn = 0  # bytes after the last good line, which are not a line
-        self._usual = UsualLines()
+        self._blocks, self._usual, self._time_of = Blocks(), UsualLines(), time_reader()
         self._state, self._spent, self._opened, self._last = "", 0.0, 0.0, 0.0
 
     def history(self, budget: int | None = None) -> History:
@@ -225,17 +226,32 @@ class Record:
 
     def _take_usual(self, data: bytes, at: int) -> int:
         """Takes the usual lines from byte `at` on, and returns where they end, whatever the next line is."""
-        order = self.order
-        with suppress(ValueError):
-            for end, text, entry, line in self._usual.read(data, at):
-                crc, time = checked(text, self.crc), clock.parse_utc(entry.w)
-                if entry.q != self.seq or entry.e < self.epoch:
+        while texts := self._blocks.next(data, at):
+            entries = self._usual.entries(texts)
+            crcs = checksums(texts[: len(entries)], self.crc)
+            taken = self._take_entries(entries[: len(crcs)], crcs)
+            at += sum(map(len, texts[:taken])) + taken
+            if not self._blocks.seen(taken == len(texts)):
+                break
+        return at
+
+    def _take_entries(self, entries: list[Json], crcs: list[int]) -> int:
+        """Takes decoded lines with their checksums, up to the first that cannot follow, and returns their number."""
+        order, time_of, facts_of, lines, times = self.order, self._time_of, self._usual.facts, self.lines, self.times
+        begin, seq, epoch, time = self.seq, self.seq, self.epoch, self._last
+        with suppress(ValueError):  # such a line is decoded again, in a way that says what is wrong
+            for entry in entries:
+                if entry.q != seq or entry.e < epoch or entry.v != VERSION or (line := facts_of(entry)) is None:
                     break
+                at = time_of(entry.w)
                 if order is not None:
                     order.follow(line)
-                self.note("", None, time, line)
-                self.epoch, self.crc, self.number, at = entry.e, crc, self.number + 1, end + 1
-        return at
+                lines.append(line)
+                times.append(at)
+                seq, epoch, time = seq + 1, entry.e, at
+        if taken := seq - begin:
+            self.seq, self.epoch, self.crc, self._last, self.number = seq, epoch, crcs[taken - 1], time, self.number + taken
+        return taken
 
     def _decoded(self, text: bytes) -> tuple[Entry, Line | None]:
         """Returns the content of a line, and its facts if they were decoded before."""

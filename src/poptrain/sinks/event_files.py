@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from poptrain.core import History, Result, clock
+from poptrain.core.answering import answering_class
 from poptrain.core.arguments import check_place
 from poptrain.core.errors import MissingExtra, UsageError
 from poptrain.core.protocols import Sink
@@ -39,6 +40,7 @@ ANCESTRY, ROWS = "ancestry", "hparams"
 PLUGIN, ONE_FILE = "hparams", "poptrain_hparams"  # of TensorBoard; of a description that TensorBoard passes over
 
 
+@answering_class
 class TensorBoard(Sink[Record]):
     """Writes a run as event files: ``pt.run(…, sinks=[pt.sinks.TensorBoard("runs/first-tensorboard")])``.
 

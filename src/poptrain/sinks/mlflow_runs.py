@@ -1,9 +1,7 @@
 """MLflow: a parent run for the population and a nested run for each member, live or from the log afterwards.
 
-Nothing is logged twice. Every value is a pure function of one log line, its timestamp included, and an MLflow run carries
-the tag ``poptrain.lines``: how many lines of the log are in it. The next process that writes, a resumed run or ``poptrain
-export``, finds the runs by the tag ``poptrain.id`` and continues from there. If a crash came between the values and the tag,
-the values that the server already holds are left out.
+Nothing is logged twice. Every value is a pure function of one log line, its timestamp included. The tag ``poptrain.lines`` of an
+MLflow run counts the lines in it. The next process that writes finds the runs by the tag ``poptrain.id`` and continues there.
 """
 
 from __future__ import annotations
@@ -23,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from poptrain.core import History, Task
+from poptrain.core.answering import answering_class
 from poptrain.core.arguments import check_name, check_seconds
 from poptrain.core.errors import MissingExtra, UsageError
 from poptrain.core.protocols import Sink
@@ -46,6 +45,7 @@ _STATES = {"finished": "FINISHED", "failed": "FAILED", "suspended": "KILLED", "i
 _ABOUT = ("algorithm", "trainable", "metric", "mode", "seed", "interval")
 
 
+@answering_class
 class MLflow(Sink[Record]):
     """Logs a run to an MLflow server, store or file: ``pt.run(…, sinks=[pt.sinks.MLflow("http://localhost:5000")])``.
 

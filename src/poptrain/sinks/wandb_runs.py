@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from poptrain.core import History, Task
+from poptrain.core.answering import answering_class
 from poptrain.core.arguments import check_name, check_seconds
 from poptrain.core.errors import MissingExtra, UsageError
 from poptrain.core.protocols import Sink
@@ -34,6 +35,7 @@ class Row(NamedTuple):
     values: dict[str, float | str]
 
 
+@answering_class
 class WandB(Sink[Record]):
     """Logs a run to Weights & Biases: ``pt.run(…, sinks=[pt.sinks.WandB("my-project")])``.
 

@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import final
 
+from poptrain.core.answering import answering_class
 from poptrain.core.errors import UsageError
 from poptrain.core.facts import is_number
 from poptrain.space.bounded import Bounded
@@ -109,6 +110,7 @@ class _Real(Bounded):
         return value * factor
 
 
+@answering_class
 @final
 @dataclass(frozen=True, repr=False)
 class Uniform(_Real):
@@ -136,6 +138,7 @@ class _Logarithmic(_Real):
     _log: float  # of the ratio of the bounds
 
 
+@answering_class
 @final
 @dataclass(frozen=True, repr=False)
 class LogUniform(_Logarithmic):
@@ -163,6 +166,7 @@ class LogUniform(_Logarithmic):
         return self.low + self.low * math.expm1(u * self._log)
 
 
+@answering_class
 @final
 @dataclass(frozen=True, repr=False)
 class Complement(_Logarithmic):

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import final
 
+from poptrain.core.answering import answering_class
 from poptrain.core.errors import UsageError
 from poptrain.core.facts import is_number
 from poptrain.space.bounded import Bounded
@@ -76,6 +77,7 @@ class _Whole(Bounded):
         return moved
 
 
+@answering_class
 @final
 @dataclass(frozen=True, repr=False)
 class Int(_Whole):
@@ -99,6 +101,7 @@ class _LogWhole(_Whole):
     _log: float  # of the ratio of their outermost ends
 
 
+@answering_class
 @final
 @dataclass(frozen=True, repr=False)
 class LogInt(_LogWhole):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import final
 
 from poptrain.core import Json, Value
+from poptrain.core.answering import answering_class
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.space.parameter import Given, Parameter, check_static, plain
 
@@ -112,6 +113,7 @@ class _Listed(_ListedBase):
         }
 
 
+@answering_class
 @final
 @dataclass(frozen=True, repr=False, init=False)
 class Choice(_Listed):
@@ -149,6 +151,7 @@ class Choice(_Listed):
         return self._draw(u)
 
 
+@answering_class
 @final
 @dataclass(frozen=True, repr=False, init=False)
 class Ordinal(_Listed):

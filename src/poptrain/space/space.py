@@ -12,6 +12,7 @@ import numpy as np
 from numpy.random import Generator
 
 from poptrain.core import Hparams, Json, Value, markup
+from poptrain.core.answering import answering, answering_class
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.facts import is_number
 from poptrain.core.user_objects import named
@@ -25,6 +26,7 @@ Factors = Sequence[float] | Mapping[str, Given]  # of a perturbation: for all pa
 Nested = dict[str, Given]  # a configuration as a trainable sees it: values, and dicts of the same kind
 
 
+@answering
 def nested(hparams: Mapping[str, Value]) -> Nested:
     """Returns hyperparameters as a trainable sees them: names with dots become nested dicts.
 
@@ -44,6 +46,7 @@ def nested(hparams: Mapping[str, Value]) -> Nested:
     return tree
 
 
+@answering_class
 @final
 class Space(Mapping[str, Parameter]):
     """Named parameters in an order: a mapping from flat names to parameters, immutable and hashable.

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple, Protocol, TypeGuard, runtime_checkable
 import numpy as np
 
 from poptrain.core import Carry, Hparams, Json, Metrics, Value
+from poptrain.core.answering import answering
 from poptrain.core.brief import brief, shown
 from poptrain.core.errors import UsageError
 from poptrain.core.fingerprint import qualified_name, source_hash, source_name
@@ -142,6 +143,7 @@ class MemberClass(Protocol):
 AnyTrainable = Trainable | JaxTrainable | PopulationTrainable | type[MemberClass] | Command  # what `as_trainable` returns
 
 
+@answering
 def jax_trainable(
     init: Callable[..., Carry],
     train: Callable[..., tuple[Carry, Metrics]],

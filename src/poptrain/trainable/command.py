@@ -28,6 +28,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from poptrain.core.answering import answering
 from poptrain.core.arguments import check_place
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.fingerprint import short_hash
@@ -180,6 +181,7 @@ class Command:
                 yield file
 
 
+@answering
 def command(
     line: str | Sequence[str],
     *,

@@ -57,6 +57,7 @@ from poptrain.algorithms.parts.snapshot import Population
 from poptrain.algorithms.pb2 import BETAS
 from poptrain.algorithms.pbt import FRACTION, Pbt, PbtOptions, make_pbt
 from poptrain.core import Value
+from poptrain.core.answering import answering
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.interval import Interval
 from poptrain.core.protocols import Exploit
@@ -69,6 +70,7 @@ FORMER_RETUNE = 0.0  # if it expected it to be better at all: runs that began wi
 BETA = 9.0  # the bound is three standard deviations above the mean
 
 
+@answering
 def bg_pbt(
     space: Space,
     population: int = 8,

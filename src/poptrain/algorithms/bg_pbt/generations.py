@@ -13,6 +13,7 @@ from math import ceil, log
 from typing import NamedTuple
 
 from poptrain.algorithms.parts.turns import check_count
+from poptrain.core.answering import answering_class
 from poptrain.core.arguments import check_number
 
 PER_MEMBER = 3  # candidates
@@ -29,6 +30,7 @@ class Rung(NamedTuple):
     survivors: int  # of its candidates
 
 
+@answering_class
 @dataclass(frozen=True)
 class Generations:
     """How the architectures of a population change: by generations, whose members learn from those of the generation before.

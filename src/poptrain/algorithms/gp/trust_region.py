@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 from poptrain.core import History, Line, Result, Task, Value
+from poptrain.core.answering import answering_class
 from poptrain.core.arguments import check_number
 from poptrain.core.errors import UsageError
 
@@ -49,6 +50,7 @@ class Region(NamedTuple):
     ended: tuple[int, ...] = ()  # finished tasks that no round has counted yet
 
 
+@answering_class
 @dataclass(frozen=True)
 class TrustRegion:
     """The settings of a trust region; lengths are widths of a box in units of each parameter's range."""

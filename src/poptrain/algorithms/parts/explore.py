@@ -27,6 +27,7 @@ import numpy as np
 
 from poptrain.algorithms.parts.turns import FrozenDict
 from poptrain.core import History, Hparams, Value
+from poptrain.core.answering import answering
 from poptrain.core.arguments import is_finite
 from poptrain.core.errors import UsageError
 from poptrain.core.protocols import Clone, Explore, Proposal
@@ -135,6 +136,7 @@ class Custom(_Alone):
         return varied
 
 
+@answering
 def perturb(factors: Sequence[float] | Mapping[str, Sequence[float]] = (0.8, 1.2), resample: float = 0.25) -> Perturb:
     """Returns the paper's perturbation; resampling with probability 0.25 is an addition of Ray Tune, and the default here.
 
@@ -160,6 +162,7 @@ def _factors(factors: object) -> tuple[float, ...]:
     return tuple(float(factor) for factor in factors)
 
 
+@answering
 def additive(sd: float = 0.1, resample: float = 0.0) -> Additive:
     """Returns Gaussian exploration; ``additive(0.1, resample=0.25)`` is the default of `pt.pbt`.
 
@@ -180,6 +183,7 @@ def additive(sd: float = 0.1, resample: float = 0.0) -> Additive:
     return Additive(float(sd), float(resample))
 
 
+@answering
 def resample() -> Resample:
     """Returns exploration that redraws every hyperparameter."""
     return Resample()

@@ -1,0 +1,65 @@
+"""D8: an argument whose own methods raise is answered in a sentence, by every public function."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from wrong_arguments import CALLS, SPACE
+
+import poptrain as pt
+
+
+def boom(*_, **__):
+    raise RuntimeError("boom")
+
+
+def leave(*_, **__):
+    raise SystemExit(3)
+
+
+class Everything:
+    __repr__ = __str__ = __eq__ = __bool__ = __len__ = __iter__ = __hash__ = __lt__ = __getitem__ = __contains__ = boom
+
+
+METHODS = ("__repr__", "__eq__", "__bool__", "__len__", "__hash__", "__getattr__")
+HOSTILE = {name: type(name, (), {name: boom}) for name in METHODS} | {
+    "all": Everything,
+    "exit": type("Leaving", (), {"__getattribute__": leave}),
+    "class": type("Classless", (), {"__class__": property(boom)}),
+    "float": type("Number", (float,), {"__lt__": boom, "__repr__": boom}),
+    "dict": type("Mapping", (dict,), {"keys": boom, "__iter__": boom, "__len__": boom}),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_d8_an_argument_whose_methods_raise_is_answered_in_a_sentence(kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for call, arguments in CALLS.values():
+        for argument in arguments:
+            for value in (HOSTILE[kind](), [HOSTILE[kind]()]):
+                with suppress(pt.UsageError):
+                    call(argument, value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_d8_the_answer_names_the_argument_the_class_and_the_method():
+    with pytest.raises(
+        pt.UsageError, match=r"^pbt: population holds an object of the class 'Everything' .* its .* raised Runtime"
+    ):
+        pt.pbt(SPACE, population=Everything(), interval=5)
+    with pytest.raises(pt.UsageError, match=r"^steps: n holds an object"):
+        pt.steps(Everything())
+
+
+def test_d8_an_interrupt_passes():
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pt.pbt(SPACE, population=type("Late", (), {"__repr__": interrupted})(), interval=5)
+
+
+def test_d8_an_error_that_no_argument_raised_blames_none():
+    with pytest.raises(TypeError, match="unexpected keyword argument 'stopp'"):
+        pt.Experiment(pt.pbt(SPACE, population=4, interval=5), pt.testing.quadratic, stopp=5)
