@@ -38,9 +38,17 @@ def another_home_for_what_was_started(tmp_path_factory):
         yield
 
 
+@pytest.fixture(autouse=True)
+def same_import_path():
+    """What an experiment file adds to the import path is taken back: worker processes of later tests get that path too."""
+    before = sys.path
+    sys.path = list(before)
+    yield
+    sys.path = before
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """An empty working directory; what an experiment file adds to the import path is taken back."""
+    """An empty working directory."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
     return tmp_path
