@@ -11,7 +11,7 @@ import poptrain as pt
 from poptrain.core import clock
 from poptrain.engine import screens
 from poptrain.engine.glance import Watch
-from poptrain.engine.progress import Progress
+from poptrain.engine.progress import Progress, pause
 from poptrain.engine.screens import PlainLines, TerminalLine
 from poptrain.testing import quadratic
 
@@ -108,6 +108,13 @@ def test_lines_in_a_file_become_more_seldom(capsys):
         lines.show(lambda columns: "a line", 0.5)
     assert waits[0] == 10.0 and waits == sorted(waits) and waits[-1] == 60.0
     assert capsys.readouterr().err == 9 * "a line\n"
+
+
+def test_looks_that_take_long_become_more_seldom():
+    """They take at most half a percent of the time."""
+    assert pause(0.5, 0.0) == pause(0.5, 0.0004) == 0.5
+    for cost in (0.01, 0.1, 3.0):
+        assert cost / pause(0.5, cost) < 0.005
 
 
 def test_what_the_program_prints_is_above_the_line_on_a_terminal(monkeypatch):

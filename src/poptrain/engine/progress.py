@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,7 @@ from poptrain.engine.screens import Screen, screen
 from poptrain.views.format import clean, short, span
 
 Look = Callable[[], tuple[History, int]]  # returns the history so far, and the number of failed tasks
+SHARE = 0.004  # of the time that looks may take
 
 
 @contextmanager
@@ -58,10 +60,18 @@ class Progress:
             self._screen.end(None if last is None else last(self._watch, *self._look()))
 
     def _follow(self) -> None:
-        while not self._ended.wait(self._screen.wait):
+        cost = 0.0
+        while not self._ended.wait(pause(self._screen.wait, cost)):
+            began = time.thread_time()
             with contextlib.suppress(Exception):  # a display never stops a run
                 glance = self._watch.look(*self._look())
                 self._screen.show(glance.line, glance.share)
+            cost = time.thread_time() - began
+
+
+def pause(wait: float, cost: float) -> float:
+    """Returns the seconds until the next look: `wait`, or more after one that took much time (`cost`, seconds of CPU)."""
+    return max(wait, cost / SHARE)
 
 
 def finished(watch: Watch, history: History, failures: int) -> str:
