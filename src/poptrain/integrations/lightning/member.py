@@ -111,8 +111,7 @@ class LightningMember(Remade):
         if (file := self._directory / CHECKPOINT).exists():
             shutil.copy2(file, directory)
         own = {"seed": self._seed, "random": self._random, "epochs": self._epochs}
-        own |= {"optimizers": self._kinds, "steps": self._steps, "draws": self._drawn}
-        own |= {"unfrozen": self._unfrozen}
+        own |= {"optimizers": self._kinds, "steps": self._steps, "draws": self._drawn, "unfrozen": self._unfrozen}
         save_state(own, Path(directory), OWN_FILE)
 
     def load(self, directory: Path) -> None:

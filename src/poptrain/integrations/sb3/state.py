@@ -35,14 +35,15 @@ WINDOWS = ("ep_info_buffer", "ep_success_buffer")  # of the newest episodes
 def saved_state(model: Model) -> dict[str, TorchState]:
     """Returns all of the state of an algorithm, in a form that `store` accepts."""
     _, variables = model._get_torch_save_params()
+    statistics = _running_statistics(model)
     return {
         "parameters": model.get_parameters(),
         "kinds": {path: type(optimizer).__name__ for path, optimizer in optimizers(model).items()},
         "variables": {name: getattr(model, name) for name in variables if getattr(model, name) is not None},
         "counters": {name: getattr(model, name) for name in COUNTERS if hasattr(model, name)},
         "windows": {name: [_timeless(each) for each in getattr(model, name) or ()] for name in WINDOWS},
-        "normalise": [_plain_attributes(part) for part in _running_statistics(model).values()],
-        "normalisers": [*_running_statistics(model), *_wrapped(model)],
+        "normalise": [_plain_attributes(part) for part in statistics.values()],
+        "normalisers": [*statistics, *_wrapped(model)],
         "replay": filled_part(getattr(model, "replay_buffer", None)),
     }
 
@@ -53,7 +54,8 @@ def restore(model: Model, state: Mapping[str, TorchState]) -> None:
     Raises:
         UsageError: the state is that of an algorithm of another structure.
     """
-    _check_normalisers(model, state.get("normalisers"))
+    statistics = _running_statistics(model)
+    _check_normalisers([*statistics, *_wrapped(model)], state.get("normalisers"))
     put_parameters(model, state["parameters"], state.get("kinds", {}))
     for name, value in state["variables"].items():
         live = getattr(model, name, None)
@@ -67,7 +69,7 @@ def restore(model: Model, state: Mapping[str, TorchState]) -> None:
                 group["lr"] = model.lr_schedule(model._current_progress_remaining)
     for name, items in state["windows"].items():
         setattr(model, name, deque(items, maxlen=model._stats_window_size))
-    for part, values in zip(_running_statistics(model).values(), state["normalise"], strict=False):
+    for part, values in zip(statistics.values(), state["normalise"], strict=False):
         vars(part).update(values)
     refill(getattr(model, "replay_buffer", None), state["replay"])
 
@@ -96,10 +98,9 @@ def _wrapped(model: Model) -> list[str]:
     return names
 
 
-def _check_normalisers(model: Model, stored: Sequence[str] | None) -> None:
+def _check_normalisers(here: Sequence[str], stored: Sequence[str] | None) -> None:
     """Raises a `UsageError` for a checkpoint with other normalisers; those of older versions do not say which they had."""
-    here = [*_running_statistics(model), *_wrapped(model)]
-    if stored is not None and list(stored) != here:
+    if stored is not None and list(stored) != list(here):
         raise UsageError(
             f"the checkpoint has the statistics of {', '.join(stored) or 'no normaliser'}, and a member with these values has "
             f"{', '.join(here) or 'none'}. A hyperparameter that changes the wrappers of the environment must be static=True."
