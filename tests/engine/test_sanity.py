@@ -63,6 +63,35 @@ class SavesItself(Forgets):
         self.write(directory)
 
 
+class LoadsNothing(Quadratic):
+    def save(self, directory):
+        np.save(directory / "theta.npy", self.theta)
+
+    def load(self, directory):
+        pass
+
+
+class LoadsHalf:
+    def __init__(self, hp, seed):
+        self.theta, self.steps = 0.0, 0
+
+    def train(self, hp, steps):
+        self.theta += hp["lr"]
+        self.steps += steps
+        return {"score": self.theta}
+
+    def save(self, directory):
+        np.save(directory / "state.npy", [self.theta, self.steps])
+
+    def load(self, directory):
+        self.theta = np.load(directory / "state.npy")[0]
+
+
+class LoadsByName(LoadsHalf):
+    def load(self, directory):
+        vars(self).update(zip(("theta", "steps"), np.load(directory / "state.npy"), strict=True))
+
+
 @pytest.mark.parametrize(
     ("found", "words"),
     [
@@ -75,13 +104,15 @@ class SavesItself(Forgets):
         (lambda: about(algorithm=pt.pbt(pt.Space(lr=LR, kind=pt.Choice("a")), interval=5)), "'kind' has only one value"),
         (lambda: about(reads_lr, pt.pbt(pt.Space(lr=LR, momentum=LR), interval=5)), "never reads the hyperparameter 'momentum'"),
         (lambda: about(Forgets), "Forgets.save() does not mention self.optimizer"),
+        (lambda: about(LoadsNothing), "LoadsNothing.load() never uses the directory"),
+        (lambda: about(LoadsHalf), "load() does not mention it"),
     ],
 )  # fmt: skip
 def test_a_setting_that_cannot_be_meant_is_named(found, words):
     assert any(words in text for text in found()), found()
 
 
-@pytest.mark.parametrize("trainable", [quadratic, Quadratic, reads_all, unpacks, Remembers, SavesItself])
+@pytest.mark.parametrize("trainable", [quadratic, Quadratic, reads_all, unpacks, Remembers, SavesItself, LoadsByName])
 def test_what_may_be_meant_is_not(trainable):
     two = pt.Space(lr=LR, momentum=LR)
     algorithm = pt.pbt(two, interval=5) if trainable in (reads_all, unpacks) else PBT

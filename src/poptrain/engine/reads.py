@@ -1,7 +1,7 @@
-"""What a trainable's source shows before anything is trained: hyperparameters that it never reads, and state that it never saves.
+"""What a source shows before anything is trained: hyperparameters that are never read, state that is never saved or loaded.
 
-Only what is certain is reported. A source that cannot be read, hyperparameters that are passed on as a whole, and a save() that
-calls other methods prove nothing.
+Only what is certain is reported. A source that cannot be read, hyperparameters that are passed on as a whole, and a save() or
+load() that calls other methods prove nothing.
 """
 
 from __future__ import annotations
@@ -37,12 +37,52 @@ def unsaved(trainable: AnyTrainable) -> list[str]:
     init, save = (_parsed(own[name]) if name in own else None for name in ("__init__", "save"))
     if init is None or save is None:
         return []
-    me = _argument(save, 0)
-    for node in ast.walk(save):
+    saved = _mentioned(save)
+    return [] if saved is None else [name for name in dict.fromkeys(_optimisers(init)) if name not in saved]
+
+
+def ignores_checkpoint(trainable: AnyTrainable) -> bool:
+    """True if the `save` of a trainable class uses the directory that it is given, and its `load` never does."""
+    own = vars(trainable) if isinstance(trainable, type) else {}
+    save, load = (_parsed(own[name]) if name in own else None for name in ("save", "load"))
+    if save is None or load is None or any(isinstance(node, ast.Raise) for node in ast.walk(load)):
+        return False
+    return _uses(save, 1) and _argument(load, 1) is not None and not _uses(load, 1)
+
+
+def _uses(function: Function, position: int) -> bool:
+    """True if a function uses one of its arguments."""
+    name = _argument(function, position)
+    return any(isinstance(node, ast.expr) and _is(node, name) for node in ast.walk(function))
+
+
+def unloaded(trainable: AnyTrainable) -> list[str]:
+    """Returns the attributes of a trainable class that `save` mentions and `train` changes, and that `load` never mentions."""
+    own = vars(trainable) if isinstance(trainable, type) else {}
+    train, save, load = (_parsed(own[name]) if name in own else None for name in ("train", "save", "load"))
+    if train is None or save is None or load is None or ignores_checkpoint(trainable):
+        return []
+    saved, loaded = _mentioned(save), _mentioned(load)
+    if saved is None or loaded is None:
+        return []
+    return [name for name in dict.fromkeys(_changed(train)) if name in saved and name not in loaded]
+
+
+def _mentioned(method: Function) -> set[str] | None:
+    """Returns the attributes of the object that a method mentions; None if it may mention others."""
+    me = _argument(method, 0)
+    for node in ast.walk(method):
         if _attribute(node, me) == "__dict__" or (isinstance(node, ast.Call) and _passes_on(node, me)):
-            return []
-    saved = {_attribute(node, me) for node in ast.walk(save)}
-    return [name for name in dict.fromkeys(_optimisers(init)) if name not in saved]
+            return None
+    return {name for node in ast.walk(method) if (name := _attribute(node, me)) is not None}
+
+
+def _changed(train: Function) -> Iterator[str]:
+    """Yields the attributes of the object that `train` sets."""
+    me = _argument(train, 0)
+    for node in ast.walk(train):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and (name := _attribute(node, me)) is not None:
+            yield name
 
 
 def _passes_on(call: ast.Call, me: str | None) -> bool:

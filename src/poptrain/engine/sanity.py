@@ -13,7 +13,7 @@ from poptrain.core import History
 from poptrain.core.fingerprint import describe
 from poptrain.core.metric_names import hinted
 from poptrain.engine.experiment import Experiment
-from poptrain.engine.reads import unread, unsaved
+from poptrain.engine.reads import ignores_checkpoint, unloaded, unread, unsaved
 from poptrain.space import Space
 from poptrain.trainable import as_trainable, name_of
 from poptrain.views.decisions import settled
@@ -70,6 +70,16 @@ def _of_code(experiment: Experiment) -> Iterator[str]:
         yield (
             f"{name}.save() does not mention self.{attribute}, so that a copied or reloaded member gets a new one: save its "
             "state too. `poptrain check` tests it."
+        )
+    if ignores_checkpoint(trainable):
+        yield (
+            f"{name}.load() never uses the directory that it is given, so that a copied or reloaded member begins afresh: read "
+            "there what save() wrote."
+        )
+    for attribute in unloaded(trainable):
+        yield (
+            f"{name}.save() stores self.{attribute}, which train() changes, but load() does not mention it, so that a copied or "
+            "reloaded member has its first value: load it too. `poptrain check` tests it."
         )
 
 
