@@ -9,7 +9,8 @@ their lineages. Each score counts with its neighbours, and more so the noisier t
 because scores may have outliers). The size of the noise is the standard error of the scores where they are means of `returns`
 (episodes), which tells noise from fast learning; else it is estimated from the innovations, as their median. The filter runs
 forwards along the ancestors of a candidate, and backwards along what its own seat trained from it. The candidate with the
-highest level minus half a standard deviation is the best. `python -m benchmarks.best` compares this rule with the highest score
+highest level minus half a standard deviation is the best. Losses that span decades are compared by their logarithms, because
+their noise grows with them. `python -m benchmarks.best` compares this rule with the highest score
 and with evaluating again.
 
 Candidates are the newest results of the members, and the highest score of the run: the checkpoints that a run always keeps.
@@ -18,7 +19,7 @@ Candidates are the newest results of the members, and the highest score of the r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf, log, sqrt
+from math import exp, inf, log, sqrt
 from statistics import fmean, median, stdev
 from typing import NamedTuple
 
@@ -33,6 +34,8 @@ MOST = 32  # candidates with the highest scores
 MEAN = 1e-6  # part by which a score may differ from the mean of its returns
 STEADY = 0.3  # highest ratio at which scores without returns tell their noise: learning moves them less than noise does
 DOUBT = 0.5  # standard deviations that are taken off a level
+TINY = float(np.finfo(float).tiny)
+DECADES = 1e3  # ratio of the highest loss to the lowest, from which on logarithms are compared
 HIGHEST = "the highest score of the run"
 
 
@@ -58,22 +61,46 @@ def best_by_evidence(history: History) -> Evidence | None:
     candidates = list(dict.fromkeys([*finals, highest]))
     paths = [_before(history, id) for id in candidates]
     known = _standard_error(history, candidates)
+    logs = known is None and _falls(history, [score for path in paths for score in path])
+    if logs:
+        paths = [_logs(path) for path in paths]
     ratio, noise = _fitted(paths, known)
     if noise is None:
         return Evidence(highest, f"{HIGHEST}; there are too few results to know their noise")
     levels = [_level(path, ratio)[0] for path in paths]
     for index, id in enumerate(candidates):
         if later := _after(history, id):
+            if logs:
+                later = _logs(later)
             behind = _level(later[::-1], ratio)[0]
             levels[index] = _joined(levels[index], _Level(behind.mean, behind.variance + ratio))
     index = int(np.argmax([level.mean - DOUBT * noise * sqrt(level.variance) for level in levels]))
     id, level = candidates[index], levels[index]
     spread = noise * sqrt(level.variance)
-    smoothed = f"smoothed along its lineage: {history.sign * level.mean:.6g}"
+    mean = history.sign * (-exp(-level.mean) if logs else level.mean)
+    smoothed = f"smoothed along its lineage: {mean:.6g}"
     if known is None and ratio > STEADY:
         return Evidence(id, f"{smoothed} (no ±: these scores alone do not tell noise from learning)")
+    if logs:
+        noisy = f"noise of one score: a factor of {_factor(noise)}, from its neighbours"
+        return Evidence(id, f"{smoothed}, within a factor of {_factor(spread)} ({noisy})")
     source = "from its returns" if known is not None else "from its neighbours"
     return Evidence(id, f"{smoothed} ± {spread:.2g} (noise of one score: {noise:.2g}, {source})")
+
+
+def _falls(history: History, scores: Sequence[float]) -> bool:
+    """True if scores are losses above 0 that span decades."""
+    return history.sign < 0 and bool(scores) and max(scores) < 0 and min(scores) / max(scores) >= DECADES
+
+
+def _logs(scores: Sequence[float]) -> list[float]:
+    """Returns what is higher the lower a loss is; a later loss of 0 counts as the smallest number there is."""
+    return [-log(max(-score, TINY)) for score in scores]
+
+
+def _factor(logarithm: float) -> str:
+    """Returns the factor of a difference of logarithms, for people."""
+    return f"{exp(min(logarithm, 700.0)):.2g}"
 
 
 def _before(history: History, id: int) -> list[float]:
