@@ -180,6 +180,24 @@ def test_a_run_in_which_no_episode_ends_says_so_once():
     assert warned(pt.pbt(SPACE, population=3, interval=5), train, stop=pt.steps(40)) == []
 
 
+@pytest.mark.parametrize("counted", [True, False], ids=["episodes", "returns"])
+def test_episodes_that_stop_ending_later_are_announced_once_and_shown_by_status(tmp_path, counted):
+    def train(carry, hp, steps, seed):
+        step = (carry or 0) + steps
+        returns = [float(step)] if step < 30 else []
+        return step, {"score": min(step, 25), "returns": returns, **({"episodes": len(returns)} if counted else {})}
+
+    given = {"directory": tmp_path / "r"}
+    said = warned(pt.pbt(SPACE, population=3, interval=5), train, stop=pt.steps(40), **given)
+    told = [text for text in said if "no episode ended" in text]
+    assert told[0].startswith("member 0: no episode ended in the interval of 5 steps up to step 30, so its score, 25, is not of")
+    assert "number of environments times the steps of an episode" in told[0] and "evaluation" in told[0]
+    assert told[1:] == ["no episode ended in 9 of 24 intervals, so their scores are not their own."]
+    assert told[0].rstrip(".") in pt.views.status(pt.open_run(tmp_path / "r").record).warnings
+    again = warned(pt.pbt(SPACE, population=3, interval=5), train, stop=pt.steps(60), **given)
+    assert not [text for text in again if "member 0" in text], "a continued run has it in its log"
+
+
 def test_a_finished_run_says_that_its_code_has_changed(tmp_path):
     def train(carry, hp, steps, seed):
         return 0, {"score": hp["lr"]}

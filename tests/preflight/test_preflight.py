@@ -23,6 +23,7 @@ from poptrain.preflight.estimate import Times, estimated
 from poptrain.preflight.lab import equal
 from poptrain.testing import Faulty, check_trainable, quadratic
 from poptrain.testing.algorithms import every_kind
+from poptrain.trainable.episodes import EpisodeLimit
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.preflight import examples  # noqa: E402
@@ -49,6 +50,40 @@ def test_a_planted_bug_is_caught_and_what_is_right_passes(form, bug):
     assert found.ok == (planted.check is None)
     if not bug:
         assert set(states(found).values()) == {"ok"}
+
+
+RATE = pt.Space(lr=pt.LogUniform(1e-3, 1e-1))
+
+
+class Episodic(pt.testing.Quadratic):
+    """A member of 4 environments whose episodes may have 50 steps."""
+
+    whole_episodes = "set this"
+
+    def train(self, hp, steps):
+        return super().train(hp, steps) | {"episodes": steps // 40}
+
+    def episode_limit(self):
+        return EpisodeLimit(50, 4, 8)
+
+
+@pytest.mark.parametrize(("interval", "state"), [(100, "unclear"), (192, "unclear"), (193, None), (400, None)])
+def test_an_interval_in_which_no_episode_may_end_is_unclear(interval, state):
+    found = pt.check(pt.Experiment(pt.pbt(RATE, population=4, interval=interval), Episodic, stop=pt.steps(4 * interval)))
+    assert states(found).get("episodes") == state and found.ok
+    text = next((verdict.text for verdict in found.checks if verdict.name == "episodes"), "")
+    if interval == 100:
+        assert "an interval of 100 steps gives each of 4 environments 26 steps, and an episode may have 50" in text
+        assert "Use an interval of 200 steps or more, fewer environments, or set this" in text
+
+
+def test_so_is_one_in_which_none_has_ended():
+    def train(carry, hp, steps, seed):
+        carry, metrics = quadratic(carry, hp, steps, seed)
+        return carry, metrics | {"episodes": 0}
+
+    found = pt.check(pt.Experiment(pt.pbt(RATE, population=4, interval=5), train, stop=pt.steps(20)))
+    assert states(found)["episodes"] == "unclear" and found.ok
 
 
 @pytest.mark.heavy

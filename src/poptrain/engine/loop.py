@@ -25,7 +25,7 @@ from poptrain.engine.experiment import Experiment, file_record, script_of
 from poptrain.engine.failures import UnreadMetrics, check_not_all_failed
 from poptrain.engine.intake import admitted, asked, opened
 from poptrain.engine.needs import needed_checkpoints
-from poptrain.engine.notices import Failures, NoEpisodes, warn
+from poptrain.engine.notices import Failures, warn
 from poptrain.engine.open_log import check_same_run, continuing, open_log
 from poptrain.engine.overwrite import removed
 from poptrain.engine.progress import shown
@@ -33,6 +33,7 @@ from poptrain.engine.result import Run
 from poptrain.engine.rollback import Rollback
 from poptrain.engine.sanity import doubts, senseless
 from poptrain.engine.signals import Interrupted, Signals, end_without_a_traceback, say
+from poptrain.engine.stale import StaleScores
 from poptrain.engine.supply import Supply
 from poptrain.engine.surroundings import context_of
 from poptrain.engine.watch import Watch
@@ -45,6 +46,7 @@ from poptrain.sinks import Guarded
 from poptrain.sinks.adapted import checked_sinks
 from poptrain.sinks.digest import Digest
 from poptrain.trainable import as_trainable
+from poptrain.trainable.episodes import fix_of
 
 GRACE_SECONDS = 30.0  # for running tasks to finish after a first signal
 
@@ -212,7 +214,8 @@ class _Session:
             self.store.adopt(log.record.checkpoints())
         self.rollback = Rollback(self.log, self.store)
         self.executor_config, self.directory = executor, directory
-        self.failures, self.episodes = Failures(directory), NoEpisodes(experiment.algorithm.seats)
+        self.failures = Failures(directory)
+        self.stale = StaleScores(log, self.history, self.algorithm.seats, fix_of(experiment.trainable))
         own = () if directory is None else (Digest(),)
         self.sinks = [Guarded(sink) for sink in (*own, *experiment.sinks)]
 
@@ -225,6 +228,7 @@ class _Session:
                 self._go()
         finally:
             self.failures.summary(self.history)
+            self.stale.summary()
         if (why := senseless(self.history, self.experiment)) is not None:
             warn(why)
 
@@ -294,7 +298,7 @@ class _Session:
             tasks = [self.history.task(result.task) for result in results]
             self._append(results)
             self.failures.see(self.history, results)
-            self.episodes.see(self.history, results)
+            self.stale.see(self.history, results)
             self.store.add(result.checkpoint for result in results)
             self.supply.told(tasks, results)
             self._unread.check(self.log, self.history, results)

@@ -16,7 +16,6 @@ from poptrain.executors.outcome import PREFIX
 from poptrain.log.disk import default as disk
 
 MOST_CAUSES = 3  # that the summary lists
-ROUNDS = 2  # of results, in which an episode should end
 
 
 class Failures:
@@ -108,32 +107,6 @@ def _files(directory: Path, task: Task, error: bool) -> Iterator[str]:
         yield f" The traceback is in {traceback if disk.exists(traceback) else traceback.parent}."
     if disk.exists(printed):
         yield f" What the member printed is in {printed}."
-
-
-class NoEpisodes:
-    """Warns once if the trainings of the first rounds count their episodes, and not one ended: no score is of a whole one.
-
-    Args:
-        seats: of the algorithm.
-    """
-
-    def __init__(self, seats: int):
-        self._left: int | None = ROUNDS * seats  # results that may still count none; None: one has ended, or it was announced
-
-    def see(self, history: History, results: Sequence[Result]) -> None:
-        """Takes new results."""
-        for result in results:
-            ended = result.metrics.get("episodes")
-            if self._left is None or ended is None or history.task(result.task).steps == 0:
-                continue
-            self._left = None if ended else self._left - 1
-            if self._left == 0:
-                self._left = None
-                steps = history.step(result.task) - history.begin(result.task)
-                warn(
-                    f"no episode ended in the first {ROUNDS} rounds of intervals of {steps:,} steps, so the scores are not those "
-                    "of whole episodes, and copies are made by chance: use a longer interval."
-                )
 
 
 def _heads(history: History) -> list[int]:

@@ -4,6 +4,7 @@
 `flight`           one preflight: what is trained, for how long, and in which order the checks come
 `lab`              tasks of the preflight's own, trained by real executors with real checkpoints
 `metric`           is the metric a number, does it move, and does it move in the right direction?
+`episodes`         do episodes end inside an interval?
 `roundtrip`        does save → load → continue equal continue?
 `effects`          does every hyperparameter change the result?
 `threads`          do the threads of the members stand in each other's way?

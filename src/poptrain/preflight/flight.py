@@ -13,8 +13,8 @@ from poptrain.core.errors import MetricError
 from poptrain.core.rng import rng, task_seed
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.sanity import no_copies
+from poptrain.preflight import episodes, metric, threads
 from poptrain.preflight import estimate as estimates
-from poptrain.preflight import metric, threads
 from poptrain.preflight.effects import EFFECT_SEGMENTS, Effects
 from poptrain.preflight.estimate import Estimate, Times, steps_between
 from poptrain.preflight.lab import Job, Lab, Probe
@@ -101,6 +101,7 @@ class Flight:
         curves = self._train(configurations)
         self._check_metric(curves, interval is not None and steps >= interval)
         healthy = [curve for curve in curves if curve[0].ok]
+        self._check_episodes(configurations[0], interval, healthy)
         if healthy:
             self._check_state(healthy, interval is not None and steps * EFFECT_SEGMENTS >= interval)
         if piloted is None and interval is not None:
@@ -163,6 +164,12 @@ class Flight:
         if all(not curve[0].ok for curve in curves):
             return
         self.checks += [metric.moving(curves, whole), metric.direction(curves, about.metric, about.mode)]
+
+    def _check_episodes(self, hparams: Hparams, interval: int | None, curves: list[list[Probe]]) -> None:
+        """Checks that episodes end inside an interval; says nothing if they do, or if there are none."""
+        seed = self.experiment.seed
+        if (verdict := episodes.inside(self.lab.trainable, hparams, seed, interval, curves, self.steps)) is not None:
+            self.checks.append(verdict)
 
     def _check_state(self, curves: list[list[Probe]], whole: bool) -> None:
         """Checks what a checkpoint holds and what a hyperparameter changes; `whole`: in an interval's time or more."""

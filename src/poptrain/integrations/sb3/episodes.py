@@ -12,6 +12,7 @@ from stable_baselines3.common.vec_env import VecMonitor, is_vecenv_wrapped
 from stable_baselines3.her import HerReplayBuffer
 
 from poptrain.integrations.sb3.hparams import Model
+from poptrain.trainable.episodes import EpisodeLimit
 
 LONGEST = 10_000  # steps of an evaluation, in each environment
 
@@ -59,27 +60,47 @@ def is_monitored(model: Model) -> bool:
     return is_vecenv_wrapped(model.env, VecMonitor) or bool(model.env.env_is_wrapped(Monitor)[0])
 
 
-def evaluate(model: Model) -> list[float]:
-    """Returns one return for each environment, of a whole episode of the current policy; nothing learns from it."""
+def evaluate(model: Model, episodes: int | None = None) -> list[float]:
+    """Returns the returns of whole episodes of the current policy; nothing learns from them, and no statistics change.
+
+    Args:
+        episodes: how many, of the policy without exploration; None: one in each environment, as the policy explores.
+    """
     env, normaliser = model.env, model.get_vec_normalize_env()
     training = None if normaliser is None else normaliser.training
     if normaliser is not None:
         normaliser.training = False
+    wanted = np.array([((episodes or env.num_envs) + at) // env.num_envs for at in range(env.num_envs)])  # in each environment
     observation, state, starts = env.reset(), None, np.ones(env.num_envs, bool)
-    totals, returns = np.zeros(env.num_envs), np.full(env.num_envs, np.nan)
+    totals, ended, returns = np.zeros(env.num_envs), np.zeros(env.num_envs, int), []
+    options = {"deterministic": episodes is not None}
     masked = "action_masks" in signature(model.predict).parameters and env.has_attr("action_masks")
-    for _ in range(LONGEST):
+    for _ in range(LONGEST * int(wanted.max())):
         masks = {"action_masks": np.stack(env.env_method("action_masks"))} if masked else {}
-        action, state = model.predict(observation, state=state, episode_start=starts, **masks)
+        action, state = model.predict(observation, state=state, episode_start=starts, **options, **masks)
         observation, rewards, starts, infos = env.step(action)
         totals += rewards if normaliser is None else normaliser.get_original_reward()
-        for at in np.flatnonzero(starts & np.isnan(returns)):
-            returns[at] = float(infos[at]["episode"]["r"]) if "episode" in infos[at] else totals[at]
-        if not np.isnan(returns).any():
+        for at in np.flatnonzero(starts):
+            if ended[at] < wanted[at]:
+                returns.append(float(infos[at]["episode"]["r"]) if "episode" in infos[at] else float(totals[at]))
+            totals[at], ended[at] = 0.0, ended[at] + 1
+        if (ended >= wanted).all():
             break
     if normaliser is not None:
         normaliser.training = training
-    return [float(value) for value in np.where(np.isnan(returns), totals, returns)]
+    return returns + [float(total) for total in totals[ended < wanted]]
+
+
+def limit(model: Model) -> EpisodeLimit | None:
+    """Returns how long the episodes of an algorithm's environments may be; None if they do not say so."""
+    longest = _attribute(model, "_max_episode_steps") or getattr(_attribute(model, "spec"), "max_episode_steps", None)
+    rollout = model.n_envs * (model.n_steps if hasattr(model, "rollout_buffer") else 1)
+    return EpisodeLimit(longest, model.n_envs, rollout) if isinstance(longest, int) and longest > 0 else None
+
+
+def _attribute(model: Model, name: str) -> object:
+    """Returns an attribute of the first environment, or of a wrapper around it; None if it has none."""
+    return model.env.get_attr(name, [0])[0] if model.env.has_attr(name) else None
 
 
 def cut_open_episodes(model: Model) -> None:

@@ -16,7 +16,7 @@ from poptrain.core import Metrics
 from poptrain.core.errors import UsageError
 from poptrain.integrations.adapter import Place, Reads, check_in_force, check_rate, effective, flattened, plain
 from poptrain.integrations.blocks import Blocks
-from poptrain.integrations.sb3.episodes import Episodes, cut_open_episodes, evaluate, is_monitored
+from poptrain.integrations.sb3.episodes import Episodes, cut_open_episodes, evaluate, is_monitored, limit
 from poptrain.integrations.sb3.hparams import Model, apply_hparams, is_scheduled, is_tunable, places
 from poptrain.integrations.sb3.state import restore, saved_state, store, stored
 from poptrain.integrations.sb3.surroundings import (
@@ -29,19 +29,23 @@ from poptrain.integrations.sb3.surroundings import (
 )
 from poptrain.integrations.torch.random_stream import Generators, stream
 from poptrain.integrations.torch.state import TorchState
+from poptrain.trainable.episodes import EpisodeLimit
 
 
 class SB3Member:
     """The base of a trainable class around a Stable-Baselines3 algorithm: write ``make(hp, seed)``, nothing else.
 
     ``train`` continues for `steps` environment steps, rounded up to whole rollouts, and returns the mean return of the episodes
-    that ended in the interval; if none ended, the last score, and before the first one the mean return so far. A task of 0 steps
-    evaluates whole episodes. Override ``score(returns)`` for another score, for example that of an evaluation. Schedules span
-    the steps of the whole run. When values change, ``make`` builds the algorithm again, and the state is put into it.
+    that ended in the interval; if none ended, the last score, and before the first one the mean return so far. With
+    ``evaluate_episodes = n`` it is the mean return of n whole episodes after the interval. A task of 0 steps evaluates whole
+    episodes. Override ``score(returns)`` for another score. Schedules span the steps of the whole run. When values change,
+    ``make`` builds the algorithm again, and the state is put into it.
     """
 
     own: tuple[str, ...] = ()  # hyperparameters that `make` or `score` uses; they are not set in the algorithm
     callback: Callback = None  # of ``learn``: a callback, a list of them, or a function
+    evaluate_episodes = 0  # whole episodes without exploration that give the score; 0: the score is that of training episodes
+    whole_episodes = "set evaluate_episodes = 10 in the class of the member"  # for messages
 
     def __init__(self, hp: Mapping[str, object], seed: int):
         self._random: Generators | None = None
@@ -78,9 +82,10 @@ class SB3Member:
             if steps:
                 model.learn(steps, callback=[seen, *callbacks_of(self)], reset_num_timesteps=False, log_interval=None)
                 cut_open_episodes(model)
-                returns = seen.returns
+            if self.evaluate_episodes or not steps:
+                returns = evaluate(model, self.evaluate_episodes or None)  # its steps do not count as training
             else:
-                returns = evaluate(model)
+                returns = seen.returns
             found = self.places(hp)
             check_in_force(type(self).__name__, hp, found, "Training changed its own hyperparameters.")
             score = self.score(returns)
@@ -93,6 +98,10 @@ class SB3Member:
             warnings.warn(text, RuntimeWarning, stacklevel=2)
         self._check_rate(hp, found)
         return {"score": score, "returns": returns, "steps": trained, "episodes": len(returns)}
+
+    def episode_limit(self) -> EpisodeLimit | None:
+        """Returns how long an episode of training may be; None if that is unknown, or if whole episodes are evaluated."""
+        return None if self.evaluate_episodes else limit(self.model)
 
     def apply(self, hp: Mapping[str, object]) -> dict[str, object]:
         """Sets the hyperparameters in the live algorithm and returns the values in effect, by place."""
