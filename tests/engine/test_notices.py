@@ -173,3 +173,21 @@ def test_a_metric_that_one_member_does_not_return_is_its_failure_and_is_announce
     first = pt.run(PBT, quadratic, stop=pt.steps(5), progress=False).history.task(0).seed
     _, texts, _ = warned(PBT, train, stop=pt.steps(20))
     assert len(texts) == 1 and texts[0].startswith("member 0 failed") and "The other members go on" in texts[0]
+
+
+@pytest.mark.parametrize("mistake", ["raises", "returns nothing"])
+def test_a_failed_evaluation_of_zero_steps_says_what_it_is_and_other_failures_do_not(mistake):
+    def train(carry, hp, steps, seed):
+        if mistake == "raises":
+            for _ in range(steps):
+                loss = hp["lr"]
+            return carry, {"score": loss}
+        return carry, {"score": hp["lr"]} if steps else {}
+
+    pb2, why = pt.pb2(pt.Space(lr=pt.LogUniform(1e-4, 1e-1)), population=4, interval=5), ""
+    try:
+        why = warned(pb2, train, stop=pt.steps(20))[1][0]
+    except pt.errors.MetricError as error:  # of all members
+        why = str(error)
+    assert why.count("The task has steps=0, which means: evaluate only. Compute the metrics after the training loop") == 1
+    assert "steps=0" not in warned(PBT, sometimes, stop=pt.steps(20))[1][0]

@@ -299,7 +299,7 @@ def test_another_experiment_in_the_same_directory_is_refused_with_the_difference
 def test_a_run_in_which_nothing_was_trained_may_be_deleted(tmp_path):
     with pytest.raises(pt.UsageError, match="the metrics have no 'accuracy'; .* another one: metric='score'"):
         run(tmp_path / "r", metric="accuracy")
-    with pytest.raises(pt.UsageError, match="metric was 'accuracy', is 'score'. Nothing was trained in it: delete it"):
+    with pytest.raises(pt.UsageError, match="metric was 'accuracy', is 'score'. Nothing .*: delete it or pass overwrite=True"):
         run(tmp_path / "r")
 
 

@@ -21,6 +21,28 @@ PAGES = [
 REPOSITORY = "https://github.com/poptrain/poptrain"
 FILES_THERE = (f"{REPOSITORY}/blob/main/", f"{REPOSITORY}/raw/main/")
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+EVALUATES = """
+import poptrain as _pt
+from poptrain.preflight.lab import Job as _Job, Lab as _Lab
+_run = _pt.run
+
+def _evaluated(what, trainable=None, *, metric="score", executor="inline", **options):  # a task of 0 steps, before the run
+    if isinstance(what, _pt.Experiment):
+        algorithm, trainable, metric, executor = what.algorithm, what.trainable, what.metric, what.executor
+        passed = (what,)
+    else:
+        algorithm, passed, options = what, (what, trainable), options | {"metric": metric, "executor": executor}
+    import pathlib, tempfile
+    with tempfile.TemporaryDirectory() as folder:
+        lab = _Lab(trainable, metric, pathlib.Path(folder), static=algorithm.space.static_names, executor=executor, lanes=1)
+        hparams = algorithm.space.sample(_pt.rng(0, "docs"))
+        (probe,) = lab.train([_Job(hparams, 0, 0)])
+        assert probe.ok, f"0 steps: {probe.result.error}"
+        lab.close()
+    return _run(*passed, **options)
+
+_pt.run = _evaluated
+"""  # comes before the blocks of a page: what they train can also be evaluated without training
 AGENTS = ("cem_rl", "ddpg", "erl", "p3s", "ppo", "sac", "svpg", "td3", "vmpo")
 HEAVY = {
     "docs/algorithms/optuna_search.md": "Optuna",
@@ -65,7 +87,7 @@ def pages():
 @pytest.mark.parametrize("page", list(pages()))
 def test_every_python_block_runs(page, tmp_path):
     script = tmp_path / "page.py"
-    script.write_text(blocks(page))
+    script.write_text(EVALUATES + blocks(page))
     done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
 

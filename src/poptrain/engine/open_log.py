@@ -84,7 +84,9 @@ def check_same_run(record: Record, experiment: Experiment, directory: str | Path
     if changes:
         hint = "Use another directory, or restore these arguments to continue it."
         if not record.has_results:
-            hint = "Nothing was trained in it: delete it, use another directory, or restore these arguments."
+            hint = (
+                "Nothing was trained in it: delete it or pass overwrite=True, use another directory, or restore these arguments."
+            )
         listed = f"{'; '.join(changes[:3])}{' …' if len(changes) > 3 else ''}"
         raise UsageError(f"{str(directory)!r} holds another run: {listed}. {hint}")
     places.check_same(then, experiment.checkpoints, directory)

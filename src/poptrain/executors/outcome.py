@@ -24,6 +24,10 @@ FIELDS_OF_RESULT = ("curve", "returns", "steps")  # metrics that are not numbers
 MOST_NUMBERS = 100_000  # in one result: its curve, its returns and its metrics; some 2 MB of a line in the log
 LONGEST_NAME = 200  # characters of a metric's name
 LONGEST_TEXT = 200_000  # characters of a traceback
+EVALUATE = (
+    "The task has steps=0, which means: evaluate only. Compute the metrics after the training loop, from the member as it is, "
+    "and not from a variable of the loop."
+)
 PREFIX = "MetricError: "  # of the error of a result that training returned in a wrong form
 
 
@@ -224,14 +228,21 @@ def user_error(task: Task, step: int, error: BaseException, keep: KeepError, sec
     head = f"member {task.member}, task {task.id}, from step {step}, {_listed_hparams(task)}"
     keep_if_possible(keep, _file_name(task), f"{head}\n\n{text}")
     line = error_line(error) + answer_of(lambda: misspelled(error, task.hparams), "")
-    return Result(task.id, float("nan"), step, error=line, seconds=seconds)
+    return Result(task.id, float("nan"), step, error=f"{line}{_of_evaluation(task, line)}", seconds=seconds)
 
 
 def refused(task: Task, step: int, error: MetricError, keep: KeepError, seconds: float = 0.0) -> Result:
     """Returns the result of a task whose training returned what no log can hold."""
     text = str(error) if str(error).startswith("member") else f"member {task.member}, from step {step}: {error}"
     keep_if_possible(keep, _file_name(task), f"{text}\n{_listed_hparams(task)}\n")
-    return Result(task.id, float("nan"), step, error=f"{PREFIX}{text}", seconds=seconds)
+    return Result(task.id, float("nan"), step, error=f"{PREFIX}{text}{_of_evaluation(task, text)}", seconds=seconds)
+
+
+def _of_evaluation(task: Task, text: str) -> str:
+    """Returns what to do about the failure of a task of 0 steps, to be put after its text; nothing for other tasks."""
+    if task.steps or task.seconds is not None:
+        return ""
+    return f"{'' if text.endswith('.') else '.'} {EVALUATE}"
 
 
 def metric_error(result: Result) -> MetricError | None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from poptrain._jax import jax
 from poptrain.core import Carry
 from poptrain.core.errors import UsageError
+from poptrain.executors.unlike import unlike
 
 Tree = Any  # JAX's PyTreeDef
 Kind = Hashable | None  # of a leaf: the generator of a typed random key; None: an array
@@ -48,7 +48,9 @@ class Packing:
         """
         leaves, tree = jax.tree.flatten(carry)
         if tree != self.tree:
-            raise UsageError(f"{function} returned a carry of another structure than init did: {_difference(self.tree, tree)}.")
+            who = "two calls of init returned carries" if function == "init" else f"{function} returned a carry"
+            than = "different structure" if function == "init" else "another structure than init did"
+            raise UsageError(f"{who} of {than}: {unlike(self.tree, tree)}")
         return [jax.random.key_data(leaf) if kind else strong(leaf) for leaf, kind in zip(leaves, self.kinds, strict=True)]
 
     def unpacked(self, leaves: list[Carry]) -> Carry:
@@ -107,19 +109,3 @@ def _no_numbers(leaf: object) -> bool:
     dtype = leaf.dtype
     long = dtype in (np.longdouble, np.clongdouble) and dtype not in (np.float64, np.complex128)
     return dtype.kind not in "biufcV" or dtype.names is not None or not dtype.isnative or long
-
-
-def _paths(tree: Tree) -> Iterator[str]:
-    for path, _ in jax.tree_util.tree_leaves_with_path(jax.tree.unflatten(tree, range(tree.num_leaves))):
-        yield f"carry{jax.tree_util.keystr(path)}"
-
-
-def _difference(expected: Tree, found: Tree) -> str:
-    """Returns the first place where two structures differ; all of them where JAX cannot name it."""
-    with suppress(Exception):  # a node may refuse to be made of numbers
-        then, now = ([*_paths(tree)] for tree in (expected, found))
-        if changes := [f"{path} is gone" for path in then if path not in now] + [
-            f"{path} is new" for path in now if path not in then
-        ]:
-            return ", ".join(changes[:3])
-    return f"it was {str(expected)[:200]}, is {str(found)[:200]}"

@@ -116,6 +116,9 @@ class VectorizedExecutor:
             saving = clock.monotonic()
             refs = self._commit(tasks, carry, [trained.step for trained in all_trained])
         except BaseException as error:
+            if isinstance(error, UsageError) and not isinstance(error, MetricError):
+                vars(error).pop("__notes__", None)  # of JAX, whose calls say nothing about it
+                raise error.with_traceback(None) from None
             if is_interrupt(error) or (isinstance(error, PoptrainError) and not isinstance(error, MetricError)):
                 raise
             seconds = (clock.monotonic() - began) / len(tasks)
