@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import ast
 import os
+import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 
 import pytest
 
 import poptrain as pt
+from poptrain.core import clock
 from poptrain.core.errors import RunWarning
+from poptrain.engine import signals
+from poptrain.engine.board import Board, OnBoard
 from poptrain.executors.importable import _guarded
 from poptrain.log.reader import read
 from poptrain.testing import quadratic
@@ -155,3 +161,164 @@ def test_what_a_script_defines_only_under_its_guard_is_known(tmp_path):
     ]
     tree = ast.parse("\n".join(lines))
     assert _guarded(tree) == {"inside", "Also"} and _guarded(None) == set()
+
+
+class Shown:
+    """A screen that keeps its lines."""
+
+    wait = 0.0
+
+    def __init__(self):
+        self.lines = []
+
+    def show(self, line, share):
+        self.lines.append((line(200), line(40), share))
+
+    def end(self, line):
+        self.last = line
+
+
+def test_the_board_of_a_study_shows_from_the_start_what_runs_and_how_far_it_is():
+    with clock.use(clock.FakeClock()) as fake:
+        screen = Shown()
+        board = Board(4, screen)
+        board.starts("starting 2 worker processes")
+        assert screen.lines[-1][0] == "0.0 s · 0 of 4 runs finished · starting 2 worker processes"
+        for title in ("a-0", "b-0"):
+            board.begun(title)
+            OnBoard(board, title).show(None, 0.0)
+        fake.advance(10.0)
+        OnBoard(board, "a-0").show(None, 0.5)
+        assert screen.lines[-1][0] == "10.0 s · 0 of 4 runs finished · a-0 50 %, b-0 0 % · about 1 min 10 s left"
+        assert screen.lines[-1][2] == 0.5 / 4 and len(screen.lines[-1][1]) <= 40
+        board.ended("a-0")
+        assert board.line().startswith("10.0 s · 1 of 4 runs finished · b-0 0 %") and board.share == 0.25
+        board.begun("c"), board.reached("c", None)
+        assert "b-0 0 %, c · about" in board.line(), "a share that is not known in advance is not shown"
+
+
+def test_the_board_keeps_the_cadence_of_its_screen():
+    with clock.use(clock.FakeClock()) as fake:
+        screen = Shown()
+        screen.wait = 10.0
+        board = Board(1000, screen)
+        for n in range(300):
+            board.begun(f"a-{n}")
+            fake.advance(0.5)
+            board.ended(f"a-{n}")
+        assert len(screen.lines) == 15
+
+
+@pytest.mark.parametrize("directory", [True, False], ids=["directory", "memory"])
+def test_after_an_interrupt_at_a_prompt_no_other_run_begins(directory, tmp_path, monkeypatch, capfd):
+    for module in ("loop", "again", "study"):
+        monkeypatch.setattr(f"poptrain.engine.{module}.interactive", lambda: True)
+    seen = []
+
+    def train(carry, hp, steps, seed):
+        seen.append(seed)
+        if len(seen) == 20:
+            os.kill(os.getpid(), signal.SIGINT)
+        return quadratic(carry, hp, steps, seed)
+
+    where = tmp_path / "s" if directory else None
+    found = pt.study(METHODS, train, seeds=2, stop=pt.steps(20), directory=where, workers=1)
+    assert {name: len(runs) for name, runs in found.runs.items()} == {"slow": 1, "quick": 0, "random": 0} and len(seen) < 24
+    last = capfd.readouterr().err.splitlines()[-1]
+    assert last == "study interrupted; 1 of 6 runs are finished; make the same call again to continue"
+
+
+def test_a_worker_of_a_study_obeys_its_parent_alone(monkeypatch):
+    monkeypatch.setattr(signals, "_orders", [])
+    with signals.Signals() as handlers:
+        with handlers.interruptible():
+            for number in signals.Signals.NUMBERS:
+                os.kill(os.getpid(), number)
+        with pytest.raises(signals.Interrupted), handlers.interruptible():
+            signals.obey(signal.SIGTERM)
+            time.sleep(5)
+    with signals.Signals() as handlers, pytest.raises(signals.Interrupted), handlers.interruptible():
+        pytest.fail("an order that came before the run was ready is obeyed")
+
+
+def test_what_a_run_of_a_study_reports_names_the_run():
+    def train(carry, hp, steps, seed):
+        if carry and hp["lr"] > 0.03:
+            raise ValueError("too large")
+        return quadratic(carry, hp, steps, seed)
+
+    with pytest.warns(RunWarning) as caught:
+        study(train, seeds=1)
+    texts = [str(each.message) for each in caught]
+    assert texts and all(text.startswith(("run slow-0: ", "run quick-0: ", "run random-0: ")) for text in texts)
+
+
+INTERRUPTED = """
+import time
+from pathlib import Path
+import poptrain as pt
+
+if __name__ == "__mp_main__":
+    Path("importing").touch()
+    time.sleep({importing})
+
+def train(carry, hp, steps, seed):
+    Path("begun").open("a").write("x")
+    time.sleep({step})
+    return 0, {{"score": 1.0}}
+
+if __name__ == "__main__":
+    space = pt.Space(lr=pt.LogUniform(1e-3, 1e-1))
+    methods = {{"a": pt.pbt(space, population=2, interval=5), "b": pt.random_search(space, population=2, interval=5)}}
+    pt.study(methods, train, stop=pt.steps(500), seeds=3, directory="s", workers=2)
+"""
+
+
+def pressed(tmp_path, times, until, **settings):
+    """Returns what a terminal shows of a study in which Ctrl-C is pressed so many times, and its exit code."""
+    import pty
+
+    (tmp_path / "study.py").write_text(INTERRUPTED.format(**settings))
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(tmp_path)
+        os.execve(sys.executable, [sys.executable, "study.py"], environment())
+    limit = time.monotonic() + 60
+    while not until() and time.monotonic() < limit:
+        time.sleep(0.02)
+    text = b""
+    for _ in range(times):
+        os.write(terminal, b"\x03")
+        while times > 1 and b"suspending 2 runs (at most 30 s)" not in text:
+            text += os.read(terminal, 1 << 16)
+    began = time.monotonic()
+    with suppress(OSError):
+        while data := os.read(terminal, 1 << 16):
+            text += data
+    assert time.monotonic() - began < 15
+    return text.decode(), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("importing", [True, False], ids=["while workers import", "while runs train"])
+def test_ctrl_c_suspends_the_runs_of_a_study_begins_no_other_and_prints_no_traceback(importing, tmp_path):
+    if importing:
+        text, code = pressed(tmp_path, 1, (tmp_path / "importing").exists, importing=3, step=0.1)
+    else:
+        begun = tmp_path / "begun"
+        text, code = pressed(tmp_path, 1, lambda: begun.exists() and len(begun.read_text()) > 9, importing=0, step=0.2)
+    assert code == 130 and "Traceback" not in text, text
+    assert text.count("interrupted; 0 of 6 runs are finished; continue with the same command: ") == 1
+    assert "0 of 6 runs finished · starting 2 worker processes" in text or not importing
+    runs = sorted(path.name for path in (tmp_path / "s").glob("*"))
+    assert runs == ([] if importing else ["a-0", "b-0"])
+    for name in runs:
+        assert pt.views.status(pt.open_run(tmp_path / "s" / name).record).state == "suspended"
+
+
+@pytest.mark.heavy
+def test_a_second_ctrl_c_ends_a_study_at_once(tmp_path):
+    begun = tmp_path / "begun"
+    text, code = pressed(tmp_path, 2, lambda: begun.exists() and len(begun.read_text()) > 1, importing=0, step=600)
+    assert code == 130 and "Traceback" not in text, text
+    assert not pt.open_run(tmp_path / "s" / "a-0").record.finished

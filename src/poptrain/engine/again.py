@@ -22,6 +22,13 @@ def again(record: Record, directory: str | Path | None) -> str:
         return "nothing was kept, because no directory was given"
     if record.file is not None:
         return f"continue with: poptrain resume {shlex.quote(str(directory))}"
+    return continued()
+
+
+def continued() -> str:
+    """Returns how a call of this process is made once more."""
+    if interactive():
+        return "make the same call again to continue"
     if sys.argv and Path(sys.argv[0]).suffix == ".py":
         return f"continue with the same command: {command()}"
     return "the same call continues it"

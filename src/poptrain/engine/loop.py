@@ -32,10 +32,16 @@ from poptrain.engine.progress import shown
 from poptrain.engine.result import Run
 from poptrain.engine.rollback import Rollback
 from poptrain.engine.sanity import doubts, senseless
+<<<<<<< HEAD
 from poptrain.engine.signals import Interrupted, Signals, end_without_a_traceback, say
 from poptrain.engine.stale import StaleScores
+=======
+from poptrain.engine.screens import Screen
+from poptrain.engine.signals import Interrupted, Signals, end_without_a_traceback
+>>>>>>> h-face
 from poptrain.engine.supply import Supply
 from poptrain.engine.surroundings import context_of
+from poptrain.engine.voice import say, say_from_a_thread
 from poptrain.engine.watch import Watch
 from poptrain.executors.context import ExecutorConfig
 from poptrain.log.memory import MemoryLog
@@ -137,14 +143,14 @@ def execute(
     *,
     keep: Sequence[int] = (),
     source: dict[str, Json] | None = None,
-    progress: bool = False,
+    progress: bool | Screen = False,
     announce: bool = True,
 ) -> Run:
     """Returns the run of an `Experiment`: a new one, or the one that `directory` holds, continued.
 
     Args:
         source: the entry about the experiment's file for the log, from `file_record`; None if there is no file.
-        progress: show how far the run is.
+        progress: show how far the run is; a `Screen`: there.
         announce: warn of doubtful settings and of edited code; False in a study, which warns once for all of its runs.
     """
     executor = executors.resolve(experiment.executor, experiment.trainable)
@@ -154,7 +160,7 @@ def execute(
         check_same_run(record, experiment, directory)
         if ended := _finished(experiment, directory, record):
             edited = announce and warn_of_edited_code(experiment.trainable, record, directory)
-            if progress and not edited:
+            if progress is True and not edited:
                 say(f"finished before: {directory} has the whole run, and nothing was trained now (overwrite=True begins anew)")
             return ended
     before = kept.taken(experiment) if directory is None and interactive() else None
@@ -219,7 +225,7 @@ class _Session:
         own = () if directory is None else (Digest(),)
         self.sinks = [Guarded(sink) for sink in (*own, *experiment.sinks)]
 
-    def go(self, progress: bool = False, announce: bool = True) -> None:
+    def go(self, progress: bool | Screen = False, announce: bool = True) -> None:
         """Runs until the algorithm asks for nothing and no task is pending, or a stop condition holds."""
         for doubt in doubts(self.experiment) if announce else ():
             warn(doubt)
@@ -235,7 +241,7 @@ class _Session:
     def _go(self) -> None:
         context = context_of(self.experiment, self.store, lambda: self.history, self.log.epoch, self.directory)
         executor = opened(self.executor_config, context)
-        self.watch = Watch(say)
+        self.watch = Watch(say_from_a_thread())
         self.supply = Supply(executor, self.algorithm.seats, self.watch)
         signals = Signals(self._farewell, GRACE_SECONDS if isinstance(executor, TrainsInWait) else 0.0, self._finishing)
         for sink in self.sinks:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from poptrain.core import History, Result, Task
 from poptrain.core.causes import cause
 from poptrain.core.errors import RunWarning
+from poptrain.engine.voice import WARNING, passed_on
 from poptrain.executors.outcome import PREFIX
 from poptrain.log.disk import default as disk
 
@@ -149,6 +150,8 @@ def warn(text: str) -> None:
 
     A filter that turns warnings into errors must not stop a run: then the text is printed.
     """
+    if passed_on(WARNING, text):
+        return
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "poptrain":
         level, frame = level + 1, frame.f_back

@@ -19,17 +19,17 @@ SHARE = 0.004  # of the time that looks may take
 
 
 @contextmanager
-def shown(experiment: Experiment, before: float, look: Look, wanted: bool) -> Iterator[None]:
+def shown(experiment: Experiment, before: float, look: Look, wanted: bool | Screen) -> Iterator[None]:
     """Shows the progress of a run inside the block, and its result after it; an error is reported elsewhere.
 
     Args:
         before: seconds of earlier sessions.
-        wanted: False shows nothing.
+        wanted: where to show it; True: where this process shows its errors; False shows nothing.
     """
-    if not wanted:
+    if wanted is False:
         yield
         return
-    progress = Progress(Watch(experiment, before), look, screen())
+    progress = Progress(Watch(experiment, before), look, screen() if wanted is True else wanted)
     progress.start()
     try:
         yield

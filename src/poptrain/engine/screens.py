@@ -20,7 +20,10 @@ LONGEST_WAIT = 60.0  # seconds between two lines in a file, at most
 class Screen(Protocol):
     """Shows the newest line about a run."""
 
-    wait: float  # seconds until the next look
+    @property
+    def wait(self) -> float:
+        """Seconds until the next look."""
+        ...
 
     def show(self, line: Callable[[int | None], str], share: float | None) -> None:
         """Shows how far the run is.

@@ -8,11 +8,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from types import TracebackType
 from typing import TypeVar
 
 from poptrain.core.errors import Suspended
 from poptrain.core.interactive import interactive
+from poptrain.engine.voice import say
 
 ItemT = TypeVar("ItemT")
 SOON = 0.3  # seconds after which a run that was interrupted prints what it waits for
@@ -51,7 +53,10 @@ class Signals:
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._handle) for number in self.NUMBERS}
-            self._end.arm()
+            if _orders is None:
+                self._end.arm()
+            elif _orders:  # it came before this run was ready
+                self._noted = _orders[0]
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -105,6 +110,8 @@ class Signals:
             notice.cancel()
 
     def _handle(self, number: int, frame: object) -> None:
+        if _orders is not None and not self._overtime and (not _orders or self._noted is not None):
+            return  # it was not ordered, or the run is being suspended already
         if self._overtime and not self._waiting:
             self._overtime = False  # the block ended just before its time was over
             return
@@ -201,17 +208,38 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_signals)
 
 
+_orders: list[int] | None = None  # signals that the parent ordered; a list only in the workers of a study
+
+
+def obey_only_orders() -> None:
+    """Makes this process, a worker of a study, ignore signals that its parent has not ordered.
+
+    A terminal or a batch system signals every process of a job, and the parent decides what becomes of the runs. SIG_IGN would
+    not do: programs that a member starts would inherit it.
+    """
+    global _orders
+    _orders = []
+    for number in Signals.NUMBERS:
+        signal.signal(number, lambda *_: None)
+
+
+def ordered() -> bool:
+    """True if the parent of this worker has ordered it to stop."""
+    return bool(_orders)
+
+
+def obey(number: int) -> None:
+    """Delivers a signal that the parent ordered; called by another thread than the main one."""
+    if _orders is not None:
+        _orders.append(number)
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+
+
 def _later(seconds: float, function: Callable[..., None], *arguments: object) -> threading.Timer:
-    timer = threading.Timer(seconds, function, arguments)
+    timer = threading.Timer(seconds, copy_context().run, (function, *arguments))
     timer.daemon = True
     timer.start()
     return timer
-
-
-def say(text: str) -> None:
-    """Prints a line on standard error, also from inside a handler that came in the middle of another write."""
-    with suppress(RuntimeError, OSError, ValueError):
-        print(text, file=sys.stderr, flush=True)
 
 
 def end_without_a_traceback() -> None:

@@ -6,14 +6,8 @@ at once, and half-finished ones go on.
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,18 +21,19 @@ from poptrain.core.other_names import named_as_here
 from poptrain.core.protocols import Algorithm
 from poptrain.core.wellformed import MAX_SEATS
 from poptrain.engine import stop as stops
+from poptrain.engine.again import continued
+from poptrain.engine.board import Board, OnBoard
 from poptrain.engine.edited import edits, recorded
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.loop import execute
 from poptrain.engine.notices import warn
-from poptrain.engine.result import Run, open_run
+from poptrain.engine.result import Run
 from poptrain.engine.sanity import doubts
-from poptrain.engine.screens import PlainLines, Screen, screen
+from poptrain.engine.screens import screen
+from poptrain.engine.side_by_side import Ended, Job, side_by_side
 from poptrain.engine.signals import end_without_a_traceback
-from poptrain.executors.by_value import ByValue
+from poptrain.engine.voice import listened
 from poptrain.executors.context import ExecutorConfig
-from poptrain.executors.importable import check_main, why_not_importable
-from poptrain.executors.processes import THREAD_VARIABLES
 from poptrain.log.reader import Record
 from poptrain.views.compared import Comparison
 from poptrain.views.comparison import compare
@@ -109,18 +104,6 @@ class Study:
         return (f"{name} failed: {why}" for name, why in self.failures.items())
 
 
-@dataclass(frozen=True)
-class _Job:
-    name: str
-    seed: int
-    experiment: Experiment
-    directory: Path | None
-
-    @property
-    def title(self) -> str:
-        return f"{self.name}-{self.seed}"
-
-
 @named_as_here
 def study(
     algorithms: Mapping[str, Algorithm],
@@ -148,7 +131,7 @@ def study(
         directory: each run is kept in ``directory/name-seed``, and the same call continues the study. None keeps all in memory.
         workers: runs at the same time, each in a process of its own; default: one for each CPU, or one after another without a
             directory and with an executor that uses several CPUs itself.
-        progress: show how many runs are finished.
+        progress: show how many runs are finished, which are running, and how far each is.
 
     Raises:
         UsageError: an argument is wrong, or a directory holds another run.
@@ -168,7 +151,7 @@ def study(
     if not isinstance(algorithms, Mapping) or not algorithms or not isinstance(numbers, Sequence) or not numbers:
         raise UsageError("study: expected methods by name and at least one seed: pt.study({'pbt': pt.pbt(…)}, train, seeds=5).")
     jobs = [
-        _Job(
+        Job(
             name,
             seed,
             Experiment(algorithm, trainable, metric, mode, stop, executor, seed),
@@ -182,24 +165,25 @@ def study(
     many = min(cpus() if workers is None else workers, len(jobs))
     if directory is None or (workers is None and executor != "inline"):
         many = 1
-    shown = screen() if progress else None
+    board = Board(len(jobs), screen() if progress else None)
     found: dict[str, Run | str] = {}  # by title: the run, or why it failed
+    last = None
     try:
-        for job, run in _in_turn(jobs) if many < 2 else _side_by_side(jobs, many, shown):
-            found[job.title] = run
-            _show(shown, len(found), len(jobs), job.title)
+        for job, ended in _in_turn(jobs, board) if many < 2 else side_by_side(jobs, many, board, _again(directory)):
+            found[job.title] = ended
+            board.ended(job.title)
+        last = f"study: {len(found)} of {len(jobs)} runs are finished"
     except (KeyboardInterrupt, Suspended) as error:
         if isinstance(error, Suspended) and not error.asked:
             raise
+        text = f"study interrupted; {len(found)} of {len(jobs)} runs are finished; {_again(directory)}"
         if not interactive():
             end_without_a_traceback()
-            again = "the same call continues it" if directory is not None else "nothing was kept, because no directory was given"
-            raise Suspended(
-                f"study interrupted; {len(found)} of {len(jobs)} runs are finished; {again}", exit_code=130, asked=True
-            ) from None
+            code = error.exit_code if isinstance(error, Suspended) else 130
+            raise Suspended(text, exit_code=code, asked=True) from None
+        last = text
     finally:
-        if shown is not None:
-            shown.end(f"study: {len(found)} of {len(jobs)} runs are finished")
+        board.end(last)
     failures = {title: text for title, text in found.items() if isinstance(text, str)}
     for title, text in failures.items():
         warn(f"the run {title} of the study failed: {text}")
@@ -209,6 +193,13 @@ def study(
         for name in algorithms
     }
     return Study(runs, failures)
+
+
+def _again(directory: str | Path | None) -> str:
+    """Returns how an interrupted study is continued."""
+    if directory is None and not interactive():
+        return "nothing was kept, because no directory was given"
+    return continued()
 
 
 def _warn_of_old_code(runs: Mapping[str, Run], trainable: object) -> None:
@@ -238,64 +229,21 @@ def _check(algorithms: object, seeds: object, workers: object, progress: object)
     check_flag("study", "progress", progress)
 
 
-def _in_turn(jobs: Sequence[_Job]) -> Iterator[tuple[_Job, Run | str]]:
-    """Yields every run as it ends, or why it failed."""
+def _in_turn(jobs: Sequence[Job], board: Board) -> Iterator[Ended]:
+    """Yields every run as it ends, or why it failed.
+
+    Raises:
+        Suspended: a person interrupted a run. No other one begins, also in a notebook.
+    """
     for job in jobs:
+        board.begun(job.title)
+        ended: Run | str
         try:
-            yield job, execute(job.experiment, job.directory, announce=False)
+            with listened(job.report):
+                ended = execute(job.experiment, job.directory, progress=OnBoard(board, job.title), announce=False)
         except RunFailed as error:
-            yield job, str(error)
-
-
-def _side_by_side(jobs: Sequence[_Job], workers: int, shown: Screen | None) -> Iterator[tuple[_Job, Run | str]]:
-    """Yields every run as it ends in one of the worker processes, or why it failed."""
-    check_main(f"study: workers={workers}", "workers=1")
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (max(1, cpus() // workers),))
-    waiting: dict[Future[str | None], _Job] = {}
-    try:
-        for job in jobs:
-            why = why_not_importable(job.experiment)
-            sent = job.experiment if why is None else ByValue(job.experiment, why)
-            waiting[pool.submit(_perform, sent, Path(job.directory or "."))] = job
-        while waiting:
-            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                job, failed = waiting.pop(future), future.result()
-                assert job.directory is not None  # in memory they run in turn
-                yield job, open_run(job.directory, job.experiment.trainable) if failed is None else failed
-    except BrokenProcessPool:
-        left = len(waiting) + 1
-        raise Suspended(
-            f"study: a worker process died, for example because memory ran out; {len(jobs) - left} of {len(jobs)} runs are "
-            "finished. The same call continues it; workers=1 trains one run after another in this process."
-        ) from None
-    except BaseException:
-        for process in list(pool._processes.values()):
-            with suppress(ProcessLookupError, TypeError):
-                os.kill(process.pid or 0, signal.SIGINT)  # each suspends its run
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _begin(threads: int) -> None:
-    """Prepares a worker: the numeric libraries that it will import use their share of the CPUs."""
-    for name in THREAD_VARIABLES:
-        os.environ.setdefault(name, str(threads))
-    from threadpoolctl import threadpool_limits
-
-    threadpool_limits(threads)
-
-
-def _perform(experiment: object, directory: Path) -> str | None:
-    """Trains one run in a worker, and returns why it failed, or None."""
-    assert isinstance(experiment, Experiment)
-    try:
-        execute(experiment, directory, announce=False)
-    except RunFailed as error:
-        return str(error)
-    return None
-
-
-def _show(shown: Screen | None, done: int, of: int, newest: str) -> None:
-    if shown is not None and not isinstance(shown, PlainLines):
-        shown.show(lambda columns: f"study: {done} of {of} runs are finished, the last is {newest}"[:columns], done / of)
+            ended = str(error)
+        else:
+            if not ended.record.finished:
+                raise Suspended("study interrupted", exit_code=130, asked=True)
+        yield job, ended

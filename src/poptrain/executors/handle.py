@@ -8,13 +8,14 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 
 from poptrain.core import clock
 from poptrain.executors.context import MemberStore
 from poptrain.executors.messages import WorkerSetup
 from poptrain.executors.orders import Order
-from poptrain.executors.worker import worker_main
+from poptrain.executors.worker import STOP_SIGNALS, worker_main
 
 STORE_METHODS = ("commit", "stage", "commit_staged", "read", "path")  # that a worker may call through the pipe
 _SPAWN = multiprocessing.get_context("spawn")
@@ -36,7 +37,7 @@ class Worker:
             self.output, writer = _SPAWN.Pipe(duplex=False)
         self.process = _SPAWN.Process(target=worker_main, args=(theirs, writer), name=f"poptrain-{slot}", daemon=False)
         try:
-            with _changed_environment(environment):
+            with changed_environment(environment), quiet_start():
                 self.process.start()
         except BaseException:
             self._close()
@@ -129,7 +130,7 @@ def answer(store: MemberStore, method: str, args: tuple[object, ...], kwargs: di
 
 
 @contextmanager
-def _changed_environment(changes: Mapping[str, str | None]) -> Iterator[None]:
+def changed_environment(changes: Mapping[str, str | None]) -> Iterator[None]:
     """Changes this process's environment while a child that inherits it is started; None removes a variable."""
     with _ENVIRONMENT:
         before = {name: os.environ.get(name) for name in changes}
@@ -138,6 +139,23 @@ def _changed_environment(changes: Mapping[str, str | None]) -> Iterator[None]:
             yield
         finally:
             _set_environment(before)
+
+
+@contextmanager
+def quiet_start() -> Iterator[None]:
+    """Holds back the signals of a process that is started in the block, until it calls `worker.unblock_signals`.
+
+    Else a Ctrl-C while it imports prints a traceback of every worker.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # when it starts this process's own tracker, multiprocessing unblocks SIGINT
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {getattr(signal, name) for name in STOP_SIGNALS})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _set_environment(values: Mapping[str, str | None]) -> None:

@@ -36,7 +36,7 @@ class Ended(KeyboardInterrupt):  # it passes through the user's code, like that 
 
 def worker_main(connection: Connection, output: Connection | None) -> None:
     """Performs tasks until the driver sends None, ends this process, or dies."""
-    _die_with_the_driver()
+    die_with_the_driver()
     with suppress(OSError, AttributeError):
         os.setpgid(0, 0)
     if output is not None:
@@ -117,7 +117,8 @@ class StoreOfDriver:
         return value
 
 
-def _die_with_the_driver() -> None:
+def die_with_the_driver() -> None:
+    """Makes the kernel end this process when its parent ends, where it can."""
     driver = multiprocessing.parent_process()
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
@@ -140,6 +141,13 @@ def _leave_signals_to_the_driver(connection: Connection) -> None:
     for name in STOP_SIGNALS:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), handle)
+    unblock_signals()
+
+
+def unblock_signals() -> None:
+    """Lets the signals in that were held back while this process began (`handle.quiet_start`): its handlers are in place."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {getattr(signal, name) for name in STOP_SIGNALS})
 
 
 def _redirect(output: Connection) -> None:
