@@ -32,13 +32,9 @@ from poptrain.engine.progress import shown
 from poptrain.engine.result import Run
 from poptrain.engine.rollback import Rollback
 from poptrain.engine.sanity import doubts, senseless
-<<<<<<< HEAD
-from poptrain.engine.signals import Interrupted, Signals, end_without_a_traceback, say
-from poptrain.engine.stale import StaleScores
-=======
 from poptrain.engine.screens import Screen
 from poptrain.engine.signals import Interrupted, Signals, end_without_a_traceback
->>>>>>> h-face
+from poptrain.engine.stale import StaleScores
 from poptrain.engine.supply import Supply
 from poptrain.engine.surroundings import context_of
 from poptrain.engine.voice import say, say_from_a_thread
