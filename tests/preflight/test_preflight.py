@@ -6,7 +6,9 @@ import json
 import sys
 import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,13 +16,14 @@ from experiment_file import FILE
 
 import poptrain as pt
 from poptrain.cli import main
-from poptrain.core import clock
+from poptrain.core import Result, clock
 from poptrain.core.errors import Suspended
 from poptrain.engine.experiment import load
 from poptrain.preflight import metric
 from poptrain.preflight.effects import other
 from poptrain.preflight.estimate import Times, estimated
 from poptrain.preflight.lab import equal
+from poptrain.preflight.sight import blurred
 from poptrain.testing import Faulty, check_trainable, quadratic
 from poptrain.testing.algorithms import every_kind
 from poptrain.trainable.episodes import EpisodeLimit
@@ -84,6 +87,60 @@ def test_so_is_one_in_which_none_has_ended():
 
     found = pt.check(pt.Experiment(pt.pbt(RATE, population=4, interval=5), train, stop=pt.steps(20)))
     assert states(found)["episodes"] == "unclear" and found.ok
+
+
+class Coarse(Member):
+    """A member whose score shows only large changes: a whole number of percents."""
+
+    loss = True
+
+    def train(self, hp, steps):
+        loss = -super().train(hp, steps)["score"]
+        return {"score": round(100 * np.exp(-5 * loss)) / 100, **({"loss": loss} if self.loss else {})}
+
+
+class OnlyCoarse(Coarse):
+    loss = False
+
+
+class CoarseOfTheCheckpoint(OnlyCoarse):
+    apply = CLASSES["lr not applied"].apply
+
+
+class ReadBack(CoarseOfTheCheckpoint):
+    """Its live object says that a copy has the new values; what acts is not known to the score."""
+
+    def places(self, hp):
+        return [SimpleNamespace(hparam="lr", name="optimizer.lr", held=hp["lr"])]
+
+
+def coarsely(trainable, low=1e-3):
+    space = pt.Space(lr=pt.LogUniform(low, 1e-1), momentum=pt.Uniform(0.0, 0.9))
+    found = pt.check(pt.Experiment(pt.pbt(space, population=4, interval=5), trainable, stop=pt.steps(20)))
+    return next(verdict for verdict in found.checks if verdict.name == "hparams.lr")
+
+
+def test_an_effect_is_judged_by_all_metrics_and_a_coarse_score_is_no_alarm():
+    assert coarsely(Coarse).state == "ok"
+    assert coarsely(OnlyCoarse).state in ("ok", "unclear")
+    found = coarsely(CoarseOfTheCheckpoint)
+    assert found.state == "unclear" and "no result is fine enough to show one" in found.text
+    found = coarsely(ReadBack)
+    assert found.state == "ok" and "the loaded member has the new value in force" in found.text
+
+
+def test_accuracies_and_counts_are_coarse_and_losses_are_not():
+    def pairs(*scores, returns=()):
+        results = [Result(0, score, at, (), returns and (*returns, score)) for at, score in enumerate(scores)]
+        return list(pairwise(results))
+
+    for values in ((259 / 400, 0.65, 261 / 400), (np.float32(0.2), np.float32(1 / 3)), (127.0, 98.0), (0.5, 0.5), (0.0, 1.0)):
+        assert blurred(pairs(*map(float, values)))
+    rng = np.random.default_rng(0)
+    for scale in (1e-6, 1.0, 1e6):
+        assert not blurred(pairs(*(scale * rng.random(4)))), scale
+        assert not blurred(pairs(*np.float64(np.float32(scale * rng.random(4))))), scale
+    assert not blurred(pairs(127.0, 98.0, returns=[50.0] * 8))
 
 
 @pytest.mark.heavy

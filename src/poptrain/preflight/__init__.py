@@ -7,6 +7,7 @@
 `episodes`         do episodes end inside an interval?
 `roundtrip`        does save → load → continue equal continue?
 `effects`          does every hyperparameter change the result?
+`sight`            what can results show, and what does a live object say?
 `threads`          do the threads of the members stand in each other's way?
 `pace`             how long does one interval of one member take?
 `pilot`            how long do the first rounds of the run itself take?

@@ -7,11 +7,14 @@ other values, other configurations and more time, before the verdict is that it 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
 from poptrain.audit.verdict import Verdict
-from poptrain.core import Carry, Hparams, Result, Value
+from poptrain.core import Carry, Hparams, Value
 from poptrain.preflight.lab import Job, Lab, Probe, equal
+from poptrain.preflight.roundtrip import RoundTrip
+from poptrain.preflight.sight import blurred, in_force, seen
 from poptrain.space import Space
 from poptrain.trainable import in_directories
 
@@ -26,20 +29,30 @@ class Effects:
 
     Args:
         bases: trained members, one of each configuration, whose checkpoints are in the store.
-        repeats: True if training repeats itself exactly.
+        trip: which has found out whether training repeats itself exactly.
         whole: True if the segments of one training are together as long as the algorithm's interval, or longer. Otherwise an
             update that comes once in an interval may not have happened.
         out_of_time: called before every batch, with its size.
     """
 
     def __init__(
-        self, lab: Lab, space: Space, bases: Sequence[Probe], repeats: bool, whole: bool, out_of_time: Callable[[int], bool]
+        self,
+        lab: Lab,
+        space: Space,
+        bases: Sequence[Probe],
+        trip: RoundTrip,
+        whole: bool,
+        out_of_time: Callable[[int], bool],
     ):
-        self.lab, self.space, self.out_of_time, self.repeats, self.whole = lab, space, out_of_time, repeats, whole
+        self.lab, self.space, self.out_of_time, self.whole = lab, space, out_of_time, whole
+        self.repeats, self.clocks = trip.repeats, trip.clocks
+        # Of trainings with unchanged values: a result, and the next one.
+        self.pairs = [(a.result, b.result) for a, b in zip(trip.first, trip.straight, strict=True) if a.ok and b.ok]
         self.bases = [base for base in bases if base.ok] or list(bases)
         self.tried = dict.fromkeys(space.names, 0)  # segments in which no effect was seen
         self.saved: set[str] = set()  # names whose value changed the checkpoint, if nothing else
         self.effective: set[str] = set()  # names with an effect after a copy
+        self.held: set[str] = set()  # names whose new values a loaded member says are in force
         self.at_once: set[str] = set()  # those of them with an effect in the first segment
 
     def verdicts(self) -> list[Verdict]:
@@ -53,6 +66,7 @@ class Effects:
             if waiting := [name for name in free if name not in self.effective]:
                 self._round(waiting, number)
         at_start = self._fresh([name for name in self.space.names if name not in self.effective])
+        self._read_back([name for name in free if name not in self.effective])
         late: set[str] = set()
         if in_directories(self.lab.trainable):
             late = self._only_after_a_load([name for name in free if name in self.at_once])
@@ -65,6 +79,7 @@ class Effects:
         base = self.bases[number % len(self.bases)]
         steps, seed = base.task.steps, (base.task.seed + 1 + number) % 2**32
         changed = self._changed(base.task.hparams, names, number)
+        control = base
         probes: dict[str | None, Probe] = dict.fromkeys([None, *changed], base)
         for segment in range(EFFECT_SEGMENTS):
             if self.out_of_time(len(probes)) or len(probes) < 2:
@@ -80,6 +95,8 @@ class Effects:
                 for name, probe in probes.items()
             ]
             probes = dict(zip(probes, self.lab.train(jobs, cold=True), strict=True))
+            if probes[None].ok:
+                self.pairs.append((control.result, probes[None].result))
             control = probes[None]
             for tried in [name for name in probes if name is not None]:
                 if self._differs(tried, control, probes[tried]):
@@ -92,11 +109,10 @@ class Effects:
 
     def _differs(self, name: str, control: Probe, probe: Probe) -> bool:
         """True if a changed value changed the training. That the value itself is reported or saved does not count."""
-        a, b = control.result, probe.result
-        if _selectable(a) != _selectable(b):
+        values = control.task.hparams[name], probe.task.hparams[name]
+        if seen(control.result, self.clocks, values) != seen(probe.result, self.clocks, values):
             return True
         if control.ok and probe.ok and not self.lab.store.is_directory(control.checkpoint):
-            values = control.task.hparams[name], probe.task.hparams[name]
             if not equal(_without(self.lab.state(control), values), _without(self.lab.state(probe), values)):
                 return True
         elif control.ok and probe.ok and self.lab.state(control) != self.lab.state(probe):
@@ -149,6 +165,19 @@ class Effects:
         control, *probes = self.lab.train(jobs)
         return {name for name, probe in zip(changed, probes, strict=True) if not self._differs(name, control, probe)}
 
+    def _read_back(self, names: Sequence[str]) -> None:
+        """Asks a member that has loaded a checkpoint which of some new values it holds, if it is of a class that tells that."""
+        trainable, base = self.lab.trainable, self.bases[0]
+        if not names or not isinstance(trainable, type) or not callable(getattr(trainable, "places", None)):
+            return
+        for name, hparams in self._changed(base.task.hparams, names, 0).items():
+            with contextlib.suppress(Exception):  # of user code; that members can be made and loaded is another check
+                member = trainable(dict(hparams), base.task.seed)
+                member.load(self.lab.store.path(base.checkpoint))
+                self.held |= {name} & in_force(member.places(hparams), hparams)
+                if callable(close := getattr(member, "close", None)):
+                    close()
+
     # -- what was found -------------------------------------------------------------------------------------------------
 
     def _verdict(self, name: str, at_start: set[str], late: set[str]) -> Verdict:
@@ -160,6 +189,13 @@ class Effects:
             return Verdict(what, "ok", "another value after a copy changes the result")
         if parameter.static and name in at_start:
             return Verdict(what, "ok", "another value at the start changes the result; it is static")
+        if name in self.held and (name in at_start or name in self.saved):
+            text = f"the loaded member has the new value in force; no result shows it in {self.tried[name]} trainings"
+            return Verdict(what, "ok", text)
+        unseen = self._blurred()
+        if name in at_start and unseen:
+            text = f"has an effect on a fresh member; after a copy, {unseen} in {self.tried[name]} trainings"
+            return Verdict(what, "unclear", text)
         if name in at_start:
             text = "has an effect on a fresh member, but not after a copy: the loaded member keeps its old value"
             return Verdict(what, "failed", text)
@@ -171,19 +207,23 @@ class Effects:
         if enough and not self.whole:
             text = f"no effect was seen in {self.tried[name]} trainings, all shorter than the interval: pass more seconds"
             return Verdict(what, "unclear", text)
+        if enough and (unseen or name in self.held):
+            why = unseen or "the new value is in force, but no result shows it"
+            return Verdict(what, "unclear", f"no effect was seen in {self.tried[name]} trainings: {why}")
         if enough:
             text = f"has no effect: {self.tried[name]} trainings with other values gave exactly the same result"
             return Verdict(what, "failed", text)
         return Verdict(what, "unclear", f"no effect was seen in {self.tried[name]} trainings; there was no time for more")
 
+    def _blurred(self) -> str:
+        """Returns why no result can show a small effect; "" if one can. A carry itself shows every effect."""
+        if not in_directories(self.lab.trainable) or not blurred(self.pairs, self.clocks):
+            return ""
+        return "no result is fine enough to show one"
+
     def _among_noise(self) -> list[Verdict]:
         text = "training does not repeat itself, so an effect cannot be distinguished from chance"
         return [Verdict(f"hparams.{name}", "unclear", text) for name in self.space.names]
-
-
-def _selectable(result: Result) -> str:
-    """Returns everything of a result that selection uses, for comparison; NaN equals itself."""
-    return repr((result.step, tuple(result.curve), tuple(result.returns), result.error is None))
 
 
 def other(space: Space, name: str, value: Value, number: int) -> Value:

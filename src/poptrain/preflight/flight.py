@@ -181,7 +181,7 @@ class Flight:
         first = [curve[0] for curve in continued]
         trip = RoundTrip(self.lab, first, [curve[1] for curve in continued])
         self.checks += [trip.deterministic(), trip.saved()]
-        self.checks += Effects(self.lab, self.space, first, trip.repeats, whole, self.out_of_time).verdicts()
+        self.checks += Effects(self.lab, self.space, first, trip, whole, self.out_of_time).verdicts()
 
     def _estimate(self, curves: list[list[Probe]], times: Times) -> Estimate | None:
         """Returns what the run will take, after checking that its checkpoints fit."""
