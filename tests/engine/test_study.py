@@ -99,6 +99,11 @@ def test_a_study_is_a_table_and_says_which_runs_began_with_other_code(tmp_path):
     table = pt.study(methods, train, seeds=2, **settings).table()
     assert table["method"] == ["a", "a", "b", "b"] and table["seed"] == [0, 1, 0, 1] and len(table["score"]) == 4
 
+    named = pt.study(
+        methods, lambda *given: (0, {"seed": given[1]["lr"]}), seeds=1, metric="seed", stop=pt.steps(5), progress=False
+    )
+    assert list(named.table())[:3] == ["method", "seed", "metrics.seed"]
+
     def train(carry, hp, steps, seed):
         return 0, {"score": 2 * hp["lr"]}
 
