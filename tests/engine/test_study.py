@@ -49,6 +49,9 @@ def test_a_study_compares_methods_under_the_names_that_they_were_given():
         *(("slow", "random"), ("quick", "random"), ("quick", "slow"))
     }
     assert "random (4)" in repr(found) and "quick" in found._repr_html_()
+    for method in found.comparison.methods:
+        (line,) = [line for line in repr(found).splitlines() if line.strip().startswith(f"{method.name} (")]
+        assert f"{method.score.mean:.4g}" in line and f"{method.score.low:.4g} to {method.score.high:.4g}" in line
     assert [run.record.run["seed"] for run in found.runs["slow"]] == [0, 1, 2, 3]
 
 
