@@ -196,6 +196,28 @@ def every_kind_of_metric(carry, hp, steps, seed):
     return carry, metrics | numbers | {"note": f"from {seed}", "group": {"a": 1.5}, "many": np.zeros(seed % 3 + 2)}
 
 
+class Columns:
+    """A population whose metrics are columns, with one value for each member."""
+
+    population = True
+
+    def init(self, hparams, seeds):
+        return {"x": np.zeros(len(seeds))}
+
+    def gather(self, lanes):
+        return {"x": np.array([carry["x"][lane] for carry, lane in lanes])}
+
+    def train(self, carry, hparams, steps, seeds):
+        n = len(seeds)
+        return {"x": carry["x"] + steps}, {"score": carry["x"] + steps, "ok": np.ones(n, bool), "note": np.array(["text"] * n)}
+
+
+def test_columns_of_truth_are_numbers_and_columns_of_text_are_named():
+    with pytest.warns(RunWarning, match=r"the metric 'note' \(text\) is not recorded") as caught:
+        run = pt.run(PBT, Columns(), stop=pt.steps(20), executor="vectorized", progress=False)
+    assert len(caught) == 1 and run.best.metrics["ok"] == 1.0 and "note" not in run.best.metrics
+
+
 @pytest.mark.parametrize("executor", ["inline", pytest.param("processes", marks=pytest.mark.heavy)])
 def test_no_metric_is_dropped_in_silence_and_one_warning_names_those_that_are_not_numbers(executor):
     with pytest.warns(RunWarning) as caught:
