@@ -12,6 +12,9 @@ import pytest
 if not os.environ.get("POPTRAIN_TEST_OPTIMISED"):
     os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
 
+# As in a shell in which the environment is active: commands that messages name are short.
+os.environ["PATH"] = os.pathsep.join((os.path.dirname(sys.executable), os.environ.get("PATH", "")))
+
 
 def pytest_ignore_collect(collection_path, config):
     """Files whose tests are all heavy are not even imported by `make test`: their frameworks take half a minute to load."""

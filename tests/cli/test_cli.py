@@ -166,6 +166,8 @@ def test_the_arguments_of_a_file_are_recorded_and_given_again_by_resume(here, mo
     assert read("run").file["argv"] == ["--lr", "a b"]
     assert cli("resume", "run", "-q", "--steps", 30).exit_code == 0 and read("run").budget == 30
     assert cli("run", "members_experiment.py", "--dir", "other", "-q").exit_code == 2
+    Path("members_experiment.py").write_text(f"import sys\nlr = float(sys.argv[1])\n{text}")
+    assert '--args "A B"' in cli("check", "members_experiment.py").stderr.replace("\n", " ")
 
 
 def test_options_override_the_file_and_resume_remembers_them(here):
@@ -281,7 +283,7 @@ def test_an_interrupt_exits_with_130_and_resume_continues_exactly(here):
 def test_all_members_failing_is_4(here):
     failed = cli("run", "failing_experiment.py", "--dir", "run", "-q")
     assert failed.exit_code == 4 and "all 4 members failed" in failed.stderr.splitlines()[-1]
-    assert [line.partition(" ")[0] for line in failed.stderr.splitlines()[:-1]] == ["warning:", "warning:"]
+    assert [line.partition(" ")[0] for line in failed.stderr.splitlines()[:-1]] == ["warning:"]
     assert strict(cli("status", "run", "--json").stdout)["state"] == "failed"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -158,7 +159,8 @@ def test_an_object_that_was_trained_is_not_taken_for_its_class(tmp_path):
     assert pt.open_run(tmp_path / "r").best.load() is not None
 
 
-def test_a_run_that_a_script_began_names_its_command(tmp_path):
+def test_a_run_that_a_script_began_names_its_command(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", os.pathsep.join((os.path.dirname(sys.executable), os.environ["PATH"])))
     script = tmp_path / "my script.py"
     script.write_text(
         "import poptrain as pt\nfrom poptrain.testing import quadratic\n"

@@ -13,6 +13,7 @@ import pytest
 from test_run import facts
 
 import poptrain as pt
+from poptrain.core import commands
 from poptrain.core.errors import Suspended
 from poptrain.testing import Quadratic, quadratic
 
@@ -33,10 +34,15 @@ if __name__ == "__main__":
 """
 
 
+def activated():
+    """Returns the variables of a shell in which the environment of this Python is active."""
+    return os.environ | {"PATH": os.pathsep.join((os.path.dirname(sys.executable), os.environ["PATH"]))}
+
+
 def test_a_script_says_what_it_waits_for_and_how_it_is_continued_without_a_traceback(tmp_path):
     (tmp_path / "train.py").write_text(SCRIPT)
     command = [sys.executable, "train.py", "--lr", "3"]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=activated()) as process:
         until = time.monotonic() + 60
         while not list(tmp_path.glob("begun-*")) and time.monotonic() < until:
             time.sleep(0.05)
@@ -121,7 +127,8 @@ def test_a_script_gets_the_error_and_a_run_in_memory_says_that_it_is_lost():
     assert caught.value.exit_code == 130 and caught.value.asked
 
 
-def test_the_line_that_continues_names_resume_only_for_runs_that_it_can_continue(tmp_path):
+def test_the_line_that_continues_names_resume_only_for_runs_that_it_can_continue(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", activated()["PATH"])
     from poptrain.engine.again import again
     from poptrain.log.reader import Record
 
@@ -228,3 +235,29 @@ def test_an_interrupt_that_other_code_catches_is_no_failure_of_a_member(tmp_path
     with pytest.raises(Suspended, match="interrupted by SIGINT"):
         run(train, tmp_path / "r")
     assert facts(run(train, tmp_path / "r")) == facts(run(quadratic))
+
+
+def programs(folder, *names):
+    folder.mkdir(parents=True)
+    for name in names:
+        (folder / name).write_text("#!/bin/sh")
+        (folder / name).chmod(0o755)
+    return folder
+
+
+def test_commands_that_are_printed_work_when_they_are_pasted(tmp_path, monkeypatch):
+    own, other = programs(tmp_path / "my env" / "bin", "python", "poptrain"), programs(tmp_path / "other", "python", "poptrain")
+    monkeypatch.setattr(sys, "executable", str(own / "python"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(own))
+    assert (commands.python(), commands.poptrain("resume", "runs/a b")) == ("python", "poptrain resume 'runs/a b'")
+    for path in (other, tmp_path / "nothing"):
+        monkeypatch.setenv("PATH", str(path))
+        assert commands.python() == "'my env/bin/python'", "from the working directory, because that is shorter"
+        assert commands.poptrain("resume", "r") == "'my env/bin/python' -m poptrain resume r"
+        assert commands.runnable("python train.py --lr 3") == "'my env/bin/python' train.py --lr 3"
+        assert commands.python(elsewhere=True) == f"'{own / 'python'}'"
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link" / "python").symlink_to(own / "python")
+    monkeypatch.setenv("PATH", str(tmp_path / "link"))
+    assert commands.python() != "python", "a link from another environment has other packages"

@@ -7,6 +7,7 @@ import signal
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import poptrain as pt
@@ -63,13 +64,27 @@ class NoLoad(Quadratic):
         raise FileNotFoundError("weights.npy")
 
 
-def test_a_broken_load_is_named_also_where_the_run_ends_with_an_error():
-    with warnings.catch_warnings(record=True) as caught, pytest.raises(pt.errors.RunFailed):
+def test_where_all_members_fail_the_error_says_it_after_one_warning():
+    """And it says what all failures have in common."""
+    with warnings.catch_warnings(record=True) as caught, pytest.raises(pt.errors.RunFailed) as error:
         warnings.simplefilter("always")
         pt.run(PBT, NoLoad, stop=pt.steps(40), progress=False)
-    text = str(caught[-1].message)
-    assert text.startswith("all 4 members failed, and the run ended. 4 of 8 tasks failed: 4 × FileNotFoundError: weights.npy")
-    assert "All 4 tasks that began from a checkpoint failed: is load() complete? `poptrain check` tests it." in text
+    assert len(caught) == 1 and "FileNotFoundError: weights.npy" in str(caught[0].message)
+    assert str(error.value).startswith("all 4 members failed; ") and "FileNotFoundError: weights.npy" in str(error.value)
+    assert "All 4 tasks that began from a checkpoint failed: is load() complete? `poptrain check` tests it." in str(error.value)
+
+
+@pytest.mark.parametrize("when", ["first", "later"])
+def test_a_member_without_the_metric_that_others_return_is_not_asked_for_another_name(when):
+    calls = []
+
+    def train(carry, hp, steps, seed):
+        calls.append(steps)
+        name = "los" if len(calls) == (1 if when == "first" else 6) else "loss"
+        return len(calls), {name: 1.0 / len(calls)}
+
+    _, (text,), _ = warned(PBT, train, metric="loss", mode="min", stop=pt.steps(20))
+    assert "the metrics have no 'loss'; they hold 'los'. Other members return it." in text and "Did you mean" not in text
 
 
 def test_failures_of_one_cause_are_counted_together():
@@ -191,3 +206,42 @@ def test_a_failed_evaluation_of_zero_steps_says_what_it_is_and_other_failures_do
         why = str(error)
     assert why.count("The task has steps=0, which means: evaluate only. Compute the metrics after the training loop") == 1
     assert "steps=0" not in warned(PBT, sometimes, stop=pt.steps(20))[1][0]
+
+
+def every_kind_of_metric(carry, hp, steps, seed):
+    carry, metrics = quadratic(carry, hp, steps, seed)
+    numbers = {"true": True, "false": np.bool_(False), "array": np.array([True]), "whole": 3, "absent": None}
+    return carry, metrics | numbers | {"note": f"from {seed}", "group": {"a": 1.5}, "many": np.zeros(seed % 3 + 2)}
+
+
+class Columns:
+    """A population whose metrics are columns, with one value for each member."""
+
+    population = True
+
+    def init(self, hparams, seeds):
+        return {"x": np.zeros(len(seeds))}
+
+    def gather(self, lanes):
+        return {"x": np.array([carry["x"][lane] for carry, lane in lanes])}
+
+    def train(self, carry, hparams, steps, seeds):
+        n = len(seeds)
+        return {"x": carry["x"] + steps}, {"score": carry["x"] + steps, "ok": np.ones(n, bool), "note": np.array(["text"] * n)}
+
+
+def test_columns_of_truth_are_numbers_and_columns_of_text_are_named():
+    with pytest.warns(RunWarning, match=r"the metric 'note' \(text\) is not recorded") as caught:
+        run = pt.run(PBT, Columns(), stop=pt.steps(20), executor="vectorized", progress=False)
+    assert len(caught) == 1 and run.best.metrics["ok"] == 1.0 and "note" not in run.best.metrics
+
+
+@pytest.mark.parametrize("executor", ["inline", pytest.param("processes", marks=pytest.mark.heavy)])
+def test_no_metric_is_dropped_in_silence_and_one_warning_names_those_that_are_not_numbers(executor):
+    with pytest.warns(RunWarning) as caught:
+        run = pt.run(PBT, every_kind_of_metric, stop=pt.steps(20), executor=executor, progress=False)
+    (text,) = [str(each.message) for each in caught]
+    assert "'note' (text), 'group' (a mapping) and 'many' (an array of shape (" in text and "are not recorded" in text
+    logged = dict(run.best.metrics)
+    assert {name: logged[name] for name in ("true", "false", "array", "whole")} == {"true": 1, "false": 0, "array": 1, "whole": 3}
+    assert not {"note", "group", "many", "absent"} & set(logged)

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import poptrain as pt
-from poptrain.core import clock
+from poptrain.core import History, clock
 from poptrain.engine import screens
 from poptrain.engine.glance import Watch
 from poptrain.engine.progress import Progress, pause
@@ -40,8 +40,8 @@ def test_an_experiment_is_shown_too_and_what_is_not_asked_for_by_a_person_is_not
     assert capfd.readouterr().err == ""
 
 
-def glances(experiment):
-    """Returns what a look after every result shows."""
+def glances(experiment, looks=lambda results: True):
+    """Returns what a look after every result shows, and notes the beginning at results after which nothing is shown."""
     from poptrain.engine.loop import _Session
     from poptrain.engine.open_log import open_log
     from poptrain.executors import Inline
@@ -51,7 +51,10 @@ def glances(experiment):
 
     def telling(executor, results, draining=False):
         tell(executor, results, draining)
-        found.append(watch.look(session.history, session.failures.count))
+        if looks(int((session.history.column("told") < session.history.lines).sum())):
+            found.append(watch.look(session.history, session.failures.count))
+        else:
+            watch.note(session.history)
 
     session._tell = telling
     session.go()
@@ -72,7 +75,7 @@ def test_a_glance_tells_score_best_steps_share_decisions_and_failures():
     assert last.best <= last.now < 0 and last.copies > 3 and last.failures > 0
     assert [each.share for each in found] == sorted(each.share for each in found)
     line = last.line()
-    for part in ("100 %", "step 40 of 40", "loss -1.1", "best -1.1", "copies, the last by member", f"{last.failures} failed"):
+    for part in ("100 %", "step 40 of 40", "loss -1.1", "best -1.1", "copies, the last: member ", f"{last.failures} failed"):
         assert part in line, line
     assert all(len(last.line(width)) <= width for width in (10, 40, 79, 200)) and "loss -1.1" in last.line(40)
 
@@ -87,6 +90,28 @@ def test_the_time_left_ignores_how_long_the_start_took():
         found = glances(pt.Experiment(PBT, train, stop=pt.steps(50)))
     assert [each.left for each in found[:4]] == [None] * 4
     assert found[5].left == pytest.approx(2.0 * 34) and found[-1].left == 0.0
+
+
+def test_the_time_left_is_known_at_the_first_line_after_the_first_round_however_rare_the_lines_are():
+    with clock.use(clock.FakeClock()) as fake:
+
+        def train(carry, hp, steps, seed):
+            fake.advance(1.0)
+            return quadratic(carry, hp, steps, seed)
+
+        found = glances(pt.Experiment(PBT, train, stop=pt.steps(50)), looks=lambda results: results % 6 == 0)
+    assert found[0].results == 6 and found[0].left == pytest.approx(34.0)
+
+
+def test_before_the_first_result_the_line_says_what_the_run_waits_for():
+    history = History(seed=0, budget=5)
+    for executor, words in (
+        ("vectorized", "is compiled"),
+        (pt.executors.Processes(slots=2), "worker processes start"),
+        ("ray", "Ray"),
+    ):
+        experiment = pt.Experiment(PBT, quadratic, stop=pt.steps(5), executor=executor)
+        assert words in Watch(experiment, 0.0).look(history, 0).line()
 
 
 def test_a_time_limit_is_the_time_left():

@@ -49,6 +49,9 @@ def test_a_study_compares_methods_under_the_names_that_they_were_given():
         *(("slow", "random"), ("quick", "random"), ("quick", "slow"))
     }
     assert "random (4)" in repr(found) and "quick" in found._repr_html_()
+    for method in found.comparison.methods:
+        (line,) = [line for line in repr(found).splitlines() if line.strip().startswith(f"{method.name} (")]
+        assert f"{method.score.mean:.4g}" in line and f"{method.score.low:.4g} to {method.score.high:.4g}" in line
     assert [run.record.run["seed"] for run in found.runs["slow"]] == [0, 1, 2, 3]
 
 
@@ -98,6 +101,11 @@ def test_a_study_is_a_table_and_says_which_runs_began_with_other_code(tmp_path):
     settings = {"stop": pt.steps(5), "directory": tmp_path, "workers": 1, "progress": False}
     table = pt.study(methods, train, seeds=2, **settings).table()
     assert table["method"] == ["a", "a", "b", "b"] and table["seed"] == [0, 1, 0, 1] and len(table["score"]) == 4
+
+    named = pt.study(
+        methods, lambda *given: (0, {"seed": given[1]["lr"]}), seeds=1, metric="seed", stop=pt.steps(5), progress=False
+    )
+    assert list(named.table())[:3] == ["method", "seed", "metrics.seed"]
 
     def train(carry, hp, steps, seed):
         return 0, {"score": 2 * hp["lr"]}

@@ -207,3 +207,18 @@ def test_a_study_is_a_picture_and_names_that_people_look_for_are_answered(tmp_pa
     with pytest.raises(AttributeError, match="Did you mean 'lineage'"):
         plots.linage  # noqa: B018
     assert all(each.partition("(")[0] in plots.__all__ for each in plots.ELSEWHERE.values())
+
+
+@pytest.mark.parametrize("fall", [3.0, 30.0, 1000.0])
+def test_scores_and_spread_of_a_loss_have_the_same_scale_and_one_hyperparameter_is_named(fall):
+    def falling(carry, hp, steps, seed):
+        step = (carry or 0) + steps
+        return step, {"loss": fall ** (1 - step / 50) + hp["lr"] / 100}
+
+    algorithm = pt.pbt(pt.Space(lr=pt.LogUniform(1e-4, 1e-1)), population=4, interval=5)
+    record = pt.run(algorithm, falling, metric="loss", mode="min", stop=pt.steps(50), progress=False).record
+    scores, spread = plots.score(record).axes[0], plots.spread(record).axes[0]
+    assert scores.get_yscale() == spread.get_yscale() == ("log" if fall > 20 else "linear")
+    if fall > 20:
+        assert spread.get_ylim()[1] >= max(generation.scores[-1] for generation in views.spread(record).generations)
+    assert "lr" in texts(plots.hparams(record)) and dir(plots) == sorted(plots.__all__)

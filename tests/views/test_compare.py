@@ -83,6 +83,9 @@ def test_a_high_p_value_is_called_no_evidence_and_says_how_many_seeds_are_missin
     assert (
         "cannot be distinguished from random" in behind.sentence() and "random would have to win on 4 more" in behind.sentence()
     )
+    for n in range(1, 9):
+        text = Pair("pbt", "random", 0.5, 0.2, 0.8, n, 0, statistics.sign_test(n, 0), "not told apart").sentence()
+        assert ("too few to tell (p < 0.05 needs at least 6)" in text) == (n < 6), "no result of so few seeds could show more"
 
 
 def test_few_runs_are_cautioned_about():

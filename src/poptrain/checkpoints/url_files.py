@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from poptrain.core.commands import poptrain
 from poptrain.core.errors import MissingExtra, PoptrainError, Suspended, UsageError, did_you_mean
 from poptrain.core.file_name import safe_name
 from poptrain.log.disk import default as disk
@@ -222,7 +223,7 @@ class UrlFS:
     def suspended(self, doing: str, path: PurePosixPath, error: Exception | str) -> Suspended:
         """Returns the error for a run whose storage fails."""
         why = error if isinstance(error, str) else f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        return Suspended(f"cannot {doing} {self.shown(path)} ({why}){HINT}, then `poptrain resume {self.run or 'DIR'}`.")
+        return Suspended(f"cannot {doing} {self.shown(path)} ({why}){HINT}, then `{poptrain('resume', self.run or 'DIR')}`.")
 
     def _open(self) -> tuple[FileSystem, str]:
         opened = self._opened

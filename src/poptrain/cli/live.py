@@ -18,6 +18,7 @@ from poptrain.core import History, clock
 from poptrain.core.protocols import Sink
 from poptrain.log.reader import Record
 from poptrain.views import Status, clean, short, span
+from poptrain.views.format import copies_line
 from poptrain.views.state import RunState
 from poptrain.views.status import status_of
 
@@ -84,7 +85,7 @@ def line(view: Status) -> str:
         parts.append(f"{show.steps_per_second(speed)} steps/s")
     if view.exploits:
         newest = view.last_exploits[-1]
-        parts.append(f"{view.exploits} copies, the last by member {newest.member} of member {newest.donor}")
+        parts.append(copies_line(view.exploits, newest.member, newest.donor))
     if view.failed or view.diverged:
         parts.append(f"{view.failed + view.diverged} failures")
     if view.left is not None:

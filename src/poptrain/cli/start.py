@@ -15,6 +15,7 @@ import typer
 
 from poptrain.cli.live import Live
 from poptrain.cli.show import console, emit, hparams_line, say
+from poptrain.core.commands import poptrain
 from poptrain.core.errors import UsageError
 from poptrain.engine import experiment as experiments
 from poptrain.engine import started
@@ -167,11 +168,11 @@ def fresh(file: Path, directory: Path | None, name: str = "") -> Path:
         if not record.has_results:
             raise UsageError(
                 f"{str(directory)!r} contains a run that has not trained anything yet ({record.summary()}): continue it with "
-                f"`poptrain resume {directory}`, or delete the directory if it was started by mistake."
+                f"`{poptrain('resume', directory)}`, or delete the directory if it was started by mistake."
             )
         raise UsageError(
             f"{str(directory)!r} already contains a run ({record.summary()}): continue it with "
-            f"`poptrain resume {directory}`, or pass another --dir."
+            f"`{poptrain('resume', directory)}`, or pass another --dir."
         )
     if directory.is_file():
         raise UsageError(f"--dir {str(directory)!r} is a file: pass a directory.")
@@ -216,5 +217,5 @@ def print_end(run: Run, directory: Path) -> None:
         say(view.no_decision)
     for text in view.warnings:
         say(f"warning: {text}")
-    run_directory = shlex.quote(str(directory))
-    say(f"the run is in {run_directory}", f"next: poptrain plot {run_directory}", f"      poptrain schedule {run_directory}")
+    say(f"the run is in {shlex.quote(str(directory))}")
+    say(f"next: {poptrain('plot', directory)}", f"      {poptrain('schedule', directory)}")

@@ -15,6 +15,7 @@ from dataclasses import fields, is_dataclass
 
 from poptrain.core.fingerprint import default_of
 
+ONE_LINE = 120  # characters from which a value takes several lines
 WIDEST = 90  # characters of a collection
 LARGEST = 300  # characters of another value
 TEXT = 160  # characters of a text
@@ -31,6 +32,19 @@ def brief(what: object) -> str:
     >>> brief(Step(1 / 3, tuple(range(500))))
     'Step(score=0.333333, ids=<500 values>)'
     """
+    text = flat(what)
+    if len(text) <= ONE_LINE:
+        return text
+    lines = [""]
+    for field in _fields(what):
+        if lines[-1] and len(lines[-1]) + len(field) > ONE_LINE - 6:
+            lines.append("")
+        lines[-1] += f"{field}, "
+    return "\n    ".join((f"{type(what).__name__}(", *(line.rstrip() for line in lines)))[:-1] + "\n)"
+
+
+def flat(what: object) -> str:
+    """Returns the same in one line, as it stands inside another value."""
     return f"{type(what).__name__}({', '.join(_fields(what))})"
 
 
@@ -52,7 +66,7 @@ def shown(value: object) -> str:
         return _collection(value)
     if callable(value) and hasattr(value, "__qualname__"):
         return str(value.__qualname__)
-    text = repr(value)
+    text = flat(value) if getattr(type(value), "__repr__", None) is brief else repr(value)
     if len(text) > LARGEST:
         return f"{type(value).__name__}(…)"
     return f"<{type(value).__name__}>" if " at 0x" in text else text

@@ -7,7 +7,7 @@ were observed together, or one ``Lost`` checkpoint.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from math import isfinite
 from types import MemberDescriptorType
 from typing import Any, Literal, TypeGuard, cast, get_args
@@ -99,6 +99,17 @@ class Result:
         curve = tuple((step, -score) for step, score in self.curve)
         returns = tuple(-value for value in self.returns)
         return replace(self, score=-self.score, curve=curve, returns=returns)
+
+
+@dataclass(frozen=True, slots=True)
+class Reported(Result):
+    """A result on its way from an executor to the log, with what training returned and no log can hold."""
+
+    unlogged: tuple[tuple[str, str], ...] = ()  # the names of such metrics, and what each of them is
+
+    def logged(self) -> Result:
+        """Returns what the log keeps."""
+        return Result(*(getattr(self, each.name) for each in fields(Result)))
 
 
 _curve_of_its_own = cast(MemberDescriptorType, Result.__dict__["curve"])

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
+from poptrain.core.commands import poptrain
 from poptrain.views import Schedule
 
 
 def recipe(directory: Path, schedule: Schedule) -> list[dict[str, str]]:
     """Returns ways to train with a schedule again, each with a title and the text of a command or program."""
-    here, task = shlex.quote(str(directory)), schedule.task
+    task = schedule.task
     python = (
         "import poptrain as pt\n\n"
         f"run = pt.open_run({str(directory)!r})\n"
@@ -19,8 +19,8 @@ def recipe(directory: Path, schedule: Schedule) -> list[dict[str, str]]:
         f'again = pt.replay({str(directory)!r}, train, seed=1, directory="runs/replay")   # train: your trainable\n'
     )
     return [
-        {"title": "Command line", "text": f"poptrain replay {here} --task {task}"},
-        {"title": "Is it worth it?", "text": f"poptrain replay {here} --task {task} --worth 5"},
+        {"title": "Command line", "text": poptrain("replay", directory, "--task", task)},
+        {"title": "Is it worth it?", "text": poptrain("replay", directory, "--task", task, "--worth", 5)},
         {"title": "Python", "text": python},
-        {"title": "As a file", "text": f"poptrain schedule {here} --task {task} --csv > schedule.csv"},
+        {"title": "As a file", "text": f"{poptrain('schedule', directory, '--task', task, '--csv')} > schedule.csv"},
     ]

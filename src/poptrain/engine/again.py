@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from poptrain.core import Json
+from poptrain.core.commands import poptrain, runnable
 from poptrain.core.interactive import interactive
 from poptrain.log.reader import Record
 
@@ -21,7 +22,7 @@ def again(record: Record, directory: str | Path | None) -> str:
     if directory is None:
         return "nothing was kept, because no directory was given"
     if record.file is not None:
-        return f"continue with: poptrain resume {shlex.quote(str(directory))}"
+        return f"continue with: {poptrain('resume', directory)}"
     return continued()
 
 
@@ -30,12 +31,12 @@ def continued() -> str:
     if interactive():
         return "make the same call again to continue"
     if sys.argv and Path(sys.argv[0]).suffix == ".py":
-        return f"continue with the same command: {command()}"
+        return f"continue with the same command: {runnable(command())}"
     return "the same call continues it"
 
 
 def command() -> str:
-    """Returns the command line of this process, as a shell takes it; in a worker of a study, that of the script."""
+    """Returns the command line of this process, as the log keeps it; in a worker of a study, that of the script."""
     words = ["python", *sys.argv] if multiprocessing.parent_process() is not None else ["python", *sys.orig_argv[1:]]
     return shlex.join(words)
 
@@ -57,4 +58,5 @@ def started_with(record: Record, directory: str | Path) -> str | None:
     if not isinstance(found, Mapping) or not isinstance(found.get("line"), str) or not isinstance(found.get("folder"), str):
         return None
     folder = os.path.normpath(Path(directory).resolve() / str(found["folder"]))
-    return str(found["line"]) if Path(folder) == Path.cwd() else f"cd {shlex.quote(folder)} && {found['line']}"
+    line = str(found["line"])  # the Python of this process may be named otherwise there
+    return runnable(line) if Path(folder) == Path.cwd() else f"cd {shlex.quote(folder)} && {runnable(line, elsewhere=True)}"

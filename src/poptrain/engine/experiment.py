@@ -120,6 +120,8 @@ def load(path: str | Path, argv: Sequence[str] = ()) -> Experiment:
         message = str(error) if isinstance(error, UsageError) else named(error)
         if isinstance(error, ModuleNotFoundError):
             message += f"; is it installed in the environment of poptrain ({sys.prefix})?"
+        if not argv and isinstance(error, IndexError) and "argv" in _line_of(error):
+            message += '; pass what the file finds in sys.argv by --args: --args "A B"'
         raise UsageError(f"{path}{line}: {message}") from error
     found: object = names.get("experiment")
     if not isinstance(found, Experiment):
@@ -127,6 +129,12 @@ def load(path: str | Path, argv: Sequence[str] = ()) -> Experiment:
         got = "has no `experiment`" if found is None else f"has an `experiment` that is {type(found).__name__}"
         raise UsageError(f"{path}: {got}; expected experiment = pt.Experiment(algorithm=…, trainable=…, stop=…).{near}")
     return found
+
+
+def _line_of(error: BaseException) -> str:
+    """Returns the line of code that raised an error."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return (frames[-1].line or "") if frames else ""
 
 
 def _import(path: Path) -> ModuleType:

@@ -39,9 +39,9 @@ class UnreadMetrics:
             raise self._errors[0]
 
 
-def check_not_all_failed(log: LogWriter, history: History, directory: str | Path | None) -> None:
+def check_not_all_failed(log: LogWriter, history: History, directory: str | Path | None, hint: str) -> None:
     """Raises a `RunFailed` if no member is left at the end of a run, or a `MetricError` if that is why the first one failed."""
-    if (failed := all_failed(history, directory)) is None:
+    if (failed := all_failed(history, directory, hint)) is None:
         return
     log.note("failed", reason=failed.reason)
     if failed.reason.startswith(PREFIX) and history.best() is None:

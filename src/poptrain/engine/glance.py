@@ -14,7 +14,13 @@ from poptrain.core import History, clock
 from poptrain.core.interval import Seconds
 from poptrain.engine import stop as stops
 from poptrain.engine.experiment import Experiment
-from poptrain.views.format import clean, short, span
+from poptrain.views.format import clean, copies_line, short, span
+
+DOING = {  # before the first result, by executor
+    "processes": "worker processes start and train their first tasks",
+    "vectorized": "the program is compiled and trains all members for one interval",
+    "ray": "Ray starts its workers, which train their first tasks",
+}
 
 
 @dataclass(frozen=True)
@@ -34,10 +40,11 @@ class Glance:
     last_copy: tuple[int, int] | None  # the member that copied, and the one that it copied
     failures: int
     left: float | None  # seconds
+    doing: str = ""  # what the run waits for before its first result
 
     def line(self, columns: int | None = None) -> str:
         """Returns the glance as text, at most `columns` wide: the parts that matter least are left out."""
-        score = "no score yet"
+        score = f"no score yet: {self.doing}" if self.doing else "no score yet"
         if self.best is not None:
             score = f"{clean(self.metric, 30)} {short(self.now, 5)}, best {short(self.best, 5)} (member {self.member})"
         parts = [
@@ -45,7 +52,7 @@ class Glance:
             (3, "" if self.share is None else f"{100 * self.share:.0f} %"),
             (4, f"step {self.step:,}" + ("" if self.budget is None else f" of {self.budget:,}")),
             (0, score),
-            (5, f"{self.copies:,} {_plural('copy', self.copies)}" + self._newest()),
+            (5, "0 copies" if self.last_copy is None else copies_line(self.copies, *self.last_copy)),
             (2, f"{self.failures:,} failed" if self.failures else ""),
             (1, "" if self.left is None else f"about {span(self.left)} left"),
         ]
@@ -53,9 +60,6 @@ class Glance:
         while columns is not None and len(kept) > 1 and len(_joined(kept)) > columns:
             kept.remove(max(kept))
         return _joined(kept)[:columns]
-
-    def _newest(self) -> str:
-        return "" if self.last_copy is None else f", the last by member {self.last_copy[0]} of {self.last_copy[1]}"
 
 
 class Watch:
@@ -70,6 +74,8 @@ class Watch:
         self._began = clock.monotonic() - before
         self._seen, self._copies = 0, 0
         self._last: tuple[int, int] | None = None
+        executor = experiment.executor if isinstance(experiment.executor, str) else type(experiment.executor).__name__
+        self._doing = DOING.get(executor.lower(), "")
         self._start: tuple[float, float] | None = None  # time and steps when every seat had reported: it runs at full speed
 
     def look(self, history: History, failures: int) -> Glance:
@@ -78,7 +84,7 @@ class Watch:
         elapsed = clock.monotonic() - self._began
         seats, steps = self._steps(history)
         results = int((history.column("told") < history.lines).sum())
-        share, left = self._ahead(history, elapsed, seats, float(steps.sum()), results)
+        share, left = self._ahead(history, elapsed, seats, float(steps.sum()))
         best, newest = history.best(), [history.score(int(id)) for id in history.standing() if history.ok(int(id))]
         return Glance(
             elapsed=elapsed,
@@ -94,7 +100,15 @@ class Watch:
             last_copy=self._last,
             failures=failures,
             left=left,
+            doing="" if results else self._doing,
         )
+
+    def note(self, history: History) -> None:
+        """Notes when every member has reported for the first time: from there on the time that is left is estimated."""
+        if self._start is None:
+            seats, steps = self._steps(history)
+            if seats and int((history.column("told") < history.lines).sum()) >= seats:
+                self._start = clock.monotonic(), float(steps.sum())
 
     def _count_copies(self, history: History) -> None:
         for id in range(self._seen, history.n):
@@ -114,13 +128,10 @@ class Watch:
         steps = np.where(at >= 0, history.column("step")[at], 0) if history.n else np.zeros(0)
         return len(heads), np.minimum(steps, np.inf if history.budget is None else history.budget)
 
-    def _ahead(
-        self, history: History, elapsed: float, seats: int, done: float, results: int
-    ) -> tuple[float | None, float | None]:
+    def _ahead(self, history: History, elapsed: float, seats: int, done: float) -> tuple[float | None, float | None]:
         """Returns the share of the run that is done, and the seconds that are left: until the budget, or the time limit."""
         now = clock.monotonic()
-        if self._start is None and seats and results >= seats:
-            self._start = now, done
+        self.note(history)
         shares: list[float] = []
         left: list[float] = []
         if history.budget is not None and seats:
@@ -139,10 +150,6 @@ def _seconds(stop: stops.Stop | None) -> float | None:
     if isinstance(stop, stops.AnyOf):
         return min((limit for each in stop.conditions if (limit := _seconds(each)) is not None), default=None)
     return stop.seconds if isinstance(stop, Seconds) else None
-
-
-def _plural(noun: str, count: int) -> str:
-    return noun if count == 1 else noun.removesuffix("y") + "ies"
 
 
 def _joined(parts: list[tuple[int, str]]) -> str:

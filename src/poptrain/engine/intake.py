@@ -10,6 +10,7 @@ import numpy as np
 
 from poptrain.core import History, Result, Task, check_roles
 from poptrain.core.errors import PoptrainError, UsageError
+from poptrain.core.facts import Reported
 from poptrain.core.order import Order
 from poptrain.core.protocols import Algorithm, Executor
 from poptrain.core.user_objects import is_interrupt
@@ -148,7 +149,7 @@ def admitted(history: History, returned: object, executor: object) -> list[Resul
         id = result.task
         if type(id) is not int or not 0 <= id < history.n or history.result(id) is not None or id in found:
             raise PoptrainError(f"{name} returned a result of task {shown(id)}, which is not pending.")
-        found[id] = _admitted(history, result)
+        found[id] = _admitted(history, result.logged() if isinstance(result, Reported) else result)
     return list(found.values())
 
 

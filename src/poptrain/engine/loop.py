@@ -25,7 +25,7 @@ from poptrain.engine.experiment import Experiment, file_record, script_of
 from poptrain.engine.failures import UnreadMetrics, check_not_all_failed
 from poptrain.engine.intake import admitted, asked, opened
 from poptrain.engine.needs import needed_checkpoints
-from poptrain.engine.notices import Failures, warn
+from poptrain.engine.notices import Failures, Unlogged, warn
 from poptrain.engine.open_log import check_same_run, continuing, open_log
 from poptrain.engine.overwrite import removed
 from poptrain.engine.progress import shown
@@ -216,7 +216,7 @@ class _Session:
             self.store.adopt(log.record.checkpoints())
         self.rollback = Rollback(self.log, self.store)
         self.executor_config, self.directory = executor, directory
-        self.failures = Failures(directory)
+        self.failures, self.unlogged = Failures(directory), Unlogged()
         self.stale = StaleScores(log, self.history, self.algorithm.seats, fix_of(experiment.trainable))
         own = () if directory is None else (Digest(),)
         self.sinks = [Guarded(sink) for sink in (*own, *experiment.sinks)]
@@ -275,7 +275,7 @@ class _Session:
             with collector.paused():
                 self._tell(executor, results)
                 self._keep(len(results))
-        check_not_all_failed(self.log, self.history, self.directory)
+        check_not_all_failed(self.log, self.history, self.directory, self.failures.hint())
 
     def _append(self, facts: Sequence[Task] | Sequence[Result] | Lost) -> None:
         """Logs facts in the user's sign, then adds them to the history, where scores are maximised."""
@@ -287,6 +287,7 @@ class _Session:
     def _tell(self, executor: Executor, returned: object, draining: bool = False) -> None:
         """Logs results. A task that found its parent's checkpoint damaged begins at an older one, if that is left."""
         results = admitted(self.history, returned, executor)
+        self.unlogged.see(returned)
         self.supply.returned(results)
         again: list[Task] = []
         for result in [result for result in results if result.kind == "damaged"]:

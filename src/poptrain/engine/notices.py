@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from poptrain.core import History, Result, Task
 from poptrain.core.causes import cause
 from poptrain.core.errors import RunWarning
+from poptrain.core.facts import Reported
 from poptrain.engine.voice import WARNING, passed_on
-from poptrain.executors.outcome import PREFIX
+from poptrain.executors.outcome import MOST_UNLOGGED, PREFIX, without_hint
 from poptrain.log.disk import default as disk
 
 MOST_CAUSES = 3  # that the summary lists
@@ -33,7 +35,10 @@ class Failures:
         self._causes: Counter[str] = Counter()
         self._texts: dict[str, dict[str, None]] = {}  # by cause: two different texts at most, because only the first is shown
         self._errors = False  # whether any has a traceback
-        self._held = ""  # the report of the first failure, while the metrics of no member can be read: perhaps the run ends
+        self._why = ""  # of the first failure
+        self._held: Callable[[str], str] | None = (
+            None  # makes the report of it, while the metrics of no member can be read: perhaps the run ends
+        )
 
     def see(self, history: History, results: Sequence[Result]) -> None:
         """Takes new results. The first failure is reported at once.
@@ -51,6 +56,7 @@ class Failures:
             if not bad:
                 continue
             why = result.error or f"the score was {history.sign * result.score}"
+            why = why if history.best() is None else without_hint(why)
             self._errors |= result.error is not None
             self._causes[cause(why)] += 1
             texts = self._texts.setdefault(cause(why), {})
@@ -58,23 +64,24 @@ class Failures:
                 texts[why] = None
             self.count += 1
             if self.count == 1:
-                self._held = self._first(history, result, why)
+                self._held = partial(self._first, history, result)
+                self._why = why
         if self._held and (history.best() is not None or not _only_unread(self._causes)):
-            warn(self._held)
-            self._held = ""
+            warn(self._held(self._why if history.best() is None else without_hint(self._why)))
+            self._held = None
 
     def summary(self, history: History) -> None:
-        """Reports all failures, if there was more than one, and what they have in common; that all members failed comes first."""
-        if self.count < 2 or self._held:  # the error that ends the run says it
+        """Reports all failures, if there was more than one, and what they have in common."""
+        if self.count < 2 or self._held or _all_failed(history, _heads(history)):  # the error that ends the run says it
             return
-        heads = _heads(history)
-        text = f"all {len(heads)} members failed, and the run ended. " if _all_failed(history, heads) else ""
-        text += f"{self.count:,} of {self._results:,} tasks failed: {'; '.join(self._listed())}."
-        if self._failed == self._begun >= 2:
-            text += (
-                f" All {self._begun} tasks that began from a checkpoint failed: is load() complete? `poptrain check` tests it."
-            )
+        text = f"{self.count:,} of {self._results:,} tasks failed: {'; '.join(self._listed())}.{self.hint()}"
         warn(text + (f" Tracebacks: {self._directory / 'errors'}." if self._errors and self._directory is not None else ""))
+
+    def hint(self) -> str:
+        """Returns a sentence about what all failures have in common; empty if nothing is known."""
+        if not self._failed == self._begun >= 2:
+            return ""
+        return f" All {self._begun} tasks that began from a checkpoint failed: is load() complete? `poptrain check` tests it."
 
     def _listed(self) -> Iterator[str]:
         """Yields the most frequent causes, each with the text of its first failure."""
@@ -110,6 +117,23 @@ def _files(directory: Path, task: Task, error: bool) -> Iterator[str]:
         yield f" What the member printed is in {printed}."
 
 
+class Unlogged:
+    """Warns once about each metric that no log can hold, in whichever process it was returned."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+
+    def see(self, returned: object) -> None:
+        """Takes what an executor returned."""
+        results = returned if isinstance(returned, list) else []
+        found = dict(each for result in results if isinstance(result, Reported) for each in result.unlogged)
+        new = [f"{name} ({kind})" for name, kind in found.items() if name not in self._known]
+        if new and len(self._known) < MOST_UNLOGGED:
+            self._known |= found.keys()
+            which = f"metric {new[0]} is" if len(new) == 1 else f"metrics {', '.join(new[:-1])} and {new[-1]} are"
+            warn(f"the {which} not recorded: the log holds numbers, and True and False as 1 and 0.")
+
+
 def _heads(history: History) -> list[int]:
     """Returns the newest task of every seat."""
     return [int(id) for id in history.heads() if id >= 0]
@@ -127,8 +151,8 @@ class AllFailed(NamedTuple):
     text: str
 
 
-def all_failed(history: History, directory: str | Path | None) -> AllFailed | None:
-    """Returns why a run has failed, if the newest task of every member did; else None."""
+def all_failed(history: History, directory: str | Path | None, hint: str = "") -> AllFailed | None:
+    """Returns why a run has failed, if the newest task of every member did; else None. `hint` ends the text."""
     heads = _heads(history)
     if not _all_failed(history, heads) or (first := history.result(heads[0])) is None:
         return None
@@ -137,7 +161,7 @@ def all_failed(history: History, directory: str | Path | None) -> AllFailed | No
     if (best := history.best()) is not None:
         last = f"the last finite result is that of member {history.task(best).member} at step {history.step(best)}"
     where = f" Tracebacks are in {Path(directory) / 'errors'}." if directory is not None and first.error else ""
-    return AllFailed(why, f"all {len(heads)} members failed; {last}. First: {_ended(why)}{where}")
+    return AllFailed(why, f"all {len(heads)} members failed; {last}. First: {_ended(why)}{where}{hint}")
 
 
 def _ended(why: str) -> str:

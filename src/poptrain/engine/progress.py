@@ -15,6 +15,7 @@ from poptrain.engine.screens import Screen, screen
 from poptrain.views.format import clean, short, span
 
 Look = Callable[[], tuple[History, int]]  # returns the history so far, and the number of failed tasks
+NOTES = 0.5  # seconds between two looks that show nothing, at most
 SHARE = 0.004  # of the time that looks may take
 
 
@@ -60,12 +61,17 @@ class Progress:
             self._screen.end(None if last is None else last(self._watch, *self._look()))
 
     def _follow(self) -> None:
-        cost = 0.0
-        while not self._ended.wait(pause(self._screen.wait, cost)):
+        cost, next_look = 0.0, clock.monotonic() + self._screen.wait
+        while not self._ended.wait(pause(min(NOTES, max(0.0, next_look - clock.monotonic())), cost)):
             began = time.thread_time()
             with contextlib.suppress(Exception):  # a display never stops a run
-                glance = self._watch.look(*self._look())
-                self._screen.show(glance.line, glance.share)
+                if (now := clock.monotonic()) < next_look:  # lines in a file are rare, and the time left needs the beginning
+                    self._watch.note(self._look()[0])
+                else:
+                    next_look = now
+                    glance = self._watch.look(*self._look())
+                    self._screen.show(glance.line, glance.share)
+                    next_look = now + self._screen.wait
             cost = time.thread_time() - began
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from poptrain.core import markup
+from poptrain.core import Value, markup
 from poptrain.core.arguments import check_flag, check_name, check_place
 from poptrain.core.cpus import cpus
 from poptrain.core.errors import RunFailed, Suspended, UsageError
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     import pandas
 
 COLUMNS = ("seed", "score", "steps", "total", "seconds", "finished", "directory")
+_TAKEN = {"method", *COLUMNS} - {"score"}  # names of columns that a metric cannot have
 
 
 @dataclass(frozen=True, repr=False)
@@ -67,12 +68,13 @@ class Study:
         return [record for record, _ in pairs], [name for _, name in pairs]
 
     def table(self) -> Table:
-        """Returns one row for each run, as columns: method, seed, score (the best), steps, total steps, seconds …"""
+        """Returns one row for each run, as columns: method, seed, the best score under the name of the metric, steps, total …"""
         methods = self.comparison.methods
-        rows = [
-            {"method": method.name, **{name: getattr(run, name) for name in COLUMNS}} for method in methods for run in method.runs
-        ]
-        return Table({name: [row[name] for row in rows] for name in ("method", *COLUMNS)})
+        found = [(method.name, run) for method in methods for run in method.runs]
+        metric = str(self._named()[0][0].run["metric"])
+        names = {name: name for name in COLUMNS} | {"score": f"metrics.{metric}" if metric in _TAKEN else metric}
+        columns: dict[str, list[Value]] = {"method": [name for name, _ in found]}
+        return Table(columns | {names[name]: [getattr(run, name) for _, run in found] for name in COLUMNS})
 
     def to_pandas(self) -> pandas.DataFrame:
         """Returns `table` as a data frame of pandas.

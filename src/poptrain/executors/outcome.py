@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from reprlib import Repr
 
@@ -15,6 +16,7 @@ import numpy as np
 from poptrain.checkpoints.size import check_size
 from poptrain.core import Result, Task
 from poptrain.core.errors import CheckpointDamaged, MetricError, did_you_mean
+from poptrain.core.facts import Reported
 from poptrain.core.user_objects import answer_of, printable, text_of
 from poptrain.core.wellformed import MAX_WHOLE
 from poptrain.executors.context import KeepError
@@ -22,12 +24,14 @@ from poptrain.executors.misspelled import misspelled
 
 FIELDS_OF_RESULT = ("curve", "returns", "steps")  # metrics that are not numbers of their own: they become fields of the result
 MOST_NUMBERS = 100_000  # in one result: its curve, its returns and its metrics; some 2 MB of a line in the log
+MOST_UNLOGGED = 20  # metrics that are not numbers, of which a result tells
 LONGEST_NAME = 200  # characters of a metric's name
 LONGEST_TEXT = 200_000  # characters of a traceback
 EVALUATE = (
     "The task has steps=0, which means: evaluate only. Compute the metrics after the training loop, from the member as it is, "
     "and not from a variable of the loop."
 )
+HINT = " Return it from train"
 PREFIX = "MetricError: "  # of the error of a result that training returned in a wrong form
 
 
@@ -40,6 +44,7 @@ class Trained:
     curve: tuple[tuple[int, float], ...] = ()
     returns: tuple[float, ...] = ()
     metrics: dict[str, float] = field(default_factory=dict)
+    unlogged: dict[str, str] = field(default_factory=dict)  # metrics that are not numbers, and what they are
 
     def add(self, metrics: object, metric: str, steps: int, where: str) -> None:
         """Adds the metrics of one chunk: the score, the curve, the returns and every other number.
@@ -75,8 +80,12 @@ class Trained:
             self.curve += ((self.step, self.score),)
         self.returns += _returns(given.get("returns", ()), where)
         for key, value in given.items():
-            if key not in FIELDS_OF_RESULT and key != metric and (scalar := as_number(value)) is not None:
+            if key in FIELDS_OF_RESULT or key == metric:
+                continue
+            if (scalar := as_number(value, truth=True)) is not None:
                 self.metrics[_name(key, where)] = scalar
+            elif value is not None and len(self.unlogged) < MOST_UNLOGGED:  # None: there is no value this time
+                self.unlogged[shown(key)] = answer_of(partial(_kind, value), type(value).__name__)
         count = 2 * len(self.curve) + len(self.returns) + len(self.metrics)
         if count > MOST_NUMBERS:
             raise MetricError(f"{where}: train returned {count:,} numbers, more than {MOST_NUMBERS:,}: return means of them.")
@@ -84,7 +93,10 @@ class Trained:
     def result(self, task: Task, checkpoint: str, seconds: float, saving: float = 0.0) -> Result:
         """Returns the result that the log keeps; `saving` is the part of `seconds` that the checkpoint took."""
         saving = round(saving, 6)
-        return Result(task.id, self.score, self.step, self.curve, self.returns, self.metrics, checkpoint, None, seconds, saving)
+        about = (self.curve, self.returns, self.metrics, checkpoint, None, seconds, saving)
+        if not self.unlogged:
+            return Result(task.id, self.score, self.step, *about)
+        return Reported(task.id, self.score, self.step, *about, unlogged=tuple(self.unlogged.items()))
 
 
 def chunks(task: Task) -> list[tuple[int, int]]:
@@ -130,12 +142,16 @@ def whole(value: object, key: str, where: str) -> int:
     return int(scalar)
 
 
-def as_number(value: object) -> float | None:
-    """Returns `value` as a float if it is a real number (Python, numpy, JAX or torch scalar), else None."""
-    if isinstance(value, (bool, str, bytes, complex, np.bool_)) or value is None:
+def as_number(value: object, truth: bool = False) -> float | None:
+    """Returns `value` as a float if it is a real number (Python, numpy, JAX or torch scalar), else None.
+
+    Args:
+        truth: True and False are numbers too, 1 and 0. As a score they would be a mistake.
+    """
+    if isinstance(value, (str, bytes, complex)) or value is None or (isinstance(value, (bool, np.bool_)) and not truth):
         return None
     try:
-        if isinstance(value, (int, float)):
+        if isinstance(value, (bool, int, float)):
             return float(value)
         for _ in range(64):  # the levels that an array may have; a list that stands in many places is not made one
             if isinstance(value, (list, tuple)):
@@ -149,7 +165,18 @@ def as_number(value: object) -> float | None:
         return None
     if array.dtype.name == "bfloat16":
         return float(array.astype(np.float32).reshape(()))
-    return float(array.reshape(())) if array.dtype.kind in "iuf" else None
+    return float(array.reshape(())) if array.dtype.kind in ("iufb" if truth else "iuf") else None
+
+
+def _kind(value: object) -> str:
+    """Returns what a value is that is not a number, for messages."""
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if hasattr(value, "shape"):
+        return f"an array of shape {shown(value.shape, 40)}"
+    return f"a {type(value).__name__}"
 
 
 _FLAT = Repr()
@@ -200,7 +227,7 @@ def _missing(metrics: Mapping[object, object], metric: str, where: str) -> Metri
     names = [shown(key) if type(key) is not str else key for key in islice(metrics, 20)]
     keys = ", ".join(map(repr, names)) or "nothing"
     other = names[0] if names else "score"
-    near = did_you_mean(metric, names) or f" Return it from train, or name another one: metric={other!r}."
+    near = did_you_mean(metric, names) or f"{HINT}, or name another one: metric={other!r}."
     return MetricError(f"{where}: the metrics have no {metric!r}; they hold {keys}.{near}")
 
 
@@ -243,6 +270,14 @@ def _of_evaluation(task: Task, text: str) -> str:
     if task.steps or task.seconds is not None:
         return ""
     return f"{'' if text.endswith('.') else '.'} {EVALUATE}"
+
+
+def without_hint(text: str) -> str:
+    """Returns an error without the advice to name another metric: once a member has returned the metric, its name is right."""
+    if not text.startswith(PREFIX):
+        return text
+    fact = text.partition(" Did you mean")[0].partition(HINT)[0]
+    return text if fact == text else f"{fact} Other members return it."
 
 
 def metric_error(result: Result) -> MetricError | None:

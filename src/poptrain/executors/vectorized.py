@@ -250,6 +250,7 @@ def _add_metrics(
         )
     plain = {key: np.asarray(value) for key, value in metrics.items() if key not in outcome.FIELDS_OF_RESULT}
     usual = metric in plain and plain[metric].dtype.kind in "iuf" and len(plain) == len(metrics)
+    usual = usual and all(column.dtype.kind in "iufb" for column in plain.values())
     if not usual or any(column.shape != (len(tasks),) for column in plain.values()):
         for lane, (trained, task) in enumerate(zip(all_trained, tasks, strict=True)):
             try:
@@ -258,7 +259,7 @@ def _add_metrics(
                 refused.setdefault(lane, error)
         return
     scores = plain.pop(metric).astype(float).tolist()
-    others = {str(key): column.astype(float).tolist() for key, column in plain.items() if column.dtype.kind in "iuf"}
+    others = {str(key): column.astype(float).tolist() for key, column in plain.items()}
     for lane, trained in enumerate(all_trained):
         trained.step += steps
         trained.score = scores[lane]

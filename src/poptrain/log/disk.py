@@ -20,6 +20,7 @@ from functools import partial
 from io import FileIO
 from pathlib import Path
 
+from poptrain.core.commands import poptrain
 from poptrain.core.errors import Suspended, UsageError
 from poptrain.core.file_name import safe_name
 from poptrain.log.together import together
@@ -79,7 +80,7 @@ class FS:
         else:
             why, cure = os.strerror(error.errno or errno.EIO), "fix that"
         space = f" ({self.free(path):,} bytes free)" if doing == "write" else ""
-        return Suspended(f"{why}: cannot {doing} {path}{space}; {cure}, then `poptrain resume {_run_of(path)}`")
+        return Suspended(f"{why}: cannot {doing} {path}{space}; {cure}, then `{poptrain('resume', _run_of(path))}`")
 
     # -- paths --------------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 import numpy as np
 
 from poptrain.core import Json, Line, Lost, Result, Task, as_line, clock
+from poptrain.core.commands import poptrain
 from poptrain.core.errors import RunBusy, Suspended, UsageError
 from poptrain.core.user_objects import is_interrupt, text_of
 from poptrain.log.codec import Entry, decode_line, encode_facts, encode_line
@@ -210,13 +211,13 @@ class Log:
         except OSError as error:
             return Suspended(
                 f"code in this process closed the file of the log {path} ({error.strerror}): close only what you have opened. "
-                f"Then `poptrain resume {self.record.directory}`."
+                f"Then `{poptrain('resume', self.record.directory)}`."
             )
         if size != self.record.offset:  # a lock can lie (network disks); the length of the file cannot
             return RunBusy(f"another process wrote to {path}: that process continues the run, and this one stops.")
         return Suspended(
             f"the log {path} was removed, renamed or replaced during the run, which stops: what it does now could not be found "
-            f"again. Put the file back, then `poptrain resume {self.record.directory}`."
+            f"again. Put the file back, then `{poptrain('resume', self.record.directory)}`."
         )
 
     def _sync(self) -> None:
@@ -255,7 +256,7 @@ class Log:
         if record.seq:
             raise UsageError(
                 f"{directory} already contains a run ({record.summary()}). "
-                f"Use `poptrain resume {directory}`, or another directory."
+                f"Use `{poptrain('resume', directory)}`, or another directory."
             )
         fs.remove(record.path)  # from a creation that was interrupted: nothing in it was acknowledged
         self._fd = fs.open_append(record.path, create=True)

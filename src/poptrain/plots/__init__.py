@@ -214,3 +214,8 @@ def __getattr__(name: str) -> object:
     """Says which figure is meant by a name that does not exist."""
     hint = f" Write pt.plots.{ELSEWHERE[name]}." if name in ELSEWHERE else did_you_mean(name, __all__)
     raise AttributeError(f"module 'poptrain.plots' has no attribute {name!r}.{hint}")
+
+
+def __dir__() -> list[str]:
+    """Returns the names of the figures and of the functions that write them."""
+    return sorted(__all__)

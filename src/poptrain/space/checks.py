@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -41,12 +42,18 @@ def check_parameter(name: str, parameter: Given) -> None:
     elif isinstance(parameter, tuple | list | set | range):
         inside = ", ".join(repr(plain(item)) for item in parameter)
         bounds = len(parameter) == 2 and all(is_number(plain(item)) for item in parameter)
-        fix = f"did you mean {'Uniform' if bounds else 'Choice'}({inside})?"
+        fix = f"did you mean {_range_of(name, [float(plain(item)) for item in parameter]) if bounds else 'Choice'}({inside})?"
     elif (here := written_here(parameter)) is not None:
         raise UsageError(f"Space: {name} is a range of another library; write {here}.")
     else:
         fix = f"for a constant use Choice({show(plain(parameter))})"
     raise UsageError(f"Space: {name}={show(parameter)} is not a parameter; {fix}")
+
+
+def _range_of(name: str, bounds: list[float]) -> str:
+    """Returns the kind of range that two bounds stand for: logarithmic for values of which the order of magnitude matters."""
+    logarithmic = re.search(r"(?<![a-z])lr(?![a-z])|learning_?rate|weight_?decay", name.lower())
+    return "LogUniform" if logarithmic and min(bounds) > 0 else "Uniform"
 
 
 def check_factors(factors: Given) -> tuple[float, ...]:

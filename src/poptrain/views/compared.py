@@ -83,14 +83,23 @@ class Pair:
         """Returns what the runs show of this pair. Where p of the equal seeds is above 0.05, it says so."""
         equal = self.wins + self.losses
         doubtful = equal > 0 and self.p > 0.05
-        seeds = f"; {self.wins} of {equal} equal seeds, p = {self.p:.3g}" if equal else ""
-        chance = f"it wins with probability {self.improvement:.2f} ({self.low:.2f} to {self.high:.2f}{seeds})"
-        text = f"{self.method} {self._verdict(doubtful)}: {chance}."
+        few = doubtful and equal < (least := more_wins(0, 0)) and self.verdict not in _VERDICTS
+        if few:
+            number = "1 seed is" if equal == 1 else f"{equal} seeds are"
+            text = (
+                f"{self.method} cannot be distinguished from {self.against}, because {number} too few to tell (p < 0.05 needs at "
+                f"least {least}): it wins on {self.wins} of {equal}, p = {self.p:.3g}."
+            )
+        else:
+            seeds = f"; {self.wins} of {equal} equal seeds, p = {self.p:.3g}" if equal else ""
+            chance = f"it wins with probability {self.improvement:.2f} ({self.low:.2f} to {self.high:.2f}{seeds})"
+            text = f"{self.method} {self._verdict(doubtful)}: {chance}."
         if not doubtful or self.wins == self.losses:
             return text
         leader, more = (self.method, self.against)[self.wins < self.losses], more_wins(*sorted((self.wins, self.losses))[::-1])
         seeds = f"{more} more {'seed' if more == 1 else 'seeds'}"
-        return f"{text} This does not show a difference: for p < 0.05, {leader} would have to win on {seeds} without a loss."
+        start = "For" if few else "This does not show a difference: for"
+        return f"{text} {start} p < 0.05, {leader} would have to win on {seeds} without a loss."
 
     def _verdict(self, doubtful: bool) -> str:
         if self.verdict not in _VERDICTS:
@@ -134,8 +143,11 @@ class Comparison:
         return [_row(method, beats.get(method.name, "")) for method in self.methods]
 
     def __repr__(self) -> str:
-        methods = ", ".join(f"{method.name} ({len(method.runs)})" for method in self.methods)
-        return "\n".join([f"Comparison of {self.metric} at step {self.steps:,}: {methods}", *self.sentences()])
+        heading = f"Comparison of {self.metric} at step {self.steps:,} (mean of the middle half of the runs, 95 % interval)"
+        cells = [(f"{method.name} ({len(method.runs)})", *map(str, _row(method, "")[2:4])) for method in self.methods]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        rows = [f"  {name:{widths[0]}}  {mean:>{widths[1]}}  {interval}" for name, mean, interval in cells]
+        return "\n".join([heading, *rows, *self.sentences()])
 
     def _repr_html_(self) -> str:
         lines = [markup.line(text) for text in self.sentences()]

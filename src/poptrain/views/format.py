@@ -55,6 +55,15 @@ def span(seconds: float | None) -> str:
     return "1 min"
 
 
+def copies_line(count: int, member: int, donor: int) -> str:
+    """Returns how many copies were made, and which was the last.
+
+    >>> copies_line(18, 2, 4)
+    '18 copies, the last: member 2 copied member 4'
+    """
+    return f"{count:,} {'copy' if count == 1 else 'copies'}, the last: member {member} copied member {donor}"
+
+
 def thousands(x: float) -> str:
     """Returns a number of steps as an axis shows it.
 

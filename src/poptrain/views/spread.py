@@ -14,6 +14,7 @@ from poptrain.core.brief import brief
 from poptrain.core.columns import Floats, Ints
 from poptrain.log.reader import Record
 from poptrain.views.columns import sources
+from poptrain.views.curves import LOG
 from poptrain.views.index import about, history_of, reported, space_of
 from poptrain.views.scale import scale_of
 
@@ -84,7 +85,8 @@ def spread_extent(view: Spread) -> tuple[float, float, bool]:
     low, _, _, _, high = np.array([generation.scores for generation in view.generations]).T
     if view.mode == "min":
         begin, end = float(low.min()), float(max(np.quantile(high, 0.9), low.max()))
-        if begin > 0 and end > 100 * begin:  # a loss that fell by orders of magnitude
+        if begin > 0 and end > LOG * begin:  # a loss that fell by an order of magnitude or more: nothing needs to be left out
+            end = min(float(high.max()), LOG * end)
             return begin * (begin / end) ** 0.05, end * (end / begin) ** 0.05, True
     else:
         begin, end = float(min(np.quantile(low, 0.1), high.min())), float(high.max())

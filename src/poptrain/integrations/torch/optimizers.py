@@ -6,7 +6,6 @@ Parameter groups that training added are found again by the paths of their param
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ import torch
 from torch.optim import Optimizer
 
 from poptrain.core.errors import UsageError
+from poptrain.engine.notices import warn
 from poptrain.integrations.torch.merge import same, taken
 from poptrain.integrations.torch.tree import Reader, Tree, put_tensor
 
@@ -62,7 +62,7 @@ def put_optimizer(
     _put_own(optimizer, saved["own"], path)
     if type(optimizer).__name__ != saved["kind"]:
         text = f"{path} of a copy is {type(optimizer).__name__}, and {saved['kind']} in its parent: its moments begin at zero."
-        warnings.warn(text, RuntimeWarning, stacklevel=2)
+        warn(text)
         return False
     groups, held = optimizer.param_groups, list(optimizer.param_groups)
     state = optimizer.state

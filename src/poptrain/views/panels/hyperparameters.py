@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from math import ceil, log10
 from typing import Literal
 
@@ -33,6 +34,8 @@ def hparams(record: Record) -> Picture:
     drawn = [*members, *([best] if best else [])]
     names = list(space) or list(drawn[0].names if drawn else ())
     panels = tuple(_hparam(name, space.get(name, {}), members, best) for name in names) or (Panel(()),)
+    if len(names) == 1:  # the title of the picture stands in the place of the panel's
+        panels = (replace(panels[0], title="", y=replace(panels[0].y, label=panels[0].title)),)
     columns = min(2, len(panels))
     rows = ceil(len(panels) / columns)
     title, width = "Hyperparameters along ancestry", 4.6 * columns + 1.2
