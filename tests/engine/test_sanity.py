@@ -198,6 +198,14 @@ def test_episodes_that_stop_ending_later_are_announced_once_and_shown_by_status(
     assert not [text for text in again if "member 0" in text], "a continued run has it in its log"
 
 
+def test_a_trainable_that_always_reports_returns_says_so_when_it_has_none():
+    class Agents(pt.testing.Quadratic):
+        whole_episodes = "do this"
+
+    said = warned(pt.pbt(SPACE, population=3, interval=5), Agents, stop=pt.steps(40))
+    assert len(said) == 1 and said[0].startswith("no episode ended in the first 2 rounds") and said[0].endswith("or do this.")
+
+
 def test_a_finished_run_says_that_its_code_has_changed(tmp_path):
     def train(carry, hp, steps, seed):
         return 0, {"score": hp["lr"]}

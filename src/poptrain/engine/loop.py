@@ -48,7 +48,6 @@ from poptrain.sinks import Guarded
 from poptrain.sinks.adapted import checked_sinks
 from poptrain.sinks.digest import Digest
 from poptrain.trainable import as_trainable
-from poptrain.trainable.episodes import fix_of
 
 GRACE_SECONDS = 30.0  # for running tasks to finish after a first signal
 
@@ -217,7 +216,7 @@ class _Session:
         self.rollback = Rollback(self.log, self.store)
         self.executor_config, self.directory = executor, directory
         self.failures, self.unlogged = Failures(directory), Unlogged()
-        self.stale = StaleScores(log, self.history, self.algorithm.seats, fix_of(experiment.trainable))
+        self.stale = StaleScores(log, self.history, self.algorithm.seats, experiment.trainable)
         own = () if directory is None else (Digest(),)
         self.sinks = [Guarded(sink) for sink in (*own, *experiment.sinks)]
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from poptrain.core import History, Result
 from poptrain.engine.notices import warn
 from poptrain.log.writer import LogWriter
+from poptrain.trainable.episodes import counts_returns, fix_of
 
 ROUNDS = 2  # of results at the beginning of a run, in which an episode should end
 RECENT = 4  # rounds of an earlier session that are looked at
@@ -22,14 +23,14 @@ class StaleScores:
 
     Args:
         seats: of the algorithm.
-        fix: what helps besides longer intervals, as an instruction.
+        trainable: of the user; it may know what helps besides longer intervals.
     """
 
-    def __init__(self, log: LogWriter, history: History, seats: int, fix: str):
-        self._log, self._seats, self._fix = log, seats, fix
+    def __init__(self, log: LogWriter, history: History, seats: int, trainable: object):
+        self._log, self._seats, self._fix = log, seats, fix_of(trainable)
         self._reported = {fields.get("about") for type, fields, _ in log.record.events if type == "warning"}
         self._trained = self._stale = 0  # results that count episodes, and those of them without any
-        self._ended = self._returns = False  # whether an episode has ended, and whether trainings report returns
+        self._ended, self._returns = False, counts_returns(trainable)  # an episode has ended; trainings report returns
         for id in range(max(history.n - RECENT * seats, 0), history.n):  # of earlier sessions
             if (result := history.result(id)) is not None:
                 self._stale += self._is_stale(history, result)

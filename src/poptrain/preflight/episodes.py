@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from poptrain.audit.verdict import Verdict
 from poptrain.core import Hparams
 from poptrain.preflight.lab import Probe
-from poptrain.trainable import AnyTrainable
+from poptrain.trainable import AnyTrainable, is_population
 from poptrain.trainable.episodes import CountsEpisodes, EpisodeLimit, fix_of
 
 
@@ -41,7 +41,9 @@ def inside(
 
 
 def _limit(trainable: AnyTrainable, hparams: Hparams, seed: int) -> EpisodeLimit | None:
-    """Returns the limit that a member knows, after making one."""
+    """Returns the limit that a population knows, or a member, after making one."""
+    if is_population(trainable) and isinstance(trainable, CountsEpisodes):
+        return trainable.episode_limit()
     if isinstance(trainable, type) and issubclass(trainable, CountsEpisodes):
         with contextlib.suppress(Exception):  # of user code; whether members can be made is another check
             member = trainable(dict(hparams), seed)

@@ -19,7 +19,7 @@ from poptrain.rl.envs.spec import DeviceEnv, EnvSpec
 from poptrain.rl.envs.stepped import Stepped
 from poptrain.rl.evaluation import episode_returns
 from poptrain.rl.hparams import PopulationHparams, Range, check_space, of_member, resolve_hparams
-from poptrain.rl.loops.host import evaluation_seeds
+from poptrain.rl.loops.host import episode_limit, evaluation_seeds
 from poptrain.rl.loops.off_policy import OffPolicyAgent, Settings, learner_for
 from poptrain.rl.loops.off_policy_device import fresh_off_policy_world, off_policy_program, train_off_policy_on_device
 from poptrain.rl.loops.off_policy_host import HostActor, train_on_host
@@ -27,6 +27,7 @@ from poptrain.rl.memory.chunks import empty_chunks, gathered
 from poptrain.rl.memory.rows import Row
 from poptrain.rl.trees import Parts, stack, take
 from poptrain.space import Space
+from poptrain.trainable.episodes import EpisodeLimit
 
 OFF_POLICY_RANGES = {
     "learning_starts": Range(0, 1 << 30, True),
@@ -72,6 +73,7 @@ class OffPolicy(ABC):
     tau: float = 0.005
 
     population: ClassVar[bool] = True
+    whole_episodes: ClassVar[str] = "pass a shorter horizon"  # where no episode ends in an interval
     ranges: ClassVar[Mapping[str, Range]] = OFF_POLICY_RANGES
 
     def __post_init__(self) -> None:
@@ -98,6 +100,10 @@ class OffPolicy(ABC):
     def check_space(self, space: Space, budget: int | None) -> None:
         """Raises a `UsageError` if this agent lacks one of the hyperparameters, or refuses an end of a range or an option."""
         check_space(self._resolve, space)
+
+    def episode_limit(self) -> EpisodeLimit | None:
+        """Returns how long the episodes of a member may be, for `check`."""
+        return episode_limit(make(self.env, self.backend), self.horizon, self.num_envs)
 
     def init(self, hparams: PopulationHparams, seeds: ArrayLike) -> Parts:
         """Returns the carry of P fresh members; seeds (P,)."""

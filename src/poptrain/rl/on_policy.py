@@ -30,6 +30,7 @@ from poptrain.rl.memory.recording import gather, host_slots
 from poptrain.rl.memory.ring import ring_slots
 from poptrain.rl.trees import Parts, take
 from poptrain.space import Space
+from poptrain.trainable.episodes import EpisodeLimit
 
 
 class OnPolicy(ABC):
@@ -56,6 +57,7 @@ class OnPolicy(ABC):
     train_batch_size: int
 
     population: ClassVar[bool] = True
+    whole_episodes: ClassVar[str] = "pass a shorter horizon"  # where no episode ends in an interval
     played: ClassVar[tuple[str, ...]] = ("params", "normaliser")
 
     @property
@@ -100,6 +102,10 @@ class OnPolicy(ABC):
     def check_space(self, space: Space, budget: int | None) -> None:
         """Raises a `UsageError` if this agent lacks one of the hyperparameters, or refuses an end of a range or an option."""
         check_space(self.resolve, space)
+
+    def episode_limit(self) -> EpisodeLimit | None:
+        """Returns how long the episodes of a member may be, for `check`."""
+        return host.episode_limit(make(self.env, self.backend), self.horizon, self.num_envs)
 
     def init(self, hparams: PopulationHparams, seeds: ArrayLike) -> Parts:
         """Returns the carry of P fresh members; seeds (P,)."""

@@ -35,7 +35,7 @@ class EpisodeLimit(NamedTuple):
 
 @runtime_checkable
 class CountsEpisodes(Protocol):
-    """A trainable class whose scores are those of the training episodes that ended in an interval.
+    """A trainable class or population whose scores are those of the training episodes that ended in an interval.
 
     Its attribute `whole_episodes` says how they become those of whole episodes, as an instruction: "set …".
     """
@@ -43,6 +43,11 @@ class CountsEpisodes(Protocol):
     def episode_limit(self) -> EpisodeLimit | None:
         """Returns how long its episodes may be; None if that is unknown, or if its scores do not depend on it."""
         ...
+
+
+def counts_returns(trainable: object) -> bool:
+    """Returns whether a trainable always reports the returns of the episodes that ended, so that none means that none ended."""
+    return hasattr(trainable, "whole_episodes")
 
 
 def fix_of(trainable: object) -> str:

@@ -12,13 +12,14 @@ import warnings
 import numpy as np
 
 from poptrain.core.rng import rng
-from poptrain.rl.envs.spec import HostBackend
+from poptrain.rl.envs.spec import DeviceEnv, HostBackend
 from poptrain.rl.hparams import of_member
 from poptrain.rl.loops.host_interval import HostMember, run_interval
 from poptrain.rl.loops.host_learner import HostLearner
 from poptrain.rl.loops.interval import IntervalOutcome, mean
 from poptrain.rl.memory.recording import Recording, pack_recordings, unpack_recording
 from poptrain.rl.trees import Parts, stack, take
+from poptrain.trainable.episodes import EpisodeLimit
 
 SEEDS = 1 << 30  # environments train on seeds below it, and are evaluated on seeds from it to 2 * SEEDS
 
@@ -87,6 +88,12 @@ def warn_if_short(backend: HostBackend, horizon: int | None, steps: int, num_env
             "score. Use a longer interval or a smaller num_envs.",
             stacklevel=3,
         )
+
+
+def episode_limit(env: DeviceEnv | HostBackend, horizon: int | None, num_envs: int) -> EpisodeLimit | None:
+    """Returns how long episodes may be; None if that is unknown, or if they go on in the next interval, as those in JAX do."""
+    longest = horizon or env.spec.horizon
+    return None if isinstance(env, DeviceEnv) or longest is None else EpisodeLimit(longest, num_envs)
 
 
 def training_seeds(seeds: np.ndarray, num_envs: int) -> list[int]:
