@@ -225,6 +225,7 @@ def test_an_interrupt_that_other_code_catches_is_no_failure_of_a_member(tmp_path
         if len(calls) == 7:
             try:
                 os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.2)
                 os.kill(os.getpid(), signal.SIGINT)
                 time.sleep(10)
             except BaseException:
@@ -235,6 +236,23 @@ def test_an_interrupt_that_other_code_catches_is_no_failure_of_a_member(tmp_path
     with pytest.raises(Suspended, match="interrupted by SIGINT"):
         run(train, tmp_path / "r")
     assert facts(run(train, tmp_path / "r")) == facts(run(quadratic))
+
+
+def test_a_signal_that_is_sent_to_the_process_and_to_its_group_is_one_signal(tmp_path, monkeypatch):
+    calls = []
+
+    def train(carry, hp, steps, seed):
+        calls.append(steps)
+        if len(calls) == 7:
+            for _ in range(3):
+                os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.3)
+        return quadratic(carry, hp, steps, seed)
+
+    with pytest.raises(Suspended, match="interrupted by SIGTERM"):
+        run(train, tmp_path / "r")
+    assert len(pt.open_run(tmp_path / "r").record.history().oks) >= 7 and len(calls) == 7
+    assert pt.open_run(tmp_path / "r").history.result(6) is not None, "the running task was finished"
 
 
 def programs(folder, *names):

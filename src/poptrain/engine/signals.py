@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
@@ -17,6 +18,7 @@ from poptrain.core.interactive import interactive
 from poptrain.engine.voice import say
 
 ItemT = TypeVar("ItemT")
+TWICE = 0.1  # seconds in which a signal that comes again is the same one: `timeout` sends it to the process, then to its group
 SOON = 0.3  # seconds after which a run that was interrupted prints what it waits for
 
 
@@ -46,6 +48,7 @@ class Signals:
         self._before: dict[int, object] = {}
         self._waiting = self._overtime = False
         self._noted: int | None = None
+        self._at = 0.0  # when that came
         self._raised: int | None = None  # in the block that is running; code in it may have caught it
         self._timers: list[threading.Timer] = []  # of the block that goes on
         self._end = EndAtTheSecond(farewell)
@@ -112,6 +115,10 @@ class Signals:
     def _handle(self, number: int, frame: object) -> None:
         if _orders is not None and not self._overtime and (not _orders or self._noted is not None):
             return  # it was not ordered, or the run is being suspended already
+        now = time.monotonic()
+        if number == self._noted and now - self._at < TWICE and not self._overtime:
+            return
+        self._at = now
         if self._overtime and not self._waiting:
             self._overtime = False  # the block ended just before its time was over
             return
@@ -181,9 +188,13 @@ class EndAtTheSecond:
 
     def _count(self, reader: int) -> None:
         numbers: list[int] = []
+        newest = 0.0
         while data := os.read(reader, 16):
-            before = len(numbers)
-            numbers += [number for number in data if number in Signals.NUMBERS]
+            before, now = len(numbers), time.monotonic()
+            for number in data:
+                if number in Signals.NUMBERS and not (number in numbers[-1:] and now - newest < TWICE):
+                    numbers.append(number)
+                    newest = now
             if before < 2 <= len(numbers):
                 _later(self.SECONDS, self._exit, numbers[-1])
         os.close(reader)
