@@ -25,7 +25,8 @@ from poptrain.engine.experiment import Experiment, file_record, script_of
 from poptrain.engine.failures import UnreadMetrics, check_not_all_failed
 from poptrain.engine.intake import admitted, asked, opened
 from poptrain.engine.needs import needed_checkpoints
-from poptrain.engine.notices import Failures, Unlogged, warn
+from poptrain.engine.notices import warn
+from poptrain.engine.observed import Observed
 from poptrain.engine.open_log import check_same_run, continuing, open_log
 from poptrain.engine.overwrite import removed
 from poptrain.engine.progress import shown
@@ -34,7 +35,6 @@ from poptrain.engine.rollback import Rollback
 from poptrain.engine.sanity import doubts, senseless
 from poptrain.engine.screens import Screen
 from poptrain.engine.signals import Interrupted, Signals, end_without_a_traceback
-from poptrain.engine.stale import StaleScores
 from poptrain.engine.supply import Supply
 from poptrain.engine.surroundings import context_of
 from poptrain.engine.voice import say, say_from_a_thread
@@ -215,8 +215,7 @@ class _Session:
             self.store.adopt(log.record.checkpoints())
         self.rollback = Rollback(self.log, self.store)
         self.executor_config, self.directory = executor, directory
-        self.failures, self.unlogged = Failures(directory), Unlogged()
-        self.stale = StaleScores(log, self.history, self.algorithm.seats, experiment.trainable)
+        self.observed = Observed(log, self.history, experiment, directory)
         own = () if directory is None else (Digest(),)
         self.sinks = [Guarded(sink) for sink in (*own, *experiment.sinks)]
 
@@ -225,11 +224,10 @@ class _Session:
         for doubt in doubts(self.experiment) if announce else ():
             warn(doubt)
         try:
-            with shown(self.experiment, self.log.record.elapsed, lambda: (self.history, self.failures.count), progress):
+            with shown(self.experiment, self.log.record.elapsed, lambda: (self.history, self.observed.failures.count), progress):
                 self._go()
         finally:
-            self.failures.summary(self.history)
-            self.stale.summary()
+            self.observed.summary(self.history)
         if (why := senseless(self.history, self.experiment)) is not None:
             warn(why)
 
@@ -274,7 +272,7 @@ class _Session:
             with collector.paused():
                 self._tell(executor, results)
                 self._keep(len(results))
-        check_not_all_failed(self.log, self.history, self.directory, self.failures.hint())
+        check_not_all_failed(self.log, self.history, self.directory, self.observed.failures.hint())
 
     def _append(self, facts: Sequence[Task] | Sequence[Result] | Lost) -> None:
         """Logs facts in the user's sign, then adds them to the history, where scores are maximised."""
@@ -286,7 +284,7 @@ class _Session:
     def _tell(self, executor: Executor, returned: object, draining: bool = False) -> None:
         """Logs results. A task that found its parent's checkpoint damaged begins at an older one, if that is left."""
         results = admitted(self.history, returned, executor)
-        self.unlogged.see(returned)
+        self.observed.returned(returned)
         self.supply.returned(results)
         again: list[Task] = []
         for result in [result for result in results if result.kind == "damaged"]:
@@ -299,8 +297,7 @@ class _Session:
         if results:
             tasks = [self.history.task(result.task) for result in results]
             self._append(results)
-            self.failures.see(self.history, results)
-            self.stale.see(self.history, results)
+            self.observed.see(self.history, results)
             self.store.add(result.checkpoint for result in results)
             self.supply.told(tasks, results)
             self._unread.check(self.log, self.history, results)
