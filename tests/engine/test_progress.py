@@ -52,7 +52,7 @@ def glances(experiment, looks=lambda results: True):
     def telling(executor, results, draining=False):
         tell(executor, results, draining)
         if looks(int((session.history.column("told") < session.history.lines).sum())):
-            found.append(watch.look(session.history, session.failures.count))
+            found.append(watch.look(session.history, session.observed.failures.count))
         else:
             watch.note(session.history)
 
