@@ -5,7 +5,8 @@
         ...
         __repr__ = brief
 
-Fields that have their default are left out, long collections are counted, and what is large inside is only named.
+Fields that have their default are left out, long collections are counted, and what is large inside is only named. The views use
+`in_lines` instead.
 """
 
 from __future__ import annotations
@@ -32,7 +33,12 @@ def brief(what: object) -> str:
     >>> brief(Step(1 / 3, tuple(range(500))))
     'Step(score=0.333333, ids=<500 values>)'
     """
-    text = flat(what)
+    return f"{type(what).__name__}({', '.join(_fields(what))})"
+
+
+def in_lines(what: object) -> str:
+    """Returns the same for a value that is printed and stands in no message: with many fields it takes several lines."""
+    text = brief(what)
     if len(text) <= ONE_LINE:
         return text
     lines = [""]
@@ -41,11 +47,6 @@ def brief(what: object) -> str:
             lines.append("")
         lines[-1] += f"{field}, "
     return "\n    ".join((f"{type(what).__name__}(", *(line.rstrip() for line in lines)))[:-1] + "\n)"
-
-
-def flat(what: object) -> str:
-    """Returns the same in one line, as it stands inside another value."""
-    return f"{type(what).__name__}({', '.join(_fields(what))})"
 
 
 def _fields(what: object) -> Iterator[str]:
@@ -66,7 +67,7 @@ def shown(value: object) -> str:
         return _collection(value)
     if callable(value) and hasattr(value, "__qualname__"):
         return str(value.__qualname__)
-    text = flat(value) if getattr(type(value), "__repr__", None) is brief else repr(value)
+    text = brief(value) if getattr(type(value), "__repr__", None) is in_lines else repr(value)
     if len(text) > LARGEST:
         return f"{type(value).__name__}(…)"
     return f"<{type(value).__name__}>" if " at 0x" in text else text

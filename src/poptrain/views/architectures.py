@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from poptrain.core import Value
-from poptrain.core.brief import brief
+from poptrain.core.brief import in_lines
 from poptrain.log.reader import Record
 from poptrain.views.generations import generations_of
 from poptrain.views.index import about, history_of, space_of
@@ -34,7 +34,7 @@ class Architectures:
     names: tuple[str, ...]  # of the static hyperparameters
     trials: tuple[Trial, ...] = field(repr=False)
 
-    __repr__ = brief
+    __repr__ = in_lines
 
 
 def architectures(record: Record) -> Architectures:

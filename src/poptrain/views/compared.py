@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from poptrain.core import markup
-from poptrain.core.brief import brief
+from poptrain.core.brief import in_lines
 from poptrain.statistics import more_wins
 from poptrain.views.format import clean, short, span
 
@@ -25,7 +25,7 @@ class Outcome:
     total: int  # trained by all members together
     seconds: float  # of wall time
 
-    __repr__ = brief
+    __repr__ = in_lines
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Reported:
     low: float
     high: float
 
-    __repr__ = brief
+    __repr__ = in_lines
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Method:
     by_steps: tuple[Point, ...] = field(repr=False)
     by_total: tuple[Point, ...] = field(repr=False)
 
-    __repr__ = brief
+    __repr__ = in_lines
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Pair:
             return f"is {self.verdict}{' of' if self.verdict == 'ahead' else ''} {self.against} in these runs"
         return f"{_VERDICTS[self.verdict]} {self.against}"
 
-    __repr__ = brief
+    __repr__ = in_lines
 
 
 @dataclass(frozen=True, repr=False)

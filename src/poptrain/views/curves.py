@@ -9,7 +9,7 @@ from math import isfinite
 import numpy as np
 
 from poptrain.core import History, Result
-from poptrain.core.brief import brief
+from poptrain.core.brief import in_lines
 from poptrain.log.reader import Record
 from poptrain.views.columns import Points, StepScore, results, sources
 from poptrain.views.index import about, best_id, history_of, result_of
@@ -25,7 +25,7 @@ class Mark:
     member: int
     donor: int
 
-    __repr__ = brief
+    __repr__ = in_lines
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Curve:
     points: tuple[StepScore, ...]  # (step, score), steps never decreasing
     marks: tuple[Mark, ...]
 
-    __repr__ = brief
+    __repr__ = in_lines
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class SeatCurve:
     member: int
     pieces: tuple[tuple[StepScore, ...], ...]
 
-    __repr__ = brief
+    __repr__ = in_lines
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Curves:
     members: tuple[Curve, ...]  # of what every member ended with, by seat
     seats: tuple[SeatCurve, ...]
 
-    __repr__ = brief
+    __repr__ = in_lines
 
 
 def curves(record: Record) -> Curves:

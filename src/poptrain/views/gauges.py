@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from poptrain.core.brief import brief
+from poptrain.core.brief import in_lines
 from poptrain.log.reader import Record
 from poptrain.statistics import sign_test
 from poptrain.views.foresight import Foresight, centred_ranks, foresight_of
@@ -48,7 +48,7 @@ class Gauges:
     foresight: Foresight  # of a model: what it predicted against what was observed
     history: tuple[Diversity, ...] = field(repr=False)  # of every decision that changed it
 
-    __repr__ = brief
+    __repr__ = in_lines
 
     def sentences(self) -> tuple[str, ...]:
         """Returns what the gauges mean, for people; () if there is nothing to say."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from poptrain.core import History
-from poptrain.core.brief import brief
+from poptrain.core.brief import in_lines
 from poptrain.core.errors import UsageError
 from poptrain.log.reader import Record
 from poptrain.views.index import about, history_of, points_of, result_of
@@ -40,7 +40,7 @@ class Faster:
     difference: float  # by how much the first improves faster; negative if the second does, 0 if it is not known
     p: float | None  # of "the first is not better", pair by pair over the overlap; None without one
 
-    __repr__ = brief
+    __repr__ = in_lines
 
 
 def faster(record: Record, first: int, second: int, step: int | None = None) -> Faster:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from poptrain.core import History, Hparams, markup
-from poptrain.core.brief import brief
+from poptrain.core.brief import in_lines
 from poptrain.log.reader import Record
 from poptrain.views.exploits import Exploit, exploits_of
 from poptrain.views.format import short
@@ -28,7 +28,7 @@ class Ancestor:
     came: str  # fresh, continued (its own weights), cloned (another's), borrowed (by an evaluator) or distilled (from a teacher)
     donor: int | None  # the member that it copied weights or hyperparameters from
 
-    __repr__ = brief
+    __repr__ = in_lines
 
 
 @dataclass(frozen=True)

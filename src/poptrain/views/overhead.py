@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from poptrain.core import History, Result, Task
-from poptrain.core.brief import brief
+from poptrain.core.brief import in_lines
 from poptrain.core.columns import Bools, Ints
 from poptrain.log.reader import Record
 from poptrain.views.columns import results, sources
@@ -62,7 +62,7 @@ class Overhead:
     by_member: tuple[MemberTime, ...]
     lines: tuple[LineTime, ...] = field(repr=False)
 
-    __repr__ = brief
+    __repr__ = in_lines
 
 
 def overhead(record: Record) -> Overhead:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from poptrain.core import History
-from poptrain.core.brief import brief
+from poptrain.core.brief import in_lines
 from poptrain.core.facts import is_number
 from poptrain.log.reader import Record
 from poptrain.views.generations import generations_of
@@ -37,7 +37,7 @@ class RegionLife:
     moments: tuple[RegionMoment, ...]
     generations: tuple[int, ...]  # the steps at which students of new architectures begin
 
-    __repr__ = brief
+    __repr__ = in_lines
 
     @property
     def restarts(self) -> list[RegionMoment]:

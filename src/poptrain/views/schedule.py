@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, TypedDict
 
 from poptrain.core import History, Hparams, Task, Value, markup
-from poptrain.core.brief import brief
+from poptrain.core.brief import in_lines
 from poptrain.core.errors import UsageError
 from poptrain.log.reader import Record
 from poptrain.views.as_json import as_json, dumps
@@ -32,7 +32,7 @@ class Segment:
     task: int  # the first that trained with them
     member: int  # the seat of that
 
-    __repr__ = brief
+    __repr__ = in_lines
 
 
 @dataclass(frozen=True, repr=False)

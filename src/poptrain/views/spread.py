@@ -10,7 +10,7 @@ from math import isfinite, sqrt
 import numpy as np
 
 from poptrain.core import History, Value
-from poptrain.core.brief import brief
+from poptrain.core.brief import in_lines
 from poptrain.core.columns import Floats, Ints
 from poptrain.log.reader import Record
 from poptrain.views.columns import sources
@@ -43,7 +43,7 @@ class Spread:
     names: tuple[str, ...]
     generations: tuple[Generation, ...]
 
-    __repr__ = brief
+    __repr__ = in_lines
 
 
 def spread(record: Record) -> Spread:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from poptrain.core import Hparams, Task, clock
-from poptrain.core.brief import brief
+from poptrain.core.brief import in_lines
 from poptrain.core.causes import cause
 from poptrain.core.evidence import HIGHEST
 from poptrain.log.notes import COMPLETE
@@ -41,7 +41,7 @@ class Member:
     cloned_from: int | None  # the member that it last copied
     cloned_at: int | None  # the lineage step of that
 
-    __repr__ = brief
+    __repr__ = in_lines
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Trouble:
     error: str  # the text of the first of them: the others may differ in a number or a path
     members: tuple[int, ...]
 
-    __repr__ = brief
+    __repr__ = in_lines
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Best:
     evidence: str = HIGHEST  # why it is the best
     team: tuple[float | None, ...] = ()  # the scores of its actors, if it is a team; None: an actor without a score
 
-    __repr__ = brief
+    __repr__ = in_lines
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Status:
     left: float | None
     warnings: tuple[str, ...]
 
-    __repr__ = brief
+    __repr__ = in_lines
 
     @property
     def rounds(self) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from poptrain.core import History, Hparams, Value
-from poptrain.core.brief import brief
+from poptrain.core.brief import in_lines
 from poptrain.core.facts import is_number
 from poptrain.log.reader import Record
 from poptrain.views.curves import StepScore
@@ -54,7 +54,7 @@ class Story:
     children: tuple[int, ...]  # the first tasks that continue from its weights
     offspring: int  # the number of all of them
 
-    __repr__ = brief
+    __repr__ = in_lines
 
     @property
     def changes(self) -> dict[str, tuple[Value, Value]]:

@@ -9,7 +9,7 @@ from itertools import accumulate
 import numpy as np
 
 from poptrain.core import History, Hparams, Value
-from poptrain.core.brief import brief
+from poptrain.core.brief import in_lines
 from poptrain.core.errors import UsageError
 from poptrain.core.facts import is_number
 from poptrain.log.reader import Record
@@ -37,7 +37,7 @@ class Subpopulation:
     members: tuple[int, ...]
     hparams: Mapping[str, tuple[Quantiles, ...]] = field(repr=False)  # of the numbers, by name
 
-    __repr__ = brief
+    __repr__ = in_lines
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Subpopulations:
     best: Schedule | None
     released: int | None = None  # the step from which on all seats were one population; None: never
 
-    __repr__ = brief
+    __repr__ = in_lines
 
 
 def sizes_of(record: Record) -> tuple[int, ...]:

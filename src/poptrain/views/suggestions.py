@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from poptrain.core import Forecast, History, Hparams, Task, Value
-from poptrain.core.brief import brief
+from poptrain.core.brief import in_lines
 from poptrain.log.reader import Record
 from poptrain.views.index import history_of
 
@@ -33,7 +33,7 @@ class Suggestion:
     model: Mapping[str, Value]  # the kernel's parameters, and the chances of categories
     hparams: Hparams
 
-    __repr__ = brief
+    __repr__ = in_lines
 
     @property
     def by_bandit(self) -> bool:

@@ -11,7 +11,7 @@ from itertools import count
 from math import isfinite
 from statistics import median
 
-from poptrain.core.brief import brief
+from poptrain.core.brief import in_lines
 from poptrain.log.reader import Record
 from poptrain.views.format import clean, short
 from poptrain.views.index import about, best_id, history_of, reported, result_of
@@ -44,7 +44,7 @@ class Teams:
     results: tuple[TeamResult, ...]  # healthy ones, by task
     best: tuple[TeamResult, ...]  # of them, the ancestry of the best result, by step
 
-    __repr__ = brief
+    __repr__ = in_lines
 
     @property
     def actors(self) -> int:
