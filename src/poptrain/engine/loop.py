@@ -49,6 +49,7 @@ from poptrain.sinks.adapted import checked_sinks
 from poptrain.sinks.digest import Digest
 from poptrain.trainable import as_trainable
 
+OF_EXPERIMENT = dict(trainable=None, metric="score", mode="max", stop=None, executor="inline", seed=0, sinks=(), checkpoints=None)
 GRACE_SECONDS = 30.0  # for running tasks to finish after a first signal
 
 
@@ -109,10 +110,10 @@ def run(
         say(f"dashboard: {address}")
     if not isinstance(algorithm, Experiment):
         return execute(Experiment(algorithm, *given), directory, keep=keep, progress=progress)
-    if given != (None, "score", "max", None, "inline", 0, (), None):
+    if differ := [name for (name, usual), value in zip(OF_EXPERIMENT.items(), given, strict=True) if value != usual]:
         raise UsageError(
-            "run: an Experiment already has every argument except directory, keep, progress, overwrite and dashboard; change it "
-            "with dataclasses.replace(…)."
+            f"run: {differ[0]} was given together with an Experiment, which has one of its own. Change that: "
+            f"pt.run(dataclasses.replace(experiment, {differ[0]}=…), …)."
         )
     source = None
     if directory is not None and (script := script_of(algorithm)) is not None:

@@ -49,7 +49,7 @@ class Described:
     def _state(self) -> str:
         view = self.status
         failed = f", {view.failed + view.diverged:,} failed" if view.failed + view.diverged else ""
-        what = f"{view.algorithm} with {len(view.members)} members {view.state}"
+        what = f"{view.algorithm} with {len(view.members)} {'member' if len(view.members) == 1 else 'members'} {view.state}"
         return f"{what} after {view.results:,} results{failed} in {span(view.elapsed)}"
 
     def _best(self) -> list[str]:
