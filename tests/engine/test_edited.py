@@ -49,7 +49,8 @@ def folder(tmp_path):
 
 
 def said(folder) -> str:
-    done = subprocess.run([sys.executable, "script.py"], cwd=folder, capture_output=True, text=True)
+    # -B: Python would take the bytecode of a file of the same size that is edited within the same second
+    done = subprocess.run([sys.executable, "-B", "script.py"], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stderr
 
