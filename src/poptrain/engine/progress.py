@@ -68,7 +68,7 @@ class Progress:
                 if (now := clock.monotonic()) < next_look:  # lines in a file are rare, and the time left needs the beginning
                     self._watch.note(self._look()[0])
                 else:
-                    next_look = now
+                    next_look = now + self._screen.wait  # also if the display fails
                     glance = self._watch.look(*self._look())
                     self._screen.show(glance.line, glance.share)
                     next_look = now + self._screen.wait

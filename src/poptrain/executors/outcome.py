@@ -84,7 +84,7 @@ class Trained:
                 continue
             if (scalar := as_number(value, truth=True)) is not None:
                 self.metrics[_name(key, where)] = scalar
-            elif value is not None and len(self.unlogged) < MOST_UNLOGGED:  # None: there is no value this time
+            elif value is not None and len(self.unlogged) < MOST_UNLOGGED:  # None has nothing to log
                 self.unlogged[shown(key)] = answer_of(partial(_kind, value), type(value).__name__)
         count = 2 * len(self.curve) + len(self.returns) + len(self.metrics)
         if count > MOST_NUMBERS:
