@@ -14,6 +14,7 @@ from poptrain.core import History, clock
 from poptrain.core.interval import Seconds
 from poptrain.engine import stop as stops
 from poptrain.engine.experiment import Experiment
+from poptrain.executors import kind_of
 from poptrain.views.format import clean, copies_line, short, span
 
 DOING = {  # before the first result, by executor
@@ -74,8 +75,7 @@ class Watch:
         self._began = clock.monotonic() - before
         self._seen, self._copies = 0, 0
         self._last: tuple[int, int] | None = None
-        executor = experiment.executor if isinstance(experiment.executor, str) else type(experiment.executor).__name__
-        self._doing = DOING.get(executor.lower(), "")
+        self._doing = DOING.get(kind_of(experiment.executor), "")
         self._start: tuple[float, float] | None = None  # time and steps when every seat had reported: it runs at full speed
 
     def look(self, history: History, failures: int) -> Glance:

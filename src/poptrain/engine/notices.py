@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,10 +34,8 @@ class Failures:
         self._causes: Counter[str] = Counter()
         self._texts: dict[str, dict[str, None]] = {}  # by cause: two different texts at most, because only the first is shown
         self._errors = False  # whether any has a traceback
-        self._why = ""  # of the first failure
-        self._held: Callable[[str], str] | None = (
-            None  # makes the report of it, while the metrics of no member can be read: perhaps the run ends
-        )
+        # The first failure and why, while the metrics of no member can be read: perhaps the run ends.
+        self._held: tuple[Result, str] | None = None
 
     def see(self, history: History, results: Sequence[Result]) -> None:
         """Takes new results. The first failure is reported at once.
@@ -64,10 +61,10 @@ class Failures:
                 texts[why] = None
             self.count += 1
             if self.count == 1:
-                self._held = partial(self._first, history, result)
-                self._why = why
+                self._held = result, why
         if self._held and (history.best() is not None or not _only_unread(self._causes)):
-            warn(self._held(self._why if history.best() is None else without_hint(self._why)))
+            first, why = self._held
+            warn(self._first(history, first, why if history.best() is None else without_hint(why)))
             self._held = None
 
     def summary(self, history: History) -> None:

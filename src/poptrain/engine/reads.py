@@ -31,10 +31,7 @@ def unread(trainable: AnyTrainable, names: Iterable[str]) -> list[str]:
 
 def unsaved(trainable: AnyTrainable) -> list[str]:
     """Returns the attributes of a trainable class that hold an optimiser or a scheduler and that its `save` never mentions."""
-    if not isinstance(trainable, type):
-        return []
-    own = vars(trainable)
-    init, save = (_parsed(own[name]) if name in own else None for name in ("__init__", "save"))
+    init, save = _methods(trainable, "__init__", "save")
     if init is None or save is None:
         return []
     saved = _mentioned(save)
@@ -43,8 +40,7 @@ def unsaved(trainable: AnyTrainable) -> list[str]:
 
 def ignores_checkpoint(trainable: AnyTrainable) -> bool:
     """True if the `save` of a trainable class uses the directory that it is given, and its `load` never does."""
-    own = vars(trainable) if isinstance(trainable, type) else {}
-    save, load = (_parsed(own[name]) if name in own else None for name in ("save", "load"))
+    save, load = _methods(trainable, "save", "load")
     if save is None or load is None or any(isinstance(node, ast.Raise) for node in ast.walk(load)):
         return False
     return _uses(save, 1) and _argument(load, 1) is not None and not _uses(load, 1)
@@ -58,14 +54,19 @@ def _uses(function: Function, position: int) -> bool:
 
 def unloaded(trainable: AnyTrainable) -> list[str]:
     """Returns the attributes of a trainable class that `save` mentions and `train` changes, and that `load` never mentions."""
-    own = vars(trainable) if isinstance(trainable, type) else {}
-    train, save, load = (_parsed(own[name]) if name in own else None for name in ("train", "save", "load"))
+    train, save, load = _methods(trainable, "train", "save", "load")
     if train is None or save is None or load is None or ignores_checkpoint(trainable):
         return []
     saved, loaded = _mentioned(save), _mentioned(load)
     if saved is None or loaded is None:
         return []
     return [name for name in dict.fromkeys(_changed(train)) if name in saved and name not in loaded]
+
+
+def _methods(trainable: AnyTrainable, *names: str) -> list[Function | None]:
+    """Returns the definitions of methods of a trainable class; None for each that it inherits, or that has no source."""
+    own = vars(trainable) if isinstance(trainable, type) else {}
+    return [_parsed(own[name]) if name in own else None for name in names]
 
 
 def _mentioned(method: Function) -> set[str] | None:

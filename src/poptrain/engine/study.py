@@ -69,9 +69,8 @@ class Study:
 
     def table(self) -> Table:
         """Returns one row for each run, as columns: method, seed, the best score under the name of the metric, steps, total …"""
-        methods = self.comparison.methods
-        found = [(method.name, run) for method in methods for run in method.runs]
-        metric = str(self._named()[0][0].run["metric"])
+        comparison = self.comparison
+        found, metric = [(method.name, run) for method in comparison.methods for run in method.runs], comparison.metric
         names = {name: name for name in COLUMNS} | {"score": f"metrics.{metric}" if metric in _TAKEN else metric}
         columns: dict[str, list[Value]] = {"method": [name for name, _ in found]}
         return Table(columns | {names[name]: [getattr(run, name) for _, run in found] for name in COLUMNS})

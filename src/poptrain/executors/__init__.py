@@ -23,6 +23,11 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(f"poptrain.executors.{name.lower()}"), name)
 
 
+def kind_of(executor: object) -> str:
+    """Returns the name of an executor, such as "inline"."""
+    return executor if isinstance(executor, str) else type(executor).__name__.lower()
+
+
 def resolve(what: object, trainable: object = None) -> ExecutorConfig:
     """Returns the executor configuration that `what` names or is, after its own check of the trainable.
 

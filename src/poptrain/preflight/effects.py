@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from poptrain.audit.verdict import Verdict
 from poptrain.core import Carry, Hparams, Value
+from poptrain.executors.adapters import form_of
 from poptrain.preflight.lab import Job, Lab, Probe, equal
 from poptrain.preflight.roundtrip import RoundTrip
 from poptrain.preflight.sight import blurred, in_force, seen
-from poptrain.space import Space
+from poptrain.space import Space, nested
 from poptrain.trainable import in_directories
 
 VALUES_TRIED = 3  # configurations that are tried, each with another value
@@ -170,13 +171,14 @@ class Effects:
         trainable, base = self.lab.trainable, self.bases[0]
         if not names or not isinstance(trainable, type) or not callable(getattr(trainable, "places", None)):
             return
+        form = form_of(trainable)
         for name, hparams in self._changed(base.task.hparams, names, 0).items():
             with contextlib.suppress(Exception):  # of user code; that members can be made and loaded is another check
-                member = trainable(dict(hparams), base.task.seed)
-                member.load(self.lab.store.path(base.checkpoint))
-                self.held |= {name} & in_force(member.places(hparams), hparams)
-                if callable(close := getattr(member, "close", None)):
-                    close()
+                member = form.load(self.lab.store, base.checkpoint, hparams, base.task.seed)
+                try:
+                    self.held |= {name} & in_force(member.places(nested(hparams)), hparams)
+                finally:
+                    form.close(member)
 
     # -- what was found -------------------------------------------------------------------------------------------------
 

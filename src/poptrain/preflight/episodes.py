@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from poptrain.audit.verdict import Verdict
 from poptrain.core import Hparams
+from poptrain.executors.adapters import form_of
 from poptrain.preflight.lab import Probe
 from poptrain.trainable import AnyTrainable, is_population
 from poptrain.trainable.episodes import CountsEpisodes, EpisodeLimit, fix_of
@@ -46,9 +47,11 @@ def _limit(trainable: AnyTrainable, hparams: Hparams, seed: int) -> EpisodeLimit
         return trainable.episode_limit()
     if isinstance(trainable, type) and issubclass(trainable, CountsEpisodes):
         with contextlib.suppress(Exception):  # of user code; whether members can be made is another check
-            member = trainable(dict(hparams), seed)
-            limit: EpisodeLimit | None = member.episode_limit()
-            if callable(close := getattr(member, "close", None)):
-                close()
+            form = form_of(trainable)
+            member = form.fresh(hparams, seed)
+            try:
+                limit: EpisodeLimit | None = member.episode_limit()
+            finally:
+                form.close(member)
             return limit
     return None

@@ -15,6 +15,7 @@ from poptrain.core.interval import Seconds, interval_of
 from poptrain.core.protocols import Algorithm
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.stop import AnyOf, Stop
+from poptrain.executors import kind_of
 
 SLACK, SLACK_BYTES = 16, 64 << 20  # checkpoints, or bytes of them, that the store lets accumulate before it deletes some
 LINE_BYTES = 450  # of the log, for one task and its result
@@ -107,11 +108,6 @@ def steps_between(algorithm: Algorithm) -> int | None:
     """Returns the steps between two decisions of an algorithm; None if it has no interval, or one of time."""
     interval = interval_of(algorithm)
     return interval if isinstance(interval, int) and not isinstance(interval, bool) else None
-
-
-def kind_of(executor: object) -> str:
-    """Returns the name of an executor, such as "inline"."""
-    return executor if isinstance(executor, str) else type(executor).__name__.lower()
 
 
 def slots_of(executor: object, seats: int) -> int:

@@ -13,6 +13,7 @@ from poptrain.core.errors import MetricError
 from poptrain.core.rng import rng, task_seed
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.sanity import no_copies
+from poptrain.executors import kind_of
 from poptrain.preflight import episodes, metric, threads
 from poptrain.preflight import estimate as estimates
 from poptrain.preflight.effects import EFFECT_SEGMENTS, Effects
@@ -118,7 +119,7 @@ class Flight:
     def _pilot(self, pace: Pace, interval: int | None) -> Times | None:
         """Returns the times of the run's first rounds, if there is time for two of them."""
         about, seats = self.experiment, self.experiment.algorithm.seats
-        budget, kind = about.budget, estimates.kind_of(about.executor)
+        budget, kind = about.budget, kind_of(about.executor)
         if not pace.last.ok or interval is None or budget is None or kind not in PILOTED or self.out_of_time(seats):
             return None
         rounds = -(-seats // estimates.slots_of(about.executor, seats)) * pace.of(interval)

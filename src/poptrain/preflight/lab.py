@@ -16,9 +16,9 @@ from poptrain import executors
 from poptrain.checkpoints.store import DiskStore
 from poptrain.core import Carry, History, Hparams, Result, Task, clock
 from poptrain.core.protocols import Executor
+from poptrain.executors import kind_of
 from poptrain.executors.context import Context
 from poptrain.executors.outcome import metric_error
-from poptrain.preflight.estimate import kind_of
 from poptrain.trainable import as_trainable
 
 

@@ -15,8 +15,8 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from poptrain.audit.verdict import Verdict
 from poptrain.core.cpus import cpus
+from poptrain.executors import kind_of
 from poptrain.executors.processes import Processes, environment
-from poptrain.preflight.estimate import kind_of
 from poptrain.preflight.lab import Probe
 
 FASTER = 1.5  # times as fast with one thread: less is not worth a sentence
