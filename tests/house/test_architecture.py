@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "rl": {"core", "space", "checkpoints.carry", "trainable", "rl", "_jax"},
     "engine": VIEWS | {"dashboard.beside", "algorithms", "executors", "trainable", "sinks", "engine"},
     "audit": VIEWS | {"algorithms", "executors", "trainable", "engine", "audit"},
-    "preflight": VIEWS | {"executors", "trainable", "engine", "audit.verdict", "preflight"},
+    "preflight": VIEWS | {"_jax", "executors", "trainable", "engine", "audit.verdict", "preflight"},
 }
 FREE = ("cli", "integrations", "testing", "__main__", "")  # they stand on top
 

@@ -43,11 +43,14 @@ def _show(found: Preflight) -> None:
         speed = "steps take no time"
         if estimate.seconds_per_step:
             speed = f"{steps_per_second(1 / estimate.seconds_per_step)} steps/s"
-        whole = "its duration is not known" if estimate.seconds is None else f"about {span(estimate.seconds)} in all"
+        about = "very roughly" if estimate.rough else "about"
+        whole = "its duration is not known" if estimate.seconds is None else f"{about} {span(estimate.seconds)} in all"
         parts = ""
         if estimate.seconds is not None and estimate.seconds_per_task is not None:
             parts = f"{span(estimate.start)} to start, then {span(estimate.seconds_per_task)} a task; "
         say(f"the run: {whole} ({parts}{speed} of a member, {estimate.slots} at a time), {bytes_text(estimate.disk)} of disk")
+        if estimate.rough and estimate.seconds is not None:
+            say("there was no time for a whole interval: with a larger --seconds the time of the run is known better")
     failed, unclear = (sum(verdict.state == state for verdict in found.checks) for state in ("failed", "unclear"))
     short = found.interval is not None and found.steps < found.interval
     say(f"checked in {span(found.seconds)}, {found.steps:,} steps at a time" + (f" of {found.interval:,}" if short else ""))

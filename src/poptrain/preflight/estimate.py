@@ -28,6 +28,7 @@ class Times:
     start: float  # seconds that happen once
     per_step: float  # seconds of a step: of one member alone; `piloted`: until one more step of any member is trained
     piloted: bool = False  # measured by the first rounds of the run itself
+    rough: bool = False  # there was no time for a whole interval
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Estimate:
     disk: int  # bytes at most, at one time
     written: int | None  # bytes over the whole run
     free: int  # bytes on the disk
+    rough: bool = False  # the time is extrapolated from less than an interval
 
     __repr__ = brief
 
@@ -65,7 +67,8 @@ def estimated(experiment: Experiment, times: Times, checkpoint: int, directory: 
     log = LINE_BYTES * (tasks or 0)
     kept = 2 * algorithm.seats + 1  # of every member's newest result and its parent's, and of the best
     turns = -(-members // slots)  # that the members take, one after another
-    per_step = times.per_step * members / turns if times.piloted else times.per_step
+    together = times.piloted or kind_of(experiment.executor) == "vectorized"  # measured as one member's share
+    per_step = times.per_step * members / turns if together else times.per_step
     seconds = None if budget is None else times.start + turns * per_step * budget
     return Estimate(
         start=times.start,
@@ -77,6 +80,7 @@ def estimated(experiment: Experiment, times: Times, checkpoint: int, directory: 
         disk=kept * checkpoint + min(SLACK * checkpoint, SLACK_BYTES + checkpoint) + log,
         written=None if tasks is None else tasks * checkpoint + log,
         free=shutil.disk_usage(existing(directory)).free,
+        rough=times.rough,
     )
 
 
@@ -111,9 +115,11 @@ def steps_between(algorithm: Algorithm) -> int | None:
 
 
 def slots_of(executor: object, seats: int) -> int:
-    """Returns the number of members that train at once, at most one for each CPU of this machine."""
-    if kind_of(executor) in ("inline", "vectorized"):
-        return 1  # a batch was measured as a batch
+    """Returns the number of members that train at once: a whole batch, or at most one for each CPU of this machine."""
+    if kind_of(executor) == "inline":
+        return 1
+    if kind_of(executor) == "vectorized":
+        return seats
     return max(1, min(getattr(executor, "slots", None) or cpus(), seats, cpus()))
 
 

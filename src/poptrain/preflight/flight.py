@@ -58,7 +58,8 @@ class Preflight:
         failed, unclear = (sum(each.state == state for each in self.checks) for state in ("failed", "unclear"))
         found = f"{failed} of {len(self.checks)} checks failed" if failed else "nothing is wrong"
         whole = None if self.estimate is None else self.estimate.seconds
-        run = "" if whole is None else f"; the run would take about {span(whole)}"
+        rough = self.estimate is not None and self.estimate.rough
+        run = "" if whole is None else f"; the run would take {'very roughly' if rough else 'about'} {span(whole)}"
         return f"Preflight: {found}{f', {unclear} are unclear' if unclear else ''}{run}"
 
 
@@ -107,7 +108,7 @@ class Flight:
             self._check_state(healthy, interval is not None and steps * EFFECT_SEGMENTS >= interval)
         if piloted is None and interval is not None:
             pace = pacing.longer(pace, self._left, OVERTIME * self.limit)
-        alone = Times(pace.start, pace.of(longest) / longest)
+        alone = Times(pace.start, pace.of(longest) / longest, rough=pace.steps < longest)
         estimate = self._estimate(healthy, piloted or alone)
         fine = all(verdict.state != "failed" for verdict in self.checks)
         return Preflight(fine, tuple(self.checks), estimate, steps, interval, clock.monotonic() - self.began)
@@ -122,8 +123,8 @@ class Flight:
         budget, kind = about.budget, kind_of(about.executor)
         if not pace.last.ok or interval is None or budget is None or kind not in PILOTED or self.out_of_time(seats):
             return None
-        rounds = -(-seats // estimates.slots_of(about.executor, seats)) * pace.of(interval)
-        possible = int((PILOT_SHARE * self.limit - pace.start) / max(rounds, 1e-9))
+        turns = seats if self.lab.vectorized else -(-seats // estimates.slots_of(about.executor, seats))  # a probe is a share
+        possible = int((PILOT_SHARE * self.limit - pace.start) / max(turns * pace.of(interval), 1e-9))
         if possible < FEWEST_ROUNDS:
             return None
         found = pilot(about, budget, min(possible, ROUNDS), PILOT_SHARE * self.limit, self.directory)

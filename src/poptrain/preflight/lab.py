@@ -19,6 +19,7 @@ from poptrain.core.protocols import Executor
 from poptrain.executors import kind_of
 from poptrain.executors.context import Context
 from poptrain.executors.outcome import metric_error
+from poptrain.preflight.compiling import compilation, covered
 from poptrain.trainable import as_trainable
 
 
@@ -39,7 +40,8 @@ class Probe:
 
     task: Task
     result: Result
-    seconds: float  # wall time, its share of the batch
+    seconds: float  # wall time, its share of the batch, without what JAX compiled
+    compiling: float = 0.0  # seconds in which JAX compiled for the batch
 
     @property
     def ok(self) -> bool:
@@ -85,7 +87,7 @@ class Lab:
         self._warm: Executor = config.open(context)
         self._cold: Executor = config.open(context)
         self._members = 0
-        self.pace = float("inf")  # seconds of one job and step, at best: of a batch that does not compile
+        self.pace = float("inf")  # seconds of one job and step, at best, without compiling
 
     def _result(self, id: int) -> Result | None:
         return self._history.result(id)
@@ -121,15 +123,17 @@ class Lab:
         self._history = self._history.add(tasks)
         began = clock.monotonic()
         results: list[Result] = []
-        executor.submit(tasks)
-        while len(results) < len(tasks):
-            results += executor.wait()
-            if error := next(filter(None, map(metric_error, results)), None):
-                raise error
-        seconds = (clock.monotonic() - began) / len(tasks)
+        with compilation() as spans:
+            executor.submit(tasks)
+            while len(results) < len(tasks):
+                results += executor.wait()
+                if error := next(filter(None, map(metric_error, results)), None):
+                    raise error
+        compiling = covered(spans)
+        seconds = max(clock.monotonic() - began - compiling, 0.0) / len(tasks)
         self.pace = min(self.pace, seconds / max(tasks[0].steps, 1))
         self._history = self._history.add(results)
-        return {result.task: Probe(self._history.task(result.task), result, seconds) for result in results}
+        return {result.task: Probe(self._history.task(result.task), result, seconds, compiling) for result in results}
 
     def state(self, probe: Probe) -> Carry:
         """Returns what a probe's checkpoint holds, for comparison: a carry, or the hashes of the files."""

@@ -55,7 +55,7 @@ class Pacing:
             probe = fresh = self._train(steps)
             if fresh.ok and not late(self.members):
                 probe = self._train(steps)
-            start = max(fresh.seconds - probe.seconds, 0.0) * self.members if start is None else start
+            start = self._extra(fresh, probe) if start is None else start
             enough = TENFOLD * steps > self.longest // 5 or TENFOLD * probe.seconds > SHORT * limit
             if not probe.ok or enough:
                 break
@@ -72,7 +72,7 @@ class Pacing:
         """
         while pace.last.ok and pace.steps < self.longest:
             more = min(self.longest, LONGER * pace.steps)
-            needed = self.members * pace.of(more)
+            needed = self.members * pace.of(more) + pace.last.compiling
             if needed >= left() + overtime:
                 break
             first = probe = self._train(more)
@@ -80,10 +80,14 @@ class Pacing:
                 probe = self._train(more)
             if not probe.ok:
                 break
-            took = min(first.seconds, probe.seconds)  # the first may have compiled, if there was time for a second one
+            took = min(first.seconds, probe.seconds)  # the first may have prepared something, if there was time for a second one
             slope = max(took - pace.seconds, 0.0) / (more - pace.steps)
             pace = replace(pace, last=probe, steps=more, seconds=max(took, pace.seconds), slope=slope)
         return pace
+
+    def _extra(self, first: Probe, second: Probe) -> float:
+        """Returns the seconds that the first of two equal probes took longer than training takes; they may be the same one."""
+        return max(first.seconds - second.seconds, 0.0) * self.members + first.compiling
 
     def again(self, steps: int) -> Probe:
         """Returns the probe of the same member for more steps; it has trained before, so that nothing happens only once."""
