@@ -253,6 +253,28 @@ def test_a_wrong_mode_is_told_from_the_name_and_from_the_numbers():
     assert failed(pt.check(experiment(loss, metric="accuracy", mode="min"))) == ["direction"]
 
 
+def curves_of(*rows):
+    """Returns configurations whose segments have these scores."""
+    return [[SimpleNamespace(ok=True, result=Result(0, y, 1, ((1, y),))) for y in row] for row in rows]
+
+
+@pytest.mark.parametrize("rows", [[(0.5, 0.5), (0.25, 0.25)], [(0.5, 0.5), (0.5, 0.5)], [(0.5,), (0.5,)]])
+def test_a_score_that_stays_constant_fails_only_over_whole_intervals(rows):
+    long_enough = len(rows[0]) > 1
+    assert metric.moving(curves_of(*rows), whole=False).state == "unclear"
+    assert metric.moving(curves_of(*rows), whole=True).state == ("failed" if long_enough else "unclear")
+
+
+@pytest.mark.parametrize("name", ["score", "loss", "accuracy"])
+@pytest.mark.parametrize("better", [0, 1, 2, 3])
+def test_the_direction_is_ok_only_where_training_made_the_score_better(name, better):
+    mode, gain = ("min", -1) if name == "loss" else ("max", 1)
+    for other in (0, -gain):  # the others stay where they were, or get worse
+        rows = [(0.5, 0.5 + 0.1 * (gain if index < better else other)) for index in range(3)]
+        state = metric.direction(curves_of(*rows), name, mode).state
+        assert state == ("ok" if better > 1 or (better and name != "score") else "unclear")
+
+
 @pytest.mark.parametrize("mode", ["max", "min"])
 @pytest.mark.parametrize("name", ["score", "loss", "accuracy"])
 def test_the_direction_of_noise_is_no_alarm(name, mode):

@@ -43,7 +43,9 @@ def moving(curves: Sequence[Sequence[Probe]], whole: bool) -> Verdict:
     everywhere = len({score for row in rows for score in row}) == 1
     text = f"it is {rows[0][0]!r} " + ("in every training" if everywhere else "from the start to the end of a training")
     text += f": constant over {max(map(len, rows))} segments in {len(rows)} configurations"
-    return Verdict("metric moves", "failed" if whole or everywhere else "unclear", text)
+    if not whole:  # an accuracy of few examples needs longer to move, and an update may come once in an interval
+        return Verdict("metric moves", "unclear", f"{text}, all shorter than the interval: pass more seconds")
+    return Verdict("metric moves", "failed", text)
 
 
 def direction(curves: Sequence[Sequence[Probe]], metric: str, mode: str) -> Verdict:
@@ -64,9 +66,13 @@ def direction(curves: Sequence[Sequence[Probe]], metric: str, mode: str) -> Verd
         return Verdict("direction", "failed", f"{result}, and its name suggests {other!r}: is mode={other!r} meant?")
     if worse and not hint and len(rows) > 1 and len(steps) >= FEWEST and falling >= STEADY:
         return Verdict("direction", "failed", f"{result}, and all of them got steadily worse: is mode={other!r} meant?")
-    if contradicts or worse:
-        remark = f", but its name suggests {other!r}" if contradicts else "; this is too little evidence that the mode is wrong"
-        return Verdict("direction", "unclear", result + remark)
+    if contradicts:
+        return Verdict("direction", "unclear", f"{result}, but its name suggests {other!r}")
+    if worse:
+        return Verdict("direction", "unclear", f"{result}; this is too little evidence that the mode is wrong")
+    if not better or (better * 2 < len(rows) and not hint):
+        text = f"{result}; the score may be at chance, or need a longer training than the check's: pass more seconds"
+        return Verdict("direction", "unclear", text)
     return Verdict("direction", "ok", result)
 
 
