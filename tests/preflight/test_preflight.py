@@ -269,8 +269,8 @@ def test_a_score_that_stays_constant_fails_only_over_whole_intervals(rows):
 @pytest.mark.parametrize("better", [0, 1, 2, 3])
 def test_the_direction_is_ok_only_where_training_made_the_score_better(name, better):
     mode, gain = ("min", -1) if name == "loss" else ("max", 1)
-    for other in (0, -gain):  # the others stay where they were, or get worse
-        rows = [(0.5, 0.5 + 0.1 * (gain if index < better else other)) for index in range(3)]
+    for rest in (0, -gain):  # the others stay where they were, or get worse
+        rows = [(0.5, 0.5 + 0.1 * (gain if index < better else rest)) for index in range(3)]
         state = metric.direction(curves_of(*rows), name, mode).state
         assert state == ("ok" if better > 1 or (better and name != "score") else "unclear")
 

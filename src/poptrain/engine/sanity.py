@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from poptrain.core import History
+from poptrain.core.commands import poptrain
+from poptrain.core.counting import counted
 from poptrain.core.fingerprint import describe
 from poptrain.core.metric_names import hinted
 from poptrain.engine.experiment import Experiment
@@ -69,7 +71,7 @@ def _of_code(experiment: Experiment) -> Iterator[str]:
     for attribute in unsaved(trainable):
         yield (
             f"{name}.save() does not mention self.{attribute}, so that a copied or reloaded member gets a new one: save its "
-            "state too. `poptrain check` tests it."
+            f"state too. `{poptrain('check')}` tests it."
         )
     if ignores_checkpoint(trainable):
         yield (
@@ -79,7 +81,7 @@ def _of_code(experiment: Experiment) -> Iterator[str]:
     for attribute in unloaded(trainable):
         yield (
             f"{name}.save() stores self.{attribute}, which train() changes, but load() does not mention it, so that a copied or "
-            "reloaded member has its first value: load it too. `poptrain check` tests it."
+            f"reloaded member has its first value: load it too. `{poptrain('check')}` tests it."
         )
 
 
@@ -95,7 +97,8 @@ def _constant(history: History, experiment: Experiment) -> str | None:
         return None
     score = short(float(experiment.sign * scores[0]))
     return (
-        f"all {len(scores)} results have the same {experiment.metric!r}, {score}, so nothing could be selected: is it computed "
+        f"all {counted(len(scores), 'result')} have the same {experiment.metric!r}, {score}, so nothing could be "
+        "selected: is it computed "
         "from what was trained?"
     )
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from poptrain import statistics
 from poptrain.core import History
+from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError
 from poptrain.log.reader import Record
 from poptrain.views.compared import Comparison, Method, Outcome, Pair, Point, Reported
@@ -38,8 +39,7 @@ def compare(records: Sequence[Record], names: Sequence[str] | None = None) -> Co
     traces = [_Trace(record) for record in records if record not in empty]
     if len(traces) < 2:
         without = f"; {len(empty)} more have no healthy result yet" if empty else ""
-        runs = "run" if len(traces) == 1 else "runs"
-        raise UsageError(f"compare: got {len(traces)} {runs} with results, expected at least 2{without}.")
+        raise UsageError(f"compare: got {counted(len(traces), 'run')} with results, expected at least 2{without}.")
     for what in ("metric", "mode"):
         differ = sorted({str(trace.record.run.get(what)) for trace in traces})
         if len(differ) > 1:
@@ -162,12 +162,12 @@ def _title(algorithm: Mapping[str, object]) -> str:
 def _brief(value: object) -> str:
     """Returns a setting in a few characters: ``truncation(0.2)``, ``none``."""
     if isinstance(value, Mapping) and "parameters" in value:
-        return f"{len(value['parameters'])} parameters"
+        return f"{counted(len(value['parameters']), 'parameter')}"
     if isinstance(value, Mapping) and "type" in value:
         inner = [_brief(item) for key, item in value.items() if key != "type"]
         return "none" if value["type"] == "Keep" else str(value["type"]).lower() + (f"({','.join(inner)})" if inner else "")
     if isinstance(value, (list, tuple)):
-        return f"{len(value)} values" if len(value) > 3 else "/".join(map(_brief, value))
+        return f"{counted(len(value), 'value')}" if len(value) > 3 else "/".join(map(_brief, value))
     return clean(short(value), 24)
 
 
@@ -285,7 +285,8 @@ def _other_code(traces: Sequence[_Trace]) -> Iterator[str]:
     for name, codes in versions.items():
         if len(codes - {"None"}) > 1:
             yield (
-                f"the runs of {clean(name)} began with {len(codes)} different versions of its code, so that the methods may not "
+                f"the runs of {clean(name)} began with {counted(len(codes), 'different version')} of its code, so "
+                "that the methods may not "
                 "be what differs: train all of them with one."
             )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +12,9 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from poptrain.core import Metrics
+from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError
+from poptrain.core.warned import warn_user
 from poptrain.integrations.adapter import Place, Reads, check_in_force, check_rate, effective, flattened, plain
 from poptrain.integrations.blocks import Blocks
 from poptrain.integrations.sb3.episodes import Episodes, cut_open_episodes, evaluate, is_monitored, limit
@@ -94,8 +95,8 @@ class SB3Member:
         elif not returns and score != score:
             score = self._last_score if self._last_score == self._last_score else float(np.mean(seen.so_far))
         if (trained := model.num_timesteps - begin) < steps:
-            text = f"a callback of {type(self).__name__} stopped an interval after {trained} of {steps} steps."
-            warnings.warn(text, RuntimeWarning, stacklevel=2)
+            text = f"a callback of {type(self).__name__} stopped an interval after {trained} of {counted(steps, 'step')}."
+            warn_user(text, RuntimeWarning)
         self._check_rate(hp, found)
         return {"score": score, "returns": returns, "steps": trained, "episodes": len(returns)}
 
