@@ -19,6 +19,7 @@ from poptrain.cli import main
 from poptrain.core import Result, clock
 from poptrain.core.errors import Suspended
 from poptrain.engine.experiment import load
+from poptrain.engine.reads import checkpoint_faults, ignores_checkpoint
 from poptrain.preflight import metric
 from poptrain.preflight.effects import other
 from poptrain.preflight.estimate import Times, estimated
@@ -26,6 +27,7 @@ from poptrain.preflight.lab import equal
 from poptrain.preflight.sight import blurred
 from poptrain.testing import Faulty, check_trainable, quadratic
 from poptrain.testing.algorithms import every_kind
+from poptrain.testing.trainables import Quadratic
 from poptrain.trainable.episodes import EpisodeLimit
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -342,6 +344,51 @@ def test_another_value_is_another_value_inside_the_range():
             for name, parameter in space.items():
                 value = other(space, name, hparams[name], number)
                 assert value != hparams[name] and parameter.contains(value)
+
+
+FORGETFUL = """
+import json, pathlib, sys
+lr, steps, checkpoint = sys.argv[1:]
+memory = pathlib.Path(checkpoint, "x.json")
+x = json.loads(memory.read_text()) if READS and memory.exists() else 1.0
+for _ in range(int(steps)):
+    x -= 2 * float(lr) * x
+pathlib.Path(checkpoint, "x.json").write_text(json.dumps(x))
+print(json.dumps({"score": 1 - x * x}))
+"""
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_a_command_that_never_reads_its_checkpoint_is_not_ok(tmp_path, reads):
+    (tmp_path / "train.py").write_text(FORGETFUL.replace("READS", str(reads)))
+    line = f"{sys.executable} {tmp_path / 'train.py'} {{lr}} {{steps}} {{checkpoint}}"
+    found = states(
+        pt.check(pt.Experiment(pt.pbt(RATE, population=3, interval=2), pt.command(line), stop=pt.steps(8)), seconds=20)
+    )
+    assert found["save and load"] == ("ok" if reads else "unclear")
+
+
+class Discards(Quadratic):
+    def save(self, directory):
+        (directory / "state.json").write_text(str(self.theta))
+
+    def load(self, directory):
+        (directory / "state.json").read_text()
+
+
+class Empty(Discards):
+    def save(self, directory):
+        (directory / "state.json").write_text(str(self.theta))
+
+    def load(self, directory):
+        pass
+
+
+def test_a_load_without_effect_fails_and_one_that_ignores_its_directory_is_reported_as_the_run_reports_it():
+    for trainable in (Discards, Empty):
+        found = pt.check(pt.Experiment(pt.pbt(RATE, population=3, interval=2), trainable, stop=pt.steps(8)))
+        assert failed(found) == ["save and load"]
+    assert all(text in repr(found) for text in checkpoint_faults(Empty, "Empty")) and ignores_checkpoint(Empty)
 
 
 def test_equality_of_carries_is_exact():
