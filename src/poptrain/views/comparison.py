@@ -123,7 +123,7 @@ def _best(trace: list[tuple[int, float]], at: float) -> float:
 
 
 def _grouped(traces: Sequence[_Trace]) -> dict[str, list[_Trace]]:
-    """Returns the runs by method, named by the settings in which they differ; independent members come first."""
+    """Returns the runs by method, under the user's own name or the settings in which they differ, in the order of `_ordered`."""
     kinds: list[tuple[Mapping[str, object], list[_Trace]]] = []
     for trace in traces:
         group = next((group for algorithm, group in kinds if algorithm == trace.algorithm), None)
@@ -131,24 +131,40 @@ def _grouped(traces: Sequence[_Trace]) -> dict[str, list[_Trace]]:
             kinds.append((trace.algorithm, [trace]))
         else:
             group.append(trace)
-    kinds.sort(key=lambda kind: not _independent(kind[0]))
+    own = [{_own_name(trace) for trace in group} for _, group in kinds]
     named: dict[str, list[_Trace]] = {}
-    for algorithm, group in kinds:
+    for (algorithm, group), names in zip(kinds, own, strict=True):
+        if len(names) == 1 and "" not in names and sum(bool(names & others) for others in own) == 1:
+            named[names.pop()] = group
+            continue
         alike = [other for other, _ in kinds if _title(other) == _title(algorithm)]
         differing = [key for key in algorithm if any(other.get(key) != algorithm[key] for other in alike)]
         name = " ".join([_title(algorithm), *(f"{key}={_brief(algorithm[key])}" for key in differing if key != "type")])
         while name in named:
             name += "'"
-        named[name] = sorted(group, key=lambda trace: trace.seed)
-    return named
+        named[name] = group
+    return _ordered(named)
+
+
+def _own_name(trace: _Trace) -> str:
+    """Returns the user's name of a method: a study calls the directory of a run ``name-seed``. "" if it has another name."""
+    directory = trace.record.directory
+    name, _, seed = ("" if directory is None else directory.name).rpartition("-")
+    return clean(name, 40) if seed == str(trace.seed) else ""
+
+
+def _ordered(groups: Mapping[str, list[_Trace]]) -> dict[str, list[_Trace]]:
+    """Returns methods by name, those of independent members first, and the runs of each by seed."""
+    names = sorted(groups, key=lambda name: (not _independent(groups[name][0].algorithm), name))
+    return {name: sorted(groups[name], key=lambda trace: trace.seed) for name in names}
 
 
 def _by_name(traces: Sequence[_Trace], names: Mapping[Record, str]) -> dict[str, list[_Trace]]:
-    """Returns the runs by the names of their methods; independent members come first."""
+    """Returns the runs by the names of their methods."""
     groups: dict[str, list[_Trace]] = {}
-    for trace in sorted(traces, key=lambda trace: not _independent(trace.algorithm)):
+    for trace in traces:
         groups.setdefault(clean(names[trace.record], 40), []).append(trace)
-    return {name: sorted(group, key=lambda trace: trace.seed) for name, group in groups.items()}
+    return _ordered(groups)
 
 
 def _title(algorithm: Mapping[str, object]) -> str:
