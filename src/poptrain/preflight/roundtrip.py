@@ -137,7 +137,7 @@ class RoundTrip:
         return f"save → load → continue {what}: the checkpoint does not hold all of the state"
 
     def _hint(self) -> str:
-        """Returns what is probably missing from the checkpoint; what the source proves is said as the run says it."""
+        """Returns what is probably missing from the checkpoint; what the source proves is reported in the words of the run."""
         trainable = self.lab.trainable
         if proven := next(checkpoint_faults(trainable, name_of(trainable).partition(":")[2]), ""):
             return f" {proven}"
