@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 import numpy as np
 
 from poptrain.core.columns import Floats
+from poptrain.core.counting import counted
 from poptrain.core.rng import rng
 
 if TYPE_CHECKING:
@@ -172,13 +173,18 @@ def caution(runs: int) -> str:
         return "One run per method says nothing about methods: chance alone makes such differences. Use at least 5 seeds each."
     if runs < 6:
         return (
-            f"With {runs} runs per method, winning on every seed has p = {sign_test(runs, 0):.3g} at best: this suggests an "
+            f"With {counted(runs, 'run')} per method, winning on every seed has p = {sign_test(runs, 0):.3g} at "
+            "best: this suggests an "
             "order, but does not prove it. Intervals of few runs are too narrow."
         )
     if runs < 10:
-        return f"With {runs} runs per method only large differences are visible; intervals of few runs are rather too narrow."
+        return (
+            f"With {counted(runs, 'run')} per method only large differences are visible; intervals of few runs are "
+            "rather too narrow."
+        )
     return (
-        f"With {runs} runs per method, differences whose interval excludes zero are credible on this task, and on this task only."
+        f"With {counted(runs, 'run')} per method, differences whose interval excludes zero are credible on this task, "
+        "and on this task only."
     )
 
 

@@ -310,7 +310,7 @@ def here(folder):
 
 def test_the_command_finds_the_experiment_by_itself(here, capsys):
     assert main(["verify", "run"]) == 0
-    assert "decisions: 4 lines of tasks are equal" in capsys.readouterr().out
+    assert "decisions: 4 lines of tasks: each is what" in capsys.readouterr().out
     assert main(["verify", "run", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["decisions"] == 4
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 from types import SimpleNamespace
 
@@ -30,6 +31,41 @@ log_uniform = of("ray.tune.search.sample", "_LogUniform")
 @pytest.fixture(scope="module")
 def run():
     return pt.run(pt.pbt(SPACE, population=2, interval=1), pt.testing.quadratic, stop=pt.steps(2), progress=False)
+
+
+MADE_BY_RUNS = {"History", "Lost", "Result", "Task"}  # by the million, so that no wrapper stands around their constructors
+
+
+@pytest.mark.parametrize("name", sorted(set(pt.__all__) - MADE_BY_RUNS))
+def test_every_public_call_answers_an_argument_that_it_does_not_have(name):
+    """The error is a `UsageError` and a `TypeError`, names the argument, and the one that was meant if that is near."""
+    function = getattr(pt, name)
+    if not callable(function) or (isinstance(function, type) and issubclass(function, Exception)):
+        return
+    parameters = inspect.signature(function).parameters
+    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):  # a space: every name is a hyperparameter
+        return
+    with pytest.raises(pt.UsageError, match="'unknown_word'") as caught:
+        function(unknown_word=1)
+    assert isinstance(caught.value, TypeError) and all(each in str(caught.value) for each in parameters)
+    for each in parameters:
+        with pytest.raises(TypeError, match=f"'{each}x'.*Did you mean '"):
+            function(**{f"{each}x": 1})
+
+
+@pytest.mark.parametrize(
+    ("given", "first"), [([1, 2], "Choice(1, 2)"), ((1, 2), "LogUniform(1, 2)"), ([1, 2, 3], "Choice(1, 2, 3)")]
+)
+def test_a_collection_in_a_space_is_answered_with_the_likeliest_parameter_first(given, first):
+    with pytest.raises(pt.UsageError) as caught:
+        pt.Space(lr=given)
+    assert f"did you mean {first}" in str(caught.value)
+    assert len(given) != 2 or ("Choice(1, 2)" in str(caught.value) and "LogUniform(1, 2)" in str(caught.value))
+
+
+def test_a_study_has_seeds():
+    with pytest.raises(pt.UsageError, match="pt.study has no argument 'seed'. Did you mean 'seeds'"):
+        pt.study({}, pt.testing.quadratic, seed=3)
 
 
 @pytest.mark.parametrize("name", ["quniform", "ASHAScheduler", "MedianPruner", "TPESampler", "sample_from", "lograndint"])

@@ -27,7 +27,7 @@ class Terminal(io.StringIO):
 def test_a_run_reports_its_result_and_progress_false_silences_it(capfd):
     pt.run(PBT, quadratic, stop=pt.steps(20))
     out, err = capfd.readouterr()
-    assert out == "" and err.startswith("finished: 16 results in ") and "best score 1.0" in err and err.count("\n") == 1
+    assert out == "" and err.startswith("finished: 16 results in ") and "; highest score 1.0" in err and err.count("\n") == 1
     pt.run(PBT, quadratic, stop=pt.steps(20), progress=False)
     assert capfd.readouterr() == ("", "")
 
@@ -75,9 +75,25 @@ def test_a_glance_tells_score_best_steps_share_decisions_and_failures():
     assert last.best <= last.now < 0 and last.copies > 3 and last.failures > 0
     assert [each.share for each in found] == sorted(each.share for each in found)
     line = last.line()
-    for part in ("100 %", "step 40 of 40", "loss -1.1", "best -1.1", "copies, the last: member ", f"{last.failures} failed"):
+    for part in ("100 %", "step 40 of 40", "loss -1.1", "lowest -1.1", "copies, the last: member ", f"{last.failures} failed"):
         assert part in line, line
     assert all(len(last.line(width)) <= width for width in (10, 40, 79, 200)) and "loss -1.1" in last.line(40)
+
+
+@pytest.mark.parametrize(("mode", "extreme"), [("max", "highest"), ("min", "lowest")])
+def test_the_last_line_names_the_extreme_score_and_the_run_its_best_by_evidence(mode, extreme, capfd):
+    sign = 1 if mode == "max" else -1
+
+    def train(carry, hp, steps, seed):
+        carry = (carry or 0) + steps
+        lucky = hp["lr"] < 2e-4 and carry == 100  # one score of a poor member
+        return carry, {"score": sign * (15 if lucky else 100 * hp["lr"] + float(pt.rng(seed, "noise").normal()))}
+
+    search = pt.grid_search(SPACE, levels=4, interval=5)
+    run = pt.run(search, train, mode=mode, stop=pt.steps(200))
+    assert run.highest.score == sign * 15 and 5 < sign * run.best.score < 14
+    assert f"; {extreme} score {run.highest.score:.5g} (member {run.highest.task.member})" in capfd.readouterr().err
+    assert f"best score {run.best.score:.6g}" in repr(run)
 
 
 def test_the_time_left_ignores_how_long_the_start_took():

@@ -332,7 +332,7 @@ if __name__ == "__main__":
     for command in (["script.py"], ["-m", "poptrain", "resume", "run", "--steps", "30"], ["-m", "poptrain", "verify", "run"]):
         done = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0 and "warning" not in done.stdout + done.stderr, done.stdout + done.stderr
-    assert "decisions: " in done.stdout and "are equal" in done.stdout
+    assert "decisions: " in done.stdout and "each is what" in done.stdout
     assert pt.open_run(tmp_path / "run").history.budget == 30
 
 

@@ -44,9 +44,9 @@ def scores(found):
 def test_a_study_compares_methods_under_the_names_that_they_were_given():
     found = study(seeds=4)
     assert {name: len(runs) for name, runs in found.runs.items()} == {"slow": 4, "quick": 4, "random": 4}
-    assert [method.name for method in found.comparison.methods] == ["random", "slow", "quick"]
+    assert [method.name for method in found.comparison.methods] == ["random", "quick", "slow"]
     assert {(pair.method, pair.against) for pair in found.comparison.pairs} == {
-        *(("slow", "random"), ("quick", "random"), ("quick", "slow"))
+        *(("slow", "random"), ("quick", "random"), ("slow", "quick"))
     }
     assert "random (4)" in repr(found) and "quick" in found._repr_html_()
     for method in found.comparison.methods:
@@ -330,3 +330,17 @@ def test_a_second_ctrl_c_ends_a_study_at_once(tmp_path):
     text, code = pressed(tmp_path, 2, lambda: begun.exists() and len(begun.read_text()) > 1, importing=0, step=600)
     assert code == 130 and "Traceback" not in text, text
     assert not pt.open_run(tmp_path / "s" / "a-0").record.finished
+
+
+def test_compare_names_and_orders_the_methods_of_a_study_as_the_study_does(tmp_path):
+    """The names are the user's, also where the settings would give others."""
+    from poptrain.cli.compare import records
+
+    methods = {
+        "slow": pt.pbt(SPACE, population=3, interval=5),
+        "random": pt.random_search(SPACE, population=3, interval=5),
+        "fast": pt.pbt(SPACE, population=3, interval=2),
+    }
+    study = pt.study(methods, quadratic, seeds=2, stop=pt.steps(10), directory=tmp_path, progress=False)
+    found = pt.views.compare(records([tmp_path])[0])
+    assert [each.name for each in found.methods] == [each.name for each in study.comparison.methods] == ["random", "fast", "slow"]

@@ -163,7 +163,7 @@ def test_a_program_that_leaves_nothing_to_continue_from_stops_the_run(tmp_path, 
 
 def test_a_program_that_saves_only_now_and_then_fails(tmp_path):
     code = f"{SCORE}; s = pathlib.Path(sys.argv[1], 's'); s.exists() or s.write_text('x')"
-    with pytest.raises(pt.errors.RunFailed, match=r"trained 1 steps and changed nothing in \{checkpoint\}"):
+    with pytest.raises(pt.errors.RunFailed, match=r"trained 1 step and changed nothing in \{checkpoint\}"):
         run(script(tmp_path, code, "{lr}", saves=""))
     done = run(
         script(

@@ -61,5 +61,5 @@ def test_d8_an_interrupt_passes():
 
 
 def test_d8_an_error_that_no_argument_raised_blames_none():
-    with pytest.raises(TypeError, match="unexpected keyword argument 'stopp'"):
+    with pytest.raises(TypeError, match="no argument 'stopp'. Did you mean 'stop'"):
         pt.Experiment(pt.pbt(SPACE, population=4, interval=5), pt.testing.quadratic, stopp=5)

@@ -251,3 +251,27 @@ def test_a_schedule_that_ignores_the_rate_is_named(factor):
             member.train({"lr": 0.3}, 32)
     else:
         member.train({"lr": 0.3}, 32)
+
+
+def test_an_unknown_hyperparameter_is_refused_once_and_before_training_with_the_name_that_was_meant():
+    def experiment(member, name):
+        space = pt.Space({name: pt.Uniform(0.8, 0.99)})
+        return pt.Experiment(pt.pbt(space, population=2, interval=8), member, stop=pt.steps(16))
+
+    class Plain(SB3Member):
+        def make(self, hp, seed):
+            return PPO("MlpPolicy", "CartPole-v1", seed=seed, vf_coef=hp.get("value_weight", 0.5))
+
+    with pytest.raises(pt.UsageError, match=r"^Plain: 'gama' is not .* Did you mean 'gamma'\?"):
+        experiment(Plain, "gama")
+    for name in ("gamma", "lr", "value_weight"):
+        experiment(Plain, name)
+
+    class Passes(Plain):
+        own = ("later",)
+
+        def make(self, hp, seed):
+            return PPO("MlpPolicy", "CartPole-v1", seed=seed, **hp)
+
+    experiment(Passes, "unknown")  # make may use any of them
+    experiment(type("Own", (Plain,), {"own": ("later",)}), "later")

@@ -222,7 +222,7 @@ def test_a_valid_line_that_cannot_be_read_is_damage_and_is_never_cut_off(tmp_pat
     path = tmp_path / segment_name(1)
     path.write_bytes(run_line + open_line + strange)
     for reader in (read, Log.open):
-        with pytest.raises(LogDamaged, match=r"line 3 .*its tasks cannot be read .*the 2 lines before it are valid"):
+        with pytest.raises(LogDamaged, match=r"line 3 .*its tasks cannot be read .*2 lines before it can be trusted"):
             reader(tmp_path)
     assert path.read_bytes() == run_line + open_line + strange
 

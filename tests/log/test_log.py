@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poptrain.core import Forecast, Lost, Result, Task, clock
+from poptrain.core.counting import counted
 from poptrain.core.errors import LogDamaged, RunBusy, Suspended, UsageError
 from poptrain.log.codec import decode_facts, decode_line, encode_facts, encode_line
 from poptrain.log.disk import FS, default
@@ -329,7 +330,7 @@ def test_a_flip_of_any_byte_is_never_taken_for_truth(tmp_path):
         except LogDamaged as error:
             refused += 1
             line = data[:at].count(b"\n") + 1
-            assert f"line {line} (byte " in str(error) and f"the {line - 1} lines before it are valid" in str(error)
+            assert f"line {line} (byte " in str(error) and f"{counted(line - 1, 'line')} before it can be trusted" in str(error)
         else:
             assert record.lines == wrote[:-1] and at >= last  # as good as torn: left out, and kept aside when mended
     assert refused >= last
@@ -347,7 +348,7 @@ def test_lines_dropped_doubled_or_swapped_are_found(tmp_path):
         for damaged in (dropped, doubled, swapped):
             path.write_bytes(b"".join(damaged))
             for opener in (read, Log.open):
-                with pytest.raises(LogDamaged, match="valid"):
+                with pytest.raises(LogDamaged, match="can be trusted"):
                     opener(tmp_path)
             assert path.read_bytes() == b"".join(damaged)
 

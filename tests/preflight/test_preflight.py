@@ -19,6 +19,7 @@ from poptrain.cli import main
 from poptrain.core import Result, clock
 from poptrain.core.errors import Suspended
 from poptrain.engine.experiment import load
+from poptrain.engine.reads import checkpoint_faults, ignores_checkpoint
 from poptrain.preflight import metric
 from poptrain.preflight.effects import other
 from poptrain.preflight.estimate import Times, estimated
@@ -26,6 +27,7 @@ from poptrain.preflight.lab import equal
 from poptrain.preflight.sight import blurred
 from poptrain.testing import Faulty, check_trainable, quadratic
 from poptrain.testing.algorithms import every_kind
+from poptrain.testing.trainables import Quadratic
 from poptrain.trainable.episodes import EpisodeLimit
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -253,6 +255,28 @@ def test_a_wrong_mode_is_told_from_the_name_and_from_the_numbers():
     assert failed(pt.check(experiment(loss, metric="accuracy", mode="min"))) == ["direction"]
 
 
+def curves_of(*rows):
+    """Returns configurations whose segments have these scores."""
+    return [[SimpleNamespace(ok=True, result=Result(0, y, 1, ((1, y),))) for y in row] for row in rows]
+
+
+@pytest.mark.parametrize("rows", [[(0.5, 0.5), (0.25, 0.25)], [(0.5, 0.5), (0.5, 0.5)], [(0.5,), (0.5,)]])
+def test_a_score_that_stays_constant_fails_only_over_whole_intervals(rows):
+    long_enough = len(rows[0]) > 1
+    assert metric.moving(curves_of(*rows), whole=False).state == "unclear"
+    assert metric.moving(curves_of(*rows), whole=True).state == ("failed" if long_enough else "unclear")
+
+
+@pytest.mark.parametrize("name", ["score", "loss", "accuracy"])
+@pytest.mark.parametrize("better", [0, 1, 2, 3])
+def test_the_direction_is_ok_only_where_training_made_the_score_better(name, better):
+    mode, gain = ("min", -1) if name == "loss" else ("max", 1)
+    for rest in (0, -gain):  # the others stay where they were, or get worse
+        rows = [(0.5, 0.5 + 0.1 * (gain if index < better else rest)) for index in range(3)]
+        state = metric.direction(curves_of(*rows), name, mode).state
+        assert state == ("ok" if better > 1 or (better and name != "score") else "unclear")
+
+
 @pytest.mark.parametrize("mode", ["max", "min"])
 @pytest.mark.parametrize("name", ["score", "loss", "accuracy"])
 def test_the_direction_of_noise_is_no_alarm(name, mode):
@@ -320,6 +344,51 @@ def test_another_value_is_another_value_inside_the_range():
             for name, parameter in space.items():
                 value = other(space, name, hparams[name], number)
                 assert value != hparams[name] and parameter.contains(value)
+
+
+FORGETFUL = """
+import json, pathlib, sys
+lr, steps, checkpoint = sys.argv[1:]
+memory = pathlib.Path(checkpoint, "x.json")
+x = json.loads(memory.read_text()) if READS and memory.exists() else 1.0
+for _ in range(int(steps)):
+    x -= 2 * float(lr) * x
+pathlib.Path(checkpoint, "x.json").write_text(json.dumps(x))
+print(json.dumps({"score": 1 - x * x}))
+"""
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_a_command_that_never_reads_its_checkpoint_is_not_ok(tmp_path, reads):
+    (tmp_path / "train.py").write_text(FORGETFUL.replace("READS", str(reads)))
+    line = f"{sys.executable} {tmp_path / 'train.py'} {{lr}} {{steps}} {{checkpoint}}"
+    found = states(
+        pt.check(pt.Experiment(pt.pbt(RATE, population=3, interval=2), pt.command(line), stop=pt.steps(8)), seconds=20)
+    )
+    assert found["save and load"] == ("ok" if reads else "unclear")
+
+
+class Discards(Quadratic):
+    def save(self, directory):
+        (directory / "state.json").write_text(str(self.theta))
+
+    def load(self, directory):
+        (directory / "state.json").read_text()
+
+
+class Empty(Discards):
+    def save(self, directory):
+        (directory / "state.json").write_text(str(self.theta))
+
+    def load(self, directory):
+        pass
+
+
+def test_a_load_without_effect_fails_and_one_that_ignores_its_directory_is_reported_as_the_run_reports_it():
+    for trainable in (Discards, Empty):
+        found = pt.check(pt.Experiment(pt.pbt(RATE, population=3, interval=2), trainable, stop=pt.steps(8)))
+        assert failed(found) == ["save and load"]
+    assert all(text in repr(found) for text in checkpoint_faults(Empty, "Empty")) and ignores_checkpoint(Empty)
 
 
 def test_equality_of_carries_is_exact():

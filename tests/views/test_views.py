@@ -231,7 +231,7 @@ def test_an_empty_run_has_a_status():
 def test_warnings_come_from_the_log_and_cannot_control_a_terminal():
     events = [("warning", {"text": "the code changed\x1b[31m"}), ("recovered", {"file": "log.torn-2", "bytes": 17})]
     s = views.status(record_of(*STORY, events=events))
-    assert s.warnings == ("the code changed\\x1b[31m", "a torn last line (17 bytes) was cut off and kept in log.torn-2")
+    assert s.warnings == ("the code changed\\x1b[31m", "a torn last line of 17 B was cut off and kept in log.torn-2")
     bad = views.status(record_of([task(0, 0, 1.0)], [failure(0, 0)]))
     assert "boom" in bad.warnings[0]
 

@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.turns import FrozenDict
 from poptrain.algorithms.random_search import Independent
+from poptrain.core.answering import answering
 from poptrain.core.errors import UsageError
 from poptrain.core.interval import Interval
-from poptrain.core.other_names import named_as_here
 from poptrain.space import Space
 
 
-@named_as_here
+@answering
 def grid_search(space: Space, *, levels: int | Mapping[str, int] = 3, interval: Interval) -> Independent:
     """Returns grid search.
 

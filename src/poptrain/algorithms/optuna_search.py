@@ -28,9 +28,9 @@ import numpy as np
 
 from poptrain.algorithms.parts import turns
 from poptrain.core import History, Hparams, Task, Value
+from poptrain.core.answering import answering
 from poptrain.core.brief import brief
 from poptrain.core.errors import UsageError, did_you_mean
-from poptrain.core.other_names import named_as_here
 from poptrain.core.rng import rng
 from poptrain.space import Choice, Space
 from poptrain.space.parameter import Parameter
@@ -46,7 +46,7 @@ SAMPLERS = ("tpe", "gp", "random")
 CODE_DIGITS = 6  # after the point, of an encoded value
 
 
-@named_as_here
+@answering
 def optuna_search(
     space: Space,
     population: int = 20,

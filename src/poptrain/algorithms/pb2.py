@@ -52,6 +52,7 @@ from poptrain.algorithms.gp.trust_region import Region, TrustRegion, noted
 from poptrain.algorithms.parts.explore import REDRAWN, STEP, by_origin, on_lattice
 from poptrain.core import Forecast, History, Hparams, Value, rank
 from poptrain.core.brief import brief
+from poptrain.core.counting import counted
 from poptrain.core.protocols import Clone, Proposal
 from poptrain.core.rng import rng
 from poptrain.space import Space
@@ -108,7 +109,7 @@ class Suggest:
         if not ModelColumns.of(space).free:
             found = "no numeric hyperparameter"
         elif len(rows) < MIN_ROWS:
-            found = f"{len(rows)} rows, a model needs {MIN_ROWS}"
+            found = f"{counted(len(rows), 'row')}, a model needs {MIN_ROWS}"
         else:
             found = self._modelled(rows, new, drawn, tuned)
         if isinstance(found, str):

@@ -5,7 +5,6 @@ The algorithms are in `pb2` (`Suggest`, the model) and in `pb2_mix` (the categor
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -18,16 +17,18 @@ from poptrain.algorithms.pb2 import BETAS, MIN_ROWS, Suggest
 from poptrain.algorithms.pb2_mix import Apart, Together, tuned
 from poptrain.algorithms.pbt import OnPlateau, Pbt, PbtOptions, make_pbt
 from poptrain.core import Value
+from poptrain.core.answering import answering
+from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.interval import Interval
-from poptrain.core.other_names import named_as_here
 from poptrain.core.protocols import Exploit
+from poptrain.core.warned import warn_user
 from poptrain.space import Space
 
 MADE_FOR = 4  # members; below, a warning is given
 
 
-@named_as_here
+@answering
 def pb2(
     space: Space,
     population: int = 4,
@@ -111,7 +112,7 @@ def pb2(
     return make_pb2("pb2", space, population, options, modelled, Uniformly() if categories is None else modelled)
 
 
-@named_as_here
+@answering
 def pb2_mult(
     space: Space,
     population: int = 4,
@@ -159,7 +160,7 @@ def pb2_mult(
     return _named(make_pb2("pb2_mult", space, population, options, categories))
 
 
-@named_as_here
+@answering
 def pb2_mix(
     space: Space,
     population: int = 4,
@@ -236,8 +237,11 @@ class Pb2Options:
         """Raises a `UsageError` if an argument of the model is out of range; warns of a population that is too small."""
         turns.check_population(what, population)
         if population < MADE_FOR:
-            text = f"{what}: population={population} gives the model {population} rows a round; it was made for 4 or 8 members."
-            warnings.warn(text, stacklevel=4)
+            text = (
+                f"{what}: population={population} gives the model {counted(population, 'row')} a round; it was made "
+                "for 4 or 8 members."
+            )
+            warn_user(text)
         if isinstance(self.beta, str):
             if self.beta not in BETAS:
                 near = did_you_mean(self.beta, BETAS)

@@ -37,12 +37,12 @@ from poptrain.algorithms.parts.explore import REDRAWN, STEP, ExploreArgument, ad
 from poptrain.algorithms.parts.plateau import EARLIER, Plateau, Search
 from poptrain.algorithms.parts.snapshot import Population
 from poptrain.core import History, Hparams, Task, Value
+from poptrain.core.answering import answering
 from poptrain.core.arguments import check_flag
 from poptrain.core.brief import brief
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.fingerprint import Earlier
 from poptrain.core.interval import Interval
-from poptrain.core.other_names import named_as_here
 from poptrain.core.protocols import Clone, Exploit, Explore, Retuning
 from poptrain.core.rng import rng
 from poptrain.space import Space
@@ -52,7 +52,7 @@ OnPlateau = Literal["search", "copy"]
 FRACTION = 0.25  # of the members are replaced: of 8, the paper's fifth would be one
 
 
-@named_as_here
+@answering
 def pbt(
     space: Space,
     population: int = 8,
@@ -146,7 +146,7 @@ class PbtOptions:
         turns.check_count(what, "average", self.average, 1)
         turns.check_count(what, "controls", self.controls, 0)
         if self.controls and population - self.controls < 2:
-            raise UsageError(f"{what}: controls={self.controls} of {population} members: leave at least 2.")
+            raise UsageError(f"{what}: controls={self.controls} of population={population}: leave at least 2 other members.")
         check_flag(what, "sync", self.sync)
         check_flag(what, "evaluate_first", self.evaluate_first)
 

@@ -17,13 +17,13 @@ from typing import Literal
 
 from poptrain.algorithms.parts import turns
 from poptrain.core import History, Hparams, Task, Value
+from poptrain.core.answering import answering
 from poptrain.core.brief import brief
 from poptrain.core.interval import Interval
-from poptrain.core.other_names import named_as_here
 from poptrain.space import Space
 
 
-@named_as_here
+@answering
 def random_search(
     space: Space, population: int = 8, *, interval: Interval, initial: Sequence[Mapping[str, Value]] = ()
 ) -> Independent:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from poptrain.core import History, Json, Line, Lost, Result, Task, maximised, results_of, tasks_of
+from poptrain.core.counting import counted
 from poptrain.core.protocols import Algorithm
 from poptrain.core.rng import task_seed
 from poptrain.core.wellformed import malformed
@@ -122,7 +123,9 @@ def walk(trace: Trace, algorithm: Algorithm | None, space: Space | None, keyed: 
             after_lost = isinstance(line[0], Lost)
         elif entry.type == "end" and entry.fields.get("reason") == COMPLETE:
             more = () if algorithm is None else _asked(found, entry, algorithm, history) or ()
-            text = f"{entry.place}: the run ended because {COMPLETE}, but the algorithm asks for {len(more)} more tasks."
+            text = (
+                f"{entry.place}: the run ended because {COMPLETE}, but the algorithm asks for {counted(len(more), 'more task')}."
+            )
             if more and found.difference is None:
                 found.difference = _finding(entry, None, "end", 0, len(more), text)
     found.history = history
@@ -174,14 +177,14 @@ def _decided(found: Walk, entry: TraceEntry, asked: tuple[Task, ...], line: Line
 def _difference(entry: TraceEntry, logged: tuple[Task, ...], asked: tuple[Task, ...]) -> Finding:
     """Returns the first difference between the tasks of a line and those that the algorithm asks for."""
     if not logged or not asked:
-        there = f"the log has {len(logged)} tasks" if logged else "the log has results"
+        there = f"the log has {counted(len(logged), 'task')}" if logged else "the log has results"
         text = f"{entry.place}: {there} where the algorithm asks for {len(asked) or 'none'}."
         return _finding(entry, None, "tasks", len(logged), len(asked), text)
     for mine, theirs in zip(logged, asked, strict=False):
         for name, got, expected in _fields(mine, theirs):
             text = f"{entry.place}: task {mine.id} has {name}={got!r}, and the algorithm decides {expected!r}."
             return _finding(entry, mine.id, name, got, expected, text + _near(got, expected))
-    text = f"{entry.place}: the log has {len(logged)} tasks, and the algorithm decides {len(asked)}."
+    text = f"{entry.place}: the log has {counted(len(logged), 'task')}, and the algorithm decides {len(asked)}."
     return _finding(entry, None, "tasks", len(logged), len(asked), text)
 
 

@@ -19,6 +19,7 @@ from poptrain.checkpoints.store import DiskStore, Ref, stem
 from poptrain.core import Lost, Result, markup
 from poptrain.core.answering import answering
 from poptrain.core.arguments import check_place
+from poptrain.core.counting import counted
 from poptrain.core.errors import LogDamaged, UsageError
 from poptrain.core.fingerprint import differences
 from poptrain.core.protocols import Algorithm
@@ -127,11 +128,16 @@ class _Report:
     def log(self, damage: str | None) -> None:
         """Checks the checksums, and notes other versions of packages."""
         trace = self.trace
-        files = "1 file" if trace.segment == 1 else f"{trace.segment} files"
-        fine = f"{trace.seq:,} lines in {files}; every line matches its checksum, and each checksum continues the one before"
+        files = counted(trace.segment, "file")
+        fine = (
+            f"{counted(trace.seq, 'line')} in {files}; every line matches its checksum, and each checksum continues "
+            "the one before"
+        )
         self.add("log", damage, fine)
         if trace.torn and damage is None:
-            self.notes.append(f"the last line is torn ({trace.torn} bytes): it was never acknowledged, and `resume` repairs it")
+            self.notes.append(
+                f"the last line is torn ({counted(trace.torn, 'byte')}): it was never acknowledged, and `resume` repairs it"
+            )
         written = next((fields.get("versions") for type, fields, _ in reversed(trace.events) if type == "open"), None)
         for package, version in dict(written if isinstance(written, Mapping) else {}).items():
             now = _version(package)
@@ -150,7 +156,10 @@ class _Report:
 
     def facts(self, found: Walk) -> None:
         """Checks that the facts are possible."""
-        fine = f"{found.tasks:,} tasks and {found.results:,} results are consistent: seats, parents, steps, seeds and ranges"
+        fine = (
+            f"{counted(found.tasks, 'task')} and {counted(found.results, 'result')} are consistent: seats, parents, "
+            "steps, seeds and ranges"
+        )
         self.add("facts", found.facts, fine)
 
     def decisions(self, found: Walk, algorithm: Algorithm | None) -> None:
@@ -161,11 +170,11 @@ class _Report:
             return
         failed = found.difference
         if failed is not None and found.differing > 1:
-            failed = _more(failed, f" It is the first of {found.differing:,} lines that differ.")
+            failed = _more(failed, f" It is the first of {counted(found.differing, 'line')} that differ.")
         self.add(
             "decisions",
             failed,
-            f"{found.decisions:,} lines of tasks are equal to what the algorithm decides on the history before them",
+            f"{counted(found.decisions, 'line')} of tasks: each is what the algorithm decides on the history before it",
         )
 
     def checkpoints(self, found: Walk) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import NotRequired, TypedDict, cast
 
 from poptrain.core import Json
+from poptrain.core.counting import counted
 
 MANIFEST_FORMAT = 1
 SHARING_FORMAT = 2  # of a manifest with shared arrays; the others stay readable for older versions
@@ -87,5 +88,5 @@ def misfit(files: Mapping[str, FileEntry], found: Mapping[str, int], exclusive: 
     for file, expected in files.items():
         size = found.get(file, -1)
         if size != expected["size"]:
-            return file, "is missing" if size < 0 else f"has {size:,} bytes instead of {expected['size']:,}"
+            return file, "is missing" if size < 0 else f"has {counted(size, 'byte')} instead of {expected['size']:,}"
     return None

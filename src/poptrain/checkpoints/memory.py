@@ -11,6 +11,7 @@ from poptrain.checkpoints import carry as carries
 from poptrain.checkpoints.refs import Ref, stem
 from poptrain.checkpoints.store import DiskStore
 from poptrain.core import Carry
+from poptrain.core.counting import counted
 from poptrain.core.errors import CheckpointDamaged, PoptrainError
 from poptrain.core.file_name import safe_name
 from poptrain.log.disk import default
@@ -30,7 +31,7 @@ class MemoryStore:
         self._files: DiskStore | None = None
 
     def __repr__(self) -> str:
-        return f"<MemoryStore of {len(self._live)} checkpoints>"
+        return f"<MemoryStore of {counted(len(self._live), 'checkpoint')}>"
 
     def commit(self, name: str, carry: Carry, *, task: int, member: int, step: int) -> str:
         if safe_name(name) in self._carries:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from poptrain.core import Carry
+from poptrain.core.counting import counted
 
 DEEPEST = 100  # levels; each is one level of the manifest's JSON or two, which every reader can take
 MOST = 10_000_000  # values outside of arrays: more take minutes and gigabytes
@@ -38,7 +39,8 @@ def _size(tree: Carry, path: list[str | int], known: dict[int, int | None]) -> i
             path.pop()
     if total > MOST:
         raise TypeError(
-            f"{_where(path)}: it has {total:,} values, each counted in every place where it stands, but a carry has at most "
+            f"{_where(path)}: it has {counted(total, 'value')}, each counted in every place where it stands, but "
+            "a carry has at most "
             f"{MOST:,} outside of arrays: use arrays"
         )
     known[id(tree)] = total

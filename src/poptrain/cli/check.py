@@ -9,6 +9,7 @@ import typer
 
 from poptrain.cli import start
 from poptrain.cli.show import JsonOption, emit, say, steps_per_second, verdicts
+from poptrain.core.counting import counted
 from poptrain.preflight import Preflight
 from poptrain.preflight import check as preflight
 from poptrain.preflight.estimate import bytes_text
@@ -53,8 +54,11 @@ def _show(found: Preflight) -> None:
             say("there was no time for a whole interval: with a larger --seconds the time of the run is known better")
     failed, unclear = (sum(verdict.state == state for verdict in found.checks) for state in ("failed", "unclear"))
     short = found.interval is not None and found.steps < found.interval
-    say(f"checked in {span(found.seconds)}, {found.steps:,} steps at a time" + (f" of {found.interval:,}" if short else ""))
+    say(
+        f"checked in {span(found.seconds)}, {counted(found.steps, 'step')} at a time"
+        + (f" of {found.interval:,}" if short else "")
+    )
     if failed:
-        say(f"{failed} of {len(found.checks)} checks failed" + (f", {unclear} are unclear" if unclear else ""))
+        say(f"{failed} of {counted(len(found.checks), 'check')} failed" + (f", {unclear} unclear" if unclear else ""))
     else:
-        say(f"nothing is wrong; {unclear} of {len(found.checks)} checks are unclear" if unclear else "nothing is wrong")
+        say(f"nothing is wrong; {unclear} of {counted(len(found.checks), 'check')} unclear" if unclear else "nothing is wrong")

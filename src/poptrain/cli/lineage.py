@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from poptrain.cli.show import Directory, JsonOption, TaskOption, console, emit, record_of, say, table
+from poptrain.core.counting import counted
 from poptrain.views import Lineage, short
 from poptrain.views import lineage as view
 
@@ -30,10 +31,14 @@ def lineage(directory: Directory, task: TaskOption = None, json: JsonOption = Fa
 
 def forest_sentences(found: Lineage) -> list[str]:
     """Returns sentences about the whole forest."""
-    lines = [f"{len(found.exploits)} copies in the run; the members descend from {len(found.founders)} of the first ones."]
+    lines = [
+        f"{counted(len(found.exploits), 'copy')} in the run; the members descend from {len(found.founders)} of the first ones."
+    ]
     if tied := sum(exploit.tied for exploit in found.exploits):
         lines.append(f"{tied} of the copies were between equal scores: chance decided, and they show nothing about the donor.")
     if found.common is not None and len(found.finals) > 1:
         task, member, step = found.common.task, found.common.member, found.common.step
-        lines.append(f"All {len(found.finals)} members descend from task {task} (member {member}), since step {step:,}.")
+        lines.append(
+            f"All {counted(len(found.finals), 'member')} descend from task {task} (member {member}), since step {step:,}."
+        )
     return lines

@@ -15,6 +15,7 @@ from rich.live import Live as Screen
 from poptrain.cli import show
 from poptrain.cli.overview import overview, rows_that_fit
 from poptrain.core import History, clock
+from poptrain.core.counting import counted
 from poptrain.core.protocols import Sink
 from poptrain.log.reader import Record
 from poptrain.views import Status, clean, short, span
@@ -87,7 +88,7 @@ def line(view: Status) -> str:
         newest = view.last_exploits[-1]
         parts.append(copies_line(view.exploits, newest.member, newest.donor))
     if view.failed or view.diverged:
-        parts.append(f"{view.failed + view.diverged} failures")
+        parts.append(f"{counted(view.failed + view.diverged, 'failure')}")
     if view.left is not None:
         parts.append(f"about {span(view.left)} left")
     return "  ".join(parts)

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from poptrain.cli.show import hparams_line, steps_per_second, table
+from poptrain.core.counting import counted
 from poptrain.views import Exploit, Member, Status, Suggestion, Trouble, clean, short, span
 
 OTHER_LINES = 16  # lines of the overview that are not members
@@ -40,12 +41,12 @@ def overview(view: Status, width: int, rows: int | None = None) -> Group:
     if view.members:
         parts += ["", _members(view, width, rows)]
         if rows is not None and len(view.members) > rows:
-            parts.append(Text(f"… and {len(view.members) - rows} more members", "dim"))
+            parts.append(Text(f"… and {counted(len(view.members) - rows, 'more member')}", "dim"))
     if view.troubles:
         parts += ["", *map(trouble_line, view.troubles[: MOST_TROUBLES if rows is None else 1])]
     if view.last_exploits:
         newest = view.last_exploits[::-1] if rows is None else view.last_exploits[:-4:-1]
-        parts += ["", Text(f"last of {view.exploits:,} copies", "bold"), *map(copy_line, newest)]
+        parts += ["", Text(f"last of {counted(view.exploits, 'copy')}", "bold"), *map(copy_line, newest)]
     if view.no_decision is not None:
         parts += ["", Text(view.no_decision, "yellow")]
     if rows is None and (about := view.sentences()):
@@ -96,7 +97,7 @@ def suggestion_line(suggestion: Suggestion) -> Text:
     text.append(f"gain {short(suggestion.gain)} ± {short(suggestion.gain_sd)} expected")
     if suggestion.observed is not None:
         text.append(f", {short(suggestion.observed)} observed")
-    text.append(f"  (β {short(suggestion.beta)}, {short(suggestion.rows)} rows)", "dim")
+    text.append(f"  (β {short(suggestion.beta)}, {counted(suggestion.rows or 0, 'row')})", "dim")
     return text.append(f"  {hparams_line(suggestion.hparams)}", "cyan")
 
 
@@ -105,12 +106,14 @@ def _headline(view: Status) -> Text:
     text.append("  ").append(view.state, _STYLE.get(view.state, ""))
     if view.reason:
         text.append(f" ({clean(view.reason, 120)})")
-    seats = f"{len(view.members)} members" + (f" and {view.evaluators} evaluators" if view.evaluators else "")
-    text.append(f"  {clean(view.algorithm)}, {seats}, generation {view.rounds}, {view.results:,} results")
+    seats = f"{counted(len(view.members), 'member')}" + (
+        f" and {counted(view.evaluators, 'evaluator')}" if view.evaluators else ""
+    )
+    text.append(f"  {clean(view.algorithm)}, {seats}, generation {view.rounds}, {counted(view.results, 'result')}")
     if view.architectures or view.distilling:
         text.append(f", architecture generation {view.architectures}")
     if view.distilling:
-        text.append(f" (distilling {view.distilling} candidates for the next one)")
+        text.append(f" (distilling {counted(view.distilling, 'candidate')} for the next one)")
     for count, what in ((view.failed, "failed"), (view.diverged, "diverged"), (view.lost, "lost")):
         if count:
             text.append(f", {count:,} {what}", "red")
@@ -158,7 +161,7 @@ def _names_that_fit(members: list[Member], room: int) -> list[str]:
 
 
 def _pace(view: Status) -> Text:
-    parts = [f"{view.steps:,} steps"]
+    parts = [f"{counted(view.steps, 'step')}"]
     if view.steps_per_second_overall:
         recent = view.steps_per_second or view.steps_per_second_overall
         parts.append(f"{steps_per_second(recent)} steps/s" + (f" ({steps_per_second(view.steps_per_second_overall)} overall)"))

@@ -16,6 +16,7 @@ import typer
 from poptrain.cli.live import Live
 from poptrain.cli.show import console, emit, hparams_line, say
 from poptrain.core.commands import poptrain
+from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError
 from poptrain.engine import experiment as experiments
 from poptrain.engine import started
@@ -207,7 +208,10 @@ def watched(experiment: Experiment, directory: Path, about: dict[str, object], q
 def print_end(run: Run, directory: Path) -> None:
     """Prints how a run went, and what can be done next."""
     view = status(run.record)
-    say(f"{view.state}: {view.reason or ''} ({view.results:,} results, {view.steps:,} steps, {span(view.elapsed)})")
+    say(
+        f"{view.state}: {view.reason or ''} ({counted(view.results, 'result')}, {counted(view.steps, 'step')}, "
+        f"{span(view.elapsed)})"
+    )
     if view.best is not None:
         best = view.best
         where = f"member {best.member}, step {best.step:,}, task {best.task}"

@@ -12,6 +12,7 @@ from typing import Any
 
 import typer
 
+from poptrain.core.counting import counted
 from poptrain.core.errors import did_you_mean
 
 UsageException = Any  # of click, or of typer's copy of it
@@ -57,7 +58,7 @@ def _name(parameter: Any) -> str:
 
 def _option_without_value(option: str, message: str) -> str:
     if count := re.search(r"requires (\d+) arguments", message):
-        return f"{option} needs {count[1]} values after it"
+        return f"{option} needs {counted(int(count[1]), 'value')} after it"
     if "does not take a value" in message:
         return f"{option} takes no value: write {option} alone"
     return f"{option} needs a value after it"
@@ -67,7 +68,7 @@ def _expected(parameter: Any, message: str) -> str:
     number = "whole number" if "integer" in message else "number" if re.search(r"number|float", message) else ""
     if not number:
         return message.partition(": ")[2] or message
-    return f"expected a {number}" if parameter.nargs == 1 else f"expected {parameter.nargs} {number}s"
+    return f"expected a {number}" if parameter.nargs == 1 else f"expected {counted(parameter.nargs, number)}"
 
 
 def _got(parameter: Any, words: Sequence[str]) -> str:

@@ -2,12 +2,13 @@
 
 To look at an argument is to run its methods: to compare it, to count it, and to show it in a message. Hundreds of places do so.
 `answering` stands around the functions that a user calls: an exception that no place expected is traced back to the argument
-whose method raises it.
+whose method raises it. A call that does not fit the function is answered with the argument that was meant, also for a person who
+knows the names of Ray Tune or Optuna. It costs nothing before there is an exception.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from inspect import signature
 from itertools import chain, repeat
@@ -15,6 +16,7 @@ from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import ParamSpec, TypeVar
 
 from poptrain.core.errors import PoptrainError, UsageError
+from poptrain.core.other_names import wrong_call
 from poptrain.core.user_objects import is_interrupt, text_of
 
 P = ParamSpec("P")
@@ -58,24 +60,27 @@ def answering(function: Callable[P, R]) -> Callable[P, R]:
 
 def answering_class(cls: ClassT) -> ClassT:
     """Returns a public class whose constructor does the same."""
-    made = cls.__init__  # type: ignore[misc]
+    method = "__new__" if issubclass(cls, tuple) else "__init__"  # a named tuple is made by __new__
+    made = getattr(cls, method)
 
     @wraps(made)
-    def init(self: object, *args: object, **named: object) -> None:
+    def make(self: object, *args: object, **named: object) -> object:
         try:
-            made(self, *args, **named)
+            return made(self, *args, **named)
         except BaseException as error:
             _answer(cls, error, args, named)
             raise
 
-    cls.__init__ = init  # type: ignore[misc]
+    setattr(cls, method, make)
     return cls
 
 
-def _answer(what: Callable[..., object], error: BaseException, args: Iterable[object], named: Mapping[str, object]) -> None:
+def _answer(what: Callable[..., object], error: BaseException, args: Sequence[object], named: Mapping[str, object]) -> None:
     """Raises a `UsageError` if an argument was the cause of an error that was not expected."""
     if isinstance(error, PoptrainError) or is_interrupt(error):
         return
+    if isinstance(error, TypeError) and (wrong := wrong_call(what, args, named)):
+        raise wrong from None
     names = chain(signature(what).parameters, repeat("an argument"))
     if why := _culprit(error, [*zip(names, args, strict=False), *named.items()]):
         raise UsageError(f"{what.__name__}: {why}") from error

@@ -6,6 +6,7 @@ import os
 import re
 from sys import float_info
 
+from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # Path("s3://bucket") has one slash less
@@ -27,7 +28,7 @@ def check_place(what: str, place: object) -> None:
     if _CONTROL.search(path):
         raise UsageError(f"{what}={path!r} contains control characters: use another name.")
     if len(path) > LONGEST_PATH:
-        raise UsageError(f"{what}={path[:40]!r}… has {len(path):,} characters, but a path has at most {LONGEST_PATH:,}.")
+        raise UsageError(f"{what}={path[:40]!r}… has {counted(len(path), 'character')}, but a path has at most {LONGEST_PATH:,}.")
     try:
         os.fsencode(path)
     except UnicodeEncodeError:

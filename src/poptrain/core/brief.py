@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import fields, is_dataclass
 
+from poptrain.core.counting import counted
 from poptrain.core.fingerprint import default_of
 
 ONE_LINE = 120  # characters from which a value takes several lines
@@ -82,4 +83,4 @@ def _collection(values: Collection[object]) -> str:
         comma = "," if isinstance(values, tuple) and len(values) == 1 else ""
         if len(text := f"{left}{', '.join(parts)}{comma}{right}") <= WIDEST:
             return text
-    return f"<{len(values)} {'value' if len(values) == 1 else 'values'}>"
+    return f"<{counted(len(values), 'value')}>"

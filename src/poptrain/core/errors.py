@@ -3,6 +3,7 @@
 ==================  ====  ============================================================================================
 `PoptrainError`        1  base of all; raised itself where no other class fits
 `UsageError`           2  a wrong argument, experiment file or command line
+`CallError`            2  a call with an argument that does not exist, or without one that is needed
 `MissingExtra`         2  an optional package is not installed
 `MetricError`          2  a trainable returned no score
 `Suspended`            3  the run stopped before its end and can be resumed; 130 and 143 after SIGINT and SIGTERM
@@ -44,6 +45,13 @@ class UsageError(PoptrainError, ValueError):
 
     code = "usage"
     exit_code = 2
+
+
+class CallError(UsageError, TypeError):
+    """A call with an argument that does not exist, or without one that is needed. Exit code 2.
+
+    It is a `TypeError` too, as Python raises for such a call.
+    """
 
 
 class MissingExtra(UsageError, ImportError):
@@ -125,10 +133,14 @@ class RunWarning(UserWarning):
     """
 
 
-def did_you_mean(name: object, options: Iterable[object]) -> str:
-    """Returns ``" Did you mean 'x'?"`` for the nearest of `options`, or an empty string."""
+def did_you_mean(name: object, options: Iterable[object], cutoff: float = 0.6) -> str:
+    """Returns ``" Did you mean 'x'?"`` for the nearest of `options`, or an empty string.
+
+    Args:
+        cutoff: the smallest likeness, from 0 to 1.
+    """
     text = str(name)
     if len(text) > LONGEST_NAME:  # it is not a misspelled name, and comparing takes the square of its length
         return ""
-    near = difflib.get_close_matches(text, [str(option) for option in options], n=1, cutoff=0.6)
+    near = difflib.get_close_matches(text, [str(option) for option in options], n=1, cutoff=cutoff)
     return f" Did you mean {near[0]!r}?" if near else ""

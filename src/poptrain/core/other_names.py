@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from functools import wraps
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Mapping, Sequence
 
-from poptrain.core.answering import answering
-from poptrain.core.errors import UsageError, did_you_mean
+from poptrain.core.counting import counted
+from poptrain.core.errors import CallError, did_you_mean
 
-P = ParamSpec("P")
-R = TypeVar("R")
+ROOMS = ("executors", "views", "plots", "report", "rl", "sinks", "statistics", "testing")  # modules that are public themselves
+FREE_ROOMS = ("integrations",)  # imported by their own paths
+ALIKE = 0.85  # how much a name resembles one that is only misspelled
 
 _SPACE = "the first argument: pt.Space(lr=pt.LogUniform(1e-4, 1e-1))"
 _SLOTS = "executor=pt.executors.Processes(slots=n, gpus_per_slot=…) in pt.run"
@@ -161,30 +160,30 @@ PUBLIC = {  # names of other libraries, looked up in `poptrain`: what to write h
 }
 
 
-def named_as_here(function: Callable[P, R]) -> Callable[P, R]:
-    """Returns the function, with an answer for arguments that it does not have.
+def wrong_call(what: Callable[..., object], args: Sequence[object], named: Mapping[str, object]) -> CallError | None:
+    """Returns the error for arguments that a public function or class does not have, or lacks; None if they fit."""
+    signature = inspect.signature(what)
+    known, place = list(signature.parameters), public_name(what)
+    open_ended = any(each.kind is each.VAR_KEYWORD for each in signature.parameters.values())
+    unknown = [] if open_ended else [name for name in named if name not in known]
+    if len(unknown) == 1:
+        return CallError(f"{place} has no argument {unknown[0]!r}.{instead(unknown[0], known)}")
+    if unknown:
+        return CallError(f"{place} does not have these {counted(len(unknown), 'argument')}. {_listed(unknown, known)}")
+    try:
+        signature.bind(*args, **named)
+    except TypeError as error:
+        by_name = " Pass them by name." if "positional" in str(error) else ""
+        return CallError(f"{place}: {error}; its arguments are {', '.join(known)}.{by_name}")
+    return None
 
-    Raises:
-        UsageError: on a call with such an argument; the message says what to write instead.
-    """
-    signature = inspect.signature(function)
-    known = list(signature.parameters)
-    place = f"pt.{function.__name__}"
 
-    @wraps(function)
-    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-        if (unknown := [name for name in kwargs if name not in known]) and len(unknown) == 1:
-            raise UsageError(f"{place} has no argument {unknown[0]!r}.{instead(unknown[0], known)}")
-        if unknown:
-            raise UsageError(f"{place} does not have these {len(unknown)} arguments. {_listed(unknown, known)}")
-        try:
-            signature.bind(*args, **kwargs)
-        except TypeError as error:
-            by_name = " Pass them by name." if "positional" in str(error) else ""
-            raise UsageError(f"{place}: {error}; its arguments are {', '.join(known)}.{by_name}") from None
-        return function(*args, **kwargs)
-
-    return answering(checked)
+def public_name(what: Callable[..., object]) -> str:
+    """Returns the name under which users find a public function or class: "pt.run", "pt.executors.Processes"."""
+    room = [*what.__module__.split("."), ""][1]
+    if room in FREE_ROOMS:
+        return what.__name__
+    return f"pt.{room}.{what.__name__}" if room in ROOMS else f"pt.{what.__name__}"
 
 
 def no_attribute(owner: object, name: str) -> AttributeError:
@@ -209,6 +208,8 @@ def instead(name: str, known: list[str], briefly: bool = False) -> str:
     Args:
         briefly: leave out the arguments.
     """
+    if near := did_you_mean(name, known, ALIKE):  # one letter more or less: "seed" of "seeds"
+        return near
     if name in ARGUMENTS:
         return f" Write {ARGUMENTS[name]}."
     return did_you_mean(name, known) or ("" if briefly else f" Its arguments are {', '.join(known)}.")

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from poptrain.core.answering import answering
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 
+@answering
 def rank(scores: npt.ArrayLike, generator: np.random.Generator) -> npt.NDArray[np.intp]:
     """Returns indices from worst to best; non-finite scores first, ties in an order drawn from `generator`. Shape (n,).
 

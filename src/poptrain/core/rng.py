@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.random.bit_generator import ISeedSequence
 
+from poptrain.core.answering import answering
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 _MASK = 0xFFFFFFFF
 
 
+@answering
 def rng(seed: int, *path: int | str) -> np.random.Generator:
     """Returns a new generator for one purpose, for example ``rng(seed, task_id, "explore")``.
 

@@ -8,6 +8,11 @@ from poptrain.core.commands import poptrain
 from poptrain.views import Schedule
 
 
+def start_command(directory: Path) -> str:
+    """Returns the command that begins a run in a directory."""
+    return poptrain("run", "experiment.py", "--dir", directory)
+
+
 def recipe(directory: Path, schedule: Schedule) -> list[dict[str, str]]:
     """Returns ways to train with a schedule again, each with a title and the text of a command or program."""
     task = schedule.task

@@ -16,6 +16,7 @@ from typing import Any
 from poptrain.core.errors import MissingExtra, UsageError
 from poptrain.dashboard.fleet import Fleet
 from poptrain.dashboard.guard import Guard
+from poptrain.dashboard.recipe import start_command
 from poptrain.dashboard.watch import Loading
 
 try:
@@ -49,6 +50,7 @@ class Dashboard:
         each = {"panels/{name}": self._panel, "story": self._story, "schedule": self._schedule}
         tables: dict[str, Callable[..., Any]] = {"exploits": self._exploits, "failures": self._failures, "newest": self._newest}
         routes = [Route("/", _page), Route("/api/runs", self._runs), Route("/api/compare", self._compare)]
+        routes += [Route("/api/start", self._start)]
         routes += [Route("/api/events", self._events)]
         routes += [Route(f"/api/runs/{{run:int}}/{path}", answer) for path, answer in {**each, **tables}.items()]
         routes += [Mount("/static", StaticFiles(directory=STATIC))]
@@ -105,6 +107,9 @@ class Dashboard:
 
     async def _runs(self, request: Request) -> Response:
         return JSONResponse(self.fleet.summaries())
+
+    async def _start(self, request: Request) -> Response:
+        return JSONResponse({"command": start_command(self.fleet.paths[0] / "first")})
 
     async def _compare(self, request: Request) -> Response:
         return JSONResponse(await asyncio.to_thread(self.fleet.comparison))

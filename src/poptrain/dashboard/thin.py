@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from poptrain.core.counting import counted
 from poptrain.views import as_json, short
 from poptrain.views.panels import Band, Item, LineSeries, Picture, PointSeries, Segments
 
@@ -114,7 +115,7 @@ def _about(item: Segments, group: list[int], at: int) -> str:
     if len(group) == 1:
         return item.texts[group[0]]
     mean = f", mean {short(float(np.mean([item.values[index] for index in group])), 5)}" if item.values else ""
-    return f"{len(group)} tasks, from step {item.x[group[0]]:,} to {item.x_end[group[-1]]:,}{mean}"
+    return f"{counted(len(group), 'task')}, from step {item.x[group[0]]:,} to {item.x_end[group[-1]]:,}{mean}"
 
 
 def _picked(item: Marks, at: list[int]) -> Marks:

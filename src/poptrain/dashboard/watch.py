@@ -14,8 +14,9 @@ from typing import Any
 
 from poptrain import views
 from poptrain.core import clock, collector
+from poptrain.core.commands import poptrain
 from poptrain.core.errors import PoptrainError, UsageError
-from poptrain.dashboard.recipe import recipe
+from poptrain.dashboard.recipe import recipe, start_command
 from poptrain.dashboard.thin import drawable
 from poptrain.log.reader import Record, exists
 from poptrain.views import as_json, panels
@@ -79,6 +80,7 @@ class Watched:
         found: Answer = {
             "name": self.path.name or str(self.path),
             "path": str(self.path),
+            "commands": {"resume": poptrain("resume", self.path), "start": start_command(self.path)},
             "state": "waiting" if self._seen else "opening",
             "error": self.error,
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from poptrain.core import clock
+from poptrain.core.counting import counted
 from poptrain.engine.screens import FIRST_LINE, Screen
 from poptrain.views.format import span
 
@@ -84,7 +85,7 @@ class Board:
     def line(self, columns: int | None = None) -> str:
         """Returns the state as text, at most `columns` wide: the parts that matter least are left out."""
         elapsed = clock.monotonic() - self._began
-        parts = [f"{span(elapsed)} · {self.done} of {self.total} runs finished"]
+        parts = [f"{span(elapsed)} · {self.done} of {counted(self.total, 'run')} finished"]
         parts.append(", ".join(self._names()) or self.doing)
         if (left := self._left()) is not None:
             parts.append(f"about {span(left)} left")

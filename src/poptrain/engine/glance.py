@@ -34,20 +34,26 @@ class Glance:
     budget: int | None
     metric: str
     now: float | None  # best score of the members' newest results
-    best: float | None  # highest score of the whole run
+    best: float | None  # highest score of the whole run; `run.best`, by evidence, is chosen when the run ends
     member: int | None  # that reached it
     results: int
     copies: int
     last_copy: tuple[int, int] | None  # the member that copied, and the one that it copied
     failures: int
     left: float | None  # seconds
+    mode: str = "max"
     doing: str = ""  # what the run waits for before its first result
+
+    @property
+    def extreme(self) -> str:
+        """What `best` is in the user's sign."""
+        return "lowest" if self.mode == "min" else "highest"
 
     def line(self, columns: int | None = None) -> str:
         """Returns the glance as text, at most `columns` wide: the parts that matter least are left out."""
         score = f"no score yet: {self.doing}" if self.doing else "no score yet"
         if self.best is not None:
-            score = f"{clean(self.metric, 30)} {short(self.now, 5)}, best {short(self.best, 5)} (member {self.member})"
+            score = f"{clean(self.metric, 30)} {short(self.now, 5)}, {self.extreme} {short(self.best, 5)} (member {self.member})"
         parts = [
             (1, span(self.elapsed)),
             (3, "" if self.share is None else f"{100 * self.share:.0f} %"),
@@ -100,6 +106,7 @@ class Watch:
             last_copy=self._last,
             failures=failures,
             left=left,
+            mode=self.experiment.mode,
             doing="" if results else self._doing,
         )
 

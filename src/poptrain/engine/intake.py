@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from poptrain.core import History, Result, Task, check_roles
+from poptrain.core.counting import counted
 from poptrain.core.errors import PoptrainError, UsageError
 from poptrain.core.facts import Reported
 from poptrain.core.order import Order
@@ -164,7 +165,8 @@ def _admitted(history: History, result: Result) -> Result:
     if result.healthy and result.step == begin and _stands_still(history, result.task):
         steps = history.task(result.task).steps
         text = (
-            f"train returned steps=0 twice in a row, of {steps} steps: return the steps that were trained, or leave 'steps' out"
+            f"train returned steps=0 twice in a row, of {counted(steps, 'step')}: return the steps that were trained, "
+            "or leave 'steps' out"
         )
         return _failed(history, result, text)
     return result

@@ -9,11 +9,11 @@ from pathlib import Path
 from poptrain import executors
 from poptrain.checkpoints import places
 from poptrain.core import History, Json, Lost, Result, Task, as_line, clock, collector, maximised
+from poptrain.core.answering import answering
 from poptrain.core.errors import Suspended, UsageError
 from poptrain.core.evidence import best_by_evidence
 from poptrain.core.interactive import interactive
 from poptrain.core.order import Order
-from poptrain.core.other_names import named_as_here
 from poptrain.core.protocols import Algorithm, Executor, Sink, Store, TrainsInWait
 from poptrain.dashboard.beside import beside
 from poptrain.engine import kept
@@ -53,7 +53,7 @@ OF_EXPERIMENT = dict(trainable=None, metric="score", mode="max", stop=None, exec
 GRACE_SECONDS = 30.0  # for running tasks to finish after a first signal
 
 
-@named_as_here
+@answering
 def run(
     algorithm: Algorithm | Experiment,
     trainable: object = None,
@@ -121,7 +121,7 @@ def run(
     return execute(algorithm, directory, keep=keep, source=source, progress=progress)
 
 
-@named_as_here
+@answering
 def resume(experiment: Experiment, directory: str | Path, *, progress: bool = True) -> Run:
     """Returns the run in `directory`, continued to its end. `progress` is as in `run`.
 
@@ -129,7 +129,7 @@ def resume(experiment: Experiment, directory: str | Path, *, progress: bool = Tr
         UsageError: the directory holds no run, or another run.
     """
     if not exists(directory):
-        raise UsageError(f"{str(directory)!r} does not hold a run, so nothing can be resumed. Start one with `poptrain run`.")
+        raise UsageError(f"{str(directory)!r} does not hold a run, so nothing can be resumed. Start one with pt.run.")
     return execute(experiment, directory, progress=progress)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -11,8 +10,11 @@ from typing import NamedTuple
 
 from poptrain.core import History, Result, Task
 from poptrain.core.causes import cause
+from poptrain.core.commands import poptrain
+from poptrain.core.counting import counted
 from poptrain.core.errors import RunWarning
 from poptrain.core.facts import Reported
+from poptrain.core.warned import warn_user
 from poptrain.engine.voice import WARNING, passed_on
 from poptrain.executors.outcome import MOST_UNLOGGED, PREFIX, without_hint
 from poptrain.log.disk import default as disk
@@ -71,14 +73,17 @@ class Failures:
         """Reports all failures, if there was more than one, and what they have in common."""
         if self.count < 2 or self._held or _all_failed(history, _heads(history)):  # the error that ends the run says it
             return
-        text = f"{self.count:,} of {self._results:,} tasks failed: {'; '.join(self._listed())}.{self.hint()}"
+        text = f"{self.count:,} of {counted(self._results, 'task')} failed: {'; '.join(self._listed())}.{self.hint()}"
         warn(text + (f" Tracebacks: {self._directory / 'errors'}." if self._errors and self._directory is not None else ""))
 
     def hint(self) -> str:
         """Returns a sentence about what all failures have in common; empty if nothing is known."""
         if not self._failed == self._begun >= 2:
             return ""
-        return f" All {self._begun} tasks that began from a checkpoint failed: is load() complete? `poptrain check` tests it."
+        return (
+            f" All {counted(self._begun, 'task')} that began from a checkpoint failed: is load() complete? "
+            f"`{poptrain('check')}` tests it."
+        )
 
     def _listed(self) -> Iterator[str]:
         """Yields the most frequent causes, each with the text of its first failure."""
@@ -86,7 +91,7 @@ class Failures:
             text, *others = self._texts[found]
             yield f"{count} × {text.rstrip('.')}" + (" (the others differ in a number or a path)" if others else "")
         if (more := len(self._causes) - MOST_CAUSES) > 0:
-            yield f"and {more} other {'errors' if more > 1 else 'error'}"
+            yield f"and {counted(more, 'other error')}"
 
     def _first(self, history: History, result: Result, why: str) -> str:
         task = history.task(result.task)
@@ -158,7 +163,7 @@ def all_failed(history: History, directory: str | Path | None, hint: str = "") -
     if (best := history.best()) is not None:
         last = f"the last finite result is that of member {history.task(best).member} at step {history.step(best)}"
     where = f" Tracebacks are in {Path(directory) / 'errors'}." if directory is not None and first.error else ""
-    return AllFailed(why, f"all {len(heads)} members failed; {last}. First: {_ended(why)}{where}{hint}")
+    return AllFailed(why, f"all {counted(len(heads), 'member')} failed; {last}. First: {_ended(why)}{where}{hint}")
 
 
 def _ended(why: str) -> str:
@@ -173,10 +178,7 @@ def warn(text: str) -> None:
     """
     if passed_on(WARNING, text):
         return
-    level, frame = 1, sys._getframe()
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "poptrain":
-        level, frame = level + 1, frame.f_back
     try:
-        warnings.warn(text, RunWarning, stacklevel=level)
+        warn_user(text, RunWarning)
     except RunWarning:
         print(f"warning: {text}", file=sys.stderr)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from poptrain.core import History, clock
+from poptrain.core.counting import counted
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.glance import Watch
 from poptrain.engine.screens import Screen, screen
@@ -81,11 +82,11 @@ def pause(wait: float, cost: float) -> float:
 
 
 def finished(watch: Watch, history: History, failures: int) -> str:
-    """Returns the last line about a run that has ended: how long it took, and what was best."""
+    """Returns the last line about a run that has ended: how long it took, and its highest score."""
     glance = watch.look(history, failures)
-    text = f"finished: {glance.results:,} results in {span(glance.elapsed)}"
+    text = f"finished: {counted(glance.results, 'result')} in {span(glance.elapsed)}"
     if failures:
         text += f", {failures:,} failed"
     if glance.best is not None:
-        text += f"; best {clean(glance.metric, 30)} {short(glance.best, 5)} (member {glance.member})"
+        text += f"; {glance.extreme} {clean(glance.metric, 30)} {short(glance.best, 5)} (member {glance.member})"
     return text

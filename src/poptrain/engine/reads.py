@@ -12,6 +12,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator
 
+from poptrain.core.commands import poptrain
 from poptrain.trainable import AnyTrainable, JaxTrainable, Trainable, origin
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -29,6 +30,11 @@ def unread(trainable: AnyTrainable, names: Iterable[str]) -> list[str]:
     return [name for name in names if name.partition(".")[0] not in read] if read else []
 
 
+def names_read(function: object, position: int) -> set[str] | None:
+    """Returns the names that a function reads from the hyperparameters at a position; None if it may read others."""
+    return _keys(_parsed(function), position)
+
+
 def unsaved(trainable: AnyTrainable) -> list[str]:
     """Returns the attributes of a trainable class that hold an optimiser or a scheduler and that its `save` never mentions."""
     init, save = _methods(trainable, "__init__", "save")
@@ -44,6 +50,26 @@ def ignores_checkpoint(trainable: AnyTrainable) -> bool:
     if save is None or load is None or any(isinstance(node, ast.Raise) for node in ast.walk(load)):
         return False
     return _uses(save, 1) and _argument(load, 1) is not None and not _uses(load, 1)
+
+
+def checkpoint_faults(trainable: AnyTrainable, name: str) -> Iterator[str]:
+    """Yields a sentence about each state that `save` or `load` of a class leaves out, as far as its source proves it."""
+    tested = f"`{poptrain('check')}` tests it."
+    for attribute in unsaved(trainable):
+        yield (
+            f"{name}.save() does not mention self.{attribute}, so that a copied or reloaded member gets a new one: save its "
+            f"state too. {tested}"
+        )
+    if ignores_checkpoint(trainable):
+        yield (
+            f"{name}.load() never uses the directory that it is given, so that a copied or reloaded member begins afresh: read "
+            "there what save() wrote."
+        )
+    for attribute in unloaded(trainable):
+        yield (
+            f"{name}.save() stores self.{attribute}, which train() changes, but load() does not mention it, so that a copied or "
+            f"reloaded member has its first value: load it too. {tested}"
+        )
 
 
 def _uses(function: Function, position: int) -> bool:

@@ -14,8 +14,9 @@ from pathlib import Path
 from poptrain.algorithms.parts.turns import FrozenDict
 from poptrain.algorithms.schedule_replay import Piece, ScheduleArgument, ScheduleReplay, guessed, merged, pieces, schedule_replay
 from poptrain.core import Json
+from poptrain.core.answering import answering
+from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError, did_you_mean
-from poptrain.core.other_names import named_as_here
 from poptrain.core.protocols import Sink
 from poptrain.engine import stop as stops
 from poptrain.engine.experiment import Experiment
@@ -44,7 +45,7 @@ class Source:
     budget: int | None = None  # steps of each member of that run; a schedule inside the trainable may extend over them
 
 
-@named_as_here
+@answering
 def replay(
     schedule: Run | str | Path | ScheduleArgument,
     trainable: object = None,
@@ -126,7 +127,8 @@ def planned(
     changed = length is not None and budget != length
     if length is not None and changed and fit is None and not final:
         raise UsageError(
-            f"replay: the schedule is {length:,} steps long, not {budget:,}: pass fit='stretch' or fit='hold' (--fit stretch or "
+            f"replay: the schedule is {counted(length, 'step')} long, not {budget:,}: pass fit='stretch' or "
+            "fit='hold' (--fit stretch or "
             "--fit hold) to fit it, or leave the length as it is."
         )
     if same_seeds and (interval is not None or fit == "stretch" or row[0].seed is None):

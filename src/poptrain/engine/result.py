@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from poptrain.checkpoints import places
 from poptrain.core import Carry, History, Task, Value, markup
-from poptrain.core.answering import answering
+from poptrain.core.answering import answering, answering_class
 from poptrain.core.errors import UsageError
 from poptrain.core.other_names import no_attribute
 from poptrain.core.protocols import Store
@@ -81,6 +81,7 @@ class Standing:
         return markup.block(title, markup.table((), numbers), *([markup.line(self.evidence)] if self.evidence else ()))
 
 
+@answering_class
 @dataclass(frozen=True, repr=False)
 class Run:
     """A run, finished or not. Scores have the user's sign; `history` maximises.

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from poptrain.core import History
+from poptrain.core.counting import counted
 from poptrain.core.fingerprint import describe
 from poptrain.core.metric_names import hinted
 from poptrain.engine.experiment import Experiment
-from poptrain.engine.reads import ignores_checkpoint, unloaded, unread, unsaved
+from poptrain.engine.reads import checkpoint_faults, unread
 from poptrain.space import Space
 from poptrain.trainable import as_trainable, name_of
 from poptrain.views.decisions import settled
@@ -66,21 +67,7 @@ def _of_code(experiment: Experiment) -> Iterator[str]:
         what, it = ("hyperparameter", "it") if len(hparams) == 1 else ("hyperparameters", "them")
         listed = ", ".join(map(repr, hparams))
         yield f"{name} never reads the {what} {listed}: use hp[{hparams[0].partition('.')[0]!r}] in it, or remove {it}."
-    for attribute in unsaved(trainable):
-        yield (
-            f"{name}.save() does not mention self.{attribute}, so that a copied or reloaded member gets a new one: save its "
-            "state too. `poptrain check` tests it."
-        )
-    if ignores_checkpoint(trainable):
-        yield (
-            f"{name}.load() never uses the directory that it is given, so that a copied or reloaded member begins afresh: read "
-            "there what save() wrote."
-        )
-    for attribute in unloaded(trainable):
-        yield (
-            f"{name}.save() stores self.{attribute}, which train() changes, but load() does not mention it, so that a copied or "
-            "reloaded member has its first value: load it too. `poptrain check` tests it."
-        )
+    yield from checkpoint_faults(trainable, name)
 
 
 def senseless(history: History, experiment: Experiment) -> str | None:
@@ -95,7 +82,8 @@ def _constant(history: History, experiment: Experiment) -> str | None:
         return None
     score = short(float(experiment.sign * scores[0]))
     return (
-        f"all {len(scores)} results have the same {experiment.metric!r}, {score}, so nothing could be selected: is it computed "
+        f"all {counted(len(scores), 'result')} have the same {experiment.metric!r}, {score}, so nothing could be "
+        "selected: is it computed "
         "from what was trained?"
     )
 

@@ -17,6 +17,7 @@ from multiprocessing import connection
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from poptrain.core.counting import counted
 from poptrain.core.cpus import cpus
 from poptrain.core.errors import Suspended
 from poptrain.engine.board import Board
@@ -101,7 +102,7 @@ class _Crew:
         self._jobs, self._many, self._board = deque(jobs), workers, board
         self._workers: list[_Worker] = []
         self._stopped = False
-        board.starts(f"starting {workers} worker processes")
+        board.starts(f"starting {counted(workers, 'worker process')}")
 
     def start(self) -> None:
         """Starts the worker processes."""
@@ -185,7 +186,7 @@ class _Crew:
     def finishing(self) -> str:
         """Returns what a person reads who interrupted the study."""
         busy = [worker.job.title for worker in self._workers if worker.job is not None]
-        which = f"run {busy[0]}" if len(busy) == 1 else f"{len(busy)} runs"
+        which = f"run {busy[0]}" if len(busy) == 1 else f"{counted(len(busy), 'run')}"
         return f"interrupted: suspending {which} (at most {GRACE_SECONDS:g} s); press Ctrl-C again to stop now"
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from poptrain.core import History, Result
+from poptrain.core.counting import counted
 from poptrain.engine.notices import warn
 from poptrain.log.writer import LogWriter
 from poptrain.trainable.episodes import counts_returns, fix_of
@@ -43,16 +44,18 @@ class StaleScores:
             self._stale += 1
             task, steps = history.task(result.task), history.step(result.task) - history.begin(result.task)
             if self._ended:
-                where = f"member {task.member}: {LATER} in the interval of {steps:,} steps up to step {result.step:,}"
+                where = f"member {task.member}: {LATER} in the interval of {counted(steps, 'step')} up to step {result.step:,}"
                 self._report(LATER, f"{where}, so its score, {history.sign * result.score:g}, is not of this interval")
             elif self._stale >= ROUNDS * self._seats:
-                where = f"no episode ended in the first {ROUNDS} rounds of intervals of {steps:,} steps"
+                where = f"no episode ended in the first {ROUNDS} rounds of intervals of {counted(steps, 'step')}"
                 self._report(BEGIN, f"{where}, so no score is that of a whole episode")
 
     def summary(self) -> None:
         """Reports how many intervals had no episode, if it was more than the one that was named."""
         if self._stale > 1 and LATER in self._reported:
-            warn(f"no episode ended in {self._stale:,} of {self._trained:,} intervals, so their scores are not their own.")
+            warn(
+                f"no episode ended in {self._stale:,} of {counted(self._trained, 'interval')}, so their scores are not their own."
+            )
 
     def _is_stale(self, history: History, result: Result) -> bool:
         """Returns whether a result counts episodes, and none ended in its interval."""

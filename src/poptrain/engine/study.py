@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from poptrain.core import Value, markup
+from poptrain.core.answering import answering, answering_class
 from poptrain.core.arguments import check_flag, check_name, check_place
+from poptrain.core.counting import counted
 from poptrain.core.cpus import cpus
 from poptrain.core.errors import RunFailed, Suspended, UsageError
 from poptrain.core.file_name import safe_name
 from poptrain.core.interactive import interactive
-from poptrain.core.other_names import named_as_here
 from poptrain.core.protocols import Algorithm
 from poptrain.core.wellformed import MAX_SEATS
 from poptrain.engine import stop as stops
@@ -46,6 +47,7 @@ COLUMNS = ("seed", "score", "steps", "total", "seconds", "finished", "directory"
 _TAKEN = {"method", *COLUMNS} - {"score"}  # names of columns that a metric cannot have
 
 
+@answering_class
 @dataclass(frozen=True, repr=False)
 class Study:
     """The runs of a study, by the name of their method and in the order of the seeds."""
@@ -99,13 +101,13 @@ class Study:
         try:
             return self.comparison
         except UsageError as error:
-            return f"A study of {len(self.runs)} methods. {error}"
+            return f"A study of {counted(len(self.runs), 'method')}. {error}"
 
     def _failed(self) -> Iterator[str]:
         return (f"{name} failed: {why}" for name, why in self.failures.items())
 
 
-@named_as_here
+@answering
 def study(
     algorithms: Mapping[str, Algorithm],
     trainable: object,
@@ -173,11 +175,11 @@ def study(
         for job, ended in _in_turn(jobs, board) if many < 2 else side_by_side(jobs, many, board, _again(directory)):
             found[job.title] = ended
             board.ended(job.title)
-        last = f"study: {len(found)} of {len(jobs)} runs are finished"
+        last = f"study: {len(found)} of {counted(len(jobs), 'run')} are finished"
     except (KeyboardInterrupt, Suspended) as error:
         if isinstance(error, Suspended) and not error.asked:
             raise
-        text = f"study interrupted; {len(found)} of {len(jobs)} runs are finished; {_again(directory)}"
+        text = f"study interrupted; {len(found)} of {counted(len(jobs), 'run')} are finished; {_again(directory)}"
         if not interactive():
             end_without_a_traceback()
             code = error.exit_code if isinstance(error, Suspended) else 130
@@ -210,7 +212,8 @@ def _warn_of_old_code(runs: Mapping[str, Run], trainable: object) -> None:
     if old:
         some = ", ".join(old[:3]) + (" …" if len(old) > 3 else "")
         warn(
-            f"{len(old)} of {len(runs)} runs of the study began with other code than the trainable has now ({some}): remove "
+            f"{len(old)} of {counted(len(runs), 'run')} of the study began with other code than the trainable has "
+            f"now ({some}): remove "
             "their directories to train them again."
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from poptrain.core import Result, Task
+from poptrain.core.counting import counted
 from poptrain.core.protocols import Executor
 from poptrain.engine.watch import Watch
 
@@ -62,7 +63,9 @@ class Supply:
         """Returns why the run ends, if too many tasks have failed without a healthy result between them."""
         if self.futile < self._limit:
             return None
-        return f"{self.futile} tasks in a row failed, with no healthy result between them; the first: {self.first_error}"
+        return (
+            f"{counted(self.futile, 'task')} in a row failed, with no healthy result between them; the first: {self.first_error}"
+        )
 
     def _release(self) -> None:
         waiting, self._waiting = self._waiting, []

@@ -17,6 +17,7 @@ from poptrain.algorithms.parts.turns import check_count
 from poptrain.algorithms.schedule_replay import Piece, ScheduleArgument
 from poptrain.core import Hparams
 from poptrain.core.answering import answering
+from poptrain.core.counting import counted
 from poptrain.core.errors import RunFailed, UsageError
 from poptrain.core.wellformed import MAX_SEATS
 from poptrain.engine.experiment import Experiment
@@ -149,7 +150,7 @@ def _against(what: str, hparams: Hparams, own: Sequence[float], other: Sequence[
     mean = float(gains.mean())
     low, high = interval(gains, np.mean) if gains.any() else (0.0, 0.0)
     wins, losses, p = paired(own, other)
-    numbers = f"{mean:+.4g} [{low:+.4g}, {high:+.4g}], better on {wins} of {len(own)} seeds, p = {p:.2g}"
+    numbers = f"{mean:+.4g} [{low:+.4g}, {high:+.4g}], better on {wins} of {counted(len(own), 'seed')}, p = {p:.2g}"
     if not gains.any():
         verdict = f"The schedule is the same as {what}."
     elif p < 0.05 and low > 0:

@@ -5,7 +5,6 @@ Hyperparameters arrive flat, as the task holds them. A user's function or class 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy as np
 from poptrain.checkpoints import carry as carries
 from poptrain.core import Carry, Hparams, Metrics, Task
 from poptrain.core.errors import MetricError, UsageError
+from poptrain.core.warned import warn_user
 from poptrain.executors.command.form import CommandForm
 from poptrain.executors.context import MemberStore, Start
 from poptrain.executors.hparam_columns import HparamColumns, hparam_columns
@@ -233,9 +233,7 @@ class ClassForm:
                 with users_code():
                     state.close()
             except RaisedByUser as raised:
-                warnings.warn(
-                    f"close() of {self.cls.__qualname__} raised {error_line(raised.error)}.", RuntimeWarning, stacklevel=2
-                )
+                warn_user(f"close() of {self.cls.__qualname__} raised {error_line(raised.error)}.", RuntimeWarning)
 
 
 @dataclass(frozen=True)

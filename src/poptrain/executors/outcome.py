@@ -15,6 +15,7 @@ import numpy as np
 
 from poptrain.checkpoints.size import check_size
 from poptrain.core import Result, Task
+from poptrain.core.counting import counted
 from poptrain.core.errors import CheckpointDamaged, MetricError, did_you_mean
 from poptrain.core.facts import Reported
 from poptrain.core.user_objects import answer_of, printable, text_of
@@ -88,7 +89,9 @@ class Trained:
                 self.unlogged[shown(key)] = answer_of(partial(_kind, value), type(value).__name__)
         count = 2 * len(self.curve) + len(self.returns) + len(self.metrics)
         if count > MOST_NUMBERS:
-            raise MetricError(f"{where}: train returned {count:,} numbers, more than {MOST_NUMBERS:,}: return means of them.")
+            raise MetricError(
+                f"{where}: train returned {counted(count, 'number')}, more than {MOST_NUMBERS:,}: return means of them."
+            )
 
     def result(self, task: Task, checkpoint: str, seconds: float, saving: float = 0.0) -> Result:
         """Returns the result that the log keeps; `saving` is the part of `seconds` that the checkpoint took."""
@@ -218,7 +221,7 @@ def _name(key: object, where: str) -> str:
     name = printable(str(key)) if type(key) in (str, int) else shown(key)
     if len(name) > LONGEST_NAME:
         raise MetricError(
-            f"{where}: the name of a metric has {len(name):,} characters, more than {LONGEST_NAME}: {name[:40]!r}…."
+            f"{where}: the name of a metric has {counted(len(name), 'character')}, more than {LONGEST_NAME}: {name[:40]!r}…."
         )
     return name
 

@@ -18,6 +18,7 @@ from queue import Empty, SimpleQueue
 from poptrain.core import Result, Task
 from poptrain.core.answering import answering_class
 from poptrain.core.arguments import is_finite
+from poptrain.core.counting import counted
 from poptrain.core.cpus import cpus
 from poptrain.core.errors import UsageError
 from poptrain.core.wellformed import MAX_SEATS
@@ -112,7 +113,7 @@ def _devices(name: str, visible: str | None, first: int, count: int, config: Pro
     devices = [device for device in visible.split(",") if device.strip()][first : first + count]
     if len(devices) < count:
         raise UsageError(
-            f"Processes: gpus_per_slot={config.gpus_per_slot!r} for {slots} slots needs {first + count} GPUs, but "
+            f"Processes: gpus_per_slot={config.gpus_per_slot!r} for {counted(slots, 'slot')} needs {first + count} GPUs, but "
             f"{name}={visible!r}: lower slots or gpus_per_slot."
         )
     return devices

@@ -21,6 +21,7 @@ from io import FileIO
 from pathlib import Path
 
 from poptrain.core.commands import poptrain
+from poptrain.core.counting import counted
 from poptrain.core.errors import Suspended, UsageError
 from poptrain.core.file_name import safe_name
 from poptrain.log.together import together
@@ -79,7 +80,7 @@ class FS:
             why, cure = f"{path.parent} was removed, renamed or replaced during the run", "put it back"
         else:
             why, cure = os.strerror(error.errno or errno.EIO), "fix that"
-        space = f" ({self.free(path):,} bytes free)" if doing == "write" else ""
+        space = f" ({counted(self.free(path), 'byte')} free)" if doing == "write" else ""
         return Suspended(f"{why}: cannot {doing} {path}{space}; {cure}, then `{poptrain('resume', _run_of(path))}`")
 
     # -- paths --------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from poptrain.core import History, Json, Line, clock, collector, maximised, results_of, tasks_of
 from poptrain.core.arguments import check_place
+from poptrain.core.counting import counted
 from poptrain.core.errors import LogDamaged, PoptrainError, Suspended, Unreadable, UsageError
 from poptrain.core.order import Order
 from poptrain.log.blocks import Blocks, checksums, time_reader
@@ -104,10 +105,9 @@ class Record:
 
     def summary(self) -> str:
         """Returns one phrase: the numbers of tasks and results, and whether the run has ended."""
-        tasks = sum(len(tasks_of(line)) for line in self.lines)
-        results = sum(len(results_of(line)) for line in self.lines)
+        tasks, results = (sum(len(of(line)) for line in self.lines) for of in (tasks_of, results_of))
         state = "finished" if self.finished else "suspended" if self.suspended else "not finished"
-        return f"{tasks} tasks, {results} results, {state}"
+        return f"{counted(tasks, 'task')}, {counted(results, 'result')}, {state}"
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -197,7 +197,7 @@ class Record:
             data = self.fs.read(self.path, self.offset)
         except FileNotFoundError:
             why = f"{self.path} is missing, but later files of the log exist: restore it from a copy."
-            raise LogDamaged(f"{why} The {self.seq} lines before it are valid.") from None
+            raise LogDamaged(f"{why} {counted(self.seq, 'line')} before it can be trusted.") from None
         at, why = 0, "incomplete line"
         while (end := data.find(b"\n", at := self._take_usual(data, at))) >= 0:
             try:
@@ -259,8 +259,8 @@ class Record:
 
     def _damaged(self, why: str) -> LogDamaged:
         return LogDamaged(
-            f"{self.path} line {self.number + 1} (byte {self.offset}): {why}; the {self.seq} lines before it are "
-            "valid. Restore the file from a copy. Or, to continue from the valid lines, save a copy of the directory, "
+            f"{self.path} line {self.number + 1} (byte {self.offset}): {why}; {counted(self.seq, 'line')} "
+            "before it can be trusted. Restore the file from a copy. Or, to continue from there, save a copy of the directory, "
             f"`truncate -s {self.offset} {self.path.name}`, remove any later log-*.jsonl, and resume."
         )
 

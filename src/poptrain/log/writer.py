@@ -20,6 +20,7 @@ import numpy as np
 
 from poptrain.core import Json, Line, Lost, Result, Task, as_line, clock
 from poptrain.core.commands import poptrain
+from poptrain.core.counting import counted
 from poptrain.core.errors import RunBusy, Suspended, UsageError
 from poptrain.core.user_objects import is_interrupt, text_of
 from poptrain.log.codec import Entry, decode_line, encode_facts, encode_line
@@ -185,7 +186,9 @@ class Log:
                 raise
             raise UsageError(f"{type}: the line cannot be written: {text_of(error, 300)}.") from error
         if len(text) > LINE:
-            raise UsageError(f"{type}: the line has {len(text):,} bytes, but at most {LINE:,} are allowed: return fewer metrics.")
+            raise UsageError(
+                f"{type}: the line has {counted(len(text), 'byte')}, but at most {LINE:,} are allowed: return fewer metrics."
+            )
         if not fs.in_place(self._fd, record.offset, record.path):
             self._broken = self._lost()
             raise self._broken

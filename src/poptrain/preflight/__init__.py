@@ -23,9 +23,9 @@ from pathlib import Path
 from poptrain import executors
 from poptrain.audit.verdict import Verdict
 from poptrain.core import Hparams
+from poptrain.core.answering import answering
 from poptrain.core.arguments import check_place, check_seconds
 from poptrain.core.errors import UsageError
-from poptrain.core.other_names import named_as_here
 from poptrain.engine.experiment import Experiment
 from poptrain.preflight.estimate import Estimate
 from poptrain.preflight.flight import CONFIGURATIONS, Flight, Preflight
@@ -35,7 +35,7 @@ from poptrain.preflight.roundtrip import RoundTrip
 __all__ = ["Estimate", "Preflight", "check"]
 
 
-@named_as_here
+@answering
 def check(experiment: Experiment, *, seconds: float = 60.0, directory: str | Path = "runs") -> Preflight:
     """Returns what is wrong with an experiment, before it is run.
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from poptrain.audit.verdict import Verdict
 from poptrain.core import Carry, Hparams, Value
+from poptrain.core.counting import counted
 from poptrain.executors.adapters import form_of
 from poptrain.preflight.lab import Job, Lab, Probe, equal
 from poptrain.preflight.roundtrip import RoundTrip
@@ -192,11 +193,11 @@ class Effects:
         if parameter.static and name in at_start:
             return Verdict(what, "ok", "another value at the start changes the result; it is static")
         if name in self.held and (name in at_start or name in self.saved):
-            text = f"the loaded member has the new value in force; no result shows it in {self.tried[name]} trainings"
+            text = f"the loaded member has the new value in force; no result shows it in {counted(self.tried[name], 'training')}"
             return Verdict(what, "ok", text)
         unseen = self._blurred()
         if name in at_start and unseen:
-            text = f"has an effect on a fresh member; after a copy, {unseen} in {self.tried[name]} trainings"
+            text = f"has an effect on a fresh member; after a copy, {unseen} in {counted(self.tried[name], 'training')}"
             return Verdict(what, "unclear", text)
         if name in at_start:
             text = "has an effect on a fresh member, but not after a copy: the loaded member keeps its old value"
@@ -204,18 +205,22 @@ class Effects:
         if parameter.levels == 1:
             return Verdict(what, "unclear", "has only one value")
         if name in self.saved:
-            return Verdict(what, "unclear", f"changes the checkpoint, but no score in {self.tried[name]} trainings")
+            return Verdict(what, "unclear", f"changes the checkpoint, but no score in {counted(self.tried[name], 'training')}")
         enough = self.tried[name] >= (VALUES_TRIED if parameter.static else ENOUGH_SEGMENTS)
         if enough and not self.whole:
-            text = f"no effect was seen in {self.tried[name]} trainings, all shorter than the interval: pass more seconds"
+            text = (
+                f"no effect was seen in {counted(self.tried[name], 'training')}, all shorter than the interval: pass more seconds"
+            )
             return Verdict(what, "unclear", text)
         if enough and (unseen or name in self.held):
             why = unseen or "the new value is in force, but no result shows it"
-            return Verdict(what, "unclear", f"no effect was seen in {self.tried[name]} trainings: {why}")
+            return Verdict(what, "unclear", f"no effect was seen in {counted(self.tried[name], 'training')}: {why}")
         if enough:
-            text = f"has no effect: {self.tried[name]} trainings with other values gave exactly the same result"
+            text = f"has no effect: {counted(self.tried[name], 'training')} with other values gave exactly the same result"
             return Verdict(what, "failed", text)
-        return Verdict(what, "unclear", f"no effect was seen in {self.tried[name]} trainings; there was no time for more")
+        return Verdict(
+            what, "unclear", f"no effect was seen in {counted(self.tried[name], 'training')}; there was no time for more"
+        )
 
     def _blurred(self) -> str:
         """Returns why no result can show a small effect; "" if one can. A carry itself shows every effect."""

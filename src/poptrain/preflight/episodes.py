@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from poptrain.audit.verdict import Verdict
 from poptrain.core import Hparams
+from poptrain.core.counting import counted
 from poptrain.executors.adapters import form_of
 from poptrain.preflight.lab import Probe
 from poptrain.trainable import AnyTrainable, is_population
@@ -35,7 +36,8 @@ def inside(
         return None
     without = sum(not count for count in counts)
     text = (
-        f"no episode ended in {without} of {len(counts)} trainings of {steps:,} steps, so their scores are not their own: use a "
+        f"no episode ended in {without} of {counted(len(counts), 'training')} of {counted(steps, 'step')}, so "
+        "their scores are not their own: use a "
         f"longer interval or fewer environments, or {fix}"
     )
     return Verdict("episodes", "unclear", text)

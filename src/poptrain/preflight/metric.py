@@ -9,6 +9,7 @@ from math import isfinite
 import numpy as np
 
 from poptrain.audit.verdict import Verdict
+from poptrain.core.counting import counted
 from poptrain.core.metric_names import hinted
 from poptrain.preflight.lab import Probe
 
@@ -25,12 +26,15 @@ def finite(curves: Sequence[Sequence[Probe]]) -> Verdict:
     bad = [curve for curve in curves if not all(isfinite(probe.result.score) for probe in curve)]
     if len(bad) == len(curves):
         return Verdict(
-            "metric finite", "failed", f"the score is {bad[0][-1].result.score} in all of {len(curves)} configurations"
+            "metric finite", "failed", f"the score is {bad[0][-1].result.score} in all of {counted(len(curves), 'configuration')}"
         )
     if bad:
-        text = f"the score is {bad[0][-1].result.score} in {len(bad)} of {len(curves)} configurations; such members are replaced"
+        text = (
+            f"the score is {bad[0][-1].result.score} in {len(bad)} of {counted(len(curves), 'configuration')}; such "
+            "members are replaced"
+        )
         return Verdict("metric finite", "ok", text)
-    return Verdict("metric finite", "ok", f"a number in all of {len(curves)} configurations")
+    return Verdict("metric finite", "ok", f"a number in all of {counted(len(curves), 'configuration')}")
 
 
 def moving(curves: Sequence[Sequence[Probe]], whole: bool) -> Verdict:
@@ -42,8 +46,10 @@ def moving(curves: Sequence[Sequence[Probe]], whole: bool) -> Verdict:
         return Verdict("metric moves", "ok", "it changes while members train")
     everywhere = len({score for row in rows for score in row}) == 1
     text = f"it is {rows[0][0]!r} " + ("in every training" if everywhere else "from the start to the end of a training")
-    text += f": constant over {max(map(len, rows))} segments in {len(rows)} configurations"
-    return Verdict("metric moves", "failed" if whole or everywhere else "unclear", text)
+    text += f": constant over {counted(max(map(len, rows)), 'segment')} in {counted(len(rows), 'configuration')}"
+    if not whole:  # an accuracy of few examples needs longer to move, and an update may come once in an interval
+        return Verdict("metric moves", "unclear", f"{text}, all shorter than the interval: pass more seconds")
+    return Verdict("metric moves", "failed", text)
 
 
 def direction(curves: Sequence[Sequence[Probe]], metric: str, mode: str) -> Verdict:
@@ -59,14 +65,18 @@ def direction(curves: Sequence[Sequence[Probe]], metric: str, mode: str) -> Verd
     steps = [b - a for row in rows for a, b in pairwise(row) if a != b]
     falling = sum(step < 0 for step in steps) / max(len(steps), 1)
     worse = not better and all(row[-1] < row[0] for row in rows)
-    result = f"training made {metric!r} better in {better} of {len(rows)} configurations under mode={mode!r}"
+    result = f"training made {metric!r} better in {better} of {counted(len(rows), 'configuration')} under mode={mode!r}"
     if contradicts and better * 2 < len(rows):
         return Verdict("direction", "failed", f"{result}, and its name suggests {other!r}: is mode={other!r} meant?")
     if worse and not hint and len(rows) > 1 and len(steps) >= FEWEST and falling >= STEADY:
         return Verdict("direction", "failed", f"{result}, and all of them got steadily worse: is mode={other!r} meant?")
-    if contradicts or worse:
-        remark = f", but its name suggests {other!r}" if contradicts else "; this is too little evidence that the mode is wrong"
-        return Verdict("direction", "unclear", result + remark)
+    if contradicts:
+        return Verdict("direction", "unclear", f"{result}, but its name suggests {other!r}")
+    if worse:
+        return Verdict("direction", "unclear", f"{result}; this is too little evidence that the mode is wrong")
+    if not better or (better * 2 < len(rows) and not hint):
+        text = f"{result}; the score may be at chance, or need a longer training than the check's: pass more seconds"
+        return Verdict("direction", "unclear", text)
     return Verdict("direction", "ok", result)
 
 

@@ -10,8 +10,9 @@ from math import isfinite
 import numpy as np
 
 from poptrain.audit.verdict import Verdict
+from poptrain.engine.reads import checkpoint_faults
 from poptrain.preflight.lab import Job, Lab, Probe, equal
-from poptrain.trainable import in_directories
+from poptrain.trainable import in_directories, name_of
 
 ROUNDING = 1e-5  # relative: the order of a sum may change this much
 SIGNIFICANT = 6.0  # standard deviations; a larger difference is not explained by repetition
@@ -78,6 +79,9 @@ class RoundTrip:
         if errors := [b.result.error for a, b in pairs if a.ok and not b.ok]:
             return self._verdict("failed", f"a member that was loaded cannot continue: {errors[0]}")
         if all(self._same(a, b) for a, b in pairs):
+            if self.repeats and self._without_effect():
+                text = "a member that continues from a checkpoint does the same as a fresh one: is the checkpoint ever read?"
+                return self._verdict("unclear", text)
             return self._states(pairs)
         far = max(self._distance(a, b) for a, b in pairs)
         if far <= ROUNDING:
@@ -115,6 +119,14 @@ class RoundTrip:
         text = f"after a load, scores differ by a relative {far:.2g}, as they do between repetitions: training is not exact"
         return self._verdict("unclear", text)
 
+    def _without_effect(self) -> bool:
+        """True if members that continue from their checkpoints do exactly what fresh ones do, in results and in checkpoints."""
+        fresh = self.lab.train([_job(probe) for probe in self.straight], cold=True)
+        pairs = list(zip(self.loaded, fresh, strict=True))
+        return all(a.ok and b.ok and _trained(a) == _trained(b) for a, b in pairs) and all(
+            equal(self.lab.state(a), self.lab.state(b)) for a, b in pairs
+        )
+
     def _verdict(self, state: str, text: str) -> Verdict:
         return Verdict("save and load", state, text)
 
@@ -125,7 +137,10 @@ class RoundTrip:
         return f"save → load → continue {what}: the checkpoint does not hold all of the state"
 
     def _hint(self) -> str:
-        """Returns what is probably missing from the checkpoint."""
+        """Returns what is probably missing from the checkpoint; what the source proves is reported in the words of the run."""
+        trainable = self.lab.trainable
+        if proven := next(checkpoint_faults(trainable, name_of(trainable).partition(":")[2]), ""):
+            return f" {proven}"
         if not in_directories(self.lab.trainable):
             return (
                 " Something outside the carry changes the training, such as a global variable or an attribute of the trainable."
@@ -144,6 +159,12 @@ class RoundTrip:
         pairs = [(x.score, y.score), *((x.metrics[name], y.metrics[name]) for name in names)]
         far = [_relative(*pair) for pair in pairs]
         return max(far) or float("inf")  # another curve, or other metrics
+
+
+def _trained(probe: Probe) -> str:
+    """Returns what a training reported, without its place on the lineage."""
+    result = probe.result
+    return repr((result.score, [score for _, score in result.curve], tuple(result.returns), sorted(result.metrics.items())))
 
 
 def _job(probe: Probe) -> Job:

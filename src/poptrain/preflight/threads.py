@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from poptrain.audit.verdict import Verdict
+from poptrain.core.counting import counted
 from poptrain.core.cpus import cpus
 from poptrain.executors import kind_of
 from poptrain.executors.processes import Processes, environment
@@ -61,9 +62,10 @@ def crowded(found: Workers) -> Verdict | None:
     each = max(1, available // found.count)
     fix = f"set {VARIABLE}={each}" if found.inherited else f"pass threads={each} to Processes"
     one = found.count == 1
-    who = "one worker has" if one else f"{found.count} workers have"
+    who = "one worker has" if one else f"{counted(found.count, 'worker')} have"
     text = (
-        f"{who} {found.threads} threads{'' if one else ' each'}, more than the {available} CPUs that this process may use: {fix}"
+        f"{who} {counted(found.threads, 'thread')}{'' if one else ' each'}, more than the {available} CPUs that this "
+        f"process may use: {fix}"
     )
     return Verdict("threads", "unclear", text)
 

@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from poptrain import views
+from poptrain.core.counting import counted
 from poptrain.log.private import as_private_as
 from poptrain.log.reader import Record
 from poptrain.report import tables
@@ -69,7 +70,7 @@ def page(record: Record) -> str:
         "PLOTLY": library,
         "CHARTS": data,
         "BODY": body,
-        "HEAD": tables.escaped(f"{view.algorithm} · {len(view.members)} members · {clean(view.trainable, 80)}"),
+        "HEAD": tables.escaped(f"{view.algorithm} · {counted(len(view.members), 'member')} · {clean(view.trainable, 80)}"),
     }
     # Split, not replaced: a value that looks like a placeholder is never filled itself.
     return "".join(filled[piece] if index % 2 else piece for index, piece in enumerate(PAGE.split("@@")))

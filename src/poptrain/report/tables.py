@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 
+from poptrain.core.counting import counted
 from poptrain.log.reader import Record
 from poptrain.views import Exploit, Status, Suggestion, clean, short, span
 from poptrain.views.exploits import exploits_of
@@ -94,14 +95,14 @@ def details(record: Record, view: Status) -> str:
     """Returns what the run is: its algorithm, seed, space, versions."""
     opened = [(fields, time) for type, fields, time in record.events if type == "open"]
     better = "lower" if view.mode == "min" else "higher"
-    bad = f"{view.failed:,} failed, {view.diverged:,} diverged, {view.lost:,} checkpoints lost"
+    bad = f"{view.failed:,} failed, {view.diverged:,} diverged, {counted(view.lost, 'checkpoint')} lost"
     rows: list[tuple[str, object]] = [
         ("algorithm", view.algorithm),
         ("trainable", view.trainable),
         ("metric", f"{view.metric} ({better} is better)"),
         ("seed", view.seed),
         ("members", len(view.members)),
-        ("budget", "–" if view.budget is None else f"{view.budget:,} steps per member"),
+        ("budget", "–" if view.budget is None else f"{counted(view.budget, 'step')} per member"),
         ("state", view.state + (f": {view.reason}" if view.reason else "")),
         ("results", f"{view.results:,} ({bad})"),
         ("sessions", len(opened)),

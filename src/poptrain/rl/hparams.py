@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.space import Choice, Ordinal, Space
 
@@ -66,7 +67,7 @@ def _column(name: str, value: ArrayLike, allowed: Range, members: int) -> np.nda
     try:
         values = np.broadcast_to(np.asarray(value, np.float64), (members,))
     except (TypeError, ValueError):
-        raise UsageError(f"{name}={value!r}: expected a number, or one for each of the {members} members.") from None
+        raise UsageError(f"{name}={value!r}: expected a number, or one for each of the {counted(members, 'member')}.") from None
     if allowed.integer:
         values = np.rint(values)
     outside = ~((values >= allowed.low) & (values <= allowed.high))

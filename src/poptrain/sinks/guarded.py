@@ -5,12 +5,12 @@ from __future__ import annotations
 import atexit
 import sys
 import threading
-import warnings
 from contextlib import suppress
 
 from poptrain.core import History
 from poptrain.core.protocols import Sink
 from poptrain.core.user_objects import answer_of, named
+from poptrain.core.warned import warn_user
 from poptrain.log.reader import Record
 from poptrain.sinks.adapted import as_sink
 
@@ -140,6 +140,6 @@ def _short(error: BaseException | None) -> str:
 
 def _warn(text: str) -> None:
     try:
-        warnings.warn(text, stacklevel=4)
+        warn_user(text)
     except Warning:  # warnings are errors here: an error would stop the run
         print(f"warning: {text}", file=sys.stderr, flush=True)

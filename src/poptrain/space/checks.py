@@ -40,14 +40,23 @@ def check_parameter(name: str, parameter: Given) -> None:
     if isinstance(parameter, type) and issubclass(parameter, Parameter):
         fix = f"call it with its bounds or options: {parameter.__name__}(…)"
     elif isinstance(parameter, tuple | list | set | range):
-        inside = ", ".join(repr(plain(item)) for item in parameter)
-        bounds = len(parameter) == 2 and all(is_number(plain(item)) for item in parameter)
-        fix = f"did you mean {_range_of(name, [float(plain(item)) for item in parameter]) if bounds else 'Choice'}({inside})?"
+        fix = f"did you mean {_meant(name, parameter)}?"
     elif (here := written_here(parameter)) is not None:
         raise UsageError(f"Space: {name} is a range of another library; write {here}.")
     else:
         fix = f"for a constant use Choice({show(plain(parameter))})"
     raise UsageError(f"Space: {name}={show(parameter)} is not a parameter; {fix}")
+
+
+def _meant(name: str, given: tuple[Given, ...] | list[Given] | set[Given] | range) -> str:
+    """Returns what a collection stands for. A list of two numbers is rather two options, and a tuple two bounds."""
+    values = [plain(item) for item in given]
+    inside = ", ".join(map(repr, values))
+    if len(values) != 2 or not all(map(is_number, values)):
+        return f"Choice({inside})"
+    between = f"{_range_of(name, [float(value) for value in values])}({inside}) for all values between"
+    options = f"Choice({inside}) for these two"
+    return f"{between}, or {options}" if isinstance(given, tuple) else f"{options}, or {between}"
 
 
 def _range_of(name: str, bounds: list[float]) -> str:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 from numpy.random import Generator
 
 from poptrain.core import Json, Value
-from poptrain.core.errors import UsageError
+from poptrain.core.errors import CallError, UsageError
 from poptrain.core.other_names import PARAMETERS
 from poptrain.core.user_objects import answer_of
 
@@ -66,7 +66,7 @@ class Parameter(ABC):
     def __new__(cls, *args: Given, **kwargs: Given) -> Self:
         for name in kwargs:
             if name in PARAMETERS:
-                raise UsageError(f"{cls.__name__} has no argument {name!r}. Write {PARAMETERS[name]}.")
+                raise CallError(f"pt.{cls.__name__} has no argument {name!r}. Write {PARAMETERS[name]}.")
         return super().__new__(cls)
 
     @abstractmethod

@@ -13,6 +13,7 @@ from numpy.random import Generator
 
 from poptrain.core import Hparams, Json, Value, markup
 from poptrain.core.answering import answering, answering_class
+from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.facts import is_number
 from poptrain.core.user_objects import named
@@ -127,7 +128,7 @@ class Space(Mapping[str, Parameter]):
 
     def _repr_html_(self) -> str:
         rows = [(name, repr(parameter)) for name, parameter in self.items()]
-        return markup.block(f"Space of {len(self)} hyperparameters", markup.table(("name", "values"), rows))
+        return markup.block(f"Space of {counted(len(self), 'hyperparameter')}", markup.table(("name", "values"), rows))
 
     def describe(self) -> dict[str, Json]:
         """Returns the definition as JSON. It is the same in every process, so fingerprints use it."""
@@ -236,7 +237,9 @@ class Space(Mapping[str, Parameter]):
         """Returns the configuration of codes, shape (d,)."""
         units = np.asarray(units, float)
         if units.shape != (len(self),):
-            raise UsageError(f"decode: got codes of shape {units.shape}; pass one for each of the {len(self)} parameters.")
+            raise UsageError(
+                f"decode: got codes of shape {units.shape}; pass one for each of the {counted(len(self), 'parameter')}."
+            )
         return self._finish({name: p.decode(u) for (name, p), u in zip(self.items(), units.tolist(), strict=True)})
 
     def grid(self, levels: int | Mapping[str, int]) -> list[dict[str, Value]]:
@@ -260,7 +263,7 @@ class Space(Mapping[str, Parameter]):
             columns.append((name, p, int(n)))
         size = math.prod(n if p.levels is None else min(n, p.levels) for _, p, n in columns)
         if size > LARGEST_GRID:
-            raise UsageError(f"grid: {size} points are more than {LARGEST_GRID}; use fewer levels, or random_search.")
+            raise UsageError(f"grid: {counted(size, 'point')} are more than {LARGEST_GRID:,}; use fewer levels.")
         points = (dict(zip(self.names, v, strict=True)) for v in product(*(p.grid(n) for _, p, n in columns)))
         return list({tuple(point.values()): point for point in map(self._finish, points)}.values())
 

@@ -16,6 +16,7 @@ import numpy as np
 from poptrain.algorithms import pbt
 from poptrain.algorithms.parts.exploit import truncation
 from poptrain.core import Hparams, Value
+from poptrain.core.counting import counted
 from poptrain.core.rng import rng
 from poptrain.engine import stop
 from poptrain.engine.loop import run
@@ -175,7 +176,7 @@ class AdapterContract:
                 return metrics
 
         self.population(Counted, tmp_path / "run")
-        assert max(most) <= 1 + MOST_WAITING, f"{max(most)} members were in memory, one of them trained"
+        assert max(most) <= 1 + MOST_WAITING, f"{counted(max(most), 'member')} were in memory, one of them trained"
 
     def test_a_member_that_cannot_be_scored_yet_stops_nothing(self) -> None:
         """An evaluation before the first step, and the shortest interval, return metrics; NaN means "not yet"."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from poptrain.core import History, Line, Result, Task
+from poptrain.core.counting import counted
 from poptrain.core.protocols import Algorithm
 from poptrain.core.rng import rng
 
@@ -65,7 +66,7 @@ def play(
             index = int(rng(seed, "delivery", history.lines).integers(len(pending)))
         task = pending[index]
         history = history.add([simulated(history, task, objective(history, task))])
-    raise AssertionError(f"the run did not end within {most} lines")
+    raise AssertionError(f"the run did not end within {counted(most, 'line')}")
 
 
 def replay(history: History) -> Iterator[tuple[History, Line]]:

@@ -26,8 +26,9 @@ from typing import Any, NamedTuple, Protocol, TypeGuard, runtime_checkable
 import numpy as np
 
 from poptrain.core import Carry, Hparams, Json, Metrics, Value
-from poptrain.core.answering import answering
+from poptrain.core.answering import answering, answering_class
 from poptrain.core.brief import brief, shown
+from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError
 from poptrain.core.fingerprint import qualified_name, source_hash, source_name
 from poptrain.space import Space
@@ -58,6 +59,7 @@ __all__ = [
 UserCode = Any  # whatever a user passes as a trainable, before `as_trainable` has recognised its form
 
 
+@answering_class
 class Trainable(NamedTuple):
     """The training of one member as functions: the form that executors call."""
 
@@ -286,7 +288,7 @@ class _GeneratorTrain:
         finally:
             generator.close()
         if done < steps:
-            raise RuntimeError(f"the generator ended after {done} of {steps} steps: it must yield once per step")
+            raise RuntimeError(f"the generator ended after {done} of {counted(steps, 'step')}: it must yield once per step")
         return carry, metrics
 
 

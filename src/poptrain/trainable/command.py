@@ -30,6 +30,7 @@ from pathlib import Path
 
 from poptrain.core.answering import answering
 from poptrain.core.arguments import check_place
+from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.fingerprint import short_hash
 from poptrain.trainable.options import check_options
@@ -217,7 +218,9 @@ def command(
     """
     _check_types(line, resume, env, cwd)
     if len(line) > LONGEST_LINE:
-        raise UsageError(f"command: line has {len(line):,} characters or words, but at most {LONGEST_LINE:,} are allowed.")
+        raise UsageError(
+            f"command: line has {counted(len(line), 'character')} or words, but at most {LONGEST_LINE:,} are allowed."
+        )
     words = _words(line, "line")
     if not words:
         raise UsageError("command: the command line is empty, expected one such as 'python train.py --lr {lr}'.")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from poptrain.core.counting import counted
+
 USUAL = "return the score of whole episodes of an evaluation"  # what a trainable can do that knows no better
 
 
@@ -25,11 +27,16 @@ class EpisodeLimit(NamedTuple):
         if each >= self.longest:
             return None
         one = self.environments == 1
-        shares = f"is {trained:,} steps" if one else f"gives each of {self.environments} environments {each:,} steps"
+        shares = (
+            f"is {counted(trained, 'step')}"
+            if one
+            else f"gives each of {counted(self.environments, 'environment')} {counted(each, 'step')}"
+        )
         fewer = "" if one else ", fewer environments"
         return (
-            f"an interval of {interval:,} steps {shares}, and an episode may have {self.longest:,}: while none ends, scores "
-            f"stay as they were. Use an interval of {enough:,} steps or more{fewer}, or {fix}"
+            f"an interval of {counted(interval, 'step')} {shares}, and an episode may have {self.longest:,}: "
+            "while none ends, scores "
+            f"stay as they were. Use an interval of {counted(enough, 'step')} or more{fewer}, or {fix}"
         )
 
 

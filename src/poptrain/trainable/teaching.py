@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from poptrain.core.answering import answering
 from poptrain.core.errors import UsageError
 
 LAST_WEIGHT = 0.05
 FALL = 0.8  # of the distillation, over which the weight falls
 
 
+@answering
 def teacher_weight(progress: tuple[float, float], part: float = 0.0) -> float:
     """Returns the weight alpha of the teacher: it falls in a straight line from 1 to 0.05 over the first 0.8, and stays there.
 

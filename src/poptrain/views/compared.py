@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from poptrain.core import markup
 from poptrain.core.brief import in_lines
+from poptrain.core.counting import counted
 from poptrain.statistics import more_wins
 from poptrain.views.format import clean, short, span
 
@@ -85,7 +86,7 @@ class Pair:
         doubtful = equal > 0 and self.p > 0.05
         few = doubtful and equal < (least := more_wins(0, 0)) and self.verdict not in _VERDICTS
         if few:
-            number = "1 seed is" if equal == 1 else f"{equal} seeds are"
+            number = f"{counted(equal, 'seed')} {'is' if equal == 1 else 'are'}"
             text = (
                 f"{self.method} cannot be distinguished from {self.against}, because {number} too few to tell (p < 0.05 needs at "
                 f"least {least}): it wins on {self.wins} of {equal}, p = {self.p:.3g}."
@@ -97,7 +98,7 @@ class Pair:
         if not doubtful or self.wins == self.losses:
             return text
         leader, more = (self.method, self.against)[self.wins < self.losses], more_wins(*sorted((self.wins, self.losses))[::-1])
-        seeds = f"{more} more {'seed' if more == 1 else 'seeds'}"
+        seeds = f"{counted(more, 'more seed')}"
         start = "For" if few else "This does not show a difference: for"
         return f"{text} {start} p < 0.05, {leader} would have to win on {seeds} without a loss."
 

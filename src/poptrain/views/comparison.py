@@ -16,6 +16,7 @@ import numpy as np
 
 from poptrain import statistics
 from poptrain.core import History
+from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError
 from poptrain.log.reader import Record
 from poptrain.views.compared import Comparison, Method, Outcome, Pair, Point, Reported
@@ -38,8 +39,7 @@ def compare(records: Sequence[Record], names: Sequence[str] | None = None) -> Co
     traces = [_Trace(record) for record in records if record not in empty]
     if len(traces) < 2:
         without = f"; {len(empty)} more have no healthy result yet" if empty else ""
-        runs = "run" if len(traces) == 1 else "runs"
-        raise UsageError(f"compare: got {len(traces)} {runs} with results, expected at least 2{without}.")
+        raise UsageError(f"compare: got {counted(len(traces), 'run')} with results, expected at least 2{without}.")
     for what in ("metric", "mode"):
         differ = sorted({str(trace.record.run.get(what)) for trace in traces})
         if len(differ) > 1:
@@ -123,7 +123,7 @@ def _best(trace: list[tuple[int, float]], at: float) -> float:
 
 
 def _grouped(traces: Sequence[_Trace]) -> dict[str, list[_Trace]]:
-    """Returns the runs by method, named by the settings in which they differ; independent members come first."""
+    """Returns the runs by method, under the user's own name or the settings in which they differ, in the order of `_ordered`."""
     kinds: list[tuple[Mapping[str, object], list[_Trace]]] = []
     for trace in traces:
         group = next((group for algorithm, group in kinds if algorithm == trace.algorithm), None)
@@ -131,24 +131,40 @@ def _grouped(traces: Sequence[_Trace]) -> dict[str, list[_Trace]]:
             kinds.append((trace.algorithm, [trace]))
         else:
             group.append(trace)
-    kinds.sort(key=lambda kind: not _independent(kind[0]))
+    own = [{_own_name(trace) for trace in group} for _, group in kinds]
     named: dict[str, list[_Trace]] = {}
-    for algorithm, group in kinds:
+    for (algorithm, group), names in zip(kinds, own, strict=True):
+        if len(names) == 1 and "" not in names and sum(bool(names & others) for others in own) == 1:
+            named[names.pop()] = group
+            continue
         alike = [other for other, _ in kinds if _title(other) == _title(algorithm)]
         differing = [key for key in algorithm if any(other.get(key) != algorithm[key] for other in alike)]
         name = " ".join([_title(algorithm), *(f"{key}={_brief(algorithm[key])}" for key in differing if key != "type")])
         while name in named:
             name += "'"
-        named[name] = sorted(group, key=lambda trace: trace.seed)
-    return named
+        named[name] = group
+    return _ordered(named)
+
+
+def _own_name(trace: _Trace) -> str:
+    """Returns the user's name of a method: a study calls the directory of a run ``name-seed``. "" if it has another name."""
+    directory = trace.record.directory
+    name, _, seed = ("" if directory is None else directory.name).rpartition("-")
+    return clean(name, 40) if seed == str(trace.seed) else ""
+
+
+def _ordered(groups: Mapping[str, list[_Trace]]) -> dict[str, list[_Trace]]:
+    """Returns methods by name, those of independent members first, and the runs of each by seed."""
+    names = sorted(groups, key=lambda name: (not _independent(groups[name][0].algorithm), name))
+    return {name: sorted(groups[name], key=lambda trace: trace.seed) for name in names}
 
 
 def _by_name(traces: Sequence[_Trace], names: Mapping[Record, str]) -> dict[str, list[_Trace]]:
-    """Returns the runs by the names of their methods; independent members come first."""
+    """Returns the runs by the names of their methods."""
     groups: dict[str, list[_Trace]] = {}
-    for trace in sorted(traces, key=lambda trace: not _independent(trace.algorithm)):
+    for trace in traces:
         groups.setdefault(clean(names[trace.record], 40), []).append(trace)
-    return {name: sorted(group, key=lambda trace: trace.seed) for name, group in groups.items()}
+    return _ordered(groups)
 
 
 def _title(algorithm: Mapping[str, object]) -> str:
@@ -162,12 +178,12 @@ def _title(algorithm: Mapping[str, object]) -> str:
 def _brief(value: object) -> str:
     """Returns a setting in a few characters: ``truncation(0.2)``, ``none``."""
     if isinstance(value, Mapping) and "parameters" in value:
-        return f"{len(value['parameters'])} parameters"
+        return f"{counted(len(value['parameters']), 'parameter')}"
     if isinstance(value, Mapping) and "type" in value:
         inner = [_brief(item) for key, item in value.items() if key != "type"]
         return "none" if value["type"] == "Keep" else str(value["type"]).lower() + (f"({','.join(inner)})" if inner else "")
     if isinstance(value, (list, tuple)):
-        return f"{len(value)} values" if len(value) > 3 else "/".join(map(_brief, value))
+        return f"{counted(len(value), 'value')}" if len(value) > 3 else "/".join(map(_brief, value))
     return clean(short(value), 24)
 
 
@@ -285,7 +301,8 @@ def _other_code(traces: Sequence[_Trace]) -> Iterator[str]:
     for name, codes in versions.items():
         if len(codes - {"None"}) > 1:
             yield (
-                f"the runs of {clean(name)} began with {len(codes)} different versions of its code, so that the methods may not "
+                f"the runs of {clean(name)} began with {counted(len(codes), 'different version')} of its code, so "
+                "that the methods may not "
                 "be what differs: train all of them with one."
             )
 

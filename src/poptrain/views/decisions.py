@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from poptrain.core import Result
+from poptrain.core.counting import counted
 from poptrain.log.reader import Record
 
 
@@ -38,10 +39,14 @@ def settled(algorithm: Mapping[str, Any], budget: int | None) -> str | None:
     if budget is None or not isinstance(interval, int) or isinstance(interval, bool) or interval < 1:
         return None
     if interval >= budget:
-        return f"the interval is {interval:,} steps and the budget {budget:,}, so that no decision was due before the end"
+        return (
+            f"the interval is {counted(interval, 'step')} and the budget {budget:,}, so that no decision was due before the end"
+        )
     last = (budget - 1) // interval * interval
     if warmup > last:
-        return f"the warmup is {warmup:,} steps, and the last decision before the budget of {budget:,} is at step {last:,}"
+        return (
+            f"the warmup is {counted(warmup, 'step')}, and the last decision before the budget of {budget:,} is at step {last:,}"
+        )
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from poptrain.core import markup
+from poptrain.core.counting import counted
 from poptrain.log.reader import Record
 from poptrain.views.format import clean, short, span
 from poptrain.views.status import Status, status
@@ -38,7 +39,7 @@ class Described:
             for each in ranked[:MOST_MEMBERS]
         ]
         table = markup.table(("member", view.metric, "step", "state", *names), rows)
-        lines = [f"… and {len(ranked) - MOST_MEMBERS} more members"] if len(ranked) > MOST_MEMBERS else []
+        lines = [f"… and {counted(len(ranked) - MOST_MEMBERS, 'more member')}"] if len(ranked) > MOST_MEMBERS else []
         lines += [f"newest failure of {len(each.members)} of the members: {each.error}" for each in view.troubles[:3]]
         if view.best is not None and view.best.evidence:
             lines.append(f"why the best: {view.best.evidence}")
@@ -49,8 +50,8 @@ class Described:
     def _state(self) -> str:
         view = self.status
         failed = f", {view.failed + view.diverged:,} failed" if view.failed + view.diverged else ""
-        what = f"{view.algorithm} with {len(view.members)} {'member' if len(view.members) == 1 else 'members'} {view.state}"
-        return f"{what} after {view.results:,} results{failed} in {span(view.elapsed)}"
+        what = f"{view.algorithm} with {counted(len(view.members), 'member')} {view.state}"
+        return f"{what} after {counted(view.results, 'result')}{failed} in {span(view.elapsed)}"
 
     def _best(self) -> list[str]:
         best = self.status.best

@@ -13,6 +13,7 @@ from math import erfc, sqrt
 
 import numpy as np
 
+from poptrain.core.counting import counted
 from poptrain.views.format import short
 
 GROUP = 4  # rounds with one proposal each that are compared together
@@ -41,7 +42,8 @@ class Foresight:
         if self.pays is None or self.correlation is None:
             return None
         measured = (
-            f"predicted and observed gains of {self.proposals:,} proposals have a rank correlation of {self.correlation:.2f}"
+            f"predicted and observed gains of {counted(self.proposals, 'proposal')} have a rank correlation of "
+            f"{self.correlation:.2f}"
         )
         if not self.pays:
             return f"The model is no better than a redraw here: {measured} (p = {self.p:.2g})."

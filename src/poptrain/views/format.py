@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import isfinite
 from typing import TypeVar
 
+from poptrain.core.counting import counted
+
 ValueT = TypeVar("ValueT")
 
 
@@ -61,7 +63,7 @@ def copies_line(count: int, member: int, donor: int) -> str:
     >>> copies_line(18, 2, 4)
     '18 copies, the last: member 2 copied member 4'
     """
-    return f"{count:,} {'copy' if count == 1 else 'copies'}, the last: member {member} copied member {donor}"
+    return f"{counted(count, 'copy')}, the last: member {member} copied member {donor}"
 
 
 def thousands(x: float) -> str:

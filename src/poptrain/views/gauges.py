@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from poptrain.core.brief import in_lines
+from poptrain.core.counting import counted
 from poptrain.log.reader import Record
 from poptrain.statistics import sign_test
 from poptrain.views.foresight import Foresight, centred_ranks, foresight_of
@@ -57,7 +58,9 @@ class Gauges:
             found.append(sentence)
         if self.ahead is not None:
             way = f"{short(abs(self.ahead), 3)} {'better' if self.ahead > 0 else 'worse'} than"
-            found.append(f"The best member is {'as good as' if self.ahead == 0 else way} the best of {self.controls} controls.")
+            found.append(
+                f"The best member is {'as good as' if self.ahead == 0 else way} the best of {counted(self.controls, 'control')}."
+            )
         return tuple(found)
 
     def _of_copies(self) -> Iterator[str]:
@@ -72,17 +75,17 @@ class Gauges:
         if self.explored:
             word = "more" if 2 * self.explored_better > self.explored else "fewer"
             chance = "no more than chance" if self.explored_p is None or self.explored_p > 0.05 else f"{word} than chance"
-            pairs = f"{self.explored_better:,} of {self.explored:,} pairs ({chance})"
+            pairs = f"{self.explored_better:,} of {counted(self.explored, 'pair')} ({chance})"
             yield f"From the same weights, explored values beat the donor's values in {pairs}."
         if self.persistence is not None:
             replaced = f"{100 * (self.pressure or 0):.0f} % of the decisions replaced a member"
             yield f"{replaced}; the order of scores after one interval has a rank correlation of {self.persistence:.2f}."
         if self.one_since is None:
             worth = f"which is as diverse as {self.effective:.1f} equal lineages"
-            yield f"The {self.members} members descend from {self.founders} first members, {worth}."
-        else:
+            yield f"The {counted(self.members, 'member')} descend from {counted(self.founders, 'first member')}, {worth}."
+        elif self.members > 1:
             common = "" if self.common_step is None else f"; their newest common ancestor is at step {self.common_step:,}"
-            yield f"All {self.members} members descend from one since step {self.one_since:,}{common}."
+            yield f"All {counted(self.members, 'member')} descend from one since step {self.one_since:,}{common}."
 
 
 def gauges(record: Record) -> Gauges:

@@ -12,6 +12,7 @@ import numpy as np
 
 from poptrain.core import History
 from poptrain.core.brief import in_lines
+from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError
 from poptrain.log.reader import Record
 from poptrain.views.index import about, history_of, points_of, result_of
@@ -79,7 +80,7 @@ def _points(history: History, seat: int, step: int | None) -> tuple[list[tuple[i
     """Returns the (step, score) of a seat since its weights were copied, and whether it is an evaluator's."""
     seats = np.flatnonzero(history.heads() >= 0).tolist()
     if isinstance(seat, bool) or not isinstance(seat, int) or seat not in seats:
-        raise UsageError(f"seat {seat!r}: this run has {len(seats)} seats, 0 to {max(seats, default=0)}.")
+        raise UsageError(f"seat {seat!r}: this run has {counted(len(seats), 'seat')}, 0 to {max(seats, default=0)}.")
     id = history.head(seat)
     while id >= 0 and (not history.ok(id) or (step is not None and history.end(id) > step)):
         id = history.previous(id)

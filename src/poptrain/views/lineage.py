@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from poptrain.core import History, Hparams, markup
 from poptrain.core.brief import in_lines
+from poptrain.core.counting import counted
 from poptrain.log.reader import Record
 from poptrain.views.exploits import Exploit, exploits_of
 from poptrain.views.format import short
@@ -56,8 +57,8 @@ class Lineage:
     def __repr__(self) -> str:
         copied = sum(each.donor is not None for each in self.ancestors)
         steps = self.ancestors[-1].end if self.ancestors else 0
-        way = f"{len(self.ancestors):,} tasks over {steps:,} steps, {copied} of them copied from another member"
-        return f"Lineage(task {self.task} of member {self.member}: {way}; {len(self.exploits):,} copies in the run)"
+        way = f"{counted(len(self.ancestors), 'task')} over {counted(steps, 'step')}, {copied} of them copied from another member"
+        return f"Lineage(task {self.task} of member {self.member}: {way}; {counted(len(self.exploits), 'copy')} in the run)"
 
     def _repr_html_(self) -> str:
         shown, names = self.ancestors[-MOST_ANCESTORS:], list(self.ancestors[-1].hparams) if self.ancestors else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from poptrain.core import clock
+from poptrain.core.counting import counted
 from poptrain.core.waiting import limit_of, sentence, usual_of
 from poptrain.log.reader import Record
 from poptrain.views.state import RunState
@@ -54,7 +55,7 @@ def overdue(record: Record, state: RunState) -> list[str]:
         since, number = pending[0]
         late = [(number, now - max(state.time, since), durations)]
     texts = [sentence(*each) for each in late[:MOST_OVERDUE]]
-    return texts + [f"{len(late) - MOST_OVERDUE} other members are overdue too"] * (len(late) > MOST_OVERDUE)
+    return texts + [f"overdue too: {counted(len(late) - MOST_OVERDUE, 'other member')}"] * (len(late) > MOST_OVERDUE)
 
 
 def _opened(record: Record) -> float:

@@ -12,6 +12,7 @@ from typing import Literal, TypedDict
 
 from poptrain.core import History, Hparams, Task, Value, markup
 from poptrain.core.brief import in_lines
+from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError
 from poptrain.log.reader import Record
 from poptrain.views.as_json import as_json, dumps
@@ -66,8 +67,8 @@ class Schedule:
 
     def __repr__(self) -> str:
         changes, score = max(len(self.segments) - 1, 0), "" if self.score is None else f", {self.metric} {short(self.score, 5)}"
-        counted = f"{changes} change{'' if changes == 1 else 's'} over {self.step:,} step{'' if self.step == 1 else 's'}"
-        return f"Schedule({', '.join(self.names)}: {counted}{score}, of task {self.task})"
+        length = f"{counted(changes, 'change')} over {counted(self.step, 'step')}"
+        return f"Schedule({', '.join(self.names)}: {length}{score}, of task {self.task})"
 
     def _repr_html_(self) -> str:
         rows = [

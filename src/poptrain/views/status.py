@@ -298,12 +298,12 @@ def _warnings(record: Record, state: RunState) -> tuple[str, ...]:
         if type == "warning":
             found.append(str(fields.get("text", "")))
         elif type == "recovered":
-            found.append(f"a torn last line ({fields.get('bytes')} bytes) was cut off and kept in {fields.get('file')}")
+            found.append(f"a torn last line of {fields.get('bytes')} B was cut off and kept in {fields.get('file')}")
         elif type == "rollback":
             member, step, again = (fields.get(name) for name in ("member", "step", "again"))
             found.append(
                 f"member {member} went back to its checkpoint of step {step} (task {fields.get('to')}), because that of task "
-                f"{fields.get('lost')} was damaged, and trains {again} steps again"
+                f"{fields.get('lost')} was damaged, and trains the steps since then again ({again})"
             )
     for id, member, step in sorted(state.lost):
         found.append(f"the checkpoint of task {id} (member {member}, step {step}) was damaged: the task counts as failed")

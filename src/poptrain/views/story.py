@@ -9,6 +9,7 @@ import numpy as np
 
 from poptrain.core import History, Hparams, Value
 from poptrain.core.brief import in_lines
+from poptrain.core.counting import counted
 from poptrain.core.facts import is_number
 from poptrain.log.reader import Record
 from poptrain.views.curves import StepScore
@@ -172,7 +173,7 @@ def _why(record: Record, history: History, own: Ancestor) -> Iterator[str]:
             yield "Both scores were equal: chance decided, and the copy shows nothing about the donor."
         yield from _rule(record)
     if (forecast := task.forecast) is not None:
-        model = f"a model of {forecast.rows} intervals" if forecast.rows else "a model"
+        model = f"a model of {counted(forecast.rows, 'interval')}" if forecast.rows else "a model"
         chose = (
             f"no model chose the values: {clean(forecast.fallback, 200)}" if forecast.fallback else f"{model} chose the values"
         )

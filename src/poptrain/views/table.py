@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from poptrain.core import History, Value, markup
+from poptrain.core.counting import counted
 from poptrain.log.reader import Record
 from poptrain.views.format import short
 from poptrain.views.index import about, history_of, result_of
@@ -14,13 +15,13 @@ class Table(dict[str, list[Value]]):
     """Columns of equal length by name: what ``pandas.DataFrame`` and ``polars.DataFrame`` take. It prints its size only."""
 
     def __repr__(self) -> str:
-        return f"<Table of {self._rows():,} rows: {', '.join(self)}>"
+        return f"<Table of {counted(self._rows(), 'row')}: {', '.join(self)}>"
 
     def _repr_html_(self) -> str:
         rows = [[short(column[index]) for column in self.values()] for index in range(min(self._rows(), MOST_ROWS))]
         left = self._rows() - len(rows)
-        more = [markup.line(f"… and {left:,} more rows; to_pandas() has all")] if left else []
-        return markup.block(f"{self._rows():,} rows", markup.table(list(self), rows), *more)
+        more = [markup.line(f"… and {counted(left, 'more row')}; to_pandas() has all")] if left else []
+        return markup.block(f"{counted(self._rows(), 'row')}", markup.table(list(self), rows), *more)
 
     def _rows(self) -> int:
         return len(next(iter(self.values()), []))

@@ -12,6 +12,7 @@ from math import isfinite
 from statistics import median
 
 from poptrain.core.brief import in_lines
+from poptrain.core.counting import counted
 from poptrain.log.reader import Record
 from poptrain.views.format import clean, short
 from poptrain.views.index import about, best_id, history_of, reported, result_of
@@ -86,7 +87,7 @@ def team_sentence(metric: str, actors: Sequence[float | None]) -> str | None:
     """Returns one sentence about the actors of the best team; None if it is not a team."""
     if not actors:
         return None
-    scores, many = known_scores(actors), f"{len(actors)} actor{'s' * (len(actors) != 1)}"
+    scores, many = known_scores(actors), counted(len(actors), "actor")
     if not scores:
         return f"The best member is a team of {many}; none of them has a {clean(metric, 40)} yet."
     spread = f"from {short(scores[0])} to {short(scores[-1])}, with a median of {short(median(scores))}"

@@ -25,6 +25,7 @@ from poptrain.algorithms.parts.explore import REDRAWN, STEP, by_origin, on_latti
 from poptrain.algorithms.pb2 import SCORE_BEFORE, Model, beta_of
 from poptrain.core import Forecast, History, Hparams, Value, rank
 from poptrain.core.brief import brief
+from poptrain.core.counting import counted
 from poptrain.core.protocols import Clone, Proposal
 from poptrain.core.rng import rng
 from poptrain.space import Space
@@ -84,7 +85,7 @@ class LocalSearch:
         )
         rows = replace(rows, ids=rows.ids[rows.ids >= region.first])
         anew = False
-        found: dict[int, Proposal] | str = f"{len(rows)} rows, a model needs {MIN_ROWS}"
+        found: dict[int, Proposal] | str = f"{counted(len(rows), 'row')}, a model needs {MIN_ROWS}"
         if len(rows) >= MIN_ROWS:
             found = self._modelled(rows, region, new, tuned)
             anew = self.anew and isinstance(found, str) and lost(history)

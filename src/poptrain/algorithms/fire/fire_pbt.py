@@ -44,14 +44,15 @@ from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.exploit import Truncation, truncation
 from poptrain.algorithms.parts.explore import REDRAWN, STEP, ExploreArgument, Perturb, additive, as_explore, perturb
 from poptrain.core import History, Task, Value
+from poptrain.core.answering import answering
 from poptrain.core.brief import brief
+from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError
-from poptrain.core.other_names import named_as_here
 from poptrain.core.rng import rng
 from poptrain.space import Space
 
 
-@named_as_here
+@answering
 def fire_pbt(
     space: Space,
     subpopulations: Sequence[int] = (8, 8),
@@ -232,7 +233,7 @@ def _warmup(warmup: int | Sequence[int], parents: int) -> tuple[int, ...]:
         each = (warmup,) * parents if isinstance(warmup, int) else ()
     if len(each) != parents:
         raise UsageError(
-            f"fire_pbt: warmup={warmup!r} has {len(each)} entries for {parents} parent sub-populations; "
+            f"fire_pbt: warmup={warmup!r} has {counted(len(each), 'entry')} for {parents} parent sub-populations; "
             "pass one number, or one for each of P_2, P_3, …"
         )
     return each

@@ -29,6 +29,7 @@ from poptrain.algorithms.parts.turns import FrozenDict
 from poptrain.core import History, Hparams, Value
 from poptrain.core.answering import answering
 from poptrain.core.arguments import is_finite
+from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError
 from poptrain.core.protocols import Clone, Explore, Proposal
 from poptrain.core.rng import rng
@@ -246,7 +247,9 @@ def proposals_of(explore: Explore[Space], history: History, space: Space, clones
         return []
     proposals = [Proposal(*proposal) for proposal in explore.propose(history, space, clones)]
     if len(proposals) != len(clones):
-        raise UsageError(f"explore={explore!r}: propose returned {len(proposals)} proposals for {len(clones)} clones.")
+        raise UsageError(
+            f"explore={explore!r}: propose returned {counted(len(proposals), 'proposal')} for {counted(len(clones), 'clone')}."
+        )
     return proposals
 
 

@@ -24,6 +24,7 @@ from typing import Literal, NamedTuple, TypeVar, get_args
 import numpy as np
 
 from poptrain.core import Forecast, History, Hparams, Line, Task, Value, tasks_of
+from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.interval import Interval, Seconds
 from poptrain.core.rng import rng, task_seed, task_seeds
@@ -228,7 +229,7 @@ def check_population(what: str, population: object, initial: Sequence[Mapping[st
         raise _no_list(initial)
     if len(initial) > population:
         raise UsageError(
-            f"{what}: initial has {len(initial)} configurations for a population of {population}; "
+            f"{what}: initial has {counted(len(initial), 'configuration')} for a population of {population}; "
             f"raise population to {len(initial)} or drop {len(initial) - population} of them."
         )
 

@@ -12,6 +12,9 @@ export function short(value, digits = 4) {
 
 export const count = (value) => (value === null || value === undefined ? "–" : Math.round(value).toLocaleString("en-US"));
 
+// "1 member", "2,000 members"; the plural of a noun in -y is passed.
+export const counted = (value, noun, plural = `${noun}s`) => `${count(value)} ${value === 1 ? noun : plural}`;
+
 export function span(seconds) {
   if (typeof seconds !== "number") return "–";
   if (seconds < 59.95) return `${seconds.toFixed(1)} s`;

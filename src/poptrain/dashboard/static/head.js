@@ -1,6 +1,6 @@
 // The top of a run: name, state, progress, cards, warnings.
 import { el, sentence } from "./dom.js";
-import { count, settings, short, span } from "./format.js";
+import { count, counted, settings, short, span } from "./format.js";
 import { badge, notice } from "./state.js";
 
 export function head(run, open) {
@@ -19,8 +19,8 @@ export function head(run, open) {
 }
 
 function population(view) {
-  const measuring = view.evaluators ? ` and ${view.evaluators} evaluators` : "";
-  return `${view.members_in_all} members${measuring}`;
+  const measuring = view.evaluators ? ` and ${counted(view.evaluators, "evaluator")}` : "";
+  return `${counted(view.members_in_all, "member")}${measuring}`;
 }
 
 function progress(view) {
@@ -40,8 +40,8 @@ function cards(view, state, open) {
   if (state === "running") found.push(card("time left", view.left === null ? "–" : `≈ ${span(view.left)}`));
   found.push(card("wall time", span(view.elapsed)));
   const speed = view.steps_per_second ?? view.steps_per_second_overall;
-  if (speed) found.push(card("steps per second", speed >= 100 ? count(speed) : short(speed, 3), el("small", {}, `${count(view.steps)} steps by all`)));
-  found.push(card("exploits", count(view.exploits), el("small", {}, `${count(view.results)} results`)));
+  if (speed) found.push(card("steps per second", speed >= 100 ? count(speed) : short(speed, 3), el("small", {}, `${counted(view.steps, "step")} by all`)));
+  found.push(card("exploits", count(view.exploits), el("small", {}, counted(view.results, "result"))));
   found.push(card("failures", count(bad), bad ? el("small", {}, parts(view)) : null, bad ? "bad" : ""));
   return el("dl", { class: "cards" }, found);
 }
@@ -52,7 +52,7 @@ const parts = (view) => ["failed", "diverged", "lost"].filter((name) => view[nam
 function trouble(view, state) {
   const [first, ...others] = state === "failed" ? [] : view.troubles;
   if (!first) return null;
-  const where = first.members.length === 1 ? `member ${first.members[0]}` : `${first.members.length} members`;
+  const where = first.members.length === 1 ? `member ${first.members[0]}` : counted(first.members.length, "member");
   const more = others.length ? ` There ${others.length === 1 ? "is 1 other cause" : `are ${others.length} other causes`}.` : "";
   const jump = el("button", { class: "plain", type: "button", "data-key": "failures", onclick: () => document.getElementById("part-failures").scrollIntoView() }, "All failures");
   return el("section", { class: "notice bad", "aria-label": "What goes wrong" }, el("h2", {}, `The newest failure of ${where}`), el("p", { class: "mono" }, sentence(first.error)), el("p", {}, `Members that fail are replaced by copies of others.${more} `, jump));

@@ -18,7 +18,7 @@ export class RunPage {
   show(run) {
     document.title = `${run.name}: ${run.state} – poptrain`;
     if (!run.view) {
-      fill(this.host, run.state === "damaged" ? el("section", { class: "empty" }, el("h1", {}, "The log cannot be read"), el("p", { class: "wrong" }, run.error)) : nothing(run.path, run.state));
+      fill(this.host, run.state === "damaged" ? el("section", { class: "empty" }, el("h1", {}, "The log cannot be read"), el("p", { class: "wrong" }, run.error)) : nothing(run.commands.start, run.state));
       return;
     }
     this.view = run.view;

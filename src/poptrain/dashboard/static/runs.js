@@ -1,7 +1,7 @@
 // All runs side by side: a card each, and their comparison.
 import { ask, el, fill, sentence } from "./dom.js";
 import { drawPicture } from "./chart.js";
-import { count, short, span } from "./format.js";
+import { counted, short, span } from "./format.js";
 import { badge, nothing } from "./state.js";
 
 export class RunsPage {
@@ -11,8 +11,8 @@ export class RunsPage {
   }
 
   show(runs) {
-    document.title = `${runs.length} runs – poptrain`;
-    if (!runs.length) return fill(this.host, nothing(null));
+    document.title = `${counted(runs.length, "run")} – poptrain`;
+    if (!runs.length) return ask("/api/start").then((found) => this.list.isConnected || fill(this.host, nothing(found.command)));
     if (!this.list.isConnected) fill(this.host, el("h1", {}, "Runs"), this.list, this.compared);
     fill(this.list, runs.map((run) => el("li", {}, card(run))));
     const mark = runs.filter((run) => run.best !== undefined && run.best !== null).map((run) => `${run.run}:${run.results}`).join();
@@ -48,8 +48,8 @@ function card(run) {
   const share = run.state === "finished" ? 1 : run.generations ? Math.min(run.generation / run.generations, 1) : 0;
   const bad = (run.failed || 0) + (run.diverged || 0) + (run.lost || 0);
   return el("a", { href: `#/run/${run.run}`, "data-key": `run ${run.run}` }, el("div", { class: "head" }, el("strong", {}, run.name), badge(run.state)),
-    run.algorithm ? el("div", { class: "hush" }, `${run.algorithm} · ${run.members} members`) : el("div", { class: "hush" }, run.error || "It has not written its first line."),
+    run.algorithm ? el("div", { class: "hush" }, `${run.algorithm} · ${counted(run.members, "member")}`) : el("div", { class: "hush" }, run.error || "It has not written its first line."),
     run.best === undefined || run.best === null ? null : el("b", {}, short(run.best, 6)),
-    run.metric ? el("div", { class: "hush" }, `${run.metric}, ${count(run.results)} results, ${span(run.elapsed)}${bad ? `, ${count(bad)} failures` : ""}`) : null,
+    run.metric ? el("div", { class: "hush" }, `${run.metric}, ${counted(run.results, "result")}, ${span(run.elapsed)}${bad ? `, ${counted(bad, "failure")}` : ""}`) : null,
     el("progress", { value: String(share), max: "1", "aria-label": `Progress of ${run.name}` }));
 }

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from poptrain.core.counting import counted
 from poptrain.core.errors import MetricError
 
 _LOG = re.compile(r"/\.hydra/|/wandb/|\.log$|/events\.out\.tfevents")  # what is written next to a state, and never is one
@@ -48,7 +49,8 @@ def check_left(directory: Path, metrics: Path | None, before: Files, steps: int,
         )
     if after and after == before:
         raise MetricError(
-            f"the command trained {steps} steps and changed nothing in {{checkpoint}}, so this score has no model, and the next "
+            f"the command trained {counted(steps, 'step')} and changed nothing in {{checkpoint}}, so this score "
+            "has no model, and the next "
             "call would repeat the steps: save the state at the end of each call, not only at times or if it is the best."
         )
 

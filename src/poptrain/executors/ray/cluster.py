@@ -16,6 +16,8 @@ import ray._private.worker
 from ray._private.state import state as _state  # nothing public reports which nodes are about to be taken away
 
 from poptrain.core import clock
+from poptrain.core.commands import poptrain
+from poptrain.core.counting import counted
 from poptrain.core.errors import Suspended, UsageError
 
 _untyped: Any = ray  # Ray annotates only some of its functions
@@ -141,7 +143,8 @@ def interruptible(call: Callable[..., Any], *args: object, **options: object) ->
 def cluster_lost(why: BaseException | str) -> Suspended:
     """Returns the error of a run that has lost its cluster."""
     text = " ".join((why if isinstance(why, str) else f"{type(why).__name__}: {why}").split())[:200]
-    return Suspended(f"the Ray cluster is gone ({text}); `poptrain resume` continues from the run directory, on another cluster.")
+    on = f"`{poptrain('resume')}` continues from the run directory, on another cluster"
+    return Suspended(f"the Ray cluster is gone ({text}); {on}.")
 
 
 def wanting(demand: Mapping[str, float], found: list[Node]) -> str:
@@ -150,7 +153,7 @@ def wanting(demand: Mapping[str, float], found: list[Node]) -> str:
     have = "; ".join(
         f"{node.address} has {_listed({name: node.resources.get(name, 0) for name in demand})}" for node in found[:5]
     )
-    more = f"; and {len(found) - 5} more nodes" if len(found) > 5 else ""
+    more = f"; and {counted(len(found) - 5, 'more node')}" if len(found) > 5 else ""
     return f"each worker asks for {needed}, and {have or 'the cluster has no node'}{more}"
 
 

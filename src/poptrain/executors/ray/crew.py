@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from contextlib import suppress
 
 from poptrain.core import clock
+from poptrain.core.commands import poptrain
 from poptrain.core.errors import Suspended, UsageError
+from poptrain.core.warned import warn_user
 from poptrain.executors.ray import cluster
 from poptrain.executors.ray.options import RayOptions
 from poptrain.executors.ray.slot import ObjectRef, Slot
@@ -102,12 +103,12 @@ class Crew:
         waited = self._looked - self._served
         if waited > patience:
             raise Suspended(
-                f"Ray placed no worker for {patience:g} s (patience): {self._wanting()}. When there is room, `poptrain resume` "
-                "continues the run."
+                f"Ray placed no worker for {patience:g} s (patience): {self._wanting()}. When there is room, "
+                f"`{poptrain('resume')}` continues the run."
             )
         if waited > min(WARN_AFTER, patience / 2) and not self._warned:
             self._warned = True
-            warnings.warn(f"Ray has placed no worker yet: {self._wanting()}.", stacklevel=2)
+            warn_user(f"Ray has placed no worker yet: {self._wanting()}.")
 
     def _wanting(self) -> str:
         return cluster.wanting(self._options.demand, self._nodes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from poptrain.core import Result, clock
+from poptrain.core.counting import counted
 from poptrain.core.errors import PoptrainError, UsageError
 from poptrain.executors import outcome
 from poptrain.executors.context import Context
@@ -133,4 +134,4 @@ class Losses:
             return
         self.idle_deaths += 1
         if self.idle_deaths > self._options.retries * self._crew.wanted():
-            raise PoptrainError(f"Ray: {self.idle_deaths} workers in a row {what.text} before they were sent a task.")
+            raise PoptrainError(f"Ray: {counted(self.idle_deaths, 'worker')} in a row {what.text} before they were sent a task.")

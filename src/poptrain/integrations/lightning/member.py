@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from poptrain.core import Metrics
+from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError
 from poptrain.integrations.adapter import Place, Reads, flattened, governed, plain
 from poptrain.integrations.lightning.epochs import Epochs, schedulers_of
@@ -262,7 +263,8 @@ def _ended_schedule(trainer: Trainer) -> str:
         total = getattr(config.scheduler, "total_steps", None)
         if total is not None and config.scheduler.last_epoch >= total:
             return (
-                f"{type(config.scheduler).__name__} was made for {total} steps, and the training has more. Make it with "
+                f"{type(config.scheduler).__name__} was made for {counted(total, 'step')}, and the training has "
+                "more. Make it with "
                 "total_steps=self.trainer.estimated_stepping_batches, which follows stop=pt.steps(n) and the batch size."
             )
     return ""

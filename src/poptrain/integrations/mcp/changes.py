@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from poptrain import views
+from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError
 from poptrain.integrations.mcp import parameters
 from poptrain.integrations.mcp.runs import Runs
@@ -43,7 +44,7 @@ def tools(known: Runs) -> list[Callable[..., Answer]]:
         """Continue a run up to a larger number of steps per member."""
         budget = known.record(run).budget
         if budget is not None and steps <= budget:
-            raise UsageError(f"steps={steps}: the run has a budget of {budget:,} steps per member already; pass more.")
+            raise UsageError(f"steps={steps}: the run has a budget of {counted(budget, 'step')} per member already; pass more.")
         return _started(known, run, ["--steps", str(steps)])
 
     return [suspend, resume, extend]

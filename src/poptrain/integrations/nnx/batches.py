@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from poptrain.core import Carry
+from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError
 
 Indices = np.ndarray  # of rows: int64, shape (size,)
@@ -49,5 +50,8 @@ class Batches(Iterator[Indices]):
             UsageError: it is of data with another number of rows.
         """
         if state["rows"] != self.rows:
-            raise UsageError(f"the checkpoint has the order of {state['rows']} rows, but make() has Batches of {self.rows} rows.")
+            raise UsageError(
+                f"the checkpoint has the order of {counted(state['rows'], 'row')}, but make() has Batches of "
+                f"{counted(self.rows, 'row')}."
+            )
         self.epoch, self.position, self._order = state["epoch"], state["position"], state["order"]

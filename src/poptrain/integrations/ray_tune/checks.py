@@ -13,6 +13,7 @@ from ray.tune.search import SearchGenerator
 from ray.tune.trainable import FunctionTrainable, Trainable
 
 from poptrain.algorithms.parts import turns
+from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError
 from poptrain.core.interval import Seconds, interval_of
 from poptrain.core.protocols import Algorithm
@@ -35,7 +36,8 @@ def search(what: str, algorithm: object) -> None:
     most, total = getattr(algorithm, "max_concurrent", 0) or 0, getattr(algorithm, "total_samples", 0) or 0
     if 0 < most < total:
         raise UsageError(
-            f"{what}: max_concurrent_trials={most} would keep {total - most} of the {total} members from training. Remove it: "
+            f"{what}: max_concurrent_trials={most} would keep {total - most} of the {counted(total, 'member')} "
+            "from training. Remove it: "
             "members that exceed the slots take turns."
         )
 
@@ -66,7 +68,7 @@ def fitting(what: str, algorithm: Algorithm, trials: int) -> Algorithm:
     """Returns the algorithm, if it is one for this number of trials."""
     if algorithm.seats != trials:
         raise UsageError(
-            f"{what}: the algorithm has {algorithm.seats} seats and Ray Tune made {trials} trials; "
+            f"{what}: the algorithm has {counted(algorithm.seats, 'seat')} and Ray Tune made {counted(trials, 'trial')}; "
             f"set tune.TuneConfig(num_samples={algorithm.seats}). The values of a tune.grid_search multiply it."
         )
     interval = interval_of(algorithm)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from poptrain.core import History
+from poptrain.core.commands import poptrain
+from poptrain.core.counting import counted
 from poptrain.core.interval import Interval
 
 MOST_NAMED = 5  # trials in one sentence
@@ -40,8 +42,11 @@ def remarks(
     if budget is None or not early:
         return []
     named = ", ".join(f"{trial} at {shown(step)}" for trial, step in early[:MOST_NAMED])
-    more = f" and {len(early) - MOST_NAMED} others" if len(early) > MOST_NAMED else ""
-    return [f"{len(early)} of {len(trials)} trials ended before the budget of {shown(budget)}: {named}{more}. {_why(history)}"]
+    more = f" and {counted(len(early) - MOST_NAMED, 'other')}" if len(early) > MOST_NAMED else ""
+    return [
+        f"{len(early)} of {counted(len(trials), 'trial')} ended before the budget of {shown(budget)}: "
+        f"{named}{more}. {_why(history)}"
+    ]
 
 
 def _reached(history: History, seats: int) -> list[int]:
@@ -80,7 +85,7 @@ def _why(history: History) -> str:
     newest = {history.task(id).member: history.result(id) for id in range(history.n)}
     kinds = {result.kind for result in newest.values() if result is not None}
     if kinds & {"failed", "diverged", "damaged"}:
-        return "Trials that failed are among them: `poptrain status` has their errors."
+        return f"Trials that failed are among them: `{poptrain('status')}` has their errors."
     return (
         "Either a stop condition ended them, or they had copied younger trials, and the steps that all trials share were used up "
         "(budget × trials); a synchronous population brings every trial to the budget."

@@ -14,6 +14,7 @@ import ray
 from ray.tune.experiment import Trial
 
 from poptrain.core import History, Result, Task, as_line, maximised
+from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError
 from poptrain.core.fingerprint import describe
 from poptrain.core.interval import interval_of
@@ -105,7 +106,7 @@ def find(trials: Sequence[Trial], directory: str | Path | None) -> tuple[Path | 
         seats = _recorded_seats(candidate)
         if set(seats) & set(ids):
             if len(seats) != len(ids):
-                raise UsageError(f"{candidate} holds a run of {len(seats)} trials, and {len(ids)} were restored.")
+                raise UsageError(f"{candidate} holds a run of {counted(len(seats), 'trial')}, and {len(ids)} were restored.")
             new = [id for id in ids if id not in seats]  # restarted by Ray under another name
             return candidate, [seat if seat in ids else new.pop(0) for seat in seats], True
         number += 1

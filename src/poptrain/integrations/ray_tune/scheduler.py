@@ -15,6 +15,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
 from poptrain.core import History, Result, check_roles
+from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError
 from poptrain.core.interval import interval_of
 from poptrain.core.protocols import Algorithm
@@ -171,7 +172,7 @@ class PoptrainScheduler(TrialScheduler):
         """Returns one line for Ray's progress display."""
         history = self.history
         copied = sum(1 for id in range(history.n) if _is_copy(history, id))
-        return f"poptrain {self._settings.name}: {history.n} tasks, {copied} clones" + (
+        return f"poptrain {self._settings.name}: {counted(history.n, 'task')}, {counted(copied, 'clone')}" + (
             f", log in {self.directory}" if self.directory else ""
         )
 

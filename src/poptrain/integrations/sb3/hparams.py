@@ -7,7 +7,7 @@ the rewards its own discount, and the exploration of DQN is a schedule of its ow
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import reduce
 from typing import Any
 
@@ -74,6 +74,21 @@ def read_hparams(model: Model, hparams: Mapping[str, object]) -> dict[str, objec
 def places(model: Model, hparams: Mapping[str, object]) -> list[Place]:
     """Returns the places of a live algorithm at which hyperparameters take effect."""
     return [Place(name, place, held) for name in hparams for place, held in _held(model, ALIASES.get(name, name))]
+
+
+def check_names(who: str, names: Iterable[str], excused: Iterable[str]) -> None:
+    """Raises a `UsageError` if no algorithm has a hyperparameter of such a name.
+
+    Args:
+        excused: names that the user's own code reads.
+    """
+    known = ("learning_rate", *SCHEDULES, *ATTRIBUTES, *ALIASES)
+    for name in names:
+        if name not in known and name.partition(".")[0] not in excused:
+            raise UsageError(
+                f"{who}: {name!r} is not a hyperparameter of Stable-Baselines3 that can change while it trains, and make() does "
+                f"not read it.{did_you_mean(name, known)} Use hp[{name.partition('.')[0]!r}] in make, or name it in `own`."
+            )
 
 
 def is_tunable(model: Model, name: str) -> bool:

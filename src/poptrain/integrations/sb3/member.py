@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,11 +12,14 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from poptrain.core import Metrics
+from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError
+from poptrain.core.warned import warn_user
+from poptrain.engine.reads import names_read
 from poptrain.integrations.adapter import Place, Reads, check_in_force, check_rate, effective, flattened, plain
 from poptrain.integrations.blocks import Blocks
 from poptrain.integrations.sb3.episodes import Episodes, cut_open_episodes, evaluate, is_monitored, limit
-from poptrain.integrations.sb3.hparams import Model, apply_hparams, is_scheduled, is_tunable, places
+from poptrain.integrations.sb3.hparams import Model, apply_hparams, check_names, is_scheduled, is_tunable, places
 from poptrain.integrations.sb3.state import restore, saved_state, store, stored
 from poptrain.integrations.sb3.surroundings import (
     Callback,
@@ -29,6 +31,7 @@ from poptrain.integrations.sb3.surroundings import (
 )
 from poptrain.integrations.torch.random_stream import Generators, stream
 from poptrain.integrations.torch.state import TorchState
+from poptrain.space import Space
 from poptrain.trainable.episodes import EpisodeLimit
 
 
@@ -53,6 +56,13 @@ class SB3Member:
         self._last_score = float("nan")
         self._blocks = Blocks()
         self._build(hp, seed)
+
+    @classmethod
+    def check_space(cls, space: Space, budget: int | None) -> None:
+        """Raises a `UsageError` if no algorithm and no code of this class has use for a hyperparameter."""
+        read = names_read(cls.make, 1)
+        if read is not None and cls.apply is SB3Member.apply:  # else the code may use any of them
+            check_names(cls.__name__, list(space), {*read, *cls.own})
 
     def make(self, hp: Mapping[str, object], seed: int) -> BaseAlgorithm:
         """Returns the algorithm, such as ``PPO("MlpPolicy", "CartPole-v1", seed=seed)``; called again when values change."""
@@ -94,8 +104,8 @@ class SB3Member:
         elif not returns and score != score:
             score = self._last_score if self._last_score == self._last_score else float(np.mean(seen.so_far))
         if (trained := model.num_timesteps - begin) < steps:
-            text = f"a callback of {type(self).__name__} stopped an interval after {trained} of {steps} steps."
-            warnings.warn(text, RuntimeWarning, stacklevel=2)
+            text = f"a callback of {type(self).__name__} stopped an interval after {trained} of {counted(steps, 'step')}."
+            warn_user(text, RuntimeWarning)
         self._check_rate(hp, found)
         return {"score": score, "returns": returns, "steps": trained, "episodes": len(returns)}
 

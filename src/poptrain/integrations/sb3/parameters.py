@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from functools import reduce
 
@@ -10,6 +9,7 @@ import torch
 from torch.optim import Optimizer
 
 from poptrain.core.errors import UsageError
+from poptrain.core.warned import warn_user
 from poptrain.integrations.sb3.hparams import Model
 from poptrain.integrations.torch.state import TorchState
 
@@ -52,7 +52,7 @@ def _put_moments(optimizer: Optimizer, saved: TorchState, kind: str | None, path
     here = type(optimizer).__name__
     if kind not in (None, here):
         text = f"{path} of a copy is {here}, and {kind} in its parent: its moments begin at zero."
-        warnings.warn(text, RuntimeWarning, stacklevel=2)
+        warn_user(text, RuntimeWarning)
         return
     made = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
     try:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError
 from poptrain.integrations.torch.state import TorchState
 
@@ -73,7 +74,8 @@ def _resized(
     """Puts the newest transitions, in their order, into a buffer of another length."""
     if saved.get("others") or saved.get("infos") is not None:
         raise UsageError(
-            f"a {type(buffer).__name__} of {saved['capacity']} rows cannot be copied into one of {buffer.buffer_size}, because "
+            f"a {type(buffer).__name__} of {counted(saved['capacity'], 'row')} cannot be copied into one of "
+            f"{buffer.buffer_size}, because "
             "it keeps positions of rows: the hyperparameter for buffer_size must be static=True."
         )
     for name, blocks in newest.items():

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
+from poptrain.core.counting import counted
 from poptrain.integrations.torch.draws import Draws, State
 
 
@@ -51,14 +52,14 @@ class Batches(Iterator[Any]):
 
         It has the number of batches and their size in one text: a copy with another batch size must see the size of its parent.
         """
-        at = f"{self.taken} batches of {self._size()}"
+        at = f"{counted(self.taken, 'batch')} of {self._size()}"
         return {"epoch": self.epoch, "begun": self._begun, "at": at, "own": self._draws.read_own()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes to a position that `state_dict` returned."""
         self._running = None
         self.epoch = state["epoch"]
-        at = state.get("at") or f"{state['taken']} batches of {state['batch_size']}"  # the second form is older
+        at = state.get("at") or f"{counted(state['taken'], 'batch')} of {state['batch_size']}"  # the second form is older
         taken, _, size = at.partition(" batches of ")
         same = size == str(self._size())
         self.taken, self._begun = (int(taken), state["begun"]) if same else (0, None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from poptrain.core import Metrics
 from poptrain.core.errors import UsageError
+from poptrain.core.warned import warn_user
 from poptrain.integrations.adapter import (
     Place,
     Reads,
@@ -306,7 +306,7 @@ def _check_after(member: TorchMember, hp: Mapping[str, object]) -> None:
                 f"train changed {each.name} from {before!r} to {each.get()!r} without a scheduler: {why} A copy with another "
                 "rate keeps the ratio."
             )
-            warnings.warn(text, RuntimeWarning, stacklevel=3)
+            warn_user(text, RuntimeWarning)
     made.settle(places)
 
 

@@ -17,6 +17,7 @@ from transformers.utils import logging
 
 from poptrain.core import Metrics
 from poptrain.core.collector import settled
+from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError
 from poptrain.integrations.adapter import Place, Reads, governed, plain
 from poptrain.integrations.remade import Remade
@@ -195,7 +196,7 @@ class TrainerMember(Remade):
         """Returns why the trainer has stopped in the middle of an interval, and what to do."""
         trainer = self.trainer
         if trainer.state.global_step >= trainer.state.max_steps:
-            lasts = f"Its schedule was made for {trainer.state.max_steps} steps"
+            lasts = f"Its schedule was made for {counted(trainer.state.max_steps, 'step')}"
             return f"{lasts}: end the run with stop=pt.steps(n), or pass a larger max_steps."
         fix = "Remove it: the run decides when training ends, with stop=."
         if (event := self._interval.ended_in) is not None:

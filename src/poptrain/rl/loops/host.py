@@ -7,11 +7,11 @@ time limits in the buffer, so a batch that spans intervals stays correct; their 
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
+from poptrain.core.counting import counted
 from poptrain.core.rng import rng
+from poptrain.core.warned import warn_user
 from poptrain.rl.envs.spec import DeviceEnv, HostBackend
 from poptrain.rl.hparams import of_member
 from poptrain.rl.loops.host_interval import HostMember, run_interval
@@ -82,11 +82,12 @@ def warn_if_short(backend: HostBackend, horizon: int | None, steps: int, num_env
     longest, usual = horizon or backend.spec.horizon, _intervals.get((backend.spec.name, num_envs), 0)
     _intervals[backend.spec.name, num_envs] = max(steps, usual)
     if longest and usual <= steps and steps < longest * num_envs:
-        warnings.warn(
-            f"An interval of {steps} steps is {steps / num_envs:.0f} steps in each of {num_envs} environments, fewer than the "
-            f"longest episode of {backend.spec.name} ({longest} steps). Only episodes that end inside the interval count for the "
+        warn_user(
+            f"An interval of {counted(steps, 'step')} is {steps / num_envs:.0f} steps in each of "
+            f"{counted(num_envs, 'environment')}, fewer than the "
+            f"longest episode of {backend.spec.name} ({counted(longest, 'step')}). Only episodes that end inside "
+            "the interval count for the "
             "score. Use a longer interval or a smaller num_envs.",
-            stacklevel=3,
         )
 
 

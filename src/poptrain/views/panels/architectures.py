@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from poptrain.core.counting import counted
 from poptrain.log.reader import Record
 from poptrain.views.architectures import Architectures, Trial
 from poptrain.views.architectures import architectures as view_of
@@ -32,7 +33,10 @@ def architectures(record: Record) -> Picture | None:
         panels.append(_panel(view, name, space.get(name, {}), places, shades))
         shades = replace(shades, label="")  # one scale is enough
     stayed = sum(each.stayed for each in view.trials)
-    note = f"{len(view.trials)} networks were begun, {stayed} became members; the colour is the best {clean(view.metric, 40)}"
+    note = (
+        f"begun: {counted(len(view.trials), 'network')}, of which {stayed} became members; the colour is the best "
+        f"{clean(view.metric, 40)}"
+    )
     height = min(1.7 * len(panels) + 1.4, 14)
     return Picture("architectures", "Architectures by generation", tuple(panels), height, note=note, legend="below")
 

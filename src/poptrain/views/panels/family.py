@@ -9,6 +9,7 @@ import numpy as np
 
 from poptrain.core import History
 from poptrain.core.columns import Ints
+from poptrain.core.counting import counted
 from poptrain.log.reader import Record
 from poptrain.views.columns import begins, ends, ids_of
 from poptrain.views.format import clean, short, thousands
@@ -96,15 +97,16 @@ class _Tree:
             y=[self.row[history.task(source).member] for source, _, _ in known],
             hover="text",
             texts=[
-                f"task {source} of member {history.task(source).member} teaches {count} students" for source, _, count in known
+                f"task {source} of member {history.task(source).member} teaches {counted(count, 'student')}"
+                for source, _, count in known
             ],
             tasks=[source for source, _, _ in known],
         )
 
     def _note(self) -> str:
-        note = f"{len(self.copies)} cop{'ies' if len(self.copies) != 1 else 'y'}"
+        note = counted(len(self.copies), "copy")
         if self.taught:
-            note += f", {len(self.taught)} students"
+            note += f", {counted(len(self.taught), 'student')}"
         if self.best is None:
             return note
         return f"{note}, best: member {self.history.task(self.best).member} at step {thousands(self.history.end(self.best))}"

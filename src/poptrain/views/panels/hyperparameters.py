@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from poptrain.core import Value
+from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError
 from poptrain.log.reader import Record
 from poptrain.views.format import clean, short
@@ -53,7 +54,7 @@ def _hparam(name: str, kind: Mapping[str, object], members: Sequence[Schedule], 
         x, y, texts = _steps(view, name, scale, shift)
         line = LineSeries(
             name=f"member {view.member}",
-            caption="" if few else f"{len(members)} members",
+            caption="" if few else f"{counted(len(members), 'member')}",
             legend=few or index == 0,
             colour=colour[view.member],
             width=1.3 if few else 0.8,
@@ -178,7 +179,7 @@ def subpopulations(record: Record) -> Picture:
 def _quartiles(view: Subpopulations, name: str) -> Iterable[Item]:
     for sub in view.subpopulations:
         rows = sub.hparams.get(name, ())
-        label = f"P{sub.index}{' (greedy)' * (sub.index == 1)}, {len(sub.members)} members"
+        label = f"P{sub.index}{' (greedy)' * (sub.index == 1)}, {counted(len(sub.members), 'member')}"
         x, shade = [row.step for row in rows], colour(sub.index - 1)
         outer, inner = [(row.low, row.high) for row in rows], [(row.lower, row.upper) for row in rows]
         for ends, alpha in ((outer, 0.12), (inner, 0.25)):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from poptrain.core.counting import counted
 from poptrain.views.format import clean, span
 from poptrain.views.overhead import MemberTime, Overhead
 from poptrain.views.palette import BEST, FAILED, INK, MEMBERS, NOTE, TIMES
@@ -109,5 +110,5 @@ def _note(view: Overhead, shown: int) -> str:
         parts.append(f"slots busy {100 * min(view.share, 1):.0f} %")
     parts.append(f"deciding {span(view.deciding)}")
     if len(view.by_member) > shown:
-        parts.append(f"the first {shown} of {len(view.by_member)} members")
+        parts.append(f"the first {shown} of {counted(len(view.by_member), 'member')}")
     return " · ".join(parts)

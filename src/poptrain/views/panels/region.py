@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from poptrain.core.counting import counted
 from poptrain.views.format import short
 from poptrain.views.palette import BEST, LESSONS, MEMBERS
 from poptrain.views.panels.model import STEPS, Axis, Item, LineSeries, Panel, Picture, PointSeries
@@ -67,5 +68,5 @@ def _drawn(life: RegionLife, value: Callable[[RegionMoment], float]) -> Iterator
 
 
 def _about(each: RegionMoment) -> str:
-    counts = f"{each.successes} successes and {each.failures} failures in a row"
-    return f"step {each.step:,}: width {short(each.length)}, {counts}, {each.restarts} restarts"
+    counts = f"{counted(each.successes, 'success')} and {counted(each.failures, 'failure')} in a row"
+    return f"step {each.step:,}: width {short(each.length)}, {counts}, {counted(each.restarts, 'restart')}"

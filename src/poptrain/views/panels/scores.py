@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
 
+from poptrain.core.counting import counted
 from poptrain.views.compared import Comparison, Point
 from poptrain.views.curves import Curves, Mark, curves_extent
 from poptrain.views.exploits import Exploit
@@ -49,7 +50,7 @@ def score(view: Curves, exploit: Callable[[int], Exploit | None] = lambda task: 
         ]
     metric, members, copies = clean(view.metric, 40), len(view.members), len(every)
     better = "lower is better" if view.mode == "min" else "higher is better"
-    count = f"{members} member{'s' * (members != 1)}, {copies} {'copies' if copies != 1 else 'copy'} along the way"
+    count = f"{counted(members, 'member')}, {counted(copies, 'copy')} along the way"
     panel = Panel(tuple(series), y=Axis(metric, "log" if log else "linear", low, high), legend=True)
     return Picture("score", f"{metric} along ancestry", (panel,), 5.0, note=f"{better} · {count}")
 
@@ -70,7 +71,7 @@ def _members(view: Curves) -> Iterable[LineSeries]:
         name = f"member {curve.member}"
         yield LineSeries(
             name=name,
-            caption=f"{name}  {short(curve.score, 5)}" if few else f"{len(view.members)} members",
+            caption=f"{name}  {short(curve.score, 5)}" if few else f"{counted(len(view.members), 'member')}",
             legend=few or index == 0,
             rank=ranked.index(curve) + 1 if few else 1,
             colour=colour[curve.member],
@@ -116,7 +117,7 @@ def _piece(piece: Piece, colour: str) -> Iterable[Item]:
     if piece.overlap is not None:
         a, b = piece.overlap
         here, there = x[a : b + 1], piece.smoothed[a : b + 1]
-        yield LineSeries(name=f"overlap, {b - a} points", colour=colour, width=3.2, x=here, y=there)
+        yield LineSeries(name=f"overlap, {counted(b - a, 'point')}", colour=colour, width=3.2, x=here, y=there)
         yield PointSeries(name="start", legend=False, colour=colour, marker="ring", size=8, x=here[:1], y=there[:1])
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from statistics import median
 
+from poptrain.core.counting import counted
 from poptrain.views.format import clean, short
 from poptrain.views.palette import BEST, MEMBERS, NOTE, colours
 from poptrain.views.panels.model import Axis, Band, Coordinate, Item, LineSeries, Panel, Picture, PointSeries
@@ -22,7 +23,7 @@ def team(view: Teams) -> Picture | None:
     if several:
         spread = Axis("highest − lowest", low=0)
         panels.append(Panel(tuple(_spread(view)), y=spread, title="how far apart the actors of a team are", legend=True))
-    note = f"{view.actors} actors in each team, along the ancestry of the best result"
+    note = f"{counted(view.actors, 'actor')} in each team, along the ancestry of the best result"
     return Picture("team", "Actors of teams", tuple(panels), 6.2 if several else 4.4, note=note)
 
 
@@ -56,7 +57,7 @@ def _spread(view: Teams) -> Iterator[LineSeries]:
     for index, (member, results) in enumerate(groupby(ordered, key=lambda each: each.member)):
         told: list[TeamResult] = [each for each in results if each.known]
         y: list[Coordinate] = [each.known[-1] - each.known[0] for each in told]
-        name, caption = f"member {member}", "" if few else f"{len(colour)} members"
+        name, caption = f"member {member}", "" if few else f"{counted(len(colour), 'member')}"
         x = [each.step for each in told]
         yield LineSeries(
             name=name, caption=caption, legend=few or not index, colour=colour[member], width=1.2, x=x, y=y, hover="value"
