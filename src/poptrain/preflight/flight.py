@@ -9,6 +9,7 @@ from typing import cast
 
 from poptrain.audit.verdict import Verdict, listed, tabled
 from poptrain.core import History, Hparams, Task, clock, markup
+from poptrain.core.counting import counted
 from poptrain.core.errors import MetricError
 from poptrain.core.rng import rng, task_seed
 from poptrain.engine.experiment import Experiment
@@ -56,11 +57,11 @@ class Preflight:
 
     def _title(self) -> str:
         failed, unclear = (sum(each.state == state for each in self.checks) for state in ("failed", "unclear"))
-        found = f"{failed} of {len(self.checks)} checks failed" if failed else "nothing is wrong"
+        found = f"{failed} of {counted(len(self.checks), 'check')} failed" if failed else "nothing is wrong"
         whole = None if self.estimate is None else self.estimate.seconds
         rough = self.estimate is not None and self.estimate.rough
         run = "" if whole is None else f"; the run would take {'very roughly' if rough else 'about'} {span(whole)}"
-        return f"Preflight: {found}{f', {unclear} are unclear' if unclear else ''}{run}"
+        return f"Preflight: {found}{f', {unclear} unclear' if unclear else ''}{run}"
 
 
 class Flight:
