@@ -30,6 +30,7 @@ class TraceEntry(NamedTuple):
     type: str  # of administration; "" for facts
     fields: Mapping[str, Json]  # of administration; {} for facts
     line: Line | None  # the facts; None for administration
+    sound: bool  # the reader knows that each of the facts is well-formed
 
 
 class Trace(Record):
@@ -43,18 +44,18 @@ class Trace(Record):
     def note(self, type: str, data: Json, time: float, line: Line | None = None) -> None:
         """Adds facts, or administration."""
         known = data if line is None and isinstance(data, Mapping) else {}
-        self._trace(self.seq, self.number, "" if line is not None else type, known, line)
+        self._trace(self.seq, self.number, "" if line is not None else type, known, line, sound=False)
         super().note(type, data, time, line)
 
     def _take_entries(self, entries: list[Json], crcs: list[int]) -> int:
         seq, number = self.seq, self.number
         taken = super()._take_entries(entries, crcs)
         for index, line in enumerate(self.lines[len(self.lines) - taken :]):
-            self._trace(seq + index, number + index, "", {}, line)
+            self._trace(seq + index, number + index, "", {}, line, sound=True)
         return taken
 
-    def _trace(self, seq: int, number: int, type: str, fields: Mapping[str, Json], line: Line | None) -> None:
-        self.entries.append(TraceEntry(seq, f"{segment_name(self.segment)} line {number + 1}", type, fields, line))
+    def _trace(self, seq: int, number: int, type: str, fields: Mapping[str, Json], line: Line | None, *, sound: bool) -> None:
+        self.entries.append(TraceEntry(seq, f"{segment_name(self.segment)} line {number + 1}", type, fields, line, sound))
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def walk(trace: Trace, algorithm: Algorithm | None, space: Space | None, keyed: 
             history = history.with_budget(entry.fields.get("budget"))
         if entry.line is not None:
             line = entry.line
-            if (wrong := next(filter(None, map(malformed, line)), None)) is not None:
+            if not entry.sound and (wrong := next(filter(None, map(malformed, line)), None)) is not None:
                 text = f"{entry.place}: {wrong.field}={wrong.got!r}, expected {wrong.expected}."
                 found.facts = found.facts or _finding(entry, None, *wrong, text)
                 return found  # the lines after it do not make a history

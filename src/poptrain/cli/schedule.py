@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from poptrain.cli.show import Directory, JsonOption, TaskOption, console, record_of, say, table
+from poptrain.cli.show import Directory, JsonOption, TaskOption, check_run, console, say, table
 from poptrain.core.errors import UsageError
-from poptrain.views import schedule as view
 from poptrain.views import short
+from poptrain.views.schedule import schedule_in
 
 
 def schedule(
@@ -22,7 +22,8 @@ def schedule(
     """Show the hyperparameters that led to the best result."""
     if csv and json:
         raise UsageError("--csv and --json exclude each other: pass only one of them.")
-    found = view(record_of(directory), task)
+    check_run(directory)
+    found = schedule_in(directory, task)
     if json:
         print(found.to_json())
         return

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from poptrain.audit.verdict import Verdict
+from poptrain.cli.long_table import LongTable
 from poptrain.core.errors import UsageError
 from poptrain.log.reader import Record, read, runs_in
 from poptrain.views import clean, dumps, short
@@ -107,7 +108,7 @@ def hparams_line(hparams: Mapping[str, object]) -> str:
 
 def table(columns: Sequence[tuple[str, bool]], rows: Sequence[Sequence[object]]) -> Table:
     """Returns a table; each column is a heading and whether it holds numbers."""
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    made = LongTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for heading, number in columns:
         made.add_column(Text(clean(heading)), justify="right" if number else "left", no_wrap=True, overflow="ellipsis")
     for row in rows:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from itertools import chain, compress
+from operator import attrgetter
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -70,14 +71,17 @@ class Columns:
         new.size_at.frombytes(np.cumsum(np.where(are_tasks, sizes, 0)).tobytes())
         new.told_at.frombytes(np.cumsum(np.where(are_results, sizes, 0)).tobytes())
         if new.tasks:
-            issued, told = (np.repeat(np.flatnonzero(these), sizes[these]) for these in (are_tasks, are_results))
-            new._fill(issued, results, told)
+            new._fill(results)
+            new.issued[: new.n] = np.repeat(np.flatnonzero(are_tasks), sizes[are_tasks])
+            ids = _whole(map(_TASK_OF, results), len(results))
+            new.told[ids] = np.repeat(np.flatnonzero(are_results), sizes[are_results])
+            new._fill_seats(ids)
         for number in np.flatnonzero(~are_tasks & ~are_results)[::-1].tolist():
             new.lost[[lost.task for lost in new.facts[number] if isinstance(lost, Lost)]] = number  # the first one counts
         return new
 
-    def _fill(self, issued: Ints, results: list[Result], told: Ints) -> None:
-        """Fills the columns of the tasks: with the lines in which they were issued, and their results with lines."""
+    def _fill(self, results: list[Result]) -> None:
+        """Fills what one task, or its result, tells."""
         n, tasks = self.n, self.tasks
         room = max(len(self.score), 1 << (n - 1).bit_length())
         self.score = np.full(room, np.nan)
@@ -86,15 +90,14 @@ class Columns:
         self.results = [None] * n
         for result in results:
             self.results[result.task] = result
-        ids = _whole([result.task for result in results])
-        self.told[ids], self.step[ids] = told, _whole([result.step for result in results])
-        self.score[ids] = [result.score if result.healthy else np.nan for result in results]
-        self.issued[:n] = issued
-        self.member[:n] = _whole([task.member for task in tasks])
-        self.parent[:n] = _whole([-1 if task.parent is None else task.parent for task in tasks])
-        self.teacher[:n] = _whole([-1 if task.teacher is None else task.teacher for task in tasks])
-        self.steps[:n] = _whole([task.steps for task in tasks])
-        self._fill_seats(ids)
+        ids = _whole(map(_TASK_OF, results), len(results))
+        self.step[ids] = _whole(map(_STEP, results), len(results))
+        scores = np.fromiter(map(_SCORE, results), float, len(results))
+        scores[[result.error is not None or result.checkpoint is None for result in results] | ~np.isfinite(scores)] = np.nan
+        self.score[ids] = scores
+        self.member[:n], self.steps[:n] = _whole(map(_MEMBER, tasks), n), _whole(map(_STEPS, tasks), n)
+        self.parent[:n] = _whole([-1 if task.parent is None else task.parent for task in tasks], n)
+        self.teacher[:n] = _whole([-1 if task.teacher is None else task.teacher for task in tasks], n)
 
     def _fill_seats(self, done: Ints) -> None:
         """Fills what depends on the tasks before on the same seat; `done` holds the tasks with a result."""
@@ -107,14 +110,19 @@ class Columns:
         self.width = int(seats[-1]) + 1
         self.head = np.full(max(self.width, 8), -1, np.int64)
         self.head[seats[last]] = by_seat[last]
-        source = np.where(self.parent[:n] >= 0, self.parent[:n], self.teacher[:n])[done]
         trained = np.zeros(n, np.int64)
-        trained[done] = np.maximum(step[done] - np.where(source >= 0, step[source], 0), 0)
+        trained[done] = step[done]
+        source = np.where(self.parent[:n] >= 0, self.parent[:n], self.teacher[:n])
+        trained -= np.where(source >= 0, step[source], 0)
+        del source  # each of these is 8 MB for a million tasks
+        trained[self.told[:n] == NEVER] = 0
+        trained = np.maximum(trained, 0, out=trained)[by_seat]
         begins = np.flatnonzero(first)
-        if np.add.reduceat(trained[by_seat].astype(float), begins).max() >= NEVER:
+        if np.add.reduceat(trained, begins, dtype=float).max() >= NEVER:
             raise OverflowError("the steps of one seat do not fit into 64 bits")
-        total = np.cumsum(trained[by_seat])  # along each seat, after all seats before; modulo 2^64
-        self.spent[by_seat] = total - np.repeat((total - trained[by_seat])[begins], np.diff(begins, append=n))
+        total = np.cumsum(trained)  # along each seat, after all seats before; modulo 2^64
+        total -= np.repeat((total - trained)[begins], np.diff(begins, append=n))
+        self.spent[by_seat] = total
         self.spent[:n][self.told[:n] == NEVER] = -1
 
     @property
@@ -198,6 +206,9 @@ class Columns:
         return out
 
 
-def _whole(values: list[int]) -> Ints:
-    """Returns whole numbers as an array, twice as fast as numpy's own way for a list."""
-    return np.fromiter(values, np.int64, len(values))
+def _whole(values: Iterable[int], n: int) -> Ints:
+    """Returns `n` whole numbers as an array, twice as fast as numpy's own way for a list."""
+    return np.fromiter(values, np.int64, n)
+
+
+_TASK_OF, _STEP, _SCORE, _MEMBER, _STEPS = map(attrgetter, ("task", "step", "score", "member", "steps"))

@@ -126,7 +126,27 @@ def _curve(self: Result) -> Sequence[tuple[int, float]]:
         return ((self.step, self.score),)
 
 
+class Names(tuple[str, ...]):
+    """The names of a packed mapping. In a slot, ``(names, value, value …)`` takes less than half of the memory of a dict."""
+
+    __slots__ = ()
+
+
+def _unpacking(slot: MemberDescriptorType, kind: type) -> property:
+    """Returns a property for a slot with a mapping, which the reader of a log packs."""
+
+    def get(self: object) -> Mapping[str, Json]:
+        held = slot.__get__(self, kind)
+        if type(held) is tuple and held and type(held[0]) is Names:
+            return dict(zip(held[0], held[1:], strict=True))
+        return cast(Mapping[str, Json], held)
+
+    return property(get, slot.__set__)
+
+
 Result.curve = property(_curve, _curve_of_its_own.__set__)  # type: ignore[assignment, misc]
+Result.metrics = _unpacking(Result.__dict__["metrics"], Result)  # type: ignore[assignment, misc]
+Task.note = _unpacking(Task.__dict__["note"], Task)  # type: ignore[assignment, misc]
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,9 +50,37 @@ class Order:
                 raise ValueError(f"result of task {id}: the task is not pending")
             told[id] = 1
             del self._busy[self._seat[id]]
-        else:
+        elif not self._fits(line):
             self.check_place(line)
             self.take(line)
+
+    def _fits(self, line: Line) -> bool:
+        """Adds a line of well-formed tasks or results, and returns True, if it can follow: `check_place` and `take`, faster."""
+        told, busy = self._told, self._busy
+        if results := results_of(line):
+            ids = [result.task for result in results]
+            if len(set(ids)) < len(ids) or max(ids) >= len(told) or any([told[id] for id in ids]):
+                return False
+            for id in ids:
+                told[id] = 1
+                del busy[self._seat[id]]
+            return True
+        n, tasks = len(told), tasks_of(line)
+        seats = [task.member for task in tasks]
+        sources = [task.parent for task in tasks if task.parent is not None]
+        sources += [task.teacher for task in tasks if task.teacher is not None]
+        if (
+            not tasks
+            or [task.id for task in tasks] != [*range(n, n + len(tasks))]
+            or len(set(seats)) < len(seats)
+            or not busy.keys().isdisjoint(seats)
+            or (sources and (max(sources) >= n or not all([told[source] for source in sources])))
+        ):
+            return False
+        told.extend(bytes(len(tasks)))
+        self._seat.extend(seats)
+        busy.update(zip(seats, range(n, n + len(tasks)), strict=True))
+        return True
 
     def take(self, line: Line) -> None:
         """Adds a line that was checked."""

@@ -19,19 +19,18 @@ class Blocks:
 
     def __init__(self) -> None:
         self._size = FIRST
+        self.tagged = False  # True if some of the lines that `next` returned may hold a tagged number
 
     def next(self, data: bytes, at: int) -> list[bytes]:
-        """Returns the next whole lines from byte `at` on, without their newlines; [] if there are none.
-
-        A line is left out, and those after it, from the first that is not ASCII or holds a tagged number.
+        """Returns the next whole lines from byte `at` on, without their newlines, up to the first that is not ASCII; [] if there
+        are none.
         """
         end = data.rfind(b"\n", at, at + self._size)
         if end < 0 and (end := data.find(b"\n", at)) < 0:
             return []
-        if (tagged := data.find(b'"$f"', at, end)) >= 0 and (end := data.rfind(b"\n", at, tagged)) < 0:
-            return []
-        texts = data[at:end].split(b"\n")
-        return texts if data[at:end].isascii() else texts[: [text.isascii() for text in texts].index(False)]
+        block = data[at:end]
+        texts, self.tagged = block.split(b"\n"), b"$" in block
+        return texts if block.isascii() else texts[: [text.isascii() for text in texts].index(False)]
 
     def seen(self, usual: bool) -> bool:
         """Is called after a block, with whether all of its lines were as usual, and returns that."""

@@ -89,7 +89,7 @@ def decode_line(line: bytes, crc: int) -> Entry:
         UsageError: it was written by a newer poptrain.
     """
     crc = checked(line, crc)
-    entry = _parsed(line)
+    entry = parsed(line)
     version = entry["v"]
     if version > VERSION:
         raise UsageError(f"the log was written by a newer poptrain (format {version}, not {VERSION}): upgrade.")
@@ -286,8 +286,8 @@ def _untagged(value: dict[str, Json]) -> Json:
     return value if tag is None else dict(tag) if isinstance(tag, list) else float(tag)
 
 
-def _parsed(line: bytes) -> dict[str, Json]:
-    """Returns the object that a line of ASCII JSON holds."""
+def parsed(line: bytes) -> dict[str, Json]:
+    """Returns the object that a line of ASCII JSON holds; its checksum is not looked at."""
     if b'"$f"' in line:
         tagged: dict[str, Json] = _DECODE_TAGGED(line.decode("ascii"))[0]
         return tagged

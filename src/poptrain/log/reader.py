@@ -227,7 +227,7 @@ class Record:
     def _take_usual(self, data: bytes, at: int) -> int:
         """Takes the usual lines from byte `at` on, and returns where they end, whatever the next line is."""
         while texts := self._blocks.next(data, at):
-            entries = self._usual.entries(texts)
+            entries = self._usual.entries(texts, self._blocks.tagged)
             crcs = checksums(texts[: len(entries)], self.crc)
             taken = self._take_entries(entries[: len(crcs)], crcs)
             at += sum(map(len, texts[:taken])) + taken

@@ -1,18 +1,20 @@
 """The lines that nearly all of a long log consists of, read three times as fast as others.
 
 `msgspec` decodes a line of tasks or of results into structures with types, which checks most of what `core.wellformed` asks for.
-What is not as usual (another version, numbers that JSON does not have, a field of another type) is left to `codec`, which knows
-every case and says what is wrong. Both return equal facts.
+What is not as usual (another version, a field of another type, a tag in a place where runs write none) is left to `codec`, which
+knows every case and says what is wrong. Both return equal facts.
+
+Of a million results, each byte counts: equal numbers that follow each other are one object, and metrics are packed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from poptrain.core import Hparams, Json, Line, Result, Task
-from poptrain.core.facts import ROLES
+from poptrain.core.facts import ROLES, Names
 from poptrain.core.wellformed import MAX_SEATS, MAX_WHOLE, VALUES, malformed
 from poptrain.log.codec import NOTHING, OpenResult, OpenTask, make_result, make_task
 
@@ -21,6 +23,8 @@ with suppress(ImportError):  # an optional accelerator
     import msgspec
 
 NEAR = 1 << 12  # numbers of tasks that are kept to be shared
+MOST_NAMES = 1 << 10  # different sets of names that are packed
+_SHORT = 300  # bytes of hyperparameters in which no number is too long
 
 
 class UsualLines:
@@ -32,23 +36,32 @@ class UsualLines:
 
     def __init__(self) -> None:
         self._kept: dict[int, tuple[Json, Hparams]] = {}  # by seat: its newest hyperparameters, as text and as values
-        self._ids: dict[int, int] = {}
+        self._near: dict[Json, Json] = {}  # ids, lineage steps and texts of the newest lines
+        self._names: dict[tuple[str, ...], Names] = {}
+        self._saving = -1.0  # of the newest result
 
-    def entries(self, texts: Sequence[bytes]) -> list[Json]:
+    def entries(self, texts: Sequence[bytes], tagged: bool = True) -> list[Json]:
         """Returns the content of lines, up to the first that is not as usual: with the fields `v`, `q`, `e`, `w` and `d`.
 
         Checksums are not looked at.
+
+        Args:
+            tagged: some of the lines may hold a tag.
         """
         if msgspec is None:
             return []
         try:
-            return list(map(_LINE, texts))
+            found: list[Json] = list(map(_LINE, texts))
         except _REFUSED:
-            found: list[Json] = []
+            found = []
             with suppress(*_REFUSED):
                 for text in texts:
                     found.append(_LINE(text))
-            return found
+        if tagged:
+            for index, (entry, text) in enumerate(zip(found, texts, strict=False)):
+                if b"$" in text and not _untagged(entry, text):
+                    return found[:index]
+        return found
 
     def facts(self, entry: Json) -> Line | None:
         """Returns the facts of a line; None if they are not as usual."""
@@ -58,11 +71,11 @@ class UsualLines:
             return None
 
     def _results(self, raws: Sequence[Json]) -> Line | None:
-        results, share = [], self._ids.setdefault
+        results, share, last = [], self._near.setdefault, self._saving
         for raw in raws:
             id, score, step, seconds, saving, returns, kind, curve, metrics, checkpoint, error = _astuple(raw)
             if (
-                curve is error is None
+                (curve is None or curve == [])
                 and not returns
                 and kind == "ok"
                 and type(score) is type(seconds) is type(saving) is float
@@ -70,10 +83,17 @@ class UsualLines:
                 and saving >= 0.0
                 and (metrics is None or _floats(metrics))
             ):
+                if saving == last:
+                    saving = last
+                elif saving:  # a zero may have a sign
+                    self._saving = last = saving
                 made = OpenResult()
-                made.task, made.score, made.step, made.returns = share(id, id), score, step, ()  # its curve: one point
-                made.metrics, made.checkpoint, made.error = metrics or NOTHING, checkpoint, None
-                made.seconds, made.saving, made.kind = seconds, saving, "ok"
+                made.task, made.score, made.step, made.returns = share(id, id), score, share(step, step), ()
+                if curve is not None:  # else its slot stays empty, and it is the one point
+                    made.curve = ()
+                made.metrics = self._packed(metrics) if metrics else NOTHING
+                made.checkpoint, made.error, made.seconds, made.saving = checkpoint, error, seconds, saving
+                made.kind = "failed" if error is not None else "ok" if score - score == 0.0 else "diverged"
                 made.__class__ = Result
             else:
                 made = make_result(**_fields(raw))
@@ -82,10 +102,20 @@ class UsualLines:
             results.append(made)
         return tuple(results) or None
 
+    def _packed(self, mapping: dict[str, Json]) -> Json:
+        """Returns metrics or a note as their names, which many facts share, and their values."""
+        key = tuple(mapping)
+        names = self._names.get(key)
+        if names is None:
+            if len(self._names) >= MOST_NAMES:
+                return mapping
+            names = self._names[key] = Names(key)
+        return (names, *mapping.values())
+
     def _tasks(self, raws: Sequence[Json]) -> Line | None:
-        tasks, kept, share = [], self._kept, self._ids.setdefault
-        if len(self._ids) > NEAR:
-            self._ids.clear()
+        tasks, kept, share = [], self._kept, self._near.setdefault
+        if len(self._near) > NEAR:
+            self._near.clear()
         for raw in raws:
             (id, seat, text, steps, seed, evals, role, seconds, parent, teacher, progress, tags, note, donor, forecast) = (
                 _astuple(raw)
@@ -94,16 +124,19 @@ class UsualLines:
             if before is not None and text == before[0]:
                 hparams = before[1]
             else:
-                hparams = _ANY(text)
-                if not VALUES.fits(hparams):
+                hparams = _VALUES(text)
+                if memoryview(text).nbytes > _SHORT and not VALUES.fits(hparams):
                     return None
+                for name, value in hparams.items():
+                    if type(value) is str:
+                        hparams[name] = share(value, value)
                 kept[seat] = text.copy(), hparams
             if teacher is progress is tags is seconds is forecast is None and (not role or role in ROLES):
                 made = OpenTask()
                 made.id, made.member, made.hparams = share(id, id), seat, hparams
                 made.parent = None if parent is None else share(parent, parent)
                 made.steps, made.seed, made.evals, made.teacher, made.progress = steps, seed, evals, None, None
-                made.tags, made.note, made.seconds, made.role = NOTHING, note or NOTHING, None, role
+                made.tags, made.note, made.seconds, made.role = NOTHING, self._packed(note) if note else NOTHING, None, role
                 made.donor, made.forecast = donor, None
                 made.__class__ = Task
             else:
@@ -112,6 +145,23 @@ class UsualLines:
                     return None
             tasks.append(made)
         return tuple(tasks) or None
+
+
+def _untagged(entry: Json, text: bytes) -> bool:
+    """True if the tags of a line, if it has any, are scores that are not finite; these are numbers then."""
+    tags = text.count(b'"$f"')
+    if not tags:
+        return True
+    if type(entry) is not _Results or b"\\u" in text:  # an escape could hide a tag
+        return False
+    for raw in entry.d:
+        if type(raw.score) is _Tagged:
+            try:
+                raw.score = float(raw.score.text)
+            except ValueError:
+                return False
+            tags -= 1
+    return not tags
 
 
 def _floats(metrics: Json) -> bool:
@@ -132,13 +182,19 @@ _REFUSED = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
 Decode = Callable[[bytes], Json]
 
 
-def _decoders() -> tuple[type[Json], Decode, Decode, Callable[[Json], tuple[Json, ...]]]:
-    """Returns the type of a line of results, the decoder of a line of results or of tasks, one of anything, and the function that
-    returns the fields of a decoded fact.
-    """
+class _Decoders(NamedTuple):
+    results: type[Json]  # a line of results
+    tagged: type[Json]  # a number that JSON does not have
+    line: Decode  # of results or of tasks
+    values: Decode  # of hyperparameters
+    astuple: Callable[[Json], tuple[Json, ...]]  # the fields of a decoded fact
+
+
+def _decoders() -> _Decoders:
     whole: Json = Annotated[int, msgspec.Meta(ge=0, lt=MAX_WHOLE)]
     seat: Json = Annotated[int, msgspec.Meta(ge=0, lt=MAX_SEATS)]
     number: Json = int | float
+    tagged: Json = msgspec.defstruct("Tagged", [("text", str)], rename={"text": "$f"}, gc=False)
     optional: dict[str, Json] = dict.fromkeys(("curve", "metrics", "progress", "tags", "forecast"), Any)  # mostly left out
     optional |= {"checkpoint": str | None, "error": str | None, "note": dict | None}
     optional |= {"parent": whole | None, "teacher": whole | None, "donor": seat | None}
@@ -153,7 +209,7 @@ def _decoders() -> tuple[type[Json], Decode, Decode, Callable[[Json], tuple[Json
     results = entry(
         "results",
         ("task", whole),
-        ("score", number),
+        ("score", number | tagged),
         ("step", whole),
         ("seconds", number, 0.0),
         ("saving", number, 0.0),
@@ -182,12 +238,16 @@ def _decoders() -> tuple[type[Json], Decode, Decode, Callable[[Json], tuple[Json
         "donor",
         "forecast",
     )
-    return results, msgspec.json.Decoder(results | tasks).decode, msgspec.json.Decoder().decode, msgspec.structs.astuple
+    values: Json = dict[str, bool | int | float | str | None]
+    line, of_values = msgspec.json.Decoder(results | tasks).decode, msgspec.json.Decoder(values).decode
+    return _Decoders(results, tagged, line, of_values, msgspec.structs.astuple)
 
 
 def _nothing(text: bytes) -> Json:
     raise ValueError("not installed")
 
 
-_Results: type[Json]
-_Results, _LINE, _ANY, _astuple = (type(None), _nothing, _nothing, tuple) if msgspec is None else _decoders()
+_none = type(None)
+_Results, _Tagged, _LINE, _VALUES, _astuple = (
+    _Decoders(_none, _none, _nothing, _nothing, tuple) if msgspec is None else _decoders()
+)

@@ -21,6 +21,10 @@ def as_json(value: object) -> Any:
         return value
     if isinstance(value, float):
         return float(value) if isfinite(value) else repr(float(value))
+    if type(value) is dict:
+        return {str(key): as_json(item) for key, item in value.items()}
+    if type(value) is list or type(value) is tuple:
+        return [as_json(item) for item in value]
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: as_json(getattr(value, field.name)) for field in fields(value) if field.repr}
     if isinstance(value, Mapping):

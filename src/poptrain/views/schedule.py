@@ -5,20 +5,23 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, TypedDict
 
-from poptrain.core import History, Hparams, Task, Value, markup
+from poptrain.core import History, Hparams, Value, markup
 from poptrain.core.brief import in_lines
 from poptrain.core.counting import counted
-from poptrain.core.errors import UsageError
-from poptrain.log.reader import Record
+from poptrain.core.errors import PoptrainError, UsageError
+from poptrain.log.backwards import REFUSED, Ancestor, Unusual, ancestors
+from poptrain.log.disk import FS, default
+from poptrain.log.reader import Record, read
 from poptrain.views.as_json import as_json, dumps
 from poptrain.views.columns import ends
+from poptrain.views.digest import digested
 from poptrain.views.format import cell, short
-from poptrain.views.index import about, chosen, history_of, score_of
+from poptrain.views.index import about, chosen, chosen_at_end, history_of, score_of
 
 MOST_ROWS = 20  # segments that a notebook shows
 
@@ -122,6 +125,39 @@ def schedule(record: Record, task: int | None = None) -> Schedule:
     return schedule_of(history, record, chosen(record, history, task))
 
 
+def schedule_in(directory: Path | str, task: int | None = None, fs: FS = default) -> Schedule:
+    """Returns `schedule` of the run in a directory.
+
+    Where a digest confirms the whole log of a long run, only the ancestry is decoded, from the end of the log.
+
+    Raises:
+        UsageError: there is no run, no such task, or no healthy result yet.
+        LogDamaged: a line in the middle is bad.
+    """
+    try:
+        return _from_the_end(directory, task, fs)
+    except (Unusual, PoptrainError, *REFUSED):  # reading the whole log says what is wrong
+        return schedule(read(directory, fs), task)
+
+
+def _from_the_end(directory: Path | str, task: int | None, fs: FS) -> Schedule:
+    found = digested(directory, fs)
+    if found is None:
+        raise Unusual("there is no digest of this log")
+    record, state = found
+    if record.refresh() or record.torn:
+        raise Unusual("the log is longer than its digest")
+    id = task
+    if id is None and (id := state.best) is not None and (known := chosen_at_end(record)) is not None:
+        id = known[0]
+    if type(id) is not int or not 0 <= id < state.tasks:
+        raise Unusual("there is no such task")
+    line, score = ancestors(record.home, record.segment, record.offset, id, fs)
+    if score is None and task is None:
+        raise Unusual("the best result was lost")
+    return _along(line, record, score)
+
+
 def schedules(record: Record) -> tuple[Schedule, ...]:
     """Returns the schedule of what every member ended with, by seat."""
     history = history_of(record)
@@ -153,26 +189,32 @@ def schedule_from(path: Path) -> Schedule:
 
 def schedule_of(history: History, record: Record, id: int, member: int | None = None) -> Schedule:
     """Returns the schedule of one ancestry."""
-    firsts: list[Task] = []  # of each segment
-    edges = [0]
     descent = history.descent(id)
-    for ancestor, end in zip(descent, ends(history, descent).tolist(), strict=True):
-        task = history.task(ancestor)
-        if end <= edges[-1]:  # it only evaluated
+    tasks = zip(map(history.task, descent), ends(history, descent).tolist(), strict=True)
+    line = [Ancestor(task.id, task.member, task.hparams, end) for task, end in tasks]
+    return _along(line, record, score_of(history, id) if history.ok(id) else None, member)
+
+
+def _along(line: Sequence[Ancestor], record: Record, score: float | None, member: int | None = None) -> Schedule:
+    """Returns the schedule of an ancestry, whose last task has this score."""
+    firsts: list[Ancestor] = []  # of each segment
+    edges = [0]
+    for task in line:
+        if task.end <= edges[-1]:  # it only evaluated
             continue
         if firsts and same(firsts[-1].hparams, task.hparams):
-            edges[-1] = end
+            edges[-1] = task.end
         else:
             firsts.append(task)
-            edges.append(end)
+            edges.append(task.end)
     bounds = zip(firsts, edges, edges[1:], strict=False)
     segments = [Segment(start, end, dict(task.hparams), task.id, task.member) for task, start, end in bounds]
     metric, mode = about(record)
     return Schedule(
-        task=id,
-        member=history.task(id).member if member is None else member,
-        step=history.end(id),
-        score=score_of(history, id) if history.ok(id) else None,
+        task=line[-1].id,
+        member=line[-1].member if member is None else member,
+        step=line[-1].end,
+        score=score,
         metric=metric,
         mode=mode,
         segments=tuple(segments),

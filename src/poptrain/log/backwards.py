@@ -1,0 +1,143 @@
+"""Walks from one task to the first of its ancestors, through a log that its reader has checked before: from its end, and decoding
+nothing else.
+
+A line is decoded only if it can hold the result or the task that is looked for. So the ancestry of one of a million tasks is
+found in a fifth of the time that it takes to read the log. Whatever is not as usual ends the walk: then the whole log has to be
+read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from poptrain.core import Hparams, Json, Result
+from poptrain.core.errors import PoptrainError
+from poptrain.log.codec import VERSION, decode_facts, parsed
+from poptrain.log.disk import FS
+from poptrain.log.reader import segment_name
+
+msgspec: Json = None
+with suppress(ImportError):  # an optional accelerator: without it, reading the whole log is hardly slower
+    import msgspec
+
+REFUSED = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError, OSError)
+
+
+class Unusual(Exception):
+    """The log has to be read from its beginning."""
+
+
+@dataclass(slots=True)
+class Ancestor:
+    """One finished task of an ancestry."""
+
+    id: int
+    member: int
+    hparams: Hparams
+    end: int  # lineage step at which it ended, or would have ended if it failed: `History.end`
+
+
+def ancestors(directory: Path, segment: int, offset: int, id: int, fs: FS) -> tuple[list[Ancestor], float | None]:
+    """Returns the ancestry of a finished task, from its root to itself, and its score with the user's sign; None if it is not ok.
+
+    Args:
+        segment, offset: where the part of the log ends that is known to be valid.
+
+    Raises:
+        Unusual: the task is not finished, or a line is not as usual.
+    """
+    if msgspec is None:
+        raise Unusual("it needs msgspec")
+    try:
+        return _walk(_backwards(directory, segment, offset, fs), id)
+    except (PoptrainError, *REFUSED) as error:
+        raise Unusual(str(error)) from error
+
+
+def _backwards(directory: Path, segment: int, offset: int, fs: FS) -> Iterator[bytes]:
+    """Yields the lines of a log from its end."""
+    for number in range(segment, 0, -1):
+        data = fs.read(directory / segment_name(number), 0, offset if number == segment else -1)
+        yield from reversed(data.split(b"\n")[:-1])
+
+
+def _walk(texts: Iterator[bytes], id: int) -> tuple[list[Ancestor], float | None]:
+    results, tasks, values = _decoders()
+    found: list[tuple[Ancestor, Json, Json]] = []  # with its task and its result
+    score, lost = None, False
+    wanted = id
+    told: Json = None  # the result of the task that is looked for
+    for text in texts:
+        if told is None:
+            if _LOST in text[:_HEAD]:
+                lost |= parsed(text)["d"] == id
+            elif b'{"task":%d,' % wanted in text:
+                told = next((each for each in results(text) if each.task == wanted), None)
+                if told is not None and not found and not lost:
+                    score = _score(text, id)
+        elif b'{"id":%d,' % wanted in text and (task := next((each for each in tasks(text) if each.id == wanted), None)):
+            same = bool(found) and found[-1][1].hparams == task.hparams
+            hparams = found[-1][0].hparams if same else values(task.hparams)
+            source = task.parent if task.parent is not None else task.teacher
+            found.append((Ancestor(task.id, task.member, hparams, told.step), task, told))
+            if source is None:
+                return _with_ends(found), score
+            wanted, told = source, None
+    raise Unusual("the first ancestor was not found")
+
+
+def _with_ends(found: list[tuple[Ancestor, Json, Json]]) -> list[Ancestor]:
+    line, begin = [], 0
+    for ancestor, task, result in reversed(found):
+        if result.error is not None:
+            ancestor.end = begin + (task.steps if task.seconds is None else 0)
+        begin = result.step
+        line.append(ancestor)
+    return line
+
+
+def _score(text: bytes, id: int) -> float | None:
+    """Returns the score of a healthy result."""
+    facts = decode_facts("results", parsed(text)["d"]) or ()
+    result = next(fact for fact in facts if isinstance(fact, Result) and fact.task == id)
+    return float(result.score) if result.healthy else None
+
+
+def _decoders() -> tuple[Decode, Decode, Decode]:
+    """Returns the decoders of a line of results, of one of tasks, and of hyperparameters: of what a walk needs alone."""
+
+    def facts(kind: str, *fields: tuple[str, Json] | tuple[str, Json, Json]) -> Decode:
+        fact: Json = msgspec.defstruct(kind, fields, gc=False)
+        entry = msgspec.defstruct("Entry", [("v", int), ("d", list[fact])], tag_field="t", tag=kind, gc=False)
+        decode = msgspec.json.Decoder(entry).decode
+
+        def read(text: bytes) -> Json:
+            made = decode(text)
+            if made.v != VERSION or not text.isascii():
+                raise ValueError("another version")
+            return made.d
+
+        return read
+
+    number = (int | None, None)
+    return (
+        facts("results", ("task", int), ("step", int), ("error", str | None, None)),
+        facts(
+            "tasks",
+            ("id", int),
+            ("member", int),
+            ("hparams", msgspec.Raw),
+            ("steps", int),
+            ("parent", *number),
+            ("teacher", *number),
+            ("seconds", float | None, None),
+        ),
+        msgspec.json.Decoder(dict[str, bool | int | float | str | None]).decode,
+    )
+
+
+_LOST, _HEAD = b'"t":"lost"', 128  # bytes of a line before its data
+Decode = Callable[[bytes], Json]
