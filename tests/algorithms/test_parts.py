@@ -211,5 +211,5 @@ def test_strategies_of_a_users_own_are_used():
     copies = [task for task in map(history.task, range(4, history.n)) if task.donor is not None]
     assert len(copies) == 3 * 4
     assert all(task.hparams["lr"] == pytest.approx(history.task(task.parent).hparams["lr"] / 2) for task in copies)
-    with pytest.raises(pt.UsageError, match="propose returned 1 proposals for 3 clones"):
+    with pytest.raises(pt.UsageError, match="propose returned 1 proposal for 3 clones"):
         play(pt.pbt(space, population=4, interval=10, exploit=CopyTheBest(), explore=Halve(1)), simulate.noisy)

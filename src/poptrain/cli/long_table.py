@@ -30,7 +30,7 @@ class LongTable(Table):
 
     def _laid_out(self, most: int) -> list[list[str]] | None:
         """Returns the cells of each column, all of the same width; None if they do not fit into `most` characters, have a style
-        or characters whose width is not 1, or are all empty.
+        or spaces at an end or characters whose width is not 1, or are all empty.
         """
         found, total = [], -2
         for column in self.columns:
@@ -39,7 +39,7 @@ class LongTable(Table):
                 return None
             texts = [str(cell) for cell in cells]
             together = "".join([str(column.header), *texts])
-            if not (together.isascii() and together.isprintable()):
+            if not (together.isascii() and together.isprintable()) or any(text != text.strip() for text in texts):
                 return None
             if not (width := max(len(str(column.header)), *map(len, texts))):
                 return None

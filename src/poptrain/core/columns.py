@@ -93,7 +93,8 @@ class Columns:
         ids = _whole(map(_TASK_OF, results), len(results))
         self.step[ids] = _whole(map(_STEP, results), len(results))
         scores = np.fromiter(map(_SCORE, results), float, len(results))
-        scores[[result.error is not None or result.checkpoint is None for result in results] | ~np.isfinite(scores)] = np.nan
+        lost = np.fromiter((result.error is not None or result.checkpoint is None for result in results), bool, len(results))
+        scores[lost | ~np.isfinite(scores)] = np.nan
         self.score[ids] = scores
         self.member[:n], self.steps[:n] = _whole(map(_MEMBER, tasks), n), _whole(map(_STEPS, tasks), n)
         self.parent[:n] = _whole([-1 if task.parent is None else task.parent for task in tasks], n)
