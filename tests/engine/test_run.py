@@ -308,9 +308,18 @@ def test_an_experiment_says_everything_but_where(tmp_path):
     ran = pt.run(experiment, directory=tmp_path / "r")
     assert facts(ran) == facts(pt.run(experiment.algorithm, quadratic, stop=pt.steps(20), seed=3))
     assert ran.record.file is None, "this file exposes no experiment of that name"
-    for more in (dict(seed=1), dict(stop=pt.steps(30)), dict(mode="min"), dict(trainable=quadratic)):
-        with pytest.raises(pt.UsageError, match=f"run: {next(iter(more))} was given together with an Experiment"):
-            pt.run(experiment, **more)
+
+
+@pytest.mark.parametrize("changes", [dict(seed=0), dict(stop=pt.steps(10)), dict(mode="min"), dict(seed=7, mode="min")])
+def test_what_is_given_with_an_experiment_replaces_what_it_has(tmp_path, changes):
+    experiment = pt.Experiment(pt.pbt(SPACE, population=4, interval=5), quadratic, stop=pt.steps(20), seed=3)
+    found = pt.run(experiment, directory=tmp_path, **changes)
+    assert facts(found) == facts(pt.run(replace(experiment, **changes)))
+    assert facts(found) != facts(pt.run(experiment)), "it is another run"
+    with pytest.raises(pt.UsageError, match="sede.*Did you mean 'seed'"):
+        pt.run(experiment, sede=1)
+    with pytest.raises(pt.UsageError, match="seed=-1"):
+        pt.run(experiment, seed=-1)
 
 
 def test_a_script_that_runs_its_experiment_is_resumed_and_verified_by_the_command_line(tmp_path):

@@ -7,11 +7,12 @@ import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import wraps
 from pathlib import Path
 from types import ModuleType
-from typing import cast
+from typing import TypeVar, cast
 
 from poptrain.checkpoints.url_files import checked_url
 from poptrain.core import Json
@@ -28,6 +29,8 @@ from poptrain.log.reader import Record
 from poptrain.sinks.adapted import checked_sinks
 from poptrain.space import Space
 from poptrain.trainable import ChecksSpace, as_trainable, can_distil
+
+RunT = TypeVar("RunT", bound=Callable[..., object])
 
 
 @answering_class
@@ -162,6 +165,23 @@ def file_record(file: Path, directory: str | Path, options: Mapping[str, Json], 
     given = {name: value for name, value in options.items() if value is not None}
     arguments: dict[str, Json] = {"argv": list(argv)} if argv else {}
     return {"name": Path(where).as_posix(), "sha256": file_hash(file), "options": given, **arguments}
+
+
+def overriding(run: RunT) -> RunT:
+    """Returns `run`, called with an `Experiment` of which what else is given is replaced: ``run(experiment, seed=3)``."""
+    names = [each.name for each in fields(Experiment)]
+
+    @wraps(run)
+    def call(*args: object, **named: object) -> object:
+        experiment = args[0] if args else named.get(names[0])
+        if not isinstance(experiment, Experiment):
+            return run(*args, **named)
+        given = dict(zip(names[1:2], args[1:], strict=False))  # the trainable
+        given |= {name: named.pop(name) for name in names if name in named}
+        changes: Json = {name: value for name, value in given.items() if name != names[0] and value is not None}
+        return run(replace(experiment, **changes) if changes else experiment, *args[2:], **named)
+
+    return cast(RunT, call)
 
 
 def script_of(experiment: Experiment) -> Path | None:

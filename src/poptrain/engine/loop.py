@@ -21,7 +21,7 @@ from poptrain.engine import stop as stops
 from poptrain.engine.again import again
 from poptrain.engine.arguments import check_run
 from poptrain.engine.edited import warn_of_edited_code
-from poptrain.engine.experiment import Experiment, file_record, script_of
+from poptrain.engine.experiment import Experiment, file_record, overriding, script_of
 from poptrain.engine.failures import UnreadMetrics, check_not_all_failed
 from poptrain.engine.intake import admitted, asked, opened
 from poptrain.engine.needs import needed_checkpoints
@@ -49,11 +49,11 @@ from poptrain.sinks.adapted import checked_sinks
 from poptrain.sinks.digest import Digest
 from poptrain.trainable import as_trainable
 
-OF_EXPERIMENT = dict(trainable=None, metric="score", mode="max", stop=None, executor="inline", seed=0, sinks=(), checkpoints=None)
 GRACE_SECONDS = 30.0  # for running tasks to finish after a first signal
 
 
 @answering
+@overriding
 def run(
     algorithm: Algorithm | Experiment,
     trainable: object = None,
@@ -76,8 +76,8 @@ def run(
     In a notebook and at a Python prompt, a run that you interrupt is returned as it is, and the same call continues it.
 
     Args:
-        algorithm: such as `pbt(space, population=8, interval=10)`; or an `Experiment`, with `directory`, `keep`, `progress`,
-            `overwrite` and `dashboard` at most.
+        algorithm: such as `pbt(space, population=8, interval=10)`; or an `Experiment`, of which arguments that are given here as
+            well, such as `seed=3`, are replaced in this run.
         trainable: a function, generator function, class, `jax_trainable` or population; see `poptrain.trainable`.
         metric: the key of the score in the metrics that training returns.
         mode: "max" or "min".
@@ -103,18 +103,13 @@ def run(
         RunFailed: every member failed.
     """
     check_run(directory, keep, progress=progress, overwrite=overwrite, dashboard=dashboard)
-    given = (trainable, metric, mode, stop, executor, seed, checked_sinks(sinks), checkpoints)
     if overwrite and directory is not None:
         removed(directory)
     if dashboard and (address := beside(directory)) is not None:
         say(f"dashboard: {address}")
     if not isinstance(algorithm, Experiment):
-        return execute(Experiment(algorithm, *given), directory, keep=keep, progress=progress)
-    if differ := [name for (name, usual), value in zip(OF_EXPERIMENT.items(), given, strict=True) if value != usual]:
-        raise UsageError(
-            f"run: {differ[0]} was given together with an Experiment, which has one of its own. Change that: "
-            f"pt.run(dataclasses.replace(experiment, {differ[0]}=…), …)."
-        )
+        settings = (trainable, metric, mode, stop, executor, seed, checked_sinks(sinks), checkpoints)
+        return execute(Experiment(algorithm, *settings), directory, keep=keep, progress=progress)
     source = None
     if directory is not None and (script := script_of(algorithm)) is not None:
         source = file_record(script, directory, {}, sys.argv[1:])
