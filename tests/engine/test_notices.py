@@ -208,6 +208,28 @@ def test_a_failed_evaluation_of_zero_steps_says_what_it_is_and_other_failures_do
     assert "steps=0" not in warned(PBT, sometimes, stop=pt.steps(20))[1][0]
 
 
+def test_an_error_that_the_users_code_raises_on_purpose_gets_no_advice_about_evaluation():
+    def train(carry, hp, steps, seed):
+        if hp["lr"] > 0.001:
+            raise ValueError("too high for this data")
+        return quadratic(carry, hp, steps, seed)
+
+    _, texts, _ = warned(pt.pb2(pt.Space(lr=pt.LogUniform(1e-4, 1e-1)), population=4, interval=5), train, stop=pt.steps(20))
+    assert "too high for this data (test_notices.py:" in texts[0] and "steps=0" not in "".join(texts)
+    assert texts[-1].count("ValueError") == 1, "one cause"
+
+
+def test_load_is_suspected_only_where_a_fresh_member_has_trained():
+    def train(carry, hp, steps, seed):
+        if steps:
+            raise KeyError("noize")
+        return quadratic(carry, hp, steps, seed)
+
+    with pytest.raises(pt.errors.RunFailed) as error:
+        warned(pt.pb2(pt.Space(lr=pt.LogUniform(1e-4, 1e-1)), population=4, interval=5), train, stop=pt.steps(20))
+    assert "noize" in str(error.value) and "load()" not in str(error.value)
+
+
 def every_kind_of_metric(carry, hp, steps, seed):
     carry, metrics = quadratic(carry, hp, steps, seed)
     numbers = {"true": True, "false": np.bool_(False), "array": np.array([True]), "whole": 3, "absent": None}

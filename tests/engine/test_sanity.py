@@ -87,6 +87,18 @@ class LoadsHalf:
         self.theta = np.load(directory / "state.npy")[0]
 
 
+class SavesNothing(LoadsHalf):
+    def train(self, hp, steps):
+        self.theta += hp["lr"] * steps
+        return {"score": self.theta}
+
+    def save(self, directory):
+        pass
+
+    def load(self, directory):
+        pass
+
+
 class LoadsByName(LoadsHalf):
     def load(self, directory):
         vars(self).update(zip(("theta", "steps"), np.load(directory / "state.npy"), strict=True))
@@ -104,6 +116,7 @@ class LoadsByName(LoadsHalf):
         (lambda: about(algorithm=pt.pbt(pt.Space(lr=LR, kind=pt.Choice("a")), interval=5)), "'kind' has only one value"),
         (lambda: about(reads_lr, pt.pbt(pt.Space(lr=LR, momentum=LR), interval=5)), "never reads the hyperparameter 'momentum'"),
         (lambda: about(Forgets), "Forgets.save() does not mention self.optimizer"),
+        (lambda: about(SavesNothing), "SavesNothing.save() never uses the directory"),
         (lambda: about(LoadsNothing), "LoadsNothing.load() never uses the directory"),
         (lambda: about(LoadsHalf), "load() does not mention it"),
     ],

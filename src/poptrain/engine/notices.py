@@ -33,6 +33,7 @@ class Failures:
         self.count = 0
         self._directory = None if directory is None else Path(directory)
         self._results = self._begun = self._failed = 0  # all, those that began from a checkpoint, those of them that failed
+        self._fresh = False  # whether a member has trained that began from none
         self._causes: Counter[str] = Counter()
         self._texts: dict[str, dict[str, None]] = {}  # by cause: two different texts at most, because only the first is shown
         self._errors = False  # whether any has a traceback
@@ -52,6 +53,7 @@ class Failures:
             self._results += 1
             self._begun += loaded
             self._failed += loaded and bad
+            self._fresh |= not loaded and not bad and (task.steps > 0 or task.seconds is not None)
             if not bad:
                 continue
             why = result.error or f"the score was {history.sign * result.score}"
@@ -78,7 +80,7 @@ class Failures:
 
     def hint(self) -> str:
         """Returns a sentence about what all failures have in common; empty if nothing is known."""
-        if not self._failed == self._begun >= 2:
+        if not (self._failed == self._begun >= 2 and self._fresh):
             return ""
         return (
             f" All {counted(self._begun, 'task')} that began from a checkpoint failed: is load() complete? "

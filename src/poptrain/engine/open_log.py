@@ -82,7 +82,7 @@ def check_same_run(record: Record, experiment: Experiment, directory: str | Path
     then, now = record.run, fingerprint(experiment)
     changes = [line for key in now for line in differences(then.get(key), now[key], key)]
     if changes:
-        hint = "Use another directory, or restore these arguments to continue it."
+        hint = "Use another directory, restore these arguments to continue it, or pass overwrite=True to begin again without it."
         if not record.has_results:
             hint = (
                 "Nothing was trained in it: delete it or pass overwrite=True, use another directory, or restore these arguments."

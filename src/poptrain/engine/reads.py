@@ -52,6 +52,14 @@ def ignores_checkpoint(trainable: AnyTrainable) -> bool:
     return _uses(save, 1) and _argument(load, 1) is not None and not _uses(load, 1)
 
 
+def saves_nothing(trainable: AnyTrainable) -> bool:
+    """True if `train` of a trainable class changes the object, and `save` never uses the directory that it is given."""
+    train, save = _methods(trainable, "train", "save")
+    if train is None or save is None or any(isinstance(node, ast.Raise) for node in ast.walk(save)):
+        return False
+    return any(_changed(train)) and _mentioned(save) is not None and _argument(save, 1) is not None and not _uses(save, 1)
+
+
 def checkpoint_faults(trainable: AnyTrainable, name: str) -> Iterator[str]:
     """Yields a sentence about each state that `save` or `load` of a class leaves out, as far as its source proves it."""
     tested = f"`{poptrain('check')}` tests it."
@@ -59,6 +67,11 @@ def checkpoint_faults(trainable: AnyTrainable, name: str) -> Iterator[str]:
         yield (
             f"{name}.save() does not mention self.{attribute}, so that a copied or reloaded member gets a new one: save its "
             f"state too. {tested}"
+        )
+    if saves_nothing(trainable):
+        yield (
+            f"{name}.save() never uses the directory that it is given, so that a copied or reloaded member begins afresh: write "
+            "there what train() changes, and read it in load()."
         )
     if ignores_checkpoint(trainable):
         yield (

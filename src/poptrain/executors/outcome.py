@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from reprlib import Repr
 
 import numpy as np
@@ -32,6 +33,7 @@ EVALUATE = (
     "The task has steps=0, which means: evaluate only. Compute the metrics after the training loop, from the member as it is, "
     "and not from a variable of the loop."
 )
+LIBRARIES = {"site-packages", "dist-packages", "poptrain", "lib"}  # folders of code that is not the user's
 HINT = " Return it from train"
 PREFIX = "MetricError: "  # of the error of a result that training returned in a wrong form
 
@@ -258,7 +260,14 @@ def user_error(task: Task, step: int, error: BaseException, keep: KeepError, sec
     head = f"member {task.member}, task {task.id}, from step {step}, {_listed_hparams(task)}"
     keep_if_possible(keep, _file_name(task), f"{head}\n\n{text}")
     line = error_line(error) + answer_of(lambda: misspelled(error, task.hparams), "")
-    return Result(task.id, float("nan"), step, error=f"{line}{_of_evaluation(task, line)}", seconds=seconds)
+    advice = "" if answer_of(lambda: _on_purpose(error), False) else _of_evaluation(task, line)
+    return Result(task.id, float("nan"), step, error=f"{line}{advice}", seconds=seconds)
+
+
+def _on_purpose(error: BaseException) -> bool:
+    """True if a line of the user's own code raises the error, for reasons of its own."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and (frames[-1].line or "").startswith("raise") and not {*Path(frames[-1].filename).parts} & LIBRARIES
 
 
 def refused(task: Task, step: int, error: MetricError, keep: KeepError, seconds: float = 0.0) -> Result:

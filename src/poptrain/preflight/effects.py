@@ -218,9 +218,10 @@ class Effects:
         if enough:
             text = f"has no effect: {counted(self.tried[name], 'training')} with other values gave exactly the same result"
             return Verdict(what, "failed", text)
-        return Verdict(
-            what, "unclear", f"no effect was seen in {counted(self.tried[name], 'training')}; there was no time for more"
-        )
+        if not self.tried[name]:
+            return Verdict(what, "unclear", "not tried, because there was no time: pass more seconds")
+        text = f"no effect was seen in {counted(self.tried[name], 'training')}; there was no time for more: pass more seconds"
+        return Verdict(what, "unclear", text)
 
     def _blurred(self) -> str:
         """Returns why no result can show a small effect; "" if one can. A carry itself shows every effect."""

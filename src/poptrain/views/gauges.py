@@ -74,7 +74,7 @@ class Gauges:
             yield "What training would have reached without copies is not known from one run: `poptrain compare` tells."
         if self.explored:
             word = "more" if 2 * self.explored_better > self.explored else "fewer"
-            chance = "no more than chance" if self.explored_p is None or self.explored_p > 0.05 else f"{word} than chance"
+            chance = "no clear difference" if self.explored_p is None or self.explored_p > 0.05 else f"{word} than chance"
             pairs = f"{self.explored_better:,} of {counted(self.explored, 'pair')} ({chance})"
             yield f"From the same weights, explored values beat the donor's values in {pairs}."
         if self.persistence is not None:
