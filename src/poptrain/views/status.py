@@ -13,6 +13,7 @@ from poptrain.core.evidence import HIGHEST
 from poptrain.log.notes import COMPLETE
 from poptrain.log.reader import Record
 from poptrain.views.decisions import no_decision
+from poptrain.views.ending import ending
 from poptrain.views.exploits import Exploit
 from poptrain.views.format import clean, short
 from poptrain.views.gauges import Gauges, gauges_of
@@ -118,7 +119,7 @@ class Status:
     @property
     def reached(self) -> int:
         """The generation that all members have reached: the last one of a complete run, though a member may have begun late."""
-        complete = self.state == "finished" and self.reason == COMPLETE
+        complete = self.state == "finished" and self.reason == _ending(COMPLETE, self.members, self.budget)
         return max(self.generation, self.generations or 0) if complete else self.generation
 
     def sentences(self) -> tuple[str, ...]:
@@ -160,6 +161,8 @@ def status_of(record: Record, state: RunState) -> Status:
         elapsed += max(0.0, clock.now() - _last(record, state))
     shared = _shares_budget(record)
     members = tuple(_member(state, seat, budget, shared) for seat in state.members())
+    if phase == "finished":
+        reason = _ending(reason, members, budget)
     recent, overall = speed_of(record, state), state.steps / elapsed if elapsed > 0 and state.steps else None
     pace = (speed_of(record, state, silent=True) if writer is not None else recent) or overall
     left = None if phase in ("finished", "failed") else _left(record, state, members, elapsed, pace)
@@ -206,6 +209,13 @@ def _phase(record: Record) -> tuple[str, str | None]:
         if type in _PHASES:
             return _PHASES[type], fields.get("reason")
     return "interrupted", None
+
+
+def _ending(reason: str | None, members: tuple[Member, ...], budget: int | None) -> str | None:
+    """Returns why a run ended, by the states of its members."""
+    others = [member.step for member in members if member.state != "failed"]
+    together = budget is not None and min(others, default=0) >= budget
+    return ending(reason, len(members) - len(others), len(members), budget if together else None)
 
 
 def _last(record: Record, state: RunState) -> float:
