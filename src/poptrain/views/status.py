@@ -35,7 +35,8 @@ class Member:
     state: str  # training (or queued), waiting, finished, failed
     step: int
     score: float | None  # None: it holds no weights yet
-    hparams: Hparams  # of its newest task
+    hparams: Hparams  # of its newest task, which may be pending, or have failed
+    score_hparams: Hparams | None  # those that made the score; None: it has none
     tasks: int  # results so far
     failures: int  # of them failed or diverged, and checkpoints lost
     error: str | None  # the newest failure, one line
@@ -133,6 +134,11 @@ class Status:
             return "finished"
         stopped = self.state not in ("running", "finished")
         return "suspended" if stopped and member.state == "training" else member.state
+
+    def values(self, member: Member) -> Hparams:
+        """Returns what a table shows next to the score of a member: the values that made it, unless it trains others now."""
+        training = self.doing(member) in ("training", "suspended")
+        return member.hparams if training or member.score_hparams is None else member.score_hparams
 
     @property
     def troubles(self) -> tuple[Trouble, ...]:
@@ -249,6 +255,7 @@ def _member(state: RunState, number: int, budget: int | None, shared: bool) -> M
         step=step,
         score=None if held is None else held.score,
         hparams=dict(head.hparams),
+        score_hparams=None if held is None else dict(held.hparams),
         tasks=seat.done,
         failures=seat.failures,
         error=seat.error,
