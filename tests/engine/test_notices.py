@@ -13,6 +13,7 @@ import pytest
 import poptrain as pt
 from poptrain.core.causes import cause
 from poptrain.core.errors import RunFailed, RunWarning, UsageError
+from poptrain.report import tables
 from poptrain.testing import Quadratic, quadratic
 
 PBT = pt.pbt(pt.Space(lr=pt.LogUniform(1e-4, 1e-1)), population=4, interval=5)
@@ -267,3 +268,44 @@ def test_no_metric_is_dropped_in_silence_and_one_warning_names_those_that_are_no
     logged = dict(run.best.metrics)
     assert {name: logged[name] for name in ("true", "false", "array", "whole")} == {"true": 1, "false": 0, "array": 1, "whole": 3}
     assert not {"note", "group", "many", "absent"} & set(logged)
+
+
+class Losses(Columns):
+    """The loss is `value` in some members, or in all of them."""
+
+    def __init__(self, value, every):
+        self.value, self.every = value, every
+
+    def train(self, carry, hparams, steps, seeds):
+        x = carry["x"] + steps
+        bad = np.arange(len(x)) >= (0 if self.every else 2)
+        return {"x": x}, {"gap": np.where(bad, self.value, x)}
+
+
+@pytest.mark.parametrize("every", [False, True])
+@pytest.mark.parametrize("executor", ["inline", "vectorized"])
+@pytest.mark.parametrize("mode", ["max", "min"])
+@pytest.mark.parametrize("value", [float("inf"), -float("inf")])
+def test_every_message_shows_what_training_returned_under_its_own_name(value, mode, executor, every, tmp_path):
+    """The sign that a run computes with is never shown, whether the run goes on or ends there."""
+    calls = []
+
+    def train(carry, hp, steps, seed):
+        calls.append(seed)
+        return 0, {"gap": value if every or len(calls) in (3, 4) else 1.0}
+
+    trainable = Losses(value, every) if executor == "vectorized" else train
+    options = {"metric": "gap", "mode": mode, "stop": pt.steps(10), "executor": executor, "progress": False}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            pt.run(PBT, trainable, directory=tmp_path / "r", **options)
+        except RunFailed as error:
+            warnings.warn(str(error), RunWarning, stacklevel=1)
+    record = pt.open_run(tmp_path / "r").record
+    texts = [str(each.message) for each in caught if each.category is RunWarning]
+    texts += [trouble.error for trouble in pt.views.status(record).troubles]
+    if every:
+        texts.append(str(pt.views.status(record).reason))
+    texts.append(tables.failures(record))
+    assert len(texts) > 2 and all(f"gap was {value}" in text for text in texts), texts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -106,6 +107,34 @@ def test_the_time_left_ignores_how_long_the_start_took():
         found = glances(pt.Experiment(PBT, train, stop=pt.steps(50)))
     assert [each.left for each in found[:4]] == [None] * 4
     assert found[5].left == pytest.approx(2.0 * 34) and found[-1].left == 0.0
+
+
+def test_the_time_left_ignores_what_compiles_after_an_evaluation_before_training():
+    with clock.use(clock.FakeClock()) as fake:
+
+        def train(carry, hp, steps, seed):
+            fake.advance(0.5 if carry is not None or not steps else 5.0)  # the first training compiles
+            return quadratic(carry, hp, steps, seed) if steps else (carry, {"score": 0.0})
+
+        experiment = pt.Experiment(pt.pb2(SPACE, population=4, interval=5), train, stop=pt.steps(50))
+        found = glances(experiment)
+        run = pt.run(replace(experiment, stop=pt.steps(15)), progress=False)
+    assert [each.left for each in found[:8]] == [None] * 8
+    assert found[9].left == pytest.approx(0.5 * 34) and found[-1].left == 0.0
+    assert pt.views.status(run.record).steps_per_second == pytest.approx(5 / 0.5, rel=1e-3)
+
+
+def test_the_time_left_of_a_resumed_run_ignores_how_long_its_start_took():
+    with clock.use(clock.FakeClock()) as fake:
+        experiment = pt.Experiment(PBT, quadratic, stop=pt.steps(50))
+        history = pt.run(experiment, progress=False).history
+        watch = Watch(experiment, before=10.0)
+        times = []
+        for lines in range(history.lines + 1)[9:]:  # two rounds were trained before
+            fake.advance(100.0 if lines < 14 else 2.0)
+            times.append(watch.look(history.at(lines), 0).left)
+    first = next(each for each in times if each is not None)
+    assert first < 2.0 * history.n, times
 
 
 def test_the_time_left_is_known_at_the_first_line_after_the_first_round_however_rare_the_lines_are():

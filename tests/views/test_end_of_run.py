@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import numpy as np
 import pytest
 
 import poptrain as pt
 from poptrain import views
+from poptrain.cli.overview import overview
+from poptrain.cli.start import print_end
 from poptrain.core import History, Result, Task
 from poptrain.core.evidence import HIGHEST, best_by_evidence
 from poptrain.core.rng import task_seed
+from poptrain.report import tables
 from poptrain.testing import quadratic
 
 SPACE = pt.Space(lr=pt.LogUniform(1e-4, 1e-1))
@@ -148,3 +152,26 @@ def test_every_schedule_is_whole_and_is_what_its_lineage_trained_with(name, tmp_
             for step in range(history.begin(id), history.step(id)):
                 assert schedule.at(step) == history.task(id).hparams
     assert max(schedule.step for schedule in views.schedules(run.record)) == 45
+
+
+@pytest.mark.parametrize("broken", [0, 1, 5])
+def test_a_run_tells_how_many_members_reached_its_end_and_how_many_failed(broken, tmp_path, capfd):
+    """In all views: what a finished run did is derived from its members."""
+
+    def train(carry, hp, steps, seed):
+        if carry is not None and hp["lr"] < broken:
+            raise ValueError("a planted fault")
+        return 1, {"score": hp["lr"]}
+
+    space, first = pt.Space(lr=pt.Uniform(0, 10)), [{"lr": lr + 0.5} for lr in range(6)]
+    search = pt.random_search(space, population=6, interval=4, initial=first)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        run = pt.run(search, train, stop=pt.steps(8), directory=tmp_path / "r")
+    text = f"{6 - broken} of 6 members reached step 8; {broken} failed" if broken else "every member reached its last step"
+    view = views.status(run.record)
+    assert (view.state, view.reason, view.rounds) == ("finished", text, "2 of 2")
+    assert (f"finished: {text}; 12 results" in capfd.readouterr().err) == (broken > 0)
+    assert text in tables.details(run.record, view) and text in str(overview(view, 100).renderables[0])
+    print_end(run, tmp_path / "r")
+    assert f"finished: {text} (12 results" in capfd.readouterr().out

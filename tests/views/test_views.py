@@ -84,6 +84,35 @@ def test_status_of_a_known_history():
     assert any("task 7" in text for text in s.warnings)
 
 
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_a_member_that_trains_nothing_is_shown_with_the_values_that_made_its_score(mode):
+    """At every line, also after its newest task failed: then the values of that task are among the failures."""
+    lines = (
+        *STORY[:4],
+        [task(6, 0, 3.3, 3), task(7, 1, 2.6, 1), task(8, 2, 9.9, 2)],
+        [failure(8, 20)],
+        [result(6, 4.0, 30)],
+        [Lost(6)],
+    )
+    made, failed = set(), 0
+    for number in range(len(lines) + 1):
+        made |= {
+            (each.score, lines_hparams(lines, each.task)) for line in lines[:number] for each in line if isinstance(each, Result)
+        }
+        view = views.status(record_of(*lines[:number], mode=mode))
+        for member in view.members:
+            failed += member.state == "failed"
+            assert (member.score is None) == (member.score_hparams is None)
+            if member.score is not None:
+                assert (member.score, member.score_hparams["lr"]) in made
+                assert view.values(member) == (member.hparams if member.state == "training" else member.score_hparams)
+    assert failed
+
+
+def lines_hparams(lines, id):
+    return next(each.hparams["lr"] for line in lines for each in line if isinstance(each, Task) and each.id == id)
+
+
 def test_a_trial_that_ended_by_itself_counts_nowhere_as_a_failure():
     """Ray ends the trial of member 0; member 1 really fails; the seat of member 0 is then given to a copy of member 2."""
     ended = Result(3, NAN, 10, error="the trial was stopped", kind="ended")

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from poptrain.cli.show import hparams_line, steps_per_second, table
+from poptrain.core import Hparams
 from poptrain.core.counting import counted
 from poptrain.views import Exploit, Member, Status, Suggestion, Trouble, clean, short, span
 
@@ -123,7 +124,7 @@ def _headline(view: Status) -> Text:
 def _members(view: Status, width: int, rows: int | None) -> Table:
     """Returns the table of members, best first, with as many hyperparameters as the width allows."""
     ranked = _ranked(view)[:rows]
-    names = _names_that_fit(ranked, width - OTHER_COLUMNS)
+    names = _names_that_fit([view.values(member) for member in ranked], width - OTHER_COLUMNS)
     more = len(ranked[0].hparams) - len(names) if ranked else 0
     columns = [("member", True), (view.metric, True), ("step", True), ("state", False), *((name, True) for name in names)]
     if more:
@@ -133,7 +134,7 @@ def _members(view: Status, width: int, rows: int | None) -> Table:
     for member in ranked:
         state = Text(view.doing(member), _STYLE.get(view.doing(member), ""))
         row: list[object] = [member.member, Text(short(member.score, 6)), f"{member.step:,}", state]
-        row += [member.hparams.get(name) for name in names] + (["…"] if more else [])
+        row += [view.values(member).get(name) for name in names] + (["…"] if more else [])
         body.append([*row, member.cloned_from, member.failures or Text("")])
     return table(columns, body)
 
@@ -149,11 +150,11 @@ def _ranked(view: Status) -> list[Member]:
     return sorted(view.members, key=place)
 
 
-def _names_that_fit(members: list[Member], room: int) -> list[str]:
+def _names_that_fit(members: list[Hparams], room: int) -> list[str]:
     """Returns the first hyperparameters whose columns fit into `room` characters, at least one."""
     names: list[str] = []
-    for name in members[0].hparams if members else ():
-        room -= max([len(clean(name)), *(len(short(member.hparams.get(name))) for member in members)]) + 2
+    for name in members[0] if members else ():
+        room -= max([len(clean(name)), *(len(short(member.get(name))) for member in members)]) + 2
         if room < 0 and names:
             break
         names.append(name)

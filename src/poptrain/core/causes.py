@@ -15,6 +15,19 @@ _VARYING = re.compile(
 )
 
 
+def diverged(metric: str, score: float) -> str:
+    """Returns why a result without an error is not a healthy one.
+
+    Args:
+        metric: the user's name of the score.
+        score: in the user's sign, as training returned it.
+
+    >>> diverged("mse", float("inf")), diverged("score", float("nan"))
+    ('mse was inf', 'the score was nan')
+    """
+    return f"{'the score' if metric == 'score' else metric} was {score}"
+
+
 def cause(text: str) -> str:
     """Returns the text of an error with one sign for each path, number, address or hash.
 

@@ -22,7 +22,7 @@ from poptrain.log.reader import Record, exists
 from poptrain.views import as_json, panels
 from poptrain.views.digest import Following
 from poptrain.views.exploits import exploits_of
-from poptrain.views.index import history_of, reported, result_of, unhealthy
+from poptrain.views.index import fault, history_of, reported, result_of, unhealthy
 from poptrain.views.region import has_region
 from poptrain.views.story import task_at
 
@@ -171,14 +171,14 @@ class Watched:
 
     def failures(self) -> Answer:
         """Returns the newest failures, newest first."""
-        history = history_of(self._needed())
+        record = self._needed()
+        history = history_of(record)
         ids = unhealthy(history, reported(history))
         rows = []
         for id in ids[: -MOST_ROWS - 1 : -1]:
             task, result = history.task(id), result_of(history, id)
-            what = "the checkpoint was damaged" if history.lost(id) else f"the score was {result.score}"
             about = {"task": id, "member": task.member, "step": result.step, "kind": "lost" if history.lost(id) else result.kind}
-            rows.append(about | {"what": result.error or what, "hparams": as_json(task.hparams)})
+            rows.append(about | {"what": fault(record, history, id), "hparams": as_json(task.hparams)})
         return {"rows": rows, "in_all": len(ids)}
 
     def whole(self) -> Record | None:

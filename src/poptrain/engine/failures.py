@@ -41,7 +41,7 @@ class UnreadMetrics:
 
 def check_not_all_failed(log: LogWriter, history: History, directory: str | Path | None, hint: str) -> None:
     """Raises a `RunFailed` if no member is left at the end of a run, or a `MetricError` if that is why the first one failed."""
-    if (failed := all_failed(history, directory, hint)) is None:
+    if (failed := all_failed(history, log.record.run["metric"], directory, hint)) is None:
         return
     log.note("failed", reason=failed.reason)
     if failed.reason.startswith(PREFIX) and history.best() is None:

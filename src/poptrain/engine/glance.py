@@ -82,7 +82,8 @@ class Watch:
         self._seen, self._copies = 0, 0
         self._last: tuple[int, int] | None = None
         self._doing = DOING.get(kind_of(experiment.executor), "")
-        self._start: tuple[float, float] | None = None  # time and steps when every seat had reported: it runs at full speed
+        self._earlier: int | None = None if before else 0  # intervals that earlier sessions trained
+        self._start: tuple[float, float] | None = None  # time and steps when every seat had trained: it runs at full speed
 
     def look(self, history: History, failures: int) -> Glance:
         """Returns what a history shows now."""
@@ -111,10 +112,15 @@ class Watch:
         )
 
     def note(self, history: History) -> None:
-        """Notes when every member has reported for the first time: from there on the time that is left is estimated."""
+        """Notes when every member has trained an interval in this session: from there on the time that is left is estimated.
+
+        What compiles, compiles in the first interval; an evaluation before training, as PB2 has it, does not.
+        """
         if self._start is None:
             seats, steps = self._steps(history)
-            if seats and int((history.column("told") < history.lines).sum()) >= seats:
+            trained = int(((history.column("told") < history.lines) & (history.column("steps") > 0)).sum())
+            self._earlier = trained if self._earlier is None else self._earlier
+            if seats and trained - self._earlier >= seats:
                 self._start = clock.monotonic(), float(steps.sum())
 
     def _count_copies(self, history: History) -> None:

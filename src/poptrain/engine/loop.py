@@ -231,7 +231,7 @@ class _Session:
         context = context_of(self.experiment, self.store, lambda: self.history, self.log.epoch, self.directory)
         executor = opened(self.executor_config, context)
         self.watch = Watch(say_from_a_thread())
-        self.supply = Supply(executor, self.algorithm.seats, self.watch)
+        self.supply = Supply(executor, self.algorithm.seats, self.watch, self.experiment.metric)
         signals = Signals(self._farewell, GRACE_SECONDS if isinstance(executor, TrainsInWait) else 0.0, self._finishing)
         for sink in self.sinks:
             sink.open(self.log.record)

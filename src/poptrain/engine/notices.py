@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from poptrain.core import History, Result, Task
-from poptrain.core.causes import cause
+from poptrain.core.causes import cause, diverged
 from poptrain.core.commands import poptrain
 from poptrain.core.counting import counted
 from poptrain.core.errors import RunWarning
@@ -27,11 +27,12 @@ class Failures:
 
     Args:
         directory: of the run, where the tracebacks are; None: they are not kept.
+        metric: the name of the score.
     """
 
-    def __init__(self, directory: str | Path | None):
+    def __init__(self, directory: str | Path | None, metric: str):
         self.count = 0
-        self._directory = None if directory is None else Path(directory)
+        self._directory, self._metric = None if directory is None else Path(directory), metric
         self._results = self._begun = self._failed = 0  # all, those that began from a checkpoint, those of them that failed
         self._fresh = False  # whether a member has trained that began from none
         self._causes: Counter[str] = Counter()
@@ -45,6 +46,7 @@ class Failures:
 
         Args:
             history: with these results, in which scores are maximised.
+            results: in the user's sign.
         """
         for result in results:
             task = history.task(result.task)
@@ -56,7 +58,7 @@ class Failures:
             self._fresh |= not loaded and not bad and (task.steps > 0 or task.seconds is not None)
             if not bad:
                 continue
-            why = result.error or f"the score was {history.sign * result.score}"
+            why = result.error or diverged(self._metric, result.score)
             why = why if history.best() is None else without_hint(why)
             self._errors |= result.error is not None
             self._causes[cause(why)] += 1
@@ -155,12 +157,12 @@ class AllFailed(NamedTuple):
     text: str
 
 
-def all_failed(history: History, directory: str | Path | None, hint: str = "") -> AllFailed | None:
+def all_failed(history: History, metric: str, directory: str | Path | None, hint: str = "") -> AllFailed | None:
     """Returns why a run has failed, if the newest task of every member did; else None. `hint` ends the text."""
     heads = _heads(history)
     if not _all_failed(history, heads) or (first := history.result(heads[0])) is None:
         return None
-    why = first.error or f"the score is {first.score}"
+    why = first.error or diverged(metric, history.sign * first.score)
     last = "no result was ever finite"
     if (best := history.best()) is not None:
         last = f"the last finite result is that of member {history.task(best).member} at step {history.step(best)}"

@@ -21,7 +21,7 @@ class Observed:
     """
 
     def __init__(self, log: LogWriter, history: History, experiment: Experiment, directory: str | Path | None):
-        self.failures, self._unlogged = Failures(directory), Unlogged()
+        self.failures, self._unlogged = Failures(directory, experiment.metric), Unlogged()
         self._stale = StaleScores(log, history, experiment.algorithm.seats, experiment.trainable)
 
     def returned(self, returned: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from poptrain.core import Result, Task
+from poptrain.core.causes import diverged
 from poptrain.core.counting import counted
 from poptrain.core.protocols import Executor
 from poptrain.engine.watch import Watch
@@ -22,8 +23,8 @@ class Supply:
     others train.
     """
 
-    def __init__(self, executor: Executor, seats: int, watch: Watch):
-        self._executor, self._watch = executor, watch
+    def __init__(self, executor: Executor, seats: int, watch: Watch, metric: str):
+        self._executor, self._watch, self._metric = executor, watch, metric
         self._limit = max(FUTILE_AT_LEAST, FUTILE * seats)
         self._failures: dict[int, int] = {}  # seat -> failures in a row
         self._waiting: list[Task] = []
@@ -55,7 +56,7 @@ class Supply:
             elif result.kind != "ended":
                 self._failures[task.member] = self._failures.get(task.member, 0) + 1
                 self.futile += 1
-                self.first_error = self.first_error or result.error or f"the score is {result.score}"
+                self.first_error = self.first_error or result.error or diverged(self._metric, result.score)
         if any(result.healthy for result in results):
             self._release()
 

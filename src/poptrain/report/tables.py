@@ -11,7 +11,7 @@ from poptrain.core.counting import counted
 from poptrain.log.reader import Record
 from poptrain.views import Exploit, Status, Suggestion, clean, short, span
 from poptrain.views.exploits import exploits_of
-from poptrain.views.index import history_of, reported, result_of, space_of, unhealthy
+from poptrain.views.index import fault, history_of, reported, result_of, space_of, unhealthy
 
 MOST_TABLE_ROWS = 500  # of a table: the newest
 
@@ -73,8 +73,7 @@ def failures(record: Record) -> str:
     rows: list[list[Cell]] = []
     for id in bad[: -MOST_TABLE_ROWS - 1 : -1]:
         task, result = history.task(id), result_of(history, id)
-        why = "the checkpoint was damaged" if history.lost(id) else f"the score was {result.score}"
-        what = Html(escaped(result.error or why, 400))
+        what = Html(escaped(fault(record, history, id), 400))
         rows.append([result.step, task.member, id, what, Html(_settings(task.hparams))])
     return _table(("step", "member", "task", "what happened", "hyperparameters"), rows, 3, len(bad))
 

@@ -34,7 +34,7 @@ class Described:
                 short(each.score, 6),
                 f"{each.step:,}",
                 view.doing(each),
-                *(short(each.hparams.get(name)) for name in names),
+                *(short(view.values(each).get(name)) for name in names),
             )
             for each in ranked[:MOST_MEMBERS]
         ]

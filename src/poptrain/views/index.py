@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from poptrain.core import History, Result, collector, maximised
+from poptrain.core.causes import diverged
 from poptrain.core.errors import UsageError
 from poptrain.core.evidence import HIGHEST
 from poptrain.core.facts import is_number
@@ -74,6 +75,13 @@ def unhealthy(history: History, ids: Iterable[int]) -> list[int]:
     among = np.fromiter(ids, np.int64)
     bad = among[~history.oks_of(among)].tolist()
     return [id for id in bad if (result := history.result(id)) is None or result.kind != "ended"]
+
+
+def fault(record: Record, history: History, id: int) -> str:
+    """Returns what went wrong with a task of `unhealthy`, in the user's words: its error, or the score that is not finite."""
+    result = result_of(history, id)
+    why = "the checkpoint was damaged" if history.lost(id) else diverged(about(record)[0], result.score)
+    return result.error or why
 
 
 def best_of(record: Record, history: History) -> tuple[int, str] | None:

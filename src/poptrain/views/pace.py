@@ -16,7 +16,8 @@ MOST_OVERDUE = 3  # members with an overdue task that are listed
 def speed_of(record: Record, state: RunState, silent: bool = False) -> float | None:
     """Returns the steps per second over the newest lines of the newest session.
 
-    Once every seat has reported, its start is left out: starting workers and compiling say nothing about what is left.
+    Once every seat has reported an interval, the start is left out: starting workers and compiling say nothing about what is
+    left. Evaluations before training are a part of it.
 
     Args:
         silent: count also how long the run has been silent now, beyond what its tasks usually take: perhaps it has become slower.
@@ -27,6 +28,7 @@ def speed_of(record: Record, state: RunState, silent: bool = False) -> float | N
     if began < opened:
         _, steps, results = [entry for entry in state.speed if entry[0] < opened][-1]
         began = opened
+        results = max([results, *(entry[2] for entry in session if entry[1] == steps)])
         warm = next((entry for entry in session if entry[2] >= results + len(state.seats)), None)
         if warm is not None and warm[2] < session[-1][2]:
             began, steps = warm[:2]

@@ -12,6 +12,7 @@ from threading import Lock
 from weakref import WeakKeyDictionary
 
 from poptrain.core import Hparams, Line, Result, Task, collector
+from poptrain.core.causes import diverged
 from poptrain.log.reader import Record
 from poptrain.views.exploits import Exploit
 from poptrain.views.tally import Known, Tally
@@ -57,6 +58,7 @@ class RunState:
     """All that `status` shows of the lines so far. Scores have the user's sign."""
 
     sign: int = 1  # -1 if the user minimises
+    metric: str = "score"  # the name of the score
     lines: int = 0
     time: float = 0.0  # of the newest line
     tasks: int = 0
@@ -82,7 +84,7 @@ class RunState:
     @classmethod
     def begin(cls, record: Record) -> RunState:
         """Returns the state of a run before its first line."""
-        return cls(sign=-1 if record.run.get("mode") == "min" else 1)
+        return cls(sign=-1 if record.run.get("mode") == "min" else 1, metric=str(record.run.get("metric", "score")))
 
     def read_on(self, record: Record) -> RunState:
         """Returns this state, after it took the lines that the record has gained."""
@@ -217,7 +219,7 @@ class RunState:
             self.failed += result.error is not None
             self.diverged += result.error is None
             seat.failures += 1
-            seat.error = f"the score was {result.score}" if result.error is None else result.error
+            seat.error = diverged(self.metric, result.score) if result.error is None else result.error
         seat.holds = seat.newest_ok
 
     def _ahead(self, task: Known, other: Known) -> bool:

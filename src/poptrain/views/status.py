@@ -13,6 +13,7 @@ from poptrain.core.evidence import HIGHEST
 from poptrain.log.notes import COMPLETE
 from poptrain.log.reader import Record
 from poptrain.views.decisions import no_decision
+from poptrain.views.ending import ending
 from poptrain.views.exploits import Exploit
 from poptrain.views.format import clean, short
 from poptrain.views.gauges import Gauges, gauges_of
@@ -34,7 +35,8 @@ class Member:
     state: str  # training (or queued), waiting, finished, failed
     step: int
     score: float | None  # None: it holds no weights yet
-    hparams: Hparams  # of its newest task
+    hparams: Hparams  # of its newest task, which may be pending, or have failed
+    score_hparams: Hparams | None  # those that made the score; None: it has none
     tasks: int  # results so far
     failures: int  # of them failed or diverged, and checkpoints lost
     error: str | None  # the newest failure, one line
@@ -118,7 +120,7 @@ class Status:
     @property
     def reached(self) -> int:
         """The generation that all members have reached: the last one of a complete run, though a member may have begun late."""
-        complete = self.state == "finished" and self.reason == COMPLETE
+        complete = self.state == "finished" and self.reason == _ending(COMPLETE, self.members, self.budget)
         return max(self.generation, self.generations or 0) if complete else self.generation
 
     def sentences(self) -> tuple[str, ...]:
@@ -132,6 +134,11 @@ class Status:
             return "finished"
         stopped = self.state not in ("running", "finished")
         return "suspended" if stopped and member.state == "training" else member.state
+
+    def values(self, member: Member) -> Hparams:
+        """Returns what a table shows next to the score of a member: the values that made it, unless it trains others now."""
+        training = self.doing(member) in ("training", "suspended")
+        return member.hparams if training or member.score_hparams is None else member.score_hparams
 
     @property
     def troubles(self) -> tuple[Trouble, ...]:
@@ -160,6 +167,8 @@ def status_of(record: Record, state: RunState) -> Status:
         elapsed += max(0.0, clock.now() - _last(record, state))
     shared = _shares_budget(record)
     members = tuple(_member(state, seat, budget, shared) for seat in state.members())
+    if phase == "finished":
+        reason = _ending(reason, members, budget)
     recent, overall = speed_of(record, state), state.steps / elapsed if elapsed > 0 and state.steps else None
     pace = (speed_of(record, state, silent=True) if writer is not None else recent) or overall
     left = None if phase in ("finished", "failed") else _left(record, state, members, elapsed, pace)
@@ -208,6 +217,13 @@ def _phase(record: Record) -> tuple[str, str | None]:
     return "interrupted", None
 
 
+def _ending(reason: str | None, members: tuple[Member, ...], budget: int | None) -> str | None:
+    """Returns why a run ended, by the states of its members."""
+    others = [member.step for member in members if member.state != "failed"]
+    together = budget is not None and min(others, default=0) >= budget
+    return ending(reason, len(members) - len(others), len(members), budget if together else None)
+
+
 def _last(record: Record, state: RunState) -> float:
     """Returns when the newest line was written."""
     return max([state.time] + [time for _, _, time in record.events[-1:]])
@@ -239,6 +255,7 @@ def _member(state: RunState, number: int, budget: int | None, shared: bool) -> M
         step=step,
         score=None if held is None else held.score,
         hparams=dict(head.hparams),
+        score_hparams=None if held is None else dict(held.hparams),
         tasks=seat.done,
         failures=seat.failures,
         error=seat.error,

@@ -24,12 +24,13 @@ export function population(view, open) {
     const share = high > low && typeof each.score === "number" ? (each.score - low) / (high - low) : 0;
     const meter = el("span", { class: "meter", "aria-hidden": "true" }, el("i", { style: { width: `${100 * (view.mode === "min" ? 1 - share : share)}%` } }));
     const dot = few ? el("span", { class: "dot", "aria-hidden": "true", style: { background: paint(COLOURS[order.indexOf(each.member)]) } }) : null;
+    const values = (!["training", "suspended"].includes(each.state) && each.score_hparams) || each.hparams; // as Status.values
     const cells = [
       el("span", {}, dot, el("button", { type: "button", "data-key": `member ${each.member}`, onclick: () => open({ member: each.member }) }, `member ${each.member}`)),
       el("span", {}, short(each.score, 6), meter),
       el("span", { class: each.state === "failed" ? "wrong" : "" }, each.state),
       count(each.step),
-      ...names.map((name) => short(each.hparams[name])),
+      ...names.map((name) => short(values[name])),
       each.cloned_from === null ? "" : `member ${each.cloned_from} at ${count(each.cloned_at)}`,
     ];
     if (view.best?.member === each.member && view.best.score === each.score) cells.kind = "best-row";

@@ -13,7 +13,7 @@ from poptrain.core.counting import counted
 from poptrain.log.reader import Record
 from poptrain.views.columns import begins, ends, ids_of
 from poptrain.views.format import clean, short, thousands
-from poptrain.views.index import about, best_id, history_of, reported, result_of, score_of, unhealthy
+from poptrain.views.index import about, best_id, fault, history_of, reported, score_of, unhealthy
 from poptrain.views.palette import BEST, COPIES, FAILED, LESSONS
 from poptrain.views.panels.model import STEPS, Axis, Item, Marker, Panel, Picture, PointSeries, Segments, Texts
 from poptrain.views.panels.shades import score_shades
@@ -155,7 +155,7 @@ class _Tree:
             x=end,
             y=rows,
             hover="text",
-            texts=Texts(lambda id: _failure(self.history, id), ids),
+            texts=Texts(lambda id: _failure(self.record, self.history, id), ids),
             tasks=ids,
         )
 
@@ -220,7 +220,5 @@ class _Tree:
         return f"member {self.history.task(id).member}, steps {steps}: {short(score_of(self.history, id), 5)}"
 
 
-def _failure(history: History, id: int) -> str:
-    result = result_of(history, id)
-    why = "the checkpoint was damaged" if history.lost(id) else f"the score was {result.score}"
-    return f"member {history.task(id).member}, task {id}\n{clean(result.error or why, 120)}"
+def _failure(record: Record, history: History, id: int) -> str:
+    return f"member {history.task(id).member}, task {id}\n{clean(fault(record, history, id), 120)}"

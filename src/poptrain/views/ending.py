@@ -1,0 +1,36 @@
+"""How a run ended, in words: how many members reached the end, and how many failed."""
+
+from __future__ import annotations
+
+from poptrain.core import History
+from poptrain.log.notes import COMPLETE
+from poptrain.views.index import unhealthy
+
+
+def ending(reason: str | None, failed: int, members: int, step: int | None) -> str | None:
+    """Returns why a run ended.
+
+    The log says only that the algorithm asked for nothing more, which is also so if what is left of the members has failed.
+
+    Args:
+        reason: as it is in the log.
+        failed: members whose newest task failed.
+        members: all of them.
+        step: that every other member has reached; None: they ended at different steps.
+    """
+    if reason != COMPLETE or not failed:
+        return reason
+    whose = "its" if members - failed == 1 else "their"
+    where = f"{whose} last step" if step is None else f"step {step:,}"
+    return f"{members - failed:,} of {members:,} {'member' if members == 1 else 'members'} reached {where}; {failed:,} failed"
+
+
+def ending_of(history: History) -> str | None:
+    """Returns how a run ended that trained its budget, or what its failures left of it; None if something else ended it."""
+    heads = history.heads()[history.members()].tolist()
+    failed = unhealthy(history, heads)
+    step = history.budget
+    others = set(heads) - set(failed)
+    if step is None or not others or any(history.result(id) is None or history.step(id) < step for id in others):
+        return None
+    return ending(COMPLETE, len(failed), len(heads), step)
