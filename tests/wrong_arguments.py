@@ -152,7 +152,8 @@ CALLS = {
         "keep": [5, "a", [-1], ["a"], [2.5], [None], [True], {"a": 1}], "progress": ["yes", 1, None],
         "overwrite": ["yes", 1, None], "dashboard": ["yes", 1, None]}),
     "run of an Experiment": (with_defaults(pt.run, EXPERIMENT, progress=False), {
-        "metric": ["loss"], "stop": [pt.steps(3)], "seed": [1], "trainable": [quadratic], "directory": PLACE[:5]}),
+        "metric": ["loss", 5, "", None], "mode": ["maximum", None], "stop": [5], "seed": [-1, "1", 2.5, None], "trainable": [5],
+        "executor": ["proc", 5, None], "sinks": [5, None, [5]], "directory": PLACE[:5]}),
     "resume": (with_defaults(pt.resume, EXPERIMENT, "nowhere"), {0: [None, PBT, "experiment.py"], 1: [None, *PLACE[:6]]}),
     "open_run": (with_defaults(pt.open_run, "nowhere"), {0: [None, *PLACE], "trainable": [5]}),
     "verify": (with_defaults(pt.verify, "nowhere"), {0: [None, *PLACE], "experiment": [5, PBT]}),

@@ -170,6 +170,7 @@ def file_record(file: Path, directory: str | Path, options: Mapping[str, Json], 
 def overriding(run: RunT) -> RunT:
     """Returns `run`, called with an `Experiment` of which what else is given is replaced: ``run(experiment, seed=3)``."""
     names = [each.name for each in fields(Experiment)]
+    absent = {names[1], *(each.name for each in fields(Experiment) if each.default is None)}  # None means: not given
 
     @wraps(run)
     def call(*args: object, **named: object) -> object:
@@ -178,7 +179,9 @@ def overriding(run: RunT) -> RunT:
             return run(*args, **named)
         given = dict(zip(names[1:2], args[1:], strict=False))  # the trainable
         given |= {name: named.pop(name) for name in names if name in named}
-        changes: Json = {name: value for name, value in given.items() if name != names[0] and value is not None}
+        changes: Json = {
+            name: value for name, value in given.items() if name != names[0] and (value is not None or name not in absent)
+        }
         return run(replace(experiment, **changes) if changes else experiment, *args[2:], **named)
 
     return cast(RunT, call)
