@@ -88,7 +88,7 @@ def line(view: Status) -> str:
         newest = view.last_exploits[-1]
         parts.append(copies_line(view.exploits, newest.member, newest.donor))
     if view.failed or view.diverged:
-        parts.append(f"{counted(view.failed + view.diverged, 'failure')}")
+        parts.append(counted(view.failed + view.diverged, "failure"))
     if view.left is not None:
         parts.append(f"about {span(view.left)} left")
     return "  ".join(parts)

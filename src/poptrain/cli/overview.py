@@ -107,9 +107,7 @@ def _headline(view: Status) -> Text:
     text.append("  ").append(view.state, _STYLE.get(view.state, ""))
     if view.reason:
         text.append(f" ({clean(view.reason, 120)})")
-    seats = f"{counted(len(view.members), 'member')}" + (
-        f" and {counted(view.evaluators, 'evaluator')}" if view.evaluators else ""
-    )
+    seats = counted(len(view.members), "member") + (f" and {counted(view.evaluators, 'evaluator')}" if view.evaluators else "")
     text.append(f"  {clean(view.algorithm)}, {seats}, generation {view.rounds}, {counted(view.results, 'result')}")
     if view.architectures or view.distilling:
         text.append(f", architecture generation {view.architectures}")
@@ -162,7 +160,7 @@ def _names_that_fit(members: list[Hparams], room: int) -> list[str]:
 
 
 def _pace(view: Status) -> Text:
-    parts = [f"{counted(view.steps, 'step')}"]
+    parts = [counted(view.steps, "step")]
     if view.steps_per_second_overall:
         recent = view.steps_per_second or view.steps_per_second_overall
         parts.append(f"{steps_per_second(recent)} steps/s" + (f" ({steps_per_second(view.steps_per_second_overall)} overall)"))

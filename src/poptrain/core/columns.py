@@ -71,17 +71,16 @@ class Columns:
         new.size_at.frombytes(np.cumsum(np.where(are_tasks, sizes, 0)).tobytes())
         new.told_at.frombytes(np.cumsum(np.where(are_results, sizes, 0)).tobytes())
         if new.tasks:
-            new._fill(results)
+            ids = new._fill(results)
             new.issued[: new.n] = np.repeat(np.flatnonzero(are_tasks), sizes[are_tasks])
-            ids = _whole(map(_TASK_OF, results), len(results))
             new.told[ids] = np.repeat(np.flatnonzero(are_results), sizes[are_results])
             new._fill_seats(ids)
         for number in np.flatnonzero(~are_tasks & ~are_results)[::-1].tolist():
             new.lost[[lost.task for lost in new.facts[number] if isinstance(lost, Lost)]] = number  # the first one counts
         return new
 
-    def _fill(self, results: list[Result]) -> None:
-        """Fills what one task, or its result, tells."""
+    def _fill(self, results: list[Result]) -> Ints:
+        """Fills what one task, or its result, tells, and returns the tasks of the results."""
         n, tasks = self.n, self.tasks
         room = max(len(self.score), 1 << (n - 1).bit_length())
         self.score = np.full(room, np.nan)
@@ -99,6 +98,7 @@ class Columns:
         self.member[:n], self.steps[:n] = _whole(map(_MEMBER, tasks), n), _whole(map(_STEPS, tasks), n)
         self.parent[:n] = _whole([-1 if task.parent is None else task.parent for task in tasks], n)
         self.teacher[:n] = _whole([-1 if task.teacher is None else task.teacher for task in tasks], n)
+        return ids
 
     def _fill_seats(self, done: Ints) -> None:
         """Fills what depends on the tasks before on the same seat; `done` holds the tasks with a result."""

@@ -169,20 +169,18 @@ def file_record(file: Path, directory: str | Path, options: Mapping[str, Json], 
 
 def overriding(run: RunT) -> RunT:
     """Returns `run`, called with an `Experiment` of which what else is given is replaced: ``run(experiment, seed=3)``."""
-    names = [each.name for each in fields(Experiment)]
-    absent = {names[1], *(each.name for each in fields(Experiment) if each.default is None)}  # None means: not given
+    names = [each.name for each in fields(Experiment) if each.name != "algorithm"]
+    optional = {"trainable", *(each.name for each in fields(Experiment) if each.default is None)}  # None means: not given
 
     @wraps(run)
     def call(*args: object, **named: object) -> object:
-        experiment = args[0] if args else named.get(names[0])
+        given = {**dict(zip(("algorithm", "trainable"), args, strict=False)), **named}
+        experiment = given.pop("algorithm", None)
         if not isinstance(experiment, Experiment):
             return run(*args, **named)
-        given = dict(zip(names[1:2], args[1:], strict=False))  # the trainable
-        given |= {name: named.pop(name) for name in names if name in named}
-        changes: Json = {
-            name: value for name, value in given.items() if name != names[0] and (value is not None or name not in absent)
-        }
-        return run(replace(experiment, **changes) if changes else experiment, *args[2:], **named)
+        changes: Json = {name: given.pop(name) for name in names if name in given}
+        changes = {name: value for name, value in changes.items() if value is not None or name not in optional}
+        return run(replace(experiment, **changes) if changes else experiment, *args[2:], **given)
 
     return cast(RunT, call)
 

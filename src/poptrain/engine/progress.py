@@ -13,7 +13,6 @@ from poptrain.core.counting import counted
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.glance import Watch
 from poptrain.engine.screens import Screen, screen
-from poptrain.log.notes import COMPLETE
 from poptrain.views.ending import ending_of
 from poptrain.views.format import clean, short, span
 
@@ -87,10 +86,10 @@ def finished(watch: Watch, history: History, failures: int) -> str:
     """Returns the last line about a run that has ended: how long it took, and its highest score."""
     glance = watch.look(history, failures)
     members = ending_of(history)
-    text = "finished: " + (f"{members}; " if members not in (None, COMPLETE) else "")
+    text = "finished: " + (f"{members}; " if members else "")
     text += f"{counted(glance.results, 'result')} in {span(glance.elapsed)}"
     if failures:
-        text += f", {failures:,} {'of them ' if members not in (None, COMPLETE) else ''}failed"
+        text += f", {failures:,} {'of them ' if members else ''}failed"
     if glance.best is not None:
         text += f"; {glance.extreme} {clean(glance.metric, 30)} {short(glance.best, 5)} (member {glance.member})"
     return text

@@ -186,7 +186,7 @@ class _Crew:
     def finishing(self) -> str:
         """Returns what a person reads who interrupted the study."""
         busy = [worker.job.title for worker in self._workers if worker.job is not None]
-        which = f"run {busy[0]}" if len(busy) == 1 else f"{counted(len(busy), 'run')}"
+        which = f"run {busy[0]}" if len(busy) == 1 else counted(len(busy), "run")
         return f"interrupted: suspending {which} (at most {GRACE_SECONDS:g} s); press Ctrl-C again to stop now"
 
     def close(self) -> None:

@@ -8,22 +8,20 @@ read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from poptrain.core import Hparams, Json, Result
 from poptrain.core.errors import PoptrainError
-from poptrain.log.codec import VERSION, decode_facts, parsed
+from poptrain.log import usual
+from poptrain.log.codec import VERSION, decode_facts, msgspec, parsed
 from poptrain.log.disk import FS
 from poptrain.log.reader import segment_name
+from poptrain.log.usual import Decode
 
-msgspec: Json = None
-with suppress(ImportError):  # an optional accelerator: without it, reading the whole log is hardly slower
-    import msgspec
-
-REFUSED = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError, OSError)
+REFUSED = (*usual.REFUSED, AttributeError, OSError)
+_LOST, _HEAD = b'"t":"lost"', 128  # bytes of a line before its data
 
 
 class Unusual(Exception):
@@ -137,7 +135,3 @@ def _decoders() -> tuple[Decode, Decode, Decode]:
         ),
         msgspec.json.Decoder(dict[str, bool | int | float | str | None]).decode,
     )
-
-
-_LOST, _HEAD = b'"t":"lost"', 128  # bytes of a line before its data
-Decode = Callable[[bytes], Json]

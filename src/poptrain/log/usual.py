@@ -52,9 +52,9 @@ class UsualLines:
             return []
         try:
             found: list[Json] = list(map(_LINE, texts))
-        except _REFUSED:
+        except REFUSED:
             found = []
-            with suppress(*_REFUSED):
+            with suppress(*REFUSED):
                 for text in texts:
                     found.append(_LINE(text))
         if tagged:
@@ -67,7 +67,7 @@ class UsualLines:
         """Returns the facts of a line; None if they are not as usual."""
         try:
             return self._results(entry.d) if type(entry) is _Results else self._tasks(entry.d)
-        except _REFUSED:
+        except REFUSED:
             return None
 
     def _results(self, raws: Sequence[Json]) -> Line | None:
@@ -178,7 +178,7 @@ def _fields(raw: Json) -> dict[str, Json]:
     return {name: value for name in raw.__struct_fields__ if (value := getattr(raw, name)) is not None}
 
 
-_REFUSED = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)  # whatever a line can make a decoder raise
+REFUSED = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)  # whatever a line can make a decoder raise
 Decode = Callable[[bytes], Json]
 
 

@@ -184,7 +184,7 @@ class Effects:
     # -- what was found -------------------------------------------------------------------------------------------------
 
     def _verdict(self, name: str, at_start: set[str], late: set[str]) -> Verdict:
-        what, parameter = f"hparams.{name}", self.space[name]
+        what, parameter, tried = f"hparams.{name}", self.space[name], counted(self.tried[name], "training")
         if name in late:
             text = "has an effect after a load, but not on a member that continues: apply hp in train, at every call"
             return Verdict(what, "failed", text)
@@ -193,11 +193,11 @@ class Effects:
         if parameter.static and name in at_start:
             return Verdict(what, "ok", "another value at the start changes the result; it is static")
         if name in self.held and (name in at_start or name in self.saved):
-            text = f"the loaded member has the new value in force; no result shows it in {counted(self.tried[name], 'training')}"
+            text = f"the loaded member has the new value in force; no result shows it in {tried}"
             return Verdict(what, "ok", text)
         unseen = self._blurred()
         if name in at_start and unseen:
-            text = f"has an effect on a fresh member; after a copy, {unseen} in {counted(self.tried[name], 'training')}"
+            text = f"has an effect on a fresh member; after a copy, {unseen} in {tried}"
             return Verdict(what, "unclear", text)
         if name in at_start:
             text = "has an effect on a fresh member, but not after a copy: the loaded member keeps its old value"
@@ -205,23 +205,19 @@ class Effects:
         if parameter.levels == 1:
             return Verdict(what, "unclear", "has only one value")
         if name in self.saved:
-            return Verdict(what, "unclear", f"changes the checkpoint, but no score in {counted(self.tried[name], 'training')}")
+            return Verdict(what, "unclear", f"changes the checkpoint, but no score in {tried}")
         enough = self.tried[name] >= (VALUES_TRIED if parameter.static else ENOUGH_SEGMENTS)
         if enough and not self.whole:
-            text = (
-                f"no effect was seen in {counted(self.tried[name], 'training')}, all shorter than the interval: pass more seconds"
-            )
-            return Verdict(what, "unclear", text)
+            return Verdict(what, "unclear", f"no effect was seen in {tried}, all shorter than the interval: pass more seconds")
         if enough and (unseen or name in self.held):
             why = unseen or "the new value is in force, but no result shows it"
-            return Verdict(what, "unclear", f"no effect was seen in {counted(self.tried[name], 'training')}: {why}")
+            return Verdict(what, "unclear", f"no effect was seen in {tried}: {why}")
         if enough:
-            text = f"has no effect: {counted(self.tried[name], 'training')} with other values gave exactly the same result"
+            text = f"has no effect: {tried} with other values gave exactly the same result"
             return Verdict(what, "failed", text)
         if not self.tried[name]:
             return Verdict(what, "unclear", "not tried, because there was no time: pass more seconds")
-        text = f"no effect was seen in {counted(self.tried[name], 'training')}; there was no time for more: pass more seconds"
-        return Verdict(what, "unclear", text)
+        return Verdict(what, "unclear", f"no effect was seen in {tried}; there was no time for more: pass more seconds")
 
     def _blurred(self) -> str:
         """Returns why no result can show a small effect; "" if one can. A carry itself shows every effect."""

@@ -26,9 +26,13 @@ class Times:
     """What was measured."""
 
     start: float  # seconds that happen once
-    per_step: float  # seconds of a step: of one member alone; `piloted`: until one more step of any member is trained
-    piloted: bool = False  # measured by the first rounds of the run itself
+    per_step: float  # seconds of a step: of one member alone; `shared`: until one more step of any member is trained
+    shared: bool = False  # measured on members that train side by side: those of a batch, or of the first rounds of the run
     rough: bool = False  # there was no time for a whole interval
+
+    def of_all(self, members: int, slots: int) -> float:
+        """Returns the seconds in which each member trains one step more."""
+        return self.per_step * (members if self.shared else -(-members // slots))
 
 
 @dataclass(frozen=True)
@@ -67,9 +71,8 @@ def estimated(experiment: Experiment, times: Times, checkpoint: int, directory: 
     log = LINE_BYTES * (tasks or 0)
     kept = 2 * algorithm.seats + 1  # of every member's newest result and its parent's, and of the best
     turns = -(-members // slots)  # that the members take, one after another
-    together = times.piloted or kind_of(experiment.executor) == "vectorized"  # measured as one member's share
-    per_step = times.per_step * members / turns if together else times.per_step
-    seconds = None if budget is None else times.start + turns * per_step * budget
+    per_step = times.of_all(members, slots) / turns
+    seconds = None if budget is None else times.start + times.of_all(members, slots) * budget
     return Estimate(
         start=times.start,
         seconds_per_task=None if interval is None else per_step * min(interval, budget or interval),

@@ -109,8 +109,7 @@ class Flight:
             self._check_state(healthy, interval is not None and steps * EFFECT_SEGMENTS >= interval)
         if piloted is None and interval is not None:
             pace = pacing.longer(pace, self._left, OVERTIME * self.limit)
-        alone = Times(pace.start, pace.of(longest) / longest, rough=pace.steps < longest)
-        estimate = self._estimate(healthy, piloted or alone)
+        estimate = self._estimate(healthy, piloted or self._times(pace, longest))
         fine = all(verdict.state != "failed" for verdict in self.checks)
         return Preflight(fine, tuple(self.checks), estimate, steps, interval, clock.monotonic() - self.began)
 
@@ -118,14 +117,18 @@ class Flight:
         """Returns the seconds that are left of a share of the time limit."""
         return max(share * self.limit - (clock.monotonic() - self.began), 0.0)
 
+    def _times(self, pace: Pace, steps: int) -> Times:
+        """Returns what a pace says about intervals of a number of steps; a probe of a batch is one member's share of it."""
+        return Times(pace.start, pace.of(steps) / steps, shared=self.lab.vectorized, rough=pace.steps < steps)
+
     def _pilot(self, pace: Pace, interval: int | None) -> Times | None:
         """Returns the times of the run's first rounds, if there is time for two of them."""
         about, seats = self.experiment, self.experiment.algorithm.seats
         budget, kind = about.budget, kind_of(about.executor)
         if not pace.last.ok or interval is None or budget is None or kind not in PILOTED or self.out_of_time(seats):
             return None
-        turns = seats if self.lab.vectorized else -(-seats // estimates.slots_of(about.executor, seats))  # a probe is a share
-        possible = int((PILOT_SHARE * self.limit - pace.start) / max(turns * pace.of(interval), 1e-9))
+        a_round = self._times(pace, interval).of_all(seats, estimates.slots_of(about.executor, seats)) * interval
+        possible = int((PILOT_SHARE * self.limit - pace.start) / max(a_round, 1e-9))
         if possible < FEWEST_ROUNDS:
             return None
         found = pilot(about, budget, min(possible, ROUNDS), PILOT_SHARE * self.limit, self.directory)

@@ -96,4 +96,4 @@ def _measured(record: Record, seats: int) -> Times | None:
     per_step = float(times[last] - times[first]) / float(steps[later].sum())
     early = float(steps[order].sum() - steps[later].sum())
     start = record.elapsed - float(times[last] - times[first]) - per_step * early
-    return Times(max(start, 0.0), per_step, piloted=True)
+    return Times(max(start, 0.0), per_step, shared=True)

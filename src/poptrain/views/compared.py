@@ -98,7 +98,7 @@ class Pair:
         if not doubtful or self.wins == self.losses:
             return text
         leader, more = (self.method, self.against)[self.wins < self.losses], more_wins(*sorted((self.wins, self.losses))[::-1])
-        seeds = f"{counted(more, 'more seed')}"
+        seeds = counted(more, "more seed")
         start = "For" if few else "This does not show a difference: for"
         return f"{text} {start} p < 0.05, {leader} would have to win on {seeds} without a loss."
 

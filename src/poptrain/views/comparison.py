@@ -178,12 +178,12 @@ def _title(algorithm: Mapping[str, object]) -> str:
 def _brief(value: object) -> str:
     """Returns a setting in a few characters: ``truncation(0.2)``, ``none``."""
     if isinstance(value, Mapping) and "parameters" in value:
-        return f"{counted(len(value['parameters']), 'parameter')}"
+        return counted(len(value["parameters"]), "parameter")
     if isinstance(value, Mapping) and "type" in value:
         inner = [_brief(item) for key, item in value.items() if key != "type"]
         return "none" if value["type"] == "Keep" else str(value["type"]).lower() + (f"({','.join(inner)})" if inner else "")
     if isinstance(value, (list, tuple)):
-        return f"{counted(len(value), 'value')}" if len(value) > 3 else "/".join(map(_brief, value))
+        return counted(len(value), "value") if len(value) > 3 else "/".join(map(_brief, value))
     return clean(short(value), 24)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from poptrain.core import History
+from poptrain.core.counting import counted
 from poptrain.log.notes import COMPLETE
 from poptrain.views.index import unhealthy
 
@@ -22,15 +23,15 @@ def ending(reason: str | None, failed: int, members: int, step: int | None) -> s
         return reason
     whose = "its" if members - failed == 1 else "their"
     where = f"{whose} last step" if step is None else f"step {step:,}"
-    return f"{members - failed:,} of {members:,} {'member' if members == 1 else 'members'} reached {where}; {failed:,} failed"
+    return f"{members - failed:,} of {counted(members, 'member')} reached {where}; {failed:,} failed"
 
 
 def ending_of(history: History) -> str | None:
-    """Returns how a run ended that trained its budget, or what its failures left of it; None if something else ended it."""
+    """Returns what the failures of a run left of it that trained its budget; None if none did, or if something else ended it."""
     heads = history.heads()[history.members()].tolist()
     failed = unhealthy(history, heads)
     step = history.budget
     others = set(heads) - set(failed)
-    if step is None or not others or any(history.result(id) is None or history.step(id) < step for id in others):
+    if step is None or not failed or not others or any(history.result(id) is None or history.step(id) < step for id in others):
         return None
     return ending(COMPLETE, len(failed), len(heads), step)

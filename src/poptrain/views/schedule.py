@@ -131,7 +131,7 @@ def schedule_in(directory: Path | str, task: int | None = None, fs: FS = default
     Where a digest confirms the whole log of a long run, only the ancestry is decoded, from the end of the log.
 
     Raises:
-        UsageError: there is no run, no such task, or no healthy result yet.
+        UsageError: the directory holds no run, the run has not got the task, or nothing healthy has been reported yet.
         LogDamaged: a line in the middle is bad.
     """
     try:
@@ -143,7 +143,7 @@ def schedule_in(directory: Path | str, task: int | None = None, fs: FS = default
 def _from_the_end(directory: Path | str, task: int | None, fs: FS) -> Schedule:
     found = digested(directory, fs)
     if found is None:
-        raise Unusual("there is no digest of this log")
+        raise Unusual("this log has not got a digest")
     record, state = found
     if record.refresh() or record.torn:
         raise Unusual("the log is longer than its digest")
@@ -151,7 +151,7 @@ def _from_the_end(directory: Path | str, task: int | None, fs: FS) -> Schedule:
     if id is None and (id := state.best) is not None and (known := chosen_at_end(record)) is not None:
         id = known[0]
     if type(id) is not int or not 0 <= id < state.tasks:
-        raise Unusual("there is no such task")
+        raise Unusual("the digest does not know the task")
     line, score = ancestors(record.home, record.segment, record.offset, id, fs)
     if score is None and task is None:
         raise Unusual("the best result was lost")

@@ -21,7 +21,7 @@ class Table(dict[str, list[Value]]):
         rows = [[short(column[index]) for column in self.values()] for index in range(min(self._rows(), MOST_ROWS))]
         left = self._rows() - len(rows)
         more = [markup.line(f"… and {counted(left, 'more row')}; to_pandas() has all")] if left else []
-        return markup.block(f"{counted(self._rows(), 'row')}", markup.table(list(self), rows), *more)
+        return markup.block(counted(self._rows(), "row"), markup.table(list(self), rows), *more)
 
     def _rows(self) -> int:
         return len(next(iter(self.values()), []))

@@ -54,7 +54,7 @@ def _hparam(name: str, kind: Mapping[str, object], members: Sequence[Schedule], 
         x, y, texts = _steps(view, name, scale, shift)
         line = LineSeries(
             name=f"member {view.member}",
-            caption="" if few else f"{counted(len(members), 'member')}",
+            caption="" if few else counted(len(members), "member"),
             legend=few or index == 0,
             colour=colour[view.member],
             width=1.3 if few else 0.8,

@@ -71,7 +71,7 @@ def _members(view: Curves) -> Iterable[LineSeries]:
         name = f"member {curve.member}"
         yield LineSeries(
             name=name,
-            caption=f"{name}  {short(curve.score, 5)}" if few else f"{counted(len(view.members), 'member')}",
+            caption=f"{name}  {short(curve.score, 5)}" if few else counted(len(view.members), "member"),
             legend=few or index == 0,
             rank=ranked.index(curve) + 1 if few else 1,
             colour=colour[curve.member],

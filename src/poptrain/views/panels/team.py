@@ -57,7 +57,7 @@ def _spread(view: Teams) -> Iterator[LineSeries]:
     for index, (member, results) in enumerate(groupby(ordered, key=lambda each: each.member)):
         told: list[TeamResult] = [each for each in results if each.known]
         y: list[Coordinate] = [each.known[-1] - each.known[0] for each in told]
-        name, caption = f"member {member}", "" if few else f"{counted(len(colour), 'member')}"
+        name, caption = f"member {member}", "" if few else counted(len(colour), "member")
         x = [each.step for each in told]
         yield LineSeries(
             name=name, caption=caption, legend=few or not index, colour=colour[member], width=1.2, x=x, y=y, hover="value"
