@@ -7,7 +7,7 @@ import json
 import pytest
 from test_digest import ALGORITHMS, lines_of, run, start  # noqa: F401  (a fixture)
 
-from poptrain.core import Lost
+from poptrain.core import Lost, Result, Task
 from poptrain.core.errors import PoptrainError
 from poptrain.log.backwards import Unusual
 from poptrain.log.codec import encode_line
@@ -51,6 +51,31 @@ def test_the_schedule_of_every_task_is_that_of_the_whole_log(tmp_path, name, mod
         else:
             with pytest.raises(Unusual):
                 _from_the_end(tmp_path, id, default)
+
+
+def test_texts_and_names_that_look_like_another_task_are_not_taken_for_it(tmp_path):
+    lookalike = '}],"c":"},{"id":0,"member":1,"hparams":{},"steps":5}],"c":"},{"task":0,"step":5}'
+    lines = []
+    for seat in range(2):
+        for id in (2 * seat, 2 * seat + 1):
+            hparams = {"id": 0, "task": 1, "name": lookalike, "lr": float(id)}
+            parent = id - 1 if id % 2 else None
+            lines.append(
+                (Task(id=id, member=seat, hparams=hparams, parent=parent, steps=5, seed=id, note={"id": 1, "x": lookalike}),)
+            )
+            result = Result(
+                task=id, score=float(id), step=5 * (1 + id % 2), metrics={"task": 0.0, "id": 1.0}, checkpoint=f"t{id}:0"
+            )
+            lines.append((result,))
+    with start(tmp_path, ALGORITHMS["pbt"]) as log:
+        for line in lines:
+            log.append(line)
+        sink = Digest()
+        sink.open(log.record)
+        sink.write(log.record, None)
+    for id in range(4):
+        found = outcome(_from_the_end, tmp_path, id, default)
+        assert found == outcome(schedule, read(tmp_path), id) and f'"lr": {id}.0' in found
 
 
 def test_without_a_digest_of_the_whole_log_it_is_read(run, tmp_path):  # noqa: F811
