@@ -259,3 +259,11 @@ def test_a_finished_run_says_that_nothing_was_trained(tmp_path, capfd):
     )
     pt.run(algorithm, quadratic, stop=pt.steps(10), directory=tmp_path / "r", progress=False)
     assert capfd.readouterr().err == ""
+
+
+def test_a_continued_run_says_so(tmp_path, capfd):
+    algorithm = pt.pbt(pt.Space(lr=pt.LogUniform(1e-3, 1e-1)), population=2, interval=5)
+    for steps in (10, 20):
+        pt.run(algorithm, quadratic, stop=pt.steps(steps), directory=tmp_path / "r")
+    err = capfd.readouterr().err
+    assert err.count("continuing") == 1 and f"continuing {tmp_path / 'r'}, which holds 4 results\n" in err

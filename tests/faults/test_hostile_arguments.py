@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from wrong_arguments import CALLS, SPACE
 
 import poptrain as pt
+from poptrain.core.errors import PoptrainError
 
 
 def boom(*_, **__):
@@ -63,3 +65,18 @@ def test_d8_an_interrupt_passes():
 def test_d8_an_error_that_no_argument_raised_blames_none():
     with pytest.raises(TypeError, match="no argument 'stopp'. Did you mean 'stop'"):
         pt.Experiment(pt.pbt(SPACE, population=4, interval=5), pt.testing.quadratic, stopp=5)
+
+
+def test_an_error_of_the_package_shows_the_line_of_the_user_and_no_insides():
+    def train(carry, hparams, steps, seed):
+        return None, 1.0
+
+    for mistake in (lambda: pt.pbt(SPACE, population=-4, interval=5), lambda: pt.Uniform(2, 1), lambda: run(train)):
+        with pytest.raises(PoptrainError) as caught:
+            mistake()
+        files = [entry.path.name for entry in caught.traceback]
+        assert files[:2] == [Path(__file__).name] * 2 and len(files) - files.count(Path(__file__).name) == 1, files
+
+
+def run(train):
+    return pt.run(pt.pbt(SPACE, population=2, interval=5), train, metric="score", stop=pt.steps(5), progress=False)

@@ -51,6 +51,8 @@ def answering(function: Callable[P, R]) -> Callable[P, R]:
     def call(*args: P.args, **named: P.kwargs) -> R:
         try:
             return function(*args, **named)
+        except PoptrainError as error:  # its sentence says all, and frames of the package would bury the user's own line
+            raise error.with_traceback(None)  # noqa: B904  (it is raised again)
         except BaseException as error:
             _answer(function, error, args, named)
             raise
@@ -67,6 +69,8 @@ def answering_class(cls: ClassT) -> ClassT:
     def make(self: object, *args: object, **named: object) -> object:
         try:
             return made(self, *args, **named)
+        except PoptrainError as error:
+            raise error.with_traceback(None)  # noqa: B904
         except BaseException as error:
             _answer(cls, error, args, named)
             raise

@@ -10,6 +10,7 @@ from poptrain import executors
 from poptrain.checkpoints import places
 from poptrain.core import History, Json, Lost, Result, Task, as_line, clock, collector, maximised
 from poptrain.core.answering import answering
+from poptrain.core.counting import counted
 from poptrain.core.errors import Suspended, UsageError
 from poptrain.core.evidence import best_by_evidence
 from poptrain.core.interactive import interactive
@@ -219,6 +220,8 @@ class _Session:
         """Runs until the algorithm asks for nothing and no task is pending, or a stop condition holds."""
         for doubt in doubts(self.experiment) if announce else ():
             warn(doubt)
+        if progress is True and self.directory is not None and (before := self.history.n - self.history.waiting):
+            say(f"continuing {self.directory}, which holds {counted(before, 'result')}")
         try:
             with shown(self.experiment, self.log.record.elapsed, lambda: (self.history, self.observed.failures.count), progress):
                 self._go()
