@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from dataclasses import replace
@@ -243,6 +244,12 @@ def test_members_that_diverge_or_raise_are_told_and_only_all_of_them_fail():
     assert failed(pt.check(experiment(Faulty("nan"), pt.Space(lr=SPACE["lr"])))) == ["metric finite"]
     some = pt.check(experiment(Faulty("nan", above=0.02), pt.Space(lr=pt.LogUniform(1e-4, 1e-1))))
     assert some.ok and "configurations" in some.checks[0].text
+
+    def at_first(carry, hp, steps, seed):
+        return 1, {"mse": math.inf if carry is None else hp["lr"]}
+
+    text = next(each.text for each in pt.check(experiment(at_first, SPACE, metric="mse")).checks if each.name == "metric finite")
+    assert text.startswith("mse was inf in all of ")
 
 
 def test_a_wrong_mode_is_told_from_the_name_and_from_the_numbers():

@@ -166,7 +166,7 @@ class Flight:
     def _check_metric(self, curves: list[list[Probe]], whole: bool) -> None:
         """Checks the scores; `whole`: a segment is as long as the algorithm's interval, or longer."""
         about = self.experiment
-        self.checks.append(metric.finite(curves))
+        self.checks.append(metric.finite(curves, about.metric))
         if all(not curve[0].ok for curve in curves):
             return
         self.checks += [metric.moving(curves, whole), metric.direction(curves, about.metric, about.mode)]

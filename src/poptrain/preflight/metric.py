@@ -9,6 +9,7 @@ from math import isfinite
 import numpy as np
 
 from poptrain.audit.verdict import Verdict
+from poptrain.core.causes import diverged
 from poptrain.core.counting import counted
 from poptrain.core.metric_names import hinted
 from poptrain.preflight.lab import Probe
@@ -17,23 +18,19 @@ STEADY = 0.8  # share of the changes that must have one sign
 FEWEST = 6  # changes of the score, below which a fall in all of them is chance too often: 1 in 64
 
 
-def finite(curves: Sequence[Sequence[Probe]]) -> Verdict:
+def finite(curves: Sequence[Sequence[Probe]], metric: str) -> Verdict:
     """Returns whether scores are finite numbers. `curves` holds the segments of each configuration, in order."""
     if errors := [probe.result.error for curve in curves for probe in curve if not probe.ok]:
         every = all(not curve[0].ok for curve in curves)
         text = f"{'every' if every else 'one'} configuration raised an error: {errors[0]}"
         return Verdict("trains", "failed" if every else "unclear", text)
-    bad = [curve for curve in curves if not all(isfinite(probe.result.score) for probe in curve)]
-    if len(bad) == len(curves):
-        return Verdict(
-            "metric finite", "failed", f"the score is {bad[0][-1].result.score} in all of {counted(len(curves), 'configuration')}"
-        )
-    if bad:
-        text = (
-            f"the score is {bad[0][-1].result.score} in {len(bad)} of {counted(len(curves), 'configuration')}; such "
-            "members are replaced"
-        )
-        return Verdict("metric finite", "ok", text)
+    firsts = [next((probe.result.score for probe in curve if not isfinite(probe.result.score)), None) for curve in curves]
+    if bad := [score for score in firsts if score is not None]:
+        text = f"{diverged(metric, bad[0])} in {'all' if len(bad) == len(curves) else len(bad)} of "
+        text += counted(len(curves), "configuration")
+        if len(bad) == len(curves):
+            return Verdict("metric finite", "failed", text)
+        return Verdict("metric finite", "ok", f"{text}; such members are replaced")
     return Verdict("metric finite", "ok", f"a number in all of {counted(len(curves), 'configuration')}")
 
 
