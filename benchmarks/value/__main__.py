@@ -30,7 +30,7 @@ def main() -> None:
     parser = command_line(
         "value", __doc__.splitlines()[0], "two seeds of the numeric problems, at population 4, in a temporary place"
     )
-    parser.add_argument("--problems", default="numeric", help="numeric, choose, confirm, all, or names, with commas")
+    parser.add_argument("--problems", default="numeric", help="numeric, choose, confirm, tables, training, all, or names")
     parser.add_argument("--algorithms", default=",".join(DEFAULT), help=f"out of {', '.join(CONTENDERS)}; with commas")
     parser.add_argument("--population", default="8", help="numbers of members, with commas")
     parser.add_argument("--seeds", type=int, default=20, help="number of seeds")

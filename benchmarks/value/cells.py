@@ -21,9 +21,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import poptrain
+from benchmarks.schedule_table import table_of
 from benchmarks.study import RESULTS
 from benchmarks.value.contenders import contend
-from benchmarks.value.registry import NUMERIC, PROBLEMS
+from benchmarks.value.registry import PROBLEMS
+from benchmarks.value.tabled import TABLED
 
 FOLDER = RESULTS / "value"
 HERE = Path(__file__).parent
@@ -166,9 +168,10 @@ def code(problem: str) -> str:
     source = Path(poptrain.__file__).parent
     files = sorted([*(source / "algorithms").rglob("*.py"), *(source / "space").rglob("*.py")])
     own = ("problem.py", "contenders.py", "halving.py")
-    module = PROBLEMS[problem].__module__.rpartition(".")[2] if problem in NUMERIC else "training"
+    module = PROBLEMS[problem].__module__.rpartition(".")[2]
     files += [HERE / name for name in own] + [HERE / f"{module}.py"]
-    return hashlib.sha256("".join(_meaning(path) for path in files if path.exists()).encode()).hexdigest()[:8]
+    data = table_of(TABLED[problem].task).read_text() if problem in TABLED else ""
+    return hashlib.sha256(("".join(_meaning(path) for path in files if path.exists()) + data).encode()).hexdigest()[:8]
 
 
 def _meaning(path: Path) -> str:

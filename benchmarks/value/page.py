@@ -18,12 +18,27 @@ from benchmarks.value.registry import NUMERIC, PROBLEMS
 DOCS = Path(__file__).parents[2] / "docs"
 MARK = "<!-- tables -->\n"
 SHOWN = ("random", "best_of", *DEFAULT[1:])
+SEEDS = (
+    20  # the first seeds of a numeric problem, which every contender has; algorithms were compared on them while they were made
+)
 
 
 def stored(folder: Path = FOLDER) -> verdicts.Found:
     """Returns the values of all stored runs of the contenders that the page shows."""
     found = verdicts.found({problem: read(problem, folder) for problem in PROBLEMS})
     return {key: shown for key, cell in found.items() if (shown := {n: cell[n] for n in SHOWN if n in cell})}
+
+
+def _seeds(found: verdicts.Found, fresh: bool) -> verdicts.Found:
+    """Returns the runs of the numeric problems with the seeds that all contenders have, or those with the others; of the other
+    problems, all runs or none."""
+    out: verdicts.Found = {}
+    for key, cell in found.items():
+        few = key[0] in NUMERIC
+        kept = {name: {s: v for s, v in values.items() if fresh == (few and s >= SEEDS)} for name, values in cell.items()}
+        if kept := {name: values for name, values in kept.items() if values}:
+            out[key] = kept
+    return out
 
 
 def problems() -> str:
@@ -75,8 +90,21 @@ def against(found: verdicts.Found, size: int, second: str = "random") -> str:
     return "\n".join(lines)
 
 
-def made(found: verdicts.Found) -> str:
+def one_by_one(found: verdicts.Found, size: int, first: str, second: str) -> str:
+    """Returns one contender against another on every problem as a Markdown table."""
+    lines = ["| problem | half | seeds | mean gain (95 %) | seeds won and lost | p |", "|---" * 6 + "|"]
+    for each in verdicts.pairs(found, first, second, size):
+        lines.append(
+            f"| {each['problem']} | {NUMERIC[each['problem']].half} | {each['seeds']} "
+            f"| {each['gain']:+.3f} ({each['low']:+.3f} to {each['high']:+.3f}) "
+            f"| {each['wins']}, {each['losses']} | {each['p_wilcoxon']:.2g} |"
+        )
+    return "\n".join(lines)
+
+
+def made(every: verdicts.Found) -> str:
     """Returns the part of the page that is made."""
+    found, fresh = _seeds(every, fresh=False), _seeds(every, fresh=True)
     parts = ["## The problems", problems()]
     for size in sorted({n for _, n in found}):
         parts += [f"## Population {size}", "Mean over seeds (95 % interval); 10 % quantile. The best mean is bold."]
@@ -84,6 +112,15 @@ def made(found: verdicts.Found) -> str:
         for name, second in (("random search", "random"), ("PBT", "pbt")):
             if any(second in cell and len(cell) > 1 for (_, n), cell in found.items() if n == size):
                 parts += [f"### Against {name}, population {size}", against(found, size, second)]
+        if any(n == size for _, n in fresh):
+            parts += [
+                f"### On fresh seeds, population {size}",
+                f"Seeds from {SEEDS} on, which were not looked at while the defaults were chosen.",
+                against(fresh, size),
+                "PB2 against PBT; p is that of Wilcoxon's signed-rank test:",
+                one_by_one(fresh, size, "pb2", "pbt"),
+                against(fresh, size, "pbt"),
+            ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -96,4 +133,4 @@ def write(docs: Path = DOCS) -> None:
     path.write_text(head + MARK + "\n" + made(found))
     if found:
         (docs / "value").mkdir(exist_ok=True)
-        draw(found, docs / "value" / "gain.png")
+        draw(_seeds(found, fresh=False), docs / "value" / "gain.png")

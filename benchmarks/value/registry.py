@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.value import numeric_deceptive, numeric_moving, numeric_scores, numeric_spaces
 from benchmarks.value.problem import CHOOSE, CONFIRM, Problem
+from benchmarks.value.tabled import TABLED
 from benchmarks.value.training import TRAINING
 
 NUMERIC: dict[str, type[Problem]] = {
@@ -18,12 +19,13 @@ NUMERIC: dict[str, type[Problem]] = {
         numeric_scores.Heavy, numeric_deceptive.Greedy,
     )
 }  # fmt: skip
-PROBLEMS: dict[str, Callable[[int], Any]] = {**NUMERIC, **TRAINING}
+PROBLEMS: dict[str, Callable[[int], Any]] = {**NUMERIC, **TABLED, **TRAINING}
 
 
 def named(words: str) -> list[str]:
-    """Returns the problems of a list such as ``choose`` or ``drift,slot``: names, or "numeric", "training", "all"; "choose" and
-    "confirm" are the halves of the numeric ones.
+    """Returns the problems of a list such as ``choose`` or ``drift,slot``: names, or "numeric", "tables", "training", "all".
+
+    "choose" and "confirm" are the halves of the numeric ones.
 
     Raises:
         SystemExit: a word is not the name of a problem.
@@ -34,6 +36,8 @@ def named(words: str) -> list[str]:
             found.append(word)
         elif word == "numeric":
             found += NUMERIC
+        elif word == "tables":
+            found += TABLED
         elif word == "training":
             found += TRAINING
         elif word in (CHOOSE, CONFIRM):
@@ -42,6 +46,7 @@ def named(words: str) -> list[str]:
             found += PROBLEMS
         else:
             raise SystemExit(
-                f"--problems {word!r}: expected numeric, training, choose, confirm, all or names out of {', '.join(PROBLEMS)}."
+                f"--problems {word!r}: expected numeric, choose, confirm, tables, training, all "
+                f"or names out of {', '.join(PROBLEMS)}."
             )
     return list(dict.fromkeys(found))

@@ -7,10 +7,12 @@ import json
 import numpy as np
 import pytest
 
+from benchmarks.schedule_table import DISCOUNTS, RATES
 from benchmarks.value import cells, page, verdicts
 from benchmarks.value.cells import Cell, Row, code, made, read, take_over, work
 from benchmarks.value.problem import CHOOSE, CONFIRM
 from benchmarks.value.registry import NUMERIC, PROBLEMS, named
+from benchmarks.value.tabled import TABLED
 
 SEED, POLICIES = 3, 24
 
@@ -82,10 +84,22 @@ def test_instances_depend_on_the_seed_alone():
         assert {**vars(one), "seed": 0} != {**vars(other), "seed": 0} or each.name == "short"
 
 
+@pytest.mark.parametrize("name", TABLED)
+def test_a_table_knows_what_every_schedule_of_real_training_reached(name):
+    problem = TABLED[name](SEED)
+    levels = [[problem.codes({"lr": rate, "discount": discount}) for discount in DISCOUNTS] for rate in RATES]
+    settings = [codes for row in levels for codes in row]
+    follow = lambda *schedule: problem.follow(lambda step: settings[schedule[step]])
+    worths = [follow(a, b, c) for a in range(9) for b in range(9) for c in range(9)]
+    places = [problem.worth(value) for value in problem.levels[-1]]  # in the order of the file
+    assert worths == places and max(worths) == 1 and problem.worth(problem.value(problem.start())) == 0
+
+
 def test_both_halves_are_of_about_the_same_size():
     halves = [each.half for each in NUMERIC.values()]
     assert abs(halves.count(CHOOSE) - halves.count(CONFIRM)) <= 1 and len(halves) >= 12
     assert named("choose,confirm") == named("numeric") and set(named("all")) == set(PROBLEMS)
+    assert named("tables") == [*TABLED]
     with pytest.raises(SystemExit, match="--problems 'nothing': expected"):
         named("nothing")
 
