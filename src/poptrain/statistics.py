@@ -144,10 +144,34 @@ def paired(a: Scores, b: Scores) -> tuple[int, int, float]:
 
 
 def ahead(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -> float:
-    """Returns the one-sided p-value of the Mann-Whitney test that `a` is greater than `b`; 1 with one run on a side."""
-    from scipy.stats import mannwhitneyu  # the import takes 0.5 s, so it waits until the test is used
+    """Returns the one-sided p-value of the Mann-Whitney test that `a` is greater than `b`; 1 with one run on a side.
 
-    return float(mannwhitneyu(a, b, alternative="greater").pvalue) if min(len(a), len(b)) > 1 else 1.0
+    It is exact if a side has at most 8 runs and no two scores are equal, and else the normal approximation with corrections for
+    ties and continuity: the choice and the numbers of `scipy.stats.mannwhitneyu`, whose import takes a second.
+    """
+    few, many = sorted((len(a), len(b)))
+    if few < 2:
+        return 1.0
+    x, y = np.asarray(a, float)[:, None], np.asarray(b, float)[None]
+    above = float((x > y).sum() + 0.5 * (x == y).sum())  # U of `a`
+    tied = np.unique(np.concatenate([x.ravel(), y.ravel()]), return_counts=True)[1]
+    if few <= 8 and tied.max() == 1:
+        ways = _orders(few, many)
+        return sum(ways[round(above) :]) / sum(ways)
+    n = few + many
+    spread = sqrt(few * many / 12 * (n + 1 - float((tied**3 - tied).sum()) / (n * (n - 1))))
+    return erfc((above - few * many / 2 - 0.5) / (spread * sqrt(2))) / 2 if spread else 1.0
+
+
+def _orders(few: int, many: int) -> list[int]:
+    """Returns how many orders of two samples have each U from 0 to few · many: the coefficients of a Gaussian binomial."""
+    ways = [1] + [0] * (few * many)
+    for i in range(1, few + 1):
+        for u in range(few * many, many + i - 1, -1):  # · (1 - q^(many + i))
+            ways[u] -= ways[u - many - i]
+        for u in range(i, few * many + 1):  # / (1 - q^i)
+            ways[u] += ways[u - i]
+    return ways
 
 
 def apart(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -> float:

@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from scipy.stats import mannwhitneyu
 
 import poptrain as pt
 from poptrain import statistics, views
@@ -188,3 +189,14 @@ def test_the_verb_prints_a_table_json_and_a_plot(runs, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     assert main(["compare", *paths, "--plot", str(tmp_path / "plot.svg")]) == 0
     assert "at equal total steps" in (tmp_path / "plot.svg").read_text() or (tmp_path / "plot.svg").stat().st_size > 10_000
+
+
+def test_the_test_of_two_samples_is_that_of_scipy():
+    generator = np.random.default_rng(0)
+    for _ in range(200):
+        a, b = (generator.normal(generator.normal(), 1, generator.integers(2, 13)) for _ in range(2))
+        if generator.random() < 0.5:
+            a, b = np.round(a), np.round(b)  # ties
+        expected = mannwhitneyu(a, b, alternative="greater").pvalue
+        assert statistics.ahead(a, b) == pytest.approx(expected, rel=1e-9)
+    assert statistics.ahead([1.0, 1.0], [1.0, 1.0]) == 1.0
