@@ -10,7 +10,6 @@ from typing import IO, Annotated, NotRequired, TypedDict
 
 import typer
 from rich.console import Console, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from poptrain.audit.verdict import Verdict
@@ -106,14 +105,10 @@ def hparams_line(hparams: Mapping[str, object]) -> str:
     return " ".join(f"{clean(name)}={short(value)}" for name, value in hparams.items())
 
 
-def table(columns: Sequence[tuple[str, bool]], rows: Sequence[Sequence[object]]) -> Table:
+def table(columns: Sequence[tuple[str, bool]], rows: Sequence[Sequence[object]]) -> LongTable:
     """Returns a table; each column is a heading and whether it holds numbers."""
-    made = LongTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for heading, number in columns:
-        made.add_column(Text(clean(heading)), justify="right" if number else "left", no_wrap=True, overflow="ellipsis")
-    for row in rows:
-        made.add_row(*(value if isinstance(value, Text) else Text(short(value)) for value in row))
-    return made
+    headings = [(clean(heading), number) for heading, number in columns]
+    return LongTable(headings, [[cell if isinstance(cell, Text) else short(cell) for cell in row] for row in rows])
 
 
 def steps_per_second(value: float | None) -> str:

@@ -1,8 +1,8 @@
 """Walks from one task to the first of its ancestors, through a log that its reader has checked before: from its end, and decoding
 nothing else.
 
-Of a line, only the result or the task that is looked for is decoded. So the ancestry of one of a million tasks is found in a
-seventh of the time that it takes to read the log. Whatever is not as usual ends the walk: then the whole log has to be read.
+The log is not even divided into lines. So the ancestry of one of a million tasks is found in a tenth of the time that it takes
+to read the log. Whatever is not as usual ends the walk: then the whole log has to be read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from poptrain.log.reader import segment_name
 from poptrain.log.usual import Decode
 
 REFUSED = (*usual.REFUSED, AttributeError, OSError)
-_LOST, _HEAD = b'"t":"lost"', 128  # bytes of a line before its data
+_LOST = b'"t":"lost","d":%d,'
 _VERSION, _END = b'{"v":%d,' % VERSION, b'}],"c":"'  # how a line begins, and what follows the last of its facts
 
 
@@ -56,28 +56,35 @@ def ancestors(directory: Path, segment: int, offset: int, id: int, fs: FS) -> tu
 
 
 def _backwards(directory: Path, segment: int, offset: int, fs: FS) -> Iterator[bytes]:
-    """Yields the lines of a log from its end."""
+    """Yields the segments of a log from its end."""
     for number in range(segment, 0, -1):
         data = fs.read(directory / segment_name(number), 0, offset if number == segment else -1)
-        yield from reversed(data.split(b"\n")[:-1])
+        if not data.isascii() or data.count(b"\n" + _VERSION) + data.startswith(_VERSION) != data.count(b"\n"):
+            raise ValueError("another version")
+        yield data
 
 
-def _walk(texts: Iterator[bytes], id: int) -> tuple[list[Ancestor], float | None]:
+def _walk(segments: Iterator[bytes], id: int) -> tuple[list[Ancestor], float | None]:
     results, tasks, values = _decoders()
     found: list[tuple[Ancestor, Json, Json]] = []  # with its task and its result
     score, lost = None, False
     wanted = id
     told: Json = None  # the result of the task that is looked for
-    for text in texts:
-        if told is None:
-            if _LOST in text[:_HEAD]:
-                lost |= parsed(text)["d"] == id
-            elif fact := _alone(text, b'{"task":', wanted):
-                told = results(fact)
+    for data in segments:
+        end = len(data)
+        while True:
+            place = _before(data, end, b'{"task":' if told is None else b'{"id":', wanted)
+            if not found and told is None:
+                lost |= data.find(_LOST % id, max(place, 0), end) >= 0
+            if place < 0:
+                break
+            end = place
+            if told is None:
+                told = results(_alone(data, place, b'{"task":'))
                 if not found and not lost:
-                    score = _score(text, id)
-        elif fact := _alone(text, b'{"id":', wanted):
-            task = tasks(fact)
+                    score = _score(data[data.rfind(b"\n", 0, place) + 1 : data.find(b"\n", place)], id)
+                continue
+            task = tasks(_alone(data, place, b'{"id":'))
             same = bool(found) and found[-1][1].hparams == task.hparams
             hparams = found[-1][0].hparams if same else values(task.hparams)
             source = task.parent if task.parent is not None else task.teacher
@@ -88,19 +95,23 @@ def _walk(texts: Iterator[bytes], id: int) -> tuple[list[Ancestor], float | None
     raise Unusual("the first ancestor was not found")
 
 
-def _alone(text: bytes, begin: bytes, id: int) -> bytes:
-    """Returns the text of one fact of a line, which begins with its id; b"" if the line does not hold it.
+def _before(data: bytes, end: int, begin: bytes, id: int) -> int:
+    """Returns where the last fact with this id begins, before byte `end`; -1 if there is none.
 
     No text inside a fact looks like this, because quotes in texts are escaped, and mappings in facts follow a colon.
     """
     whole = b"%b%d," % (begin, id)
-    at = text.find(whole)
-    if at < 0 or text[at - 1] not in b"[,":
-        return b""
-    if not text.startswith(_VERSION) or not text.isascii():
-        raise ValueError("another version")
-    end = text.find(b"}," + begin, at)
-    return text[at : (end if end >= 0 else text.rindex(_END)) + 1]
+    at = data.rfind(whole, 0, end)
+    while at >= 0 and data[at - 1] not in b"[,":
+        at = data.rfind(whole, 0, at)
+    return at
+
+
+def _alone(data: bytes, at: int, begin: bytes) -> bytes:
+    """Returns the text of the fact that begins at byte `at`."""
+    line = data.find(b"\n", at)
+    end = data.find(b"}," + begin, at, line)
+    return data[at : (end if end >= 0 else data.rindex(_END, at, line)) + 1]
 
 
 def _with_ends(found: list[tuple[Ancestor, Json, Json]]) -> list[Ancestor]:
