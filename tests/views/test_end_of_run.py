@@ -15,6 +15,7 @@ from poptrain.cli.start import print_end
 from poptrain.core import History, Result, Task
 from poptrain.core.evidence import HIGHEST, best_by_evidence
 from poptrain.core.rng import task_seed
+from poptrain.log.reader import read
 from poptrain.report import tables
 from poptrain.testing import quadratic
 
@@ -175,3 +176,13 @@ def test_a_run_tells_how_many_members_reached_its_end_and_how_many_failed(broken
     assert text in tables.details(run.record, view) and text in str(overview(view, 100).renderables[0])
     print_end(run, tmp_path / "r")
     assert f"finished: {text} (12 results" in capfd.readouterr().out
+
+
+def test_the_lowest_loss_is_not_called_the_highest_score(tmp_path):
+    def train(carry, hp, steps, seed):
+        return None, {"loss": hp["lr"]}
+
+    algorithm = pt.random_search(pt.Space(lr=pt.Uniform(0.0, 1.0)), population=2, interval=1)
+    run = pt.run(algorithm, train, metric="loss", mode="min", stop=pt.steps(1), directory=tmp_path / "r", progress=False)
+    status = views.status(read(tmp_path / "r"))
+    assert run.best.evidence == status.best.evidence and "the lowest score of the run" in status.best.evidence

@@ -36,7 +36,7 @@ STEADY = 0.3  # highest ratio at which scores without returns tell their noise: 
 DOUBT = 0.5  # standard deviations that are taken off a level
 TINY = float(np.finfo(float).tiny)
 DECADES = 1e3  # ratio of the highest loss to the lowest, from which on logarithms are compared
-HIGHEST = "the highest score of the run"
+HIGHEST, LOWEST = "the highest score of the run", "the lowest score of the run"
 
 
 class Evidence(NamedTuple):
@@ -44,6 +44,11 @@ class Evidence(NamedTuple):
 
     task: int
     text: str
+
+
+def extreme(sign: int) -> str:
+    """Returns what the best score is called; `sign` is -1 if scores are minimised."""
+    return LOWEST if sign < 0 else HIGHEST
 
 
 class _Level(NamedTuple):
@@ -66,7 +71,7 @@ def best_by_evidence(history: History) -> Evidence | None:
         paths = [_logs(path) for path in paths]
     ratio, noise = _fitted(paths, known)
     if noise is None:
-        return Evidence(highest, f"{HIGHEST}; there are too few results to know their noise")
+        return Evidence(highest, f"{extreme(history.sign)}; there are too few results to know their noise")
     levels = [_level(path, ratio)[0] for path in paths]
     for index, id in enumerate(candidates):
         if later := _after(history, id):

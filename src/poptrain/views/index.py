@@ -16,7 +16,7 @@ import numpy as np
 from poptrain.core import History, Result, collector, maximised
 from poptrain.core.causes import diverged
 from poptrain.core.errors import UsageError
-from poptrain.core.evidence import HIGHEST
+from poptrain.core.evidence import extreme
 from poptrain.core.facts import is_number
 from poptrain.log.reader import Record
 
@@ -92,7 +92,7 @@ def best_of(record: Record, history: History) -> tuple[int, str] | None:
     """
     if (known := chosen_at_end(record)) is not None and history.ok(known[0]):
         return known
-    return None if (best := history.best()) is None else (best, HIGHEST)
+    return None if (best := history.best()) is None else (best, extreme(history.sign))
 
 
 def best_id(record: Record, history: History) -> int | None:

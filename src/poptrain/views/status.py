@@ -9,7 +9,7 @@ from math import ceil
 from poptrain.core import Hparams, Task, clock
 from poptrain.core.brief import in_lines
 from poptrain.core.causes import cause
-from poptrain.core.evidence import HIGHEST
+from poptrain.core.evidence import HIGHEST, extreme
 from poptrain.log.notes import COMPLETE
 from poptrain.log.reader import Record
 from poptrain.views.decisions import no_decision
@@ -268,7 +268,7 @@ def _best(record: Record, state: RunState) -> Best | None:
     """Returns what `index.best_of` returns, from a state."""
     if state.best is None:
         return None
-    id, evidence = state.best, HIGHEST
+    id, evidence = state.best, extreme(state.sign)
     known = chosen_at_end(record)
     if known is not None and known[0] in state.known and state.known[known[0]].ok:
         id, evidence = known
