@@ -59,7 +59,8 @@ def results(found: verdicts.Found, size: int) -> str:
         if cell := found.get((problem, size)):
             rows = {row["contender"]: row for row in verdicts.described(cell)}
             best = max(row["mean"] for row in rows.values())
-            seeds = min(row["seeds"] for row in rows.values())
+            counts = sorted({row["seeds"] for row in rows.values()})
+            seeds = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else counts[0]
             lines.append(f"| {problem} ({seeds}) | " + " | ".join(_cell(rows.get(name), best) for name in names) + " |")
     return "\n".join(lines)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from wrong_arguments import CALLS, SPACE
 
 import poptrain as pt
+from poptrain.algorithms.pbt import Pbt
 from poptrain.core.errors import PoptrainError
 
 
@@ -74,8 +76,24 @@ def test_an_error_of_the_package_shows_the_line_of_the_user_and_no_insides():
     for mistake in (lambda: pt.pbt(SPACE, population=-4, interval=5), lambda: pt.Uniform(2, 1), lambda: run(train)):
         with pytest.raises(PoptrainError) as caught:
             mistake()
-        files = [entry.path.name for entry in caught.traceback]
+        files = [Path(str(entry.path)).name for entry in caught.traceback]
         assert files[:2] == [Path(__file__).name] * 2 and len(files) - files.count(Path(__file__).name) == 1, files
+
+
+def test_where_user_code_inside_the_call_made_the_mistake_its_lines_are_shown():
+    class Mine(Pbt):
+        def ask(self, history):
+            return helper()
+
+    def helper():
+        return pt.Uniform(2, 1)
+
+    usual = pt.pbt(SPACE, population=2, interval=5)
+    plain = {each.name: getattr(usual, each.name) for each in fields(Pbt)}
+    with pytest.raises(PoptrainError) as caught:
+        pt.run(Mine(**plain), lambda carry, hp, steps, seed: (0, {"score": 1.0}), stop=pt.steps(5), progress=False)
+    names = [entry.name for entry in caught.traceback if str(entry.path) == __file__]
+    assert names[-2:] == ["ask", "helper"], names
 
 
 def run(train):

@@ -78,6 +78,31 @@ def test_texts_and_names_that_look_like_another_task_are_not_taken_for_it(tmp_pa
         assert found == outcome(schedule, read(tmp_path), id) and f'"lr": {id}.0' in found
 
 
+def test_lists_of_mappings_and_names_of_other_lines_are_not_taken_for_facts(tmp_path):
+    like = [
+        {"id": 0, "member": 7, "hparams": {"lr": 9.0}, "steps": 5, "seed": 1},
+        {"id": 5},
+        {"task": 0, "score": 7.0, "step": 50},
+        {"task": 1},
+    ]
+    lost = {"t": "lost", "d": 0, "lr": 0.1}
+    lines = [
+        (Task(0, 0, lost, None, 5, 0),),
+        (Task(1, 1, lost, None, 5, 0, note={"x": like}),),
+        (Result(0, 1.0, 5, checkpoint="a:0"),),
+        (Task(2, 0, {**lost, "lr": 0.2}, 0, 5, 0, note={"x": like}),),
+        (Result(2, 2.0, 10, checkpoint="b:0"),),
+    ]
+    with start(tmp_path, ALGORITHMS["pbt"]) as log:
+        for line in lines:
+            log.append(line)
+        sink = Digest()
+        sink.open(log.record)
+        sink.write(log.record, None)
+    for id in (0, 2, None):
+        assert outcome(_from_the_end, tmp_path, id, default) == outcome(schedule, read(tmp_path), id)
+
+
 def test_without_a_digest_of_the_whole_log_it_is_read(run, tmp_path):  # noqa: F811
     whole = outcome(schedule, read(run))
     assert outcome(_from_the_end, run, None, default) == whole

@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from poptrain.cli.usage import is_usage_error, sentence
+from poptrain.core import answering
 from poptrain.core.errors import PoptrainError, Suspended, UsageError, did_you_mean
 
 HELP = """Population-based training: hyperparameters tuned while the population trains.
@@ -47,7 +48,7 @@ class Verbs(TyperGroup):
         """Runs a verb and returns its exit code, or ends the process with it in `standalone_mode`."""
         words = list(sys.argv[1:] if args is None else args)
         options = _before_dashes(words)
-        debug = bool(os.environ.get("POPTRAIN_DEBUG")) or "--debug" in options
+        answering.show_insides = debug = bool(os.environ.get("POPTRAIN_DEBUG")) or "--debug" in options
         words = [word for index, word in enumerate(words) if word != "--debug" or index >= len(options)]
         _escape_unprintable()
         with warnings.catch_warnings():

@@ -8,11 +8,12 @@ knows the names of Ray Tune or Optuna. It costs nothing before there is an excep
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from inspect import signature
-from itertools import chain, repeat
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from itertools import chain, repeat, zip_longest
+from types import BuiltinFunctionType, FrameType, FunctionType, MethodType, ModuleType, TracebackType
 from typing import ParamSpec, TypeVar
 
 from poptrain.core.errors import PoptrainError, UsageError
@@ -26,6 +27,7 @@ DEPTH, MOST = 3, 100  # levels and values of containers that are looked at
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
 NO_VALUES = (type, ModuleType, FunctionType, BuiltinFunctionType, MethodType)
 CONTAINERS = (list, tuple, set, frozenset, dict)
+show_insides = False  # True: tracebacks keep the frames of this package (``poptrain --debug``)
 QUESTIONS: Mapping[str, Callable[[object], object]] = {
     "attributes": lambda value: (isinstance(value, str), hasattr(value, "no_such_attribute")),
     "__repr__": repr,
@@ -51,8 +53,8 @@ def answering(function: Callable[P, R]) -> Callable[P, R]:
     def call(*args: P.args, **named: P.kwargs) -> R:
         try:
             return function(*args, **named)
-        except PoptrainError as error:  # its sentence says all, and frames of the package would bury the user's own line
-            raise error.with_traceback(None)  # noqa: B904  (it is raised again)
+        except PoptrainError as error:
+            raise error.with_traceback(_of_the_user(error.__traceback__))  # noqa: B904  (it is raised again)
         except BaseException as error:
             _answer(function, error, args, named)
             raise
@@ -70,13 +72,33 @@ def answering_class(cls: ClassT) -> ClassT:
         try:
             return made(self, *args, **named)
         except PoptrainError as error:
-            raise error.with_traceback(None)  # noqa: B904
+            raise error.with_traceback(_of_the_user(error.__traceback__))  # noqa: B904
         except BaseException as error:
             _answer(cls, error, args, named)
             raise
 
     setattr(cls, method, make)
     return cls
+
+
+def _of_the_user(trace: TracebackType | None) -> TracebackType | None:
+    """Returns a traceback with the frames of the user's code alone: ours would bury them, and the error says all."""
+    if show_insides:
+        return trace
+    frames: list[TracebackType] = []
+    while trace is not None:
+        if not _is_inside(trace.tb_frame):
+            frames.append(trace)
+        trace = trace.tb_next
+    for frame, inner in zip_longest(frames, frames[1:]):
+        frame.tb_next = inner
+    return frames[0] if frames else None
+
+
+def _is_inside(frame: FrameType) -> bool:
+    """True for code of this package or of Python itself, also for what a dataclass generates."""
+    root = str(frame.f_globals.get("__name__")).partition(".")[0]
+    return root == "poptrain" or (root in sys.stdlib_module_names and root != "__main__")
 
 
 def _answer(what: Callable[..., object], error: BaseException, args: Sequence[object], named: Mapping[str, object]) -> None:

@@ -1,12 +1,13 @@
 """Walks from one task to the first of its ancestors, through a log that its reader has checked before: from its end, and decoding
 nothing else.
 
-The log is not even divided into lines. So the ancestry of one of a million tasks is found in a tenth of the time that it takes
+The log is not even divided into lines. So the ancestry of one of a million tasks is found in a sixth of the time that it takes
 to read the log. Whatever is not as usual ends the walk: then the whole log has to be read.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,9 @@ from poptrain.log.reader import segment_name
 from poptrain.log.usual import Decode
 
 REFUSED = (*usual.REFUSED, AttributeError, OSError)
-_LOST = b'"t":"lost","d":%d,'
-_VERSION, _END = b'{"v":%d,' % VERSION, b'}],"c":"'  # how a line begins, and what follows the last of its facts
+_LOST = b'"t":"lost"'
+_END = b'}],"c":"'  # what follows the last fact of a line
+_HEAD = re.compile(rb'\{"v":%d,"q":\d+,"e":\d+,"w":"[^"\\]*","t":"(tasks|results)","d":(?=\[)' % VERSION)
 
 
 class Unusual(Exception):
@@ -59,8 +61,8 @@ def _backwards(directory: Path, segment: int, offset: int, fs: FS) -> Iterator[b
     """Yields the segments of a log from its end."""
     for number in range(segment, 0, -1):
         data = fs.read(directory / segment_name(number), 0, offset if number == segment else -1)
-        if not data.isascii() or data.count(b"\n" + _VERSION) + data.startswith(_VERSION) != data.count(b"\n"):
-            raise ValueError("another version")
+        if not data.isascii():
+            raise ValueError("other characters")
         yield data
 
 
@@ -73,18 +75,21 @@ def _walk(segments: Iterator[bytes], id: int) -> tuple[list[Ancestor], float | N
     for data in segments:
         end = len(data)
         while True:
-            place = _before(data, end, b'{"task":' if told is None else b'{"id":', wanted)
+            kind = b"tasks" if told is not None else b"results"
+            begin, fact = _before(data, end, kind, wanted)
             if not found and told is None:
-                lost |= data.find(_LOST % id, max(place, 0), end) >= 0
-            if place < 0:
+                lost |= _lost(data, begin, end, id)
+            if begin < 0:
                 break
-            end = place
+            end = begin
             if told is None:
-                told = results(_alone(data, place, b'{"task":'))
+                told = results(fact)
+                _check(told.task == wanted)
                 if not found and not lost:
-                    score = _score(data[data.rfind(b"\n", 0, place) + 1 : data.find(b"\n", place)], id)
+                    score = _score(data[begin : data.find(b"\n", begin)], id)
                 continue
-            task = tasks(_alone(data, place, b'{"id":'))
+            task = tasks(fact)
+            _check(task.id == wanted)
             same = bool(found) and found[-1][1].hparams == task.hparams
             hparams = found[-1][0].hparams if same else values(task.hparams)
             source = task.parent if task.parent is not None else task.teacher
@@ -95,23 +100,55 @@ def _walk(segments: Iterator[bytes], id: int) -> tuple[list[Ancestor], float | N
     raise Unusual("the first ancestor was not found")
 
 
-def _before(data: bytes, end: int, begin: bytes, id: int) -> int:
-    """Returns where the last fact with this id begins, before byte `end`; -1 if there is none.
+def _before(data: bytes, end: int, kind: bytes, id: int) -> tuple[int, bytes]:
+    """Returns where the last line with the fact of this id begins, before byte `end`, and the text of the fact; -1: none.
 
-    No text inside a fact looks like this, because quotes in texts are escaped, and mappings in facts follow a colon.
+    A line in which mappings are inside lists could hold something that looks like a fact, so such lines are divided by a decoder.
     """
-    whole = b"%b%d," % (begin, id)
-    at = data.rfind(whole, 0, end)
-    while at >= 0 and data[at - 1] not in b"[,":
-        at = data.rfind(whole, 0, at)
-    return at
+    name = b'{"task":' if kind == b"results" else b'{"id":'
+    whole = b"%b%d," % (name, id)
+    at = end
+    while (at := data.rfind(whole, 0, at)) >= 0:
+        if data[at - 1] not in b"[,":
+            continue
+        begin, close = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at)
+        head = _HEAD.match(data, begin, close)
+        if head is None or head[1] != kind:
+            at = begin
+            continue
+        if _is_plain(data, head.end(), close):
+            last = data.find(b"}," + name, at, close)
+            return begin, data[at : (last if last >= 0 else data.rindex(_END, at, close)) + 1]
+        facts = msgspec.json.decode(data[head.end() : data.rindex(_END, begin, close) + 2], type=list[msgspec.Raw])
+        for fact in map(bytes, facts):
+            if fact.startswith(whole):
+                return begin, fact
+        at = begin
+    return -1, b""
 
 
-def _alone(data: bytes, at: int, begin: bytes) -> bytes:
-    """Returns the text of the fact that begins at byte `at`."""
-    line = data.find(b"\n", at)
-    end = data.find(b"}," + begin, at, line)
-    return data[at : (end if end >= 0 else data.rindex(_END, at, line)) + 1]
+def _is_plain(data: bytes, begin: int, close: int) -> bool:
+    """True if no mapping is in a list but the facts of a line, from byte `begin` on: nearly always, this is the only list."""
+    if data.find(b"[", begin + 1, close) < 0:  # ten times as fast as to count
+        return True
+    inside = data[begin:close]
+    return inside.count(b"[{") == 1 and inside.count(b",{") == inside.count(b"},{")
+
+
+def _lost(data: bytes, begin: int, end: int, id: int) -> bool:
+    """True if a line between two bytes tells that the checkpoint of a task is lost."""
+    at = max(begin, 0)
+    while (at := data.find(_LOST, at, end)) >= 0:
+        line = parsed(data[data.rfind(b"\n", 0, at) + 1 : data.find(b"\n", at)])
+        if line["t"] == "lost" and line["d"] == id:
+            return True
+        at += len(_LOST)
+    return False
+
+
+def _check(holds: bool) -> None:
+    if not holds:
+        raise ValueError("a fact with two ids")
 
 
 def _with_ends(found: list[tuple[Ancestor, Json, Json]]) -> list[Ancestor]:
