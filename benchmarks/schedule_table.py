@@ -11,10 +11,9 @@ The returns are means over 20 episodes of the deterministic policy, with one set
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -34,45 +33,33 @@ Levels = list[list[float]]  # by round: the returns of the policies; children of
 
 def training(env: str, steps: int, batch: int, seed: int, rounds: int = ROUNDS) -> tuple[float, Levels]:
     """Returns the return of the untrained policy, and those of all schedules."""
+    from poptrain._jax import jax
     from poptrain.rl import PPO
+    from poptrain.rl.trees import take
 
     agent = PPO(env=env, hidden=(32, 32), num_envs=8, epochs=5, minibatch_size=64, chunk=64)
     returns = lambda carry, lane: float(agent.evaluate(carry, lane, EPISODES, 5 + seed).mean())
     chosen = np.arange(len(SETTINGS))  # the newest setting of every policy
     carry = agent.init(_hparams(chosen, batch), np.full(len(chosen), seed, np.uint32))
     untrained, levels = returns(carry, 0), []
-    for round in range(rounds):
+    for number in range(rounds):
         parts = []
         for at in range(0, len(chosen), LANES):
             lanes = slice(at, at + LANES)
-            seeds = np.random.default_rng([seed, 100_000 * round + at]).integers(0, 2**31, len(chosen[lanes])).astype(np.uint32)
-            part, _ = agent.train(_each(carry, lambda x, lanes=lanes: x[lanes]), _hparams(chosen[lanes], batch), steps, seeds)
+            seeds = np.random.default_rng([seed, 100_000 * number + at]).integers(0, 2**31, len(chosen[lanes])).astype(np.uint32)
+            part, _ = agent.train(take(carry, lanes), _hparams(chosen[lanes], batch), steps, seeds)
             parts.append(part)
-        carry = _each(parts, np.concatenate)
-        levels.append([round_to(returns(carry, lane)) for lane in range(len(chosen))])
-        print(env, seed, round, np.percentile(levels[-1], [0, 50, 100]), flush=True)
-        carry = _each(carry, lambda x: np.repeat(x, len(SETTINGS), axis=0))
+        carry = jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
+        levels.append([round(returns(carry, lane), 2) for lane in range(len(chosen))])
+        print(env, seed, number, np.percentile(levels[-1], [0, 50, 100]), flush=True)
+        carry = jax.tree.map(lambda array: np.repeat(array, len(SETTINGS), axis=0), carry)
         chosen = np.tile(np.arange(len(SETTINGS)), len(chosen))
     return untrained, levels
-
-
-def round_to(value: float) -> float:
-    """Returns a return with two decimals: it is stored."""
-    return round(value, 2)
 
 
 def _hparams(chosen: Sequence[int] | np.ndarray, batch: int) -> dict[str, np.ndarray]:
     rates, discounts = zip(*(SETTINGS[index] for index in chosen), strict=True)
     return {"lr": np.array(rates), "discount": np.array(discounts), "train_batch_size": np.full(len(chosen), batch)}
-
-
-def _each(carry: Any, change: Callable[[Any], Any]) -> Any:
-    """Returns a carry of which every array is changed; of a list of carries, the arrays in one place together."""
-    from poptrain._jax import jax
-
-    if isinstance(carry, list):
-        return jax.tree.map(lambda *arrays: change([np.asarray(each) for each in arrays]), *carry)
-    return jax.tree.map(lambda array: change(np.asarray(array)), carry)
 
 
 def table_of(task: str) -> Path:

@@ -18,9 +18,7 @@ from benchmarks.value.registry import NUMERIC, PROBLEMS
 DOCS = Path(__file__).parents[2] / "docs"
 MARK = "<!-- tables -->\n"
 SHOWN = ("random", "best_of", *DEFAULT[1:])
-SEEDS = (
-    20  # the first seeds of a numeric problem, which every contender has; algorithms were compared on them while they were made
-)
+SEEDS = 20  # the first ones of a numeric problem: all contenders have them, and defaults were chosen on them
 
 
 def stored(folder: Path = FOLDER) -> verdicts.Found:

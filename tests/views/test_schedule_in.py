@@ -30,17 +30,21 @@ def outcome(made, *args) -> str:
     return f"{found!r} {found.to_json()}"
 
 
+def logged(path, lines, name="pbt", mode="max"):
+    """Writes a log with a digest of all of it."""
+    with start(path, ALGORITHMS[name], mode) as log:
+        for line in lines:
+            log.append(line)
+        sink = Digest()
+        sink.open(log.record)
+        sink.write(log.record, None)
+
+
 @pytest.mark.parametrize("mode", ["max", "min"])
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_the_schedule_of_every_task_is_that_of_the_whole_log(tmp_path, name, mode):
     lines = lines_of(ALGORITHMS[name], mode, broken(0.1) if mode == "min" else noisy)
-    with start(tmp_path, ALGORITHMS[name], mode) as log:
-        for line in lines:
-            log.append(line)
-        log.append(Lost(3))
-        sink = Digest()
-        sink.open(log.record)
-        sink.write(log.record, None)
+    logged(tmp_path, [*lines, Lost(3)], name, mode)
     record = read(tmp_path)
     history = history_of(record)
     for id in [None, *range(-1, history.n + 1)]:
@@ -67,12 +71,7 @@ def test_texts_and_names_that_look_like_another_task_are_not_taken_for_it(tmp_pa
                 task=id, score=float(id), step=5 * (1 + id % 2), metrics={"task": 0.0, "id": 1.0}, checkpoint=f"t{id}:0"
             )
             lines.append((result,))
-    with start(tmp_path, ALGORITHMS["pbt"]) as log:
-        for line in lines:
-            log.append(line)
-        sink = Digest()
-        sink.open(log.record)
-        sink.write(log.record, None)
+    logged(tmp_path, lines)
     for id in range(4):
         found = outcome(_from_the_end, tmp_path, id, default)
         assert found == outcome(schedule, read(tmp_path), id) and f'"lr": {id}.0' in found
@@ -93,12 +92,7 @@ def test_lists_of_mappings_and_names_of_other_lines_are_not_taken_for_facts(tmp_
         (Task(2, 0, {**lost, "lr": 0.2}, 0, 5, 0, note={"x": like}),),
         (Result(2, 2.0, 10, checkpoint="b:0"),),
     ]
-    with start(tmp_path, ALGORITHMS["pbt"]) as log:
-        for line in lines:
-            log.append(line)
-        sink = Digest()
-        sink.open(log.record)
-        sink.write(log.record, None)
+    logged(tmp_path, lines)
     for id in (0, 2, None):
         assert outcome(_from_the_end, tmp_path, id, default) == outcome(schedule, read(tmp_path), id)
 

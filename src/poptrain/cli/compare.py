@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
+from poptrain.cli.long_table import LongTable
 from poptrain.cli.show import JsonOption, console, emit, record_of, say, table
 from poptrain.core.errors import PoptrainError, UsageError
 from poptrain.log.reader import Record, check_not_inside, runs_in
@@ -76,7 +76,7 @@ def draw_curves(found: Comparison, path: Path) -> None:
         raise UsageError(f"cannot write the plot {str(path)!r}: {error.strerror or error}.") from error
 
 
-def grid(found: Comparison) -> Table:
+def grid(found: Comparison) -> LongTable:
     """Returns the table of methods."""
     words = {"method", "95 %"}
     return table([(name, name not in words) for name in found.heading()], found.rows())

@@ -6,9 +6,9 @@ from math import isfinite
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
+from poptrain.cli.long_table import LongTable
 from poptrain.cli.show import hparams_line, steps_per_second, table
 from poptrain.core import Hparams
 from poptrain.core.counting import counted
@@ -119,7 +119,7 @@ def _headline(view: Status) -> Text:
     return text
 
 
-def _members(view: Status, width: int, rows: int | None) -> Table:
+def _members(view: Status, width: int, rows: int | None) -> LongTable:
     """Returns the table of members, best first, with as many hyperparameters as the width allows."""
     ranked = _ranked(view)[:rows]
     names = _names_that_fit([view.values(member) for member in ranked], width - OTHER_COLUMNS)

@@ -53,8 +53,6 @@ def answering(function: Callable[P, R]) -> Callable[P, R]:
     def call(*args: P.args, **named: P.kwargs) -> R:
         try:
             return function(*args, **named)
-        except PoptrainError as error:
-            raise error.with_traceback(_of_the_user(error.__traceback__))  # noqa: B904  (it is raised again)
         except BaseException as error:
             _answer(function, error, args, named)
             raise
@@ -71,8 +69,6 @@ def answering_class(cls: ClassT) -> ClassT:
     def make(self: object, *args: object, **named: object) -> object:
         try:
             return made(self, *args, **named)
-        except PoptrainError as error:
-            raise error.with_traceback(_of_the_user(error.__traceback__))  # noqa: B904
         except BaseException as error:
             _answer(cls, error, args, named)
             raise
@@ -102,7 +98,9 @@ def _is_inside(frame: FrameType) -> bool:
 
 
 def _answer(what: Callable[..., object], error: BaseException, args: Sequence[object], named: Mapping[str, object]) -> None:
-    """Raises a `UsageError` if an argument was the cause of an error that was not expected."""
+    """Raises a `UsageError` if an argument caused an unexpected error; takes the frames of the package out of our own errors."""
+    if isinstance(error, PoptrainError) and (here := error.__traceback__) is not None:
+        here.tb_next = _of_the_user(here.tb_next)
     if isinstance(error, PoptrainError) or is_interrupt(error):
         return
     if isinstance(error, TypeError) and (wrong := wrong_call(what, args, named)):
