@@ -10,6 +10,7 @@ import typer
 
 from poptrain.cli import start
 from poptrain.cli.show import JsonOption, TaskOption, emit, record_of, say
+from poptrain.core.commands import working_in
 from poptrain.core.errors import UsageError
 from poptrain.engine import stop as stops
 from poptrain.engine.experiment import file_record
@@ -71,25 +72,26 @@ def replay(
         raise UsageError("nothing to replay: pass the directory of a run, or --schedule FILE.")
     record = None if directory is None else record_of(directory)
     source = _source(record, schedule, task, same_seeds)
-    file, argv = _experiment_file(directory, record, experiment)
+    file, argv, folder = _experiment_file(directory, record, experiment)
     if worth is not None:
-        about = start.load(file, {"executor": executor}, seed, argv)
-        compared = schedule_worth(
-            schedule or directory or Path(),
-            about.trainable,
-            seeds=worth,
-            task=task,
-            metric=about.metric,
-            mode=about.mode,
-            executor=about.executor,
-        )
+        about, place = start.load(file, {"executor": executor}, seed, argv, folder), (schedule or directory or Path()).resolve()
+        with working_in(folder):
+            compared = schedule_worth(
+                place,
+                about.trainable,
+                seeds=worth,
+                task=task,
+                metric=about.metric,
+                mode=about.mode,
+                executor=about.executor,
+            )
         return emit(compared) if json else say(compared.final.verdict, compared.constant.verdict)
     name = (directory if schedule is None else schedule) or Path()
     out = start.fresh(file, dir, f"replay-of-{name.resolve().name}")
     for place in (out, directory):
         if place is not None:
             start.outside(file, place)
-    loaded = start.load(file, {"executor": executor}, seed, argv)
+    loaded = start.load(file, {"executor": executor}, seed, argv, folder)
     algorithm, stop = planned(
         source,
         stop=None if steps is None else stops.steps(steps),
@@ -100,7 +102,7 @@ def replay(
         space=loaded.algorithm.space,
     )
     loaded = replace(loaded, algorithm=algorithm, stop=stop, checkpoints=None)  # the file's place holds those of the run
-    run = start.watched(loaded, out, file_record(file, out, {"executor": executor}, argv), quiet)
+    run = start.watched(loaded, out, file_record(file, out, {"executor": executor}, argv, folder), quiet, folder)
     found = _compared(source, run, out)
     if json:
         return emit(found)
@@ -126,14 +128,14 @@ def _source(record: Record | None, schedule: Path | None, task: int | None, same
     return source_of(schedule)
 
 
-def _experiment_file(directory: Path | None, record: Record | None, given: Path | None) -> tuple[Path, list[str]]:
-    """Returns the file that defines the trainable, the one that was passed, else the run's own; and its arguments."""
+def _experiment_file(directory: Path | None, record: Record | None, given: Path | None) -> tuple[Path, list[str], Path | None]:
+    """Returns the file that defines the trainable, the one that was passed, else the run's own; its arguments, its directory."""
     if given is not None:
-        return given, []
+        return given, [], None
     if directory is None or record is None:
         raise UsageError("a schedule alone does not define what is trained: pass --experiment FILE too.")
     chosen = start.chosen(directory, record, None)
-    return chosen.file, chosen.argv
+    return chosen.file, chosen.argv, chosen.folder
 
 
 def _compared(source: Source, run: Run, out: Path) -> Replayed:

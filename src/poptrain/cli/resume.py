@@ -35,9 +35,9 @@ def resume(
     record = record_of(directory)
     recorded = start.recorded_about_file(record)
     chosen = start.chosen(directory, record, experiment)
-    file, argv = chosen.file, chosen.argv
+    file, argv, folder = chosen.file, chosen.argv, chosen.folder
     options = chosen.options | {name: value for name, value in (("steps", steps), ("executor", executor)) if value is not None}
-    loaded = start.load(file, options, record.run.get("seed"), argv)
+    loaded = start.load(file, options, record.run.get("seed"), argv, folder)
     if (schedule := rebuilt(record.run.get("algorithm"))) is not None:  # a replay: its file describes the original run
         length = record.budget if steps is None else steps
         stop = loaded.stop if length is None else stops.steps(length)
@@ -49,4 +49,4 @@ def resume(
             f"note: the run was already finished, at step {record.budget:,}; pass a larger --steps to train it further",
             to=console(sys.stderr),
         )
-    start.perform(loaded, directory, file_record(file, directory, options, argv), quiet, json)
+    start.perform(loaded, directory, file_record(file, directory, options, argv, folder), quiet, json, folder)

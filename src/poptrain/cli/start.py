@@ -15,7 +15,7 @@ import typer
 
 from poptrain.cli.live import Live
 from poptrain.cli.show import console, emit, hparams_line, say
-from poptrain.core.commands import poptrain
+from poptrain.core.commands import poptrain, working_in
 from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError
 from poptrain.engine import experiment as experiments
@@ -45,11 +45,14 @@ _MODULES = """
 MODULE_NAMES = sys.stdlib_module_names | set(_MODULES.split())  # an experiment file of that name would hide the module
 
 
-def load(file: Path, options: Mapping[str, Any], seed: int | None = None, argv: Sequence[str] = ()) -> Experiment:
+def load(
+    file: Path, options: Mapping[str, Any], seed: int | None = None, argv: Sequence[str] = (), folder: Path | None = None
+) -> Experiment:
     """Returns the experiment of a file; the options of the command line replace those of the file.
 
     Args:
         argv: the arguments of the file itself.
+        folder: the directory in which the file is executed; None: the current one.
 
     Raises:
         UsageError: the file or an option is wrong.
@@ -58,7 +61,8 @@ def load(file: Path, options: Mapping[str, Any], seed: int | None = None, argv: 
         raise UsageError(f"{str(file)!r} is not an experiment file: expected a Python file, for example experiment.py.")
     if file.stem in MODULE_NAMES:
         raise UsageError(f"{str(file)!r} has the name of the Python module {file.stem!r}: rename it.")
-    experiment = experiments.load(file, argv)
+    with working_in(folder):
+        experiment = experiments.load(file, argv)
     if seed is not None:
         experiment = replace(experiment, seed=seed)
     if (steps := options.get("steps")) is not None:
@@ -107,6 +111,7 @@ class Chosen(NamedTuple):
     file: Path
     options: dict[str, Any]
     argv: list[str]
+    folder: Path | None = None  # another directory, in which the run was started
 
 
 def chosen(directory: Path, record: Record, named: Path | None, option: str = "--experiment") -> Chosen:
@@ -128,8 +133,11 @@ def chosen(directory: Path, record: Record, named: Path | None, option: str = "-
     if not isinstance(recorded.get("name"), str):
         raise UsageError(_no_file(directory, record, option))
     file = _started(directory, recorded, option)
-    say(f"executing {shlex.join([str(file), *argv])}", to=console(sys.stderr))
-    return Chosen(file, options, argv)
+    folder = started.folder_of(directory, recorded)
+    elsewhere = folder is not None and folder != Path.cwd() and folder.is_dir()
+    where = f" in {shlex.quote(str(folder))}, where the run was started" if elsewhere else ""
+    say(f"executing {shlex.join([str(file), *argv])}{where}", to=console(sys.stderr))
+    return Chosen(file, options, argv, folder if elsewhere else None)
 
 
 def _started(directory: Path, recorded: Mapping[str, Any], option: str) -> Path:
@@ -188,19 +196,27 @@ def new_directory(name: str) -> Path:
     return next(path for path in names if not path.exists())
 
 
-def perform(experiment: Experiment, directory: Path, about: dict[str, object], quiet: bool, json: bool) -> None:
-    """Runs an experiment to its end under the live display, and prints how it went."""
-    run = watched(experiment, directory, about, quiet)
+def perform(
+    experiment: Experiment, directory: Path, about: dict[str, object], quiet: bool, json: bool, folder: Path | None = None
+) -> None:
+    """Runs an experiment to its end under the live display, and prints how it went; `folder` is as in `watched`."""
+    run = watched(experiment, directory, about, quiet, folder)
     emit(status(run.record)) if json else print_end(run, directory)
 
 
-def watched(experiment: Experiment, directory: Path, about: dict[str, object], quiet: bool) -> Run:
-    """Returns the finished run of an experiment; the live display follows it unless `quiet`."""
+def watched(experiment: Experiment, directory: Path, about: dict[str, object], quiet: bool, folder: Path | None = None) -> Run:
+    """Returns the finished run of an experiment; the live display follows it unless `quiet`.
+
+    Args:
+        folder: the directory in which it trains; None: the current one.
+    """
     live = Live()
     if not quiet:
         experiment = replace(experiment, sinks=(*experiment.sinks, live))
+    place = directory if folder is None else directory.resolve()
     try:
-        return execute(experiment, directory, source=about)
+        with working_in(folder):
+            return execute(experiment, place, source=about)
     finally:
         live.close()
 

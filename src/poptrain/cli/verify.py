@@ -60,7 +60,7 @@ def _experiment(directory: Path, file: Path | None, log_only: bool) -> tuple[Exp
         if file is not None:
             raise
         return None, str(error)
-    return start.load(chosen.file, chosen.options, record.run.get("seed"), chosen.argv), ""
+    return start.load(chosen.file, chosen.options, record.run.get("seed"), chosen.argv, chosen.folder), ""
 
 
 def _show(found: Verification) -> None:

@@ -27,7 +27,7 @@ def write_video(record: Record, run: Run, directory: Path, source: Path | None, 
     if source is None and not recorded.get("name"):
         raise UsageError("--video needs an experiment file, and this run was not started from one: pass --source FILE.")
     chosen = start.chosen(directory, record, source, "--source")
-    trainable = start.load(chosen.file, {}, record.run.get("seed"), chosen.argv).trainable
+    trainable = start.load(chosen.file, {}, record.run.get("seed"), chosen.argv, chosen.folder).trainable
     render = getattr(origin(trainable), "render", None)
     if not callable(render):
         name = getattr(origin(trainable), "__qualname__", type(origin(trainable)).__name__)

@@ -6,6 +6,25 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
+from pathlib import Path
+
+_left: list[Path] = []  # the directories that this process has left for now
+
+
+@contextmanager
+def working_in(folder: Path | None) -> Iterator[None]:
+    """This process works in another directory, or stays where it is (None); printed commands are still for its shell."""
+    if folder is None:
+        yield
+        return
+    _left.append(Path.cwd())
+    try:
+        with chdir(folder):
+            yield
+    finally:
+        _left.pop()
 
 
 def poptrain(*words: object) -> str:
@@ -32,7 +51,7 @@ def python(elsewhere: bool = False) -> str:
         if found is not None and _folder(found) == _folder(path) and os.path.realpath(found) == os.path.realpath(path):
             return name
     path = os.path.abspath(path)
-    if not elsewhere and os.path.splitdrive(path)[0] == os.path.splitdrive(os.getcwd())[0]:
+    if not elsewhere and not _left and os.path.splitdrive(path)[0] == os.path.splitdrive(os.getcwd())[0]:
         near = os.path.relpath(path)
         path = near if len(near) < len(path) and os.sep in near else path
     return shlex.quote(path)

@@ -155,16 +155,21 @@ def _import(path: Path) -> ModuleType:
     return module
 
 
-def file_record(file: Path, directory: str | Path, options: Mapping[str, Json], argv: Sequence[str] = ()) -> dict[str, Json]:
-    """Returns the log's entry about an experiment file: its path relative to the run directory, its hash, and the options.
+def file_record(
+    file: Path, directory: str | Path, options: Mapping[str, Json], argv: Sequence[str] = (), folder: Path | None = None
+) -> dict[str, Json]:
+    """Returns the log's entry about an experiment file: its hash, the options, and its path and that of the directory in which it
+    is executed, both relative to the run directory.
 
     Args:
         argv: the arguments that the file was run with, without its own name; `load` gives them to the file again.
+        folder: the directory in which it is executed; None: the current one.
     """
-    where = os.path.relpath(file.resolve(), Path(directory).resolve())
+    places = [os.path.relpath(where, Path(directory).resolve()) for where in (file.resolve(), folder or Path.cwd())]
+    name, started_in = (Path(place).as_posix() for place in places)
     given = {name: value for name, value in options.items() if value is not None}
     arguments: dict[str, Json] = {"argv": list(argv)} if argv else {}
-    return {"name": Path(where).as_posix(), "sha256": file_hash(file), "options": given, **arguments}
+    return {"name": name, "sha256": file_hash(file), "options": given, **arguments, "folder": started_in}
 
 
 def overriding(run: RunT) -> RunT:
