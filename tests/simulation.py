@@ -63,16 +63,21 @@ class Unsafe:
     def __init__(self):
         self.sizes = {}  # of files that were appended to: the bytes that are safe
         self.names = []  # new names of files and directories
-        self.last = ("", Path())  # an operation is over when the next one begins
+        self.last = ("", Path())  # the operation that is going on
 
-    def take(self, name, path):
+    def settle(self):
+        """The last operation is over, because the next one begins."""
         done, place = self.last
+        self.last = ("", Path())
         if done == "sync":
             self.sizes.pop(place, None)
         elif done == "fsync_dir":
             self.names = [each for each in self.names if each.parent != place]
         elif done in ("write_new", "make_dir", "open_append", "rename") and "trash" not in place.parts:
             self.names += [place] * (place not in self.names)
+
+    def take(self, name, path):
+        """Another operation begins."""
         if name == "append":
             self.sizes.setdefault(path, path.stat().st_size if path.exists() else 0)
         if name in ("make_dir", "open_append") and path.exists():
@@ -150,6 +155,7 @@ class World:
             return
         self.operations += 1
         at, kind = self.fault
+        self.unsafe.settle()
         if kind in ("kill", "power") and self.operations >= at:
             raise Crash
         self.unsafe.take(name, path)
