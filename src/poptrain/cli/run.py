@@ -9,6 +9,8 @@ import typer
 
 from poptrain.cli import start
 from poptrain.cli.show import JsonOption
+from poptrain.core.errors import UsageError
+from poptrain.core.secrets import secret_in
 from poptrain.engine.experiment import file_record
 
 
@@ -35,5 +37,7 @@ def run(
     start.outside(experiment, directory)
     options = {"steps": steps, "executor": executor, "checkpoints": checkpoints}
     argv = start.argv_of(args)
+    if (name := secret_in(argv)) is not None:
+        raise UsageError(f"--args: {name} holds a secret, which the log would keep: pass it in an environment variable.")
     loaded = start.load(experiment, options, seed, argv)
     start.perform(loaded, directory, file_record(experiment, directory, options, argv), quiet, json)

@@ -13,6 +13,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # Path("s3://bucket") has one s
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # of terminals, and of the direction of text
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 LONGEST_PATH = 4096  # characters
+LONGEST_NAME = 255  # bytes of one part of a path
 
 
 def check_place(what: str, place: object) -> None:
@@ -30,9 +31,14 @@ def check_place(what: str, place: object) -> None:
     if len(path) > LONGEST_PATH:
         raise UsageError(f"{what}={path[:40]!r}… has {counted(len(path), 'character')}, but a path has at most {LONGEST_PATH:,}.")
     try:
-        os.fsencode(path)
+        longest = max(os.fsencode(path).split(os.fsencode(os.sep)), key=len)
     except UnicodeEncodeError:
         raise UsageError(f"{what}={path!r} contains characters that no file name can hold: use another name.") from None
+    if len(longest) > LONGEST_NAME:
+        start = os.fsdecode(longest[:40])
+        raise UsageError(
+            f"{what}: the name {start!r}… has {counted(len(longest), 'byte')}, but a name has at most {LONGEST_NAME}."
+        )
     if path == "~" or path.startswith("~/"):
         raise UsageError(f"{what}={path!r}: only a shell expands '~'; pass os.path.expanduser({path!r}), or a path without it.")
     if _URL.match(path):

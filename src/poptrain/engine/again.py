@@ -12,6 +12,7 @@ from pathlib import Path
 from poptrain.core import Json
 from poptrain.core.commands import poptrain, runnable
 from poptrain.core.interactive import interactive
+from poptrain.core.secrets import redacted
 from poptrain.log.reader import Record
 
 
@@ -36,20 +37,27 @@ def continued() -> str:
 
 
 def command() -> str:
-    """Returns the command line of this process, as the log keeps it; in a worker of a study, that of the script."""
-    words = ["python", *sys.argv] if multiprocessing.parent_process() is not None else ["python", *sys.orig_argv[1:]]
-    return shlex.join(words)
+    """Returns the command line of this process."""
+    return shlex.join(_words())
+
+
+def _words() -> list[str]:
+    """Returns the words of the command line; in a worker of a study, those of the script."""
+    return ["python", *sys.argv] if multiprocessing.parent_process() is not None else ["python", *sys.orig_argv[1:]]
 
 
 def started_by(directory: str | Path) -> dict[str, Json] | None:
-    """Returns the log's entry about the script that called `run`: its command, and the folder in which it was run.
+    """Returns the log's entry about the script that called `run`: its command without secrets, and the folder of that call.
 
     Args:
         directory: of the run; the folder is relative to it.
     """
     if interactive() or not sys.argv or Path(sys.argv[0]).suffix != ".py":
         return None
-    return {"line": command(), "folder": Path(os.path.relpath(Path.cwd(), Path(directory).resolve())).as_posix()}
+    return {
+        "line": shlex.join(redacted(_words())),
+        "folder": Path(os.path.relpath(Path.cwd(), Path(directory).resolve())).as_posix(),
+    }
 
 
 def started_with(record: Record, directory: str | Path) -> str | None:

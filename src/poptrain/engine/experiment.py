@@ -22,6 +22,7 @@ from poptrain.core.brief import brief, shown
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.interval import interval_of
 from poptrain.core.protocols import Algorithm, Distilling, Sink
+from poptrain.core.secrets import secret_in
 from poptrain.core.user_objects import named
 from poptrain.engine import stop as stops
 from poptrain.executors.context import ExecutorConfig
@@ -191,10 +192,12 @@ def overriding(run: RunT) -> RunT:
 
 
 def script_of(experiment: Experiment) -> Path | None:
-    """Returns the script that Python runs, if it exposes this experiment; else None."""
+    """Returns the script that Python runs, if it exposes this experiment, and if its arguments may be kept; else None."""
     main = sys.modules.get("__main__")
     file = Path(getattr(main, "__file__", None) or "")
-    return file if getattr(main, "experiment", None) is experiment and file.suffix == ".py" and file.is_file() else None
+    if secret_in(sys.argv[1:]) is not None or getattr(main, "experiment", None) is not experiment:
+        return None
+    return file if file.suffix == ".py" and file.is_file() else None
 
 
 def file_hash(path: Path) -> str:

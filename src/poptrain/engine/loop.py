@@ -275,7 +275,8 @@ class _Session:
 
     def _append(self, facts: Sequence[Task] | Sequence[Result] | Lost) -> None:
         """Logs facts in the user's sign, then adds them to the history, where scores are maximised."""
-        self.log.append(facts)
+        with self.watch.writing():
+            self.log.append(facts)
         self.history = self.history.add(maximised(as_line(facts), self.experiment.sign))
         for sink in self.sinks:
             sink.write(self.log.record, self.history)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from poptrain.core import Result, Task, clock
 from poptrain.core.waiting import limit_of, sentence, usual_of
 
 PERIOD = 5.0  # seconds between two looks
+SLOW = 5.0  # seconds after which a line that the disk has not stored is reported
 RECENT = 101  # results that the usual time is taken from
 ADVICE = "Ctrl-C suspends the run; timeout= of the executor ends such tasks by itself"
 
@@ -32,6 +34,8 @@ class Watch:
         self._durations: deque[float] = deque(maxlen=RECENT)  # seconds of training alone
         self._newest = clock.monotonic()  # when the newest result came
         self._limits: dict[int, float] = {}  # by task that was reported: after how many seconds it is reported again
+        self._writing: float | None = None  # since when the disk has been storing a line of the log
+        self._slow = SLOW  # after how many seconds that is reported
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="poptrain-watch", daemon=True)
 
@@ -58,6 +62,25 @@ class Watch:
                 self._waits.append(now - known[1])
                 self._durations.append(result.seconds)
             self._limits.pop(result.task, None)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """A line of the log is written inside, for which the run waits."""
+        self._slow, self._writing = SLOW, clock.monotonic()
+        try:
+            yield
+        finally:
+            self._writing = None
+
+    def disk(self) -> str:
+        """Returns a sentence if the disk takes very long over a line of the log, and again after twice as long; else ""."""
+        since = self._writing
+        if since is None or (waited := clock.monotonic() - since) <= self._slow:
+            return ""
+        self._slow = 2 * waited
+        return (
+            f"the disk has been storing a line of the log for {waited:.0f} s, and the run waits: it is slow, or does not answer"
+        )
 
     def longest(self) -> str:
         """Returns the task that has been without a result for the longest time, for people; empty if there is none."""
@@ -87,5 +110,7 @@ class Watch:
 
     def _run(self) -> None:
         while not self._ended.wait(PERIOD):
+            if text := self.disk():
+                self._announce(text)
             for text in self.look()[:3]:
                 self._announce(f"{text}; {ADVICE}")

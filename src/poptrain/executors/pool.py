@@ -11,7 +11,9 @@ from typing import Any
 
 from poptrain.checkpoints.store import DiskStore
 from poptrain.core import Result, clock
-from poptrain.core.errors import PoptrainError
+from poptrain.core.commands import poptrain
+from poptrain.core.errors import PoptrainError, Suspended
+from poptrain.core.user_objects import named
 from poptrain.executors import outcome
 from poptrain.executors.context import Context
 from poptrain.executors.handle import Worker, answer
@@ -201,7 +203,18 @@ class Pool:
     # -- deaths -------------------------------------------------------------------------------------------------------
 
     def _started(self, slot: int) -> Worker:
-        return Worker(slot, self._setup, self._environments[slot], self._context.outputs is not None)
+        """Returns a new worker.
+
+        Raises:
+            Suspended: this machine allows no more processes, or no more open files.
+        """
+        try:
+            return Worker(slot, self._setup, self._environments[slot], self._context.outputs is not None)
+        except OSError as error:
+            raise Suspended(
+                f"no worker process can be started for slot {slot}: {named(error)}. Use fewer slots, or allow more (`ulimit -n` "
+                f"files, `ulimit -u` processes); then the same call, or `{poptrain('resume', 'DIR')}`, continues the run."
+            ) from error
 
     def _replace(self, worker: Worker, late: bool = False) -> None:
         """Ends a worker that died or is late, takes what it still delivered, starts another, and decides about its task."""

@@ -33,6 +33,8 @@ from poptrain.core.arguments import check_place
 from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.fingerprint import short_hash
+from poptrain.core.secrets import secret_in
+from poptrain.core.warned import warn_user
 from poptrain.trainable.options import check_options
 from poptrain.trainable.pattern import Pattern
 from poptrain.trainable.script import check_script, files_of_module, hashed_files
@@ -247,6 +249,10 @@ def command(
         raise UsageError(
             "command: {checkpoint} is missing, so the program could not continue what it has trained. "
             "Add it, for example --resume {checkpoint}: a directory that the program reads and writes."
+        )
+    if (name := secret_in([word.text for word in (*made.words, *made.resume)])) is not None:
+        warn_user(
+            f"command: {name} holds a secret, and the log of a run keeps the command line: pass it in env=…, which is not kept."
         )
     return made
 
