@@ -6,11 +6,18 @@ import os
 import sys
 
 import pytest
+from threadpoolctl import threadpool_limits
 
-# Compiling takes most of the time of the tests with JAX, and their programs are small. `make test-all` runs the tests of JAX once
-# more with the optimisations that users have.
+# Compiling takes most of the time of the tests with JAX, and their programs are small: these flags make it a quarter. `make test-all`
+# runs the tests of JAX once more with the optimisations that users have. (XLA refuses unknown flags: constraints.txt pins it.)
+QUICKLY_COMPILED = (
+    "--xla_backend_optimization_level=0",
+    "--xla_llvm_disable_expensive_passes=true",
+    "--xla_cpu_use_fusion_emitters=false",
+    "--xla_cpu_parallel_codegen_split_count=1",
+)
 if not os.environ.get("POPTRAIN_TEST_OPTIMISED"):
-    os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
+    os.environ["XLA_FLAGS"] = " ".join((os.environ.get("XLA_FLAGS", ""), *QUICKLY_COMPILED))
 
 # As in a shell in which the environment is active: commands that messages name are short.
 os.environ["PATH"] = os.pathsep.join((os.path.dirname(sys.executable), os.environ.get("PATH", "")))
@@ -30,6 +37,15 @@ def no_waiting_for_the_disk():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda fd: None)
         patch.setattr(os, "fdatasync", lambda fd: None, raising=False)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread_for_small_matrices():
+    """The matrices of the tests have a few rows, and threads that wait for each other take most of the time of their algebra."""
+    import scipy.linalg  # noqa: F401  # it is loaded, or it is not limited
+
+    with threadpool_limits(1, "blas"):
         yield
 
 
