@@ -150,7 +150,7 @@ class TestLaws(AlgorithmContract):
         return self.played[key]
 
     def played_now(self, objective=noisy, budget=50):
-        """Returns a play in each order, each of a seed of its own; of rows that are for `make test-all`, each order of each seed."""
+        """Returns a play in each order, each of another seed; of rows that are for `make test-all`, each order of each seed."""
         if self.row in LATER:
             return super().plays(objective, budget)
         return [play(self.algorithm(), objective, seed=seed, budget=budget, order=o) for seed, o in enumerate(self.orders)]
