@@ -12,8 +12,8 @@ from threadpoolctl import threadpool_limits
 from poptrain.log.disk import FS
 
 # Compiling takes most of the time of the tests with JAX, and their programs are small: these flags make it a quarter.
-# `make test-all` runs the tests of JAX once more with the optimisations that users have. (XLA refuses flags that it does not know:
-# constraints.txt pins it.)
+# `make test-all` runs the tests of JAX once more with the optimisations that users have. XLA refuses flags that it does not know;
+# its version is pinned in constraints.txt.
 QUICKLY_COMPILED = (
     "--xla_backend_optimization_level=0",
     "--xla_llvm_disable_expensive_passes=true",

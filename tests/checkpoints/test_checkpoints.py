@@ -16,6 +16,7 @@ from faulty_fs import BAD_NAMES, Crash, FaultyFS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from often import often
 from stored import ABOUT, CARRY, keeps_what_is_wanted, same, staged
 
 import poptrain
@@ -66,7 +67,7 @@ carries = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=often(150), deadline=None)
 @given(carries)
 def test_a_carry_comes_back_exactly(tmp_path_factory, carry):
     store = DiskStore(tmp_path_factory.mktemp("run"), durable=False)

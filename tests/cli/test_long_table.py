@@ -7,6 +7,7 @@ import io
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from often import often
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -22,7 +23,7 @@ def printed(table: Table, width: int, terminal: bool) -> str:
     return out.file.getvalue()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=often(200), deadline=None)
 @given(st.data(), st.integers(1, 4), st.integers(1, 40), st.booleans())
 def test_a_long_table_prints_what_rich_prints(data, count, width, terminal):
     columns = data.draw(st.lists(st.tuples(words, st.booleans()), min_size=count, max_size=count))
