@@ -25,8 +25,10 @@ setup-all: setup
 demo: setup
 	$(BIN)/python -m examples.demo $(DEMO)
 
-# Tests start many processes: compiled modules are kept even where Python is told not to write them.
+# Tests start many processes: compiled modules are kept even where Python is told not to write them. They write, and remove, some
+# hundred thousand small files: in memory, where there is room for them.
 test: export PYTHONDONTWRITEBYTECODE =
+test: export TMPDIR := $(shell [ -w /dev/shm ] && [ "$$(df -k --output=avail /dev/shm 2>/dev/null | tail -1)" -gt 4000000 ] && echo /dev/shm)
 test: setup
 	$(BIN)/python -m pytest -m 'not heavy' -n 2 --dist loadfile
 
