@@ -37,7 +37,10 @@ def test_a_long_table_prints_what_rich_prints(data, count, width, terminal):
         assert printed(made, width, terminal) == expected
 
 
-def test_a_table_that_fits_is_laid_out_here():
+def test_a_table_that_fits_is_laid_out_here(monkeypatch):
     rows = [(f"{number:,}", number / 3, "relu") for number in range(3)]
     made = show.table([("from", True), ("lr", True), ("act", False)], rows)
     assert made._laid_out(20) is not None and made._laid_out(14) is None
+    expected = printed(made, 40, False)
+    monkeypatch.setattr(long_table, "LONG", 0)
+    assert printed(made, 40, False) == expected
