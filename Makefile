@@ -25,10 +25,15 @@ setup-all: setup
 demo: setup
 	$(BIN)/python -m examples.demo $(DEMO)
 
-# Tests start many processes: compiled modules are kept even where Python is told not to write them.
+# Tests start many processes: compiled modules are kept even where Python is told not to write them. They write, and remove, some
+# hundred thousand small files: in memory, where there is room for them.
 test: export PYTHONDONTWRITEBYTECODE =
+test: export TMPDIR := $(shell [ -w /dev/shm ] && [ "$$(df -k --output=avail /dev/shm 2>/dev/null | tail -1)" -gt 4000000 ] && echo /dev/shm)
 test: setup
 	$(BIN)/python -m pytest -m 'not heavy' -n 2 --dist loadfile
+
+# Tests of laws with drawn cases, of which `make test` tries a third: see tests/often.py.
+DRAWN := $(addprefix tests/,log/test_log.py log/test_usual.py checkpoints/test_checkpoints.py cli/test_long_table.py space/test_space.py audit/test_verify.py)
 
 # The report and the dashboard are opened in real browsers. Where one cannot be installed from here, its tests say what is missing.
 BROWSERS := chromium firefox-esr
@@ -41,6 +46,7 @@ test-all: setup-all browser
 	$(BIN)/python -m pytest -m heavy -n 2 --dist loadfile --ignore-glob='*test_ray*' --ignore-glob='*test_rllib*'
 	$(BIN)/python -m pytest -m heavy tests/integrations/test_ray*.py tests/integrations/test_rllib.py tests/executors/test_ray*.py
 	POPTRAIN_TEST_OPTIMISED=1 $(BIN)/python -m pytest -m 'not heavy' -n 2 --dist loadfile tests/rl tests/executors/test_vectorized.py tests/golden
+	POPTRAIN_TEST_LONG=1 $(BIN)/python -m pytest -m 'not heavy' -n 2 --dist loadfile $(DRAWN)
 
 lint: setup
 	$(BIN)/ruff check src tests benchmarks examples docs

@@ -174,6 +174,7 @@ def code(problem: str) -> str:
     return hashlib.sha256(("".join(_meaning(path) for path in files if path.exists()) + data).encode()).hexdigest()[:8]
 
 
+@cache
 def _meaning(path: Path) -> str:
     """Returns a source without comments and docstrings."""
     tree = ast.parse(path.read_text())

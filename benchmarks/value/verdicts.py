@@ -86,7 +86,9 @@ def wilcoxon(gains: Sequence[float] | np.ndarray) -> float:
     signed = differences != 0
     chances = np.ones(1)  # of each sum of the doubled ranks with a positive sign
     for rank in doubled[signed].tolist():
-        chances = 0.5 * (np.pad(chances, (0, rank)) + np.pad(chances, (rank, 0)))
+        before, chances = chances / 2, np.zeros(len(chances) + rank)
+        chances[: len(before)] += before
+        chances[rank:] += before
     sum = int(doubled[differences > 0].sum())
     return float(min(1.0, 2 * min(chances[: sum + 1].sum(), chances[sum:].sum())))
 

@@ -351,7 +351,7 @@ def test_scores_too_far_apart_to_subtract_never_raise():
 def test_few_levels_are_shared(numbers, population):
     space = pt.Space(x=numbers)
     rising = lambda h, t: (h.score(t.parent) if t.parent is not None else 0.0) + t.steps * space["x"].encode(t.hparams["x"])
-    history = play(pt.pb2(space, population=population, interval=1), rising, budget=30)
+    history = play(pt.pb2(space, population=population, interval=1), rising, budget=30 if population > 4 else 20)
     top = space["x"].decode(1.0)
     assert np.mean([task.hparams["x"] == top for task in clones(history)[population:]]) > 0.8
 
@@ -365,7 +365,7 @@ def test_a_static_category_is_an_input_of_the_model(make):
         return before - task.steps * (task.hparams["x"] - (0.2 if task.hparams["c"] == "low" else 0.8)) ** 2
 
     errors = []
-    for seed in range(4):
+    for seed in range(2):
         history = play(make(space, population=6, interval=1, exploit=pt.tournament()), objective, seed=seed, budget=20)
         errors += [abs(t.hparams["x"] - (0.2 if t.hparams["c"] == "low" else 0.8)) for t in clones(history)[:15]]
     assert np.median(errors) < 0.05, "0.2 if the two are mixed up"
@@ -390,8 +390,8 @@ def test_mult_with_one_category_is_pb2_exactly(sync):
     options = dict(interval=10, sync=sync, exploit=pt.truncation(0.5))
     objective = lambda history, task: climb(history, task, noise=0.1)
     for seed in range(2):
-        plain = play(pt.pb2(space, **options), objective, seed=seed, budget=80, order="fifo")
-        mult = play(pt.pb2_mult(space, **options), objective, seed=seed, budget=80, order="fifo")
+        plain = play(pt.pb2(space, **options), objective, seed=seed, budget=50, order="fifo")
+        mult = play(pt.pb2_mult(space, **options), objective, seed=seed, budget=50, order="fifo")
         assert tasks_of(plain) == tasks_of(mult)
 
 
@@ -511,7 +511,7 @@ def by_category(history, task):
 def test_without_numbers_the_bandit_alone_finds_the_best_category(make):
     space = pt.Space(c=pt.Choice("bad", "good", "worse"))
     shares = []
-    for seed in range(10):
+    for seed in range(5):
         history = play(make(space, population=4, interval=1), by_category, seed=seed, budget=60)
         late = clones(history)[-20:]
         assert all(task.forecast.fallback == "no numeric hyperparameter" for task in late)
@@ -642,7 +642,7 @@ def test_members_that_go_on_follow_an_optimum_that_moves_and_say_so():
 @pytest.mark.parametrize("make", [pt.pb2, pt.pb2_mult, pt.pb2_mix])
 def test_a_retuned_member_keeps_its_categories_and_static_values(make):
     space = pt.Space(x=pt.Uniform(0, 1), c=pt.Choice("a", "b", "c"), w=pt.Ordinal(1, 2, static=True))
-    changed = retuned(history := play(make(space, population=4, interval=10), drifting, budget=300))
+    changed = retuned(history := play(make(space, population=4, interval=10), drifting, budget=160))
     assert changed
     for task in changed:
         before = history.task(task.parent).hparams

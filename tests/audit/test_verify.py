@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from experiment_file import FILE
+from often import often
 
 import poptrain as pt
 from poptrain.cli import main
@@ -281,7 +282,7 @@ def test_whatever_is_written_into_a_log_is_a_verdict_or_a_sentence(directory):
     sound = lines(directory)
     places = [(index, path) for index, entry in enumerate(sound) for path in leaves(entry["d"]) if path]
     told = 0
-    for number in range(150):
+    for number in range(cases := often(150)):
         draw = pt.rng(0, "fuzz", number)
         index, path = places[int(draw.integers(len(places)))]
         entries = json.loads(json.dumps(sound))
@@ -294,7 +295,7 @@ def test_whatever_is_written_into_a_log_is_a_verdict_or_a_sentence(directory):
             told += not pt.verify(directory, EXPERIMENT).ok
         except pt.PoptrainError:
             told += 1
-    assert told > 75  # the rest are notes for people, times, metrics and versions, which nothing depends on
+    assert told > cases / 2  # the rest are notes for people, times, metrics and versions, which nothing depends on
 
 
 # -- the command line -----------------------------------------------------------------------------------------------------

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from faulty_fs import BAD_NAMES, Crash, FaultyFS
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from often import often
 from stored import ABOUT, CARRY, keeps_what_is_wanted, same, staged
 
 import poptrain
@@ -66,8 +67,9 @@ carries = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=often(150), deadline=None)
 @given(carries)
+@example([float("nan"), float("inf"), (float("-inf"), -0.0), 10**40, {"a/b": np.zeros((2, 0)), "~": np.float32(1)}])
 def test_a_carry_comes_back_exactly(tmp_path_factory, carry):
     store = DiskStore(tmp_path_factory.mktemp("run"), durable=False)
     assert same(store.read(store.commit("a", carry, **ABOUT)), carry)

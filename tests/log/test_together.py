@@ -52,6 +52,17 @@ def test_the_first_error_is_raised_after_the_calls_that_were_begun():
     assert 1 <= len(ended) < 100
 
 
+def test_a_flush_makes_files_and_folders_durable_at_the_same_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(FS, "at_a_time", 4)
+    gate = threading.Barrier(4, timeout=10)
+    monkeypatch.setattr("os.fsync", lambda fd: gate.wait())  # passes only if four wait at the same time
+    files = [tmp_path / str(number) for number in range(3)]
+    for file in files:
+        file.touch()
+    FS().flush(files, [tmp_path])
+    assert gate.n_waiting == 0 and not gate.broken
+
+
 def test_a_flush_names_the_file_that_could_not_be_made_durable(tmp_path):
     class Broken(FS):
         def _op(self, name, path):

@@ -13,6 +13,7 @@ from zlib import crc32
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from often import often
 from test_log import digits, lines, make, result, task
 
 from poptrain.core import clock
@@ -49,7 +50,7 @@ def slow(type: str, data: list) -> tuple | None:
     return None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=often(300), deadline=None)
 @given(lines.map(tuple))
 def test_every_line_is_read_as_codec_reads_it_or_left_to_it(line):
     type, data = encode_facts(line)
@@ -57,7 +58,7 @@ def test_every_line_is_read_as_codec_reads_it_or_left_to_it(line):
     assert usual is None or repr(usual[1]) == repr(line)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=often(500), deadline=None)
 @given(st.sampled_from([("tasks", task(0, note={"why": "x"})), ("results", result(0, metrics={"loss": 0.5}))]), st.data())
 def test_a_field_of_any_type_is_taken_for_a_fact_only_where_codec_does(kind, draw):
     type, fact = kind
@@ -102,7 +103,7 @@ VALUES += [
 PLACES = ["score", "step", "metrics", '"metrics":{"loss":', "returns", "error", "curve", "new"]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=often(500), deadline=None)
 @given(
     st.dictionaries(st.sampled_from(PLACES), st.sampled_from(VALUES), max_size=3),
     st.one_of(st.none(), st.sampled_from(VALUES)),
@@ -204,7 +205,7 @@ def test_a_log_is_read_the_same_with_and_without_it(tmp_path, monkeypatch, chang
     assert outcome() == fast
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=often(300), deadline=None)
 @example([(True, [(0, 0, None), (0, 1, None)]), (False, [(0, 0, None), (1, 0, None)]), (False, [(0, 0, None), (1, 0, None)])])
 @given(
     st.lists(
@@ -245,7 +246,7 @@ def test_a_log_is_read_the_same_in_blocks_of_any_size(tmp_path, monkeypatch, siz
     assert repr(read(tmp_path).lines) == repr(log.record.lines)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=often(200), deadline=None)
 @given(st.lists(st.datetimes().map(lambda at: f"{at.isoformat(timespec='milliseconds')}Z"), min_size=1))
 def test_times_are_read_as_the_clock_reads_them(texts):
     time_of = blocks.time_reader()

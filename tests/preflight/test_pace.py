@@ -9,7 +9,7 @@ import pytest
 import poptrain as pt
 from poptrain.core import clock
 
-LAYERS = 60  # unrolled, so that compiling takes a hundred times as long as a step
+LAYERS = 200  # unrolled, so that compiling takes a hundred times as long as a step
 
 
 def start(hparams, key):

@@ -290,9 +290,9 @@ def test_the_direction_of_noise_is_no_alarm(name, mode):
     def noise(carry, hp, steps, seed):
         return (carry or 0) + steps, {name: float(pt.rng(seed, "noise", hp["lr"], hp["momentum"]).normal())}
 
-    verdicts = [states(pt.check(experiment(noise, metric=name, mode=mode, seed=seed)))["direction"] for seed in range(6)]
+    verdicts = [states(pt.check(experiment(noise, metric=name, mode=mode, seed=seed)))["direction"] for seed in range(3)]
     agrees = metric.hinted(name) in (0, 1 if mode == "max" else -1)
-    assert verdicts.count("failed") <= (0 if agrees else 4)
+    assert verdicts.count("failed") <= (0 if agrees else 2)
 
 
 def test_an_algorithm_that_evaluates_first_and_one_with_seconds_are_checked():
@@ -368,7 +368,7 @@ print(json.dumps({"score": 1 - x * x}))
 @pytest.mark.parametrize("reads", [True, False])
 def test_a_command_that_never_reads_its_checkpoint_is_not_ok(tmp_path, reads):
     (tmp_path / "train.py").write_text(FORGETFUL.replace("READS", str(reads)))
-    line = f"{sys.executable} {tmp_path / 'train.py'} {{lr}} {{steps}} {{checkpoint}}"
+    line = f"{sys.executable} -IS {tmp_path / 'train.py'} {{lr}} {{steps}} {{checkpoint}}"
     found = states(
         pt.check(pt.Experiment(pt.pbt(RATE, population=3, interval=2), pt.command(line), stop=pt.steps(8)), seconds=20)
     )

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from often import often
 from scipy import stats
 
 from poptrain.core.errors import UsageError
 from poptrain.core.rng import rng
 from poptrain.space import Choice, Complement, Int, LogInt, LogUniform, Ordinal, Space, Uniform, nested
 
-LAW = settings(derandomize=True, deadline=None, max_examples=400)
+LAW = settings(derandomize=True, deadline=None, max_examples=often(400))
 FACTORS = (0.8, 1.2)
 
 REAL = [

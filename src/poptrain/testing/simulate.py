@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
+from math import nan
 
 import numpy as np
 
@@ -94,8 +96,12 @@ def constant(history: History, task: Task) -> float:
     return 1.0
 
 
-def broken(share: float, value: float = float("nan")) -> Objective:
-    """Returns an objective under which a `share` of the tasks, drawn by their seeds, scores `value` (NaN or infinite)."""
+@cache
+def broken(share: float, value: float = nan) -> Objective:
+    """Returns an objective under which a `share` of the tasks, drawn by their seeds, scores `value` (NaN or infinite).
+
+    It is the same object for equal arguments.
+    """
 
     def objective(history: History, task: Task) -> float:
         return value if rng(task.seed, "broken").random() < share else noisy(history, task)
