@@ -33,7 +33,7 @@ def descriptors():
 
 @pytest.fixture
 def few_files():
-    """Returns a function that lets this process have so many more open files, and no more."""
+    """Returns a function that allows this process n more open files."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield lambda more: resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors() + more, before[1]))
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
