@@ -72,7 +72,7 @@ def replay(
         raise UsageError("nothing to replay: pass the directory of a run, or --schedule FILE.")
     record = None if directory is None else record_of(directory)
     source = _source(record, schedule, task, same_seeds)
-    file, argv, folder = _experiment_file(directory, record, experiment)
+    file, _, argv, folder = _experiment_file(directory, record, experiment)
     if worth is not None:
         about, place = start.load(file, {"executor": executor}, seed, argv, folder), (schedule or directory or Path()).resolve()
         with working_in(folder):
@@ -128,14 +128,13 @@ def _source(record: Record | None, schedule: Path | None, task: int | None, same
     return source_of(schedule)
 
 
-def _experiment_file(directory: Path | None, record: Record | None, given: Path | None) -> tuple[Path, list[str], Path | None]:
-    """Returns the file that defines the trainable, the one that was passed, else the run's own; its arguments, its directory."""
+def _experiment_file(directory: Path | None, record: Record | None, given: Path | None) -> start.Chosen:
+    """Returns the file that defines the trainable: the one that was passed, else the run's own."""
     if given is not None:
-        return given, [], None
+        return start.Chosen(given, {}, [])
     if directory is None or record is None:
         raise UsageError("a schedule alone does not define what is trained: pass --experiment FILE too.")
-    chosen = start.chosen(directory, record, None)
-    return chosen.file, chosen.argv, chosen.folder
+    return start.chosen(directory, record, None)
 
 
 def _compared(source: Source, run: Run, out: Path) -> Replayed:

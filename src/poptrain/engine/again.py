@@ -13,6 +13,7 @@ from poptrain.core import Json
 from poptrain.core.commands import poptrain, runnable
 from poptrain.core.interactive import interactive
 from poptrain.core.secrets import redacted
+from poptrain.engine.experiment import seen_from
 from poptrain.log.reader import Record
 
 
@@ -54,10 +55,7 @@ def started_by(directory: str | Path) -> dict[str, Json] | None:
     """
     if interactive() or not sys.argv or Path(sys.argv[0]).suffix != ".py":
         return None
-    return {
-        "line": shlex.join(redacted(_words())),
-        "folder": Path(os.path.relpath(Path.cwd(), Path(directory).resolve())).as_posix(),
-    }
+    return {"line": shlex.join(redacted(_words())), "folder": seen_from(directory, Path.cwd())}
 
 
 def started_with(record: Record, directory: str | Path) -> str | None:

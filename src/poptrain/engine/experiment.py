@@ -166,11 +166,15 @@ def file_record(
         argv: the arguments that the file was run with, without its own name; `load` gives them to the file again.
         folder: the directory in which it is executed; None: the current one.
     """
-    places = [os.path.relpath(where, Path(directory).resolve()) for where in (file.resolve(), folder or Path.cwd())]
-    name, started_in = (Path(place).as_posix() for place in places)
     given = {name: value for name, value in options.items() if value is not None}
     arguments: dict[str, Json] = {"argv": list(argv)} if argv else {}
+    name, started_in = (seen_from(directory, place) for place in (file.resolve(), folder or Path.cwd()))
     return {"name": name, "sha256": file_hash(file), "options": given, **arguments, "folder": started_in}
+
+
+def seen_from(directory: str | Path, place: Path) -> str:
+    """Returns a place relative to the directory of a run, as its log keeps it: both may move together."""
+    return Path(os.path.relpath(place, Path(directory).resolve())).as_posix()
 
 
 def overriding(run: RunT) -> RunT:

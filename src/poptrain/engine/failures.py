@@ -1,15 +1,40 @@
-"""When a run has failed as a whole: no member can go on, or training returns metrics that cannot be read."""
+"""When a run as a whole cannot go on: no member is left, its metrics cannot be read, or the machine allows it no more."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import errno
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from poptrain.core import History, Result
-from poptrain.core.errors import MetricError, RunFailed
+from poptrain.core.errors import MetricError, RunFailed, Suspended
+from poptrain.engine.again import again
 from poptrain.engine.notices import all_failed
 from poptrain.executors.outcome import PREFIX, metric_error
+from poptrain.log.reader import Record
 from poptrain.log.writer import LogWriter
+
+LIMITS = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)  # of open files, of processes, of memory
+
+
+@contextmanager
+def within_limits(record: Record, directory: str | Path | None) -> Iterator[None]:
+    """Suspends a run that needs more open files, processes or memory than it may have. What the user's
+    code raises is a result by then, and does not come here.
+
+    Raises:
+        Suspended: says so, and how the run is continued.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in LIMITS:
+            raise
+        raise Suspended(
+            f"{error.strerror}: this process may not have more. Use fewer slots, or allow more (`ulimit -n` files, `ulimit -u` "
+            f"processes); {again(record, directory)}"
+        ) from error
 
 
 class UnreadMetrics:

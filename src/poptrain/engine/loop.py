@@ -23,7 +23,7 @@ from poptrain.engine.again import again
 from poptrain.engine.arguments import check_run
 from poptrain.engine.edited import warn_of_edited_code
 from poptrain.engine.experiment import Experiment, file_record, overriding, script_of
-from poptrain.engine.failures import UnreadMetrics, check_not_all_failed
+from poptrain.engine.failures import UnreadMetrics, check_not_all_failed, within_limits
 from poptrain.engine.intake import admitted, asked, opened
 from poptrain.engine.needs import needed_checkpoints
 from poptrain.engine.notices import warn
@@ -160,7 +160,8 @@ def execute(
     try:
         session = _Session(experiment, executor, log, directory, keep, store)
         try:
-            session.go(progress, announce)
+            with within_limits(log.record, directory):
+                session.go(progress, announce)
         except Suspended as stopped:
             if not stopped.asked or not interactive():
                 end_without_a_traceback()

@@ -11,9 +11,7 @@ from typing import Any
 
 from poptrain.checkpoints.store import DiskStore
 from poptrain.core import Result, clock
-from poptrain.core.commands import poptrain
-from poptrain.core.errors import PoptrainError, Suspended
-from poptrain.core.user_objects import named
+from poptrain.core.errors import PoptrainError
 from poptrain.executors import outcome
 from poptrain.executors.context import Context
 from poptrain.executors.handle import Worker, answer
@@ -203,18 +201,7 @@ class Pool:
     # -- deaths -------------------------------------------------------------------------------------------------------
 
     def _started(self, slot: int) -> Worker:
-        """Returns a new worker.
-
-        Raises:
-            Suspended: this machine allows no more processes, or no more open files.
-        """
-        try:
-            return Worker(slot, self._setup, self._environments[slot], self._context.outputs is not None)
-        except OSError as error:
-            raise Suspended(
-                f"no worker process can be started for slot {slot}: {named(error)}. Use fewer slots, or allow more (`ulimit -n` "
-                f"files, `ulimit -u` processes); then the same call, or `{poptrain('resume', 'DIR')}`, continues the run."
-            ) from error
+        return Worker(slot, self._setup, self._environments[slot], self._context.outputs is not None)
 
     def _replace(self, worker: Worker, late: bool = False) -> None:
         """Ends a worker that died or is late, takes what it still delivered, starts another, and decides about its task."""
