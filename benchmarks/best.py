@@ -2,9 +2,10 @@
 
     python -m benchmarks.best [--quick] --json
 
-PBT with eight members trains for 24 intervals of 12 steps on three problems: an optimum that moves (normal noise, or noise with
-heavy tails), and one whose noise grows with the value, with sudden collapses. The noise is 1, 5 and 15 times 0.02 of the oracle's
-gain. Results have the curve of their interval (12 scores), or one score alone. The rules are:
+PBT with eight members trains for 24 intervals of 12 steps on five problems: an optimum that moves (with normal noise; with heavy
+tails; with one score in a hundred far too high; with sudden leaps of the true value), and one whose noise grows with the value,
+with sudden collapses. The noise is 1, 5 and 15 times 0.02 of the oracle's gain. Results have the curve of their interval (12
+scores), or one score alone. The rules are:
 
 * `highest`: the highest score of the run, the rule of version 0.1;
 * `evidence`: `poptrain.core.evidence`, the rule that a run uses when it ends;
@@ -31,7 +32,7 @@ from poptrain.statistics import interval, paired
 INTERVAL, ROUNDS, RATE, NOISE = 12, 24, 0.01, 0.02
 BUDGET = INTERVAL * ROUNDS
 SPACE = pt.Space(lr=pt.LogUniform(1e-5, 1.0), ent=pt.LogUniform(1e-4, 1e-1))
-PROBLEMS = ("drift", "tails", "collapse")
+PROBLEMS = ("drift", "tails", "collapse", "spikes", "leaps")
 
 
 class Problem:
@@ -47,10 +48,14 @@ class Problem:
         moved = t / BUDGET if self.name != "collapse" else 0.5
         x, y = (u[0] - (self.begin + (self.end - self.begin) * moved)) / 0.3, (u[1] - self.ent) / 0.5
         value = max(value + RATE * (1 - value) * max(1 - x * x - y * y, -0.5), -0.5)
-        return value - 0.3 if self.name == "collapse" and g.random() < 0.004 else value
+        sudden = {"collapse": (0.004, -0.3), "leaps": (0.002, 0.25)}
+        chance, by = sudden.get(self.name, (0.0, 0.0))
+        return value + by if chance and g.random() < chance else value
 
     def score(self, value: float, g: np.random.Generator) -> float:
         drawn = g.standard_t(2) if self.name == "tails" else g.normal()
+        if self.name == "spikes" and g.random() < 0.01:
+            drawn += 30
         return value + self.noise * float(drawn) * ((0.3 + abs(value)) * 2 if self.name == "collapse" else 1.0)
 
 

@@ -6,12 +6,13 @@ their lineages. Each score counts with its neighbours, and more so the noisier t
     level(k) = level(k - 1) + step,  score(k) = level(k) + noise        variance of the step = ρ x variance of the noise
 
 ρ is the one of `RATIOS` under which the innovations of all candidates are most likely (Student's t with 4 degrees of freedom,
-because scores may have outliers). The size of the noise is the standard error of the scores where they are means of `returns`
-(episodes), which tells noise from fast learning; else it is estimated from the innovations, as their median. The filter runs
-forwards along the ancestors of a candidate, and backwards along what its own seat trained from it. The candidate with the
-highest level minus half a standard deviation is the best. Losses that span decades are compared by their logarithms, because
-their noise grows with them. `python -m benchmarks.best` compares this rule with the highest score
-and with evaluating again.
+because scores may have outliers). An innovation of more than `LIMIT` standard deviations moves the level as one of `LIMIT` would,
+so a single lucky evaluation is not believed; a second one in a row on the same side is a leap, and the level goes there. The
+size of the noise is the standard error of the scores where they are means of `returns` (episodes), which tells noise from fast
+learning; else it is estimated from the innovations, as their median. The filter runs forwards along the ancestors of a candidate,
+and backwards along what its own seat trained from it. The candidate with the highest level minus half a standard deviation is the
+best. Losses that span decades are compared by their logarithms, because their noise grows with them. `python -m benchmarks.best`
+compares this rule with the highest score and with evaluating again.
 
 Candidates are the newest results of the members, and the highest score of the run: the checkpoints that a run always keeps.
 """
@@ -19,7 +20,7 @@ Candidates are the newest results of the members, and the highest score of the r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import exp, inf, log, sqrt
+from math import copysign, exp, inf, log, sqrt
 from statistics import fmean, median, stdev
 from typing import NamedTuple
 
@@ -33,6 +34,8 @@ FEWEST = 8  # innovations, below which the noise is not known
 MOST = 32  # candidates with the highest scores
 MEAN = 1e-6  # part by which a score may differ from the mean of its returns
 STEADY = 0.3  # highest ratio at which scores without returns tell their noise: learning moves them less than noise does
+LIMIT = 3.0  # standard deviations of an innovation that count
+PASSES = 3  # over the scores of all candidates, to know the noise without its outliers
 DOUBT = 0.5  # standard deviations that are taken off a level
 TINY = float(np.finfo(float).tiny)
 DECADES = 1e3  # ratio of the highest loss to the lowest, from which on logarithms are compared
@@ -72,12 +75,12 @@ def best_by_evidence(history: History) -> Evidence | None:
     ratio, noise = _fitted(paths, known)
     if noise is None:
         return Evidence(highest, f"{extreme(history.sign)}; there are too few results to know their noise")
-    levels = [_level(path, ratio)[0] for path in paths]
+    levels = [_level(path, ratio, noise)[0] for path in paths]
     for index, id in enumerate(candidates):
         if later := _after(history, id):
             if logs:
                 later = _logs(later)
-            behind = _level(later[::-1], ratio)[0]
+            behind = _level(later[::-1], ratio, noise)[0]
             levels[index] = _joined(levels[index], _Level(behind.mean, behind.variance + ratio))
     index = int(np.argmax([level.mean - DOUBT * noise * sqrt(level.variance) for level in levels]))
     id, level = candidates[index], levels[index]
@@ -143,16 +146,25 @@ def _scores(history: History, id: int) -> list[float]:
     return [score for score in scores if abs(score) < inf]
 
 
-def _level(path: list[float], ratio: float) -> tuple[_Level, list[tuple[float, float]]]:
-    """Returns the level at the end of a path, and its innovations with their variances."""
-    mean, variance = path[0], 1.0
+def _level(path: list[float], ratio: float, noise: float = inf) -> tuple[_Level, list[tuple[float, float]]]:
+    """Returns the level at the end of a path, and its innovations with their variances.
+
+    Args:
+        noise: the standard deviation of the noise, which limits what one score moves; by default nothing does.
+    """
+    mean, variance, outlier = path[0], 1.0, 0.0
     innovations = []
     for score in path[1:]:
         variance += ratio
         error, total = score - mean, variance + 1
         innovations.append((error, total))
-        mean += variance / total * error
-        variance /= total
+        limit = LIMIT * noise * sqrt(total)
+        if abs(error) <= limit:
+            mean, variance, outlier = mean + variance / total * error, variance / total, 0.0
+        elif error * outlier > 0:
+            mean, variance, outlier = mean + (error + outlier) / 2, 0.5, 0.0  # the level leapt: two scores say so
+        else:
+            mean, variance, outlier = mean + variance / total * copysign(limit, error), variance / total, error
     return _Level(mean, variance), innovations
 
 
@@ -188,14 +200,16 @@ def _fitted(paths: list[list[float]], known: float | None) -> tuple[float, float
     """
     best: tuple[float, float, float | None] = (-inf, 0.0, None)
     for ratio in RATIOS:
-        pairs = [pair for path in paths for pair in _level(path, ratio)[1]]
-        if len(pairs) < FEWEST:
-            break
-        error, total = np.array(pairs).T
-        sizes = np.abs(error) / np.sqrt(total)
-        scale = float(np.median(sizes)) / 0.6745 if known is None else known
-        if scale <= 0:
-            break  # most scores repeat exactly, so the noise is not known
+        scale = inf
+        for _ in range(PASSES):  # the first knows no limit; then each one limits what the scale of the one before makes outliers
+            pairs = [pair for path in paths for pair in _level(path, ratio, scale)[1]]
+            if len(pairs) < FEWEST:
+                return best[1], best[2]
+            error, total = np.array(pairs).T
+            sizes = np.abs(error) / np.sqrt(total)
+            scale = float(np.median(sizes)) / 0.6745 if known is None else known
+            if scale <= 0:
+                return best[1], best[2]  # most scores repeat exactly, so the noise is not known
         likely = -len(pairs) * log(scale) - 0.5 * np.log(total).sum() - 2.5 * np.log1p((sizes / scale) ** 2 / 4).sum()
         best = max(best, (float(likely), ratio, scale), key=lambda each: each[0])
     return best[1], best[2]
