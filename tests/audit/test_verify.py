@@ -223,6 +223,8 @@ def test_a_flipped_byte_in_any_file_of_a_checkpoint_and_a_missing_one_are_caught
     assert pt.verify(directory, EXPERIMENT).ok
     shutil.rmtree(files[0].parent)
     assert "cannot be read" in pt.verify(directory, EXPERIMENT).first.text
+    shutil.rmtree(directory / "checkpoints")
+    assert pt.verify(directory, EXPERIMENT).checkpoints == 1, "the first that is missing is enough: a million take minutes"
 
 
 def test_a_checkpoint_that_a_run_keeps_cannot_have_been_collected(directory):
