@@ -9,7 +9,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +59,14 @@ def command_line(benchmark: str, doc: str | None, quick: str) -> argparse.Argume
     return parser
 
 
-def main(benchmark: str, measure: Callable[[bool], Sequence[dict[str, Any]]], doc: str | None = None) -> None:
-    """Runs ``measure(quick)`` and prints its figures: a table for people, then one JSON object with ``--json``."""
+def main(benchmark: str, measure: Callable[[bool], Iterable[dict[str, Any]]], doc: str | None = None) -> None:
+    """Prints the figures of ``measure(quick)``, each as soon as it is known: for people, then one JSON object with ``--json``."""
     options = command_line(benchmark, doc, "the same figures at a size that ends within a minute").parse_args()
     began = time.perf_counter()
-    figures = list(measure(options.quick))
-    show(figures)
+    figures = []
+    for each in measure(options.quick):
+        show([each])
+        figures.append(each)
     if options.json:
         print(json.dumps(report(benchmark, figures, time.perf_counter() - began)), flush=True)
 

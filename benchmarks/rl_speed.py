@@ -15,7 +15,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from statistics import median
 from typing import Any
 
@@ -130,39 +130,29 @@ def ratio(name: str, values: Sequence[float], target: str, holds: Callable[[floa
     return figure(name, kept, "x", "" if quick else target, None if quick else holds(kept), len(values), spread)
 
 
-def measure(quick: bool) -> list[dict[str, Any]]:
-    """Returns the figures; their spread is half the range of the rounds."""
-    rounds, frames, made = (1, 200, []) if quick else (ROUNDS, 1_500, [])
+def measure(quick: bool) -> Iterator[dict[str, Any]]:
+    """Yields the figures; their spread is half the range of the rounds."""
+    rounds, frames = (1, 200) if quick else (ROUNDS, 1_500)
     for batch in (256, 100):
         if not installed("stable_baselines3"):
             break
         own, peer = in_turns(rounds, lambda b=batch: child(1, "ours", b, frames), lambda b=batch: child(1, "torch", b, frames))
         rates = [[each["frames"] / each["wall"] for each in side] for side in (own, peer)]
         about = f"TD3, batch {batch}: updates/s on one core"
-        made += [
-            figure(f"{about}, {name}", median(each), "/s", n=rounds)
-            for name, each in zip(("ours", "PyTorch"), rates, strict=True)
-        ]
+        for name, each in zip(("ours", "PyTorch"), rates, strict=True):
+            yield figure(f"{about}, {name}", median(each), "/s", n=rounds)
         apart = [a / b for a, b in zip(*rates, strict=True)]
-        made.append(ratio(f"{about}, ours over PyTorch", apart, ">= 2.5", lambda found: found >= 2.5, quick))
+        yield ratio(f"{about}, ours over PyTorch", apart, ">= 2.5", lambda found: found >= 2.5, quick)
     if len(os.sched_getaffinity(0)) > 1:
         one, two = in_turns(rounds, lambda: child(1, "members", frames // 4), lambda: child(2, "members", frames // 4))
         faster = [a["wall"] / b["wall"] for a, b in zip(one, two, strict=True)]
-        made.append(ratio("8 members of TD3, two cores over one", faster, ">= 1.7", lambda found: found >= 1.7, quick))
+        yield ratio("8 members of TD3, two cores over one", faster, ">= 1.7", lambda found: found >= 1.7, quick)
     team, alone = in_turns(rounds, lambda: child(2, "cem-rl", frames), lambda: child(2, "wide", frames))
     for clock, most in (("cpu", 3.0), ("wall", 1.8)):
         cost = [a[clock] / a["frames"] / (b[clock] / b["frames"]) for a, b in zip(team, alone, strict=True)]
         words = {"cpu": "CPU time", "wall": "wall time on two cores"}[clock]
-        made.append(
-            ratio(
-                f"CEM-RL, 10 actors, {words} a frame over one TD3",
-                cost,
-                f"<= {most}",
-                lambda found, top=most: found <= top,
-                quick,
-            )
-        )
-    return made
+        about = f"CEM-RL, 10 actors, {words} a frame over one TD3"
+        yield ratio(about, cost, f"<= {most}", lambda found, top=most: found <= top, quick)
 
 
 WORK |= {
