@@ -19,7 +19,7 @@ from poptrain.core.rng import rng
 from poptrain.rl import CEMRL
 from poptrain.rl.mlp import host_mlp, init_mlp
 from poptrain.rl.teams import cem_rl
-from poptrain.rl.teams.cem import ask, elite_weights, importance_mixing, tell
+from poptrain.rl.teams.cem import ask, better_half, damping, elite_weights, importance_mixing, tell
 from poptrain.rl.teams.flat import act_all, flatten, unflatten
 from poptrain.rl.trees import take
 
@@ -53,13 +53,15 @@ def test_only_the_ranking_counts_and_the_order_does_not():
             np.testing.assert_allclose(other[name], told[name], rtol=1e-5)
     worst = np.where(fitness < np.median(fitness), np.nan, fitness)
     np.testing.assert_allclose(tell(search(), people, worst, 1e-5)["mean"], told["mean"], rtol=1e-5)
+    assert (better_half(worst) == better_half(fitness)).all() and np.isfinite(worst[better_half(worst)]).all()
 
 
-def test_the_damping_follows_its_closed_form_and_bounds_the_variance():
+def test_the_closed_form_of_the_damping_is_that_of_the_code_and_it_bounds_the_variance():
     now = search()
     for g in range(1, 30):
-        now = tell(now, ask(now, 10, rng(g, "x")), DRAW.normal(size=10), 1e-5)
-        assert now["damping"] == pytest.approx(1e-5 + (1e-3 - 1e-5) * 0.95**g, rel=1e-4)
+        before = damping(1e-3, 1e-5, 0.95, g - 1)
+        now = tell(now, ask(now, 10, rng(g, "x")), DRAW.normal(size=10), damping(1e-3, 1e-5, 0.95, g))
+        assert now["damping"] == pytest.approx(0.95 * before + 0.05 * 1e-5, rel=1e-5)
         assert (now["variance"] >= now["damping"] * 0.9999).all() and (now["variance"] <= 1e-2).all()
 
 
@@ -183,6 +185,28 @@ def test_a_team_is_one_member_and_training_is_pure():
     assert (metrics["steps"] == 240).all() and len(metrics["returns"][0]) == 8
 
 
+def test_every_hyperparameter_of_the_search_takes_effect_on_a_clone():
+    """Also those that are called the start of something: a copy would else log a value that is not in force."""
+    team = replace(TEAM, gradients=0)
+    carry, _ = team.train(team.init({}, SEEDS[:1]), {}, 240, SEEDS[:1])
+    names = ("variance_start", "variance_end", "variance_decay")
+    after = {team.train(carry, {name: [5e-3]}, 120, SEEDS[:1])[0]["variance"].tobytes() for name in names}
+    assert len(after | {team.train(carry, {}, 120, SEEDS[:1])[0]["variance"].tobytes()}) == 4
+
+
+def test_an_actor_without_a_finite_return_is_not_in_the_better_half(monkeypatch):
+    play = cem_rl._Team._play
+
+    def spoiled(self, people):
+        returns, frames = play(self, people)
+        return np.where(np.arange(len(returns)) == 0, np.nan, returns), frames
+
+    monkeypatch.setattr(cem_rl._Team, "_play", spoiled)
+    team = replace(TEAM, gradients=0)
+    carry, metrics = team.train(team.init({}, SEEDS[:1]), {}, 120, SEEDS[:1])
+    assert np.isfinite(metrics["score"][0]) and np.isnan(metrics["team/0"][0]) and np.isfinite(carry["mean"]).all()
+
+
 def test_pbt_tunes_teams_and_a_run_resumes_bit_for_bit(tmp_path):
     space = pt.Space(actor_lr=pt.LogUniform(1e-4, 1e-2), variance_end=pt.LogUniform(1e-5, 1e-3))
 
@@ -200,3 +224,5 @@ def test_pbt_tunes_teams_and_a_run_resumes_bit_for_bit(tmp_path):
 def test_an_impossible_team_is_refused():
     with pytest.raises(UsageError, match="gradients=11"):
         CEMRL(env="jax/Pendulum-v1", gradients=11)
+    with pytest.raises(UsageError, match=r"variance_start=0.1 is not within \[0, 0.01\]"):
+        CEMRL(env="jax/Pendulum-v1", variance_start=0.1)  # the variance is bounded, so another value would be logged than used

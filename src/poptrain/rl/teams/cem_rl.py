@@ -52,7 +52,7 @@ from poptrain.rl.memory.replay import Replay, Windows
 from poptrain.rl.memory.rows import Row
 from poptrain.rl.nets import Layers
 from poptrain.rl.off_policy import OFF_POLICY_RANGES, OffPolicy
-from poptrain.rl.teams.cem import ask, importance_mixing, tell
+from poptrain.rl.teams.cem import LARGEST_VARIANCE, ask, better_half, damping, importance_mixing, tell
 from poptrain.rl.teams.episodes import open_simulator, play
 from poptrain.rl.teams.flat import act_all, flatten, unflatten
 from poptrain.rl.teams.together import joined, side_by_side
@@ -95,8 +95,8 @@ class CEMRL(OffPolicy):
         "critic_lr": Range(0.0),
         "target_noise": Range(0.0),
         "noise_clip": Range(0.0),
-        "variance_start": Range(0.0),
-        "variance_end": Range(0.0),
+        "variance_start": Range(0.0, LARGEST_VARIANCE),
+        "variance_end": Range(0.0, LARGEST_VARIANCE),
         "variance_decay": Range(0.0, 1.0),
     }
 
@@ -157,7 +157,7 @@ class CEMRL(OffPolicy):
         return carry, metrics | {"generation": carry["generation"], "deviation": np.sqrt(carry["variance"].mean(1))}
 
     def _outcome(self, teams: list[_Team], steps: np.ndarray) -> IntervalOutcome:
-        half = [np.sort(team.fitness)[-max(1, self.population_size // 2) :].mean() for team in teams]
+        half = [team.fitness[better_half(team.fitness)].mean() for team in teams]
         names = self.functions().diagnostics
         return IntervalOutcome(
             returns=[[float(x) for x in team.returns] for team in teams],
@@ -203,7 +203,8 @@ class _Team:
         if len(trained):
             people[trained] = self._follow_gradients(people[trained], int(self.state["last_steps"]))
         fitness[fresh], frames = self._play(people[fresh])
-        search = tell(search, people, fitness, float(self.hparams["variance_end"]), float(self.hparams["variance_decay"]))
+        noise = (float(self.hparams[name]) for name in ("variance_start", "variance_end", "variance_decay"))
+        search = tell(search, people, fitness, damping(*noise, int(state["generation"]) + 1))
         if settings.mixing:
             unchanged = fitness.copy()
             unchanged[trained] = np.nan
