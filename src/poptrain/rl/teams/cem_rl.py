@@ -36,6 +36,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from poptrain._jax import jax
+from poptrain.core.answering import answering_class
+from poptrain.core.arguments import check_flag
 from poptrain.core.cpus import cpus
 from poptrain.core.errors import UsageError
 from poptrain.core.rng import rng
@@ -53,16 +55,18 @@ from poptrain.rl.memory.rows import Row
 from poptrain.rl.nets import Layers
 from poptrain.rl.off_policy import OFF_POLICY_RANGES, OffPolicy
 from poptrain.rl.teams.cem import LARGEST_VARIANCE, ask, better_half, damping, importance_mixing, tell
-from poptrain.rl.teams.episodes import open_simulator, play
+from poptrain.rl.teams.episodes import ONE_EPISODE, open_simulator, play
 from poptrain.rl.teams.flat import act_all, flatten, unflatten
 from poptrain.rl.teams.together import joined, side_by_side
 from poptrain.rl.trees import Array, Parts, Scalars, Tree, stack, take
+from poptrain.space import Space
 
 SEARCH = ("mean", "variance", "damping")
 PARTS = ("params", "target", "critic_adam", *SEARCH, "generation", "last_steps", "drawn", "fitness", "drawn_from")
 
 
 # A log records a trainable as module:name, so this class stays `poptrain.rl.teams.cem_rl:CEMRL`.
+@answering_class
 @dataclass(frozen=True)
 class CEMRL(OffPolicy):
     """A population of CEM-RL teams, a `PopulationTrainable`, for continuous actions. A team is one member.
@@ -100,13 +104,21 @@ class CEMRL(OffPolicy):
         "variance_decay": Range(0.0, 1.0),
     }
 
+    sizes = {"population_size": (2, 10_000), "gradients": (0, 10_000)}
+    unused = ONE_EPISODE
+    noisy = False  # it explores in the parameters of the actors
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 2 <= self.population_size <= 10_000 or not 0 <= self.gradients <= self.population_size:
+        check_flag("CEMRL", "mixing", self.mixing)
+        if self.gradients > self.population_size:
             raise UsageError(
-                f"CEMRL: population_size={self.population_size!r}, gradients={self.gradients!r}: expected at least 2 actors, "
-                "and from 0 to all of them with gradients."
+                f"CEMRL: gradients={self.gradients!r}, but population_size={self.population_size}: pass a smaller number."
             )
+
+    def _warn_if_idle(self, space: Space, budget: int | None) -> None:
+        if self.gradients:
+            super()._warn_if_idle(space, budget)
 
     def functions(self) -> td3.Functions:
         """Returns the pure functions of an actor and of the critics."""
