@@ -15,6 +15,8 @@ pytest.importorskip("jax")
 gymnasium = pytest.importorskip("gymnasium")
 
 from poptrain.core.errors import UsageError
+from poptrain.engine.sanity import doubts
+from poptrain.preflight import check
 from poptrain.rl import CEMRL, DDPG, ERL, P3S, PPO, SAC, SVPG, TD3, VMPO, film, make
 
 REPLAYING, TEAMS_OF_EPISODES = (TD3, DDPG, SAC, P3S), (ERL, CEMRL)
@@ -98,6 +100,10 @@ def test_a_range_whose_values_would_be_rounded_is_announced():
     assert not warnings_of(agent, {"actor_lr": pt.LogUniform(1e-4, 1e-2)})
 
 
+def doubts_of(agent, space, steps=100):
+    return " ".join(doubts(pt.Experiment(pt.pbt(space, population=2, interval=10), agent, stop=pt.steps(steps))))
+
+
 @pytest.mark.parametrize(
     ("agent", "idle"),
     [
@@ -112,12 +118,20 @@ def test_a_range_whose_values_would_be_rounded_is_announced():
     ],
 )
 def test_members_that_would_end_before_their_first_update_are_announced(agent, idle):
-    assert ("it will learn nothing" in warnings_of(agent, {"discount": pt.Uniform(0.9, 0.99)})) is idle
+    assert ("first update" in doubts_of(agent, pt.Space(discount=pt.Uniform(0.9, 0.99)))) is idle
 
 
 def test_the_least_value_of_a_range_decides_whether_a_member_learns():
-    assert not warnings_of(TD3(PENDULUM), {"learning_starts": pt.Int(50, 10_000)})
-    assert "learn nothing" in warnings_of(TD3(PENDULUM), {"learning_starts": pt.Int(200, 10_000)})
+    assert not doubts_of(TD3(PENDULUM), pt.Space(learning_starts=pt.Int(50, 10_000)))
+    assert "first update" in doubts_of(TD3(PENDULUM), pt.Space(learning_starts=pt.Int(200, 10_000)))
+
+
+def test_check_blames_no_hyperparameter_before_the_first_update():
+    agent = TD3(PENDULUM, hidden=(4,), horizon=10, learning_starts=100)
+    algorithm = pt.pbt(pt.Space(actor_lr=pt.LogUniform(1e-4, 1e-2)), population=2, interval=20)
+    found = check(pt.Experiment(algorithm, agent, stop=pt.steps(200), executor="vectorized"), seconds=20)
+    verdict = next(each for each in found.checks if each.name == "hparams.actor_lr")
+    assert verdict.state == "unclear" and "before the first update, which comes after 100 steps (learning_starts)" in verdict.text
 
 
 def test_whole_numbers_of_numpy_are_whole_numbers():

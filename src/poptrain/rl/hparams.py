@@ -77,23 +77,6 @@ def check_space(resolve: Callable[[PopulationHparams, int], Mapping[str, np.ndar
             )
 
 
-def warn_if_idle(agent: object, space: Space, budget: int | None, name: str, members: int = 1) -> None:
-    """Warns if a member ends before its first update.
-
-    Args:
-        budget: steps of a member; None: unknown.
-        name: the hyperparameter that states how many steps come before it.
-        members: of a team, each of which makes that many.
-    """
-    least = int(np.min(space[name].grid(2))) if name in space else int(getattr(agent, name))
-    if budget is not None and least * members > budget:
-        each = f" for each of {members}" if members > 1 else ""
-        warn_user(
-            f"{type(agent).__name__} makes its first update after {counted(least, 'step')}{each} ({name}), and a member trains "
-            f"{counted(budget, 'step')} in all: it will learn nothing. Pass a smaller {name}, or a later stop."
-        )
-
-
 def _column(name: str, value: ArrayLike, allowed: Range, members: int) -> np.ndarray:
     try:
         values = np.broadcast_to(np.asarray(value, np.float64), (members,))

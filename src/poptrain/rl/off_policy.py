@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from poptrain.core import Hparams
 from poptrain.core.arguments import check_flag
 from poptrain.core.errors import UsageError
 from poptrain.core.rng import rng
@@ -19,7 +20,7 @@ from poptrain.rl.envs.pictures import pictures
 from poptrain.rl.envs.spec import DeviceEnv, EnvSpec
 from poptrain.rl.envs.stepped import Stepped
 from poptrain.rl.evaluation import check_episodes, episode_returns, played_parts
-from poptrain.rl.hparams import PopulationHparams, Range, check_space, of_member, resolve_hparams, warn_if_idle
+from poptrain.rl.hparams import PopulationHparams, Range, check_space, of_member, resolve_hparams
 from poptrain.rl.loops.host import episode_limit, evaluation_seeds
 from poptrain.rl.loops.off_policy import OffPolicyAgent, Settings, learner_for
 from poptrain.rl.loops.off_policy_device import fresh_off_policy_world, off_policy_program, train_off_policy_on_device
@@ -107,7 +108,10 @@ class OffPolicy(ABC):
     def check_space(self, space: Space, budget: int | None) -> None:
         """Raises a `UsageError` if this agent lacks one of the hyperparameters, or refuses an end of a range or an option."""
         check_space(self._resolve, space)
-        self._warn_if_idle(space, budget)
+
+    def first_update(self, hparams: Hparams) -> tuple[int, str]:
+        """Returns the steps of a member that come before its first update, and the name of the setting that states them."""
+        return int(hparams.get("learning_starts", self.learning_starts)), "learning_starts"
 
     def episode_limit(self) -> EpisodeLimit | None:
         """Returns how long the episodes of a member may be, for `check`."""
@@ -195,9 +199,6 @@ class OffPolicy(ABC):
         return pictures(self.env, lambda seen: spec.scaled(actor.act(seen, None)), episode, horizon, self.backend)
 
     # -- inside -------------------------------------------------------------------------------------------------------
-
-    def _warn_if_idle(self, space: Space, budget: int | None) -> None:
-        warn_if_idle(self, space, budget, "learning_starts")
 
     def _actor(self, state: Parts) -> HostActor:
         return HostActor(self.functions(), state, of_member(self._resolve({}, 1), 0))

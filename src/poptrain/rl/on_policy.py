@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from poptrain.core import Hparams
 from poptrain.core.arguments import check_number
 from poptrain.core.rng import rng
 from poptrain.rl.account import evaluation_only
@@ -18,7 +19,7 @@ from poptrain.rl.envs.pictures import pictures
 from poptrain.rl.envs.spec import DeviceEnv, EnvSpec, HostBackend
 from poptrain.rl.envs.stepped import Stepped
 from poptrain.rl.evaluation import check_episodes, episode_returns, played_parts
-from poptrain.rl.hparams import PopulationHparams, Range, check_space, warn_if_idle
+from poptrain.rl.hparams import PopulationHparams, Range, check_space
 from poptrain.rl.loops import host
 from poptrain.rl.loops.agent import RolloutAgent
 from poptrain.rl.loops.device import train_in_shares
@@ -100,7 +101,10 @@ class OnPolicy(ABC):
     def check_space(self, space: Space, budget: int | None) -> None:
         """Raises a `UsageError` if this agent lacks one of the hyperparameters, or refuses an end of a range or an option."""
         check_space(self.resolve, space)
-        warn_if_idle(self, space, budget, "train_batch_size")
+
+    def first_update(self, hparams: Hparams) -> tuple[int, str]:
+        """Returns the steps of a member that come before its first update, and the name of the setting that states them."""
+        return int(hparams.get("train_batch_size", self.train_batch_size)), "train_batch_size"
 
     def episode_limit(self) -> EpisodeLimit | None:
         """Returns how long the episodes of a member may be, for `check`."""

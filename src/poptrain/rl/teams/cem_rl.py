@@ -36,6 +36,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from poptrain._jax import jax
+from poptrain.core import Hparams
 from poptrain.core.answering import answering_class
 from poptrain.core.arguments import check_flag
 from poptrain.core.cpus import cpus
@@ -59,7 +60,6 @@ from poptrain.rl.teams.episodes import ONE_EPISODE, open_simulator, play
 from poptrain.rl.teams.flat import act_all, flatten, unflatten
 from poptrain.rl.teams.together import joined, side_by_side
 from poptrain.rl.trees import Array, Parts, Scalars, Tree, stack, take
-from poptrain.space import Space
 
 SEARCH = ("mean", "variance", "damping")
 PARTS = ("params", "target", "critic_adam", *SEARCH, "generation", "last_steps", "drawn", "fitness", "drawn_from")
@@ -116,9 +116,10 @@ class CEMRL(OffPolicy):
                 f"CEMRL: gradients={self.gradients!r}, but population_size={self.population_size}: pass a smaller number."
             )
 
-    def _warn_if_idle(self, space: Space, budget: int | None) -> None:
-        if self.gradients:
-            super()._warn_if_idle(space, budget)
+    def first_update(self, hparams: Hparams) -> tuple[int, str]:
+        """Returns the steps that come before the first gradient; the search itself begins at once."""
+        steps, name = super().first_update(hparams)
+        return (steps if self.gradients else 0), name
 
     def functions(self) -> td3.Functions:
         """Returns the pure functions of an actor and of the critics."""

@@ -33,14 +33,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from poptrain._jax import jax
+from poptrain.core import Hparams
 from poptrain.core.answering import answering_class
+from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError
 from poptrain.core.rng import rng
 from poptrain.rl.account import account, fresh_account
 from poptrain.rl.agents import td3
 from poptrain.rl.envs import make
 from poptrain.rl.envs.spec import DeviceEnv
-from poptrain.rl.hparams import PopulationHparams, Range, of_member, warn_if_idle
+from poptrain.rl.hparams import PopulationHparams, Range, of_member
 from poptrain.rl.loops.host import training_seeds
 from poptrain.rl.loops.interval import IntervalOutcome, mean
 from poptrain.rl.loops.off_policy import BURST, learner_for
@@ -54,7 +56,6 @@ from poptrain.rl.settings import LARGEST
 from poptrain.rl.teams.p3s_rules import RECENT, adapted, best_of, distance
 from poptrain.rl.teams.together import joined, side_by_side
 from poptrain.rl.trees import Array, Parts, Scalars, stack, take
-from poptrain.space import Space
 
 PARTS = ("learners", "best", "best_actor", "old_actors", "beta", "recent", "frames", "params")
 
@@ -91,8 +92,10 @@ class P3S(td3.TD3):
         if isinstance(make(self.env, self.backend), DeviceEnv):
             raise UsageError(f"P3S trains on simulated environments: use {self.env.removeprefix('jax/')!r}.")
 
-    def _warn_if_idle(self, space: Space, budget: int | None) -> None:
-        warn_if_idle(self, space, budget, "learning_starts", self.learners)
+    def first_update(self, hparams: Hparams) -> tuple[int, str]:
+        """Returns the steps of a team that come before its first update, and the name of the setting that states them."""
+        each, name = super().first_update(hparams)
+        return self.learners * each, f"{name}, for each of {counted(self.learners, 'learner')}"
 
     def functions(self) -> td3.Functions:
         """Returns the pure functions of a learner; a lone one is TD3."""
