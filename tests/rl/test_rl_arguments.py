@@ -134,6 +134,22 @@ def test_check_blames_no_hyperparameter_before_the_first_update():
     assert verdict.state == "unclear" and "before the first update, which comes after 100 steps (learning_starts)" in verdict.text
 
 
+def test_a_part_of_the_architecture_that_is_not_static_is_refused_before_the_run():
+    with pytest.raises(UsageError, match="policy_width changes the shapes of the networks: declare it static=True"):
+        doubts_of(PPO(PENDULUM), pt.Space(lr=pt.LogUniform(1e-4, 1e-2), policy_width=pt.Int(4, 8)))
+
+
+class NeedsSize(Own):
+    def __init__(self, size):
+        self.size = size
+
+
+def test_an_environment_that_cannot_be_made_is_named():
+    gymnasium.register("NeedsSize-v0", NeedsSize)
+    with pytest.raises(UsageError, match="'NeedsSize-v0': Gymnasium cannot make it: TypeError: .* 'size'"):
+        TD3("NeedsSize-v0")
+
+
 def test_whole_numbers_of_numpy_are_whole_numbers():
     agent = TD3(PENDULUM, hidden=np.asarray([8, 8]), num_envs=np.int64(2), horizon=np.int32(10))
     assert agent == TD3(PENDULUM, hidden=(8, 8), num_envs=2, horizon=10) and type(agent.num_envs) is int

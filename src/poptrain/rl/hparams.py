@@ -81,7 +81,8 @@ def _column(name: str, value: ArrayLike, allowed: Range, members: int) -> np.nda
     try:
         values = np.broadcast_to(np.asarray(value, np.float64), (members,))
     except (TypeError, ValueError):
-        raise UsageError(f"{name}={value!r}: expected a number, or one for each of the {counted(members, 'member')}.") from None
+        each = f", or one for each of the {counted(members, 'member')}" if members > 1 else ""
+        raise UsageError(f"{name}={value!r}: expected a number{each}.") from None
     if allowed.integer:
         values = np.rint(values)
     outside = ~((values >= allowed.low) & (values <= allowed.high))

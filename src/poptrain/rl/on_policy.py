@@ -199,7 +199,7 @@ class OnPolicy(ABC):
         env, envs = make(self.env, self.backend), self.envs
         rows = max(capacity, int(carry["buffer"]["n"].max()) + envs)
         if not isinstance(env, DeviceEnv):
-            layout = Layout(envs, envs, host_slots(rows, envs), rows + envs, self.chunk)
+            layout = Layout(envs, envs, host_slots(rows, envs, carry["buffer"]), rows + envs, self.chunk)
             learner = learner_for(self.functions(env.spec, layout, carry))
             return host.train_on_host(env, learner, self.horizon, carry, settings, steps, seeds)
         slots, horizon = ring_slots(rows, envs), self.horizon or env.spec.horizon

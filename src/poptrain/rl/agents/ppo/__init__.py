@@ -41,6 +41,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from poptrain.core.answering import answering_class
+from poptrain.core.errors import UsageError
 from poptrain.rl.agents.ppo.carry import account, fresh_carry
 from poptrain.rl.agents.ppo.functions import Functions
 from poptrain.rl.agents.ppo.hparams import RANGES
@@ -56,6 +57,7 @@ from poptrain.rl.loops.interval import IntervalOutcome
 from poptrain.rl.memory.batch import Layout
 from poptrain.rl.on_policy import OnPolicy
 from poptrain.rl.trees import Parts
+from poptrain.space import Space
 
 
 # A log records a trainable as module:name, so this class stays `poptrain.rl.agents.ppo:PPO`.
@@ -114,6 +116,13 @@ class PPO(OnPolicy):
     def resolve(self, hparams: PopulationHparams, members: int) -> dict[str, np.ndarray]:
         architecture_of("PPO", self.hidden, hparams)
         return resolve_hparams(self, self.ranges_of(RANGES, hparams), without_architecture(hparams), members, ARCHITECTURE)
+
+    def check_space(self, space: Space, budget: int | None) -> None:
+        """Raises a `UsageError` if a hyperparameter or a value is unknown, or a part of the architecture is not static."""
+        for name in ARCHITECTURE:
+            if name in space and not space[name].static:
+                raise UsageError(f"PPO: {name} changes the shapes of the networks: declare it static=True in the space.")
+        super().check_space(space, budget)
 
     def fresh(self, env: DeviceEnv | HostBackend, hparams: PopulationHparams, seeds: np.ndarray) -> Parts:
         return fresh_carry(env, self.num_envs, architecture_of("PPO", self.hidden, hparams), seeds)
