@@ -126,6 +126,25 @@ def test_the_least_value_of_a_range_decides_whether_a_member_learns():
     assert "first update" in doubts_of(TD3(PENDULUM), pt.Space(learning_starts=pt.Int(200, 10_000)))
 
 
+def test_an_interval_of_time_is_doubted_where_every_call_begins_new_episodes():
+    """Only whole steps can be timed, and the state of a simulator cannot be saved from one call to the next."""
+    for agent, doubted in [
+        (TD3(PENDULUM), True),
+        (PPO(PENDULUM), True),
+        (TD3("jax/Pendulum-v1"), False),
+        (CEMRL(PENDULUM), False),
+    ]:
+        algorithm = pt.pbt(pt.Space(discount=pt.Uniform(0.9, 0.99)), population=2, interval=pt.seconds(1))
+        found = doubts(pt.Experiment(algorithm, agent, stop=pt.seconds(4)))
+        assert any("use an interval in steps" in each for each in found) is doubted
+
+
+def test_the_actors_of_a_team_share_an_interval_and_whole_episodes_fit_in_any():
+    assert P3S(PENDULUM, learners=3).episode_limit() == (200, 3, 1)
+    assert SVPG(PENDULUM, particles=3, num_envs=2).episode_limit() == (200, 6, 1)
+    assert ERL(PENDULUM).episode_limit() is None and CEMRL(PENDULUM).episode_limit() is None
+
+
 def test_check_blames_no_hyperparameter_before_the_first_update():
     agent = TD3(PENDULUM, hidden=(4,), horizon=10, learning_starts=100)
     algorithm = pt.pbt(pt.Space(actor_lr=pt.LogUniform(1e-4, 1e-2)), population=2, interval=20)

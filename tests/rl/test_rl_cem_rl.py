@@ -174,6 +174,19 @@ def test_mixing_plays_only_what_is_new(monkeypatch):
     assert len(played[0]) == 4 and metrics["steps"][0] == 30 * sum(map(len, played))
 
 
+def test_a_generation_that_could_reuse_all_actors_plays_a_new_one(monkeypatch):
+    """A search that hardly moved keeps all of its sample: without a new actor, generations without a step would never end."""
+    monkeypatch.setattr(cem_rl, "importance_mixing", lambda old, search, people, draw: (np.arange(len(people)), people[:0]))
+    _, played, _, carry, _ = spied(monkeypatch, replace(TEAM, mixing=True, gradients=0))
+    assert [len(people) for people in played] == [4] + [1] * 4 and carry["generation"] == [5]
+
+
+@pytest.mark.heavy
+def test_both_diagnostics_of_the_critic_are_known_after_gradients():
+    _, metrics = TEAM.train(TEAM.init({}, SEEDS[:1]), {}, 240, SEEDS[:1])
+    assert np.isfinite([metrics["critic_loss"][0], metrics["q"][0]]).all()
+
+
 def test_a_team_is_one_member_and_training_is_pure():
     start, _ = TEAM.train(TEAM.init({}, SEEDS), {}, 100, SEEDS)
     once, metrics = TEAM.train(start, {}, 200, SEEDS + 5)

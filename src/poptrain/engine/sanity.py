@@ -13,11 +13,13 @@ from poptrain.algorithms.bg_pbt.generational import Generational
 from poptrain.core import History
 from poptrain.core.counting import counted
 from poptrain.core.fingerprint import describe
+from poptrain.core.interval import interval_of
 from poptrain.core.metric_names import hinted
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.reads import checkpoint_faults, unread
 from poptrain.space import Space
-from poptrain.trainable import LearnsLater, as_trainable, name_of
+from poptrain.trainable import LearnsLater, as_trainable, is_population, name_of
+from poptrain.trainable.episodes import CountsEpisodes
 from poptrain.views.decisions import settled
 from poptrain.views.format import short
 
@@ -27,7 +29,7 @@ STEADY = 0.9  # share of them that got worse
 
 def doubts(experiment: Experiment) -> list[str]:
     """Returns one sentence for each setting of an experiment that can hardly be meant."""
-    kinds = (_of_decisions, _of_generations, _of_space, _of_mode, _of_updates, _of_code)
+    kinds = (_of_decisions, _of_generations, _of_space, _of_mode, _of_updates, _of_seconds, _of_code)
     return [doubt for kind in kinds for doubt in kind(experiment)]
 
 
@@ -58,6 +60,18 @@ def _of_generations(experiment: Experiment) -> Iterator[str]:
             f"no second generation can begin, so the architectures stay those of the first members: the first one trains "
             f"{counted(first, 'step')} at least, the distillation costs {counted(cost, 'step')} a member, and a member trains "
             f"{counted(budget, 'step')} in all. Pass a later stop, or smaller every and distill in pt.Generations."
+        )
+
+
+def _of_seconds(experiment: Experiment) -> Iterator[str]:
+    """Yields the doubt that an interval of time cuts every episode of a simulator after one step."""
+    trainable, interval = as_trainable(experiment.trainable), interval_of(experiment.algorithm)
+    if not is_population(trainable) or not isinstance(trainable, CountsEpisodes) or interval is None or isinstance(interval, int):
+        return
+    if trainable.episode_limit() is not None:
+        yield (
+            "an interval of time trains one step in each call, and a simulated environment begins a new episode in every call, "
+            "so episodes of one step are all that members see: use an interval in steps."
         )
 
 

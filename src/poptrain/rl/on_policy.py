@@ -108,7 +108,7 @@ class OnPolicy(ABC):
 
     def episode_limit(self) -> EpisodeLimit | None:
         """Returns how long the episodes of a member may be, for `check`."""
-        return host.episode_limit(make(self.env, self.backend), self.horizon, self.num_envs)
+        return host.episode_limit(make(self.env, self.backend), self.horizon, self.envs)
 
     def init(self, hparams: PopulationHparams, seeds: ArrayLike) -> Parts:
         """Returns the carry of P fresh members; seeds (P,)."""

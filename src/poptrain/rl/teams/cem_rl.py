@@ -121,6 +121,9 @@ class CEMRL(OffPolicy):
         steps, name = super().first_update(hparams)
         return (steps if self.gradients else 0), name
 
+    def episode_limit(self) -> None:
+        """Returns None: a team plays whole episodes, whatever the interval is."""
+
     def functions(self) -> td3.Functions:
         """Returns the pure functions of an actor and of the critics."""
         return td3.Functions(self.hidden, "tanh", "leaky_relu")
@@ -236,6 +239,8 @@ class _Team:
         old, known = self.state["drawn"][kept], self.state["fitness"][kept]
         reused, fresh = importance_mixing(self.state["drawn_from"], search, old, self.choose)
         more = ask(search, size - len(old), self.choose)
+        if not len(more) + len(fresh):  # one at least is played, so that every generation makes steps
+            reused, fresh = np.delete(reused, self.choose.integers(size)), ask(search, 1, self.choose)
         people = np.concatenate([more, fresh, old[reused]]).astype(np.float32)
         return people, np.concatenate([np.full(len(more) + len(fresh), np.nan), known[reused]])
 
@@ -260,7 +265,7 @@ class _Team:
             "target": {"critics": critics["target"]},
             "critic_adam": critics["adam"],
         }
-        self.diagnostics = followed[-1][1]
+        self.diagnostics = np.asarray([self.diagnostics[0], followed[-1][1][1]], np.float32)
         return np.stack([flatten(actor["actor"]) for actor, _ in followed])
 
     def _places(self, updates: int) -> list[tuple[int, np.ndarray]]:

@@ -126,6 +126,9 @@ class ERL(OffPolicy):
         if len(self.critic_hidden) != 2:
             raise UsageError(f"ERL: critic_hidden={self.critic_hidden!r}, expected two whole numbers of units.")
 
+    def episode_limit(self) -> None:
+        """Returns None: a team plays whole episodes, whatever the interval is."""
+
     def functions(self) -> Functions:
         """Returns the pure functions of the learner."""
         return Functions(self.hidden, critic_hidden=self.critic_hidden)

@@ -43,7 +43,7 @@ from poptrain.rl.agents import td3
 from poptrain.rl.envs import make
 from poptrain.rl.envs.spec import DeviceEnv
 from poptrain.rl.hparams import PopulationHparams, Range, of_member
-from poptrain.rl.loops.host import training_seeds
+from poptrain.rl.loops.host import episode_limit, training_seeds
 from poptrain.rl.loops.interval import IntervalOutcome, mean
 from poptrain.rl.loops.off_policy import BURST, learner_for
 from poptrain.rl.loops.off_policy_host import HostActor, arrive
@@ -56,6 +56,7 @@ from poptrain.rl.settings import LARGEST
 from poptrain.rl.teams.p3s_rules import RECENT, adapted, best_of, distance
 from poptrain.rl.teams.together import joined, side_by_side
 from poptrain.rl.trees import Array, Parts, Scalars, stack, take
+from poptrain.trainable.episodes import EpisodeLimit
 
 PARTS = ("learners", "best", "best_actor", "old_actors", "beta", "recent", "frames", "params")
 
@@ -96,6 +97,10 @@ class P3S(td3.TD3):
         """Returns the steps of a team that come before its first update, and the name of the setting that states them."""
         each, name = super().first_update(hparams)
         return self.learners * each, f"{name}, for each of {counted(self.learners, 'learner')}"
+
+    def episode_limit(self) -> EpisodeLimit | None:
+        """Returns how long the episodes of a team may be, for `check`: its learners share an interval."""
+        return episode_limit(make(self.env, self.backend), self.horizon, self.learners)
 
     def functions(self) -> td3.Functions:
         """Returns the pure functions of a learner; a lone one is TD3."""
