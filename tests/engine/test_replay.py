@@ -301,3 +301,17 @@ def test_bad_arguments_are_answered_in_a_sentence(here, capsys, arguments, says)
     told = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("executing ")]
     assert len(told) == 1 and says in told[0]
     assert not Path("runs").exists()
+
+
+def worsens(carry, hp, steps, seed):
+    worse = steps if carry is None else carry + steps
+    return worse, {"score": -float(worse)}
+
+
+def test_a_best_result_from_before_the_training_has_no_schedule():
+    run = pt.run(pt.pb2(SPACE, population=4, interval=5), worsens, stop=pt.steps(20))
+    assert run.best.step == 0
+    with pytest.raises(pt.UsageError, match="before it trained, so its schedule has no steps"):
+        pt.replay(run)
+    later = next(id for id in range(run.history.n) if run.history.task(id).steps)
+    assert pt.replay(run, task=later).best is not None

@@ -267,3 +267,20 @@ def test_a_continued_run_says_so(tmp_path, capfd):
         pt.run(algorithm, quadratic, stop=pt.steps(steps), directory=tmp_path / "r")
     err = capfd.readouterr().err
     assert err.count("continuing") == 1 and f"continuing {tmp_path / 'r'}, which holds 4 results\n" in err
+
+
+def distilled(carry, teacher, hp, steps, seed, progress):
+    return reads_all(carry, hp, steps, seed)
+
+
+@pytest.mark.parametrize("steps", [63, 64])
+@pytest.mark.parametrize("patience", [20, 4])
+def test_a_second_generation_is_doubted_exactly_if_none_begins(steps, patience):
+    space = pt.Space(lr=LR, width=pt.Int(1, 3, static=True))
+    generations = pt.Generations(distill=10, every=40, patience=patience)
+    algorithm = pt.bg_pbt(space, population=4, interval=5, generations=generations)
+    trainable = pt.Trainable(lambda hp, seed: 0, reads_all, distilled)
+    run = pt.run(algorithm, trainable, stop=pt.steps(steps))
+    begins = any(task.role == "candidate" for task in map(run.history.task, range(run.history.n)))
+    assert any("generation" in doubt for doubt in about(trainable, algorithm, steps)) is not begins
+    assert begins is (steps == 64 or patience == 4)

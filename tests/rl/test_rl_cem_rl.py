@@ -19,7 +19,7 @@ from poptrain.core.rng import rng
 from poptrain.rl import CEMRL
 from poptrain.rl.mlp import host_mlp, init_mlp
 from poptrain.rl.teams import cem_rl
-from poptrain.rl.teams.cem import ask, elite_weights, importance_mixing, tell
+from poptrain.rl.teams.cem import ask, better_half, damping, elite_weights, importance_mixing, tell
 from poptrain.rl.teams.flat import act_all, flatten, unflatten
 from poptrain.rl.trees import take
 
@@ -53,13 +53,15 @@ def test_only_the_ranking_counts_and_the_order_does_not():
             np.testing.assert_allclose(other[name], told[name], rtol=1e-5)
     worst = np.where(fitness < np.median(fitness), np.nan, fitness)
     np.testing.assert_allclose(tell(search(), people, worst, 1e-5)["mean"], told["mean"], rtol=1e-5)
+    assert (better_half(worst) == better_half(fitness)).all() and np.isfinite(worst[better_half(worst)]).all()
 
 
-def test_the_damping_follows_its_closed_form_and_bounds_the_variance():
+def test_the_closed_form_of_the_damping_is_that_of_the_code_and_it_bounds_the_variance():
     now = search()
     for g in range(1, 30):
-        now = tell(now, ask(now, 10, rng(g, "x")), DRAW.normal(size=10), 1e-5)
-        assert now["damping"] == pytest.approx(1e-5 + (1e-3 - 1e-5) * 0.95**g, rel=1e-4)
+        before = damping(1e-3, 1e-5, 0.95, g - 1)
+        now = tell(now, ask(now, 10, rng(g, "x")), DRAW.normal(size=10), damping(1e-3, 1e-5, 0.95, g))
+        assert now["damping"] == pytest.approx(0.95 * before + 0.05 * 1e-5, rel=1e-5)
         assert (now["variance"] >= now["damping"] * 0.9999).all() and (now["variance"] <= 1e-2).all()
 
 
@@ -172,6 +174,19 @@ def test_mixing_plays_only_what_is_new(monkeypatch):
     assert len(played[0]) == 4 and metrics["steps"][0] == 30 * sum(map(len, played))
 
 
+def test_a_generation_that_could_reuse_all_actors_plays_a_new_one(monkeypatch):
+    """A search that hardly moved keeps all of its sample: without a new actor, generations without a step would never end."""
+    monkeypatch.setattr(cem_rl, "importance_mixing", lambda old, search, people, draw: (np.arange(len(people)), people[:0]))
+    _, played, _, carry, _ = spied(monkeypatch, replace(TEAM, mixing=True, gradients=0))
+    assert [len(people) for people in played] == [4] + [1] * 4 and carry["generation"] == [5]
+
+
+@pytest.mark.heavy
+def test_both_diagnostics_of_the_critic_are_known_after_gradients():
+    _, metrics = TEAM.train(TEAM.init({}, SEEDS[:1]), {}, 240, SEEDS[:1])
+    assert np.isfinite([metrics["critic_loss"][0], metrics["q"][0]]).all()
+
+
 def test_a_team_is_one_member_and_training_is_pure():
     start, _ = TEAM.train(TEAM.init({}, SEEDS), {}, 100, SEEDS)
     once, metrics = TEAM.train(start, {}, 200, SEEDS + 5)
@@ -181,6 +196,28 @@ def test_a_team_is_one_member_and_training_is_pure():
     scores = np.stack([metrics[f"team/{i}"] for i in range(4)])
     np.testing.assert_allclose(metrics["score"], np.sort(scores, 0)[2:].mean(0))
     assert (metrics["steps"] == 240).all() and len(metrics["returns"][0]) == 8
+
+
+def test_every_hyperparameter_of_the_search_takes_effect_on_a_clone():
+    """Also those that are called the start of something: a copy would else log a value that is not in force."""
+    team = replace(TEAM, gradients=0)
+    carry, _ = team.train(team.init({}, SEEDS[:1]), {}, 240, SEEDS[:1])
+    names = ("variance_start", "variance_end", "variance_decay")
+    after = {team.train(carry, {name: [5e-3]}, 120, SEEDS[:1])[0]["variance"].tobytes() for name in names}
+    assert len(after | {team.train(carry, {}, 120, SEEDS[:1])[0]["variance"].tobytes()}) == 4
+
+
+def test_an_actor_without_a_finite_return_is_not_in_the_better_half(monkeypatch):
+    play = cem_rl._Team._play
+
+    def spoiled(self, people):
+        returns, frames = play(self, people)
+        return np.where(np.arange(len(returns)) == 0, np.nan, returns), frames
+
+    monkeypatch.setattr(cem_rl._Team, "_play", spoiled)
+    team = replace(TEAM, gradients=0)
+    carry, metrics = team.train(team.init({}, SEEDS[:1]), {}, 120, SEEDS[:1])
+    assert np.isfinite(metrics["score"][0]) and np.isnan(metrics["team/0"][0]) and np.isfinite(carry["mean"]).all()
 
 
 def test_pbt_tunes_teams_and_a_run_resumes_bit_for_bit(tmp_path):
@@ -200,3 +237,5 @@ def test_pbt_tunes_teams_and_a_run_resumes_bit_for_bit(tmp_path):
 def test_an_impossible_team_is_refused():
     with pytest.raises(UsageError, match="gradients=11"):
         CEMRL(env="jax/Pendulum-v1", gradients=11)
+    with pytest.raises(UsageError, match=r"variance_start=0.1 is not within \[0, 0.01\]"):
+        CEMRL(env="jax/Pendulum-v1", variance_start=0.1)  # the variance is bounded, so another value would be logged than used

@@ -113,7 +113,7 @@ def test_rescaling_the_value_network_changes_no_value():
     assert np.allclose(in_units(scale, forward(params["value"], x)), in_units(new, forward(layers, x)), atol=1e-4)
 
 
-LAYOUT = Layout(2, 2, host_slots(512, 2), 512, 4)
+LAYOUT = Layout(2, 2, host_slots(512, 2, {"ticks": np.zeros(1, int), "n": np.zeros(1, int)}), 512, 4)
 
 
 def episode_batch():

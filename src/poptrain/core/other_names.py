@@ -59,6 +59,18 @@ ARGUMENTS = {  # of functions elsewhere: what to write here
     "timeout": "stop=pt.any_of(pt.steps(n), pt.seconds(s)) in pt.run",
     "show_progress_bar": "progress=True in pt.run",
     "objective": "the second argument of pt.run, which trains for some steps: train(carry, hp, steps, seed)",
+    # Stable-Baselines3 and CleanRL, for the agents of pt.rl
+    "learning_rate": "lr, or actor_lr and critic_lr, of an agent of pt.rl; the name of what you tune is in pt.Space(…)",
+    "gamma": "discount=0.99 of an agent",
+    "buffer_size": "memory=n of an agent",
+    "net_arch": "hidden=(64, 64) of an agent",
+    "policy_kwargs": "hidden=(64, 64) of an agent",
+    "n_envs": "num_envs=n of an agent",
+    "n_epochs": "epochs=n of an agent",
+    "clip_range": "clip=0.2 of an agent",
+    "ent_coef": "entropy_coeff=0.01 of an agent",
+    "vf_coef": "value_coeff=0.5 of an agent",
+    "action_noise": "exploration_noise=0.1 of an agent",
     # arguments of pt.run and of the algorithms, in the wrong place
     "metric": 'metric="…" in pt.run',
     "mode": 'mode="max" or mode="min" in pt.run',

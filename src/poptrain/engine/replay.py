@@ -156,6 +156,11 @@ def _stop(stop: stops.Stop | None, length: int | None, interval: int | None) -> 
     budget = None if stop is None else stops.budget(stops.check_stop(stop), interval)
     if stop is not None and budget is not None:
         return stop, budget
+    if length == 0:
+        raise UsageError(
+            "replay: this result is that of a member before it trained, so its schedule has no steps: pass the id of "
+            "another task, which run.to_pandas() lists."
+        )
     if length is None:
         raise UsageError("replay: a list of (start, hparams) has no end: pass stop=pt.steps(n).")
     end = stops.steps(length)

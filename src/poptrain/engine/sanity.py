@@ -9,14 +9,17 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from poptrain.algorithms.bg_pbt.generational import Generational
 from poptrain.core import History
 from poptrain.core.counting import counted
 from poptrain.core.fingerprint import describe
+from poptrain.core.interval import interval_of
 from poptrain.core.metric_names import hinted
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.reads import checkpoint_faults, unread
 from poptrain.space import Space
-from poptrain.trainable import as_trainable, name_of
+from poptrain.trainable import LearnsLater, as_trainable, is_population, name_of
+from poptrain.trainable.episodes import CountsEpisodes
 from poptrain.views.decisions import settled
 from poptrain.views.format import short
 
@@ -26,7 +29,8 @@ STEADY = 0.9  # share of them that got worse
 
 def doubts(experiment: Experiment) -> list[str]:
     """Returns one sentence for each setting of an experiment that can hardly be meant."""
-    return [*_of_decisions(experiment), *_of_space(experiment), *_of_mode(experiment), *_of_code(experiment)]
+    kinds = (_of_decisions, _of_generations, _of_space, _of_mode, _of_updates, _of_seconds, _of_code)
+    return [doubt for kind in kinds for doubt in kind(experiment)]
 
 
 def no_copies(experiment: Experiment) -> str | None:
@@ -41,6 +45,48 @@ def no_copies(experiment: Experiment) -> str | None:
 def _of_decisions(experiment: Experiment) -> Iterator[str]:
     if (why := no_copies(experiment)) is not None:
         yield why
+
+
+def _of_generations(experiment: Experiment) -> Iterator[str]:
+    """Yields the doubt that the budget is too small for the first change of the generation of BG-PBT."""
+    algorithm, budget = experiment.algorithm, experiment.budget
+    if not isinstance(algorithm, Generational) or budget is None:
+        return
+    generations, members, interval = algorithm.generations, algorithm.population, algorithm.interval
+    first = -(-min(generations.length(interval), generations.patience * interval) // interval) * interval
+    cost = -(-generations.cost(generations.drawn(members) + 1, members, interval) // members)
+    if budget < first + cost + interval:
+        yield (
+            f"no second generation can begin, so the architectures stay those of the first members: the first one trains "
+            f"{counted(first, 'step')} at least, the distillation costs {counted(cost, 'step')} a member, and a member trains "
+            f"{counted(budget, 'step')} in all. Pass a later stop, or smaller every and distill in pt.Generations."
+        )
+
+
+def _of_seconds(experiment: Experiment) -> Iterator[str]:
+    """Yields the doubt that an interval of time cuts every episode of a simulator after one step."""
+    trainable, interval = as_trainable(experiment.trainable), interval_of(experiment.algorithm)
+    if not is_population(trainable) or not isinstance(trainable, CountsEpisodes) or interval is None or isinstance(interval, int):
+        return
+    if trainable.episode_limit() is not None:
+        yield (
+            "an interval of time trains one step in each call, and a simulated environment begins a new episode in every call, "
+            "so episodes of one step are all that members see: use an interval in steps."
+        )
+
+
+def _of_updates(experiment: Experiment) -> Iterator[str]:
+    """Yields the doubt that members end before they have learned anything."""
+    trainable, space, budget = as_trainable(experiment.trainable), experiment.algorithm.space, experiment.budget
+    if not isinstance(trainable, LearnsLater) or not isinstance(space, Space) or budget is None:
+        return
+    ends = [{name: parameter.grid(2)[end] for name, parameter in space.items()} for end in (0, -1)]
+    steps, setting = min(trainable.first_update(hparams) for hparams in ends)
+    if steps > budget:
+        yield (
+            f"a member trains {counted(budget, 'step')}, and {name_of(trainable).partition(':')[2]} makes its first update after "
+            f"{counted(steps, 'step')} ({setting}), so none is made: pass a later stop, or a smaller value."
+        )
 
 
 def _of_space(experiment: Experiment) -> Iterator[str]:

@@ -32,8 +32,8 @@ class Effects:
     Args:
         bases: trained members, one of each configuration, whose checkpoints are in the store.
         trip: which has found out whether training repeats itself exactly.
-        whole: True if the segments of one training are together as long as the algorithm's interval, or longer. Otherwise an
-            update that comes once in an interval may not have happened.
+        short: why the segments of one training may be too short for any effect, such as "all shorter than the interval", in
+            which an update may come once; "": they are not.
         out_of_time: called before every batch, with its size.
     """
 
@@ -43,10 +43,10 @@ class Effects:
         space: Space,
         bases: Sequence[Probe],
         trip: RoundTrip,
-        whole: bool,
+        short: str,
         out_of_time: Callable[[int], bool],
     ):
-        self.lab, self.space, self.out_of_time, self.whole = lab, space, out_of_time, whole
+        self.lab, self.space, self.out_of_time, self.short = lab, space, out_of_time, short
         self.repeats, self.clocks = trip.repeats, trip.clocks
         # Of trainings with unchanged values: a result, and the next one.
         self.pairs = [(a.result, b.result) for a, b in zip(trip.first, trip.straight, strict=True) if a.ok and b.ok]
@@ -207,8 +207,8 @@ class Effects:
         if name in self.saved:
             return Verdict(what, "unclear", f"changes the checkpoint, but no score in {tried}")
         enough = self.tried[name] >= (VALUES_TRIED if parameter.static else ENOUGH_SEGMENTS)
-        if enough and not self.whole:
-            return Verdict(what, "unclear", f"no effect was seen in {tried}, all shorter than the interval: pass more seconds")
+        if enough and self.short:
+            return Verdict(what, "unclear", f"no effect was seen in {tried}, {self.short}")
         if enough and (unseen or name in self.held):
             why = unseen or "the new value is in force, but no result shows it"
             return Verdict(what, "unclear", f"no effect was seen in {tried}: {why}")

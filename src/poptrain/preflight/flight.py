@@ -24,7 +24,7 @@ from poptrain.preflight.pace import Pace, Pacing
 from poptrain.preflight.pilot import FEWEST_ROUNDS, ROUNDS, pilot
 from poptrain.preflight.roundtrip import RoundTrip
 from poptrain.space import Space
-from poptrain.trainable import Command, JaxTrainable, in_directories
+from poptrain.trainable import Command, JaxTrainable, LearnsLater, in_directories
 from poptrain.views.format import span
 
 CONFIGURATIONS = 3  # configurations that are trained
@@ -187,7 +187,17 @@ class Flight:
         first = [curve[0] for curve in continued]
         trip = RoundTrip(self.lab, first, [curve[1] for curve in continued])
         self.checks += [trip.deterministic(), trip.saved()]
-        self.checks += Effects(self.lab, self.space, first, trip, whole, self.out_of_time).verdicts()
+        short = self._no_update(first) or ("" if whole else "all shorter than the interval: pass more seconds")
+        self.checks += Effects(self.lab, self.space, first, trip, short, self.out_of_time).verdicts()
+
+    def _no_update(self, bases: list[Probe]) -> str:
+        """Returns why members that continue these ones make no update; "" if they do."""
+        if not isinstance(self.lab.trainable, LearnsLater):
+            return ""
+        steps, setting = max(self.lab.trainable.first_update(base.task.hparams) for base in bases)
+        if steps < (1 + EFFECT_SEGMENTS) * self.steps:
+            return ""
+        return f"all before the first update, which comes after {counted(steps, 'step')} ({setting})"
 
     def _estimate(self, curves: list[list[Probe]], times: Times) -> Estimate | None:
         """Returns what the run will take, after checking that its checkpoints fit."""

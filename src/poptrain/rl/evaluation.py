@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
-from poptrain.rl.envs.spec import Simulator
+from poptrain.core.counting import counted
+from poptrain.core.errors import UsageError
+from poptrain.rl.envs.spec import EnvSpec, Simulator
+from poptrain.rl.trees import Parts, take
 
 LONGEST_EPISODE = 100_000  # steps after which an episode without a time limit is abandoned
 
@@ -39,3 +42,49 @@ def episode_returns(act: Callable[[np.ndarray], np.ndarray], observation: int, s
                 break
         simulator.send(act(observations), ids)
     return returns
+
+
+MOST_EPISODES = 100_000
+
+
+def check_episodes(agent: str, episodes: object, seed: object) -> None:
+    """Raises a `UsageError` unless these are a number of episodes, and a seed."""
+    if isinstance(episodes, bool) or not isinstance(episodes, (int, np.integer)) or not 1 <= episodes <= MOST_EPISODES:
+        raise UsageError(f"{agent}.evaluate: episodes={episodes!r}, expected a whole number from 1 to {MOST_EPISODES:,}.")
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+        raise UsageError(f"{agent}.evaluate: seed={seed!r}, expected a whole number.")
+
+
+def played_parts(agent: str, names: Collection[str], spec: EnvSpec, carry: object, lane: int | None) -> Parts:
+    """Returns the parts of a carry with which one member plays.
+
+    Args:
+        agent: its name, for messages.
+        names: of the parts; ``params`` is one of them.
+        spec: of the environment in which the member is going to play.
+        carry, lane: of a population, and the member; lane None: of one member.
+
+    Raises:
+        UsageError: it is not a carry of such an agent, or of one for another environment, or the lane does not fit it.
+    """
+    if not isinstance(carry, Mapping) or any(name not in carry for name in names):
+        raise UsageError(
+            f"{agent}: expected the carry of a member, which run.best.load() returns, but got {type(carry).__name__}"
+            f"{' of another agent' if isinstance(carry, Mapping) else ''}."
+        )
+    members = np.shape(carry.get("score"))  # () of one member, (P,) of a population
+    whose = counted(members[0], "member") if members else "one member"
+    if lane is None and members:
+        raise UsageError(f"{agent}: the carry is that of {whose}: pass lane, the number of one of them.")
+    if lane is not None and not (members and -members[0] <= lane < members[0]):
+        raise UsageError(f"{agent}: lane={lane!r}, but the carry is that of {whose}.")
+    own = {name: carry[name] for name in names}
+    own = own if lane is None else take(own, lane)
+    network = own["params"].get("actor", own["params"].get("policy"))
+    sees = np.shape(network[0]["w"])[-2]
+    if sees != spec.observation:
+        raise UsageError(
+            f"{agent}: the policy reads observations of {sees} numbers, and those of {spec.name!r} have {spec.observation}: "
+            "it was trained in another environment."
+        )
+    return own

@@ -8,6 +8,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from poptrain.core.answering import answering
+from poptrain.core.errors import UsageError
+
 TRIED = 9  # episodes, of which the one of median length is shown: neither the luckiest nor the worst
 EVERY = 3  # of the simulator's 50 pictures a second, one in 3 is kept
 WIDTH = 420  # pixels
@@ -29,6 +32,7 @@ class Film(NamedTuple):
     lengths: tuple[int, ...]  # pictures of all episodes that were tried, ascending
 
 
+@answering
 def film(agent: Drawn, carry: Any, path: Path | str, *, hparams: Any = None, tried: int = TRIED) -> Film:
     """Writes one episode of a policy into a file (WebP or GIF, by its ending) and returns what was written.
 
@@ -41,6 +45,10 @@ def film(agent: Drawn, carry: Any, path: Path | str, *, hparams: Any = None, tri
     Raises:
         UsageError: the environment cannot draw pictures.
     """
+    if Path(path).suffix.lower() not in (".webp", ".gif"):
+        raise UsageError(f"film: path={str(path)!r:.80}, expected the name of a file that ends in .webp or .gif.")
+    if isinstance(tried, bool) or not isinstance(tried, int) or tried < 1:
+        raise UsageError(f"film: tried={tried!r}, expected a whole number of episodes from 1.")
     try:
         from PIL import Image
     except ImportError as error:

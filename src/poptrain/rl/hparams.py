@@ -13,8 +13,10 @@ from numpy.typing import ArrayLike
 
 from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError, did_you_mean
+from poptrain.core.warned import warn_user
 from poptrain.space import Choice, Ordinal, Space
 
+SOMEWHERE = 0.382  # in a range: unlike the middle, hardly ever a whole number by chance
 PopulationHparams = Mapping[str, ArrayLike]  # tuned ones: one value per member, shape (P,), or one for all
 
 
@@ -24,6 +26,7 @@ class Range(NamedTuple):
     low: float
     high: float = float("inf")
     integer: bool = False
+    raise_it: str = ""  # what to do if a value is too high
 
 
 def resolve_hparams(
@@ -46,33 +49,45 @@ def resolve_hparams(
                 f"{type(agent).__name__} has no hyperparameter {name!r}.{did_you_mean(name, [*ranges, *others])} "
                 f"Its hyperparameters are {', '.join([*ranges, *others])}."
             )
-    return {name: _column(name, hparams.get(name, getattr(agent, name)), ranges[name], members) for name in ranges}
+    columns = {name: _column(name, hparams.get(name, getattr(agent, name)), ranges[name], members) for name in ranges}
+    for name, column in columns.items():
+        if name not in hparams and ranges[name].integer and (column != getattr(agent, name)).any():
+            raise UsageError(f"{type(agent).__name__}: {name}={getattr(agent, name)!r}, expected a whole number.")
+    return columns
 
 
-def check_space(resolve: Callable[[PopulationHparams, int], object], space: Space) -> None:
+def check_space(resolve: Callable[[PopulationHparams, int], Mapping[str, np.ndarray]], space: Space) -> None:
     """Raises a `UsageError` if an agent does not have a hyperparameter, or refuses an end of its range or an option.
+
+    Warns of values that are rounded: the log would have others than those in force.
 
     Args:
         resolve: the agent's own `resolve_hparams`.
         space: what is tuned. One with a function `repair` may never give the ends: only its names are checked.
     """
-    middle = {name: parameter.decode(0.5) for name, parameter in space.items()}
-    resolve(middle, 1)
+    middle = {name: parameter.decode(SOMEWHERE) for name, parameter in space.items()}
+    resolved = resolve(middle, 1)
     for name, parameter in space.items() if space.repair is None else ():
         for value in parameter.grid(parameter.levels if isinstance(parameter, (Choice, Ordinal)) else 2):
             resolve(middle | {name: value}, 1)
+        if name in resolved and np.issubdtype(resolved[name].dtype, np.integer) and resolved[name][0] != middle[name]:
+            warn_user(
+                f"{name} is a whole number: {middle[name]:.6g} would be logged, and trained as {resolved[name][0]}. "
+                f"Declare {name} as pt.Int(low, high) or pt.LogInt(low, high)."
+            )
 
 
 def _column(name: str, value: ArrayLike, allowed: Range, members: int) -> np.ndarray:
     try:
         values = np.broadcast_to(np.asarray(value, np.float64), (members,))
     except (TypeError, ValueError):
-        raise UsageError(f"{name}={value!r}: expected a number, or one for each of the {counted(members, 'member')}.") from None
+        each = f", or one for each of the {counted(members, 'member')}" if members > 1 else ""
+        raise UsageError(f"{name}={value!r}: expected a number{each}.") from None
     if allowed.integer:
         values = np.rint(values)
     outside = ~((values >= allowed.low) & (values <= allowed.high))
     if outside.any():
-        fix = " Raise max_batch to allow more." if name == "train_batch_size" and values[outside][0] > allowed.high else ""
+        fix = allowed.raise_it if values[outside][0] > allowed.high else ""
         raise UsageError(f"{name}={values[outside][0]:g} is not within [{allowed.low:g}, {allowed.high:g}].{fix}")
     return values.astype(np.int32 if allowed.integer else np.float32)
 

@@ -10,6 +10,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from poptrain.core import Hparams
+from poptrain.core.arguments import check_flag
 from poptrain.core.errors import UsageError
 from poptrain.core.rng import rng
 from poptrain.rl.account import account, evaluation_only, fresh_account
@@ -17,7 +19,7 @@ from poptrain.rl.envs import make
 from poptrain.rl.envs.pictures import pictures
 from poptrain.rl.envs.spec import DeviceEnv, EnvSpec
 from poptrain.rl.envs.stepped import Stepped
-from poptrain.rl.evaluation import episode_returns
+from poptrain.rl.evaluation import check_episodes, episode_returns, played_parts
 from poptrain.rl.hparams import PopulationHparams, Range, check_space, of_member, resolve_hparams
 from poptrain.rl.loops.host import episode_limit, evaluation_seeds
 from poptrain.rl.loops.off_policy import OffPolicyAgent, Settings, learner_for
@@ -25,10 +27,12 @@ from poptrain.rl.loops.off_policy_device import fresh_off_policy_world, off_poli
 from poptrain.rl.loops.off_policy_host import HostActor, train_on_host
 from poptrain.rl.memory.chunks import empty_chunks, gathered
 from poptrain.rl.memory.rows import Row
+from poptrain.rl.settings import LARGEST, check_sizes
 from poptrain.rl.trees import Parts, stack, take
 from poptrain.space import Space
 from poptrain.trainable.episodes import EpisodeLimit
 
+SIZES = ("num_envs", "batch_size", "memory", "update_every", "n_step")
 OFF_POLICY_RANGES = {
     "learning_starts": Range(0, 1 << 30, True),
     "updates_per_step": Range(0.0, 100.0),
@@ -75,16 +79,20 @@ class OffPolicy(ABC):
     population: ClassVar[bool] = True
     whole_episodes: ClassVar[str] = "pass a shorter horizon"  # where no episode ends in an interval
     ranges: ClassVar[Mapping[str, Range]] = OFF_POLICY_RANGES
+    sizes: ClassVar[Mapping[str, tuple[int, int]]] = {}  # limits of further fields that are whole numbers
+    unused: ClassVar[Mapping[str, str]] = {}  # fields that have no effect, and why
+    noisy: ClassVar[bool] = True  # it explores with noise on its actions
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden", tuple(self.hidden))
         name = type(self).__name__
-        sizes = {field: getattr(self, field) for field in ("num_envs", "batch_size", "memory", "update_every", "n_step")}
-        sizes |= {"horizon": self.horizon or 1} | {f"hidden[{i}]": size for i, size in enumerate(self.hidden)}
-        for field, size in sizes.items():
-            if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= 1 << 30:
-                raise UsageError(f"{name}: {field}={size!r}, expected a whole number from 1 to {1 << 30}.")
+        check_sizes(self, dict.fromkeys(SIZES, (1, LARGEST)) | self.sizes, self.unused)
+        check_flag(name, "pixels", self.pixels)
         spec = make(self.env, self.backend).spec
+        if self.pixels and not spec.pixels:
+            raise UsageError(
+                f"{name}: pixels=True stores observations as whole numbers from 0 to 255, and those of {self.env!r} are others. "
+                "Leave out pixels."
+            )
         if spec.discrete:
             raise UsageError(f"{name} needs continuous actions, and {self.env!r} has discrete ones: use PPO or VMPO.")
         if not np.isfinite([*spec.low, *spec.high]).all():
@@ -100,6 +108,10 @@ class OffPolicy(ABC):
     def check_space(self, space: Space, budget: int | None) -> None:
         """Raises a `UsageError` if this agent lacks one of the hyperparameters, or refuses an end of a range or an option."""
         check_space(self._resolve, space)
+
+    def first_update(self, hparams: Hparams) -> tuple[int, str]:
+        """Returns the steps of a member that come before its first update, and the name of the setting that states them."""
+        return int(hparams.get("learning_starts", self.learning_starts)), "learning_starts"
 
     def episode_limit(self) -> EpisodeLimit | None:
         """Returns how long the episodes of a member may be, for `check`."""
@@ -156,16 +168,16 @@ class OffPolicy(ABC):
             carry, lane: a population's carry and the member in it; lane None: the carry of one member, as ``run.best.load()``
                 returns it.
             seed: of the environments; training and evaluation draw theirs from disjoint ranges.
-            deterministic: act without noise; else explore as in training.
+            deterministic: act without noise; else explore, by the agent's own settings.
         """
+        check_episodes(type(self).__name__, episodes, seed)
         env = make(self.env, self.backend)
         seeds, shape = evaluation_seeds(seed, episodes), (episodes, env.spec.actions)
-        own = {"params": carry["params"]}
-        actor = self._actor(own if lane is None else take(own, lane))
+        actor = self._actor(played_parts(type(self).__name__, ("params",), env.spec, carry, lane))
         generator = rng(int(seed), "evaluation noise")
 
         def act(seen: np.ndarray) -> np.ndarray:
-            noise = None if deterministic else generator.standard_normal(shape, np.float32)
+            noise = None if deterministic or not self.noisy else generator.standard_normal(shape, np.float32)
             return env.spec.scaled(actor.act(seen, noise))
 
         horizon = self.horizon or env.spec.horizon
@@ -181,7 +193,8 @@ class OffPolicy(ABC):
         Raises:
             UsageError: the environment cannot draw pictures.
         """
-        spec, actor = make(self.env, self.backend).spec, self._actor(carry)
+        spec = make(self.env, self.backend).spec
+        actor = self._actor(played_parts(type(self).__name__, ("params",), spec, carry, None))
         (episode,), horizon = evaluation_seeds(seed, 1), self.horizon or spec.horizon
         return pictures(self.env, lambda seen: spec.scaled(actor.act(seen, None)), episode, horizon, self.backend)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from poptrain.core.errors import UsageError
+from poptrain.core import Hparams
+from poptrain.core.arguments import check_number
 from poptrain.core.rng import rng
 from poptrain.rl.account import evaluation_only
 from poptrain.rl.actor import Actor, Noise
@@ -17,8 +18,8 @@ from poptrain.rl.envs import make
 from poptrain.rl.envs.pictures import pictures
 from poptrain.rl.envs.spec import DeviceEnv, EnvSpec, HostBackend
 from poptrain.rl.envs.stepped import Stepped
-from poptrain.rl.evaluation import episode_returns
-from poptrain.rl.hparams import PopulationHparams, check_space
+from poptrain.rl.evaluation import check_episodes, episode_returns, played_parts
+from poptrain.rl.hparams import PopulationHparams, Range, check_space
 from poptrain.rl.loops import host
 from poptrain.rl.loops.agent import RolloutAgent
 from poptrain.rl.loops.device import train_in_shares
@@ -28,7 +29,8 @@ from poptrain.rl.loops.interval import IntervalOutcome
 from poptrain.rl.memory.batch import Layout
 from poptrain.rl.memory.recording import gather, host_slots
 from poptrain.rl.memory.ring import ring_slots
-from poptrain.rl.trees import Parts, take
+from poptrain.rl.settings import LARGEST, check_sizes
+from poptrain.rl.trees import Parts
 from poptrain.space import Space
 from poptrain.trainable.episodes import EpisodeLimit
 
@@ -44,6 +46,7 @@ class OnPolicy(ABC):
         backend: "envpool" or "gymnasium" to require one of them; None prefers EnvPool.
         max_batch: greatest train_batch_size when that is tuned; it decides the size of the arrays of the compiled program.
         chunk: rows that are prepared at once; accelerators are faster with more.
+        max_grad_norm: at which gradients are clipped.
         train_batch_size: transitions of an update.
     """
 
@@ -54,6 +57,7 @@ class OnPolicy(ABC):
     backend: str | None
     max_batch: int
     chunk: int
+    max_grad_norm: float
     train_batch_size: int
 
     population: ClassVar[bool] = True
@@ -66,18 +70,13 @@ class OnPolicy(ABC):
         return self.num_envs
 
     def check_sizes(self, **limits: int) -> None:
-        """Raises a UsageError if a field that is a size is not a whole number from 1 to its limit.
+        """Raises a `UsageError` if a field that is a size is not a whole number from 1 to its limit, or `max_grad_norm` no norm.
 
         Args:
-            limits: of `chunk`, `max_batch` and sizes of the agent's own.
+            limits: the greatest `chunk`, `max_batch` and sizes of the agent's own.
         """
-        object.__setattr__(self, "hidden", tuple(self.hidden))
-        sizes = {"num_envs": self.num_envs, "horizon": self.horizon or 1} | {name: getattr(self, name) for name in limits}
-        sizes |= {f"hidden[{i}]": size for i, size in enumerate(self.hidden)}
-        for name, size in sizes.items():
-            most = limits.get(name, 1 << 30)
-            if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= most:
-                raise UsageError(f"{type(self).__name__}: {name}={size!r}, expected a whole number from 1 to {most}.")
+        check_sizes(self, {"num_envs": (1, LARGEST)} | {name: (1, most) for name, most in limits.items()})
+        check_number(type(self).__name__, "max_grad_norm", self.max_grad_norm, 0.0, float("inf"))
 
     # -- what an agent defines ----------------------------------------------------------------------------------------
 
@@ -103,9 +102,13 @@ class OnPolicy(ABC):
         """Raises a `UsageError` if this agent lacks one of the hyperparameters, or refuses an end of a range or an option."""
         check_space(self.resolve, space)
 
+    def first_update(self, hparams: Hparams) -> tuple[int, str]:
+        """Returns the steps of a member that come before its first update, and the name of the setting that states them."""
+        return int(hparams.get("train_batch_size", self.train_batch_size)), "train_batch_size"
+
     def episode_limit(self) -> EpisodeLimit | None:
         """Returns how long the episodes of a member may be, for `check`."""
-        return host.episode_limit(make(self.env, self.backend), self.horizon, self.num_envs)
+        return host.episode_limit(make(self.env, self.backend), self.horizon, self.envs)
 
     def init(self, hparams: PopulationHparams, seeds: ArrayLike) -> Parts:
         """Returns the carry of P fresh members; seeds (P,)."""
@@ -152,9 +155,10 @@ class OnPolicy(ABC):
             seed: of the environments; training and evaluation draw theirs from disjoint ranges.
             deterministic: act by the mode of the policy; else draw actions.
         """
+        check_episodes(type(self).__name__, episodes, seed)
         env = make(self.env, self.backend)
         seeds = host.evaluation_seeds(seed, episodes)
-        own = carry if lane is None else take({name: carry[name] for name in self.played}, lane)
+        own = played_parts(type(self).__name__, self.played, env.spec, carry, lane)
         noise = None if deterministic else Noise(rng(int(seed), "evaluation noise"), env.spec, episodes)
         actor, seen, horizon = self.player(env.spec, own), env.spec.observation, self.horizon or env.spec.horizon
         simulator = Stepped(env, seeds, horizon) if isinstance(env, DeviceEnv) else env.open(seeds, episodes, self.horizon)
@@ -170,7 +174,7 @@ class OnPolicy(ABC):
             UsageError: the environment cannot draw pictures.
         """
         spec = make(self.env, self.backend).spec
-        actor = self.player(spec, carry)
+        actor = self.player(spec, played_parts(type(self).__name__, self.played, spec, carry, None))
         (episode,), horizon = host.evaluation_seeds(seed, 1), self.horizon or spec.horizon
         return pictures(self.env, lambda seen: actor.act(seen, None)[1], episode, horizon, self.backend)
 
@@ -179,6 +183,11 @@ class OnPolicy(ABC):
         return Actor(spec, state["params"], state["normaliser"])
 
     # -- inside -------------------------------------------------------------------------------------------------------
+
+    def ranges_of(self, ranges: Mapping[str, Range], hparams: PopulationHparams) -> dict[str, Range]:
+        """Returns the agent's ranges; a `train_batch_size` that is tuned is bounded by `max_batch`."""
+        limit = Range(1, self.max_batch, True, " Raise max_batch to allow more.")
+        return {**ranges, "train_batch_size": limit if "train_batch_size" in hparams else ranges["train_batch_size"]}
 
     def capacity(self, hparams: PopulationHparams) -> int:
         """Returns the rows of the largest batch, which are known beforehand unless train_batch_size is tuned."""
@@ -190,7 +199,7 @@ class OnPolicy(ABC):
         env, envs = make(self.env, self.backend), self.envs
         rows = max(capacity, int(carry["buffer"]["n"].max()) + envs)
         if not isinstance(env, DeviceEnv):
-            layout = Layout(envs, envs, host_slots(rows, envs), rows + envs, self.chunk)
+            layout = Layout(envs, envs, host_slots(rows, envs, carry["buffer"]), rows + envs, self.chunk)
             learner = learner_for(self.functions(env.spec, layout, carry))
             return host.train_on_host(env, learner, self.horizon, carry, settings, steps, seeds)
         slots, horizon = ring_slots(rows, envs), self.horizon or env.spec.horizon

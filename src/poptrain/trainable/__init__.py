@@ -40,6 +40,7 @@ __all__ = [
     "ChecksSpace",
     "Command",
     "JaxTrainable",
+    "LearnsLater",
     "MemberClass",
     "PopulationTrainable",
     "Trainable",
@@ -121,6 +122,19 @@ class ChecksSpace(Protocol):
         Args:
             space: what is tuned.
             budget: steps of the whole training; None: unknown.
+        """
+        ...
+
+
+@runtime_checkable
+class LearnsLater(Protocol):
+    """A trainable whose members train for some steps before their first update. `run` and `check` ask it for them."""
+
+    def first_update(self, hparams: Hparams) -> tuple[int, str]:
+        """Returns the steps of a member that come before its first update, and the name of the setting that states them.
+
+        Args:
+            hparams: the tuned ones.
         """
         ...
 

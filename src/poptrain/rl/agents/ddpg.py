@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from poptrain._jax import jax, jnp
+from poptrain.core.answering import answering_class
 from poptrain.rl.adam import tree_adam_step
 from poptrain.rl.agents import td3
 from poptrain.rl.hparams import Range
@@ -31,6 +32,7 @@ from poptrain.rl.trees import Array, Parts, Scalars
 
 
 # A log records a trainable as module:name, so this class stays `poptrain.rl.agents.ddpg:DDPG`.
+@answering_class
 @dataclass(frozen=True)
 class DDPG(OffPolicy):
     """A population of DDPG agents, a `PopulationTrainable`, for continuous actions.

@@ -32,6 +32,7 @@ from typing import ClassVar
 import numpy as np
 
 from poptrain._jax import jax, jnp
+from poptrain.core.answering import answering_class
 from poptrain.rl.adam import init_tree_adam, tree_adam_step
 from poptrain.rl.agents import td3
 from poptrain.rl.distributions import LOG_2PI
@@ -47,6 +48,7 @@ LOG_STD = -20.0, 2.0  # bounds of the logarithm of sigma
 
 
 # A log records a trainable as module:name, so this class stays `poptrain.rl.agents.sac:SAC`.
+@answering_class
 @dataclass(frozen=True)
 class SAC(OffPolicy):
     """A population of SAC agents, a `PopulationTrainable`, for continuous actions.

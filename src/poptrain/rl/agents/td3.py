@@ -34,6 +34,7 @@ from typing import ClassVar
 import numpy as np
 
 from poptrain._jax import jax, jnp
+from poptrain.core.answering import answering_class
 from poptrain.rl.adam import init_tree_adam, tree_adam_step
 from poptrain.rl.hparams import Range
 from poptrain.rl.loops.off_policy import Numbers
@@ -45,6 +46,7 @@ from poptrain.rl.trees import Array, Parts, Scalars, Tree
 
 
 # A log records a trainable as module:name, so this class stays `poptrain.rl.agents.td3:TD3`.
+@answering_class
 @dataclass(frozen=True)
 class TD3(OffPolicy):
     """A population of TD3 agents, a `PopulationTrainable`, for continuous actions.

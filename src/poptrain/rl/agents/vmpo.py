@@ -34,6 +34,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from poptrain._jax import jax, jnp
+from poptrain.core.answering import answering_class
 from poptrain.rl import account as shared
 from poptrain.rl.adam import adam_step, init_adam
 from poptrain.rl.agents.ppo.carry import fresh_carry
@@ -67,6 +68,7 @@ LOG_DUALS = float(np.log(0.01)), float(np.log(100.0))  # the range of their loga
 
 
 # A log records a trainable as module:name, so this class stays `poptrain.rl.agents.vmpo:VMPO`.
+@answering_class
 @dataclass(frozen=True)
 class VMPO(OnPolicy):
     """A population of V-MPO agents, a `PopulationTrainable`: train it with ``executor="vectorized"``.
@@ -113,7 +115,7 @@ class VMPO(OnPolicy):
         self.resolve({}, 1)
 
     def resolve(self, hparams: PopulationHparams, members: int) -> dict[str, np.ndarray]:
-        return resolve_hparams(self, RANGES | {"train_batch_size": Range(1, self.capacity(hparams), True)}, hparams, members)
+        return resolve_hparams(self, self.ranges_of(RANGES, hparams), hparams, members)
 
     def fresh(self, env: DeviceEnv | HostBackend, hparams: PopulationHparams, seeds: np.ndarray) -> Parts:
         networks = Architecture(Network(self.hidden), Network(self.hidden))

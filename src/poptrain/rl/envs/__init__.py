@@ -10,6 +10,7 @@ import sys
 from importlib import import_module
 from types import ModuleType
 
+from poptrain.core.answering import answering
 from poptrain.core.errors import MissingExtra, UsageError, did_you_mean
 from poptrain.rl.envs.delayed import delayed, parse
 from poptrain.rl.envs.spec import DeviceEnv, HostBackend
@@ -22,6 +23,7 @@ DEVICE = {
 _announced: set[str] = set()  # environments for which the fallback to Gymnasium was printed
 
 
+@answering
 def make(name: str, backend: str | None = None) -> DeviceEnv | HostBackend:
     """Returns the environment of this name: a `DeviceEnv`, or a `HostBackend` of EnvPool or Gymnasium.
 
@@ -35,6 +37,8 @@ def make(name: str, backend: str | None = None) -> DeviceEnv | HostBackend:
     """
     if backend not in (None, "envpool", "gymnasium"):
         raise UsageError(f"backend {backend!r}: expected 'envpool', 'gymnasium' or None (EnvPool where possible).")
+    if not isinstance(name, str):
+        raise UsageError(f"environment {name!r:.60}: expected the name of an environment, such as 'Pendulum-v1'.{_naming(name)}")
     inside, every = parse(name)
     if every is not None:
         env = make(inside, backend)
@@ -63,6 +67,17 @@ def make(name: str, backend: str | None = None) -> DeviceEnv | HostBackend:
         why = "is not installed" if pool is None else "does not have it"
         print(f"poptrain: {name} runs on Gymnasium, because EnvPool {why}; this is slower.", file=sys.stderr)
     return gym.backend(name)
+
+
+def _naming(env: object) -> str:
+    """Returns a sentence on how a class of the user, or one of its objects, gets a name."""
+    if env is None:
+        return ""
+    own = env.__name__ if callable(env) and hasattr(env, "__name__") else type(env).__name__
+    return (
+        f" A class of yours gets one by gymnasium.register('{own}-v0', {own}); 'module:{own}-v0' imports the module that does "
+        "so, also in workers."
+    )
 
 
 def _optional(package: str) -> ModuleType | None:

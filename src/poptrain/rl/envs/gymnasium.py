@@ -27,8 +27,9 @@ def backend(name: str) -> HostBackend:
     """
     try:
         env = gymnasium.make(name)
-    except (gymnasium.error.Error, ImportError) as error:
-        raise UsageError(f"environment {name!r}: Gymnasium cannot make it: {error}") from error
+    except Exception as error:  # of Gymnasium, of an import, or of the environment's own constructor
+        why = " ".join(str(error).split())
+        raise UsageError(f"environment {name!r}: Gymnasium cannot make it: {type(error).__name__}: {why}") from error
     horizon = env.spec.max_episode_steps if env.spec else None
     spec = spec_of(name, env.observation_space, env.action_space, horizon)
     env.close()

@@ -25,11 +25,21 @@ def spec_of(name: str, observation: NativeSpace, action: NativeSpace, horizon: i
     size = _size(observation)
     kind = type(action).__name__
     if kind == "Discrete":
-        return EnvSpec(name, size, int(action.n), True, horizon=horizon)
+        return EnvSpec(name, size, int(action.n), True, horizon=horizon, pixels=_pixels(observation))
     if kind == "Box":
         low, high = (tuple(float(x) for x in np.ravel(bound)) for bound in (action.low, action.high))
-        return EnvSpec(name, size, len(low), False, low, high, horizon)
+        return EnvSpec(name, size, len(low), False, low, high, horizon, _pixels(observation))
     raise UsageError(f"environment {name!r} has a {kind} action space; the agents of poptrain support Box and Discrete.")
+
+
+def _pixels(space: NativeSpace) -> bool:
+    """True if the observations are whole numbers from 0 to 255, or at least within exactly these bounds."""
+    if hasattr(space, "spaces"):
+        return all(map(_pixels, space.spaces.values() if isinstance(space.spaces, dict) else space.spaces))
+    if type(space).__name__ != "Box":
+        return True  # a discrete one becomes one-hot
+    low, high = np.min(space.low, initial=255), np.max(space.high, initial=0)
+    return bool((low >= 0 and high <= 255) if np.issubdtype(space.dtype, np.integer) else (low == 0 and high == 255))
 
 
 def _size(space: NativeSpace) -> int:

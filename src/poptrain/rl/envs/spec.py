@@ -27,6 +27,7 @@ class EnvSpec:
     low: tuple[float, ...] = ()  # bounds of continuous actions, one per dimension
     high: tuple[float, ...] = ()
     horizon: int | None = None  # the environment's own time limit, in steps
+    pixels: bool = False  # observations are whole numbers from 0 to 255, as far as their space says
 
     @property
     def recorded(self) -> int:

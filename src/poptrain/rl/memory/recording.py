@@ -17,13 +17,18 @@ from poptrain.rl.trees import Parts, stack, take
 RECORDED = ("observations", "actions", "rewards", "marks")  # the arrays of a recording
 
 
-def host_slots(rows: int, num_envs: int) -> int:
-    """Returns the greatest number of ticks that `rows` transitions may take.
+def host_slots(rows: int, num_envs: int, buffer: Parts) -> int:
+    """Returns the greatest number of ticks that `rows` transitions may take, if those of a buffer are among them.
 
-    Every environment makes at least one transition in three ticks: at worst, each transition is followed by a reset and by
-    the mark that ends the recording of an interval. The last slot holds the state reached.
+    Within an interval every environment makes at least one transition in two ticks, because a reset follows a transition at
+    worst; a mark ends the recording, and the last slot holds the state reached. Intervals that are shorter than a few ticks leave
+    more marks and ticks with few transitions; their recordings get twice the usual size, or four times, and so on: few sizes,
+    because each compiles a program.
     """
-    return 3 * -(-rows // num_envs) + 2
+    slots = 3 * -(-rows // num_envs) + 2
+    while (buffer["ticks"] + 2 * -(-(rows - buffer["n"]) // num_envs) + 3).max() > slots:
+        slots *= 2
+    return slots
 
 
 def _aligned(shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The cross-entropy method with a diagonal covariance, as CEM-RL uses it (arXiv 1810.01222, section 3.1), in numpy.
 
 A search is ``{"mean": (D,), "variance": (D,), "damping": ()}``. `ask` draws a population in antithetic pairs, and `tell` fits the
-search to its better half. The damping, which is added to the variance, shrinks to `end`.
+search to its better half. The damping, which is added to the variance, shrinks from generation to generation.
 """
 
 from __future__ import annotations
@@ -26,21 +26,31 @@ def ask(search: Parts, population: int, generator: np.random.Generator) -> np.nd
     return search["mean"] + np.sqrt(search["variance"]) * noise
 
 
-def tell(
-    search: Parts, individuals: np.ndarray, fitness: np.ndarray, end: float, decay: float = 0.95, divide_by_elites: bool = True
-) -> Parts:
+def better_half(fitness: np.ndarray) -> np.ndarray:
+    """Returns the indices of the better half, the best first; a fitness that is not finite is the worst."""
+    return np.argsort(-np.where(np.isfinite(fitness), fitness, -np.inf), kind="stable")[: max(1, len(fitness) // 2)]
+
+
+def damping(start: float, end: float, decay: float, generation: int) -> float:
+    """Returns what is added to the variance in a generation, counted from 1: d <- decay d + (1 - decay) end, in closed form.
+
+    So all three numbers are in force at any time, also in a copy of a team that began with others.
+    """
+    return end + (start - end) * decay**generation
+
+
+def tell(search: Parts, individuals: np.ndarray, fitness: np.ndarray, damping: float, divide_by_elites: bool = True) -> Parts:
     """Returns the search that is fitted to the better half of a population; the order of the individuals does not matter.
 
     Args:
         individuals, fitness: (N, D) and (N,); a fitness that is not finite is the worst.
-        end, decay: damping d <- decay d + (1 - decay) end.
+        damping: of this generation.
         divide_by_elites: True divides the weighted variance by the number of elites, as the authors' code does. Their weights
             have the sum 1 already, so this shrinks it: under neutral fitness it stays at 1.25 times the damping for 5 elites.
     """
-    elites = max(1, len(fitness) // 2)
-    best = np.argsort(-np.where(np.isfinite(fitness), fitness, -np.inf), kind="stable")[:elites]
+    best = better_half(fitness)
+    elites = len(best)
     weights = elite_weights(elites).astype(np.float32)
-    damping = decay * search["damping"] + (1.0 - decay) * end
     spread = weights @ (individuals[best] - search["mean"]) ** 2  # from the old mean
     variance = spread / (elites if divide_by_elites else 1) + damping
     return {

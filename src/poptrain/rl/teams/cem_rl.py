@@ -36,6 +36,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from poptrain._jax import jax
+from poptrain.core import Hparams
+from poptrain.core.answering import answering_class
+from poptrain.core.arguments import check_flag
 from poptrain.core.cpus import cpus
 from poptrain.core.errors import UsageError
 from poptrain.core.rng import rng
@@ -52,8 +55,8 @@ from poptrain.rl.memory.replay import Replay, Windows
 from poptrain.rl.memory.rows import Row
 from poptrain.rl.nets import Layers
 from poptrain.rl.off_policy import OFF_POLICY_RANGES, OffPolicy
-from poptrain.rl.teams.cem import ask, importance_mixing, tell
-from poptrain.rl.teams.episodes import open_simulator, play
+from poptrain.rl.teams.cem import LARGEST_VARIANCE, ask, better_half, damping, importance_mixing, tell
+from poptrain.rl.teams.episodes import ONE_EPISODE, open_simulator, play
 from poptrain.rl.teams.flat import act_all, flatten, unflatten
 from poptrain.rl.teams.together import joined, side_by_side
 from poptrain.rl.trees import Array, Parts, Scalars, Tree, stack, take
@@ -63,6 +66,7 @@ PARTS = ("params", "target", "critic_adam", *SEARCH, "generation", "last_steps",
 
 
 # A log records a trainable as module:name, so this class stays `poptrain.rl.teams.cem_rl:CEMRL`.
+@answering_class
 @dataclass(frozen=True)
 class CEMRL(OffPolicy):
     """A population of CEM-RL teams, a `PopulationTrainable`, for continuous actions. A team is one member.
@@ -95,18 +99,30 @@ class CEMRL(OffPolicy):
         "critic_lr": Range(0.0),
         "target_noise": Range(0.0),
         "noise_clip": Range(0.0),
-        "variance_start": Range(0.0),
-        "variance_end": Range(0.0),
+        "variance_start": Range(0.0, LARGEST_VARIANCE),
+        "variance_end": Range(0.0, LARGEST_VARIANCE),
         "variance_decay": Range(0.0, 1.0),
     }
 
+    sizes = {"population_size": (2, 10_000), "gradients": (0, 10_000)}
+    unused = ONE_EPISODE
+    noisy = False  # it explores in the parameters of the actors
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 2 <= self.population_size <= 10_000 or not 0 <= self.gradients <= self.population_size:
+        check_flag("CEMRL", "mixing", self.mixing)
+        if self.gradients > self.population_size:
             raise UsageError(
-                f"CEMRL: population_size={self.population_size!r}, gradients={self.gradients!r}: expected at least 2 actors, "
-                "and from 0 to all of them with gradients."
+                f"CEMRL: gradients={self.gradients!r}, but population_size={self.population_size}: pass a smaller number."
             )
+
+    def first_update(self, hparams: Hparams) -> tuple[int, str]:
+        """Returns the steps that come before the first gradient; the search itself begins at once."""
+        steps, name = super().first_update(hparams)
+        return (steps if self.gradients else 0), name
+
+    def episode_limit(self) -> None:
+        """Returns None: a team plays whole episodes, whatever the interval is."""
 
     def functions(self) -> td3.Functions:
         """Returns the pure functions of an actor and of the critics."""
@@ -157,7 +173,7 @@ class CEMRL(OffPolicy):
         return carry, metrics | {"generation": carry["generation"], "deviation": np.sqrt(carry["variance"].mean(1))}
 
     def _outcome(self, teams: list[_Team], steps: np.ndarray) -> IntervalOutcome:
-        half = [np.sort(team.fitness)[-max(1, self.population_size // 2) :].mean() for team in teams]
+        half = [team.fitness[better_half(team.fitness)].mean() for team in teams]
         names = self.functions().diagnostics
         return IntervalOutcome(
             returns=[[float(x) for x in team.returns] for team in teams],
@@ -203,7 +219,8 @@ class _Team:
         if len(trained):
             people[trained] = self._follow_gradients(people[trained], int(self.state["last_steps"]))
         fitness[fresh], frames = self._play(people[fresh])
-        search = tell(search, people, fitness, float(self.hparams["variance_end"]), float(self.hparams["variance_decay"]))
+        noise = (float(self.hparams[name]) for name in ("variance_start", "variance_end", "variance_decay"))
+        search = tell(search, people, fitness, damping(*noise, int(state["generation"]) + 1))
         if settings.mixing:
             unchanged = fitness.copy()
             unchanged[trained] = np.nan
@@ -222,6 +239,8 @@ class _Team:
         old, known = self.state["drawn"][kept], self.state["fitness"][kept]
         reused, fresh = importance_mixing(self.state["drawn_from"], search, old, self.choose)
         more = ask(search, size - len(old), self.choose)
+        if not len(more) + len(fresh):  # one at least is played, so that every generation makes steps
+            reused, fresh = np.delete(reused, self.choose.integers(size)), ask(search, 1, self.choose)
         people = np.concatenate([more, fresh, old[reused]]).astype(np.float32)
         return people, np.concatenate([np.full(len(more) + len(fresh), np.nan), known[reused]])
 
@@ -246,7 +265,7 @@ class _Team:
             "target": {"critics": critics["target"]},
             "critic_adam": critics["adam"],
         }
-        self.diagnostics = followed[-1][1]
+        self.diagnostics = np.asarray([self.diagnostics[0], followed[-1][1][1]], np.float32)
         return np.stack([flatten(actor["actor"]) for actor, _ in followed])
 
     def _places(self, updates: int) -> list[tuple[int, np.ndarray]]:

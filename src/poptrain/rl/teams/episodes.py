@@ -14,6 +14,11 @@ from poptrain.rl.evaluation import LONGEST_EPISODE
 from poptrain.rl.loops.off_policy_host import arrive
 from poptrain.rl.memory.replay import Windows
 
+ONE_EPISODE = {  # of the sizes of an agent, those that have no effect on a team whose actors play whole episodes
+    "num_envs": "every actor plays its episodes in an environment of its own",
+    "update_every": "all updates are made between two generations",
+}
+
 
 class Episodes(NamedTuple):
     """What one episode of N actors was."""

@@ -37,6 +37,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from poptrain._jax import jax
+from poptrain.core.answering import answering_class
 from poptrain.core.errors import UsageError
 from poptrain.core.rng import rng
 from poptrain.rl.account import account, fresh_account
@@ -52,7 +53,8 @@ from poptrain.rl.memory.rows import Row
 from poptrain.rl.mlp import init_mlp
 from poptrain.rl.nets import Layers
 from poptrain.rl.off_policy import OFF_POLICY_RANGES, OffPolicy
-from poptrain.rl.teams.episodes import Episodes, open_simulator, play
+from poptrain.rl.settings import check_layers
+from poptrain.rl.teams.episodes import ONE_EPISODE, Episodes, open_simulator, play
 from poptrain.rl.teams.erl_learner import Functions
 from poptrain.rl.teams.flat import act_all, flatten, unflatten
 from poptrain.rl.teams.genetic import Rules, evolve
@@ -65,6 +67,7 @@ OU_THETA, OU_SIGMA = 0.15, 0.2  # of the Ornstein-Uhlenbeck process
 
 
 # A log records a trainable as module:name, so this class stays `poptrain.rl.teams.erl:ERL`.
+@answering_class
 @dataclass(frozen=True)
 class ERL(OffPolicy):
     """A population of ERL teams, a `PopulationTrainable`, for continuous actions. A team is one member.
@@ -114,16 +117,17 @@ class ERL(OffPolicy):
         "synchronise": Range(1, 1 << 30, True),
     }
 
+    sizes = {"population_size": (2, 10_000), "episodes": (1, 10_000), "champion_episodes": (1, 10_000)}
+    unused = ONE_EPISODE
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "critic_hidden", tuple(self.critic_hidden))
-        least = {"population_size": 2, "episodes": 1, "champion_episodes": 1}
-        for name, low in least.items():
-            size = getattr(self, name)
-            if isinstance(size, bool) or not isinstance(size, int) or not low <= size <= 10_000:
-                raise UsageError(f"ERL: {name}={size!r}, expected a whole number from {low} to 10000.")
-        if len(self.critic_hidden) != 2 or not all(isinstance(x, int) and x > 0 for x in self.critic_hidden):
+        object.__setattr__(self, "critic_hidden", check_layers("ERL", "critic_hidden", self.critic_hidden))
+        if len(self.critic_hidden) != 2:
             raise UsageError(f"ERL: critic_hidden={self.critic_hidden!r}, expected two whole numbers of units.")
+
+    def episode_limit(self) -> None:
+        """Returns None: a team plays whole episodes, whatever the interval is."""
 
     def functions(self) -> Functions:
         """Returns the pure functions of the learner."""

@@ -33,6 +33,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from poptrain._jax import jax
+from poptrain.core import Hparams
+from poptrain.core.answering import answering_class
+from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError
 from poptrain.core.rng import rng
 from poptrain.rl.account import account, fresh_account
@@ -40,7 +43,7 @@ from poptrain.rl.agents import td3
 from poptrain.rl.envs import make
 from poptrain.rl.envs.spec import DeviceEnv
 from poptrain.rl.hparams import PopulationHparams, Range, of_member
-from poptrain.rl.loops.host import training_seeds
+from poptrain.rl.loops.host import episode_limit, training_seeds
 from poptrain.rl.loops.interval import IntervalOutcome, mean
 from poptrain.rl.loops.off_policy import BURST, learner_for
 from poptrain.rl.loops.off_policy_host import HostActor, arrive
@@ -49,14 +52,17 @@ from poptrain.rl.memory.replay import Replay, Windows
 from poptrain.rl.memory.rows import Row, Transitions
 from poptrain.rl.mlp import host_mlp
 from poptrain.rl.nets import Layers
+from poptrain.rl.settings import LARGEST
 from poptrain.rl.teams.p3s_rules import RECENT, adapted, best_of, distance
 from poptrain.rl.teams.together import joined, side_by_side
 from poptrain.rl.trees import Array, Parts, Scalars, stack, take
+from poptrain.trainable.episodes import EpisodeLimit
 
 PARTS = ("learners", "best", "best_actor", "old_actors", "beta", "recent", "frames", "params")
 
 
 # A log records a trainable as module:name, so this class stays `poptrain.rl.teams.p3s:P3S`.
+@answering_class
 @dataclass(frozen=True)
 class P3S(td3.TD3):
     """A population of P3S-TD3 teams, a `PopulationTrainable`, for continuous actions on the host. A team is one member.
@@ -79,15 +85,22 @@ class P3S(td3.TD3):
 
     ranges: ClassVar[Mapping[str, Range]] = td3.TD3.ranges | {"rho": Range(0.0), "d_min": Range(0.0)}
 
+    sizes = {"learners": (1, 10_000), "period": (1, LARGEST)}
+    unused = {"num_envs": "every learner has one environment"}
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("learners", "period"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise UsageError(f"P3S: {name}={getattr(self, name)!r}, expected a whole number of at least 1.")
-        if self.num_envs != 1:
-            raise UsageError(f"P3S: num_envs={self.num_envs}, expected 1: every learner has one environment.")
         if isinstance(make(self.env, self.backend), DeviceEnv):
             raise UsageError(f"P3S trains on simulated environments: use {self.env.removeprefix('jax/')!r}.")
+
+    def first_update(self, hparams: Hparams) -> tuple[int, str]:
+        """Returns the steps of a team that come before its first update, and the name of the setting that states them."""
+        each, name = super().first_update(hparams)
+        return self.learners * each, f"{name}, for each of {counted(self.learners, 'learner')}"
+
+    def episode_limit(self) -> EpisodeLimit | None:
+        """Returns how long the episodes of a team may be, for `check`: its learners share an interval."""
+        return episode_limit(make(self.env, self.backend), self.horizon, self.learners)
 
     def functions(self) -> td3.Functions:
         """Returns the pure functions of a learner; a lone one is TD3."""

@@ -35,6 +35,7 @@ from typing import ClassVar
 import numpy as np
 
 from poptrain._jax import jax
+from poptrain.core.answering import answering_class
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.rng import rng
 from poptrain.rl import account as shared
@@ -75,6 +76,7 @@ RANGES = {
 
 
 # A log records a trainable as module:name, so this class stays `poptrain.rl.teams.svpg:SVPG`.
+@answering_class
 @dataclass(frozen=True)
 class SVPG(OnPolicy):
     """A population of SVPG teams, a `PopulationTrainable`: train it with ``executor="vectorized"``. A team is one member.
@@ -142,7 +144,7 @@ class SVPG(OnPolicy):
         return self.particles * self.num_envs
 
     def resolve(self, hparams: PopulationHparams, members: int) -> dict[str, np.ndarray]:
-        return resolve_hparams(self, RANGES | {"train_batch_size": Range(1, self.capacity(hparams), True)}, hparams, members)
+        return resolve_hparams(self, self.ranges_of(RANGES, hparams), hparams, members)
 
     def fresh(self, env: DeviceEnv | HostBackend, hparams: PopulationHparams, seeds: np.ndarray) -> Parts:
         spec, members, n = env.spec, len(seeds), self.particles

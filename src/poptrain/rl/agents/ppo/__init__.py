@@ -40,6 +40,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
+from poptrain.core.answering import answering_class
+from poptrain.core.errors import UsageError
 from poptrain.rl.agents.ppo.carry import account, fresh_carry
 from poptrain.rl.agents.ppo.functions import Functions
 from poptrain.rl.agents.ppo.hparams import RANGES
@@ -50,14 +52,16 @@ from poptrain.rl.architecture import architecture_of, shapes_of, without_archite
 from poptrain.rl.distributions import CATEGORICAL, GAUSSIAN
 from poptrain.rl.envs import make
 from poptrain.rl.envs.spec import DeviceEnv, EnvSpec, HostBackend
-from poptrain.rl.hparams import PopulationHparams, Range, resolve_hparams
+from poptrain.rl.hparams import PopulationHparams, resolve_hparams
 from poptrain.rl.loops.interval import IntervalOutcome
 from poptrain.rl.memory.batch import Layout
 from poptrain.rl.on_policy import OnPolicy
 from poptrain.rl.trees import Parts
+from poptrain.space import Space
 
 
 # A log records a trainable as module:name, so this class stays `poptrain.rl.agents.ppo:PPO`.
+@answering_class
 @dataclass(frozen=True)
 class PPO(OnPolicy):
     """A population of PPO agents, a `PopulationTrainable`: train it with ``executor="vectorized"``.
@@ -110,9 +114,15 @@ class PPO(OnPolicy):
         self.resolve({}, 1)
 
     def resolve(self, hparams: PopulationHparams, members: int) -> dict[str, np.ndarray]:
-        ranges = RANGES | {"train_batch_size": Range(1, self.capacity(hparams), True)}
         architecture_of("PPO", self.hidden, hparams)
-        return resolve_hparams(self, ranges, without_architecture(hparams), members, ARCHITECTURE)
+        return resolve_hparams(self, self.ranges_of(RANGES, hparams), without_architecture(hparams), members, ARCHITECTURE)
+
+    def check_space(self, space: Space, budget: int | None) -> None:
+        """Raises a `UsageError` if a hyperparameter or a value is unknown, or a part of the architecture is not static."""
+        for name in ARCHITECTURE:
+            if name in space and not space[name].static:
+                raise UsageError(f"PPO: {name} changes the shapes of the networks: declare it static=True in the space.")
+        super().check_space(space, budget)
 
     def fresh(self, env: DeviceEnv | HostBackend, hparams: PopulationHparams, seeds: np.ndarray) -> Parts:
         return fresh_carry(env, self.num_envs, architecture_of("PPO", self.hidden, hparams), seeds)
