@@ -33,6 +33,7 @@ INTERVAL, ROUNDS, RATE, NOISE = 12, 24, 0.01, 0.02
 BUDGET = INTERVAL * ROUNDS
 SPACE = pt.Space(lr=pt.LogUniform(1e-5, 1.0), ent=pt.LogUniform(1e-4, 1e-1))
 PROBLEMS = ("drift", "tails", "collapse", "spikes", "leaps")
+SUDDEN = {"collapse": (0.004, -0.3), "leaps": (0.002, 0.25)}  # chances in a step, and by how much the true value changes
 
 
 class Problem:
@@ -48,8 +49,7 @@ class Problem:
         moved = t / BUDGET if self.name != "collapse" else 0.5
         x, y = (u[0] - (self.begin + (self.end - self.begin) * moved)) / 0.3, (u[1] - self.ent) / 0.5
         value = max(value + RATE * (1 - value) * max(1 - x * x - y * y, -0.5), -0.5)
-        sudden = {"collapse": (0.004, -0.3), "leaps": (0.002, 0.25)}
-        chance, by = sudden.get(self.name, (0.0, 0.0))
+        chance, by = SUDDEN.get(self.name, (0.0, 0.0))
         return value + by if chance and g.random() < chance else value
 
     def score(self, value: float, g: np.random.Generator) -> float:

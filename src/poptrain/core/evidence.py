@@ -35,7 +35,7 @@ MOST = 32  # candidates with the highest scores
 MEAN = 1e-6  # part by which a score may differ from the mean of its returns
 STEADY = 0.3  # highest ratio at which scores without returns tell their noise: learning moves them less than noise does
 LIMIT = 3.0  # standard deviations of an innovation that count
-PASSES = 3  # over the scores of all candidates, to know the noise without its outliers
+PASSES = 3  # over the scores of all candidates, to know the noise without its outliers, unless returns tell it
 DOUBT = 0.5  # standard deviations that are taken off a level
 TINY = float(np.finfo(float).tiny)
 DECADES = 1e3  # ratio of the highest loss to the lowest, from which on logarithms are compared
@@ -200,8 +200,8 @@ def _fitted(paths: list[list[float]], known: float | None) -> tuple[float, float
     """
     best: tuple[float, float, float | None] = (-inf, 0.0, None)
     for ratio in RATIOS:
-        scale = inf
-        for _ in range(PASSES):  # the first knows no limit; then each one limits what the scale of the one before makes outliers
+        scale = inf if known is None else known
+        for _ in range(PASSES if known is None else 1):  # each limits what the scale of the one before makes outliers
             pairs = [pair for path in paths for pair in _level(path, ratio, scale)[1]]
             if len(pairs) < FEWEST:
                 return best[1], best[2]
