@@ -1,0 +1,133 @@
+"""Is every fact of a run possible? The question alone, for all lines together: `recompute` finds the first one that is not.
+
+Columns are compared as a whole, and every value of a hyperparameter is looked at once. A million results take seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import chain
+from math import isfinite
+from operator import attrgetter
+
+import numpy as np
+
+from poptrain.audit.trace import Trace
+from poptrain.core import History, Line, Lost, Result, Task, collector, maximised, results_of, tasks_of
+from poptrain.core.columns import NEVER, Bools, Ints
+from poptrain.core.rng import task_seeds
+from poptrain.core.wellformed import malformed
+from poptrain.space import Space
+
+MOST = 1 << 54  # steps, above all that a task can have
+CANNOT = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)  # what impossible facts raise here
+
+
+def possible(trace: Trace, space: Space | None, keyed: bool) -> History | None:
+    """Returns the history of all lines if every fact is possible; None if one is not.
+
+    Args:
+        trace: the log.
+        space: must contain the hyperparameters; None if it is unknown.
+        keyed: the seed of a task follows from its id.
+    """
+    with suppress(*CANNOT), collector.paused():
+        lines = trace.lines
+        if any(malformed(fact) is not None for at in trace.unsound for fact in lines[at]):
+            return None
+        sign = -1 if trace.run.get("mode") == "min" else 1
+        history = History(trace.run.get("seed", 0), trace.run.get("budget"), sign)
+        history = history.filled(lines if sign > 0 else [maximised(line, sign) for line in lines])
+        tasks = list(chain.from_iterable(map(tasks_of, lines)))
+        results = list(chain.from_iterable(map(results_of, lines)))
+        if (
+            _in_order(history, tasks, len(results), lines)
+            and (not keyed or [task.seed for task in tasks] == task_seeds(history.seed, 0, len(tasks)))
+            and _within_budget(history, _budgets(trace))
+            and _forwards(history)
+            and all(map(_complete, results))
+            and (space is None or _inside(space, tasks))
+        ):
+            return history.with_budget(trace.budget)
+    return None
+
+
+def _in_order(history: History, tasks: Sequence[Task], results: int, lines: Sequence[Line]) -> bool:
+    """True if every line can follow the lines before it, and parents and teachers had a healthy result."""
+    n, issued, told = history.n, history.column("issued"), history.column("told")
+    if list(map(attrgetter("id"), tasks)) != list(range(n)) or int((told < NEVER).sum()) != results:
+        return False
+    if not (issued < told).all():
+        return False
+    before = history.column("prev")
+    if not (told[before] < issued)[before >= 0].all():  # its seat was busy
+        return False
+    for number in (number for number, line in enumerate(lines) if isinstance(line[0], Lost)):
+        if any(not (isinstance(lost, Lost) and lost.task < n and told[lost.task] < number) for lost in lines[number]):
+            return False
+    return all(_healthy(history, history.column(name)).all() for name in ("parent", "teacher"))
+
+
+def _healthy(history: History, sources: Ints) -> Bools:
+    """Returns True for each task without a source, or whose source was healthy when it was decided; shape (n,)."""
+    issued, told, lost = (history.column(name) for name in ("issued", "told", "lost"))
+    scored = ~np.isnan(history.column("score"))  # NaN of a result that was never healthy
+    healthy: Bools = (sources < 0) | ((told[sources] < issued) & (lost[sources] >= issued) & scored[sources])
+    return healthy
+
+
+def _within_budget(history: History, budgets: Sequence[tuple[int, int | None]]) -> bool:
+    """True if no task goes beyond the budget that was in force when it was decided."""
+    ends = history.column("steps") + _step_at(history, history.column("parent"))
+    limits = np.full(history.lines + 1, MOST)  # by line
+    for at, budget in budgets:
+        limits[at:] = MOST if budget is None else max(budget, 0)
+    return bool((ends <= limits[history.column("issued")]).all())
+
+
+def _budgets(trace: Trace) -> list[tuple[int, int | None]]:
+    """Returns each budget, with the number of lines of facts before it."""
+    noted = [(note.at, note.fields.get("budget")) for note in trace.notes if note.type == "budget"]
+    return [(0, trace.run.get("budget")), *noted]
+
+
+def _forwards(history: History) -> bool:
+    """True if no result ends before its task began."""
+    parent, told = history.column("parent"), history.column("told")
+    begin = _step_at(history, np.where(parent >= 0, parent, history.column("teacher")))
+    return bool((history.column("step") >= begin)[told < NEVER].all())
+
+
+def _step_at(history: History, ids: Ints) -> Ints:
+    """Returns the lineage steps of tasks, and 0 for each -1; shape of `ids`."""
+    return np.where(ids >= 0, history.column("step")[ids], 0)
+
+
+def _complete(result: Result) -> bool:
+    """True if a result that did not fail has a checkpoint, and its curve ends in its step and score."""
+    if result.error is not None:
+        return True
+    if result.checkpoint is None:
+        return False
+    if not (curve := result.curve):
+        return True
+    step, score = curve[-1]
+    return step == result.step and (score == result.score or not (isfinite(score) or isfinite(result.score)))
+
+
+def _inside(space: Space, tasks: Iterable[Task]) -> bool:
+    """True if all hyperparameters are inside the space, and static ones are those of the parent."""
+    tasks = list(tasks)
+    every = list({id(task.hparams): task.hparams for task in tasks}.values())  # the tasks of a seat often share theirs
+    for name, parameter in space.items():
+        values = {(type(value), value): value for value in [hparams[name] for hparams in every]}
+        if not all(map(parameter.contains, values.values())):
+            return False
+        if parameter.static and any(
+            task.hparams is not (given := tasks[task.parent].hparams) and task.hparams[name] != given[name]
+            for task in tasks
+            if task.parent is not None
+        ):
+            return False
+    return True
