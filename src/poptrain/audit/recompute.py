@@ -7,11 +7,12 @@ processes. Only where a fact is wrong, the log is read line by line, to find the
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from math import isfinite
 
-from poptrain.audit.decisions import Decisions, difference, failed, take, unfinished
+from poptrain.audit.decisions import Decisions, Part, difference, failed, take, unfinished
 from poptrain.audit.finding import Finding, Walk, finding
-from poptrain.audit.possible import possible
+from poptrain.audit.possible import ordered, possible
 from poptrain.audit.several import parts_of
 from poptrain.audit.trace import Trace, TraceEntry
 from poptrain.core import History, Line, Lost, Result, Task, collector, maximised, results_of, tasks_of
@@ -32,14 +33,19 @@ def walk(trace: Trace, algorithm: Algorithm | None, space: Space | None, keyed: 
         keyed: the seed of a task follows from its id. False for a replay, whose tasks may have seeds of their own.
         processes: that take the decisions again; None: as many as are worth it.
     """
-    history = possible(trace, space, keyed)
-    if history is None:
-        return line_by_line(trace, algorithm, space, keyed)
-    found = Walk(tasks=history.n, results=history.n - history.waiting, history=history)
-    if algorithm is not None:
-        with collector.settled():
-            take(found, parts_of(Decisions(trace, history, algorithm), processes))
-    return found
+    history = ordered(trace)
+    if history is not None:
+        found = Walk(tasks=history.n, results=history.n - history.waiting, history=history)
+        check = partial(possible, trace, history, space, keyed)
+        if algorithm is None:
+            parts: list[Part] | None = [] if check() else None
+        else:
+            with collector.settled():
+                parts = parts_of(Decisions(trace, history, algorithm), check, processes)
+        if parts is not None:
+            take(found, parts)
+            return found
+    return line_by_line(trace, algorithm, space, keyed)
 
 
 def line_by_line(trace: Trace, algorithm: Algorithm | None, space: Space | None, keyed: bool) -> Walk:

@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -32,14 +32,16 @@ KNOWN = (
     "poptrain.core",
     "poptrain.space",
 )
-TASK, ASK, LINE = 50, 200, 3  # µs: of a task, of a line of tasks, and of every line
+TASK, ASK, LINE = 50, 200, 3  # µs: to decide a task, a line of tasks, and that there is none
+FACT = 4  # µs for each task, of what is done meanwhile
 
 
-def parts_of(decisions: Decisions, processes: int | None = None) -> list[Part]:
-    """Returns what is found in all parts of the log, in their order.
+def parts_of(decisions: Decisions, meanwhile: Callable[[], bool], processes: int | None = None) -> list[Part] | None:
+    """Returns what is found in all parts of the log, in their order; None if `meanwhile` returns False.
 
     Args:
         decisions: the algorithm, and the log.
+        meanwhile: is called first in this process, while the others work.
         processes: their number; None: one for each CPU if that is worth it and known to be safe, else one.
     """
     if processes is None:
@@ -48,10 +50,12 @@ def parts_of(decisions: Decisions, processes: int | None = None) -> list[Part]:
     ends = _ends(decisions, processes)
     ranges = list(zip([0, *ends[:-1]], ends, strict=True))
     with _children(decisions, ranges[1:]) as children:
+        if not meanwhile():
+            return None
         parts = [decisions.part(*ranges[0])]
         for (begin, end), child in zip(ranges[1:], children, strict=True):
             if parts[-1].failed:
-                break  # the algorithm is not asked again, so the children are not waited for
+                break  # the algorithm is not asked again, so the others are not waited for
             parts.append(_received(decisions, child) or decisions.part(begin, end))
     return parts
 
@@ -77,12 +81,13 @@ def _can_fork() -> bool:
 
 
 def _ends(decisions: Decisions, count: int) -> list[int]:
-    """Returns where each of `count` parts ends, so that all of them take about as long; the last one has the end of the log."""
+    """Returns where each of `count` parts ends, so that all processes take about as long; the last one has the end of the log."""
     history = decisions.history
     sizes = np.bincount(history.column("issued"), minlength=history.lines)
     cost = np.cumsum(np.where(sizes > 0, ASK, 0) + TASK * sizes + LINE)
-    total = int(cost[-1]) if len(cost) else 0
-    ends: list[int] = np.searchsorted(cost, [total * part // count for part in range(1, count)]).tolist()
+    total, facts = int(cost[-1]) if len(cost) else 0, FACT * history.n
+    first = max((total + facts) // count - facts, 0)
+    ends: list[int] = np.searchsorted(cost, [first + (total - first) * k // max(count - 1, 1) for k in range(count - 1)]).tolist()
     return [*ends, history.lines + 1]
 
 
