@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import poptrain as pt
 from poptrain.core import History, Lost, Result, Task, rank
+from poptrain.core.prefixes import prefixes
 from poptrain.core.rng import chunk_seed, rng, task_seed, task_seeds
 from poptrain.testing import play
 from poptrain.testing.simulate import noisy
@@ -55,6 +56,25 @@ def test_every_prefix_equals_the_history_that_was_built_up_to_it(long):
         assert prefix.checkpoints(range(-1, long.n + 1)) == kept == grown.checkpoints(range(grown.n))
         if lines < long.lines:
             grown = grown.add(long.line(lines))
+
+
+@pytest.mark.parametrize("begin", [0, 1, 7, -1])
+def test_prefixes_one_after_another_equal_the_history_that_grew(long, begin):
+    whole = long.add(Lost(3))
+    begin %= whole.lines + 1
+    found = []
+    for lines, prefix in enumerate(prefixes(whole, begin), begin):
+        other = History(whole.seed, whole.budget).filled([whole.line(number) for number in range(lines)])
+        assert (prefix.n, prefix.lines, prefix.waiting, prefix.budget) == (other.n, other.lines, other.waiting, other.budget)
+        for name in ("heads", "standing", "open", "pending", "best", "members", "finals", "first_best"):
+            assert repr(getattr(prefix, name)()) == repr(getattr(other, name)()), name
+        assert (prefix.oks == other.oks).all() and prefix.seats == other.seats
+        assert [prefix.head(seat) for seat in range(5)] == [other.head(seat) for seat in range(5)]
+        assert prefix.fold("lines", 0, lambda count, history, line: count + (history.n >= 0)) == prefix.lines
+        found.append((prefix, prefix.heads().tolist(), prefix.best()))
+    assert all((prefix.heads()[: len(heads)].tolist(), prefix.best()) == (heads, best) for prefix, heads, best in found)
+    branch = found[0][0].add([task(found[0][0].n, 9)])
+    assert branch.seats == found[0][0].seats + 1 and repr(whole) == f"<History of {whole.n:,} tasks in {whole.lines:,} lines>"
 
 
 def test_adding_to_an_old_prefix_branches(long):
