@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from itertools import chain, count
+from itertools import count
 from math import isfinite
 from operator import attrgetter, eq
 from typing import TypeVar
