@@ -37,7 +37,7 @@ def traced(directory):
     return trace
 
 
-def said(walk):
+def stated(walk):
     """Returns everything that a walk found."""
     history = walk.history and (
         walk.history.n,
@@ -50,13 +50,13 @@ def said(walk):
 
 
 def both(directory, algorithm):
-    """Returns what is said about a log: line by line, and about all lines together; and whether its facts are possible."""
+    """Returns what is stated about a log: line by line, and about all lines together; and whether its facts are possible."""
     trace = traced(directory)
     replayed = rebuilt(trace.run.get("algorithm"))
     keyed = replayed is None and not _seeds_of_members(trace)
     arguments = trace, replayed or algorithm, _space(trace), keyed
     slow = line_by_line(*arguments)
-    return said(slow), said(walk(*arguments, processes=1)), slow.facts is None
+    return stated(slow), stated(walk(*arguments, processes=1)), slow.facts is None
 
 
 # -- logs -----------------------------------------------------------------------------------------------------------------

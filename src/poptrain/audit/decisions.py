@@ -116,7 +116,7 @@ def take(found: Walk, parts: list[Part]) -> None:
             break
 
 
-# -- what is said about a difference --------------------------------------------------------------------------------------
+# -- how a difference is described -------------------------------------------------------------------------------------------
 
 
 def failed(entry: TraceEntry, error: Exception) -> Finding:

@@ -8,6 +8,7 @@ not listed in `KNOWN`: code of a user, or a model that computes with threads or 
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import NoReturn
 
 import numpy as np
 
@@ -32,8 +34,9 @@ KNOWN = (
     "poptrain.core",
     "poptrain.space",
 )
-TASK, ASK, LINE = 50, 200, 3  # µs: to decide a task, a line of tasks, and that there is none
-FACT = 4  # µs for each task, of what is done meanwhile
+TASK, ASK, LINE = 35, 150, 2  # µs: to decide a task, a line of tasks, and that there is none
+FACT = 3  # µs for each task, of what is done meanwhile
+STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 def parts_of(decisions: Decisions, meanwhile: Callable[[], bool], processes: int | None = None) -> list[Part] | None:
@@ -105,7 +108,8 @@ def _children(decisions: Decisions, ranges: Sequence[tuple[int, int]]) -> Iterat
     children: list[_Child | None] = []
     try:
         for begin, end in ranges:
-            children.append(_forked(decisions, begin, end))
+            with _uninterrupted():
+                children.append(_forked(decisions, begin, end))
         yield children
     finally:
         for child in filter(None, children):
@@ -116,27 +120,43 @@ def _children(decisions: Decisions, ranges: Sequence[tuple[int, int]]) -> Iterat
                 os.waitpid(child.process, 0)
 
 
-def _forked(decisions: Decisions, begin: int, end: int) -> _Child | None:
-    read, write = os.pipe()
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Keeps Ctrl-C back: it must not raise an error in a new process, or before the process is known."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", DeprecationWarning
-            )  # the threads that numpy keeps for matrices are idle, and not used
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _forked(decisions: Decisions, begin: int, end: int) -> _Child | None:
+    pipe: tuple[int, ...] = ()
+    try:
+        read, write = pipe = os.pipe()
+        with warnings.catch_warnings():  # of the threads that numpy keeps for products of matrices, which are not used
+            warnings.simplefilter("ignore", DeprecationWarning)
             process = os.fork()
     except OSError:
-        os.close(read)
-        os.close(write)
+        for each in pipe:
+            os.close(each)
         return None
-    if process:
-        os.close(write)
-        return _Child(process, read)
+    if not process:
+        _work(decisions, begin, end, write)
+    os.close(write)
+    return _Child(process, read)
+
+
+def _work(decisions: Decisions, begin: int, end: int, pipe: int) -> NoReturn:
+    """Is what a child does: it writes what it found, and ends without a traceback, because the first process has one."""
     try:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C and `kill` end it without a word: the first process says one
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.close(read)
+        for number in STOPS:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: it ends with the first process
         part = decisions.part(begin, end)
-        os.write(write, json.dumps([part.decisions, part.differing, part.failed, part.first]).encode())
+        os.write(pipe, json.dumps([part.decisions, part.differing, part.failed, part.first]).encode())
     finally:
         os._exit(0)
 

@@ -20,6 +20,7 @@ def prefixes(history: History, begin: int = 0) -> Iterator[History]:
 
     Each of them remembers what `History.fold` has computed for the ones before.
 
+    >>> from poptrain.core import History, Task
     >>> history = History().add([Task(0, 0, {}, None, 5, 0)])
     >>> [len(each) for each in prefixes(history)]
     [0, 1]
