@@ -8,11 +8,21 @@ and only the newest tasks follow the lines.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from copy import copy
 
 import numpy as np
 
+from poptrain.core.columns import Columns
 from poptrain.core.history import History
+
+
+class _Prefix(Columns):
+    """Columns that hold more than a prefix: only the newest tasks are its own."""
+
+    newest = 0
+
+    @property
+    def lines(self) -> int:
+        return -1  # so a prefix that grows in another way gets columns of its own
 
 
 def prefixes(history: History, begin: int = 0) -> Iterator[History]:
@@ -25,7 +35,8 @@ def prefixes(history: History, begin: int = 0) -> Iterator[History]:
     >>> [len(each) for each in prefixes(history)]
     [0, 1]
     """
-    c = copy(history._columns)
+    c = _Prefix.__new__(_Prefix)
+    vars(c).update(vars(history._columns))
     c.memo, c.units = {}, {}
     n, member, total = c.size_at[begin], c.member, history.n
     c.head = np.full(len(c.head), -1, np.int64)
@@ -33,10 +44,12 @@ def prefixes(history: History, begin: int = 0) -> Iterator[History]:
     c.width = int(member[:n].max(initial=-1)) + 1
     ids = np.arange(total)
     for lines in range(begin, history.lines):
+        c.newest = lines
         yield history._view(c, lines, n)
         if (now := c.size_at[lines + 1]) > n:
             seats = member[n:now]
             c.head[seats] = ids[n:now]
             c.width = max(c.width, int(seats.max()) + 1)
             n = now
+    c.newest = history.lines
     yield history._view(c, history.lines, n)
