@@ -23,7 +23,8 @@ from poptrain.core.counting import counted
 from poptrain.core.errors import LogDamaged, RunBusy, Suspended, UsageError
 from poptrain.log.codec import decode_facts, decode_line, encode_facts, encode_line
 from poptrain.log.disk import FS, default
-from poptrain.log.reader import LINE, segment_name
+from poptrain.log.finding import segment_name
+from poptrain.log.reader import LINE
 from poptrain.log.writer import Log, MemoryLog, exists, read
 
 

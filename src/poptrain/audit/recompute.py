@@ -17,8 +17,9 @@ from poptrain.core.counting import counted
 from poptrain.core.protocols import Algorithm
 from poptrain.core.rng import task_seed
 from poptrain.core.wellformed import malformed
+from poptrain.log.finding import segment_name
 from poptrain.log.notes import COMPLETE
-from poptrain.log.reader import Record, segment_name
+from poptrain.log.reader import Record
 from poptrain.space import Space
 
 

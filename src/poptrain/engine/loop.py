@@ -41,9 +41,10 @@ from poptrain.engine.surroundings import context_of
 from poptrain.engine.voice import say, say_from_a_thread
 from poptrain.engine.watch import Watch
 from poptrain.executors.context import ExecutorConfig
+from poptrain.log.finding import exists
 from poptrain.log.memory import MemoryLog
 from poptrain.log.notes import COMPLETE
-from poptrain.log.reader import Record, exists, read
+from poptrain.log.reader import Record, read
 from poptrain.log.writer import LogWriter
 from poptrain.sinks import Guarded
 from poptrain.sinks.adapted import checked_sinks
@@ -214,8 +215,7 @@ class _Session:
         self.rollback = Rollback(self.log, self.store)
         self.executor_config, self.directory = executor, directory
         self.observed = Observed(log, self.history, experiment, directory)
-        own = () if directory is None else (Digest(),)
-        self.sinks = [Guarded(sink) for sink in (*own, *experiment.sinks)]
+        self.sinks = [Guarded(sink) for sink in (*(() if directory is None else (Digest(),)), *experiment.sinks)]
 
     def go(self, progress: bool | Screen = False, announce: bool = True) -> None:
         """Runs until the algorithm asks for nothing and no task is pending, or a stop condition holds."""

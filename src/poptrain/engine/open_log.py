@@ -21,7 +21,8 @@ from poptrain.engine.edited import edits, recorded
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.new_place import check_new_place
 from poptrain.engine.notices import warn
-from poptrain.log.reader import Record, exists
+from poptrain.log.finding import exists
+from poptrain.log.reader import Record
 from poptrain.log.writer import Log, LogWriter, MemoryLog
 from poptrain.trainable import as_trainable, name_of
 

@@ -25,9 +25,10 @@ from poptrain.core.errors import RunBusy, Suspended, UsageError
 from poptrain.core.user_objects import is_interrupt, text_of
 from poptrain.log.codec import Entry, decode_line, encode_facts, encode_line
 from poptrain.log.disk import FS, default
+from poptrain.log.finding import exists
 from poptrain.log.lock import take_lock
 from poptrain.log.memory import MemoryLog
-from poptrain.log.reader import LINE, SEGMENT, Record, exists, read
+from poptrain.log.reader import LINE, SEGMENT, Record, read
 
 __all__ = ["Log", "LogWriter", "MemoryLog", "Record", "exists", "read"]
 
