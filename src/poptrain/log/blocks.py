@@ -30,7 +30,7 @@ class Blocks:
         if end < 0 and (end := data.find(b"\n", at)) < 0:
             return []
         block = data[at:end]
-        texts, self.tagged = block.split(b"\n"), b"$" in block or ESCAPED in block
+        texts, self.tagged = block.split(b"\n"), b"$" in block or b"\\" in block  # or an escape of it
         return texts if block.isascii() else texts[: [text.isascii() for text in texts].index(False)]
 
     def seen(self, usual: bool) -> bool:
