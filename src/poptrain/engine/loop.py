@@ -147,6 +147,7 @@ def execute(
         announce: warn of doubtful settings and of edited code; False in a study, which warns once for all of its runs.
     """
     executor = executors.resolve(experiment.executor, experiment.trainable)
+    record: Record | None = None
     if directory is not None and exists(directory):
         record = read(directory)  # without the lock: a refused call and a finished run leave no trace
         experiment = continuing(experiment, record.run)
@@ -157,7 +158,7 @@ def execute(
                 say(f"finished before: {directory} has the whole run, and nothing was trained now (overwrite=True begins anew)")
             return ended
     before = kept.taken(experiment) if directory is None and interactive() else None
-    log, store = before or (open_log(experiment, directory, source, announce), None)
+    log, store = before or (open_log(experiment, directory, source, announce, record), None)
     try:
         session = _Session(experiment, executor, log, directory, keep, store)
         try:
@@ -180,14 +181,9 @@ def _finished(experiment: Experiment, directory: str | Path, record: Record) -> 
     if not record.finished:
         return None
     history = record.history().with_budget(experiment.budget)
-    if not _reached(experiment, history, record.elapsed) and experiment.algorithm.ask(history):
+    if not stops.reached(experiment.stop, history, record.elapsed) and experiment.algorithm.ask(history):
         return None
     return Run(record, history, places.of(record), as_trainable(experiment.trainable))
-
-
-def _reached(experiment: Experiment, history: History, elapsed: float) -> str | None:
-    """Returns why the run ends now, or None."""
-    return None if experiment.stop is None else stops.reached(experiment.stop, history, elapsed)
 
 
 class _Session:
@@ -328,7 +324,7 @@ class _Session:
         self.log.note("gc", ids=names)
 
     def _reached(self) -> str | None:
-        return self.supply.exhausted() or _reached(self.experiment, self.history, clock.monotonic() - self.began)
+        return self.supply.exhausted() or stops.reached(self.experiment.stop, self.history, clock.monotonic() - self.began)
 
     def _reason(self) -> str:
         return self._reached() or COMPLETE

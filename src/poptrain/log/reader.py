@@ -23,7 +23,7 @@ from poptrain.log.blocks import Blocks, checksums, time_reader
 from poptrain.log.codec import VERSION, Entry, decode_facts, decode_line
 from poptrain.log.disk import FS, default
 from poptrain.log.finding import only_reading, segment_name
-from poptrain.log.notes import check_note
+from poptrain.log.notes import check_note, in_short
 from poptrain.log.usual import REFUSED, UsualLines, is_results
 
 SEGMENT = 64 << 20  # bytes after which a new file is begun
@@ -165,6 +165,18 @@ class Record:
                 self.segment, self.offset, self.number = self.segment + 1, 0, 0
         return self.seq - before
 
+    def goes_on(self) -> bool:
+        """Reads on as `refresh` does, and returns True, if what was read is still there; else the log must be read again.
+
+        Each checksum continues the one before, so the last one stands for all lines.
+        """
+        mark = f'"{self.crc:08x}"}}\n'.encode()
+        with suppress(FileNotFoundError), only_reading():
+            if self.offset >= len(mark) and self.fs.read(self.path, self.offset - len(mark), len(mark)) == mark:
+                self.refresh()
+                return True
+        return False
+
     def take(self, entry: Entry, line: Line | None = None) -> None:
         """Adds one line that was checked; `line` holds its facts if they were decoded before."""
         time = clock.parse_utc(entry.wall)
@@ -227,14 +239,14 @@ class Record:
             except UsageError:
                 raise  # a newer format
             except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
-                why = _short(error)
+                why = in_short(error)
                 break
             try:
                 self.take(entry, line)
             except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, OSError) as error:
                 # Its checksum holds, so it was acknowledged: it is not a torn line, and must never be cut off.
                 self.offset += at
-                raise self._damaged(f"its {entry.type} cannot be read ({_short(error)})") from error
+                raise self._damaged(f"its {entry.type} cannot be read ({in_short(error)})") from error
             self.number += 1
             at = end + 1
         self.offset += at
@@ -333,9 +345,3 @@ def read(directory: Path | str, fs: FS = default) -> Record:
     if not record.seq:
         raise UsageError(f"no log in {directory}: pass the directory of a run, the one that contains {segment_name(1)}.")
     return record
-
-
-def _short(error: Exception) -> str:
-    """Returns what is wrong with a line; names in it may be of any length."""
-    text = str(error) or type(error).__name__
-    return text if len(text) <= 300 else f"{text[:299]}…"
