@@ -75,7 +75,8 @@ class Victim:
 
     def lines(self) -> list[Any]:
         """Returns the lines of the log as another process reads them, after a look at what was read before."""
-        from poptrain.log.reader import exists, read
+        from poptrain.log.finding import exists
+        from poptrain.log.reader import read
 
         found = read(self.directory).lines if exists(self.directory) else []
         if found[: len(self._seen)] != self._seen:

@@ -19,7 +19,8 @@ import numpy as np
 import poptrain as pt
 from poptrain.cli import start
 from poptrain.engine.experiment import Experiment, file_record
-from poptrain.log.reader import exists, read
+from poptrain.log.finding import exists
+from poptrain.log.reader import read
 from poptrain.plots import save_all
 
 STEPS, EPISODES, TRIED = 250_000, 50, 3

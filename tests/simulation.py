@@ -35,7 +35,8 @@ from poptrain.core import Result, clock, results_of
 from poptrain.core.errors import RunBusy, RunFailed, Suspended
 from poptrain.engine.signals import Interrupted
 from poptrain.log.disk import FS
-from poptrain.log.reader import exists, read
+from poptrain.log.finding import exists
+from poptrain.log.reader import read
 from poptrain.log.writer import Log
 
 SPACE = pt.Space(lr=pt.LogUniform(1e-3, 1e-1), momentum=pt.Uniform(0.5, 0.99))

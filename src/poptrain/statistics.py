@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 import numpy as np
 
-from poptrain.core.columns import Floats
 from poptrain.core.counting import counted
+from poptrain.core.gathered import Floats
 from poptrain.core.rng import rng
 
 if TYPE_CHECKING:

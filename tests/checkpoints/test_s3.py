@@ -11,7 +11,8 @@ import pytest
 
 import poptrain as pt
 from poptrain.core.errors import Suspended, UsageError
-from poptrain.log.reader import exists, read
+from poptrain.log.finding import exists
+from poptrain.log.reader import read
 from poptrain.testing import Quadratic, quadratic
 
 pytestmark = pytest.mark.heavy

@@ -27,7 +27,8 @@ from poptrain.core import Forecast
 from poptrain.core.errors import Suspended
 from poptrain.engine.started import remember
 from poptrain.log import disk
-from poptrain.log.reader import exists, read
+from poptrain.log.finding import exists
+from poptrain.log.reader import read
 from poptrain.log.writer import Log, MemoryLog
 from poptrain.views import short
 

@@ -16,7 +16,8 @@ from poptrain.core import Forecast, Result, Task
 from poptrain.core.errors import LogDamaged
 from poptrain.core.interval import Interval
 from poptrain.log.codec import decode_facts, decode_line
-from poptrain.log.reader import read, segment_name
+from poptrain.log.finding import segment_name
+from poptrain.log.reader import read
 from poptrain.log.writer import Log
 from poptrain.testing import quadratic
 

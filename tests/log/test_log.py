@@ -23,7 +23,8 @@ from poptrain.core.counting import counted
 from poptrain.core.errors import LogDamaged, RunBusy, Suspended, UsageError
 from poptrain.log.codec import decode_facts, decode_line, encode_facts, encode_line
 from poptrain.log.disk import FS, default
-from poptrain.log.reader import LINE, segment_name
+from poptrain.log.finding import segment_name
+from poptrain.log.reader import LINE
 from poptrain.log.writer import Log, MemoryLog, exists, read
 
 
@@ -289,6 +290,35 @@ def test_a_torn_tail_is_cut_at_every_byte_and_nothing_before_it_is_lost(tmp_path
         recovered = [fields for type, fields, _ in record.events if type == "recovered"]
         assert [fields["bytes"] for fields in recovered] == [len(tail)] * bool(tail)
         assert all((directory / fields["file"]).read_bytes() == tail for fields in recovered)
+
+
+def another(directory):
+    shutil.rmtree(directory)
+    make(directory, 3)
+
+
+MEANWHILE = {
+    "nothing": lambda directory: None,
+    "more": lambda directory: Log.open(directory).close(),
+    "torn": lambda directory: segment(directory).open("ab").write(b'{"v":2,"q":'),
+    "cut": lambda directory: segment(directory).write_bytes(b"".join(segment(directory).read_bytes().splitlines(True)[:-2])),
+    "another run": another,
+}
+
+
+@pytest.mark.parametrize("meanwhile", MEANWHILE)
+def test_a_log_that_was_read_before_opens_as_if_it_was_not(tmp_path, meanwhile):
+    make(tmp_path / "a", 9)
+    before = read(tmp_path / "a")
+    MEANWHILE[meanwhile](tmp_path / "a")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    with Log.open(tmp_path / "a", before=before) as log, Log.open(tmp_path / "b") as other:
+        assert log.record.lines == other.record.lines and log.record.run == other.record.run and log.epoch == other.epoch
+        assert (log.record is before) == (meanwhile in ("nothing", "more", "torn"))
+        for each in (log, other):
+            n = each.record.history().n
+            each.append([task(n, member=n)])
+    assert read(tmp_path / "a").lines == read(tmp_path / "b").lines == log.record.lines
 
 
 def test_torn_twice_keeps_both_tails(tmp_path):

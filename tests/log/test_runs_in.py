@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 import poptrain as pt
 from poptrain.cli import app
 from poptrain.dashboard.fleet import Fleet
-from poptrain.log.reader import read, runs_in
+from poptrain.log.finding import runs_in
+from poptrain.log.reader import read
 from poptrain.testing import quadratic
 
 SPACE = pt.Space(lr=pt.LogUniform(1e-3, 1e-1))

@@ -12,7 +12,8 @@ from poptrain.core.errors import PoptrainError
 from poptrain.log.backwards import Unusual
 from poptrain.log.codec import encode_line
 from poptrain.log.disk import default
-from poptrain.log.reader import read, segment_name
+from poptrain.log.finding import segment_name
+from poptrain.log.reader import read
 from poptrain.sinks.digest import Digest
 from poptrain.testing.simulate import broken, noisy
 from poptrain.views.digest import NAME, prefix_crc

@@ -16,7 +16,7 @@ import numpy as np
 
 from poptrain.audit.trace import Trace
 from poptrain.core import History, Line, Lost, Result, Task, collector, maximised
-from poptrain.core.columns import NEVER, Bools, Ints
+from poptrain.core.gathered import NEVER, Bools, Ints
 from poptrain.core.rng import task_seeds
 from poptrain.core.wellformed import malformed
 from poptrain.space import Space

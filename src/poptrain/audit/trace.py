@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from poptrain.core import Json, Line, tasks_of
+from poptrain.log.finding import segment_name
 from poptrain.log.notes import COMPLETE
-from poptrain.log.reader import Record, segment_name
+from poptrain.log.reader import Record
 
 
 class TraceEntry(NamedTuple):

@@ -29,7 +29,7 @@ from poptrain.engine.edited import edits, recorded
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.open_log import continuing, fingerprint
 from poptrain.engine.replay import rebuilt
-from poptrain.log.reader import segment_name
+from poptrain.log.finding import segment_name
 from poptrain.space import Space
 from poptrain.space.from_json import described
 

@@ -11,7 +11,8 @@ import typer
 from poptrain.cli.long_table import LongTable
 from poptrain.cli.show import JsonOption, console, emit, record_of, say, table
 from poptrain.core.errors import PoptrainError, UsageError
-from poptrain.log.reader import Record, check_not_inside, runs_in
+from poptrain.log.finding import check_not_inside, runs_in
+from poptrain.log.reader import Record
 from poptrain.views import Comparison
 from poptrain.views import compare as view
 

@@ -15,7 +15,8 @@ from rich.text import Text
 from poptrain.audit.verdict import Verdict
 from poptrain.cli.long_table import LongTable
 from poptrain.core.errors import UsageError
-from poptrain.log.reader import Record, read, runs_in
+from poptrain.log.finding import runs_in
+from poptrain.log.reader import Record, read
 from poptrain.views import clean, dumps, short
 
 PIPED_WIDTH = 200  # columns of output that goes into a file or a pipe

@@ -25,7 +25,8 @@ from poptrain.engine.again import started_with
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.loop import execute
 from poptrain.engine.result import Run
-from poptrain.log.reader import Record, check_not_inside, exists, read
+from poptrain.log.finding import check_not_inside, exists
+from poptrain.log.reader import Record, read
 from poptrain.views import clean, short, span, status
 
 StepsOption = Annotated[int | None, typer.Option("--steps", metavar="N", help="Steps per member, instead of the file's `stop`.")]

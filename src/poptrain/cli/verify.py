@@ -15,7 +15,8 @@ from poptrain.cli.show import Directory, JsonOption, emit, say, verdicts
 from poptrain.core.errors import LogDamaged, UsageError
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.replay import rebuilt
-from poptrain.log.reader import Record, exists, read
+from poptrain.log.finding import exists
+from poptrain.log.reader import Record, read
 
 
 def verify(

@@ -1,6 +1,5 @@
 """The nouns that everything else is made of: `Task`, `Result` and `Lost`, and the `History` that consists of them."""
 
-from poptrain.core.columns import NEVER
 from poptrain.core.facts import (
     Carry,
     Forecast,
@@ -20,6 +19,7 @@ from poptrain.core.facts import (
     results_of,
     tasks_of,
 )
+from poptrain.core.gathered import NEVER
 from poptrain.core.history import History
 from poptrain.core.ranking import rank
 

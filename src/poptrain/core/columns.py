@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Hashable, Iterable, Sequence
-from itertools import chain, compress
-from operator import attrgetter
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 
 from poptrain.core.facts import Line, Lost, Result, Task, results_of, tasks_of
+from poptrain.core.gathered import LOST, NEVER, RESULTS, TASKS, Floats, Gathered, Ints, gathered
+from poptrain.core.lines import Lines
 from poptrain.core.ranges import Ranges
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-# As text: `numpy.typing` is slow to import, and only type checkers need it.
-Ints: TypeAlias = "npt.NDArray[np.int64]"
-Floats: TypeAlias = "npt.NDArray[np.float64]"
-Bools: TypeAlias = "npt.NDArray[np.bool_]"
-
-NEVER = np.iinfo(np.int64).max
 
 # Columns of integers, and what they hold before anything was written into them.
 _EMPTY = dict.fromkeys(("member", "parent", "teacher", "prev", "steps", "step", "spent"), -1) | dict.fromkeys(
@@ -45,9 +34,9 @@ class Columns:
     score: Floats
 
     def __init__(self) -> None:
-        self.tasks: list[Task] = []
-        self.results: list[Result | None] = []
-        self.facts: list[Line] = []
+        self.tasks: list[Task | None] = []  # None: it is in its line of `facts`, and was not needed yet
+        self.results: list[Result | None] = []  # None: there is none, or as for tasks
+        self.facts = Lines()
         self.size_at = array("q", [0])  # tasks after the first k lines
         self.told_at = array("q", [0])  # results in the first k lines
         self.memo: dict[Hashable, tuple[int, object]] = {}
@@ -59,46 +48,63 @@ class Columns:
             setattr(self, name, np.full(16, value, np.int64))
 
     @classmethod
-    def of(cls, facts: Sequence[Line]) -> Columns:
-        """Returns the storage of lines of which each is known to follow the ones before: ten times as fast as `append`."""
+    def of(cls, lines: Sequence[Line], known: Gathered | None = None) -> Columns:
+        """Returns the storage of lines of which each is known to follow the ones before: ten times as fast as `append`.
+
+        Args:
+            known: what the lines tell, if it was gathered before; else it is gathered from their facts.
+        """
         new = cls()
-        new.facts = list(facts)
-        kinds = [type(line[0]) for line in new.facts]
-        sizes = np.fromiter(map(len, new.facts), np.int64, len(kinds))
-        are_tasks, are_results = (np.fromiter([each is kind for each in kinds], bool, len(kinds)) for kind in (Task, Result))
-        new.tasks = list(chain.from_iterable(compress(map(tasks_of, new.facts), are_tasks)))
-        results = list(chain.from_iterable(compress(map(results_of, new.facts), are_results)))
-        new.size_at.frombytes(np.cumsum(np.where(are_tasks, sizes, 0)).tobytes())
-        new.told_at.frombytes(np.cumsum(np.where(are_results, sizes, 0)).tobytes())
-        if new.tasks:
-            ids = new._fill(results)
-            new.issued[: new.n] = np.repeat(np.flatnonzero(are_tasks), sizes[are_tasks])
-            new.told[ids] = np.repeat(np.flatnonzero(are_results), sizes[are_results])
-            new._fill_seats(ids)
-        for number in np.flatnonzero(~are_tasks & ~are_results)[::-1].tolist():
-            new.lost[[lost.task for lost in new.facts[number] if isinstance(lost, Lost)]] = number  # the first one counts
+        new.facts = Lines(lines)
+        if not new.facts:
+            return new
+        told = gathered(new.facts) if known is None else known
+        are_tasks, are_results = told.kind == TASKS, told.kind == RESULTS
+        new.size_at.frombytes(np.cumsum(np.where(are_tasks, told.size, 0)).tobytes())
+        new.told_at.frombytes(np.cumsum(np.where(are_results, told.size, 0)).tobytes())
+        if n := len(told.id):
+            new._fill(told, n)
+            new._fill_seats(told.task)
+        for number, task in zip(np.flatnonzero(told.kind == LOST)[::-1].tolist(), told.lost[::-1].tolist(), strict=True):
+            new.lost[task] = number  # the first one counts
         return new
 
-    def _fill(self, results: list[Result]) -> Ints:
-        """Fills what one task, or its result, tells, and returns the tasks of the results."""
-        n, tasks = self.n, self.tasks
+    def _fill(self, told: Gathered, n: int) -> None:
+        """Fills what one task, or its result, tells. Its facts are looked up when they are needed."""
+        self.tasks, self.results = [None] * n, [None] * n
         room = max(len(self.score), 1 << (n - 1).bit_length())
         self.score = np.full(room, np.nan)
         for name, value in _EMPTY.items():
             setattr(self, name, np.full(room, value, np.int64))
-        self.results = [None] * n
-        for result in results:
-            self.results[result.task] = result
-        ids = _whole(map(_TASK_OF, results), len(results))
-        self.step[ids] = _whole(map(_STEP, results), len(results))
-        scores = np.fromiter(map(_SCORE, results), float, len(results))
-        lost = np.fromiter((result.error is not None or result.checkpoint is None for result in results), bool, len(results))
-        scores[lost | ~np.isfinite(scores)] = np.nan
-        self.score[ids] = scores
-        self.member[:n], self.steps[:n] = _whole(map(_MEMBER, tasks), n), _whole(map(_STEPS, tasks), n)
-        self.parent[:n] = _whole([-1 if task.parent is None else task.parent for task in tasks], n)
-        self.teacher[:n] = _whole([-1 if task.teacher is None else task.teacher for task in tasks], n)
-        return ids
+        for name in ("member", "steps", "parent", "teacher"):
+            getattr(self, name)[:n] = getattr(told, name)
+        self.issued[:n], self.told[told.task] = told.lines_of(TASKS), told.lines_of(RESULTS)
+        self.step[told.task], self.score[told.task] = told.step, told.score
+
+    def task(self, id: int) -> Task:
+        """Returns a task."""
+        if (task := self.tasks[id]) is None:
+            self._make(self.issued[id])
+            task = self.tasks[id]
+        return task  # type: ignore[return-value]
+
+    def result(self, id: int) -> Result | None:
+        """Returns the result of a task; None if it has none."""
+        if (result := self.results[id]) is None and self.told[id] != NEVER:
+            self._make(self.told[id])
+            result = self.results[id]
+        return result
+
+    def _make(self, line: int) -> None:
+        """Keeps the facts of a line at their tasks, where `of` left them out."""
+        for fact in self.facts[line]:
+            if isinstance(fact, Task):
+                self.tasks[fact.id] = fact
+            elif isinstance(fact, Result):
+                self.results[fact.task] = fact
+
+    def _has_result(self, id: int) -> bool:
+        return self.results[id] is not None or bool(self.told[id] != NEVER)
 
     def _fill_seats(self, done: Ints) -> None:
         """Fills what depends on the tasks before on the same seat; `done` holds the tasks with a result."""
@@ -154,7 +160,7 @@ class Columns:
 
     def _lose(self, lost: Lost) -> None:
         id = lost.task
-        if not (0 <= id < self.n and self.results[id] is not None):
+        if not (0 <= id < self.n and self._has_result(id)):
             raise ValueError(f"lost({id}): task {id} has no result")
         self.lost[id] = min(self.lost[id], self.lines)
 
@@ -163,7 +169,7 @@ class Columns:
         if id != self.n or seat < 0:
             raise ValueError(f"task {id} of member {seat}: expected the next id, {self.n}, and a seat from 0")
         for source in (task.parent, task.teacher):
-            if source is not None and not (0 <= source < id and self.results[source] is not None):
+            if source is not None and not (0 <= source < id and self._has_result(source)):
                 raise ValueError(f"task {id}: its parent or teacher {source} has no result")
         if id == len(self.score):
             self._grow()
@@ -171,7 +177,7 @@ class Columns:
             self.head = np.concatenate([self.head, np.full(max(seat + 1, len(self.head)), -1, np.int64)])
         self.width = max(self.width, seat + 1)
         before = int(self.head[seat])
-        if before >= 0 and self.results[before] is None:
+        if before >= 0 and not self._has_result(before):
             raise ValueError(f"task {id}: member {seat} is still busy with task {before}")
         self.member[id], self.prev[id], self.issued[id], self.steps[id] = seat, before, self.lines, task.steps
         self.parent[id] = -1 if task.parent is None else task.parent
@@ -182,11 +188,11 @@ class Columns:
 
     def _report(self, result: Result) -> None:
         id = result.task
-        if not 0 <= id < self.n or self.results[id] is not None:
+        if not 0 <= id < self.n or self._has_result(id):
             raise ValueError(f"result of task {id}: the task is not pending")
         self.results[id] = result
         self.told[id], self.step[id] = self.lines, result.step
-        task, before = self.tasks[id], int(self.prev[id])
+        task, before = self.task(id), int(self.prev[id])
         source = task.parent if task.parent is not None else task.teacher
         trained = result.step - (0 if source is None else int(self.step[source]))
         self.spent[id] = (0 if before < 0 else int(self.spent[before])) + max(trained, 0)
@@ -205,16 +211,8 @@ class Columns:
             if n > len(units):
                 units = np.concatenate([units, np.empty((max(n - len(units), len(units)), len(space)))])
             for id in range(filled, n):
-                units[id] = space.encode(self.tasks[id].hparams)
+                units[id] = space.encode(self.task(id).hparams)
             self.units[space] = (n, units)
         out = units[:n]
         out.flags.writeable = False
         return out
-
-
-def _whole(values: Iterable[int], n: int) -> Ints:
-    """Returns `n` whole numbers as an array, twice as fast as numpy's own way for a list."""
-    return np.fromiter(values, np.int64, n)
-
-
-_TASK_OF, _STEP, _SCORE, _MEMBER, _STEPS = map(attrgetter, ("task", "step", "score", "member", "steps"))

@@ -8,8 +8,9 @@ from typing import TypeVar, cast
 
 import numpy as np
 
-from poptrain.core.columns import Bools, Columns, Floats, Ints
+from poptrain.core.columns import Columns
 from poptrain.core.facts import Line, Lost, Result, Task, Value, as_line, is_copy, results_of
+from poptrain.core.gathered import Bools, Floats, Gathered, Ints
 from poptrain.core.ranges import Ranges
 from poptrain.core.task_table import table_of
 
@@ -53,9 +54,9 @@ class History:
         columns.append(facts)
         return self._view(columns, columns.lines, columns.n)
 
-    def filled(self, lines: Sequence[Line]) -> History:
-        """Returns a history with these lines alone, of which each is known to follow the ones before, such as those of a log."""
-        return self._view(columns := Columns.of(lines), columns.lines, columns.n)
+    def filled(self, lines: Sequence[Line], known: Gathered | None = None) -> History:
+        """Returns a history of these lines, each known to follow the ones before; `known`: what they tell, if it was gathered."""
+        return self._view(columns := Columns.of(lines, known), columns.lines, columns.n)
 
     def at(self, lines: int) -> History:
         """Returns the prefix of the first `lines` lines."""
@@ -90,18 +91,18 @@ class History:
         """Returns the task with this id."""
         if not 0 <= id < self.n:
             raise IndexError(f"task {id} of a history of {self.n} tasks")
-        return self._columns.tasks[id]
+        return self._columns.task(id)
 
     def result(self, id: int) -> Result | None:
         """Returns the result of a task, or None while it is pending."""
         self.task(id)
-        return self._columns.results[id] if self._columns.told[id] < self.lines else None
+        return self._columns.result(id) if self._columns.told[id] < self.lines else None
 
     def checkpoints(self, ids: Iterable[int]) -> set[str]:
         """Returns the references of the checkpoints that these tasks left; ids of no task add nothing."""
         c, n, lines = self._columns, self.n, self.lines
         newest = lines == c.lines  # else a result may be of a later line
-        results = [c.results[id] for id in ids if 0 <= id < n and (newest or c.told[id] < lines)]
+        results = [c.result(id) for id in ids if 0 <= id < n and (newest or c.told[id] < lines)]
         return {result.checkpoint for result in results if result is not None and result.checkpoint}
 
     def ok(self, id: int | None) -> bool:
@@ -195,7 +196,7 @@ class History:
 
     def pending(self) -> tuple[Task, ...]:
         """Returns the pending tasks, oldest first."""
-        return tuple([self._columns.tasks[id] for id in self.open().tolist()])
+        return tuple([self._columns.task(id) for id in self.open().tolist()])
 
     def standing(self) -> Ints:
         """Returns the finished task whose checkpoint each seat holds: its newest, or the parent of its pending task.
@@ -213,7 +214,7 @@ class History:
     def ancestry(self, id: int) -> tuple[int, ...]:
         """Returns the tasks from the root to `id` along the parents, `id` included."""
         chain = [id]
-        while (parent := self._columns.tasks[chain[-1]].parent) is not None:
+        while (parent := int(self._columns.parent[chain[-1]])) >= 0:
             chain.append(parent)
         return tuple(reversed(chain))
 
@@ -264,12 +265,12 @@ class History:
 
         Hyperparameters have their own names, with ``hparams.`` before one that is the name of another column.
         """
-        return table_of(self._columns.tasks[: self.n], [self.result(id) for id in range(self.n)], self.sign)
+        return table_of([self._columns.task(id) for id in range(self.n)], [self.result(id) for id in range(self.n)], self.sign)
 
     def source(self, id: int) -> int | None:
         """Returns the task whose steps this one continues: its parent, else its teacher; None for a fresh start."""
-        task = self._columns.tasks[id]
-        return task.parent if task.parent is not None else task.teacher
+        c = self._columns
+        return next((at for at in (int(c.parent[id]), int(c.teacher[id])) if at >= 0), None)
 
     def descent(self, id: int) -> list[int]:
         """Returns the tasks from the root to `id`, along parents and teachers."""
@@ -284,7 +285,7 @@ class History:
 
     def end(self, id: int) -> int:
         """Returns the lineage step at which a task ended, or will end as planned if it is pending or failed."""
-        result, task = self.result(id), self._columns.tasks[id]
+        result, task = self.result(id), self._columns.task(id)
         if result is not None and result.error is None:
             return result.step
         return self.begin(id) + (task.steps if task.seconds is None else 0)
@@ -303,9 +304,9 @@ class History:
 
     def members(self) -> list[int]:
         """Returns the seats of members, in order; the other seats belong to evaluators, or had only candidates."""
-        tasks = self._columns.tasks
-        own = [self._newest(head, lambda id: tasks[id].role != "candidate") for head in self.heads().tolist()]
-        return [seat for seat, id in enumerate(own) if id >= 0 and not tasks[id].evaluator]
+        task = self._columns.task
+        own = [self._newest(head, lambda id: task(id).role != "candidate") for head in self.heads().tolist()]
+        return [seat for seat, id in enumerate(own) if id >= 0 and not task(id).evaluator]
 
     def held(self, seat: int) -> int | None:
         """Returns the ok task whose weights a seat holds: the source of its pending task, else its newest ok result."""
@@ -327,14 +328,14 @@ class History:
 
     def copies(self) -> list[int]:
         """Returns the tasks that began with a copy from another seat, of weights or of hyperparameters, oldest first."""
-        tasks = self._columns.tasks
-        return [task.id for task in tasks[: self.n] if task.parent is not None and is_copy(task, tasks[task.parent])]
+        tasks = map(self._columns.task, range(self.n))
+        return [task.id for task in tasks if task.parent is not None and is_copy(task, self.task(task.parent))]
 
     def donor(self, id: int) -> int:
         """Returns the seat that a task of `copies` copied from."""
-        task = self._columns.tasks[id]
+        task = self._columns.task(id)
         assert task.parent is not None
-        member = self._columns.tasks[task.parent].member
+        member = self._columns.task(task.parent).member
         return task.donor if member == task.member and task.donor is not None else member
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from poptrain.core.facts import Line, Lost, Result, Task, results_of, tasks_of
+from poptrain.core.gathered import NEVER, RESULTS, TASKS, Bytes, Gathered, Ints
 from poptrain.core.wellformed import Malformed, malformed
 
 
@@ -82,6 +86,45 @@ class Order:
         busy.update(zip(seats, range(n, n + len(tasks)), strict=True))
         return True
 
+    def follow_all(self, new: Gathered) -> bool:
+        """Adds lines of well-formed tasks and results, and returns True, if each can follow; else it adds nothing."""
+        n, busy, ids = len(self._told), self._busy, new.task
+        issued, answered, own = new.lines_of(TASKS), new.lines_of(RESULTS), ids >= n
+        if not np.array_equal(new.id, np.arange(n, n + len(issued))):
+            return False
+        if len(ids) and (ids.min() < 0 or ids.max() >= n + len(issued) or len(set(ids.tolist())) < len(ids)):
+            return False
+        older, line = ids[~own], np.full(len(issued), NEVER)
+        line[ids[own] - n] = answered[own]
+        late = dict(zip(older.tolist(), answered[~own].tolist(), strict=True))
+
+        def told_at(tasks: Ints) -> Ints:
+            return _told_at(tasks, np.frombuffer(self._told or b"", np.uint8), line, late)
+
+        by_seat = np.argsort(new.member, kind="stable")
+        seats = new.member[by_seat]
+        first = np.append(True, seats[1:] != seats[:-1])[: len(seats)]
+        before = by_seat.copy()
+        before[1:] = by_seat[:-1] + n
+        before[first] = [busy.get(seat, -1) for seat in seats[first].tolist()]
+        waits = before >= 0
+        sources = [(source[source >= 0], new.id[source >= 0]) for source in (new.parent, new.teacher)]
+        if (
+            any(self._told[task] for task in late)
+            or (issued[ids[own] - n] >= answered[own]).any()
+            or (told_at(before[waits]) >= issued[by_seat[waits]]).any()
+            or any((source >= task).any() or (told_at(source) >= issued[task - n]).any() for source, task in sources)
+        ):
+            return False
+        self._told.extend(bytes(len(issued)))
+        np.frombuffer(self._told, np.uint8)[ids] = 1
+        for task in late:
+            del busy[self._seat[task]]
+        self._seat.extend(new.member.tolist())
+        last = by_seat[np.append(first[1:], True)[: len(seats)]]
+        busy.update({int(new.member[at]): n + int(at) for at in last[line[last] == NEVER]})
+        return True
+
     def take(self, line: Line) -> None:
         """Adds a line that was checked."""
         kind = type(line[0])
@@ -118,6 +161,21 @@ class Order:
             if not 0 <= id < len(told) or told[id] or id in seen:
                 raise ValueError(f"result of task {id}: the task is not pending")
             seen.add(id)
+
+
+def _told_at(tasks: Ints, older: Bytes, line: Ints, late: Mapping[int, int]) -> Ints:
+    """Returns the line of each task's result: -1 if it was before some new lines, NEVER if there is none.
+
+    Args:
+        older: by older task, 1 if it has a result. The bytes that such an array looks into cannot grow while it exists.
+        line: by new task, the line of its result.
+        late: the lines of the new results of older tasks.
+    """
+    new, found = tasks >= len(older), np.full(len(tasks), -1)
+    found[new] = line[tasks[new] - len(older)]
+    pending = np.flatnonzero(~new)[older[tasks[~new]] == 0]
+    found[pending] = [late.get(task, NEVER) for task in tasks[pending].tolist()]
+    return found
 
 
 def _malformed_here(fact: Task | Result | Lost) -> Malformed | None:

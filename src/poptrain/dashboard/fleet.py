@@ -11,7 +11,7 @@ from poptrain.core import clock
 from poptrain.core.errors import UsageError
 from poptrain.dashboard.thin import drawable
 from poptrain.dashboard.watch import Loading, Watched
-from poptrain.log.reader import runs_in
+from poptrain.log.finding import runs_in
 from poptrain.views import as_json, panels
 
 RESCAN = 2.0  # seconds between two looks for new runs

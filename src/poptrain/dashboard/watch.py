@@ -18,7 +18,8 @@ from poptrain.core.commands import poptrain
 from poptrain.core.errors import PoptrainError, UsageError
 from poptrain.dashboard.recipe import recipe, start_command
 from poptrain.dashboard.thin import drawable
-from poptrain.log.reader import Record, exists
+from poptrain.log.finding import exists
+from poptrain.log.reader import Record
 from poptrain.views import as_json, panels
 from poptrain.views.digest import Following
 from poptrain.views.exploits import exploits_of

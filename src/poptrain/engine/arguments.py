@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from poptrain.core.arguments import check_flag, check_place
 from poptrain.core.errors import UsageError
-from poptrain.log.reader import check_not_inside
+from poptrain.log.finding import check_not_inside
 
 
 def check_run(directory: object, keep: object, **flags: object) -> None:

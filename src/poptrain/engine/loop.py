@@ -41,9 +41,10 @@ from poptrain.engine.surroundings import context_of
 from poptrain.engine.voice import say, say_from_a_thread
 from poptrain.engine.watch import Watch
 from poptrain.executors.context import ExecutorConfig
+from poptrain.log.finding import exists
 from poptrain.log.memory import MemoryLog
 from poptrain.log.notes import COMPLETE
-from poptrain.log.reader import Record, exists, read
+from poptrain.log.reader import Record, read
 from poptrain.log.writer import LogWriter
 from poptrain.sinks import Guarded
 from poptrain.sinks.adapted import checked_sinks
@@ -146,6 +147,7 @@ def execute(
         announce: warn of doubtful settings and of edited code; False in a study, which warns once for all of its runs.
     """
     executor = executors.resolve(experiment.executor, experiment.trainable)
+    record: Record | None = None
     if directory is not None and exists(directory):
         record = read(directory)  # without the lock: a refused call and a finished run leave no trace
         experiment = continuing(experiment, record.run)
@@ -156,7 +158,7 @@ def execute(
                 say(f"finished before: {directory} has the whole run, and nothing was trained now (overwrite=True begins anew)")
             return ended
     before = kept.taken(experiment) if directory is None and interactive() else None
-    log, store = before or (open_log(experiment, directory, source, announce), None)
+    log, store = before or (open_log(experiment, directory, source, announce, record), None)
     try:
         session = _Session(experiment, executor, log, directory, keep, store)
         try:
@@ -179,14 +181,9 @@ def _finished(experiment: Experiment, directory: str | Path, record: Record) -> 
     if not record.finished:
         return None
     history = record.history().with_budget(experiment.budget)
-    if not _reached(experiment, history, record.elapsed) and experiment.algorithm.ask(history):
+    if not stops.reached(experiment.stop, history, record.elapsed) and experiment.algorithm.ask(history):
         return None
     return Run(record, history, places.of(record), as_trainable(experiment.trainable))
-
-
-def _reached(experiment: Experiment, history: History, elapsed: float) -> str | None:
-    """Returns why the run ends now, or None."""
-    return None if experiment.stop is None else stops.reached(experiment.stop, history, elapsed)
 
 
 class _Session:
@@ -214,8 +211,7 @@ class _Session:
         self.rollback = Rollback(self.log, self.store)
         self.executor_config, self.directory = executor, directory
         self.observed = Observed(log, self.history, experiment, directory)
-        own = () if directory is None else (Digest(),)
-        self.sinks = [Guarded(sink) for sink in (*own, *experiment.sinks)]
+        self.sinks = [Guarded(sink) for sink in (*(() if directory is None else (Digest(),)), *experiment.sinks)]
 
     def go(self, progress: bool | Screen = False, announce: bool = True) -> None:
         """Runs until the algorithm asks for nothing and no task is pending, or a stop condition holds."""
@@ -328,7 +324,7 @@ class _Session:
         self.log.note("gc", ids=names)
 
     def _reached(self) -> str | None:
-        return self.supply.exhausted() or _reached(self.experiment, self.history, clock.monotonic() - self.began)
+        return self.supply.exhausted() or stops.reached(self.experiment.stop, self.history, clock.monotonic() - self.began)
 
     def _reason(self) -> str:
         return self._reached() or COMPLETE

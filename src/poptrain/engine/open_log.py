@@ -21,19 +21,25 @@ from poptrain.engine.edited import edits, recorded
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.new_place import check_new_place
 from poptrain.engine.notices import warn
-from poptrain.log.reader import Record, exists
+from poptrain.log.finding import exists
+from poptrain.log.reader import Record
 from poptrain.log.writer import Log, LogWriter, MemoryLog
 from poptrain.trainable import as_trainable, name_of
 
 
 def open_log(
-    experiment: Experiment, directory: str | Path | None, source: dict[str, Json] | None, announce: bool = True
+    experiment: Experiment,
+    directory: str | Path | None,
+    source: dict[str, Json] | None,
+    announce: bool = True,
+    before: Record | None = None,
 ) -> LogWriter:
     """Returns the log: in memory, a new one, or the one in `directory`, which `check_same_run` has accepted.
 
     Args:
         source: the entry about the experiment's file, from `file_record`; None if there is no file.
         announce: warn of edited code.
+        before: what was read of the directory before.
     """
     meta = _header(experiment, source)
     if directory is not None and source is None and (command := started_by(directory)) is not None:
@@ -52,7 +58,7 @@ def open_log(
     if new:
         with places.claimed(experiment.checkpoints) as place:
             return Log.create(directory, {**meta, **place})
-    log = Log.open(directory)
+    log = Log.open(directory, before=before)
     then = log.record.run
     if found := edits(then, meta):
         text = f"the code of the trainable has been edited: {found}"

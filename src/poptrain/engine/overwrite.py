@@ -8,8 +8,9 @@ from pathlib import Path
 
 from poptrain.core.errors import LogDamaged, UsageError
 from poptrain.log.disk import default as disk
+from poptrain.log.finding import exists, segment_name
 from poptrain.log.lock import take_lock
-from poptrain.log.reader import exists, read, segment_name
+from poptrain.log.reader import read
 
 _FOLDERS = ("checkpoints", "errors", "output", "trash")
 _FILES = re.compile(r"log-\d{6,}\.jsonl|log\.torn-.*|log\.reserve|\.?digest\.json")

@@ -114,10 +114,10 @@ def budget(stop: Stop, interval: Interval | None) -> int | None:
     return None
 
 
-def reached(stop: Stop, history: History, elapsed: float) -> str | None:
-    """Returns why the run ends now, or None; `elapsed` is in seconds over all sessions of the run.
+def reached(stop: Stop | None, history: History, elapsed: float) -> str | None:
+    """Returns why the run ends now; None if it goes on, as it always does without a stop condition.
 
-    It does not check the budget in steps: algorithms keep to it.
+    `elapsed` is in seconds over all sessions of the run. The budget in steps is not checked: algorithms keep to it.
     """
     if isinstance(stop, AnyOf):
         return next((why for condition in stop.conditions if (why := reached(condition, history, elapsed))), None)

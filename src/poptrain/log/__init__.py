@@ -14,7 +14,7 @@ _MOVED = {  # names that version 0.1 had here
     "MemoryLog": "poptrain.log.memory:MemoryLog",
     "Record": "poptrain.log.reader:Record",
     "SEGMENT": "poptrain.log.reader:SEGMENT",
-    "exists": "poptrain.log.reader:exists",
+    "exists": "poptrain.log.finding:exists",
     "read": "poptrain.log.reader:read",
 }
 

@@ -17,7 +17,7 @@ from poptrain.core.errors import PoptrainError
 from poptrain.log import usual
 from poptrain.log.codec import VERSION, decode_facts, msgspec, parsed
 from poptrain.log.disk import FS
-from poptrain.log.reader import segment_name
+from poptrain.log.finding import segment_name
 from poptrain.log.usual import Decode
 
 REFUSED = (*usual.REFUSED, AttributeError, OSError)

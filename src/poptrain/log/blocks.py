@@ -11,6 +11,7 @@ from zlib import crc32
 from poptrain.core import clock
 
 FIRST, MOST = 1 << 12, 1 << 17  # bytes of a block: they double as long as all lines are as usual, and stay in the cache
+ESCAPED = b"\\u0024"  # a dollar sign, which begins a tag
 _MILLISECONDS = {f".{number:03d}Z": number for number in range(1000)}  # how `clock.utc` ends
 
 
@@ -29,7 +30,7 @@ class Blocks:
         if end < 0 and (end := data.find(b"\n", at)) < 0:
             return []
         block = data[at:end]
-        texts, self.tagged = block.split(b"\n"), b"$" in block
+        texts, self.tagged = block.split(b"\n"), b"$" in block or b"\\" in block  # or an escape of it
         return texts if block.isascii() else texts[: [text.isascii() for text in texts].index(False)]
 
     def seen(self, usual: bool) -> bool:

@@ -86,3 +86,9 @@ def _depth(value: Json) -> int:
             for inner in (outer.values() if isinstance(outer, dict) else outer)
         ]
     return levels
+
+
+def in_short(error: Exception) -> str:
+    """Returns what is wrong with a line; names in it may be of any length."""
+    text = str(error) or type(error).__name__
+    return text if len(text) <= 300 else f"{text[:299]}…"

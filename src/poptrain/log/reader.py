@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from poptrain.core import History, Json, Line, clock, collector, maximised, results_of, tasks_of
+from poptrain.core import History, Json, Line, clock, collector, results_of
 from poptrain.core.arguments import check_place
 from poptrain.core.counting import counted
-from poptrain.core.errors import LogDamaged, PoptrainError, Suspended, Unreadable, UsageError
+from poptrain.core.errors import LogDamaged, UsageError
+from poptrain.core.gathered import RESULTS, TASKS, Gathered, gather, gathered, joined
+from poptrain.core.lines import Lines
 from poptrain.core.order import Order
 from poptrain.log.blocks import Blocks, checksums, time_reader
 from poptrain.log.codec import VERSION, Entry, decode_facts, decode_line
 from poptrain.log.disk import FS, default
-from poptrain.log.notes import check_note
-from poptrain.log.usual import UsualLines
+from poptrain.log.finding import only_reading, segment_name
+from poptrain.log.notes import check_note, in_short
+from poptrain.log.usual import REFUSED, UsualLines, is_results
 
 SEGMENT = 64 << 20  # bytes after which a new file is begun
 LINE = 16 << 20  # bytes of the longest line that is allowed
@@ -42,7 +45,7 @@ class Record:
     def __init__(self, directory: Path | None = None, fs: FS = default):
         self.directory, self.fs = directory, fs
         self.run: Fields = {}  # the description of the run, from when it was created
-        self.lines: list[Line] = []  # the facts
+        self.lines = Lines()  # the facts
         self.times = array("d")  # when each of `lines` was written, in seconds since 1970
         self.events: list[Event] = []  # administration
         self.epoch = 0  # how often the run was opened for writing
@@ -51,6 +54,7 @@ class Record:
         self.order: Order | None = Order()  # refuses a line that cannot follow; None: the lines were checked before
         self.torn = 0  # bytes after the last good line, which are not a line
         self._blocks, self._usual, self._time_of = Blocks(), UsualLines(), time_reader()
+        self._gathered: list[tuple[int, Gathered]] = []  # what the lines from this number on tell, where it is known
         self._state, self._spent, self._opened, self._last = "", 0.0, 0.0, 0.0
 
     def history(self, budget: int | None = None) -> History:
@@ -58,7 +62,18 @@ class Record:
         sign = -1 if self.run.get("mode") == "min" else 1
         history = History(self.run.get("seed", 0), self.budget if budget is None else budget, sign)
         with collector.paused():
-            return history.filled(self.lines if sign > 0 else [maximised(line, sign) for line in self.lines])
+            return history.filled(*self.told(len(self.lines), sign))
+
+    def told(self, count: int, sign: int) -> tuple[Lines, Gathered | None]:
+        """Returns the first `count` lines, with scores times `sign`, and what they tell."""
+        lines, parts, at = self.lines[:count], [], 0
+        for first, known in [*((first, known) for first, known in self._gathered if first < count), (count, None)]:
+            if first > at:
+                parts.append(gathered(lines[at:first]))
+            if known is not None:
+                parts.append(known)
+                at = first + len(known.kind)
+        return lines.maximised(sign), joined(parts).with_sign(sign) if parts and at <= count else None
 
     @property
     def budget(self) -> int | None:
@@ -91,8 +106,12 @@ class Record:
     def checkpoints(self) -> list[str]:
         """Returns the checkpoint references of all results, without those that were collected."""
         gone = {name for type, fields, _ in self.events if type == "gc" for name in fields["ids"]}
-        refs = [result.checkpoint for line in self.lines for result in results_of(line)]
+        refs = [result.checkpoint for line in self.lines.sources() for result in self._results_in(line)]
         return [ref for ref in refs if ref is not None and ref.partition(":")[0].partition("/")[0] not in gone]
+
+    def _results_in(self, line: Json) -> Sequence[Json]:
+        """Returns the results of a line, whose facts need not be made: with the fields of facts, at least."""
+        return results_of(line) if type(line) is tuple else self._usual.results(line)
 
     @property
     def has_results(self) -> bool:
@@ -105,7 +124,8 @@ class Record:
 
     def summary(self) -> str:
         """Returns one phrase: the numbers of tasks and results, and whether the run has ended."""
-        tasks, results = (sum(len(of(line)) for line in self.lines) for of in (tasks_of, results_of))
+        _, told = self.told(len(self.lines), 1)
+        tasks, results = (0, 0) if told is None else (len(told.id), len(told.task))
         state = "finished" if self.finished else "suspended" if self.suspended else "not finished"
         return f"{counted(tasks, 'task')}, {counted(results, 'result')}, {state}"
 
@@ -144,6 +164,18 @@ class Record:
             if more:
                 self.segment, self.offset, self.number = self.segment + 1, 0, 0
         return self.seq - before
+
+    def goes_on(self) -> bool:
+        """Reads on as `refresh` does, and returns True, if what was read is still there; else the log must be read again.
+
+        Each checksum continues the one before, so the last one stands for all lines.
+        """
+        mark = f'"{self.crc:08x}"}}\n'.encode()
+        with suppress(FileNotFoundError), only_reading():
+            if self.offset >= len(mark) and self.fs.read(self.path, self.offset - len(mark), len(mark)) == mark:
+                self.refresh()
+                return True
+        return False
 
     def take(self, entry: Entry, line: Line | None = None) -> None:
         """Adds one line that was checked; `line` holds its facts if they were decoded before."""
@@ -207,14 +239,14 @@ class Record:
             except UsageError:
                 raise  # a newer format
             except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
-                why = _short(error)
+                why = in_short(error)
                 break
             try:
                 self.take(entry, line)
             except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, OSError) as error:
                 # Its checksum holds, so it was acknowledged: it is not a torn line, and must never be cut off.
                 self.offset += at
-                raise self._damaged(f"its {entry.type} cannot be read ({_short(error)})") from error
+                raise self._damaged(f"its {entry.type} cannot be read ({in_short(error)})") from error
             self.number += 1
             at = end + 1
         self.offset += at
@@ -227,13 +259,46 @@ class Record:
     def _take_usual(self, data: bytes, at: int) -> int:
         """Takes the usual lines from byte `at` on, and returns where they end, whatever the next line is."""
         while texts := self._blocks.next(data, at):
-            entries = self._usual.entries(texts, self._blocks.tagged)
-            crcs = checksums(texts[: len(entries)], self.crc)
-            taken = self._take_entries(entries[: len(crcs)], crcs)
+            crcs = checksums(texts, self.crc)
+            taken = self._take_checked(texts[: len(crcs)], crcs)
+            if taken < len(crcs):
+                entries = self._usual.entries(texts[taken : len(crcs)], self._blocks.tagged)
+                taken += self._take_entries(entries, crcs[taken:])
             at += sum(map(len, texts[:taken])) + taken
             if not self._blocks.seen(taken == len(texts)):
                 break
         return at
+
+    def _take_checked(self, texts: list[bytes], crcs: list[int]) -> int:
+        """Takes lines with their checksums whose facts are made when they are needed, and returns their number."""
+        if self.order is None or not (entries := self._usual.checked(texts, self._blocks.tagged)):
+            return 0
+        n, epochs = len(entries), [entry.e for entry in entries]
+        if (
+            [entry.q for entry in entries] != [*range(self.seq, self.seq + n)]
+            or [self.epoch, *epochs] != sorted([self.epoch, *epochs])
+            or any([entry.v != VERSION for entry in entries])
+        ):
+            return 0  # the line that cannot follow is decoded again, in a way that says what is wrong
+        try:
+            times = [self._time_of(entry.w) for entry in entries]
+            kinds = [RESULTS if is_results(entry) else TASKS for entry in entries]
+            told = gather(kinds, [entry.d for entry in entries])
+        except REFUSED:
+            return 0
+        if not self.order.follow_all(told):
+            return 0
+        self._gathered.append((len(self.lines), told))
+        self.lines.append_unread(texts[:n], self._usual.made)
+        self.times.extend(times)
+        self.seq, self.epoch, self.crc, self._last, self.number = (
+            self.seq + n,
+            epochs[-1],
+            crcs[n - 1],
+            times[-1],
+            self.number + n,
+        )
+        return n
 
     def _take_entries(self, entries: list[Json], crcs: list[int]) -> int:
         """Takes decoded lines with their checksums, up to the first that cannot follow, and returns their number."""
@@ -275,76 +340,8 @@ def read(directory: Path | str, fs: FS = default) -> Record:
     """
     check_place("directory", directory)
     record = Record(Path(directory).resolve(), fs)
-    with _only_reading():
+    with only_reading():
         record.refresh()
     if not record.seq:
         raise UsageError(f"no log in {directory}: pass the directory of a run, the one that contains {segment_name(1)}.")
     return record
-
-
-def exists(directory: Path | str, fs: FS = default) -> bool:
-    """True if the directory holds a run, damaged or not. A run whose creation was interrupted does not count.
-
-    Raises:
-        Unreadable: the system does not let us read the log.
-    """
-    check_place("directory", directory)
-    try:
-        with _only_reading():
-            head = fs.read(Path(directory) / segment_name(1), 0, limit=1 << 16)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return b"\n" in head or len(head) == 1 << 16
-
-
-def runs_in(directory: Path | str, depth: int = 1, *, links: bool = True, fs: FS = default) -> list[Path]:
-    """Returns the run directories at or below a directory, sorted; a run is not searched for others.
-
-    A run whose log may not be read counts as one, so that opening it says why. A directory that may not be searched, or is
-    removed meanwhile, holds none: one bad entry hides no other.
-
-    Args:
-        directory: a run, or a directory of runs; it need not exist.
-        depth: how many levels of directories are searched; 0: only the directory itself.
-        links: also search directories that are links.
-    """
-    path = Path(directory)
-    try:
-        if not path.is_dir():
-            return []
-        if exists(path, fs):
-            return [path]
-        inside = fs.list(path) if depth else []
-    except (PoptrainError, OSError):
-        return [path] if fs.exists(path / segment_name(1)) else []
-    below = [path / name for name in inside]
-    return [run for each in below if links or not each.is_symlink() for run in runs_in(each, depth - 1, links=links, fs=fs)]
-
-
-def check_not_inside(what: str, place: Path | str) -> None:
-    """Raises a `UsageError` if a path lies below a run directory, where only that run writes; `what` names the argument."""
-    for above in Path(place).resolve().parents:
-        if default.exists(above / segment_name(1)):
-            raise UsageError(f"{what}={str(place)!r} is inside the run directory {str(above)!r}: choose another place.")
-
-
-def segment_name(number: int) -> str:
-    """Returns the file name of a segment, counted from 1."""
-    return f"log-{number:06d}.jsonl"
-
-
-@contextmanager
-def _only_reading() -> Iterator[None]:
-    """Says what may not be read. The disk speaks to a run, which it asks to be resumed: here nothing was suspended."""
-    try:
-        yield
-    except Suspended as error:
-        if not isinstance(cause := error.__cause__, OSError):
-            raise
-        raise Unreadable.of(cause) from cause
-
-
-def _short(error: Exception) -> str:
-    """Returns what is wrong with a line; names in it may be of any length."""
-    text = str(error) or type(error).__name__
-    return text if len(text) <= 300 else f"{text[:299]}…"

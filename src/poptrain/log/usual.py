@@ -1,21 +1,24 @@
 """The lines that nearly all of a long log consists of, read three times as fast as others.
 
-`msgspec` decodes a line of tasks or of results into structures with types, which checks most of what `core.wellformed` asks for.
-What is not as usual (another version, a field of another type, a tag in a place where runs write none) is left to `codec`, which
-knows every case and says what is wrong. Both return equal facts.
+`msgspec` decodes a line of tasks or of results into structures with types. `checked` asks for types that are all of what
+`core.wellformed` asks for, so that the facts of a line can be made later, when they are needed: `made`. Lines with more
+than that (tags, a teacher, a forecast) are made into facts at once. What is not as usual (another version, a field of another
+type, a tag in a place where runs write none) is left to `codec`, which knows every case and says what is wrong. All of them
+return equal facts.
 
 Of a million results, each byte counts: equal numbers that follow each other are one object, and metrics are packed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from poptrain.core import Hparams, Json, Line, Result, Task
-from poptrain.core.facts import ROLES, Names
+from poptrain.core.facts import ROLES, Kind, Names
 from poptrain.core.wellformed import MAX_SEATS, MAX_WHOLE, VALUES, malformed
+from poptrain.log.blocks import ESCAPED
 from poptrain.log.codec import NOTHING, OpenResult, OpenTask, make_result, make_task
 
 msgspec: Any = None
@@ -40,6 +43,35 @@ class UsualLines:
         self._names: dict[tuple[str, ...], Names] = {}
         self._saving = -1.0  # of the newest result
 
+    def checked(self, texts: Sequence[bytes], tagged: bool = True) -> list[Json]:
+        """Returns the content of lines, up to the first whose facts can't be left to `made`: with the fields `v`, `q`, `e`, `w`
+        and `d`.
+
+        Checksums are not looked at.
+
+        Args:
+            tagged: some of the lines may hold a tag.
+        """
+        if msgspec is None:
+            return []
+        found: list[Json] = []
+        with suppress(*REFUSED):
+            found.extend(map(_CHECKED, texts))
+        if tagged:
+            found = _plain(found, texts)
+        return found[: next((at for at, entry in enumerate(found) if not entry.d), len(found))]
+
+    def made(self, text: bytes) -> Line:
+        """Returns the facts of a line that was `checked`."""
+        entry = _LINE(text)
+        line = self.facts(entry) if b"$" not in text or _untagged(entry, text) else None
+        assert line is not None, "a line that was checked has facts"
+        return line
+
+    def results(self, text: bytes) -> Sequence[Json]:
+        """Returns the results of a line that was `checked`, as they are decoded: with the fields of facts."""
+        return entry.d if is_results(entry := _CHECKED(text)) else ()
+
     def entries(self, texts: Sequence[bytes], tagged: bool = True) -> list[Json]:
         """Returns the content of lines, up to the first that is not as usual: with the fields `v`, `q`, `e`, `w` and `d`.
 
@@ -57,16 +89,12 @@ class UsualLines:
             with suppress(*REFUSED):
                 for text in texts:
                     found.append(_LINE(text))
-        if tagged:
-            for index, (entry, text) in enumerate(zip(found, texts, strict=False)):
-                if b"$" in text and not _untagged(entry, text):
-                    return found[:index]
-        return found
+        return _plain(found, texts) if tagged else found
 
     def facts(self, entry: Json) -> Line | None:
         """Returns the facts of a line; None if they are not as usual."""
         try:
-            return self._results(entry.d) if type(entry) is _Results else self._tasks(entry.d)
+            return self._results(entry.d) if is_results(entry) else self._tasks(entry.d)
         except REFUSED:
             return None
 
@@ -147,15 +175,28 @@ class UsualLines:
         return tuple(tasks) or None
 
 
+def _plain(entries: list[Json], texts: Sequence[bytes]) -> list[Json]:
+    """Returns the entries up to the first with a tag that is not the score of a result."""
+    for index, (entry, text) in enumerate(zip(entries, texts, strict=False)):
+        if (b"$" in text or ESCAPED in text) and not _untagged(entry, text):
+            return entries[:index]
+    return entries
+
+
+def is_results(entry: Json) -> bool:
+    """True for an entry of results, False for one of tasks."""
+    return type(entry) in _RESULTS
+
+
 def _untagged(entry: Json, text: bytes) -> bool:
     """True if the tags of a line, if it has any, are scores that are not finite; these are numbers then."""
-    tags = text.count(b'"$f"')
-    if not tags:
-        return True
-    if type(entry) is not _Results or b"\\u" in text:  # an escape could hide a tag
+    tags, escaped = text.count(b'"$f"'), b"\\u" in text  # an escape could hide a tag
+    if tags and escaped:
         return False
-    for raw in entry.d:
+    for raw in entry.d if is_results(entry) else ():
         if type(raw.score) is _Tagged:
+            if escaped:
+                return False
             try:
                 raw.score = float(raw.score.text)
             except ValueError:
@@ -183,9 +224,10 @@ Decode = Callable[[bytes], Json]
 
 
 class _Decoders(NamedTuple):
-    results: type[Json]  # a line of results
+    results: tuple[type[Json], ...]  # the classes of a line of results
     tagged: type[Json]  # a number that JSON does not have
     line: Decode  # of results or of tasks
+    checked: Decode  # the same, with types that are all that facts need
     values: Decode  # of hyperparameters
     astuple: Callable[[Json], tuple[Json, ...]]  # the fields of a decoded fact
 
@@ -194,53 +236,46 @@ def _decoders() -> _Decoders:
     whole: Json = Annotated[int, msgspec.Meta(ge=0, lt=MAX_WHOLE)]
     seat: Json = Annotated[int, msgspec.Meta(ge=0, lt=MAX_SEATS)]
     number: Json = int | float
+    moderate: Json = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+    moderate_number: Json = moderate | float
+    duration: Json = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)] | Annotated[float, msgspec.Meta(ge=0.0)]
     tagged: Json = msgspec.defstruct("Tagged", [("text", str)], rename={"text": "$f"}, gc=False)
-    optional: dict[str, Json] = dict.fromkeys(("curve", "metrics", "progress", "tags", "forecast"), Any)  # mostly left out
-    optional |= {"checkpoint": str | None, "error": str | None, "note": dict | None}
-    optional |= {"parent": whole | None, "teacher": whole | None, "donor": seat | None}
+    values: Json = dict[str, bool | int | float | str | None]
+    moderate_values: Json = dict[str, bool | moderate | float | str | None]
 
-    def entry(kind: str, *fields: tuple[str, Json] | tuple[str, Json, Json] | str) -> type[Json]:
-        every = [(field, optional[field], None) if isinstance(field, str) else field for field in fields]
+    def entry(kind: str, fields: Mapping[str, Json], defaults: Mapping[str, Json]) -> type[Json]:
+        """Returns the class of a line; a field without a default must be there."""
+        every = [(name, of, defaults[name]) if name in defaults else (name, of) for name, of in fields.items()]
         facts: Json = list[msgspec.defstruct(kind, every, gc=False)]  # type: ignore[misc]
         head = [("v", whole), ("q", whole), ("e", whole), ("w", str), ("d", facts)]
         made: type[Json] = msgspec.defstruct(f"Entry of {kind}", head, tag_field="t", tag=kind, gc=False)
         return made
 
-    results = entry(
-        "results",
-        ("task", whole),
-        ("score", number | tagged),
-        ("step", whole),
-        ("seconds", number, 0.0),
-        ("saving", number, 0.0),
-        ("returns", tuple[Any, ...], ()),
-        ("kind", str, "ok"),
-        "curve",
-        "metrics",
-        "checkpoint",
-        "error",
+    of_result: dict[str, Json] = {"task": whole, "score": number | tagged, "step": whole, "seconds": number, "saving": number}
+    of_result |= {"returns": tuple[object, ...], "kind": str, "curve": object, "metrics": object}
+    of_result |= {"checkpoint": str | None, "error": str | None}
+    left_out: dict[str, Json] = dict.fromkeys(("curve", "metrics", "checkpoint", "error"))
+    left_out |= {"seconds": 0.0, "saving": 0.0, "returns": (), "kind": "ok"}
+    results = entry("results", of_result, left_out)
+    of_result |= {"score": moderate_number | tagged, "seconds": duration, "saving": duration, "kind": Literal[get_args(Kind)]}
+    of_result |= {"returns": tuple[moderate_number, ...], "curve": list[tuple[whole, moderate_number]] | None}
+    of_result |= {"metrics": dict[str, moderate_number] | None}
+    checked_results = entry("results", of_result, left_out)
+
+    of_task: dict[str, Json] = {"id": whole, "member": seat, "hparams": msgspec.Raw, "steps": whole, "seed": whole}
+    left_out = dict.fromkeys(("seconds", "parent", "teacher", "progress", "tags", "note", "donor", "forecast"))
+    left_out = {"evals": 1, "role": ""} | left_out
+    of_task |= {"evals": whole, "role": str} | dict.fromkeys([*left_out][2:], object)
+    of_task |= {"parent": whole | None, "teacher": whole | None, "note": dict | None, "donor": seat | None}
+    tasks = entry("tasks", of_task, left_out)
+    of_task |= {"hparams": moderate_values, "role": Literal[ROLES]}
+    of_task |= dict.fromkeys(("seconds", "teacher", "progress", "tags", "forecast"))
+    checked_tasks = entry("tasks", of_task, left_out)
+
+    line, checked, of_values = (
+        msgspec.json.Decoder(kind).decode for kind in (results | tasks, checked_results | checked_tasks, values)
     )
-    tasks = entry(
-        "tasks",
-        ("id", whole),
-        ("member", seat),
-        ("hparams", msgspec.Raw),
-        ("steps", whole),
-        ("seed", whole),
-        ("evals", whole, 1),
-        ("role", str, ""),
-        ("seconds", Any, None),
-        "parent",
-        "teacher",
-        "progress",
-        "tags",
-        "note",
-        "donor",
-        "forecast",
-    )
-    values: Json = dict[str, bool | int | float | str | None]
-    line, of_values = msgspec.json.Decoder(results | tasks).decode, msgspec.json.Decoder(values).decode
-    return _Decoders(results, tagged, line, of_values, msgspec.structs.astuple)
+    return _Decoders((results, checked_results), tagged, line, checked, of_values, msgspec.structs.astuple)
 
 
 def _nothing(text: bytes) -> Json:
@@ -248,6 +283,6 @@ def _nothing(text: bytes) -> Json:
 
 
 _none = type(None)
-_Results, _Tagged, _LINE, _VALUES, _astuple = (
-    _Decoders(_none, _none, _nothing, _nothing, tuple) if msgspec is None else _decoders()
+_RESULTS, _Tagged, _LINE, _CHECKED, _VALUES, _astuple = (
+    _Decoders((), _none, _nothing, _nothing, _nothing, tuple) if msgspec is None else _decoders()
 )

@@ -25,9 +25,10 @@ from poptrain.core.errors import RunBusy, Suspended, UsageError
 from poptrain.core.user_objects import is_interrupt, text_of
 from poptrain.log.codec import Entry, decode_line, encode_facts, encode_line
 from poptrain.log.disk import FS, default
+from poptrain.log.finding import exists
 from poptrain.log.lock import take_lock
 from poptrain.log.memory import MemoryLog
-from poptrain.log.reader import LINE, SEGMENT, Record, exists, read
+from poptrain.log.reader import LINE, SEGMENT, Record, read
 
 __all__ = ["Log", "LogWriter", "MemoryLog", "Record", "exists", "read"]
 
@@ -114,8 +115,11 @@ class Log:
             raise
 
     @classmethod
-    def open(cls, directory: Path | str, *, fs: FS = default) -> Log:
+    def open(cls, directory: Path | str, *, before: Record | None = None, fs: FS = default) -> Log:
         """Returns the log of a run that is continued: takes the lock, checks every line, cuts off a torn end, begins an epoch.
+
+        Args:
+            before: what was read of it without the lock. If it still holds, only the lines after it are read.
 
         Raises:
             UsageError: the directory holds no run.
@@ -127,7 +131,7 @@ class Log:
         path = Path(directory).resolve()
         lock = take_lock(path, fs)
         try:
-            record = read(path, fs)
+            record = read(path, fs) if before is None or not before.goes_on() else before
             log = cls(record, lock, record.run.get("durable", True))
             log._fd = fs.open_append(record.path)
             torn, file = record.torn, log._cut_torn_end() if record.torn else ""

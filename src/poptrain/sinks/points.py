@@ -158,8 +158,8 @@ def identity(record: Record) -> str:
 def snapshot(record: Record) -> Record:
     """Returns a copy that does not grow, for views that are made on another thread than the run's."""
     other = copy(record)
-    other.lines, other.times, other.events = list(record.lines), list(record.times), list(record.events)
-    del other.lines[len(other.times) :]
+    other.times, other.events = list(record.times), list(record.events)
+    other.lines = record.lines[: len(other.times)]
     return other
 
 

@@ -9,8 +9,8 @@ from itertools import accumulate, chain
 import numpy as np
 
 from poptrain.core import History, Result
-from poptrain.core.columns import Ints
 from poptrain.core.facts import results_of
+from poptrain.core.gathered import Ints
 
 StepScore = tuple[int, float]
 

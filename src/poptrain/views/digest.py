@@ -21,7 +21,8 @@ from poptrain.core import Task
 from poptrain.core.errors import PoptrainError
 from poptrain.log.codec import decode_facts, decode_line, encode_facts, encode_line
 from poptrain.log.disk import FS, default
-from poptrain.log.reader import Record, read, segment_name
+from poptrain.log.finding import segment_name
+from poptrain.log.reader import Record, read
 from poptrain.views.exploits import Exploit
 from poptrain.views.state import RECENT_WAITS, Incomplete, KnownTasks, RunState, SeatState
 from poptrain.views.status import Status, status_of

@@ -9,7 +9,7 @@ import numpy as np
 
 from poptrain.core import History, Result, Task
 from poptrain.core.brief import in_lines
-from poptrain.core.columns import Bools, Ints
+from poptrain.core.gathered import Bools, Ints
 from poptrain.log.reader import Record
 from poptrain.views.columns import results, sources
 from poptrain.views.index import history_of, reported

@@ -10,8 +10,8 @@ import numpy as np
 
 from poptrain.core import Value
 from poptrain.core.arguments import is_finite
-from poptrain.core.columns import Floats
 from poptrain.core.facts import is_number
+from poptrain.core.gathered import Floats
 
 LEAST = 1e-16  # distance from 1
 _LOG = ("LogUniform", "LogInt")

@@ -11,7 +11,7 @@ import numpy as np
 
 from poptrain.core import History, Value
 from poptrain.core.brief import in_lines
-from poptrain.core.columns import Floats, Ints
+from poptrain.core.gathered import Floats, Ints
 from poptrain.log.reader import Record
 from poptrain.views.columns import sources
 from poptrain.views.curves import LOG

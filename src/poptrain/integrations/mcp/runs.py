@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from poptrain.core.errors import UsageError, did_you_mean
-from poptrain.log.reader import Record, read, runs_in
+from poptrain.log.finding import runs_in
+from poptrain.log.reader import Record, read
 
 DEPTH = 3  # directories below a root that are searched
 MOST = 500

@@ -21,7 +21,7 @@ from poptrain.integrations.adapter import flattened
 from poptrain.integrations.ray_tune import configs
 from poptrain.integrations.ray_tune.configs import Config
 from poptrain.integrations.ray_tune.whole_files import is_json
-from poptrain.log.reader import exists
+from poptrain.log.finding import exists
 from poptrain.space import Space
 from poptrain.space.parameter import Parameter, plain, show
 

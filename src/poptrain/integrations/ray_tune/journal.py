@@ -21,7 +21,8 @@ from poptrain.core.interval import interval_of
 from poptrain.core.protocols import Algorithm
 from poptrain.engine.stop import steps
 from poptrain.integrations.ray_tune.controller import storage_of
-from poptrain.log.reader import exists, read
+from poptrain.log.finding import exists
+from poptrain.log.reader import read
 from poptrain.log.writer import Log, MemoryLog
 from poptrain.sinks import Guarded
 

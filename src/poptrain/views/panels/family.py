@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from poptrain.core import History
-from poptrain.core.columns import Ints
 from poptrain.core.counting import counted
+from poptrain.core.gathered import Ints
 from poptrain.log.reader import Record
 from poptrain.views.columns import begins, ends, ids_of
 from poptrain.views.format import clean, short, thousands
