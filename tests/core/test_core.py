@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +12,8 @@ from hypothesis import strategies as st
 
 import poptrain as pt
 from poptrain.core import History, Lost, Result, Task, rank
-from poptrain.core.rng import chunk_seed, rng, task_seed, task_seeds
+from poptrain.core.prefixes import prefixes
+from poptrain.core.rng import _new, chunk_seed, rng, task_seed, task_seeds
 from poptrain.testing import play
 from poptrain.testing.simulate import noisy
 
@@ -55,6 +59,41 @@ def test_every_prefix_equals_the_history_that_was_built_up_to_it(long):
         assert prefix.checkpoints(range(-1, long.n + 1)) == kept == grown.checkpoints(range(grown.n))
         if lines < long.lines:
             grown = grown.add(long.line(lines))
+
+
+@pytest.mark.parametrize("begin", [0, 1, 7, -1])
+def test_prefixes_one_after_another_equal_the_history_that_grew(long, begin):
+    whole = long.add(Lost(3))
+    begin %= whole.lines + 1
+    found = []
+    for lines, prefix in enumerate(prefixes(whole, begin), begin):
+        other = History(whole.seed, whole.budget).filled([whole.line(number) for number in range(lines)])
+        assert (prefix.n, prefix.lines, prefix.waiting, prefix.budget) == (other.n, other.lines, other.waiting, other.budget)
+        for name in ("heads", "standing", "open", "pending", "best", "members", "finals", "first_best"):
+            assert repr(getattr(prefix, name)()) == repr(getattr(other, name)()), name
+        assert (prefix.oks == other.oks).all() and prefix.seats == other.seats
+        assert [prefix.head(seat) for seat in range(5)] == [other.head(seat) for seat in range(5)]
+        assert prefix.fold("lines", 0, lambda count, history, line: count + (history.n >= 0)) == prefix.lines
+        found.append((prefix, prefix.heads().tolist(), prefix.best()))
+    assert all((prefix.heads()[: len(heads)].tolist(), prefix.best()) == (heads, best) for prefix, heads, best in found)
+    branch = found[0][0].add([task(found[0][0].n, 9)])
+    assert branch.seats == found[0][0].seats + 1 and repr(whole) == f"<History of {whole.n:,} tasks in {whole.lines:,} lines>"
+
+
+def test_a_generator_is_never_shared_with_one_that_is_held():
+    def drawn(generator):
+        return generator.integers(9, dtype=np.uint32), *generator.random(3), *generator.integers(1 << 40, size=3)
+
+    fresh = {key: drawn(_new(hashlib.blake2b(repr((0, key)).encode(), digest_size=16).digest())) for key in range(9)}
+    assert [drawn(rng(0, key)) for key in fresh] == list(fresh.values())  # one after another
+    held = [rng(0, key) for key in fresh]
+    assert [drawn(each) for each in held] == list(fresh.values())  # all at once
+    bits = [rng(0, key).bit_generator for key in fresh]
+    assert [drawn(np.random.Generator(each)) for each in bits] == list(fresh.values())
+    draws = [rng(0, key).random for key in fresh]
+    assert len({draw() for draw in draws}) == len(fresh)
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda key: drawn(rng(0, key)), list(fresh) * 20)) == list(fresh.values()) * 20
 
 
 def test_adding_to_an_old_prefix_branches(long):

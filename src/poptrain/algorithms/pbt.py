@@ -43,7 +43,7 @@ from poptrain.core.brief import brief
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.fingerprint import Earlier
 from poptrain.core.interval import Interval
-from poptrain.core.protocols import Clone, Exploit, Explore, Retuning
+from poptrain.core.protocols import Clone, Exploit, Explore
 from poptrain.core.rng import rng
 from poptrain.space import Space
 
@@ -316,9 +316,7 @@ class Pbt:
         An explore with a model may change the hyperparameters of members that go on as well; controls are left alone.
         """
         asked = (
-            [*self._going_on(history, plans), *clones]
-            if isinstance(self.explore, Retuning) and self.explore.retunes and not searching
-            else clones
+            [*self._going_on(history, plans), *clones] if getattr(self.explore, "retunes", False) and not searching else clones
         )
         for clone, proposal in zip(asked, proposals_of(self.explore, history, self.space, asked), strict=True):
             plan = plans[clone.id - history.n]

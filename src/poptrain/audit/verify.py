@@ -12,7 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from poptrain.audit.recompute import Finding, Trace, Walk, walk
+from poptrain.audit.finding import Finding, Walk
+from poptrain.audit.recompute import walk
+from poptrain.audit.trace import Trace
 from poptrain.audit.verdict import Verdict, listed, tabled
 from poptrain.checkpoints import places
 from poptrain.checkpoints.store import DiskStore, Ref, stem

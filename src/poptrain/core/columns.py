@@ -137,6 +137,11 @@ class Columns:
         return len(self.facts)
 
     @property
+    def newest(self) -> int:
+        """The number of lines after which `head` holds the newest tasks."""
+        return len(self.facts)
+
+    @property
     def n(self) -> int:
         return len(self.tasks)
 

@@ -170,7 +170,7 @@ class History:
         """Returns the newest task of every seat, pending or finished; shape (seats,), -1 where the seat is unused."""
         c = self._columns
         heads = c.head[: c.width].copy()
-        if self.lines < c.lines:
+        if self.lines < c.newest:
             while (late := (heads >= 0) & (c.issued[heads] >= self.lines)).any():
                 heads[late] = c.prev[heads[late]]
         return heads

@@ -46,6 +46,7 @@ import numpy as np
 
 from poptrain.core import Forecast, Hparams, Json, Kind, Line, Lost, Result, Role, Task, Value, results_of, tasks_of
 from poptrain.core.errors import UsageError
+from poptrain.core.filled import unfrozen
 from poptrain.log import format1
 
 msgspec: Any = None
@@ -188,16 +189,7 @@ def _implied_kind(score: float, error: str | None) -> Kind:
 # The readers accept and ignore fields that they do not know.
 
 NOTHING: dict[str, Json] = {}  # shared by all facts, which never change: a million empty dicts are 64 MB
-
-
-def _open(kind: type[Task] | type[Result]) -> Any:
-    """Returns a class with the slots of a frozen one: an object that is filled first, and gets its class then, is made six
-    times as fast.
-    """
-    return type(kind.__name__, (), {"__slots__": kind.__slots__})
-
-
-OpenTask, OpenResult = _open(Task), _open(Result)
+OpenTask, OpenResult = unfrozen(Task), unfrozen(Result)
 
 
 def make_task(

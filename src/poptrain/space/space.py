@@ -217,9 +217,11 @@ class Space(Mapping[str, Parameter]):
         """
         sd = check_number("sd", sd, math.inf)
         resample = check_number("resample", resample, 1)
-        new = self._clean(hparams)
-        old = dict(new)
-        count = len(self._free)
+        return self.added(self._clean(hparams), generator, sd, resample)
+
+    def added(self, old: Hparams, generator: Generator, sd: float, resample: float) -> dict[str, Value]:
+        """Returns `add` to a configuration that this space made, such as that of a task: it is not checked again."""
+        new, count = dict(old), len(self._free)
         normals, dithers = generator.standard_normal(count).tolist(), generator.random(count).tolist()
         redrawn: list[float | None] = [None] * count
         if resample:

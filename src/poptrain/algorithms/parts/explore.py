@@ -92,7 +92,7 @@ class Additive(_Alone):
     resample: float = field(default=0.0, metadata={"absent": 0.0})
 
     def vary(self, hparams: Hparams, space: Space, generator: np.random.Generator) -> dict[str, Value]:
-        return space.add(hparams, generator, self.sd, self.resample)
+        return space.added(hparams, generator, self.sd, self.resample)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ import numpy as np
 from poptrain.core import Forecast, History, Hparams, Line, Task, Value, tasks_of
 from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError, did_you_mean
+from poptrain.core.filled import unfrozen
 from poptrain.core.interval import Interval, Seconds
 from poptrain.core.rng import rng, task_seed, task_seeds
 from poptrain.core.wellformed import MAX_SEATS, MAX_WHOLE
@@ -124,25 +125,24 @@ def segments(
     seconds = interval.seconds if isinstance(interval, Seconds) else None
     seeds = task_seeds(history.seed, history.n, len(plans)) if seeds is None else seeds
     return tuple(
-        Task(
-            id,
-            plan.seat,
-            plan.hparams,
-            plan.parent,
-            steps,
-            seed,
-            1,
-            None,
-            None,
-            {},
-            plan.note,
-            seconds,
-            "",
-            plan.donor,
-            plan.forecast,
-        )
-        for id, (plan, steps, seed) in enumerate(zip(plans, lengths, seeds, strict=True), history.n)
+        [
+            _task(id, plan, steps, seed, seconds)
+            for id, (plan, steps, seed) in enumerate(zip(plans, lengths, seeds, strict=True), history.n)
+        ]
     )
+
+
+_Unfrozen = unfrozen(Task)
+
+
+def _task(id: int, plan: Plan, steps: int, seed: int, seconds: float | None) -> Task:
+    made = _Unfrozen()
+    made.id, made.evals, made.teacher, made.progress, made.tags, made.role = id, 1, None, None, {}, ""
+    made.member, made.parent, made.hparams, made.note, made.donor, made.forecast = plan
+    made.steps, made.seed, made.seconds = steps, seed, seconds
+    made.__class__ = Task
+    task: Task = made
+    return task
 
 
 def member_seeds(history: History, seats: Sequence[int], population: int) -> list[int]:

@@ -1,0 +1,149 @@
+"""Is every fact of a run possible? The question alone, for all lines together: `recompute` finds the first one that is not.
+
+Columns are compared as a whole, and equal values of a hyperparameter are looked at once. A million results take 5 s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import count
+from math import isfinite
+from operator import attrgetter, eq
+from typing import TypeVar
+
+import numpy as np
+
+from poptrain.audit.trace import Trace
+from poptrain.core import History, Line, Lost, Result, Task, collector, maximised
+from poptrain.core.gathered import NEVER, Bools, Ints
+from poptrain.core.rng import task_seeds
+from poptrain.core.wellformed import malformed
+from poptrain.space import Space
+
+Fact = TypeVar("Fact", Task, Result)
+
+MOST = 1 << 54  # steps, above all that a task can have
+CANNOT = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)  # what impossible facts raise here
+
+
+def ordered(trace: Trace) -> History | None:
+    """Returns the history of all lines if each of them can follow the lines before; None if one cannot, or is malformed."""
+    with suppress(*CANNOT), collector.paused():
+        lines = trace.lines
+        if any(malformed(fact) is not None for at in trace.unsound for fact in lines[at]):
+            return None
+        sign = -1 if trace.run.get("mode") == "min" else 1
+        history = History(trace.run.get("seed", 0), trace.budget, sign)
+        history = history.filled(lines if sign > 0 else [maximised(line, sign) for line in lines])
+        return history if _in_order(history, lines) else None
+    return None
+
+
+def possible(trace: Trace, history: History, space: Space | None, keyed: bool) -> bool:
+    """Returns True if every fact is possible.
+
+    Args:
+        trace: the log.
+        history: what `ordered` returned.
+        space: must contain the hyperparameters; None if it is unknown.
+        keyed: the seed of a task follows from its id.
+    """
+    with suppress(*CANNOT), collector.paused():
+        tasks = _facts_of(trace.lines, Task)
+        return (
+            (not keyed or list(map(_SEED, tasks)) == task_seeds(history.seed, 0, len(tasks)))
+            and all(_healthy(history, history.column(name)).all() for name in ("parent", "teacher"))
+            and _within_budget(history, _budgets(trace))
+            and _forwards(history)
+            and _complete(_facts_of(trace.lines, Result))
+            and (space is None or _inside(space, tasks))
+        )
+    return False
+
+
+def _facts_of(lines: Sequence[Line], kind: type[Fact]) -> list[Fact]:
+    """Returns all facts of one kind, in their order."""
+    return [fact for line in lines if type(line[0]) is kind for fact in line]
+
+
+def _in_order(history: History, lines: Sequence[Line]) -> bool:
+    """True if every line can follow the lines before it."""
+    n, issued, told = history.n, history.column("issued"), history.column("told")
+    if not all(map(eq, map(_ID, _facts_of(lines, Task)), count())) or int((told < NEVER).sum()) != n - history.waiting:
+        return False  # ids have gaps, or a task has two results
+    if not (issued < told).all():
+        return False
+    for name in ("prev", "parent", "teacher"):  # its seat was busy, or its source had no result
+        before = history.column(name)
+        if not (told[before] < issued)[before >= 0].all():
+            return False
+    lost = ((number, line[0].task) for number, line in enumerate(lines) if isinstance(line[0], Lost))
+    return all(id < n and told[id] < number for number, id in lost)
+
+
+def _healthy(history: History, sources: Ints) -> Bools:
+    """Returns True for each task without a source, or whose source was healthy when it was decided; shape (n,)."""
+    issued, told, lost = (history.column(name) for name in ("issued", "told", "lost"))
+    scored = ~np.isnan(history.column("score"))  # NaN of a result that was never healthy
+    healthy: Bools = (sources < 0) | ((told[sources] < issued) & (lost[sources] >= issued) & scored[sources])
+    return healthy
+
+
+def _within_budget(history: History, budgets: Sequence[tuple[int, int | None]]) -> bool:
+    """True if no task goes beyond the budget that was in force when it was decided."""
+    ends = history.column("steps") + _step_at(history, history.column("parent"))
+    limits = np.full(history.lines + 1, MOST)  # by line
+    for at, budget in budgets:
+        limits[at:] = MOST if budget is None else max(budget, 0)
+    return bool((ends <= limits[history.column("issued")]).all())
+
+
+def _budgets(trace: Trace) -> list[tuple[int, int | None]]:
+    """Returns each budget, with the number of lines of facts before it."""
+    noted = [(note.at, note.fields.get("budget")) for note in trace.notes if note.type == "budget"]
+    return [(0, trace.run.get("budget")), *noted]
+
+
+def _forwards(history: History) -> bool:
+    """True if no result ends before its task began."""
+    parent, told = history.column("parent"), history.column("told")
+    begin = _step_at(history, np.where(parent >= 0, parent, history.column("teacher")))
+    return bool((history.column("step") >= begin)[told < NEVER].all())
+
+
+def _step_at(history: History, ids: Ints) -> Ints:
+    """Returns the lineage steps of tasks, and 0 for each -1; shape of `ids`."""
+    return np.where(ids >= 0, history.column("step")[ids], 0)
+
+
+def _complete(results: Iterable[Result]) -> bool:
+    """True if each result that did not fail has a checkpoint, and its curve ends in its step and score."""
+    for result in results:
+        if result.error is None:
+            if result.checkpoint is None:
+                return False
+            if curve := result.curve:
+                step, score = curve[-1]
+                if step != result.step or not (score == result.score or not (isfinite(score) or isfinite(result.score))):
+                    return False
+    return True
+
+
+def _inside(space: Space, tasks: Sequence[Task]) -> bool:
+    """True if all hyperparameters are inside the space, and static ones are those of the parent."""
+    every = list({id(task.hparams): task.hparams for task in tasks}.values())  # the tasks of a seat often share theirs
+    for name, parameter in space.items():
+        values = {(type(value), value): value for value in [hparams[name] for hparams in every]}
+        if not all(map(parameter.contains, values.values())):
+            return False
+        if parameter.static and any(
+            task.hparams is not (given := tasks[task.parent].hparams) and task.hparams[name] != given[name]
+            for task in tasks
+            if task.parent is not None
+        ):
+            return False
+    return True
+
+
+_ID, _SEED = map(attrgetter, ("id", "seed"))

@@ -1,0 +1,177 @@
+"""Takes the decisions of a long log again in several processes: each one for some lines that follow each other.
+
+``ask`` is a pure function of the history, so every line can be checked without the others. A process is forked, because it then
+has the history and the algorithm without reading or sending anything; it sends back four numbers. Where a fork is not known to be
+safe, there is one process: outside of Linux, in a program with threads or with JAX, and for an algorithm with any part that is
+not listed in `KNOWN`: code of a user, or a model that computes with threads or remembers what it saw of the earlier lines.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import NoReturn
+
+import numpy as np
+
+from poptrain.audit.decisions import Decisions, Part
+from poptrain.core.cpus import cpus
+
+MANY = 20_000  # tasks of a log for which a second process is worth it
+KNOWN = (
+    "poptrain.algorithms.pbt",
+    "poptrain.algorithms.random_search",
+    "poptrain.algorithms.grid_search",
+    "poptrain.algorithms.parts",
+    "poptrain.core",
+    "poptrain.space",
+)
+TASK, ASK, LINE = 35, 150, 2  # µs: to decide a task, a line of tasks, and that there is none
+FACT = 3  # µs for each task, of what is done meanwhile
+STOPS = (signal.SIGINT, signal.SIGTERM)
+
+
+def parts_of(decisions: Decisions, meanwhile: Callable[[], bool], processes: int | None = None) -> list[Part] | None:
+    """Returns what is found in all parts of the log, in their order; None if `meanwhile` returns False.
+
+    Args:
+        decisions: the algorithm, and the log.
+        meanwhile: is called first in this process, while the others work.
+        processes: their number; None: one for each CPU if that is worth it and known to be safe, else one.
+    """
+    if processes is None:
+        many = decisions.history.n >= MANY
+        processes = cpus() if many and known(decisions.algorithm) and _can_fork() else 1
+    ends = _ends(decisions, processes)
+    ranges = list(zip([0, *ends[:-1]], ends, strict=True))
+    with _children(decisions, ranges[1:]) as children:
+        if not meanwhile():
+            return None
+        parts = [decisions.part(*ranges[0])]
+        for (begin, end), child in zip(ranges[1:], children, strict=True):
+            if parts[-1].failed:
+                break  # the algorithm is not asked again, so the others are not waited for
+            parts.append(_received(decisions, child) or decisions.part(begin, end))
+    return parts
+
+
+def known(value: object) -> bool:
+    """True for an algorithm with all its parts, if each of them is of `KNOWN`, and for plain values."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return True
+    if isinstance(value, (tuple, list)):
+        return all(map(known, value))
+    if type(value) is dict:
+        return all(map(known, value.values()))
+    kind = type(value)
+    if not any(f"{kind.__module__}.".startswith(f"{name}.") for name in KNOWN):
+        return False
+    inside = list(vars(value).values()) if hasattr(value, "__dict__") else []
+    return all(map(known, [*inside, *(value.values() if isinstance(value, dict) else ())]))
+
+
+def _can_fork() -> bool:
+    """True if nothing but this thread runs in this process, as far as one can know."""
+    return sys.platform == "linux" and threading.active_count() == 1 and "jax" not in sys.modules
+
+
+def _ends(decisions: Decisions, count: int) -> list[int]:
+    """Returns where each of `count` parts ends, so that all processes take about as long; the last one has the end of the log."""
+    history = decisions.history
+    sizes = np.bincount(history.column("issued"), minlength=history.lines)
+    cost = np.cumsum(np.where(sizes > 0, ASK, 0) + TASK * sizes + LINE)
+    total, facts = int(cost[-1]) if len(cost) else 0, FACT * history.n
+    first = max((total + facts) // count - facts, 0)
+    ends: list[int] = np.searchsorted(cost, [first + (total - first) * k // max(count - 1, 1) for k in range(count - 1)]).tolist()
+    return [*ends, history.lines + 1]
+
+
+@dataclass(frozen=True)
+class _Child:
+    """A forked process, and the pipe from it."""
+
+    process: int
+    pipe: int
+
+
+@contextmanager
+def _children(decisions: Decisions, ranges: Sequence[tuple[int, int]]) -> Iterator[list[_Child | None]]:
+    """Forks a process for each range (None where the system has no room for it), and kills at the end those that still run."""
+    children: list[_Child | None] = []
+    try:
+        for begin, end in ranges:
+            with _uninterrupted():
+                children.append(_forked(decisions, begin, end))
+        yield children
+    finally:
+        for child in filter(None, children):
+            os.close(child.pipe)
+            with suppress(ProcessLookupError):
+                os.kill(child.process, signal.SIGKILL)
+            with suppress(ChildProcessError):
+                os.waitpid(child.process, 0)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Keeps Ctrl-C back: it must not raise an error in a new process, or before the process is known."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _forked(decisions: Decisions, begin: int, end: int) -> _Child | None:
+    pipe: tuple[int, ...] = ()
+    try:
+        read, write = pipe = os.pipe()
+        with warnings.catch_warnings():  # of the threads that numpy keeps for products of matrices, which are not used
+            warnings.simplefilter("ignore", DeprecationWarning)
+            process = os.fork()
+    except OSError:
+        for each in pipe:
+            os.close(each)
+        return None
+    if not process:
+        _work(decisions, begin, end, write)
+    os.close(write)
+    return _Child(process, read)
+
+
+def _work(decisions: Decisions, begin: int, end: int, pipe: int) -> NoReturn:
+    """Is what a child does: it writes what it found, and ends without a traceback, because the first process has one."""
+    try:
+        for number in STOPS:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: it ends with the first process
+        part = decisions.part(begin, end)
+        os.write(pipe, json.dumps([part.decisions, part.differing, part.failed, part.first]).encode())
+    finally:
+        os._exit(0)
+
+
+def _received(decisions: Decisions, child: _Child | None) -> Part | None:
+    """Returns what a child found; None if it died, or if what it found is not found again."""
+    if child is None:
+        return None
+    with open(child.pipe, "rb", closefd=False) as pipe:
+        text = pipe.read()
+    try:
+        done, differing, failed, first = json.loads(text)
+    except ValueError:
+        return None
+    part = Part(done, differing, failed, first)
+    if first is not None:  # it is described here, because values of any kind do not go through the pipe
+        part.difference = decisions.part(first, first + 1).difference
+    return part if (part.difference is None) == (first is None) else None
