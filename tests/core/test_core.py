@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +10,7 @@ from hypothesis import strategies as st
 import poptrain as pt
 from poptrain.core import History, Lost, Result, Task, rank
 from poptrain.core.prefixes import prefixes
-from poptrain.core.rng import _new, chunk_seed, rng, task_seed, task_seeds
+from poptrain.core.rng import chunk_seed, rng, task_seed, task_seeds
 from poptrain.testing import play
 from poptrain.testing.simulate import noisy
 
@@ -78,22 +75,6 @@ def test_prefixes_one_after_another_equal_the_history_that_grew(long, begin):
     assert all((prefix.heads()[: len(heads)].tolist(), prefix.best()) == (heads, best) for prefix, heads, best in found)
     branch = found[0][0].add([task(found[0][0].n, 9)])
     assert branch.seats == found[0][0].seats + 1 and repr(whole) == f"<History of {whole.n:,} tasks in {whole.lines:,} lines>"
-
-
-def test_a_generator_is_never_shared_with_one_that_is_held():
-    def drawn(generator):
-        return generator.integers(9, dtype=np.uint32), *generator.random(3), *generator.integers(1 << 40, size=3)
-
-    fresh = {key: drawn(_new(hashlib.blake2b(repr((0, key)).encode(), digest_size=16).digest())) for key in range(9)}
-    assert [drawn(rng(0, key)) for key in fresh] == list(fresh.values())  # one after another
-    held = [rng(0, key) for key in fresh]
-    assert [drawn(each) for each in held] == list(fresh.values())  # all at once
-    bits = [rng(0, key).bit_generator for key in fresh]
-    assert [drawn(np.random.Generator(each)) for each in bits] == list(fresh.values())
-    draws = [rng(0, key).random for key in fresh]
-    assert len({draw() for draw in draws}) == len(fresh)
-    with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(lambda key: drawn(rng(0, key)), list(fresh) * 20)) == list(fresh.values()) * 20
 
 
 def test_adding_to_an_old_prefix_branches(long):

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import struct
-import threading
 from functools import lru_cache
-from sys import getrefcount
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,15 +32,6 @@ def rng(seed: int, *path: int | str) -> np.random.Generator:
     True
     """
     key = hashlib.blake2b(repr((seed, *path)).encode(), digest_size=16).digest()
-    last = _last
-    if (getrefcount(last.generator), getrefcount(last.bits)) == last.unused:  # no caller can tell it from a new one
-        last.inner["key"] = _words(key)
-        last.bits.state = last.state
-        return last.generator
-    return _new(key)
-
-
-def _new(key: bytes) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(_Key(key)))  # type: ignore[arg-type]  # numpy accepts any ISeedSequence
 
 
@@ -55,30 +43,6 @@ class _Key(ISeedSequence):
 
     def generate_state(self, n_words: int, dtype: npt.DTypeLike = np.uint32) -> npt.NDArray[np.uint32]:
         return np.frombuffer(self._key, dtype)[:n_words]
-
-
-_words = struct.Struct("=QQ").unpack
-
-
-class _Last(threading.local):
-    """A generator of each thread: while no caller holds it, it is set anew, which takes half of the time of making one."""
-
-    def __init__(self) -> None:
-        self.generator = _new(bytes(16))
-        self.bits = self.generator.bit_generator
-        self.unused = getrefcount(self.generator), getrefcount(self.bits)
-        self.inner = {"counter": (0, 0, 0, 0), "key": (0, 0)}
-        self.state = {
-            "bit_generator": "Philox",
-            "state": self.inner,
-            "buffer": (0, 0, 0, 0),
-            "buffer_pos": 4,
-            "has_uint32": 0,
-            "uinteger": 0,
-        }
-
-
-_last = _Last()
 
 
 def task_seed(seed: int, task: int) -> int:
