@@ -462,6 +462,7 @@ def test_a_story_of_a_pending_task_and_of_a_minimised_run():
     assert story.score == story.hparams["lr"] and "rank 4 of 4" in story.why[0]
     lines = run.record.lines
     cut = next(number for number in range(len(lines) - 1, 0, -1) if isinstance(lines[number][0], Result))
-    del lines[cut:], run.record.times[cut:]
+    run.record.lines = lines[:cut]
+    del run.record.times[cut:]
     pending = run.history.n - 1
     assert views.story(run.record, pending).state == "pending"
