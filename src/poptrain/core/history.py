@@ -102,7 +102,7 @@ class History:
         """Returns the references of the checkpoints that these tasks left; ids of no task add nothing."""
         c, n, lines = self._columns, self.n, self.lines
         newest = lines == c.lines  # else a result may be of a later line
-        results = [c.result(id) for id in ids if 0 <= id < n and (newest or c.told[id] < lines)]
+        results = [c.results[id] or c.result(id) for id in ids if 0 <= id < n and (newest or c.told[id] < lines)]
         return {result.checkpoint for result in results if result is not None and result.checkpoint}
 
     def ok(self, id: int | None) -> bool:

@@ -56,10 +56,11 @@ def _asked(algorithm: Algorithm, history: History, order: Order, name: str) -> t
         raise UsageError(f"{name}.ask returned {shown(returned)}, expected a tuple of Task.")
     if not returned:
         return ()
-    tasks = tuple([task if _exact(task) and malformed(task) is None else _plain(task) for task in returned])
+    sound = [_exact(task) and malformed(task) is None for task in returned]
+    tasks = tuple([task if right else _plain(task) for task, right in zip(returned, sound, strict=True)])
     check_roles(task for task in tasks if isinstance(task.role, str))
     try:
-        order.check(tasks)
+        (order.check_place if all(sound) else order.check)(tasks)
         _check_tasks(algorithm, history, tasks)
     except ValueError as error:
         raise UsageError(f"{name}.ask: {error}. Nothing was logged.") from error
