@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from poptrain.log.disk import FS
+from poptrain.log.disk import FEW, FS
 from poptrain.log.together import together
 
 
@@ -56,7 +56,7 @@ def test_a_flush_makes_files_and_folders_durable_at_the_same_time(tmp_path, monk
     monkeypatch.setattr(FS, "at_a_time", 4)
     gate = threading.Barrier(4, timeout=10)
     monkeypatch.setattr("os.fsync", lambda fd: gate.wait())  # passes only if four wait at the same time
-    files = [tmp_path / str(number) for number in range(3)]
+    files = [tmp_path / str(number) for number in range(FEW + 3)]
     for file in files:
         file.touch()
     FS().flush(files, [tmp_path])
@@ -73,3 +73,14 @@ def test_a_flush_names_the_file_that_could_not_be_made_durable(tmp_path):
         (tmp_path / str(number)).write_bytes(b"x")
     with pytest.raises(Exception, match=r"Input/output error: cannot write .*/7 "):
         Broken().flush([tmp_path / str(number) for number in range(20)], [tmp_path])
+
+
+def test_a_few_are_made_durable_one_after_another_without_a_thread(tmp_path, monkeypatch):
+    monkeypatch.setattr(threading.Thread, "start", lambda self: pytest.fail("a thread was started"))
+    files = [tmp_path / str(number) for number in range(FEW - 1)]
+    for file in files:
+        file.write_bytes(b"x")
+    done = []
+    monkeypatch.setattr("os.fsync", done.append)
+    FS().flush(files, [tmp_path])
+    assert len(done) == FEW

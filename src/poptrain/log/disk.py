@@ -32,6 +32,9 @@ _ABSENT = (FileNotFoundError, NotADirectoryError)
 _SAFE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # non-blocking: it must not hang on a FIFO in place of a file
 
 
+FEW = 8  # files and directories
+
+
 class FS:
     """The real disk. Subclass it and override `_op` and `_look` to inject faults."""
 
@@ -149,10 +152,12 @@ class FS:
                 os.close(fd)
 
     def flush(self, files: Iterable[Path], folders: Iterable[Path]) -> None:
-        """Makes files and the names in directories durable, at the same time: the disk then writes them together."""
-        together(
-            [partial(self.fsync, path) for path in files] + [partial(self.fsync_dir, path) for path in folders], self.at_a_time
-        )
+        """Makes files and the names in directories durable; many of them at the same time, so that the disk writes them together.
+
+        A few are quicker one after another: the first call makes the file system write what the others wait for.
+        """
+        calls = [partial(self.fsync, path) for path in files] + [partial(self.fsync_dir, path) for path in folders]
+        together(calls, self.at_a_time if len(calls) > FEW else 1)
 
     def read(self, path: Path, start: int = 0, limit: int = -1) -> bytes:
         """Returns the bytes of a regular file from `start`. It never follows a link and never waits for a pipe."""
