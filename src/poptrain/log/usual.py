@@ -178,7 +178,7 @@ class UsualLines:
 def _plain(entries: list[Json], texts: Sequence[bytes]) -> list[Json]:
     """Returns the entries up to the first with a tag that is not the score of a result."""
     for index, (entry, text) in enumerate(zip(entries, texts, strict=False)):
-        if (b"$" in text or ESCAPED in text) and not _untagged(entry, text):
+        if (b"$" in text or (b"\\" in text and ESCAPED in text)) and not _untagged(entry, text):  # one byte is found at once
             return entries[:index]
     return entries
 
