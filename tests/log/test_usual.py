@@ -20,7 +20,7 @@ from poptrain.core import Lost, clock, results_of
 from poptrain.core.gathered import gathered
 from poptrain.core.order import Order
 from poptrain.core.wellformed import malformed
-from poptrain.log import blocks
+from poptrain.log import blocks, reader
 from poptrain.log.codec import decode_facts, decode_line, encode_facts, encode_line
 from poptrain.log.finding import segment_name
 from poptrain.log.reader import read
@@ -251,6 +251,18 @@ def test_a_history_of_facts_that_were_not_made_is_that_of_facts(tmp_path, monkey
     assert repr(history.add(more).at(30).add((task(history.at(30).n, member=9),)).table()) == repr(
         eager.add(more).at(30).add((task(eager.at(30).n, member=9),)).table()
     )
+
+
+def test_a_log_that_is_followed_line_by_line_keeps_facts_and_no_columns(tmp_path, monkeypatch):
+    monkeypatch.setattr(reader, "MANY", 16 << 10)
+    with Log.create(tmp_path, {"seed": 0}, durable=False) as log:
+        follower = read(tmp_path)
+        for id in range(200):
+            log.append([task(id, member=id % 4)])
+            log.append([result(id)])
+            assert follower.refresh() == 2
+    assert not follower._gathered and follower.lines == log.record.lines
+    assert len(read(tmp_path)._gathered) == 1  # read at once, from the block on that is large enough
 
 
 def test_opening_a_log_makes_no_facts(tmp_path, monkeypatch):

@@ -27,6 +27,7 @@ from poptrain.log.notes import check_note, in_short
 from poptrain.log.usual import REFUSED, UsualLines, is_results
 
 SEGMENT = 64 << 20  # bytes after which a new file is begun
+MANY = 16 << 10  # bytes of a block of lines from which on their facts are made when they are needed
 LINE = 16 << 20  # bytes of the longest line that is allowed
 _SEGMENT_NAME = re.compile(r"log-(\d{6,})\.jsonl")
 _HEADER = re.compile(rb'\{"v":\d+,"q":(\d+),"e":\d+,"w":"')  # of a line; no hyperparameter or text can look like it
@@ -271,7 +272,8 @@ class Record:
 
     def _take_checked(self, texts: list[bytes], crcs: list[int]) -> int:
         """Takes lines with their checksums whose facts are made when they are needed, and returns their number."""
-        if self.order is None or not (entries := self._usual.checked(texts, self._blocks.tagged)):
+        few = sum(map(len, texts)) < MANY  # as where a log is followed: their columns would take more memory than their facts
+        if few or self.order is None or not (entries := self._usual.checked(texts, self._blocks.tagged)):
             return 0
         n, epochs = len(entries), [entry.e for entry in entries]
         if (
