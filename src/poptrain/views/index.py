@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from poptrain.core import History, Result, collector, maximised
+from poptrain.core import History, Result, collector
 from poptrain.core.causes import diverged
 from poptrain.core.errors import UsageError
 from poptrain.core.evidence import extreme
@@ -35,13 +35,10 @@ def history_of(record: Record) -> History:
         if history is None or history.lines > ready:
             history = History(record.run.get("seed", 0), record.budget, -1 if record.run.get("mode") == "min" else 1)
         with collector.paused():  # nothing of what is made becomes garbage
-            lines = record.lines[history.lines : ready]
-            if history.sign < 0:
-                lines = [maximised(line, history.sign) for line in lines]
             if not history.lines and record.order is not None:  # each line was checked when it was read
-                history = history.filled(lines)
+                history = history.filled(*record.told(ready, history.sign))
             else:
-                for line in lines:
+                for line in record.lines[history.lines : ready].maximised(history.sign):
                     history = history.add(line)
         _known[record] = history
         return history
