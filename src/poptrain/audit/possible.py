@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from itertools import count
 from math import isfinite
-from operator import attrgetter, eq
+from operator import attrgetter
 from typing import TypeVar
 
 import numpy as np
 
 from poptrain.audit.trace import Trace
-from poptrain.core import History, Line, Lost, Result, Task, collector, maximised
-from poptrain.core.gathered import NEVER, Bools, Ints
+from poptrain.core import History, Line, Result, Task, collector
+from poptrain.core.gathered import LOST, NEVER, Bools, Gathered, Ints, gathered
+from poptrain.core.order import Order
 from poptrain.core.rng import task_seeds
 from poptrain.core.wellformed import malformed
 from poptrain.space import Space
@@ -33,10 +33,13 @@ def ordered(trace: Trace) -> History | None:
         lines = trace.lines
         if any(malformed(fact) is not None for at in trace.unsound for fact in lines[at]):
             return None
+        told = gathered(lines)
+        if not Order().follow_all(told):
+            return None
         sign = -1 if trace.run.get("mode") == "min" else 1
         history = History(trace.run.get("seed", 0), trace.budget, sign)
-        history = history.filled(lines if sign > 0 else [maximised(line, sign) for line in lines])
-        return history if _in_order(history, lines) else None
+        history = history.filled(lines.maximised(sign), told.with_sign(sign))
+        return history if _lost_later(history, told) else None
     return None
 
 
@@ -67,19 +70,10 @@ def _facts_of(lines: Sequence[Line], kind: type[Fact]) -> list[Fact]:
     return [fact for line in lines if type(line[0]) is kind for fact in line]
 
 
-def _in_order(history: History, lines: Sequence[Line]) -> bool:
-    """True if every line can follow the lines before it."""
-    n, issued, told = history.n, history.column("issued"), history.column("told")
-    if not all(map(eq, map(_ID, _facts_of(lines, Task)), count())) or int((told < NEVER).sum()) != n - history.waiting:
-        return False  # ids have gaps, or a task has two results
-    if not (issued < told).all():
-        return False
-    for name in ("prev", "parent", "teacher"):  # its seat was busy, or its source had no result
-        before = history.column(name)
-        if not (told[before] < issued)[before >= 0].all():
-            return False
-    lost = ((number, line[0].task) for number, line in enumerate(lines) if isinstance(line[0], Lost))
-    return all(id < n and told[id] < number for number, id in lost)
+def _lost_later(history: History, told: Gathered) -> bool:
+    """True if every checkpoint was lost after its task had a result."""
+    before = history.column("told")[told.lost]
+    return bool((before < np.flatnonzero(told.kind == LOST)).all())
 
 
 def _healthy(history: History, sources: Ints) -> Bools:
@@ -146,4 +140,4 @@ def _inside(space: Space, tasks: Sequence[Task]) -> bool:
     return True
 
 
-_ID, _SEED = map(attrgetter, ("id", "seed"))
+_SEED = attrgetter("seed")

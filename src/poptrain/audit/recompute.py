@@ -6,7 +6,6 @@ processes. Only where a fact is wrong, the log is read line by line, to find the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from functools import partial
 from math import isfinite
 
@@ -54,12 +53,12 @@ def line_by_line(trace: Trace, algorithm: Algorithm | None, space: Space | None,
     sign = -1 if trace.run.get("mode") == "min" else 1
     history = History(trace.run.get("seed", 0), trace.run.get("budget"), sign)
     after_lost = False
-    entries = list(trace.entries())
-    for entry, asking in _asking(entries):
+    asking = iter(trace.asking())
+    for entry in trace.entries():
         if entry.type == "budget":
             history = history.with_budget(entry.fields.get("budget"))
         if entry.line is not None:
-            line = entry.line
+            line, asks = entry.line, bool(next(asking))
             if not entry.sound and (wrong := next(filter(None, map(malformed, line)), None)) is not None:
                 text = f"{entry.place}: {wrong.field}={wrong.got!r}, expected {wrong.expected}."
                 found.facts = found.facts or finding(entry, None, *wrong, text)
@@ -71,7 +70,7 @@ def line_by_line(trace: Trace, algorithm: Algorithm | None, space: Space | None,
                 if asked is None:
                     algorithm = None
                 else:
-                    _decided(found, entry, asked, line, asking)
+                    _decided(found, entry, asked, line, asks)
             try:
                 history = history.add(line)
             except (ValueError, IndexError) as error:
@@ -86,24 +85,6 @@ def line_by_line(trace: Trace, algorithm: Algorithm | None, space: Space | None,
                 found.difference = unfinished(entry, more)
     found.history = history
     return found
-
-
-def _asking(entries: Sequence[TraceEntry]) -> Iterator[tuple[TraceEntry, bool]]:
-    """Yields each line, with True if the run still asked for tasks there.
-
-    It is False after the last tasks of a session that was cut off, suspended, or ended by a stop condition.
-    """
-    asking: list[bool] = []
-    later, stopped = False, True  # from the end backwards: do more tasks come in this session; was it stopped early
-    for entry in reversed(entries):
-        asking.append(later or not stopped)
-        if entry.type == "end":
-            stopped = entry.fields.get("reason") != COMPLETE
-        if entry.line is not None and tasks_of(entry.line):
-            later = True
-        if entry.type == "open":
-            later, stopped = False, True
-    return zip(entries, reversed(asking), strict=True)
 
 
 # -- decisions ----------------------------------------------------------------------------------------------------------
