@@ -8,22 +8,16 @@ not listed in `KNOWN`: code of a user, or a model that computes with threads or 
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import signal
-import sys
-import threading
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import NoReturn
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from poptrain.audit.decisions import Decisions, Part
 from poptrain.core.cpus import cpus
+from poptrain.core.forks import Fork, can_fork, forks
 
 MANY = 20_000  # tasks of a log for which a second process is worth it
 KNOWN = (
@@ -36,7 +30,6 @@ KNOWN = (
 )
 TASK, ASK, LINE = 35, 150, 2  # µs: to decide a task, a line of tasks, and that there is none
 FACT = 3  # µs for each task, of what is done meanwhile
-STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 def parts_of(decisions: Decisions, meanwhile: Callable[[], bool], processes: int | None = None) -> list[Part] | None:
@@ -49,10 +42,10 @@ def parts_of(decisions: Decisions, meanwhile: Callable[[], bool], processes: int
     """
     if processes is None:
         many = decisions.history.n >= MANY
-        processes = cpus() if many and known(decisions.algorithm) and _can_fork() else 1
+        processes = cpus() if many and known(decisions.algorithm) and can_fork() else 1
     ends = _ends(decisions, processes)
     ranges = list(zip([0, *ends[:-1]], ends, strict=True))
-    with _children(decisions, ranges[1:]) as children:
+    with forks([partial(_work, decisions, *each) for each in ranges[1:]]) as children:
         if not meanwhile():
             return None
         parts = [decisions.part(*ranges[0])]
@@ -78,11 +71,6 @@ def known(value: object) -> bool:
     return all(map(known, [*inside, *(value.values() if isinstance(value, dict) else ())]))
 
 
-def _can_fork() -> bool:
-    """True if nothing but this thread runs in this process, as far as one can know."""
-    return sys.platform == "linux" and threading.active_count() == 1 and "jax" not in sys.modules
-
-
 def _ends(decisions: Decisions, count: int) -> list[int]:
     """Returns where each of `count` parts ends, so that all processes take about as long; the last one has the end of the log."""
     history = decisions.history
@@ -94,74 +82,12 @@ def _ends(decisions: Decisions, count: int) -> list[int]:
     return [*ends, history.lines + 1]
 
 
-@dataclass(frozen=True)
-class _Child:
-    """A forked process, and the pipe from it."""
-
-    process: int
-    pipe: int
+def _work(decisions: Decisions, begin: int, end: int, pipe: int) -> None:
+    part = decisions.part(begin, end)
+    os.write(pipe, json.dumps([part.decisions, part.differing, part.failed, part.first]).encode())
 
 
-@contextmanager
-def _children(decisions: Decisions, ranges: Sequence[tuple[int, int]]) -> Iterator[list[_Child | None]]:
-    """Forks a process for each range (None where the system has no room for it), and kills at the end those that still run."""
-    children: list[_Child | None] = []
-    try:
-        for begin, end in ranges:
-            with _uninterrupted():
-                children.append(_forked(decisions, begin, end))
-        yield children
-    finally:
-        for child in filter(None, children):
-            os.close(child.pipe)
-            with suppress(ProcessLookupError):
-                os.kill(child.process, signal.SIGKILL)
-            with suppress(ChildProcessError):
-                os.waitpid(child.process, 0)
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Keeps Ctrl-C back: it must not raise an error in a new process, or before the process is known."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _forked(decisions: Decisions, begin: int, end: int) -> _Child | None:
-    pipe: tuple[int, ...] = ()
-    try:
-        read, write = pipe = os.pipe()
-        with warnings.catch_warnings():  # of the threads that numpy keeps for products of matrices, which are not used
-            warnings.simplefilter("ignore", DeprecationWarning)
-            process = os.fork()
-    except OSError:
-        for each in pipe:
-            os.close(each)
-        return None
-    if not process:
-        _work(decisions, begin, end, write)
-    os.close(write)
-    return _Child(process, read)
-
-
-def _work(decisions: Decisions, begin: int, end: int, pipe: int) -> NoReturn:
-    """Is what a child does: it writes what it found, and ends without a traceback, because the first process has one."""
-    try:
-        for number in STOPS:
-            signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: it ends with the first process
-        part = decisions.part(begin, end)
-        os.write(pipe, json.dumps([part.decisions, part.differing, part.failed, part.first]).encode())
-    finally:
-        os._exit(0)
-
-
-def _received(decisions: Decisions, child: _Child | None) -> Part | None:
+def _received(decisions: Decisions, child: Fork | None) -> Part | None:
     """Returns what a child found; None if it died, or if what it found is not found again."""
     if child is None:
         return None

@@ -22,12 +22,13 @@ class Blocks:
         self._size = FIRST
         self.tagged = False  # True if some of the lines that `next` returned may hold a tagged number
 
-    def next(self, data: bytes, at: int) -> list[bytes]:
+    def next(self, data: bytes, at: int, until: int | None = None) -> list[bytes]:
         """Returns the next whole lines from byte `at` on, without their newlines, up to the first that is not ASCII; [] if there
-        are none.
+        are none. None of them goes beyond byte `until`.
         """
-        end = data.rfind(b"\n", at, at + self._size)
-        if end < 0 and (end := data.find(b"\n", at)) < 0:
+        until = len(data) if until is None else until
+        end = data.rfind(b"\n", at, min(at + self._size, until))
+        if end < 0 and (end := data.find(b"\n", at, until)) < 0:
             return []
         block = data[at:end]
         texts, self.tagged = block.split(b"\n"), b"$" in block or b"\\" in block  # or an escape of it

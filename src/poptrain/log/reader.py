@@ -7,24 +7,25 @@ error.
 from __future__ import annotations
 
 import re
-from array import array
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
+from zlib import crc32
 
-from poptrain.core import History, Json, Line, clock, collector, results_of
+from poptrain.core import Json, Line, collector
 from poptrain.core.arguments import check_place
 from poptrain.core.counting import counted
 from poptrain.core.errors import LogDamaged, UsageError
-from poptrain.core.gathered import RESULTS, TASKS, Gathered, gather, gathered, joined
-from poptrain.core.lines import Lines
-from poptrain.core.order import Order
-from poptrain.log.blocks import Blocks, checksums, time_reader
-from poptrain.log.codec import VERSION, Entry, decode_facts, decode_line
+from poptrain.log.ahead import Ahead, reading_ahead
+from poptrain.log.blocks import checksums
+from poptrain.log.codec import VERSION, Entry, decode_line
+from poptrain.log.content import Content, Event, Fields
 from poptrain.log.disk import FS, default
 from poptrain.log.finding import only_reading, segment_name
-from poptrain.log.notes import check_note, in_short
-from poptrain.log.usual import REFUSED, UsualLines, is_results
+from poptrain.log.notes import in_short
+from poptrain.log.pieces import Mark, Piece, Pieces
+
+__all__ = ["LINE", "SEGMENT", "Event", "Fields", "Record", "read"]
 
 SEGMENT = 64 << 20  # bytes after which a new file is begun
 MANY = 16 << 10  # bytes of a block of lines from which on their facts are made when they are needed
@@ -32,11 +33,8 @@ LINE = 16 << 20  # bytes of the longest line that is allowed
 _SEGMENT_NAME = re.compile(r"log-(\d{6,})\.jsonl")
 _HEADER = re.compile(rb'\{"v":\d+,"q":(\d+),"e":\d+,"w":"')  # of a line; no hyperparameter or text can look like it
 
-Fields = dict[str, Json]  # of a line of administration
-Event = tuple[str, Fields, float]  # type, fields, time in seconds since 1970
 
-
-class Record:
+class Record(Content):
     """The content of a log, up to the line that was read last; `refresh` continues to read. Scores have the user's sign.
 
     Args:
@@ -44,100 +42,9 @@ class Record:
     """
 
     def __init__(self, directory: Path | None = None, fs: FS = default):
-        self.directory, self.fs = directory, fs
-        self.run: Fields = {}  # the description of the run, from when it was created
-        self.lines = Lines()  # the facts
-        self.times = array("d")  # when each of `lines` was written, in seconds since 1970
-        self.events: list[Event] = []  # administration
-        self.epoch = 0  # how often the run was opened for writing
-        self.seq, self.crc = 0, 0  # number of the next line, checksum of the last
-        self.segment, self.offset, self.number = 1, 0, 0  # where the next line begins: file, byte, lines before it
-        self.order: Order | None = Order()  # refuses a line that cannot follow; None: the lines were checked before
+        super().__init__(directory, fs)
         self.torn = 0  # bytes after the last good line, which are not a line
-        self._blocks, self._usual, self._time_of = Blocks(), UsualLines(), time_reader()
-        self._gathered: list[tuple[int, Gathered]] = []  # what the lines from this number on tell, where it is known
-        self._state, self._spent, self._opened, self._last = "", 0.0, 0.0, 0.0
-
-    def history(self, budget: int | None = None) -> History:
-        """Returns the history that algorithms see, with maximised scores; the budget is the log's unless given."""
-        sign = -1 if self.run.get("mode") == "min" else 1
-        history = History(self.run.get("seed", 0), self.budget if budget is None else budget, sign)
-        with collector.paused():
-            return history.filled(*self.told(len(self.lines), sign))
-
-    def told(self, count: int, sign: int) -> tuple[Lines, Gathered | None]:
-        """Returns the first `count` lines, with scores times `sign`, and what they tell."""
-        lines, parts, at = self.lines[:count], [], 0
-        for first, known in [*((first, known) for first, known in self._gathered if first < count), (count, None)]:
-            if first > at:
-                parts.append(gathered(lines[at:first]))
-            if known is not None:
-                parts.append(known)
-                at = first + len(known.kind)
-        return lines.maximised(sign), joined(parts).with_sign(sign) if parts and at <= count else None
-
-    @property
-    def budget(self) -> int | None:
-        """Lineage steps per member: the newest value that was noted, else the one that the run was created with."""
-        noted = (fields["budget"] for type, fields, _ in reversed(self.events) if type == "budget")
-        budget: int | None = next(noted, self.run.get("budget"))
-        return budget
-
-    @property
-    def file(self) -> Fields | None:
-        """The experiment file: the one that was noted last, else the one that the run was created with; None without one."""
-        noted = (fields for type, fields, _ in reversed(self.events) if type == "file")
-        return next(noted, self.run.get("file"))
-
-    @property
-    def finished(self) -> bool:
-        """True if the run has ended since it was last opened."""
-        return self._state == "end"
-
-    @property
-    def suspended(self) -> bool:
-        """True if the run was suspended since it was last opened."""
-        return self._state == "suspend"
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds of wall time over all sessions, each from its opening to its last line."""
-        return self._spent + max(0.0, self._last - self._opened)
-
-    def checkpoints(self) -> list[str]:
-        """Returns the checkpoint references of all results, without those that were collected."""
-        gone = {name for type, fields, _ in self.events if type == "gc" for name in fields["ids"]}
-        refs = [result.checkpoint for line in self.lines.sources() for result in self._results_in(line)]
-        return [ref for ref in refs if ref is not None and ref.partition(":")[0].partition("/")[0] not in gone]
-
-    def _results_in(self, line: Json) -> Sequence[Json]:
-        """Returns the results of a line, whose facts need not be made: with the fields of facts, at least."""
-        return results_of(line) if type(line) is tuple else self._usual.results(line)
-
-    @property
-    def has_results(self) -> bool:
-        """True if at least one task has a result with a checkpoint, so that something would be lost with the run."""
-        return any(result.checkpoint for line in self.lines for result in results_of(line))
-
-    def __repr__(self) -> str:
-        where = "in memory" if self.directory is None else f"of {str(self.directory)!r}"
-        return f"<Record {where}: {self.summary()}>"
-
-    def summary(self) -> str:
-        """Returns one phrase: the numbers of tasks and results, and whether the run has ended."""
-        _, told = self.told(len(self.lines), 1)
-        tasks, results = (0, 0) if told is None else (len(told.id), len(told.task))
-        state = "finished" if self.finished else "suspended" if self.suspended else "not finished"
-        return f"{counted(tasks, 'task')}, {counted(results, 'result')}, {state}"
-
-    # -- reading ------------------------------------------------------------------------------------------------------
-
-    @property
-    def home(self) -> Path:
-        """The run directory; raises UsageError for a run that has none."""
-        if self.directory is None:
-            raise UsageError("this run is only in memory: run it with directory=… to keep it.")
-        return self.directory
+        self._pieces, self._ahead = Pieces(), Ahead()
 
     @property
     def path(self) -> Path:
@@ -152,7 +59,13 @@ class Record:
         """
         if self.directory is None:
             return 0
-        before, more = self.seq, True
+        before = self.seq
+        with self._reading_ahead() as self._ahead:
+            self._read_on()
+        return self.seq - before
+
+    def _read_on(self) -> None:
+        more = True
         while more:
             # Files are listed before one is read. A writer has finished a file before it begins the next one, so if there
             # is a next one, an incomplete line in this one was damaged later.
@@ -164,7 +77,6 @@ class Record:
                 self._scan(more)
             if more:
                 self.segment, self.offset, self.number = self.segment + 1, 0, 0
-        return self.seq - before
 
     def goes_on(self) -> bool:
         """Reads on as `refresh` does, and returns True, if what was read is still there; else the log must be read again.
@@ -178,47 +90,10 @@ class Record:
                 return True
         return False
 
-    def take(self, entry: Entry, line: Line | None = None) -> None:
-        """Adds one line that was checked; `line` holds its facts if they were decoded before."""
-        time = clock.parse_utc(entry.wall)
-        if line is None:
-            line = decode_facts(entry.type, entry.data, entry.version, self.run.get("algorithm"))
-            if line is None:
-                check_note(entry.type, entry.data, first=not self.seq)
-            elif not line:
-                raise ValueError("it holds no facts")
-            elif self.order is not None:
-                self.order.check(line)
-        if line is not None and self.order is not None:
-            self.order.take(line)
-        if line is None and entry.type == "run":
-            self.run = entry.data
-        self.note(entry.type, entry.data, time, line)
-        self.epoch, self.crc = entry.epoch, entry.crc
-
-    def check(self, line: Line) -> None:
-        """Raises a `UsageError` if a line of facts cannot follow; a writer calls it before it writes."""
-        if self.order is not None:
-            try:
-                self.order.check(line)
-            except ValueError as error:
-                raise UsageError(f"a line of facts cannot be logged: {error}.") from error
-
-    def note(self, type: str, data: Json, time: float, line: Line | None = None) -> None:
-        """Adds facts, or administration."""
-        self.seq += 1
-        if type == "run":
-            return
-        self._last, last = time, self._last
-        if line is not None:
-            self.lines.append(line)
-            self.times.append(time)
-            return
-        self.events.append((type, data, time))
-        if type in ("open", "suspend", "end"):
-            self._state = type
-        if type == "open":
-            self._spent, self._opened = self._spent + max(0.0, last - self._opened), time
+    def _reading_ahead(self) -> AbstractContextManager[Ahead]:
+        """Begins to decode the files after this one, if their facts are made when they are needed."""
+        files = [] if self.order is None else [number for number in self._segments() if number >= self.segment]
+        return reading_ahead(self.fs, self.home, sorted(files), SEGMENT + LINE)
 
     def _segments(self) -> list[int]:
         return [int(match[1]) for match in map(_SEGMENT_NAME.fullmatch, self.fs.list(self.home)) if match]
@@ -259,52 +134,57 @@ class Record:
 
     def _take_usual(self, data: bytes, at: int) -> int:
         """Takes the usual lines from byte `at` on, and returns where they end, whatever the next line is."""
-        while texts := self._blocks.next(data, at):
-            crcs = checksums(texts, self.crc)
-            taken = self._take_checked(texts[: len(crcs)], crcs)
-            if taken < len(crcs):
-                entries = self._usual.entries(texts[taken : len(crcs)], self._blocks.tagged)
-                taken += self._take_entries(entries, crcs[taken:])
-            at += sum(map(len, texts[:taken])) + taken
-            if not self._blocks.seen(taken == len(texts)):
-                break
-        return at
+        blocks = self._pieces.blocks
+        while True:
+            at, until = self._take_found(data, at)
+            while texts := blocks.next(data, at, until):
+                crcs = checksums(texts, self.crc)
+                taken = self._take_checked(texts[: len(crcs)], crcs)
+                if taken < len(crcs):
+                    entries = self._pieces.usual.entries(texts[taken : len(crcs)], blocks.tagged)
+                    taken += self._take_entries(entries, crcs[taken:])
+                at += sum(map(len, texts[:taken])) + taken
+                if not blocks.seen(taken == len(texts)):
+                    return at
+            if at < until or until == len(data):
+                return at
+
+    def _take_found(self, data: bytes, at: int) -> tuple[int, int]:
+        """Takes the lines from byte `at` on that other processes have decoded.
+
+        Returns the byte where they end, and the one from which on these processes know lines again.
+        """
+        while (begin := self._ahead.next(self.segment, self.offset + at)) == self.offset + at:
+            found = self._ahead.take(self.segment)
+            end = found.end - self.offset
+            if crc32(memoryview(data)[at:end]) == found.crc and self._take_piece(found.piece, data[at : end - 1].split(b"\n")):
+                at = end
+        return at, len(data) if begin is None else begin - self.offset
 
     def _take_checked(self, texts: list[bytes], crcs: list[int]) -> int:
         """Takes lines with their checksums whose facts are made when they are needed, and returns their number."""
         few = sum(map(len, texts)) < MANY  # as where a log is followed: their columns would take more memory than their facts
-        if few or self.order is None or not (entries := self._usual.checked(texts, self._blocks.tagged)):
+        if few or self.order is None:
             return 0
-        n, epochs = len(entries), [entry.e for entry in entries]
-        if (
-            [entry.q for entry in entries] != [*range(self.seq, self.seq + n)]
-            or [self.epoch, *epochs] != sorted([self.epoch, *epochs])
-            or any([entry.v != VERSION for entry in entries])
-        ):
-            return 0  # the line that cannot follow is decoded again, in a way that says what is wrong
-        try:
-            times = [self._time_of(entry.w) for entry in entries]
-            kinds = [RESULTS if is_results(entry) else TASKS for entry in entries]
-            told = gather(kinds, [entry.d for entry in entries])
-        except REFUSED:
-            return 0
-        if not self.order.follow_all(told):
-            return 0
-        self._gathered.append((len(self.lines), told))
-        self.lines.append_unread(texts[:n], self._usual.made)
-        self.times.extend(times)
-        self.seq, self.epoch, self.crc, self._last, self.number = (
-            self.seq + n,
-            epochs[-1],
-            crcs[n - 1],
-            times[-1],
-            self.number + n,
-        )
-        return n
+        piece = self._pieces.of(texts, crcs, Mark(self.seq, self.epoch, self.crc), self._pieces.blocks.tagged)
+        return len(piece.times) if piece is not None and self._take_piece(piece, texts) else 0
+
+    def _take_piece(self, piece: Piece, texts: Sequence[bytes]) -> bool:
+        """Takes the first of some lines, of which a piece tells, and returns True, if they can follow."""
+        n = len(piece.times)
+        if self.order is None or piece.before != (self.seq, self.epoch, self.crc) or not self.order.follow_all(piece.told):
+            return False
+        self._gathered.append((len(self.lines), piece.told))
+        self.lines.append_unread(texts[:n], self._pieces.usual.made)
+        self.times.frombytes(piece.times.tobytes())
+        self.seq, self.epoch, self.crc = piece.after
+        self._last, self.number = self.times[-1], self.number + n
+        return True
 
     def _take_entries(self, entries: list[Json], crcs: list[int]) -> int:
         """Takes decoded lines with their checksums, up to the first that cannot follow, and returns their number."""
-        order, time_of, facts_of, lines, times = self.order, self._time_of, self._usual.facts, self.lines, self.times
+        order, lines, times = self.order, self.lines, self.times
+        time_of, facts_of = self._pieces.time_of, self._pieces.usual.facts
         begin, seq, epoch, time = self.seq, self.seq, self.epoch, self._last
         with suppress(ValueError):  # such a line is decoded again, in a way that says what is wrong
             for entry in entries:

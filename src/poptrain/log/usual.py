@@ -68,10 +68,6 @@ class UsualLines:
         assert line is not None, "a line that was checked has facts"
         return line
 
-    def results(self, text: bytes) -> Sequence[Json]:
-        """Returns the results of a line that was `checked`, as they are decoded: with the fields of facts."""
-        return entry.d if is_results(entry := _CHECKED(text)) else ()
-
     def entries(self, texts: Sequence[bytes], tagged: bool = True) -> list[Json]:
         """Returns the content of lines, up to the first that is not as usual: with the fields `v`, `q`, `e`, `w` and `d`.
 
@@ -186,6 +182,11 @@ def _plain(entries: list[Json], texts: Sequence[bytes]) -> list[Json]:
 def is_results(entry: Json) -> bool:
     """True for an entry of results, False for one of tasks."""
     return type(entry) in _RESULTS
+
+
+def results_in(text: bytes) -> Sequence[Json]:
+    """Returns the results of a line that was `checked`, as they are decoded: with the fields of facts."""
+    return entry.d if is_results(entry := _CHECKED(text)) else ()
 
 
 def _untagged(entry: Json, text: bytes) -> bool:
