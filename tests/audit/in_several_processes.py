@@ -44,8 +44,13 @@ def total(parts):
     return sum(part.decisions for part in parts), sum(part.differing for part in parts), parts[-1].failed, first
 
 
-def found(algorithm, processes, meanwhile=lambda: True):
-    return parts_of(Decisions(trace, history, algorithm), meanwhile, processes)
+def found(algorithm, processes, possible=lambda lines: True):
+    return parts_of(Decisions(trace, history, algorithm, possible), processes)
+
+
+def without(id):
+    """Returns that the facts of some lines are possible, if a task is not among them."""
+    return lambda lines: all(getattr(fact, "id", None) != id for line in lines for fact in line)
 
 
 def no_process_is_left():
@@ -63,7 +68,10 @@ for algorithm in (PBT, Edited(1), Edited(9, last), Edited(last), Edited(9, faili
         several = found(algorithm, processes)
         assert total(several) == total(one), (algorithm, processes)
         assert no_process_is_left()
-assert found(PBT, 3, lambda: False) is None and no_process_is_left()
+for id in (0, 9, last):
+    for processes in (1, 2, 3):
+        for algorithm in (PBT, Edited(9, failing=4)):
+            assert found(algorithm, processes, without(id)) is None and no_process_is_left()
 
 part, fork = Decisions.part, os.fork
 
@@ -78,7 +86,7 @@ def stop(number):
     time.sleep(60)
 
 
-def interrupted():
+def interrupted(lines):
     raise KeyboardInterrupt
 
 

@@ -6,13 +6,14 @@ is a run that no longer asked: after its stop condition, and while it was being 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 
 from poptrain.audit.finding import Finding, Walk, finding
 from poptrain.audit.trace import Note, Trace, TraceEntry
-from poptrain.core import History, Lost, Task, tasks_of
+from poptrain.core import History, Lost, Task, collector, tasks_of
 from poptrain.core.counting import counted
+from poptrain.core.lines import Lines
 from poptrain.core.prefixes import prefixes
 from poptrain.core.protocols import Algorithm
 from poptrain.log.notes import COMPLETE
@@ -22,6 +23,7 @@ from poptrain.log.notes import COMPLETE
 class Part:
     """What was found before some lines of facts that follow each other."""
 
+    impossible: bool = False  # one of their facts; then nothing else was looked at
     decisions: int = 0  # lines of tasks that were recomputed
     differing: int = 0  # lines
     failed: bool = False  # the algorithm raised an error, and was not asked again
@@ -30,16 +32,17 @@ class Part:
 
 
 class Decisions:
-    """The decisions of a run whose facts are possible.
+    """The decisions of a run, and the facts that they are taken on.
 
     Args:
         trace: the log.
         history: all of its facts.
         algorithm: takes the decisions again.
+        possible: returns True if the facts of some lines are possible.
     """
 
-    def __init__(self, trace: Trace, history: History, algorithm: Algorithm):
-        self.trace, self.history, self.algorithm = trace, history, algorithm
+    def __init__(self, trace: Trace, history: History, algorithm: Algorithm, possible: Callable[[Lines], bool]):
+        self.trace, self.history, self.algorithm, self._possible = trace, history, algorithm, possible
         self._asking = trace.asking()
         self._notes = [note for note in trace.notes if note.type in ("budget", "end")]
 
@@ -48,6 +51,12 @@ class Decisions:
 
         A line that is one after the last line stands for the end of the log.
         """
+        if not self._possible(self.trace.lines[begin:end]):
+            return Part(impossible=True)
+        with collector.settled():
+            return self._taken_again(begin, end)
+
+    def _taken_again(self, begin: int, end: int) -> Part:
         part, lines, algorithm, asking = Part(), self.trace.lines, self.algorithm, self._asking
         notes = [note for note in self._notes if begin <= note.at < end][::-1]
         at_next = notes[-1].at if notes else end

@@ -1,4 +1,4 @@
-"""Is every fact of a run possible? The question alone, for all lines together: `recompute` finds the first one that is not.
+"""Is every fact of a run possible? The question alone, for many lines together: `recompute` finds the first one that is not.
 
 Columns are compared as a whole, and equal values of a hyperparameter are looked at once. A million results take 6 s.
 """
@@ -33,7 +33,7 @@ def ordered(trace: Trace) -> History | None:
         lines = trace.lines
         if any(malformed(fact) is not None for at in trace.unsound for fact in lines[at]):
             return None
-        told = gathered(lines)
+        told = trace.told(len(lines), 1)[1] or gathered(lines)
         if not Order().follow_all(told):
             return None
         sign = -1 if trace.run.get("mode") == "min" else 1
@@ -43,24 +43,38 @@ def ordered(trace: Trace) -> History | None:
     return None
 
 
-def possible(trace: Trace, history: History, space: Space | None, keyed: bool) -> bool:
-    """Returns True if every fact is possible.
+def possible(trace: Trace, history: History) -> bool:
+    """Returns True if every fact is possible, as far as columns tell.
 
     Args:
         trace: the log.
         history: what `ordered` returned.
+    """
+    with suppress(*CANNOT), collector.paused():
+        return (
+            all(_healthy(history, history.column(name)).all() for name in ("parent", "teacher"))
+            and _within_budget(history, _budgets(trace))
+            and _forwards(history)
+        )
+    return False
+
+
+def made_possible(lines: Sequence[Line], history: History, space: Space | None, keyed: bool) -> bool:
+    """Returns True if the facts of some lines are possible, as far as columns do not tell.
+
+    Args:
+        lines: follow each other in the log.
+        history: of the whole log.
         space: must contain the hyperparameters; None if it is unknown.
         keyed: the seed of a task follows from its id.
     """
     with suppress(*CANNOT), collector.paused():
-        tasks = _facts_of(trace.lines, Task)
+        tasks, results = _facts_of(lines, Task), _facts_of(lines, Result)
+        first = tasks[0].id if tasks else 0
         return (
-            (not keyed or list(map(_SEED, tasks)) == task_seeds(history.seed, 0, len(tasks)))
-            and all(_healthy(history, history.column(name)).all() for name in ("parent", "teacher"))
-            and _within_budget(history, _budgets(trace))
-            and _forwards(history)
-            and _complete(_facts_of(trace.lines, Result))
-            and (space is None or _inside(space, tasks))
+            (not keyed or list(map(_SEED, tasks)) == task_seeds(history.seed, first, len(tasks)))
+            and _complete(results)
+            and (space is None or _inside(space, tasks, history))
         )
     return False
 
@@ -124,7 +138,7 @@ def _complete(results: Iterable[Result]) -> bool:
     return True
 
 
-def _inside(space: Space, tasks: Sequence[Task]) -> bool:
+def _inside(space: Space, tasks: Sequence[Task], history: History) -> bool:
     """True if all hyperparameters are inside the space, and static ones are those of the parent."""
     every = list({id(task.hparams): task.hparams for task in tasks}.values())  # the tasks of a seat often share theirs
     for name, parameter in space.items():
@@ -132,7 +146,7 @@ def _inside(space: Space, tasks: Sequence[Task]) -> bool:
         if not all(map(parameter.contains, values.values())):
             return False
         if parameter.static and any(
-            task.hparams is not (given := tasks[task.parent].hparams) and task.hparams[name] != given[name]
+            task.hparams is not (given := history.task(task.parent).hparams) and task.hparams[name] != given[name]
             for task in tasks
             if task.parent is not None
         ):

@@ -1,7 +1,7 @@
 """Reads a log from its first line: is every fact possible, and does the algorithm take every decision again?
 
-Nearly all logs are in order. So `possible` asks first whether all facts are, and the decisions are taken again by several
-processes. Only where a fact is wrong, the log is read line by line, to find the first one.
+Nearly all logs are in order. So it is asked first whether all facts are possible, of all lines together, and the decisions are
+taken again, by several processes. Only where a fact is wrong, the log is read line by line, to find the first one.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from math import isfinite
 
 from poptrain.audit.decisions import Decisions, Part, difference, failed, take, unfinished
 from poptrain.audit.finding import Finding, Walk, finding
-from poptrain.audit.possible import ordered, possible
+from poptrain.audit.possible import made_possible, ordered, possible
 from poptrain.audit.several import parts_of
 from poptrain.audit.trace import Trace, TraceEntry
-from poptrain.core import History, Line, Lost, Result, Task, collector, maximised, results_of, tasks_of
+from poptrain.core import History, Line, Lost, Result, Task, maximised, results_of, tasks_of
 from poptrain.core.protocols import Algorithm
 from poptrain.core.rng import task_seed
 from poptrain.core.wellformed import malformed
@@ -35,12 +35,12 @@ def walk(trace: Trace, algorithm: Algorithm | None, space: Space | None, keyed: 
     history = ordered(trace)
     if history is not None:
         found = Walk(tasks=history.n, results=history.n - history.waiting, history=history)
-        check = partial(possible, trace, history, space, keyed)
+        rest = partial(made_possible, history=history, space=space, keyed=keyed)
+        parts: list[Part] | None = None
         if algorithm is None:
-            parts: list[Part] | None = [] if check() else None
-        else:
-            with collector.settled():
-                parts = parts_of(Decisions(trace, history, algorithm), check, processes)
+            parts = [] if possible(trace, history) and rest(trace.lines) else None
+        elif possible(trace, history):
+            parts = parts_of(Decisions(trace, history, algorithm, rest), processes)
         if parts is not None:
             take(found, parts)
             return found

@@ -1,7 +1,7 @@
 """Takes the decisions of a long log again in several processes: each one for some lines that follow each other.
 
 ``ask`` is a pure function of the history, so every line can be checked without the others. A process is forked, because it then
-has the history and the algorithm without reading or sending anything; it sends back four numbers. Where a fork is not known to be
+has the history and the algorithm without reading or sending anything; it sends back five numbers. Where a fork is not known to be
 safe, there is one process: outside of Linux, in a program with threads or with JAX, and for an algorithm with any part that is
 not listed in `KNOWN`: code of a user, or a model that computes with threads or remembers what it saw of the earlier lines.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -28,16 +27,15 @@ KNOWN = (
     "poptrain.core",
     "poptrain.space",
 )
-TASK, ASK, LINE = 35, 150, 2  # µs: to decide a task, a line of tasks, and that there is none
-FACT = 3  # µs for each task, of what is done meanwhile
+TASK, ASK, LINE = 50, 150, 2  # µs: for each task, for the decision on a line of tasks, and for a line
+FIRST = 1.05  # times what another process does: a forked one copies the memory that it touches
 
 
-def parts_of(decisions: Decisions, meanwhile: Callable[[], bool], processes: int | None = None) -> list[Part] | None:
-    """Returns what is found in all parts of the log, in their order; None if `meanwhile` returns False.
+def parts_of(decisions: Decisions, processes: int | None = None) -> list[Part] | None:
+    """Returns what is found in all parts of the log, in their order; None if a fact is impossible.
 
     Args:
         decisions: the algorithm, and the log.
-        meanwhile: is called first in this process, while the others work.
         processes: their number; None: one for each CPU if that is worth it and known to be safe, else one.
     """
     if processes is None:
@@ -45,14 +43,12 @@ def parts_of(decisions: Decisions, meanwhile: Callable[[], bool], processes: int
         processes = cpus() if many and known(decisions.algorithm) and can_fork() else 1
     ends = _ends(decisions, processes)
     ranges = list(zip([0, *ends[:-1]], ends, strict=True))
+    parts = []
     with forks([partial(_work, decisions, *each) for each in ranges[1:]]) as children:
-        if not meanwhile():
-            return None
-        parts = [decisions.part(*ranges[0])]
-        for (begin, end), child in zip(ranges[1:], children, strict=True):
-            if parts[-1].failed:
-                break  # the algorithm is not asked again, so the others are not waited for
-            parts.append(_received(decisions, child) or decisions.part(begin, end))
+        for (begin, end), child in zip(ranges, [None, *children], strict=True):
+            parts.append(part := _received(decisions, child) or decisions.part(begin, end))
+            if part.impossible:
+                return None
     return parts
 
 
@@ -76,15 +72,14 @@ def _ends(decisions: Decisions, count: int) -> list[int]:
     history = decisions.history
     sizes = np.bincount(history.column("issued"), minlength=history.lines)
     cost = np.cumsum(np.where(sizes > 0, ASK, 0) + TASK * sizes + LINE)
-    total, facts = int(cost[-1]) if len(cost) else 0, FACT * history.n
-    first = max((total + facts) // count - facts, 0)
-    ends: list[int] = np.searchsorted(cost, [first + (total - first) * k // max(count - 1, 1) for k in range(count - 1)]).tolist()
+    total = int(cost[-1]) if len(cost) else 0
+    ends: list[int] = np.searchsorted(cost, [total * (FIRST + k) / (FIRST + count - 1) for k in range(count - 1)]).tolist()
     return [*ends, history.lines + 1]
 
 
 def _work(decisions: Decisions, begin: int, end: int, pipe: int) -> None:
     part = decisions.part(begin, end)
-    os.write(pipe, json.dumps([part.decisions, part.differing, part.failed, part.first]).encode())
+    os.write(pipe, json.dumps([part.impossible, part.decisions, part.differing, part.failed, part.first]).encode())
 
 
 def _received(decisions: Decisions, child: Fork | None) -> Part | None:
@@ -94,10 +89,10 @@ def _received(decisions: Decisions, child: Fork | None) -> Part | None:
     with open(child.pipe, "rb", closefd=False) as pipe:
         text = pipe.read()
     try:
-        done, differing, failed, first = json.loads(text)
+        part = Part(*json.loads(text))
     except ValueError:
         return None
-    part = Part(done, differing, failed, first)
+    first = part.first
     if first is not None:  # it is described here, because values of any kind do not go through the pipe
         part.difference = decisions.part(first, first + 1).difference
     return part if (part.difference is None) == (first is None) else None

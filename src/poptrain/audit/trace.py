@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from poptrain.core import Json, Line, tasks_of
+from poptrain.core import Json, Line, Lost, tasks_of
 from poptrain.log.finding import segment_name
 from poptrain.log.notes import COMPLETE
+from poptrain.log.pieces import Piece
 from poptrain.log.reader import Record
 
 
@@ -43,6 +44,7 @@ class Trace(Record):
         self.notes: list[Note] = []
         self.numbers = array("q")  # of each of `lines`, in the run
         self.unsound: list[int] = []  # those of `lines` of which the reader does not know that each fact is well-formed
+        self.lost: set[int] = set()  # tasks whose checkpoints were lost
         self._begins: list[tuple[int, int]] = []  # number of the first line of each file, and the number of the file
 
     def note(self, type: str, data: Json, time: float, line: Line | None = None) -> None:
@@ -50,10 +52,18 @@ class Trace(Record):
         self._begin()
         if line is not None:
             self.unsound.append(len(self.lines))
+            self.lost.update(fact.task for fact in line if isinstance(fact, Lost))
             self.numbers.append(self.seq)
         else:
             self.notes.append(Note(self.seq, len(self.lines), type, data if isinstance(data, Mapping) else {}))
         super().note(type, data, time, line)
+
+    def _take_piece(self, piece: Piece, texts: Sequence[bytes]) -> bool:
+        self._begin()
+        seq = self.seq
+        taken = super()._take_piece(piece, texts)
+        self.numbers.extend(range(seq, self.seq))
+        return taken
 
     def _take_entries(self, entries: list[Json], crcs: list[int]) -> int:
         self._begin()

@@ -18,7 +18,7 @@ from poptrain.audit.trace import Trace
 from poptrain.audit.verdict import Verdict, listed, tabled
 from poptrain.checkpoints import places
 from poptrain.checkpoints.store import DiskStore, Ref, stem
-from poptrain.core import Lost, Result, markup
+from poptrain.core import markup
 from poptrain.core.answering import answering
 from poptrain.core.arguments import check_place
 from poptrain.core.counting import counted
@@ -186,11 +186,10 @@ class _Report:
             self.checks.append(Verdict("checkpoints", "unclear", f"{keeper} keeps them, and records no hashes"))
             return
         store, gone = places.stored(trace), self._gone()
-        lost = {fact.task for line in trace.lines for fact in line if isinstance(fact, Lost)}
         wrong: str | Finding | None = self._deleted(found, gone)
         known: dict[str, str | None] = {}  # the damage of each checkpoint; the lanes of a population share one
         for task, step, ref in _checkpoints(trace):
-            if stem(ref) in gone or task in lost:
+            if stem(ref) in gone or task in trace.lost:
                 continue
             key = f"{stem(ref)}:{ref.partition(':')[2]}"
             if key not in known:
@@ -227,10 +226,9 @@ class _Report:
 
 def _checkpoints(trace: Trace) -> Iterator[tuple[int, int, str]]:
     """Yields task, step and checkpoint of every result that has a checkpoint."""
-    for line in trace.lines:
-        for fact in line:
-            if isinstance(fact, Result) and isinstance(fact.checkpoint, str):
-                yield fact.task, fact.step, fact.checkpoint
+    for result in trace.results():
+        if isinstance(result.checkpoint, str):
+            yield result.task, result.step, result.checkpoint
 
 
 def _damage(store: DiskStore, ref: str) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from poptrain.core import History, Json, Line, clock, collector, results_of
@@ -87,10 +87,15 @@ class Content:
         """Seconds of wall time over all sessions, each from its opening to its last line."""
         return self._spent + max(0.0, self._last - self._opened)
 
+    def results(self) -> Iterator[Json]:
+        """Yields all results. Those whose facts were not made have the same fields, as they are decoded."""
+        for line in self.lines.sources():
+            yield from results_of(line) if type(line) is tuple else results_in(line)
+
     def checkpoints(self) -> list[str]:
         """Returns the checkpoint references of all results, without those that were collected."""
         gone = {name for type, fields, _ in self.events if type == "gc" for name in fields["ids"]}
-        refs = [result.checkpoint for line in self.lines.sources() for result in _results_in(line)]
+        refs = [result.checkpoint for result in self.results()]
         return [ref for ref in refs if ref is not None and ref.partition(":")[0].partition("/")[0] not in gone]
 
     @property
@@ -157,8 +162,3 @@ class Content:
             self._state = type
         if type == "open":
             self._spent, self._opened = self._spent + max(0.0, last - self._opened), time
-
-
-def _results_in(line: Json) -> Sequence[Json]:
-    """Returns the results of a line, whose facts need not be made: with the fields of facts, at least."""
-    return results_of(line) if type(line) is tuple else results_in(line)

@@ -91,9 +91,9 @@ class Record(Content):
         return False
 
     def _reading_ahead(self) -> AbstractContextManager[Ahead]:
-        """Begins to decode the files after this one, if their facts are made when they are needed."""
-        files = [] if self.order is None else [number for number in self._segments() if number >= self.segment]
-        return reading_ahead(self.fs, self.home, sorted(files), SEGMENT + LINE)
+        """Begins to decode the files after this one."""
+        files = sorted([number for number in self._segments() if number >= self.segment])
+        return reading_ahead(self.fs, self.home, files, SEGMENT + LINE)
 
     def _segments(self) -> list[int]:
         return [int(match[1]) for match in map(_SEGMENT_NAME.fullmatch, self.fs.list(self.home)) if match]
@@ -164,7 +164,7 @@ class Record(Content):
     def _take_checked(self, texts: list[bytes], crcs: list[int]) -> int:
         """Takes lines with their checksums whose facts are made when they are needed, and returns their number."""
         few = sum(map(len, texts)) < MANY  # as where a log is followed: their columns would take more memory than their facts
-        if few or self.order is None:
+        if few:
             return 0
         piece = self._pieces.of(texts, crcs, Mark(self.seq, self.epoch, self.crc), self._pieces.blocks.tagged)
         return len(piece.times) if piece is not None and self._take_piece(piece, texts) else 0
@@ -172,7 +172,7 @@ class Record(Content):
     def _take_piece(self, piece: Piece, texts: Sequence[bytes]) -> bool:
         """Takes the first of some lines, of which a piece tells, and returns True, if they can follow."""
         n = len(piece.times)
-        if self.order is None or piece.before != (self.seq, self.epoch, self.crc) or not self.order.follow_all(piece.told):
+        if piece.before != (self.seq, self.epoch, self.crc) or not (self.order is None or self.order.follow_all(piece.told)):
             return False
         self._gathered.append((len(self.lines), piece.told))
         self.lines.append_unread(texts[:n], self._pieces.usual.made)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from contextlib import AbstractContextManager, nullcontext
 from zlib import crc32
 
 from poptrain.core import History, Line, clock
+from poptrain.log.ahead import Ahead
 from poptrain.log.codec import Entry, checked, decode_line
 from poptrain.log.reader import Record
 from poptrain.views.digest import NAME, encoded
@@ -50,6 +52,9 @@ class _Follower(Record):
         self._writer = leader
         self._bytes_crc = 0  # CRC-32 of all bytes before the offset
         self._after: RunState | None = None  # begun after the first line, which holds the mode
+
+    def _reading_ahead(self) -> AbstractContextManager[Ahead]:
+        return nullcontext(Ahead())
 
     def _take_usual(self, data: bytes, at: int) -> int:
         return at
