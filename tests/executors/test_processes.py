@@ -21,9 +21,10 @@ from poptrain.checkpoints.store import DiskStore
 from poptrain.core import clock
 from poptrain.core.cpus import cpus
 from poptrain.engine.signals import Interrupted
-from poptrain.executors import output, pool, processes
+from poptrain.executors import handle, output, pool, processes
 from poptrain.executors.by_value import ByValue
 from poptrain.executors.importable import check_main, sendable, why_not_importable
+from poptrain.executors.messages import WorkerSetup
 from poptrain.executors.orders import Order
 from poptrain.testing import Faulty, quadratic
 from poptrain.testing.executors import Bench, ExecutorContract, comparable, task
@@ -158,6 +159,18 @@ def test_closing_ends_hanging_workers_and_leaves_nothing_behind(tmp_path):
         it.executor.close()
     assert not multiprocessing.active_children()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_worker_that_is_ended_while_it_starts_prints_nothing():
+    worker = handle.Worker(0, WorkerSetup(as_trainable(quadratic), "score", None, 1), {}, captured=True)
+    try:
+        worker.ask_to_end()  # it imports, and its signals are held back until then
+        worker.process.join(60)
+        printed = worker.printed()
+        assert (worker.process.exitcode, printed) == (0, b""), printed.decode()
+    finally:
+        worker.end(0.0)
+        worker.release()
 
 
 # -- signals ----------------------------------------------------------------------------------------------------------

@@ -252,6 +252,19 @@ def test_members_that_diverge_or_raise_are_told_and_only_all_of_them_fail():
     assert text.startswith("mse was inf in all of ")
 
 
+@pytest.mark.parametrize("from_step", [0, 5])
+def test_scores_that_are_not_finite_prove_nothing_about_anything_else(from_step):
+    def diverging(carry, hp, steps, seed):
+        step = (carry or 0) + steps
+        return step, {"score": hp["lr"] if step <= from_step else float("nan")}
+
+    found = pt.check(pt.Experiment(pt.pbt(pt.Space(lr=pt.Uniform(0, 1)), population=3, interval=5), diverging, stop=pt.steps(20)))
+    state = states(found)
+    assert state["metric finite"] == "failed"
+    assert {state[name] for name in ("metric moves", "direction", "save and load", "hparams.lr")} == {"unclear"}
+    assert state["deterministic"] == ("ok" if from_step else "unclear"), "the first scores are numbers, or not"
+
+
 def test_a_wrong_mode_is_told_from_the_name_and_from_the_numbers():
     def loss(carry, hp, steps, seed):
         carry, found = Function()(carry, hp, steps, seed)

@@ -23,14 +23,28 @@ HELP = """Population-based training: hyperparameters tuned while the population 
 Every reading verb takes --json and then prints one strict JSON object: what is missing is null, and the numbers that JSON
 lacks are "nan", "inf" and "-inf".
 """
-VERBS = (
-    *("run", "check", "resume", "status", "lineage", "schedule", "replay", "verify", "compare", "plot", "report", "dashboard"),
-    *("export", "mcp", "schema"),
-)
+VERBS = {  # with their first sentences: the help of all verbs must not import them
+    "run": "Start the experiment that a Python file describes.",
+    "check": "Try an experiment before it is run: checkpoints, hyperparameters, metric, time and disk.",
+    "resume": "Continue an interrupted run, or a finished one with more --steps.",
+    "status": "Show members, scores, hyperparameters, speed, time left.",
+    "lineage": "Show the ancestors of the best result, or of a task.",
+    "schedule": "Show the hyperparameters that led to the best result.",
+    "replay": "Train the best schedule of a run alone, as a new run.",
+    "verify": "Recompute every decision from the log; check its lines and checkpoints.",
+    "compare": "Compare methods over several runs each: means, intervals, curves.",
+    "plot": "Draw score, hyperparameters, family tree, spread, time spent and what the algorithm adds as PNG.",
+    "report": "Write one self-contained HTML page with charts and tables.",
+    "dashboard": "Watch runs live in the browser: members, curves, family tree, failures.",
+    "export": "Copy the best checkpoint, its schedule and tables out of a run, or log all of it to a tracker.",
+    "mcp": "Answer programs about runs, over standard input and output (MCP).",
+    "schema": "Print the JSON schema of what VERB prints with --json.",
+}
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 TyperContext = Any  # typer's own, which comes from click or from a copy of it
 TyperCommand = Any  # the same
+HelpFormatter = Any  # the same
 
 
 class Verbs(TyperGroup):
@@ -70,6 +84,11 @@ class Verbs(TyperGroup):
     def list_commands(self, ctx: TyperContext) -> list[str]:
         """Returns the verbs in the order of the help."""
         return list(VERBS)
+
+    def format_commands(self, ctx: TyperContext, formatter: HelpFormatter) -> None:
+        """Writes the list of the verbs, without loading them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
 
     def get_command(self, ctx: TyperContext, cmd_name: str) -> TyperCommand:
         """Returns a verb. Its module is loaded only now, because importing all verbs takes longer than a look at a run."""

@@ -54,7 +54,9 @@ def export(
     to: Annotated[str | None, typer.Option("--to", metavar="TRACKER", help="mlflow or tensorboard; safe to repeat.")] = None,
     uri: Annotated[str | None, typer.Option("--uri", help="MLflow: the tracking server. [default: MLFLOW_TRACKING_URI]")] = None,
     run_id: Annotated[str | None, typer.Option("--run-id", help="MLflow: an existing run to nest the members under.")] = None,
-    experiment: Annotated[str | None, typer.Option("--experiment", help="MLflow: the experiment. [default: poptrain]")] = None,
+    experiment: Annotated[
+        str | None, typer.Option("--experiment", help="MLflow: the experiment. [default: poptrain] With --video alone: --source.")
+    ] = None,
     checkpoint: Annotated[bool, typer.Option("--checkpoint/--no-checkpoint", help="MLflow: upload the best checkpoint.")] = True,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="TensorBoard: where its files go. [default: DIR-tensorboard]")
@@ -62,6 +64,8 @@ def export(
     json: JsonOption = False,
 ) -> None:
     """Copy the best checkpoint, its schedule and tables out of a run, or log all of it to a tracker."""
+    if video is not None and to is None and source is None and experiment is not None:  # its name in the other verbs
+        source, experiment = Path(experiment), None
     mlflow = _MlflowOptions(uri, run_id, experiment, checkpoint)
     _check_options(to, mlflow, out)
     if best is None and table is None and video is None and to is None:

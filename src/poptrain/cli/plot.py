@@ -10,6 +10,7 @@ import typer
 from poptrain.cli.show import Directory, Files, JsonOption, check_outside, emit, record_of, say
 from poptrain.core.errors import UsageError
 from poptrain.log.private import as_private_as
+from poptrain.views.index import best_id, history_of, none_healthy
 
 
 def plot(
@@ -28,8 +29,8 @@ def plot(
 ) -> None:
     """Draw score, hyperparameters, family tree, spread, time spent and what the algorithm adds as PNG."""
     record = record_of(directory)
-    if not record.has_results:
-        raise UsageError(f"the run in {str(directory)!r} has no results yet: there is nothing to plot.")
+    if best_id(record, history := history_of(record)) is None:
+        raise none_healthy(record, history)
     from poptrain import plots  # importing Matplotlib takes long
 
     if step is not None and faster is None:

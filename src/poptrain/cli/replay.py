@@ -47,7 +47,8 @@ def replay(
     final: Annotated[bool, typer.Option("--final", help="The schedule's last values from step 0 on.")] = False,
     same_seeds: Annotated[bool, typer.Option("--same-seeds", help="The seeds of the run's tasks: repeats its scores.")] = False,
     experiment: Annotated[
-        Path | None, typer.Option("--experiment", metavar="FILE", help="What is trained, if not the run's own experiment file.")
+        Path | None,
+        typer.Option(*start.FILE_OPTIONS, metavar="FILE", help="What is trained, if not the run's own experiment file."),
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="The seed, instead of that of the file.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", metavar="N", help="Another length; needs --fit.")] = None,

@@ -9,6 +9,7 @@ import typer
 
 from poptrain.cli.show import Directory, Files, JsonOption, check_outside, emit, record_of, say
 from poptrain.core.errors import UsageError
+from poptrain.views.index import best_id, history_of, none_healthy
 
 
 def report(
@@ -20,8 +21,8 @@ def report(
 ) -> None:
     """Write one self-contained HTML page with charts and tables."""
     record = record_of(directory)
-    if not record.has_results:
-        raise UsageError(f"the run in {str(directory)!r} has no results yet: there is nothing to report.")
+    if best_id(record, history := history_of(record)) is None:
+        raise none_healthy(record, history)
     from poptrain.report import write
 
     here = directory.resolve()

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from poptrain.cli import start
 from poptrain.cli.show import Directory, JsonOption, console, record_of, say
@@ -18,14 +14,7 @@ from poptrain.engine.replay import rebuilt
 
 def resume(
     directory: Directory,
-    experiment: Annotated[
-        Path | None,
-        typer.Option(
-            "--experiment",
-            metavar="FILE",
-            help="The experiment file, if it moved or changed, or another user started the run.",
-        ),
-    ] = None,
+    experiment: start.ExperimentOption = None,
     executor: start.ExecutorOption = None,
     steps: start.StepsOption = None,
     quiet: start.QuietOption = False,

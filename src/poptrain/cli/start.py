@@ -28,10 +28,18 @@ from poptrain.engine.result import Run
 from poptrain.log.finding import check_not_inside, exists
 from poptrain.log.reader import Record, read
 from poptrain.views import clean, short, span, status
+from poptrain.views.lock_holder import writer_of
 
 StepsOption = Annotated[int | None, typer.Option("--steps", metavar="N", help="Steps per member, instead of the file's `stop`.")]
 ExecutorOption = Annotated[
     str | None, typer.Option("--executor", metavar="NAME", help="inline, processes, vectorized or ray, instead of the file's.")
+]
+FILE_OPTIONS = ("--experiment", "--source")  # one option: `export`, where --experiment is a name in MLflow, has only the second
+ExperimentOption = Annotated[
+    Path | None,
+    typer.Option(
+        *FILE_OPTIONS, metavar="FILE", help="The experiment file, if it moved or changed, or another user started the run."
+    ),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No live display.")]
 
@@ -115,12 +123,11 @@ class Chosen(NamedTuple):
     folder: Path | None = None  # another directory, in which the run was started
 
 
-def chosen(directory: Path, record: Record, named: Path | None, option: str = "--experiment") -> Chosen:
+def chosen(directory: Path, record: Record, named: Path | None) -> Chosen:
     """Returns the experiment file of a run. One that only the log names is printed, because it will be executed.
 
     Args:
         named: the file that the user named on the command line; None: the one that the log names.
-        option: the name of the option in messages.
 
     Raises:
         UsageError: the log names no file, a file that is gone, or one that this user has not started as it is now.
@@ -132,8 +139,8 @@ def chosen(directory: Path, record: Record, named: Path | None, option: str = "-
     if named is not None:
         return Chosen(outside(named, directory), options, argv)
     if not isinstance(recorded.get("name"), str):
-        raise UsageError(_no_file(directory, record, option))
-    file = _started(directory, recorded, option)
+        raise UsageError(_no_file(directory, record))
+    file = _started(directory, recorded)
     folder = started.folder_of(directory, recorded)
     elsewhere = folder is not None and folder != Path.cwd() and folder.is_dir()
     where = f" in {shlex.quote(str(folder))}, where the run was started" if elsewhere else ""
@@ -141,7 +148,7 @@ def chosen(directory: Path, record: Record, named: Path | None, option: str = "-
     return Chosen(file, options, argv, folder if elsewhere else None)
 
 
-def _started(directory: Path, recorded: Mapping[str, Any], option: str) -> Path:
+def _started(directory: Path, recorded: Mapping[str, Any]) -> Path:
     """Returns the experiment file that a log names, if this user has started it before.
 
     Raises:
@@ -149,18 +156,18 @@ def _started(directory: Path, recorded: Mapping[str, Any], option: str) -> Path:
     """
     file = started.file_of(directory, recorded)
     if file.suffix != ".py" or not file.is_file():
-        raise UsageError(f"the experiment file {str(file)!r} of the run no longer exists: pass {option} FILE.")
+        raise UsageError(f"the experiment file {str(file)!r} of the run no longer exists: pass --experiment FILE.")
     outside(file, directory)
     if (why := started.refusal(directory, recorded)) is not None:
-        raise UsageError(f"{why}; to execute it, name it: {option} {shlex.quote(str(file))}.")
+        raise UsageError(f"{why}; to execute it, name it: --experiment {shlex.quote(str(file))}.")
     return file
 
 
-def _no_file(directory: Path, record: Record, option: str) -> str:
+def _no_file(directory: Path, record: Record) -> str:
     """Returns how a run is continued whose log names no experiment file: pt.run was called."""
     line = started_with(record, directory)
     how = "and the same call continues it" if line is None else f"and the same command continues it: {clean(line)}"
-    file = f"For `poptrain`, pass {option} FILE, a Python file with experiment = pt.Experiment(…)."
+    file = "For `poptrain`, pass --experiment FILE, a Python file with experiment = pt.Experiment(…)."
     return f"the run in {str(directory)!r} was started by a call of pt.run, {how}. {file}"
 
 
@@ -175,18 +182,26 @@ def fresh(file: Path, directory: Path | None, name: str = "") -> Path:
     check_not_inside("--dir", directory)
     if exists(directory):
         record = read(directory)
+        if (writer := writer_of(record)) is not None:
+            raise UsageError(
+                f"{str(directory)!r} contains a run that process {writer.pid} on {clean(writer.host)} trains now: look "
+                f"at it with `{poptrain('status', directory)}`, or pass another --dir."
+            )
         if not record.has_results:
             raise UsageError(
-                f"{str(directory)!r} contains a run that has not trained anything yet ({record.summary()}): continue it with "
-                f"`{poptrain('resume', directory)}`, or delete the directory if it was started by mistake."
+                f"{str(directory)!r} contains a run that has not trained anything yet ({record.summary()}): "
+                f"{_continued(directory)}, or delete the directory if it was started by mistake."
             )
-        raise UsageError(
-            f"{str(directory)!r} already contains a run ({record.summary()}): continue it with "
-            f"`{poptrain('resume', directory)}`, or pass another --dir."
-        )
+        further = record.finished and record.budget is not None
+        how = f"train it further with `{poptrain('resume', directory)} --steps N`" if further else _continued(directory)
+        raise UsageError(f"{str(directory)!r} already contains a run ({record.summary()}): {how}, or pass another --dir.")
     if directory.is_file():
         raise UsageError(f"--dir {str(directory)!r} is a file: pass a directory.")
     return directory
+
+
+def _continued(directory: Path) -> str:
+    return f"continue it with `{poptrain('resume', directory)}`"
 
 
 def new_directory(name: str) -> Path:

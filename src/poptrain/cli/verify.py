@@ -21,14 +21,7 @@ from poptrain.log.reader import Record, read
 
 def verify(
     directory: Directory,
-    experiment: Annotated[
-        Path | None,
-        typer.Option(
-            "--experiment",
-            metavar="FILE",
-            help="The experiment file, if it moved or changed, or another user started the run.",
-        ),
-    ] = None,
+    experiment: start.ExperimentOption = None,
     log_only: Annotated[bool, typer.Option("--log-only", help="Run no experiment file: leave the decisions unverified.")] = False,
     json: JsonOption = False,
 ) -> None:

@@ -25,14 +25,14 @@ def write_video(record: Record, run: Run, directory: Path, source: Path | None, 
     """
     recorded = start.recorded_about_file(record)
     if source is None and not recorded.get("name"):
-        raise UsageError("--video needs an experiment file, and this run was not started from one: pass --source FILE.")
-    chosen = start.chosen(directory, record, source, "--source")
+        raise UsageError("--video needs an experiment file, and this run was not started from one: pass --experiment FILE.")
+    chosen = start.chosen(directory, record, source)
     trainable = start.load(chosen.file, {}, record.run.get("seed"), chosen.argv, chosen.folder).trainable
     render = getattr(origin(trainable), "render", None)
     if not callable(render):
         name = getattr(origin(trainable), "__qualname__", type(origin(trainable)).__name__)
         raise UsageError(
-            f"{name} cannot be drawn: it has no render(carry, hparams, seed) that yields pictures; see docs/export.md."
+            f"{name} cannot be drawn: it has no render(carry, hparams, seed) that yields pictures; see docs/guides/export.md."
         )
     from poptrain.plots.video import write_gif
 

@@ -3,7 +3,10 @@
 To look at an argument is to run its methods: to compare it, to count it, and to show it in a message. Hundreds of places do so.
 `answering` stands around the functions that a user calls: an exception that no place expected is traced back to the argument
 whose method raises it. A call that does not fit the function is answered with the argument that was meant, also for a person who
-knows the names of Ray Tune or Optuna. It costs nothing before there is an exception.
+knows the names of Ray Tune or Optuna. This costs nothing before there is an exception.
+
+A number of numpy, such as ``len(X) // np.int64(32)``, arrives as the Python number that it stands for: whole numbers, seeds and
+flags of numpy are no other arguments than those of Python, and a log holds the same.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from itertools import chain, repeat, zip_longest
 from types import BuiltinFunctionType, FrameType, FunctionType, MethodType, ModuleType, TracebackType
 from typing import ParamSpec, TypeVar
 
+from poptrain.core.arguments import SCALARS, plain
 from poptrain.core.errors import PoptrainError, UsageError
 from poptrain.core.other_names import wrong_call
 from poptrain.core.user_objects import is_interrupt, text_of
@@ -51,6 +55,8 @@ def answering(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def call(*args: P.args, **named: P.kwargs) -> R:
+        if not (SCALARS.isdisjoint(map(type, args)) and SCALARS.isdisjoint(map(type, named.values()))):
+            return call(*map(plain, args), **{name: plain(value) for name, value in named.items()})  # type: ignore[arg-type]
         try:
             return function(*args, **named)
         except BaseException as error:
@@ -67,6 +73,8 @@ def answering_class(cls: ClassT) -> ClassT:
 
     @wraps(made)
     def make(self: object, *args: object, **named: object) -> object:
+        if not (SCALARS.isdisjoint(map(type, args)) and SCALARS.isdisjoint(map(type, named.values()))):
+            return make(self, *map(plain, args), **{name: plain(value) for name, value in named.items()})
         try:
             return made(self, *args, **named)
         except BaseException as error:

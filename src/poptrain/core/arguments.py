@@ -6,6 +6,8 @@ import os
 import re
 from sys import float_info
 
+import numpy as np
+
 from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError
 
@@ -14,6 +16,19 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u206
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 LONGEST_PATH = 4096  # characters
 LONGEST_NAME = 255  # bytes of one part of a path
+SCALARS = frozenset(
+    {np.bool_, np.str_, *(np.dtype(code).type for code in "bhilqBHILQefd")}
+)  # the numpy scalars that `plain` knows
+
+
+def plain(value: object) -> object:
+    """Returns a scalar of numpy as the Python number, text or flag that it stands for; anything else as it is."""
+    return value.item() if type(value) in SCALARS else value  # type: ignore[attr-defined]
+
+
+def as_whole(value: object) -> str:
+    """Returns what to write instead of a float such as 1e5, which is no whole number for Python, to be put after a message."""
+    return f" Write {int(value):,}.".replace(",", "_") if isinstance(value, float) and value.is_integer() else ""
 
 
 def check_place(what: str, place: object) -> None:

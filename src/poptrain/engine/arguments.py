@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from poptrain.core.arguments import check_flag, check_place
+from poptrain.core.arguments import check_flag, check_place, plain
 from poptrain.core.errors import UsageError
 from poptrain.log.finding import check_not_inside
 
@@ -20,6 +20,6 @@ def check_run(directory: object, keep: object, **flags: object) -> None:
         check_not_inside("run: directory", str(directory))
     for name, value in flags.items():
         check_flag("run", name, value)
-    ids = tuple(keep) if isinstance(keep, (list, tuple, set, frozenset, range)) else (None,)
+    ids = tuple(map(plain, keep)) if isinstance(keep, (list, tuple, set, frozenset, range)) else (None,)
     if not all(isinstance(id, int) and not isinstance(id, bool) and id >= 0 for id in ids):
         raise UsageError(f"run: keep={keep!r:.80}, expected ids of tasks, for example keep=[0, 7].")

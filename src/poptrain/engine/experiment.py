@@ -17,7 +17,7 @@ from typing import TypeVar, cast
 from poptrain.checkpoints.url_files import checked_url
 from poptrain.core import Json
 from poptrain.core.answering import answering_class
-from poptrain.core.arguments import check_name
+from poptrain.core.arguments import as_whole, check_name
 from poptrain.core.brief import brief, shown
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.interval import interval_of
@@ -69,7 +69,7 @@ class Experiment:
         if self.mode not in ("max", "min"):
             raise UsageError(f"mode={self.mode!r}: expected 'max' or 'min'.{did_you_mean(self.mode, ('max', 'min'))}")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise UsageError(f"seed={self.seed!r}: expected a whole number from 0.")
+            raise UsageError(f"seed={self.seed!r}: expected a whole number from 0.{as_whole(self.seed)}")
         if self.stop is None:
             raise UsageError("stop is missing: pass when the run ends, for example stop=pt.steps(100).")
         stops.check_stop(self.stop)

@@ -20,6 +20,11 @@ from poptrain.executors.outcome import MOST_UNLOGGED, PREFIX, without_hint
 from poptrain.log.disk import default as disk
 
 MOST_CAUSES = 3  # that the summary lists
+CONTINUES = {  # what to ask if every member fails that goes on from a checkpoint
+    "class": "is load() complete?",
+    "command": "does the program continue from its checkpoint?",
+    "function": "does train() continue from a carry that it has returned?",
+}
 
 
 class Failures:
@@ -28,10 +33,12 @@ class Failures:
     Args:
         directory: of the run, where the tracebacks are; None: they are not kept.
         metric: the name of the score.
+        form: of the trainable, as `form_name` returns it.
     """
 
-    def __init__(self, directory: str | Path | None, metric: str):
+    def __init__(self, directory: str | Path | None, metric: str, form: str):
         self.count = 0
+        self._continues = CONTINUES.get(form, CONTINUES["function"])
         self._directory, self._metric = None if directory is None else Path(directory), metric
         self._results = self._begun = self._failed = 0  # all, those that began from a checkpoint, those of them that failed
         self._fresh = False  # whether a member has trained that began from none
@@ -85,7 +92,7 @@ class Failures:
         if not (self._failed == self._begun >= 2 and self._fresh):
             return ""
         return (
-            f" All {counted(self._begun, 'task')} that began from a checkpoint failed: is load() complete? "
+            f" All {counted(self._begun, 'task')} that began from a checkpoint failed: {self._continues} "
             f"`{poptrain('check')}` tests it."
         )
 

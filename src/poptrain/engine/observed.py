@@ -10,6 +10,7 @@ from poptrain.engine.experiment import Experiment
 from poptrain.engine.notices import Failures, Unlogged
 from poptrain.engine.stale import StaleScores
 from poptrain.log.writer import LogWriter
+from poptrain.trainable import as_trainable, form_name
 
 
 class Observed:
@@ -21,7 +22,8 @@ class Observed:
     """
 
     def __init__(self, log: LogWriter, history: History, experiment: Experiment, directory: str | Path | None):
-        self.failures, self._unlogged = Failures(directory, experiment.metric), Unlogged()
+        form = form_name(as_trainable(experiment.trainable))
+        self.failures, self._unlogged = Failures(directory, experiment.metric, form), Unlogged()
         self._stale = StaleScores(log, history, experiment.algorithm.seats, experiment.trainable)
 
     def returned(self, returned: object) -> None:

@@ -228,12 +228,12 @@ def recorded(record: Record, task: int | None = None) -> Source:
     Raises:
         UsageError: there is no such result, or its teachers do not descend from each other.
     """
-    from poptrain.views.index import best_id
+    from poptrain.views.index import best_id, none_healthy
 
     history = record.history()
     id = best_id(record, history) if task is None else task
     if id is None:
-        raise UsageError("this run has no healthy result yet: no score was finite.")
+        raise none_healthy(record, history)
     if isinstance(id, bool) or not isinstance(id, int) or not 0 <= id < history.n:
         has = f"has tasks 0 to {history.n - 1}" if history.n else "has no tasks yet"
         raise UsageError(f"task {id!r}: this run {has}.")

@@ -192,7 +192,9 @@ class Run:
 
     def _some(self, id: int | None) -> int:
         if id is None:
-            raise UsageError("this run has no healthy result yet: no score was finite.")
+            from poptrain.views.index import none_healthy
+
+            raise none_healthy(self.record, self.history)
         return id
 
     def _standing(self, id: int) -> Standing:

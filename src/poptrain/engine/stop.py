@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from poptrain.core import History
 from poptrain.core.answering import answering
-from poptrain.core.arguments import is_finite
+from poptrain.core.arguments import as_whole, is_finite
 from poptrain.core.errors import UsageError
 from poptrain.core.interval import Interval, Seconds
 from poptrain.core.wellformed import MAX_WHOLE
@@ -47,7 +47,7 @@ Stop = Steps | Generations | Score | Seconds | AnyOf
 def steps(n: int) -> Steps:
     """Returns the condition that every member has trained n steps."""
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n < MAX_WHOLE:
-        raise UsageError(f"steps({n!r:.60}): expected a whole number from 1, and below 2**53.")
+        raise UsageError(f"steps({n!r:.60}): expected a whole number from 1, and below 2**53.{as_whole(n)}")
     return Steps(n)
 
 
@@ -55,7 +55,7 @@ def steps(n: int) -> Steps:
 def generations(n: int) -> Generations:
     """Returns the condition that every member has trained n intervals."""
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n < MAX_WHOLE:
-        raise UsageError(f"generations({n!r:.60}): expected a whole number from 1, and below 2**53.")
+        raise UsageError(f"generations({n!r:.60}): expected a whole number from 1, and below 2**53.{as_whole(n)}")
     return Generations(n)
 
 
@@ -78,6 +78,10 @@ def any_of(*conditions: Stop) -> AnyOf:
     """Returns the condition that holds as soon as one of `conditions` does."""
     if not conditions:
         raise UsageError("any_of(): expected at least one condition, for example any_of(pt.steps(100), pt.seconds(3600)).")
+    if len(conditions) == 1 and isinstance(conditions[0], (list, tuple)):
+        raise UsageError(
+            "any_of: got one list instead of conditions; write any_of(*[…]), or any_of(pt.steps(100), pt.score(0.9))."
+        )
     for condition in conditions:
         check_stop(condition)
     return AnyOf(conditions)

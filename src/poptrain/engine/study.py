@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from poptrain.core import Value, markup
 from poptrain.core.answering import answering, answering_class
-from poptrain.core.arguments import check_flag, check_name, check_place
+from poptrain.core.arguments import check_flag, check_name, check_place, plain
 from poptrain.core.counting import counted
 from poptrain.core.cpus import cpus
 from poptrain.core.errors import RunFailed, Suspended, UsageError
@@ -147,6 +149,7 @@ def study(
     >>> [method.name for method in found.comparison.methods]
     ['random', 'pbt']
     """
+    seeds = [plain(seed) for seed in seeds] if isinstance(seeds, (list, np.ndarray)) else seeds  # type: ignore[misc]
     _check(algorithms, seeds, workers, progress)
     if directory is not None:
         check_place("study: directory", directory)

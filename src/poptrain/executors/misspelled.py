@@ -22,6 +22,8 @@ def misspelled(error: BaseException, hparams: Mapping[str, object]) -> str:
         last = last.tb_next
     line = traceback.extract_tb(last)[-1].line or ""
     for name, value in last.tb_frame.f_locals.items():
+        if isinstance(value, Mapping) and asked in hparams and asked.partition(".")[0] in value and f"{name}[" in line:
+            return f"; names with dots are nested: write {name}{''.join(f'[{part!r}]' for part in asked.split('.'))}"
         if isinstance(value, Mapping) and value.keys() == hparams.keys() and asked not in hparams and f"{name}[" in line:
             known = ", ".join(map(repr, list(hparams)[:MOST])) + (" …" if len(hparams) > MOST else "")
             return f"; the space has no such hyperparameter, it has {known}.{did_you_mean(asked, hparams)}"

@@ -23,6 +23,7 @@ from poptrain.core.user_objects import answer_of, printable, text_of
 from poptrain.core.wellformed import MAX_WHOLE
 from poptrain.executors.context import KeepError
 from poptrain.executors.misspelled import misspelled
+from poptrain.executors.users_frames import advice_on_directory, innermost, on_purpose
 
 FIELDS_OF_RESULT = ("curve", "returns", "steps")  # metrics that are not numbers of their own: they become fields of the result
 MOST_NUMBERS = 100_000  # in one result: its curve, its returns and its metrics; some 2 MB of a line in the log
@@ -33,7 +34,6 @@ EVALUATE = (
     "The task has steps=0, which means: evaluate only. Compute the metrics after the training loop, from the member as it is, "
     "and not from a variable of the loop."
 )
-LIBRARIES = {"site-packages", "dist-packages", "poptrain", "lib"}  # folders of code that is not the user's
 HINT = " Return it from train"
 PREFIX = "MetricError: "  # of the error of a result that training returned in a wrong form
 
@@ -163,7 +163,10 @@ def as_number(value: object, truth: bool = False) -> float | None:
                 if len(value) != 1:
                     return None
                 value = value[0]
-        array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+        if hasattr(value, "detach"):  # a tensor of torch, which has types that numpy lacks
+            value = value.detach().cpu()
+            value = value.float() if value.dtype.itemsize < 4 and value.dtype.is_floating_point else value
+        array = np.asarray(value)
     except Exception:
         return None
     if array.size != 1:
@@ -259,15 +262,9 @@ def user_error(task: Task, step: int, error: BaseException, keep: KeepError, sec
     text = error.details if type(error) is ProgramFailed else _traceback(error)
     head = f"member {task.member}, task {task.id}, from step {step}, {_listed_hparams(task)}"
     keep_if_possible(keep, _file_name(task), f"{head}\n\n{text}")
-    line = error_line(error) + answer_of(lambda: misspelled(error, task.hparams), "")
-    advice = "" if answer_of(lambda: _on_purpose(error), False) else _of_evaluation(task, line)
+    line = error_line(error) + answer_of(lambda: misspelled(error, task.hparams) or advice_on_directory(error), "")
+    advice = "" if answer_of(lambda: on_purpose(error), False) else _of_evaluation(task, line)
     return Result(task.id, float("nan"), step, error=f"{line}{advice}", seconds=seconds)
-
-
-def _on_purpose(error: BaseException) -> bool:
-    """True if a line of the user's own code raises the error, for reasons of its own."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and (frames[-1].line or "").startswith("raise") and not {*Path(frames[-1].filename).parts} & LIBRARIES
 
 
 def refused(task: Task, step: int, error: MetricError, keep: KeepError, seconds: float = 0.0) -> Result:
@@ -326,10 +323,8 @@ def error_line(error: BaseException, limit: int = 300) -> str:
 def _error_line(error: BaseException, limit: int) -> str:
     if type(error) is ProgramFailed:
         return " ".join(str(error).split())[:limit]
-    frames = traceback.extract_tb(error.__traceback__)
-    outside = [frame for frame in frames if "poptrain" not in frame.filename.replace("\\", "/").split("/")] or frames
-    place = f" ({outside[-1].filename.replace(chr(92), '/').split('/')[-1]}:{outside[-1].lineno})" if outside else ""
-    place = printable(place)[-100:]
+    frame = innermost(error)
+    place = "" if frame is None else printable(f" ({Path(frame.filename).name}:{frame.lineno})")[-100:]
     text = text_of(error)
     line = f"{type(error).__name__[:100]}: {text}" if text else type(error).__name__[:100]
     return textwrap.shorten(line, limit - len(place), placeholder=" …") + place

@@ -41,14 +41,16 @@ def worker_main(connection: Connection, output: Connection | None) -> None:
         os.setpgid(0, 0)
     if output is not None:
         _redirect(output)
-    _leave_signals_to_the_driver(connection)
-    with suppress(EOFError, ConnectionError, Ended):
+    with suppress(EOFError, ConnectionError, Ended):  # the driver may end a worker as soon as its signals are let in
+        _leave_signals_to_the_driver(connection)
         connection.send(("hello",))
         members = _set_up(connection)
         if members is not None:
             _serve(connection, members)
             members.close()
-    _flush()
+    with suppress(Ended):
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing is left that must be ended in order
+        _flush()
 
 
 def _set_up(connection: Connection) -> Members[Any] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
 
 from poptrain.audit.verdict import Verdict
 from poptrain.core import Carry, Hparams, Value
@@ -221,6 +222,8 @@ class Effects:
 
     def _blurred(self) -> str:
         """Returns why no result can show a small effect; "" if one can. A carry itself shows every effect."""
+        if not any(isfinite(after.score) for _, after in self.pairs):
+            return "no score is finite"
         if not in_directories(self.lab.trainable) or not blurred(self.pairs, self.clocks):
             return ""
         return "no result is fine enough to show one"

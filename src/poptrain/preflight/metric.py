@@ -36,9 +36,9 @@ def finite(curves: Sequence[Sequence[Probe]], metric: str) -> Verdict:
 
 def moving(curves: Sequence[Sequence[Probe]], whole: bool) -> Verdict:
     """Returns whether scores change during a training; `whole`: the segments were as long as the algorithm's interval."""
-    rows = [row for curve in curves if len(row := _scores(curve)) > 1]
+    rows = [row for curve in curves if len(row := _scores(curve)) > 1 and np.isfinite(row).all()]
     if not rows:
-        return Verdict("metric moves", "unclear", "there was no time for a second segment")
+        return Verdict("metric moves", "unclear", _nothing_to_compare(curves))
     if any(len(set(row)) > 1 for row in rows):
         return Verdict("metric moves", "ok", "it changes while members train")
     everywhere = len({score for row in rows for score in row}) == 1
@@ -57,7 +57,7 @@ def direction(curves: Sequence[Sequence[Probe]], metric: str, mode: str) -> Verd
     other = "max" if mode == "min" else "min"
     if not rows:
         text = f"the name {metric!r} suggests that {'more' if hint > 0 else 'less'} is better, but mode is {mode!r}"
-        return Verdict("direction", "unclear", text if contradicts else "there was no time for a second segment")
+        return Verdict("direction", "unclear", text if contradicts else _nothing_to_compare(curves))
     better = sum(row[-1] > row[0] for row in rows)
     steps = [b - a for row in rows for a, b in pairwise(row) if a != b]
     falling = sum(step < 0 for step in steps) / max(len(steps), 1)
@@ -75,6 +75,13 @@ def direction(curves: Sequence[Sequence[Probe]], metric: str, mode: str) -> Verd
         text = f"{result}; the score may be at chance, or need a longer training than the check's: pass more seconds"
         return Verdict("direction", "unclear", text)
     return Verdict("direction", "ok", result)
+
+
+def _nothing_to_compare(curves: Sequence[Sequence[Probe]]) -> str:
+    """Returns why no configuration has two finite scores."""
+    if any(len(_scores(curve)) > 1 for curve in curves):
+        return "scores that are not finite cannot be compared"
+    return "there was no time for a second segment"
 
 
 def _scores(curve: Sequence[Probe]) -> list[float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from math import isfinite
@@ -16,6 +16,7 @@ from poptrain.trainable import in_directories, name_of
 
 ROUNDING = 1e-5  # relative: the order of a sum may change this much
 SIGNIFICANT = 6.0  # standard deviations; a larger difference is not explained by repetition
+NOT_FINITE = "no score is finite, so there is nothing to compare"
 LOADS = 8  # from one checkpoint, if training does not repeat itself
 
 
@@ -62,6 +63,8 @@ class RoundTrip:
 
     def deterministic(self) -> Verdict:
         """Returns whether training repeats itself."""
+        if not _any_finite(a for a, _ in self._twice):
+            return Verdict("deterministic", "unclear", NOT_FINITE)
         if self.repeats:
             return Verdict("deterministic", "ok", "the same seeds gave the same scores twice, bit for bit")
         far = max(self._distance(a, b) for a, b in self._twice)
@@ -78,6 +81,8 @@ class RoundTrip:
         pairs = list(zip(self.straight, self.loaded, strict=True))
         if errors := [b.result.error for a, b in pairs if a.ok and not b.ok]:
             return self._verdict("failed", f"a member that was loaded cannot continue: {errors[0]}")
+        if not _any_finite(a for a, _ in pairs):
+            return self._verdict("unclear", NOT_FINITE)
         if all(self._same(a, b) for a, b in pairs):
             if self.repeats and self._without_effect():
                 text = "a member that continues from a checkpoint does the same as a fresh one: is the checkpoint ever read?"
@@ -159,6 +164,10 @@ class RoundTrip:
         pairs = [(x.score, y.score), *((x.metrics[name], y.metrics[name]) for name in names)]
         far = [_relative(*pair) for pair in pairs]
         return max(far) or float("inf")  # another curve, or other metrics
+
+
+def _any_finite(probes: Iterable[Probe]) -> bool:
+    return any(isfinite(probe.result.score) for probe in probes)
 
 
 def _trained(probe: Probe) -> str:

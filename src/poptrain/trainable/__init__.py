@@ -20,7 +20,10 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from inspect import getattr_static
 from pathlib import Path
+from types import FunctionType
 from typing import Any, NamedTuple, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
@@ -57,6 +60,7 @@ __all__ = [
     "uses_of",
 ]
 
+METHODS = {"__init__": ("hp", "seed"), "train": ("hp", "steps"), "save": ("directory",), "load": ("directory",)}  # of a class
 UserCode = Any  # whatever a user passes as a trainable, before `as_trainable` has recognised its form
 
 
@@ -195,7 +199,17 @@ def as_trainable(what: UserCode) -> AnyTrainable:
                 f"trainable {what.__qualname__} lacks {', '.join(missing)}: a trainable class has __init__(hp, seed), "
                 "train(hp, steps) -> metrics, save(directory) and load(directory)."
             )
+        if all(getattr_static(what, name) is getattr_static(object, name) for name in ("__init__", "__new__")):
+            raise UsageError(f"trainable {what.__qualname__} lacks __init__(self, hp, seed), which makes a new member.")
+        for name, arguments in METHODS.items():
+            if isinstance(method := getattr_static(what, name), FunctionType):  # not what a decorator has made of it
+                _check_signature(method, "self", *arguments)
         return what
+    if isinstance(what, partial) and isinstance(what.func, type):
+        name = what.func.__qualname__
+        raise UsageError(
+            f"trainable: got a partial of the class {name}, expected a class: write a subclass of it that passes these arguments."
+        )
     if inspect.isgeneratorfunction(what):
         _check_signature(what, "carry", "hp", "seed")
         return Trainable(_no_carry, _GeneratorTrain(what))

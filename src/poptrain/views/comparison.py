@@ -38,7 +38,7 @@ def compare(records: Sequence[Record], names: Sequence[str] | None = None) -> Co
     empty = [record for record in records if history_of(record).best() is None]
     traces = [_Trace(record) for record in records if record not in empty]
     if len(traces) < 2:
-        without = f"; {len(empty)} more have no healthy result yet" if empty else ""
+        without = f"; left out: {counted(len(empty), 'run')} without a healthy result" if empty else ""
         raise UsageError(f"compare: got {counted(len(traces), 'run')} with results, expected at least 2{without}.")
     for what in ("metric", "mode"):
         differ = sorted({str(trace.record.run.get(what)) for trace in traces})

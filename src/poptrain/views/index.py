@@ -14,7 +14,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from poptrain.core import History, Result, collector
+from poptrain.core.arguments import plain
 from poptrain.core.causes import diverged
+from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError
 from poptrain.core.evidence import extreme
 from poptrain.core.facts import is_number
@@ -108,6 +110,15 @@ def chosen_at_end(record: Record) -> tuple[int, str] | None:
     return None
 
 
+def none_healthy(record: Record, history: History) -> UsageError:
+    """Returns the error of whatever needs a healthy result of a run that has none: it says whether all failed, and why."""
+    failed = unhealthy(history, reported(history))
+    if not failed:
+        return UsageError("this run has no healthy result yet: no task has ended.")
+    first = fault(record, history, failed[0]).rstrip(".")
+    return UsageError(f"this run has no healthy result: {counted(len(failed), 'task')} failed. The first error: {first}.")
+
+
 def chosen(record: Record, history: History, id: int | None) -> int:
     """Returns the id of a task: the given one, or the one with the best result.
 
@@ -116,8 +127,9 @@ def chosen(record: Record, history: History, id: int | None) -> int:
     """
     if id is None:
         if (best := best_of(record, history)) is None:
-            raise UsageError("this run has no healthy result yet: no score was finite.")
+            raise none_healthy(record, history)
         return best[0]
+    id = plain(id)  # a table of pandas has the ids of numpy
     if isinstance(id, bool) or not isinstance(id, int) or not 0 <= id < history.n:
         has = f"has tasks 0 to {history.n - 1}" if history.n else "has no tasks yet"
         raise UsageError(f"task {id!r}: this run {has}.")

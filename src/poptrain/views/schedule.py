@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, TypedDict
 
 from poptrain.core import History, Hparams, Value, markup
+from poptrain.core.arguments import plain
 from poptrain.core.brief import in_lines
 from poptrain.core.counting import counted
 from poptrain.core.errors import PoptrainError, UsageError
@@ -62,6 +63,7 @@ class Schedule:
         Raises:
             UsageError: the step is negative, or nothing was trained.
         """
+        step = plain(step)
         if isinstance(step, bool) or not isinstance(step, int) or step < 0:
             raise UsageError(f"at({step!r}): expected a whole number of steps from 0.")
         if not self.segments:

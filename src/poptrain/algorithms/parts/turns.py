@@ -24,6 +24,7 @@ from typing import Literal, NamedTuple, TypeVar, get_args
 import numpy as np
 
 from poptrain.core import Forecast, History, Hparams, Line, Task, Value, tasks_of
+from poptrain.core.arguments import as_whole
 from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.filled import unfrozen
@@ -218,13 +219,17 @@ def check_interval(what: str, interval: object) -> None:
     if isinstance(interval, Seconds):
         return
     if isinstance(interval, bool) or not isinstance(interval, int) or not 1 <= interval < MAX_WHOLE:
-        raise UsageError(f"{what}: interval={interval!r:.60}, expected a whole number of steps from 1, or pt.seconds(s).")
+        raise UsageError(
+            f"{what}: interval={interval!r:.60}, expected a whole number of steps from 1, or pt.seconds(s).{as_whole(interval)}"
+        )
 
 
 def check_population(what: str, population: object, initial: Sequence[Mapping[str, Value]] = ()) -> None:
     """Raises a `UsageError` unless the population is a whole number from 1 that has a seat for every initial member."""
     if isinstance(population, bool) or not isinstance(population, int) or not 1 <= population <= MAX_SEATS:
-        raise UsageError(f"{what}: population={population!r:.60}, expected a whole number from 1 to {MAX_SEATS:,}.")
+        raise UsageError(
+            f"{what}: population={population!r:.60}, expected a whole number from 1 to {MAX_SEATS:,}.{as_whole(population)}"
+        )
     if not isinstance(initial, Sequence) or isinstance(initial, str):
         raise _no_list(initial)
     if len(initial) > population:
@@ -244,7 +249,7 @@ def check_starts(what: str, starts: object) -> None:
 def check_count(what: str, name: str, value: object, least: int) -> None:
     """Raises a `UsageError` unless the argument `name` is a whole number from `least`."""
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value < MAX_WHOLE:
-        raise UsageError(f"{what}: {name}={value!r:.60}, expected a whole number from {least}.")
+        raise UsageError(f"{what}: {name}={value!r:.60}, expected a whole number from {least}.{as_whole(value)}")
 
 
 def check_space(what: str, space: object) -> None:
