@@ -115,13 +115,17 @@ PARAMETERS = {  # arguments of a range elsewhere: what to write here
 }
 
 RESULTS = {  # attributes of a result elsewhere: what to write here
-    **dict.fromkeys(("best_params", "best_config", "best_hparams", "config", "params", "hyperparameters"), "run.best.hparams"),
-    **dict.fromkeys(("best_value", "best_score", "best_metric", "value", "values", "objective"), "run.best.score"),
+    **dict.fromkeys(
+        ("best_params", "best_config", "best_hparams", "config", "params", "hparams", "hyperparameters"), "run.best.hparams"
+    ),
+    **dict.fromkeys(
+        ("best_value", "best_score", "best_metric", "score", "scores", "value", "values", "objective"), "run.best.score"
+    ),
     **dict.fromkeys(("best_trial", "get_best_result", "get_best_trial", "best_result", "best_member"), "run.best"),
     **dict.fromkeys(("trials_dataframe", "get_dataframe", "dataframe", "results_df", "df", "results"), "run.to_pandas()"),
     **dict.fromkeys(("best_checkpoint", "get_best_checkpoint", "checkpoint", "best_model", "model"), "run.best.load()"),
     **dict.fromkeys(("trials", "members", "population"), "run.member(0), or run.to_pandas() for all"),
-    **dict.fromkeys(("user_attrs", "attrs"), "run.best.metrics"),
+    **dict.fromkeys(("user_attrs", "attrs", "metrics"), "run.best.metrics"),
 }
 
 PUBLIC = {  # names of other libraries, looked up in `poptrain`: what to write here

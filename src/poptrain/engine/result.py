@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from poptrain.checkpoints import places
 from poptrain.core import Carry, History, Task, Value, markup
 from poptrain.core.answering import answering, answering_class
+from poptrain.core.arguments import plain
 from poptrain.core.errors import UsageError
 from poptrain.core.other_names import no_attribute
 from poptrain.core.protocols import Store
@@ -133,6 +134,8 @@ class Run:
     def final_best(self) -> Standing:
         """The best of the newest results of all members: the final state of the population, and not its luckiest moment."""
         ids = [int(id) for id in self.history.standing() if self.history.ok(int(id))]
+        if not ids and self.history.best() is not None:
+            raise UsageError("the newest task of every member failed, so that no member is the best at the end: see run.best.")
         return self._standing(self._some(max(ids, key=self.history.score, default=None)))
 
     def member(self, seat: int) -> Standing:
@@ -141,11 +144,14 @@ class Run:
         Raises:
             UsageError: there is no such member, or it never had a healthy result.
         """
-        id = self.history.head(seat) if seat >= 0 else -1
+        which = plain(seat)  # a table of pandas has the numbers of numpy
+        id = self.history.head(which) if isinstance(which, int) and not isinstance(which, bool) and which >= 0 else -1
         if id < 0:
-            raise UsageError(f"member({seat}): this run has members 0 to {self.history.seats - 1}.")
+            raise UsageError(f"member({seat!r:.60}): this run has members 0 to {self.history.seats - 1}.")
         while id >= 0 and not self.history.ok(id):
             id = int(self.history.column("prev")[id])
+        if id < 0 and self.history.best() is not None:
+            raise UsageError(f"member({seat}) never had a healthy result: no task of it succeeded.")
         return self._standing(self._some(id if id >= 0 else None))
 
     def schedule(self, task: int | None = None) -> Schedule:

@@ -25,22 +25,13 @@ from matplotlib.figure import Figure
 from poptrain import views
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.log.private import as_private_as
-from poptrain.log.reader import Record
 from poptrain.plots.render import render
 from poptrain.views import Comparison, Curves, Faster, Overhead, RegionLife, Spread, Teams, panels
 from poptrain.views.panels.hyperparameters import Named
+from poptrain.views.sources import AnyRun, record_of
 
 __all__ = ["FIGURES", "architectures", "comparison", "faster", "hparams", "lineage", "region", "save", "save_all", "schedules"]
 __all__ += ["score", "spread", "subpopulations", "team", "time"]
-
-
-class HasRecord(Protocol):
-    """A run, as `pt.run` and `pt.open_run` return it."""
-
-    @property
-    def record(self) -> Record:
-        """Its log."""
-        ...
 
 
 class HasComparison(Protocol):
@@ -51,8 +42,6 @@ class HasComparison(Protocol):
         """What the evidence supports."""
         ...
 
-
-AnyRun = Record | HasRecord
 
 ELSEWHERE = {  # names that people look for
     "schedule": "hparams(run)",
@@ -176,20 +165,6 @@ def schedules(named: Named, hparam: str, end: int, *, log: bool = True, title: s
 
 OF_SOME = ("subpopulations", "team", "region", "architectures")  # pictures of some algorithms, which are files too
 FIGURES = {"score": score, "hparams": hparams, "lineage": lineage, "spread": spread, "time": time}
-
-
-def record_of(run: AnyRun) -> Record:
-    """Returns the record of a run.
-
-    Raises:
-        UsageError: it is not a run.
-    """
-    if isinstance(run, Record):
-        return run
-    record = getattr(run, "record", None)
-    if not isinstance(record, Record):
-        raise UsageError(f"plots: got {type(run).__name__}, expected a run: what pt.run or pt.open_run returned.")
-    return record
 
 
 def save_all(run: AnyRun, directory: str | Path) -> list[Path]:

@@ -25,6 +25,7 @@ from poptrain.report.render import PIXELS, JsonObject, render
 from poptrain.report.template import PAGE, SCRIPT, STYLE
 from poptrain.views import Status, clean, panels
 from poptrain.views.panels import Picture
+from poptrain.views.sources import AnyRun, record_of
 
 TITLES = {"score": "Score along ancestry", "hparams": "Hyperparameter schedules"}
 ABOUT = {
@@ -40,21 +41,21 @@ ABOUT = {
 }
 
 
-def write(record: Record, path: str | Path) -> Path:
+def write(run: AnyRun, path: str | Path) -> Path:
     """Writes the report of a run into a file, which is replaced, and returns its path."""
-    path = Path(path)
+    path, record = Path(path), record_of(run, "report.write")
     with as_private_as(record.directory):
         path.write_text(page(record), encoding="utf-8")
     return path
 
 
-def page(record: Record) -> str:
+def page(run: AnyRun) -> str:
     """Returns the report of a run as one HTML document.
 
     Raises:
         ImportError: Plotly is not installed.
     """
-    library = _plotly()
+    library, record = _plotly(), record_of(run, "report.page")
     view = views.status(record)
     charts: dict[str, JsonObject] = {}
     body = tables.cards(view) + "".join(_sections(record, view, charts))

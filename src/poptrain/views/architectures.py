@@ -10,6 +10,7 @@ from poptrain.core.brief import in_lines
 from poptrain.log.reader import Record
 from poptrain.views.generations import generations_of
 from poptrain.views.index import about, history_of, space_of
+from poptrain.views.sources import of_run
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Architectures:
     __repr__ = in_lines
 
 
+@of_run
 def architectures(record: Record) -> Architectures:
     """Returns the architectures that a run has tried, by task."""
     history, space = history_of(record), space_of(record)

@@ -22,11 +22,12 @@ from poptrain.log.reader import Record
 from poptrain.views.compared import Comparison, Method, Outcome, Pair, Point, Reported
 from poptrain.views.format import clean, short
 from poptrain.views.index import about, history_of, reported
+from poptrain.views.sources import AnyRun, record_of
 
 POINTS = 50  # of a curve
 
 
-def compare(records: Sequence[Record], names: Sequence[str] | None = None) -> Comparison:
+def compare(records: Sequence[AnyRun], names: Sequence[str] | None = None) -> Comparison:
     """Returns the comparison of runs of one task. A run without a healthy result is left out, with a warning.
 
     Args:
@@ -35,6 +36,7 @@ def compare(records: Sequence[Record], names: Sequence[str] | None = None) -> Co
     Raises:
         UsageError: there are fewer than two runs with results, or their metrics differ.
     """
+    records = [record_of(run, "views.compare") for run in records]
     empty = [record for record in records if history_of(record).best() is None]
     traces = [_Trace(record) for record in records if record not in empty]
     if len(traces) < 2:

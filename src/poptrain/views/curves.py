@@ -13,6 +13,7 @@ from poptrain.core.brief import in_lines
 from poptrain.log.reader import Record
 from poptrain.views.columns import Points, StepScore, results, sources
 from poptrain.views.index import about, best_id, history_of, result_of
+from poptrain.views.sources import of_run
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Curves:
     __repr__ = in_lines
 
 
+@of_run
 def curves(record: Record) -> Curves:
     """Returns the learning curves of a run."""
     history = history_of(record)

@@ -23,6 +23,7 @@ from poptrain.log.reader import Record
 from poptrain.statistics import sign_test
 from poptrain.views.foresight import Foresight, centred_ranks, foresight_of
 from poptrain.views.format import short
+from poptrain.views.sources import of_run
 from poptrain.views.state import RunState, state_of
 from poptrain.views.tally import Diversity, common_ancestor
 
@@ -88,6 +89,7 @@ class Gauges:
             yield f"All {counted(self.members, 'member')} descend from one since step {self.one_since:,}{common}."
 
 
+@of_run
 def gauges(record: Record) -> Gauges:
     """Returns the gauges of a run as its record was read."""
     return gauges_of(state_of(record))

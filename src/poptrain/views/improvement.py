@@ -16,6 +16,7 @@ from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError
 from poptrain.log.reader import Record
 from poptrain.views.index import about, history_of, points_of, result_of
+from poptrain.views.sources import of_run
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Faster:
     __repr__ = in_lines
 
 
+@of_run
 def faster(record: Record, first: int, second: int, step: int | None = None) -> Faster:
     """Returns which of two seats improves faster, as it was after `step` steps (default: at the end of the run).
 

@@ -12,6 +12,7 @@ from poptrain.log.reader import Record
 from poptrain.views.exploits import Exploit, exploits_of
 from poptrain.views.format import short
 from poptrain.views.index import chosen, history_of, score_of
+from poptrain.views.sources import of_run
 
 MOST_ANCESTORS = 40  # that a notebook shows
 
@@ -78,6 +79,7 @@ class Lineage:
         return markup.block(repr(self), *lines, markup.table(("task", "member", "steps", "score", "origin", *names), rows))
 
 
+@of_run
 def lineage(record: Record, task: int | None = None) -> Lineage:
     """Returns the ancestors of a task (default: of the best result) and the forest of the run.
 

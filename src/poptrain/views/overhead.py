@@ -13,6 +13,7 @@ from poptrain.core.gathered import Bools, Ints
 from poptrain.log.reader import Record
 from poptrain.views.columns import results, sources
 from poptrain.views.index import history_of, reported
+from poptrain.views.sources import of_run
 
 _BLUR = 0.002  # seconds: the log's clock has milliseconds, so two tasks one after the other may seem to overlap
 Times = np.ndarray
@@ -65,6 +66,7 @@ class Overhead:
     __repr__ = in_lines
 
 
+@of_run
 def overhead(record: Record) -> Overhead:
     """Returns where the time of a run went."""
     history = history_of(record)

@@ -12,6 +12,7 @@ from poptrain.core.facts import is_number
 from poptrain.log.reader import Record
 from poptrain.views.generations import generations_of
 from poptrain.views.index import history_of
+from poptrain.views.sources import of_run
 
 LENGTH = "region length"  # in the notes of suggestions, as `algorithms.gp.trust_region.noted` writes them
 
@@ -54,6 +55,7 @@ def has_region(run: Mapping[str, Any]) -> bool:
     return isinstance(explore, Mapping) and isinstance(explore.get("region"), Mapping)
 
 
+@of_run
 def region(record: Record) -> RegionLife:
     """Returns the life of the trust region of a run."""
     history = history_of(record)

@@ -23,6 +23,7 @@ from poptrain.views.columns import ends
 from poptrain.views.digest import digested
 from poptrain.views.format import cell, short
 from poptrain.views.index import about, chosen, chosen_at_end, history_of, score_of
+from poptrain.views.sources import of_run
 
 MOST_ROWS = 20  # segments that a notebook shows
 
@@ -117,6 +118,7 @@ class WrittenSchedule(TypedDict):
     segments: tuple[Segment, ...]
 
 
+@of_run
 def schedule(record: Record, task: int | None = None) -> Schedule:
     """Returns the hyperparameters over the steps that led to a task; default: to the best result.
 
@@ -160,6 +162,7 @@ def _from_the_end(directory: Path | str, task: int | None, fs: FS) -> Schedule:
     return _along(line, record, score)
 
 
+@of_run
 def schedules(record: Record) -> tuple[Schedule, ...]:
     """Returns the schedule of what every member ended with, by seat."""
     history = history_of(record)

@@ -17,6 +17,7 @@ from poptrain.views.columns import sources
 from poptrain.views.curves import LOG
 from poptrain.views.index import about, history_of, reported, space_of
 from poptrain.views.scale import scale_of
+from poptrain.views.sources import of_run
 
 Sized = tuple[list[int], Ints]  # the numbers of groups of equal size, and their tasks; shape (groups, size)
 _UNIFORM = 1 / sqrt(12)  # standard deviation of a uniform draw from 0 to 1
@@ -46,6 +47,7 @@ class Spread:
     __repr__ = in_lines
 
 
+@of_run
 def spread(record: Record) -> Spread:
     """Returns how far apart the members of a run were over time."""
     history, space = history_of(record), space_of(record)

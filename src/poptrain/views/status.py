@@ -20,6 +20,7 @@ from poptrain.views.gauges import Gauges, gauges_of
 from poptrain.views.index import about, algorithm_name, chosen_at_end
 from poptrain.views.lock_holder import Writer, writer_of
 from poptrain.views.pace import limits, overdue, speed_of
+from poptrain.views.sources import of_run
 from poptrain.views.state import RunState, state_of
 from poptrain.views.suggestions import Suggestion, suggestion_of
 from poptrain.views.teams import team_sentence
@@ -151,6 +152,7 @@ class Status:
         return tuple(Trouble(str(found[0].error), tuple(each.member for each in found)) for found in ordered)
 
 
+@of_run
 def status(record: Record) -> Status:
     """Returns the status of a run as its record was read."""
     return status_of(record, state_of(record))

@@ -17,6 +17,7 @@ from poptrain.views.exploits import exploits_of
 from poptrain.views.format import clean, short
 from poptrain.views.index import about, chosen, history_of, points_of, result_of, score_of
 from poptrain.views.lineage import Ancestor, ancestor_of
+from poptrain.views.sources import of_run
 from poptrain.views.suggestions import Suggestion, suggestion_of
 
 MOST_RELATIVES = 50  # ancestors, and children, that a story lists
@@ -64,6 +65,7 @@ class Story:
         return {name: (old, new) for name, old, new in pairs if self.before is not None and old != new}
 
 
+@of_run
 def story(record: Record, task: int | None = None) -> Story:
     """Returns the story of a task; default: of the best result.
 

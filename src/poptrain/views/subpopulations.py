@@ -15,6 +15,7 @@ from poptrain.core.facts import is_number
 from poptrain.log.reader import Record
 from poptrain.views.index import algorithm_name, best_id, history_of
 from poptrain.views.schedule import Schedule, schedule_of
+from poptrain.views.sources import of_run
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ def sizes_of(record: Record) -> tuple[int, ...]:
     return tuple(sizes) if isinstance(sizes, Sequence) and all(isinstance(size, int) for size in sizes) else ()
 
 
+@of_run
 def subpopulations(record: Record) -> Subpopulations:
     """Returns the sub-populations of a run.
 

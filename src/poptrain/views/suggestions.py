@@ -9,6 +9,7 @@ from poptrain.core import Forecast, History, Hparams, Task, Value
 from poptrain.core.brief import in_lines
 from poptrain.log.reader import Record
 from poptrain.views.index import history_of
+from poptrain.views.sources import of_run
 
 _SCORES = frozenset({"own", "donor"})  # of the exploit that came before
 
@@ -41,6 +42,7 @@ class Suggestion:
         return self.source == "bandit"
 
 
+@of_run
 def suggestions(record: Record) -> tuple[Suggestion, ...]:
     """Returns every suggestion of a run, oldest first; () for algorithms without a model."""
     history = history_of(record)

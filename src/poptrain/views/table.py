@@ -7,6 +7,7 @@ from poptrain.core.counting import counted
 from poptrain.log.reader import Record
 from poptrain.views.format import short
 from poptrain.views.index import about, history_of, result_of
+from poptrain.views.sources import of_run
 
 MOST_ROWS = 20  # that a notebook shows
 
@@ -27,6 +28,7 @@ class Table(dict[str, list[Value]]):
         return len(next(iter(self.values()), []))
 
 
+@of_run
 def table(record: Record) -> Table:
     """Returns the run as columns for a data frame: one row for each task, with the user's sign of scores.
 

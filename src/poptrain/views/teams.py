@@ -16,6 +16,7 @@ from poptrain.core.counting import counted
 from poptrain.log.reader import Record
 from poptrain.views.format import clean, short
 from poptrain.views.index import about, best_id, history_of, reported, result_of
+from poptrain.views.sources import of_run
 
 Actors = tuple[float | None, ...]  # the score of each actor; None: it has none yet
 
@@ -53,6 +54,7 @@ class Teams:
         return max((len(each.actors) for each in self.results), default=0)
 
 
+@of_run
 def teams(record: Record) -> Teams:
     """Returns the scores of the actors of every team over time."""
     history = history_of(record)
