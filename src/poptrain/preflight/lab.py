@@ -19,6 +19,7 @@ from poptrain.core.protocols import Executor
 from poptrain.executors import kind_of
 from poptrain.executors.context import Context
 from poptrain.executors.outcome import metric_error
+from poptrain.preflight import pickles
 from poptrain.preflight.compiling import compilation, covered
 from poptrain.trainable import as_trainable
 
@@ -139,6 +140,16 @@ class Lab:
         """Returns what a probe's checkpoint holds, for comparison: a carry, or the hashes of the files."""
         ref = probe.checkpoint
         return self.store.hashes(ref) if self.store.is_directory(ref) else self.store.read(ref)
+
+    def alike(self, a: Probe, b: Probe) -> bool | None:
+        """Returns whether the checkpoints of two probes hold the same; None if that cannot be read from their files."""
+        one, other = self.state(a), self.state(b)
+        if equal(one, other) or not self.store.is_directory(a.checkpoint) or one.keys() != other.keys():
+            return equal(one, other)
+        folders = [self.store.path(probe.checkpoint).parent for probe in (a, b)]
+        files = [[(folder / name).read_bytes() for folder in folders] for name in one if one[name] != other[name]]
+        found = [pickles.same(*pair) for pair in files]
+        return False if False in found else None if None in found else True
 
     def bytes(self, probe: Probe) -> int:
         """Returns the size of a probe's checkpoint; a batch of a population shares one."""
