@@ -4,7 +4,7 @@ import sys
 
 
 def main() -> int:
-    """Runs the command line and returns its exit code. An interrupt during the imports, which take a second, is no traceback."""
+    """Runs the command line and returns its exit code. An interrupt during the imports, which take a second, prints one word."""
     try:
         from poptrain.cli import main as command_line
 

@@ -5,8 +5,8 @@ To look at an argument is to run its methods: to compare it, to count it, and to
 whose method raises it. A call that does not fit the function is answered with the argument that was meant, also for a person who
 knows the names of Ray Tune or Optuna. This costs nothing before there is an exception.
 
-A number of numpy, such as ``len(X) // np.int64(32)``, arrives as the Python number that it stands for: whole numbers, seeds and
-flags of numpy are no other arguments than those of Python, and a log holds the same.
+A number of numpy, such as ``len(X) // np.int64(32)``, arrives as the Python number that it stands for, and so do its flags and
+texts. The log of a run is the same with both.
 """
 
 from __future__ import annotations

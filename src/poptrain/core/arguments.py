@@ -27,7 +27,7 @@ def plain(value: object) -> object:
 
 
 def as_whole(value: object) -> str:
-    """Returns what to write instead of a float such as 1e5, which is no whole number for Python, to be put after a message."""
+    """Returns what to write instead of a float such as 1e5, which is not an int for Python, to be put after a message."""
     return f" Write {int(value):,}.".replace(",", "_") if isinstance(value, float) and value.is_integer() else ""
 
 

@@ -10,6 +10,7 @@ from traceback import FrameSummary
 
 INSTALLED = {"site-packages", "dist-packages"}
 PACKAGE = f"{Path(__file__).resolve().parents[1]}{os.sep}"
+MACHINERY = tuple(f"{PACKAGE}{room}{os.sep}" for room in ("executors", "checkpoints"))  # around every trainable
 PYTHON = f"{sysconfig.get_path('stdlib')}{os.sep}"
 NAME_A_FILE = "save() and load() receive a directory: name a file in it, such as directory / 'state'"
 
@@ -21,10 +22,10 @@ def is_users(frame: FrameSummary) -> bool:
 
 
 def innermost(error: BaseException) -> FrameSummary | None:
-    """Returns the innermost frame of the user's code, else of other code outside this package; None if there is none."""
+    """Returns the innermost frame of the user's code, else of another trainable or library; None if the executor raised it."""
     frames = traceback.extract_tb(error.__traceback__)
-    outside = [frame for frame in frames if not frame.filename.startswith(PACKAGE)]
-    return next((frame for frame in reversed(outside) if is_users(frame)), outside[-1] if outside else None)
+    trained = [frame for frame in frames if not frame.filename.startswith(MACHINERY)]
+    return next((frame for frame in reversed(trained) if is_users(frame)), trained[-1] if trained else None)
 
 
 def on_purpose(error: BaseException) -> bool:

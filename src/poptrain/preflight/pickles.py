@@ -51,7 +51,7 @@ def same(a: bytes, b: bytes) -> bool | None:
         return False
     try:
         return _equal(_graph(a), _graph(b))
-    except Exception:  # of the many ways in which bytes are no pickle
+    except Exception:  # bytes can fail to be a pickle in many ways
         return None
 
 
