@@ -155,7 +155,7 @@ class OnPolicy(ABC):
             seed: of the environments; training and evaluation draw theirs from disjoint ranges.
             deterministic: act by the mode of the policy; else draw actions.
         """
-        check_episodes(type(self).__name__, episodes, seed)
+        check_episodes(type(self).__name__, episodes, seed, deterministic)
         env = make(self.env, self.backend)
         seeds = host.evaluation_seeds(seed, episodes)
         own = played_parts(type(self).__name__, self.played, env.spec, carry, lane)
