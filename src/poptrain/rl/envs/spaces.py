@@ -38,7 +38,7 @@ def spec_of(name: str, observation: NativeSpace, action: NativeSpace, horizon: i
 
 
 def _bounds(space: NativeSpace) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Returns the bounds of a Box; those of whole numbers beyond which float32 does not count one by one are no bounds."""
+    """Returns the bounds of a Box; whole numbers so large that float32 does not count one by one have none."""
     low, high = (np.ravel(bound).astype(np.float64) for bound in (space.low, space.high))
     if np.issubdtype(space.dtype, np.integer):
         low, high = np.where(low < -COUNTED, -np.inf, low), np.where(high > COUNTED, np.inf, high)

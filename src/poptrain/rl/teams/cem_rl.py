@@ -57,7 +57,7 @@ from poptrain.rl.nets import Layers
 from poptrain.rl.off_policy import OFF_POLICY_RANGES, OffPolicy
 from poptrain.rl.teams.cem import LARGEST_VARIANCE, ask, better_half, damping, importance_mixing, tell
 from poptrain.rl.teams.episodes import ONE_EPISODE, open_simulator, play
-from poptrain.rl.teams.flat import act_all, flatten, unflatten
+from poptrain.rl.teams.flat import act_all, flatten, playable, unflatten
 from poptrain.rl.teams.together import joined, side_by_side
 from poptrain.rl.trees import Array, Parts, Scalars, Tree, stack, take
 
@@ -289,13 +289,9 @@ class _Team:
         return jax.device_get(state), last
 
     def _play(self, people: np.ndarray) -> tuple[np.ndarray, int]:
-        """Returns the return of one episode of each individual, and the frames; the transitions go to the memory.
-
-        An individual that is no longer finite plays with zero parameters, so that the simulator and the memory survive it, and
-        its return is NaN.
-        """
-        settings, broken = self.settings, ~np.isfinite(people).all(1)
-        layers = unflatten(np.where(broken[:, None], np.float32(0.0), people) if broken.any() else people, self.sizes)
+        """Returns the return of one episode of each individual, and the frames; the transitions go to the memory."""
+        settings, (people, broken) = self.settings, playable(people)
+        layers = unflatten(people, self.sizes)
         seeds = training_seeds(np.asarray([self.seed * 100_003 + int(self.state["generation"])]), len(people))
         spec, simulator = open_simulator(settings.env, settings.backend, seeds, settings.horizon)
         windows = Windows(self.replay, len(people))
