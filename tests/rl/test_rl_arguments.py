@@ -41,7 +41,7 @@ WRONG = {
 }
 RATE = [-1.0, "x", "0.001", True, np.inf, 1e300]  # none of them is a learning rate
 REPLAY = {"batch_size": COUNT, "memory": COUNT, "n_step": COUNT, "pixels": [None, "yes", 1, True], "actor_lr": RATE}
-ROLLOUT = {"chunk": COUNT, "max_batch": COUNT, "max_grad_norm": [-1.0, "x", None, np.nan], "lr": RATE,
+ROLLOUT = {"chunk": COUNT, "max_batch": COUNT, "max_grad_norm": [0, -1.0, "x", None, np.nan], "lr": RATE,
            "train_batch_size": [0, -1, 10**9, "big", None]}  # fmt: skip
 OWN = {
     P3S: {"learners": COUNT, "period": COUNT, "num_envs": [2]},
@@ -188,6 +188,33 @@ def test_an_environment_that_cannot_be_made_is_named():
     gymnasium.register("NeedsSize-v0", NeedsSize)
     with pytest.raises(UsageError, match="'NeedsSize-v0': Gymnasium cannot make it: TypeError: .* 'size'"):
         TD3("NeedsSize-v0")
+
+
+class Strange(Own):
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(self.size, np.float32), {}
+
+    def step(self, action):
+        return np.zeros(self.size, np.float32), self.reward, False, False, {}
+
+    def __init__(self, size, reward):
+        self.size, self.reward = size, reward
+
+
+@pytest.mark.parametrize(
+    ("size", "reward", "message"),
+    [
+        (4, 1.0, "an observation has 4 numbers, and those of its observation space have 3"),
+        (3, None, "a reward is None, expected a number"),
+        (3, np.ones(2), "a reward is array"),
+    ],
+)
+def test_what_an_environment_returns_wrongly_is_named(size, reward, message):
+    gymnasium.register("Strange-v0", lambda: Strange(size, reward), max_episode_steps=5, disable_env_checker=True)
+    for agent in (TD3("Strange-v0", hidden=(4,)), PPO("Strange-v0", hidden=(4,))):
+        with pytest.raises(UsageError, match=f"'Strange-v0': {message}"):
+            agent.train(agent.init({}, [1]), {}, 4, [1])
+    gymnasium.registry.pop("Strange-v0")
 
 
 def test_whole_numbers_of_numpy_are_whole_numbers():
