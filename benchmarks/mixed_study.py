@@ -159,8 +159,8 @@ LONG = "-long"
 
 
 def cells(methods: Methods, fixed: str, seeds: int) -> list[Cell]:
-    """Returns the methods; the method `fixed` with one augmentation from the start; and the methods with more rounds, on half of the
-    seeds.
+    """Returns the methods, PB2 with one augmentation from the start, and the methods with three times as many rounds on half of
+    the seeds; `fixed` names the method that is meant by PB2.
     """
     planned = [Cell(name, make(SPACE), seeds) for name, make in methods.items()]
     for kind in ("shift", "none"):
