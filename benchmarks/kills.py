@@ -206,13 +206,12 @@ def soak(hours: float, seed: int = 0) -> list[dict[str, Any]]:
         code = victim.process.wait()
         found = pt.verify(victim.directory, experiment(10**9))
         wrong = [check.text for check in found.checks if check.state == "failed"]
-        n = sum(victim.kills.values())
+        n, results = sum(victim.kills.values()), sum(len(results_of(line)) for line in victim.lines())
     print(f"the driver ended with code {code}; {victim.kills}", file=sys.stderr)
     for text in wrong:
         print(text, file=sys.stderr)
     files, disk = (_growth(victim.samples, column) for column in (2, 3))
     memory = 1024 * float(np.polyfit([each[0] for each in victim.samples], [each[1] for each in victim.samples], 1)[0])
-    results = sum(len(results_of(line)) for line in victim.lines())
     return [
         figure("S22 kills of drivers and workers", n, "kills", n=n),
         figure("S22 acknowledged lines lost, or changed", victim.lost, "looks", "0", victim.lost == 0, n),

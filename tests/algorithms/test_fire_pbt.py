@@ -417,9 +417,9 @@ def test_dying_at_any_line_in_the_middle_of_evaluations_changes_nothing(tmp_path
     for dies_at in range(7, straight.history.lines, 4):  # of rounds of 7 lines or fewer: every place in a round comes up
         count = 0
 
-        def dying(self, line, dies_at=dies_at):
+        def dying(self, line, dies_at=dies_at, **how):
             nonlocal count
-            append(self, line)
+            append(self, line, **how)
             count += 1
             if count == dies_at + 1:
                 raise Dies

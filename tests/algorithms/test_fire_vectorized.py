@@ -87,9 +87,9 @@ def test_dying_in_the_middle_of_evaluations_changes_not_one_bit(straight, tmp_pa
     made, _ = straight
     append, count = Log.append, 0
 
-    def dying(self, line):
+    def dying(self, line, **how):
         nonlocal count
-        append(self, line)
+        append(self, line, **how)
         count += 1
         if count == dies_at:
             raise Dies

@@ -643,8 +643,8 @@ def test_b7_status_names_the_checkpoint_that_a_member_went_back_to(tmp_path, mon
     class Dies(BaseException):
         pass
 
-    def dies(self, line):
-        append(self, line)
+    def dies(self, line, **how):
+        append(self, line, **how)
         if getattr(line[0], "id", 0) == 4:  # the third round was decided, and nothing of it was reported
             raise Dies
 

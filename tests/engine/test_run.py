@@ -247,11 +247,11 @@ def test_dying_at_any_line_changes_nothing(when, options, tmp_path, monkeypatch)
     for dies_at in range(lines):
         count = 0
 
-        def dying(self, line, dies_at=dies_at):
+        def dying(self, line, dies_at=dies_at, **how):
             nonlocal count
             if when == "before" and count == dies_at:
                 raise Dies
-            append(self, line)
+            append(self, line, **how)
             count += 1
             if when == "after" and count == dies_at + 1:
                 raise Dies
@@ -346,8 +346,8 @@ if __name__ == "__main__":
 
 
 def test_a_damaged_checkpoint_is_noticed_and_its_member_replaced(tmp_path, monkeypatch):
-    def interrupted(self, line, count=[0]):  # noqa: B006 (a counter that lives as long as the patch)
-        append(self, line)
+    def interrupted(self, line, count=[0], **how):  # noqa: B006 (a counter that lives as long as the patch)
+        append(self, line, **how)
         count[0] += 1
         if count[0] == 12:
             raise Dies

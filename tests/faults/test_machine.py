@@ -80,7 +80,7 @@ def test_b11_a_disk_that_is_slow_is_announced_while_the_run_waits_for_it():
     said = watch.Watch(lambda text: None)
     with clock.use(clock.FakeClock()) as time:
         assert said.disk() == ""
-        with said.writing():
+        with said.writing:
             time.advance(4.9)
             assert said.disk() == ""
             time.advance(1.1)
@@ -89,7 +89,7 @@ def test_b11_a_disk_that_is_slow_is_announced_while_the_run_waits_for_it():
             time.advance(7)
             assert "for 13 s" in said.disk()
         assert said.disk() == ""
-        with said.writing():
+        with said.writing:
             time.advance(1)
             assert said.disk() == ""
 

@@ -14,6 +14,7 @@ import poptrain as pt
 pytest.importorskip("jax")
 gymnasium = pytest.importorskip("gymnasium")
 
+from poptrain._jax import jax
 from poptrain.core.errors import UsageError
 from poptrain.engine.sanity import doubts
 from poptrain.preflight import check
@@ -36,10 +37,11 @@ WRONG = {
     "horizon": [0, -1, 2.5, "200", True],
     "num_envs": COUNT,
     "backend": ["gym", 3],
-    "discount": [1.5, -0.1, "high", None, np.nan],
+    "discount": [1.5, -0.1, "high", "0.9", True, None, np.nan, np.inf],
 }
-REPLAY = {"batch_size": COUNT, "memory": COUNT, "n_step": COUNT, "pixels": [None, "yes", 1, True], "actor_lr": [-1.0, "x"]}
-ROLLOUT = {"chunk": COUNT, "max_batch": COUNT, "max_grad_norm": [-1.0, "x", None, np.nan], "lr": [-1.0, "x"],
+RATE = [-1.0, "x", "0.001", True, np.inf, 1e300]  # none of them is a learning rate
+REPLAY = {"batch_size": COUNT, "memory": COUNT, "n_step": COUNT, "pixels": [None, "yes", 1, True], "actor_lr": RATE}
+ROLLOUT = {"chunk": COUNT, "max_batch": COUNT, "max_grad_norm": [0, -1.0, "x", None, np.nan], "lr": RATE,
            "train_batch_size": [0, -1, 10**9, "big", None]}  # fmt: skip
 OWN = {
     P3S: {"learners": COUNT, "period": COUNT, "num_envs": [2]},
@@ -48,6 +50,7 @@ OWN = {
     SVPG: {"particles": COUNT, "surrogate": ["PPO", 3], "bandwidth": ["wide"], "alpha": [0.0]},
     SAC: {"alpha": [-1.0, "auto"]},
     VMPO: {"minibatch_size": COUNT},
+    PPO: {"distill_policy": [*RATE, None], "distill_value": RATE, "distill_lr": RATE, "entropy_coeff": [-np.inf, np.inf]},
 }
 CASES = [
     (agent, name, value)
@@ -74,6 +77,14 @@ def test_an_unknown_argument_is_answered_with_the_one_that_was_meant():
             agent(PENDULUM, **{wrong: 1})
     with pytest.raises(UsageError, match="missing a required argument: 'env'"):
         TD3()
+
+
+def test_a_limit_may_be_infinite_and_nothing_else():
+    assert PPO(PENDULUM, clip=np.inf, kl_target=np.inf, distill_lr=None).clip == np.inf
+    assert SVPG(PENDULUM, alpha=np.inf).alpha == TD3(PENDULUM, noise_clip=np.inf).noise_clip == np.inf
+    assert PPO(PENDULUM, hidden=()).hidden == ()
+    with pytest.raises(UsageError, match="policy_layers=3 has no width"):
+        PPO(PENDULUM, hidden=()).init({"policy_layers": [3]}, np.asarray([1]))
 
 
 def test_a_setting_that_is_a_whole_number_is_never_rounded():
@@ -139,6 +150,16 @@ def test_an_interval_of_time_is_doubted_where_every_call_begins_new_episodes():
         assert any("use an interval in steps" in each for each in found) is doubted
 
 
+def test_the_lowest_return_is_hardly_what_an_agent_is_selected_by():
+    """Agents climb by the gradient, and the best of a team is its highest: under mode="min" a run would work against them."""
+    space = pt.Space(discount=pt.Uniform(0.9, 0.99))
+    for agent in (PPO(PENDULUM), TD3(PENDULUM), CEMRL(PENDULUM)):
+        for metric, mode, doubted in [("score", "min", True), ("score", "max", False), ("episode_length", "min", False)]:
+            algorithm = pt.pbt(space, population=2, interval=20_000)
+            found = doubts(pt.Experiment(algorithm, agent, metric=metric, mode=mode, stop=pt.steps(40_000)))
+            assert any(f"{type(agent).__name__} maximises the return" in each for each in found) is doubted, (agent, metric, mode)
+
+
 def test_the_actors_of_a_team_share_an_interval_and_whole_episodes_fit_in_any():
     assert P3S(PENDULUM, learners=3).episode_limit() == (200, 3, 1)
     assert SVPG(PENDULUM, particles=3, num_envs=2).episode_limit() == (200, 6, 1)
@@ -169,6 +190,33 @@ def test_an_environment_that_cannot_be_made_is_named():
         TD3("NeedsSize-v0")
 
 
+class Strange(Own):
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(self.size, np.float32), {}
+
+    def step(self, action):
+        return np.zeros(self.size, np.float32), self.reward, False, False, {}
+
+    def __init__(self, size, reward):
+        self.size, self.reward = size, reward
+
+
+@pytest.mark.parametrize(
+    ("size", "reward", "message"),
+    [
+        (4, 1.0, "an observation has 4 numbers, and those of its observation space have 3"),
+        (3, None, "a reward is None, expected a number"),
+        (3, np.ones(2), "a reward is array"),
+    ],
+)
+def test_what_an_environment_returns_wrongly_is_named(size, reward, message):
+    gymnasium.register("Strange-v0", lambda: Strange(size, reward), max_episode_steps=5, disable_env_checker=True)
+    for agent in (TD3("Strange-v0", hidden=(4,)), PPO("Strange-v0", hidden=(4,))):
+        with pytest.raises(UsageError, match=f"'Strange-v0': {message}"):
+            agent.train(agent.init({}, [1]), {}, 4, [1])
+    gymnasium.registry.pop("Strange-v0")
+
+
 def test_whole_numbers_of_numpy_are_whole_numbers():
     agent = TD3(PENDULUM, hidden=np.asarray([8, 8]), num_envs=np.int64(2), horizon=np.int32(10))
     assert agent == TD3(PENDULUM, hidden=(8, 8), num_envs=2, horizon=10) and type(agent.num_envs) is int
@@ -194,6 +242,19 @@ def _seen(space):
     return env
 
 
+def test_a_policy_that_is_no_longer_finite_still_acts_within_the_bounds():
+    """Some simulators never come back from a NaN."""
+    for agent in (PPO(PENDULUM, hidden=(4,)), SVPG(PENDULUM, hidden=(4,), particles=2), TD3(PENDULUM, hidden=(4,))):
+        fresh = agent.init({}, np.asarray([1]))
+        for spoil in (np.nan, np.inf):
+            for part in ("log_std", "policy", "actor"):
+                if part in fresh["params"]:
+                    broken = jax.tree.map(lambda x, spoil=spoil: np.full_like(x, spoil), fresh["params"][part])
+                    carry = fresh | {"params": fresh["params"] | {part: broken}}
+                    for deterministic in (True, False):
+                        assert np.isfinite(agent.evaluate(carry, 0, 2, deterministic=deterministic)).all(), (agent, part)
+
+
 @lru_cache(maxsize=1)
 def carries():
     agent = TD3(PENDULUM, hidden=(4,), horizon=5)
@@ -207,6 +268,9 @@ def carries():
         ({"episodes": 2.5}, "episodes=2.5"),
         ({"seed": "x"}, "seed='x'"),
         ({"lane": 2}, "lane=2, but the carry is that of 2 members"),
+        ({"lane": 0.5}, "lane=0.5, but the carry is that of 2 members"),
+        ({"lane": True}, "lane=True, but the carry is that of 2 members"),
+        ({"deterministic": "no"}, "deterministic='no', expected True or False"),
         ({"lane": None}, "the carry is that of 2 members: pass lane"),
         ({"carry": None}, "run.best.load"),
         ({"carry": "runs/first"}, "run.best.load"),

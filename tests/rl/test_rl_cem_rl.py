@@ -17,6 +17,8 @@ from poptrain._jax import jax
 from poptrain.core.errors import UsageError
 from poptrain.core.rng import rng
 from poptrain.rl import CEMRL
+from poptrain.rl.memory.chunks import held_rows
+from poptrain.rl.memory.rows import Row
 from poptrain.rl.mlp import host_mlp, init_mlp
 from poptrain.rl.teams import cem_rl
 from poptrain.rl.teams.cem import ask, better_half, damping, elite_weights, importance_mixing, tell
@@ -218,6 +220,22 @@ def test_an_actor_without_a_finite_return_is_not_in_the_better_half(monkeypatch)
     team = replace(TEAM, gradients=0)
     carry, metrics = team.train(team.init({}, SEEDS[:1]), {}, 120, SEEDS[:1])
     assert np.isfinite(metrics["score"][0]) and np.isnan(metrics["team/0"][0]) and np.isfinite(carry["mean"]).all()
+
+
+def test_an_actor_that_a_gradient_spoiled_spoils_neither_memory_nor_search(monkeypatch):
+    """Its observations would be NaN in some simulators, and one of them in the memory ends the critics for good."""
+
+    def spoiled(self, people, steps):
+        return np.where(np.arange(len(people))[:, None] == 0, np.nan, people)
+
+    monkeypatch.setattr(cem_rl._Team, "_follow_gradients", spoiled)
+    carry, metrics = TEAM.train(TEAM.init({}, SEEDS[:1]), {}, 360, SEEDS[:1])
+    assert metrics["generation"] == [3] and np.isnan(metrics["team/0"][0]) and np.isfinite(metrics["score"][0])
+    row = Row(3, 1)
+    assert (
+        np.isfinite(row.decode(held_rows(carry["replay"], 0, row, 1000)).observations).all() and np.isfinite(carry["mean"]).all()
+    )
+    assert np.isfinite(metrics["returns"][0]).all()
 
 
 def test_pbt_tunes_teams_and_a_run_resumes_bit_for_bit(tmp_path):

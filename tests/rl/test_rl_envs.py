@@ -98,6 +98,30 @@ def test_unusual_spaces_are_flattened_or_refused():
     assert flat.tolist() == [[0, 0, 1, 1, 1, 1, 1], [1, 0, 0, 1, 1, 1, 1]]
 
 
+def test_an_action_is_always_inside_its_space_and_a_whole_one_is_the_nearest():
+    boxes = gymnasium.spaces.Box
+    for space in (boxes(-0.1, 0.3, (2,), np.float64), boxes(-0.1, 0.3, (), np.float32), boxes(-3, 4, (2, 1), np.int64)):
+        spec = envs.spaces.spec_of("x", boxes(-1.0, 1.0, (1,)), space, None)
+        for share in np.linspace(-1.0, 1.0, 101, dtype=np.float32):
+            action = envs.spaces.native_action(space, spec.scaled(np.full((1, spec.actions), share, np.float32))[0])
+            exact = np.float64(space.low) + (share + 1) / 2 * (np.float64(space.high) - space.low)
+            assert space.contains(action) and np.abs(action - exact).max() <= (0.5 if space.dtype.kind == "i" else 1e-6) + 1e-6
+    for low, high in ((0, np.iinfo(np.int64).max), (-3e38, 3e38)):  # float32 has no numbers between which, or beyond which
+        kind = np.int64 if low == 0 else np.float32
+        spec = envs.spaces.spec_of("x", boxes(-1.0, 1.0, (1,)), boxes(low, high, (1,), kind), None)
+        with np.errstate(over="ignore"):
+            assert not np.isfinite(np.subtract(spec.high, spec.low, dtype=np.float32)).all()
+
+
+def test_a_space_without_a_number_is_refused():
+    some, none = gymnasium.spaces.Box(-1.0, 1.0, (2,)), gymnasium.spaces.Box(-1.0, 1.0, (0,))
+    for spaces, what in (((none, some), "observations"), ((some, none), "actions")):
+        with pytest.raises(UsageError, match=f"'x': its {what} consist of no numbers"):
+            envs.spaces.spec_of("x", *spaces, None)
+    with pytest.raises(UsageError, match="'x': an observation of a MultiBinary space"):
+        envs.spaces.spec_of("x", gymnasium.spaces.MultiBinary(3), some, None)
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

@@ -232,6 +232,12 @@ def test_frames_are_those_of_all_actors_and_updates_are_as_many(monkeypatch):
     assert twice["steps"].tolist() == [180] and twice["updates"].tolist() == [90]
 
 
+@pytest.mark.heavy
+def test_updates_add_up_over_generations_that_have_less_than_one(monkeypatch):
+    _, _, metrics = generations(monkeypatch, replace(TEAM, updates_per_step=0.004), 5)
+    assert metrics["updates"].tolist() == [2]
+
+
 def test_fitness_is_the_mean_of_an_actors_returns_and_without_updates_the_learner_rests(monkeypatch):
     played, play_ = [], erl._Team._play
     monkeypatch.setattr(erl._Team, "_play", lambda *args: played.append(play_(*args)) or played[-1])

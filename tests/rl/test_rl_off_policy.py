@@ -18,7 +18,7 @@ from poptrain._jax import jax, jnp
 from poptrain.checkpoints import carry as carries
 from poptrain.core.errors import UsageError
 from poptrain.core.rng import rng
-from poptrain.rl import DDPG, TD3
+from poptrain.rl import DDPG, P3S, TD3
 from poptrain.rl.agents import td3
 from poptrain.rl.memory.chunks import held_rows
 from poptrain.rl.memory.rows import Row, Transitions
@@ -88,6 +88,36 @@ def test_every_hyperparameter_takes_effect_on_a_clone():
         after, _ = agent.train(carry, {name: np.asarray([value])}, 100, one)
         weights.add(after["params"]["actor"][0]["w"].tobytes())
     assert len(weights) == len(agent.ranges) + 1
+
+
+@pytest.mark.parametrize("agent", [*EACH, pytest.param(P3S(learners=3, period=40, env="Pendulum-v1", **SMALL), id="p3s")])
+def test_intervals_of_any_length_make_as_many_updates_as_one(agent):
+    """Ticks are whole in all of these intervals, so every learner makes the updates of its own share of the steps."""
+    agent, rates, learners = replace(agent, learning_starts=9), np.asarray([0.07, 0.7]), getattr(agent, "learners", 1)
+    hparams = {"updates_per_step": rates}
+    carry = agent.init(hparams, SEEDS)
+    for steps in (3, 12, 21, 9, 30, 15):
+        carry, metrics = agent.train(carry, hparams, steps, SEEDS)
+        learned = max(0, carry["steps"][0] / learners - 9)
+        assert metrics["updates"].tolist() == [learners * int(learned * rate + 1e-3) for rate in rates], steps
+
+
+def follows(agent, steps):
+    """True if every transition of one step reached the state that the pendulum's laws say."""
+    carry, _ = agent.train(agent.init({}, SEEDS[:1]), {}, steps, SEEDS[:1])
+    row = Row(3, 1, agent.n_step)
+    batch = Transitions(*map(np.asarray, row.decode(jnp.asarray(held_rows(carry["replay"], 0, row, 512)))))
+    assert len(batch.reach) == steps
+    speed = batch.observations[:, 2] + 0.05 * (15 * batch.observations[:, 1] + 3 * 2 * batch.actions[:, 0])
+    return np.abs(np.clip(speed, -8, 8) - batch.reached[:, 2])[batch.reach == 1].max() < 1e-3
+
+
+def test_a_window_that_an_interval_cuts_ends_in_the_last_state_that_counts():
+    """The last tick may bring a step more than an interval has: neither its reward nor its state is part of a transition."""
+    several = {**SMALL, "n_step": 3, "env": "Pendulum-v1"}
+    for agent in (TD3(num_envs=2, **several), P3S(learners=2, **several)):
+        for steps in (6, 7, 8):
+            assert follows(agent, steps), (agent, steps)
 
 
 def test_a_time_limit_is_never_terminal():

@@ -135,12 +135,12 @@ def test_after_a_crash_nothing_is_there_twice(tmp_path, monkeypatch):
 
     append, count = Log.append, 0
 
-    def dying(self, line):
+    def dying(self, line, **how):
         nonlocal count
         count += 1
         if count > 15:
             raise Dies
-        append(self, line)
+        append(self, line, **how)
 
     with monkeypatch.context() as patch:
         patch.setattr(Log, "append", dying)

@@ -259,7 +259,7 @@ class _Session:
         while True:
             with collector.paused():
                 if not self._reached() and (tasks := asked(self.algorithm, self.history, self._order)):  # decide
-                    self._append(tasks)
+                    self._append(tasks, checked=True)
                     self.supply.submit(tasks)
             if not self.history.waiting:
                 break  # nothing is asked and nothing runs: finished
@@ -270,10 +270,10 @@ class _Session:
                 self._keep(len(results))
         check_not_all_failed(self.log, self.history, self.directory, self.observed.failures.hint())
 
-    def _append(self, facts: Sequence[Task] | Sequence[Result] | Lost) -> None:
+    def _append(self, facts: Sequence[Task] | Sequence[Result] | Lost, *, checked: bool = False) -> None:
         """Logs facts in the user's sign, then adds them to the history, where scores are maximised."""
-        with self.watch.writing():
-            self.log.append(facts)
+        with self.watch.writing:
+            self.log.append(facts, checked=checked)
         self.history = self.history.add(maximised(as_line(facts), self.experiment.sign))
         for sink in self.sinks:
             sink.write(self.log.record, self.history)
@@ -293,7 +293,7 @@ class _Session:
                     again.append(self.rollback.begun(self.history, task, instead))
         if results:
             tasks = [self.history.task(result.task) for result in results]
-            self._append(results)
+            self._append(results, checked=True)
             self.observed.see(self.history, results)
             self.store.add(result.checkpoint for result in results)
             self.supply.told(tasks, results)

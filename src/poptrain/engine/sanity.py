@@ -19,7 +19,7 @@ from poptrain.engine.experiment import Experiment
 from poptrain.engine.reads import checkpoint_faults, unread
 from poptrain.space import Space
 from poptrain.trainable import LearnsLater, as_trainable, is_population, name_of
-from poptrain.trainable.episodes import CountsEpisodes
+from poptrain.trainable.episodes import CountsEpisodes, counts_returns
 from poptrain.views.decisions import settled
 from poptrain.views.format import short
 
@@ -103,6 +103,13 @@ def _of_mode(experiment: Experiment) -> Iterator[str]:
         yield (
             f"the name {experiment.metric!r} suggests that {way} is better, but mode is {experiment.mode!r}, so that the worst "
             f"members are selected: is mode={other!r} meant?"
+        )
+    trainable = as_trainable(experiment.trainable)
+    if experiment.sign < 0 and experiment.metric == "score" and counts_returns(trainable):
+        yield (
+            f"{name_of(trainable).partition(':')[2]} maximises the return of its episodes, which is the score, but mode is "
+            "'min', so that the members that learned least are selected: is mode='max' meant? A cost is a reward with the "
+            "other sign."
         )
 
 

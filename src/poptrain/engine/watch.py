@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 from poptrain.core import Result, Task, clock
 from poptrain.core.waiting import limit_of, sentence, usual_of
@@ -18,6 +17,22 @@ PERIOD = 5.0  # seconds between two looks
 SLOW = 5.0  # seconds after which a line that the disk has not stored is reported
 RECENT = 101  # results that the usual time is taken from
 ADVICE = "Ctrl-C suspends the run; timeout= of the executor ends such tasks by itself"
+
+
+class Writing:
+    """A line of the log is written inside the ``with`` block, for which the run waits."""
+
+    __slots__ = ("since", "slow")
+
+    def __init__(self) -> None:
+        self.since: float | None = None  # when it was begun
+        self.slow = SLOW  # after how many seconds it is reported
+
+    def __enter__(self) -> None:
+        self.slow, self.since = SLOW, clock.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        self.since = None
 
 
 class Watch:
@@ -34,8 +49,7 @@ class Watch:
         self._durations: deque[float] = deque(maxlen=RECENT)  # seconds of training alone
         self._newest = clock.monotonic()  # when the newest result came
         self._limits: dict[int, float] = {}  # by task that was reported: after how many seconds it is reported again
-        self._writing: float | None = None  # since when the disk has been storing a line of the log
-        self._slow = SLOW  # after how many seconds that is reported
+        self.writing = Writing()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="poptrain-watch", daemon=True)
 
@@ -63,21 +77,12 @@ class Watch:
                 self._durations.append(result.seconds)
             self._limits.pop(result.task, None)
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """A line of the log is written inside, for which the run waits."""
-        self._slow, self._writing = SLOW, clock.monotonic()
-        try:
-            yield
-        finally:
-            self._writing = None
-
     def disk(self) -> str:
         """Returns a sentence if the disk takes very long over a line of the log, and again after twice as long; else ""."""
-        since = self._writing
-        if since is None or (waited := clock.monotonic() - since) <= self._slow:
+        since = self.writing.since
+        if since is None or (waited := clock.monotonic() - since) <= self.writing.slow:
             return ""
-        self._slow = 2 * waited
+        self.writing.slow = 2 * waited
         return (
             f"the disk has been storing a line of the log for {waited:.0f} s, and the run waits: it is slow, or does not answer"
         )

@@ -19,7 +19,7 @@ from zlib import crc32
 
 import numpy as np
 
-from poptrain.core import collector
+from poptrain.core import Json, collector
 from poptrain.core.cpus import cpus
 from poptrain.core.forks import Fork, can_fork, forks
 from poptrain.core.gathered import Gathered
@@ -33,7 +33,7 @@ OTHERS, TAKING = (
     0.85,
     0.25,
 )  # times for a file, where reading it without other processes takes 1: in another, and of what it found
-MOST = 8  # processes: more would wait for the first
+MOST = 4  # processes: more would wait for the first one, and take memory
 _LINE = re.compile(rb'\{"v":\d+,"q":(\d+),"e":(\d+),"w":".*,"c":"([0-9a-f]{8})"\}', re.DOTALL)
 _TAIL = 1 << 20  # bytes of a file that hold its last line, but for the very longest
 
@@ -84,15 +84,18 @@ class Ahead:
                 del self._sources[file]
                 return None
 
-    def take(self, file: int) -> Found:
-        """Returns what was found from the byte on that `next` returned."""
+    def take(self, file: int) -> Found | None:
+        """Returns what was found from the byte on that `next` returned; None if it can't be read."""
         place = self._next[file].pop(0)
-        columns, at = [], place.at
-        for length, kind in zip(place.lengths, [float, *_KINDS], strict=True):
+        columns: list[Json] = []  # arrays
+        at = place.at
+        for length, kind in zip(place.lengths, [np.float64, *_KINDS], strict=True):
             columns.append(column := np.empty(length, kind))
-            at += os.preadv(self._sources[file][1], [column.data.cast("B")], at) if length else 0
-        told = Gathered(*columns[1:])
-        return Found(place.begin, place.end, place.crc, Piece(place.before, place.after, columns[0], told))
+            if length and os.preadv(self._sources[file][1], [column.data.cast("B")], at) < column.nbytes:
+                return None
+            at += column.nbytes
+        times, *told = columns
+        return Found(place.begin, place.end, place.crc, Piece(place.before, place.after, times, Gathered(*told)))
 
     def _receive(self, file: int) -> bool:
         """Reads one message of the process that reads a file; False after the last one about this file."""
@@ -124,7 +127,7 @@ def reading_ahead(fs: FS, home: Path, files: Sequence[int], most: int) -> Iterat
     ahead, shares = Ahead(), shares_of(files, cpus()) if _worth_it(fs, home, files) and can_fork() else []
     memories: list[int] = []
     try:
-        with suppress(OSError):
+        with suppress(OSError, AttributeError):  # no room, or not known to the system
             memories += [os.memfd_create("poptrain") for _ in shares]
         shares = shares[: len(memories)]
         with forks([partial(_decode, fs, home, most, *each) for each in zip(shares, memories, strict=True)]) as children:
@@ -132,8 +135,8 @@ def reading_ahead(fs: FS, home: Path, files: Sequence[int], most: int) -> Iterat
                 if child is not None:
                     ahead._sources |= dict.fromkeys(share, (child, memory))
             yield ahead
-            ahead._sources.clear()
     finally:
+        ahead._sources.clear()
         for memory in memories:
             os.close(memory)
 

@@ -19,10 +19,11 @@ class MemoryLog:
         self.record.run, self.record.epoch = dict(run), 1
         self.note("open")
 
-    def append(self, facts: Sequence[Task] | Sequence[Result] | Lost) -> None:
+    def append(self, facts: Sequence[Task] | Sequence[Result] | Lost, *, checked: bool = False) -> None:
         """Adds one line of facts."""
         if line := as_line(facts):
-            self.record.check(line)
+            if not checked:
+                self.record.check(line)
             if self.record.order is not None:
                 self.record.order.take(line)
             self.record.note("", None, clock.now(), line)

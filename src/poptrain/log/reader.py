@@ -155,7 +155,8 @@ class Record(Content):
         Returns the byte where they end, and the one from which on these processes know lines again.
         """
         while (begin := self._ahead.next(self.segment, self.offset + at)) == self.offset + at:
-            found = self._ahead.take(self.segment)
+            if (found := self._ahead.take(self.segment)) is None:
+                continue
             end = found.end - self.offset
             if crc32(memoryview(data)[at:end]) == found.crc and self._take_piece(found.piece, data[at : end - 1].split(b"\n")):
                 at = end

@@ -30,7 +30,10 @@ class Actor:
         self.mean = np.asarray(normaliser["mean"])
         self.scale = 1.0 / np.sqrt(np.asarray(normaliser["var"]) + np.float32(VARIANCE_EPSILON))
         self.low, self.high = np.asarray(spec.low, np.float32), np.asarray(spec.high, np.float32)
-        self.broken = not all(np.isfinite(w).all() and np.isfinite(b).all() for w, b in self.layers)
+        parts = [self.std, self.mean, self.scale, *(part for layer in self.layers for part in layer)]
+        self.broken = not all(np.isfinite(part).all() for part in parts)
+        if not np.isfinite(self.std).all():
+            self.std = np.zeros_like(self.std)
 
     def outputs(self, observations: np.ndarray) -> np.ndarray:
         """Returns the policy's outputs, (E, D), for raw observations, (E, O)."""

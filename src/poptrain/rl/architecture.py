@@ -64,6 +64,11 @@ def _network(agent: str, network: str, hidden: tuple[int, ...], hparams: Mapping
     spectral = _whole(agent, f"{network}_spectral_norm", hparams, 0, 0, 1)
     if width is None:
         assert layers is not None
+        if layers and not hidden:
+            raise UsageError(
+                f"{agent}: {network}_layers={layers} has no width, because hidden={hidden!r} names none: pass hidden=(64,), or "
+                f"tune {network}_width."
+            )
         return Network((*hidden, *hidden[-1:] * layers)[:layers], bool(spectral))
     return Network((width,) * (layers or 0), bool(spectral))
 

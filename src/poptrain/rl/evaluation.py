@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
+from poptrain.core.arguments import check_flag
 from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError
 from poptrain.rl.envs.spec import EnvSpec, Simulator
@@ -47,8 +48,9 @@ def episode_returns(act: Callable[[np.ndarray], np.ndarray], observation: int, s
 MOST_EPISODES = 100_000
 
 
-def check_episodes(agent: str, episodes: object, seed: object) -> None:
-    """Raises a `UsageError` unless these are a number of episodes, and a seed."""
+def check_episodes(agent: str, episodes: object, seed: object, deterministic: object) -> None:
+    """Raises a `UsageError` unless these are a number of episodes, a seed, and a flag."""
+    check_flag(f"{agent}.evaluate", "deterministic", deterministic)
     if isinstance(episodes, bool) or not isinstance(episodes, (int, np.integer)) or not 1 <= episodes <= MOST_EPISODES:
         raise UsageError(f"{agent}.evaluate: episodes={episodes!r}, expected a whole number from 1 to {MOST_EPISODES:,}.")
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
@@ -75,8 +77,12 @@ def played_parts(agent: str, names: Collection[str], spec: EnvSpec, carry: objec
     members = np.shape(carry.get("score"))  # () of one member, (P,) of a population
     whose = counted(members[0], "member") if members else "one member"
     if lane is None and members:
-        raise UsageError(f"{agent}: the carry is that of {whose}: pass lane, the number of one of them.")
-    if lane is not None and not (members and -members[0] <= lane < members[0]):
+        raise UsageError(
+            f"{agent}: the carry is that of {whose}: pass lane, the number of one of them, or the carry of one, "
+            "which run.best.load() returns."
+        )
+    whole = isinstance(lane, (int, np.integer)) and not isinstance(lane, bool)
+    if lane is not None and not (members and whole and -members[0] <= lane < members[0]):
         raise UsageError(f"{agent}: lane={lane!r}, but the carry is that of {whose}.")
     own = {name: carry[name] for name in names}
     own = own if lane is None else take(own, lane)

@@ -20,13 +20,20 @@ SOMEWHERE = 0.382  # in a range: unlike the middle, hardly ever a whole number b
 PopulationHparams = Mapping[str, ArrayLike]  # tuned ones: one value per member, shape (P,), or one for all
 
 
+LARGEST = float(np.finfo(np.float32).max)  # programs compute with float32
+
+
 class Range(NamedTuple):
     """The allowed values of a hyperparameter, both ends included; `integer` ones are rounded."""
 
     low: float
-    high: float = float("inf")
+    high: float = LARGEST  # infinity: there is no limit to what the hyperparameter limits
     integer: bool = False
     raise_it: str = ""  # what to do if a value is too high
+
+
+ENDLESS = Range(0.0, float("inf"))  # of a limit, which may be none
+ANY = Range(-LARGEST)
 
 
 def resolve_hparams(
@@ -79,7 +86,10 @@ def check_space(resolve: Callable[[PopulationHparams, int], Mapping[str, np.ndar
 
 def _column(name: str, value: ArrayLike, allowed: Range, members: int) -> np.ndarray:
     try:
-        values = np.broadcast_to(np.asarray(value, np.float64), (members,))
+        given = np.asarray(value)
+        if given.dtype.kind not in "iuf":  # numpy would read texts and flags as numbers
+            raise TypeError
+        values = np.broadcast_to(given.astype(np.float64), (members,))
     except (TypeError, ValueError):
         each = f", or one for each of the {counted(members, 'member')}" if members > 1 else ""
         raise UsageError(f"{name}={value!r}: expected a number{each}.") from None
@@ -88,7 +98,9 @@ def _column(name: str, value: ArrayLike, allowed: Range, members: int) -> np.nda
     outside = ~((values >= allowed.low) & (values <= allowed.high))
     if outside.any():
         fix = allowed.raise_it if values[outside][0] > allowed.high else ""
-        raise UsageError(f"{name}={values[outside][0]:g} is not within [{allowed.low:g}, {allowed.high:g}].{fix}")
+        finite = "a finite number" if allowed.low == -LARGEST else f"a finite number from {allowed.low:g}"
+        expected = finite if allowed.high == LARGEST else f"within [{allowed.low:g}, {allowed.high:g}]"
+        raise UsageError(f"{name}={values[outside][0]:g} is not {expected}.{fix}")
     return values.astype(np.int32 if allowed.integer else np.float32)
 
 

@@ -95,7 +95,9 @@ class OffPolicy(ABC):
             )
         if spec.discrete:
             raise UsageError(f"{name} needs continuous actions, and {self.env!r} has discrete ones: use PPO or VMPO.")
-        if not np.isfinite([*spec.low, *spec.high]).all():
+        with np.errstate(over="ignore"):
+            bounded = np.isfinite(np.subtract(spec.high, spec.low, dtype=np.float32)).all()
+        if not bounded:
             raise UsageError(f"{name} needs actions with bounds, and those of {self.env!r} have none: use PPO or VMPO.")
         self._resolve({}, 1)
 
@@ -170,7 +172,7 @@ class OffPolicy(ABC):
             seed: of the environments; training and evaluation draw theirs from disjoint ranges.
             deterministic: act without noise; else explore, by the agent's own settings.
         """
-        check_episodes(type(self).__name__, episodes, seed)
+        check_episodes(type(self).__name__, episodes, seed, deterministic)
         env = make(self.env, self.backend)
         seeds, shape = evaluation_seeds(seed, episodes), (episodes, env.spec.actions)
         actor = self._actor(played_parts(type(self).__name__, ("params",), env.spec, carry, lane))

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from poptrain.core import Hparams
 from poptrain.core.arguments import check_number
+from poptrain.core.errors import UsageError
 from poptrain.core.rng import rng
 from poptrain.rl.account import evaluation_only
 from poptrain.rl.actor import Actor, Noise
@@ -77,6 +78,11 @@ class OnPolicy(ABC):
         """
         check_sizes(self, {"num_envs": (1, LARGEST)} | {name: (1, most) for name, most in limits.items()})
         check_number(type(self).__name__, "max_grad_norm", self.max_grad_norm, 0.0, float("inf"))
+        if self.max_grad_norm == 0:
+            raise UsageError(
+                f"{type(self).__name__}: max_grad_norm={self.max_grad_norm!r} clips every gradient to nothing, so no member "
+                "would learn. Pass a number above 0; float('inf') clips none."
+            )
 
     # -- what an agent defines ----------------------------------------------------------------------------------------
 
@@ -155,7 +161,7 @@ class OnPolicy(ABC):
             seed: of the environments; training and evaluation draw theirs from disjoint ranges.
             deterministic: act by the mode of the policy; else draw actions.
         """
-        check_episodes(type(self).__name__, episodes, seed)
+        check_episodes(type(self).__name__, episodes, seed, deterministic)
         env = make(self.env, self.backend)
         seeds = host.evaluation_seeds(seed, episodes)
         own = played_parts(type(self).__name__, self.played, env.spec, carry, lane)

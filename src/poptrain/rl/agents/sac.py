@@ -36,7 +36,7 @@ from poptrain.core.answering import answering_class
 from poptrain.rl.adam import init_tree_adam, tree_adam_step
 from poptrain.rl.agents import td3
 from poptrain.rl.distributions import LOG_2PI
-from poptrain.rl.hparams import PopulationHparams, Range, resolve_hparams
+from poptrain.rl.hparams import ANY, PopulationHparams, Range, resolve_hparams
 from poptrain.rl.loops.off_policy import Numbers
 from poptrain.rl.memory.rows import Transitions, bootstrap
 from poptrain.rl.mlp import init_mlp, mlp
@@ -74,7 +74,7 @@ class SAC(OffPolicy):
         "actor_lr": Range(0.0),
         "critic_lr": Range(0.0),
         "alpha_lr": Range(0.0),
-        "target_entropy": Range(-float("inf")),
+        "target_entropy": ANY,
         "alpha": Range(0.0),
     }
 

@@ -36,7 +36,7 @@ import numpy as np
 from poptrain._jax import jax, jnp
 from poptrain.core.answering import answering_class
 from poptrain.rl.adam import init_tree_adam, tree_adam_step
-from poptrain.rl.hparams import Range
+from poptrain.rl.hparams import ENDLESS, Range
 from poptrain.rl.loops.off_policy import Numbers
 from poptrain.rl.memory.rows import Transitions, bootstrap
 from poptrain.rl.mlp import init_mlp, mlp
@@ -68,7 +68,7 @@ class TD3(OffPolicy):
         "critic_lr": Range(0.0),
         "exploration_noise": Range(0.0),
         "target_noise": Range(0.0),
-        "noise_clip": Range(0.0),
+        "noise_clip": ENDLESS,
         "policy_delay": Range(1, 1000, True),
     }
 

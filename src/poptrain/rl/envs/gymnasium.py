@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import SupportsFloat
 
 import gymnasium
 import numpy as np
 
+from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError
 from poptrain.rl.envs.spaces import Observation, flat_observations, native_action, spec_of
 from poptrain.rl.envs.spec import Arrival, EnvSpec, HostBackend
@@ -69,11 +71,22 @@ class _Serial:
             return self._flat(env.reset(seed=seed)[0]), 0.0, False, False
         observation, reward, terminated, truncated, _ = env.step(native_action(env.action_space, action))
         self.over[i] = terminated or truncated
-        return self._flat(observation), float(reward), bool(terminated), bool(truncated)
+        return self._flat(observation), self._number(reward), bool(terminated), bool(truncated)
 
     def _flat(self, observation: Observation) -> np.ndarray:
-        space = self.envs[0].observation_space
-        return flat_observations(space, observation, 1)[0]
+        flat = flat_observations(self.envs[0].observation_space, observation, 1)[0]
+        if len(flat) != self.spec.observation:
+            raise UsageError(
+                f"environment {self.spec.name!r}: an observation has {counted(len(flat), 'number')}, and those of its "
+                f"observation space have {self.spec.observation}. Return observations of the space."
+            )
+        return flat
+
+    def _number(self, reward: SupportsFloat) -> float:
+        try:
+            return float(reward)
+        except (TypeError, ValueError):
+            raise UsageError(f"environment {self.spec.name!r}: a reward is {reward!r:.60}, expected a number.") from None
 
     def close(self) -> None:
         for env in self.envs:

@@ -14,22 +14,35 @@ from poptrain.rl.envs.spec import EnvSpec
 
 NativeSpace = Any  # of Gymnasium, or of EnvPool in the same form
 Observation = Any  # an array, a number, or a dict or tuple of them
+COUNTED = 1 << 24  # the largest whole number up to which float32 has all of them
 
 
 def spec_of(name: str, observation: NativeSpace, action: NativeSpace, horizon: int | None) -> EnvSpec:
     """Returns the spec of an environment with these spaces.
 
     Raises:
-        UsageError: the action space is neither a Box nor Discrete.
+        UsageError: the action space is neither a Box nor Discrete, or one of the spaces is of another kind or without a number.
     """
-    size = _size(observation)
+    size = _size(name, observation)
     kind = type(action).__name__
-    if kind == "Discrete":
-        return EnvSpec(name, size, int(action.n), True, horizon=horizon, pixels=_pixels(observation))
-    if kind == "Box":
-        low, high = (tuple(float(x) for x in np.ravel(bound)) for bound in (action.low, action.high))
-        return EnvSpec(name, size, len(low), False, low, high, horizon, _pixels(observation))
-    raise UsageError(f"environment {name!r} has a {kind} action space; the agents of poptrain support Box and Discrete.")
+    if kind not in ("Box", "Discrete"):
+        raise UsageError(f"environment {name!r} has a {kind} action space; the agents of poptrain support Box and Discrete.")
+    low, high = _bounds(action) if kind == "Box" else ((), ())
+    actions = int(action.n) if kind == "Discrete" else len(low)
+    for what, numbers in (("observations", size), ("actions", actions)):
+        if not numbers:
+            raise UsageError(
+                f"environment {name!r}: its {what} consist of no numbers, so there is nothing to learn from or to do."
+            )
+    return EnvSpec(name, size, actions, kind == "Discrete", low, high, horizon, _pixels(observation))
+
+
+def _bounds(space: NativeSpace) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Returns the bounds of a Box; whole numbers so large that float32 does not count one by one have none."""
+    low, high = (np.ravel(bound).astype(np.float64) for bound in (space.low, space.high))
+    if np.issubdtype(space.dtype, np.integer):
+        low, high = np.where(low < -COUNTED, -np.inf, low), np.where(high > COUNTED, np.inf, high)
+    return tuple(low.tolist()), tuple(high.tolist())
 
 
 def _pixels(space: NativeSpace) -> bool:
@@ -42,17 +55,20 @@ def _pixels(space: NativeSpace) -> bool:
     return bool((low >= 0 and high <= 255) if np.issubdtype(space.dtype, np.integer) else (low == 0 and high == 255))
 
 
-def _size(space: NativeSpace) -> int:
-    """Returns the number of features of a flattened observation."""
+def _size(name: str, space: NativeSpace) -> int:
+    """Returns the number of features of a flattened observation of this environment."""
     if hasattr(space, "spaces"):
         inner = space.spaces.values() if isinstance(space.spaces, dict) else space.spaces
-        return sum(_size(part) for part in inner)
+        return sum(_size(name, part) for part in inner)
     kind = type(space).__name__
     if kind == "Discrete":
         return int(space.n)
     if kind == "Box":
         return int(np.prod(space.shape))
-    raise UsageError(f"an observation of a {kind} space cannot be flattened; supported are Box, Discrete, Dict and Tuple.")
+    raise UsageError(
+        f"environment {name!r}: an observation of a {kind} space cannot be flattened; supported are Box, Discrete, Dict and "
+        "Tuple."
+    )
 
 
 def flat_observations(space: NativeSpace, values: Observation, n: int) -> np.ndarray:
@@ -73,7 +89,13 @@ def first_element(space: NativeSpace) -> int:
 
 
 def native_action(space: NativeSpace, action: np.ndarray) -> int | np.ndarray:
-    """Returns one action, an index or (A,), as an environment with this action space takes it."""
+    """Returns one action, an index or (A,), as an environment with this action space takes it.
+
+    Where the space has whole numbers, they are the nearest ones. Bounds that float32 does not hold exactly are kept.
+    """
     if type(space).__name__ == "Discrete":
         return int(action) + first_element(space)
-    return np.asarray(action, space.dtype).reshape(space.shape)
+    action = np.asarray(action).reshape(space.shape)
+    if np.issubdtype(space.dtype, np.integer):
+        return np.clip(np.rint(action), space.low, space.high).astype(space.dtype)
+    return np.minimum(np.maximum(action.astype(space.dtype), space.low), space.high)

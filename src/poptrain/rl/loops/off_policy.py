@@ -18,6 +18,7 @@ from poptrain.rl.memory.rows import Row, Transitions
 from poptrain.rl.trees import Array, Parts, Scalars, Tree
 
 BURST = 64  # updates of one call of the compiled program at most
+ALMOST = 1e-4  # an update is due a little early: ten times 0.7 is less than 7 in floating point
 
 Numbers = Any  # arrays of numpy or JAX: the functions that take them are called with both
 
@@ -29,6 +30,20 @@ class Settings(NamedTuple):
     horizon: int | None  # longest episode in steps; None: the environment's own limit
     capacity: int  # rows of the memory
     update_every: int  # steps between bursts
+
+
+def part_due(steps: int, starts: int, rate: float) -> float:
+    """Returns the part of an update that was due and not made when the last interval ended, from -`ALMOST` to 1.
+
+    It follows from the steps before, so that intervals of any length make as many updates together as a single one.
+
+    Args:
+        steps: before this interval.
+        starts: steps without updates at the beginning.
+        rate: updates for each further step.
+    """
+    due = max(0, steps - starts) * rate
+    return due - int(due + ALMOST)
 
 
 class OffPolicyAgent(Protocol):

@@ -19,7 +19,7 @@ from poptrain.rl.loops import device_interval
 from poptrain.rl.loops.device import fresh_world, outcome_of
 from poptrain.rl.loops.device_interval import UPDATE_KEYS, add_episodes, empty_log
 from poptrain.rl.loops.interval import IntervalOutcome
-from poptrain.rl.loops.off_policy import OffPolicyAgent, Settings
+from poptrain.rl.loops.off_policy import ALMOST, OffPolicyAgent, Settings, part_due
 from poptrain.rl.memory.chunks import held_rows, packed
 from poptrain.rl.memory.rows import Row
 from poptrain.rl.memory.windows import advance, empty_windows
@@ -51,12 +51,21 @@ class OffPolicyProgram:
         """Returns (state, world, ring, count, log) of one member (`members` 0), or of several with a leading axis."""
         with self._lock:
             if members not in self._compiled:
-                run = jax.vmap(self._run, (0, 0, 0, 0, 0, 0, 0, None)) if members else self._run
+                run = jax.vmap(self._run, (0, 0, 0, 0, 0, 0, 0, 0, None)) if members else self._run
                 self._compiled[members] = jax.jit(run, donate_argnums=2).lower(*arguments).compile()
         return self._compiled[members](*arguments)
 
     def _run(
-        self, state: Parts, world: Parts, ring: Array, count: Array, before: Array, hparams: Scalars, seed: Array, ticks: Array
+        self,
+        state: Parts,
+        world: Parts,
+        ring: Array,
+        count: Array,
+        before: Array,
+        credit: Array,
+        hparams: Scalars,
+        seed: Array,
+        ticks: Array,
     ) -> Tree:
         key = jax.random.key(seed)
 
@@ -81,12 +90,12 @@ class OffPolicyProgram:
                 state, diagnostics = self.agent.update(state, self.row.decode(ring[at]), hparams, jax.random.fold_in(own, 1))
                 return state, updates + 1, diagnostics
 
-            due = jnp.where(count > 0, credit.astype(jnp.int32), 0)
+            due = jnp.where(count > 0, (credit + ALMOST).astype(jnp.int32), 0)
             learned = jax.lax.fori_loop(0, due, update, (state, updates, diagnostics))
             return learned[0], world, ring, count, log, credit - due, *learned[1:], t
 
         nothing = jnp.full(len(self.agent.diagnostics), jnp.nan)
-        start = (state, world, ring, count, empty_log(1, self.envs), jnp.float32(0.0), jnp.int32(0), nothing, jnp.int32(0))
+        start = (state, world, ring, count, empty_log(1, self.envs), credit, jnp.int32(0), nothing, jnp.int32(0))
         carry = jax.lax.while_loop(lambda carry: carry[-1] < ticks, until_burst, start)
         state, world, ring, count, log, _, updates, diagnostics, _ = carry
         log = jax.tree.map(lambda x: x[0], log) | {"updates": updates, "diagnostics": diagnostics}
@@ -141,7 +150,8 @@ def train_off_policy_on_device(
         ring[: len(held)] = held
         settings = {name: column[i] for name, column in hparams.items()}
         own = (take(learned, i), take(carry["env"], i), ring, np.int32(len(held)), np.int32(carry["steps"][i]))
-        return dict(enumerate((*own, settings, np.uint32(seeds[i]))))
+        credit = part_due(int(carry["steps"][i]), int(settings["learning_starts"]), float(settings["updates_per_step"]))
+        return dict(enumerate((*own, np.float32(credit), settings, np.uint32(seeds[i]))))
 
     def one(i: int) -> Tree:
         state, world, ring, count, log = program.run(0, *arguments(i).values(), ticks)

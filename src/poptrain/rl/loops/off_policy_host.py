@@ -18,7 +18,7 @@ from poptrain.rl.envs.spec import HostBackend, Simulator
 from poptrain.rl.hparams import of_member
 from poptrain.rl.loops.host import training_seeds, warn_if_short
 from poptrain.rl.loops.interval import IntervalOutcome, mean
-from poptrain.rl.loops.off_policy import BURST, Learner, OffPolicyAgent, Settings
+from poptrain.rl.loops.off_policy import ALMOST, BURST, Learner, OffPolicyAgent, Settings, part_due
 from poptrain.rl.memory.chunks import held_rows, packed
 from poptrain.rl.memory.replay import Replay, Windows
 from poptrain.rl.mlp import host_mlp
@@ -113,25 +113,24 @@ class _Member:
         seen, rewards, terminated, truncated = arrive(simulator, envs)
         since = 0  # steps since the last burst
         starts = int(self.hparams["learning_starts"])
-        credit = 0.0  # updates that are due, with the fraction that is left over
+        rate = float(self.hparams["updates_per_step"])
+        credit = part_due(self.before, starts, rate)  # updates that are due, with the fraction that is left over
         while done < self.steps:
             uniform = self.before + done < starts
             actions = self._random(envs) if uniform else self.actor.act(seen, self._noise(envs))
             simulator.send(spec.scaled(actions), ids)
             reached, rewards, terminated, truncated = arrive(simulator, envs)
-            real = ~over
-            real[np.flatnonzero(real)[self.steps - done :]] = False  # the last tick may bring more than are left
+            real = without_surplus(~over, self.steps - done, seen, reached)
             over = terminated | truncated
             self.windows.add(real, seen, actions, rewards, reached, terminated, over)
             self._count(real, rewards, over)
             fresh = int(real.sum())
             done, since, seen = done + fresh, since + fresh, reached
             if not uniform:
-                credit += fresh * float(self.hparams["updates_per_step"])
+                credit += fresh * rate
             if since >= self.settings.update_every or done >= self.steps:
                 since = 0
-                self._learn(int(credit))
-                credit -= int(credit)
+                credit -= self._learn(int(credit + ALMOST))
         self.windows.cut(seen)
 
     def _random(self, envs: int) -> np.ndarray:
@@ -150,17 +149,21 @@ class _Member:
                 self.lengths.append(int(self.length[env]))
             self.running[over], self.length[over] = 0.0, 0
 
-    def _learn(self, updates: int) -> None:
-        state = self.state
-        while updates > 0 and self.replay.end > self.replay.begin:
-            now = min(updates, BURST)
+    def _learn(self, updates: int) -> int:
+        """Returns how many updates were made: all, or none as long as the memory is empty."""
+        if self.replay.end == self.replay.begin:
+            return 0
+        state, left = self.state, updates
+        while left > 0:
+            now = min(left, BURST)
             self.replay.sample(self.draw, self.rows[:now])
             state, diagnostics = self.learner.burst(state, self.rows, now, self.hparams, self.seed, self.updates)
-            self.updates, updates = self.updates + now, updates - now
+            self.updates, left = self.updates + now, left - now
             self.diagnostics = np.asarray(diagnostics)  # waits, so that the rows may be filled again
         if state is not self.state:
             self.state = jax.device_get(state)
             self.actor = HostActor(self.learner.agent, self.state, self.hparams)
+        return updates
 
 
 class HostActor:
@@ -177,6 +180,21 @@ class HostActor:
         if self.broken:
             outputs = np.zeros_like(outputs)
         return self.agent.action(np, outputs, noise, self.hparams)
+
+
+def without_surplus(real: np.ndarray, room: int, seen: np.ndarray, reached: np.ndarray) -> np.ndarray:
+    """Returns which environments made a step that counts, (E,); the last tick of an interval may bring more than are left.
+
+    Changes `reached`: an environment whose step does not count has reached no further than what was `seen` before, (E, O) each.
+
+    Args:
+        real: environments that made a step.
+        room: steps that are left.
+    """
+    surplus = np.flatnonzero(real)[room:]
+    if len(surplus):
+        real[surplus], reached[surplus] = False, seen[surplus]
+    return real
 
 
 def arrive(simulator: Simulator, envs: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -46,7 +46,7 @@ from poptrain.rl.account import account, fresh_account
 from poptrain.rl.adam import init_tree_adam, tree_adam_step
 from poptrain.rl.agents import td3
 from poptrain.rl.envs import make
-from poptrain.rl.hparams import PopulationHparams, Range, of_member
+from poptrain.rl.hparams import ENDLESS, PopulationHparams, Range, of_member
 from poptrain.rl.loops.host import training_seeds
 from poptrain.rl.loops.interval import IntervalOutcome
 from poptrain.rl.loops.off_policy import BURST
@@ -57,7 +57,7 @@ from poptrain.rl.nets import Layers
 from poptrain.rl.off_policy import OFF_POLICY_RANGES, OffPolicy
 from poptrain.rl.teams.cem import LARGEST_VARIANCE, ask, better_half, damping, importance_mixing, tell
 from poptrain.rl.teams.episodes import ONE_EPISODE, open_simulator, play
-from poptrain.rl.teams.flat import act_all, flatten, unflatten
+from poptrain.rl.teams.flat import act_all, flatten, playable, unflatten
 from poptrain.rl.teams.together import joined, side_by_side
 from poptrain.rl.trees import Array, Parts, Scalars, Tree, stack, take
 
@@ -98,7 +98,7 @@ class CEMRL(OffPolicy):
         "actor_lr": Range(0.0),
         "critic_lr": Range(0.0),
         "target_noise": Range(0.0),
-        "noise_clip": Range(0.0),
+        "noise_clip": ENDLESS,
         "variance_start": Range(0.0, LARGEST_VARIANCE),
         "variance_end": Range(0.0, LARGEST_VARIANCE),
         "variance_decay": Range(0.0, 1.0),
@@ -290,7 +290,8 @@ class _Team:
 
     def _play(self, people: np.ndarray) -> tuple[np.ndarray, int]:
         """Returns the return of one episode of each individual, and the frames; the transitions go to the memory."""
-        settings, layers = self.settings, unflatten(people, self.sizes)
+        settings, (people, broken) = self.settings, playable(people)
+        layers = unflatten(people, self.sizes)
         seeds = training_seeds(np.asarray([self.seed * 100_003 + int(self.state["generation"])]), len(people))
         spec, simulator = open_simulator(settings.env, settings.backend, seeds, settings.horizon)
         windows = Windows(self.replay, len(people))
@@ -300,9 +301,9 @@ class _Team:
             simulator.close()
         frames = int(played.lengths.sum())
         self.steps += frames
-        self.returns += played.returns.tolist()
+        self.returns += played.returns[~broken].tolist()
         self.lengths += played.lengths.tolist()
-        return played.returns, frames
+        return np.where(broken, np.nan, played.returns), frames
 
 
 class CriticLearner:

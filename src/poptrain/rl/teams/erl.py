@@ -45,7 +45,7 @@ from poptrain.rl.envs import make
 from poptrain.rl.hparams import PopulationHparams, Range, of_member
 from poptrain.rl.loops.host import SEEDS, evaluation_seeds
 from poptrain.rl.loops.interval import IntervalOutcome
-from poptrain.rl.loops.off_policy import BURST, learner_for
+from poptrain.rl.loops.off_policy import ALMOST, BURST, learner_for, part_due
 from poptrain.rl.loops.off_policy_host import HostActor
 from poptrain.rl.memory.chunks import empty_chunks, held_rows
 from poptrain.rl.memory.replay import Replay, Windows
@@ -225,7 +225,8 @@ class _Team:
         frames = self.steps - frames
         starts = int(self.hparams["learning_starts"])
         if self.before + self.steps >= starts:
-            self._learn(int(frames * float(self.hparams["updates_per_step"])))
+            rate = float(self.hparams["updates_per_step"])
+            self._learn(int(part_due(self.before + self.steps - frames, 0, rate) + frames * rate + ALMOST))
         generation, size = int(state["generation"]) + 1, len(people)
         elites = min(max(1, int(float(self.hparams["elite_fraction"]) * size)), size - 1)
         rates = (float(self.hparams[name]) for name in ("mutation_rate", "mutation_strength", "crossover_rate"))

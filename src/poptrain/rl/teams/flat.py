@@ -37,6 +37,15 @@ def unflatten(vectors: np.ndarray, sizes: Sequence[int], norm: bool = False) -> 
     return layers
 
 
+def playable(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns networks, (N, D), of which those that are not finite have become zeros, and which these are, (N,).
+
+    A NaN in an action ends some simulators, and one in a memory the critics that learn from it.
+    """
+    broken = ~np.isfinite(vectors).all(1)
+    return (np.where(broken[:, None], np.float32(0.0), vectors) if broken.any() else vectors), broken
+
+
 def act_all(layers: Layers, observations: np.ndarray, activation: str) -> np.ndarray:
     """Returns the outputs of N networks, (N, outputs), one for each row of the observations, (N, O)."""
     squash, x = HOST_ACTIVATIONS[activation], observations[:, None]

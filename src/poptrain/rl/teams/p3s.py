@@ -45,8 +45,8 @@ from poptrain.rl.envs.spec import DeviceEnv
 from poptrain.rl.hparams import PopulationHparams, Range, of_member
 from poptrain.rl.loops.host import episode_limit, training_seeds
 from poptrain.rl.loops.interval import IntervalOutcome, mean
-from poptrain.rl.loops.off_policy import BURST, learner_for
-from poptrain.rl.loops.off_policy_host import HostActor, arrive
+from poptrain.rl.loops.off_policy import ALMOST, BURST, learner_for, part_due
+from poptrain.rl.loops.off_policy_host import HostActor, arrive, without_surplus
 from poptrain.rl.memory.chunks import empty_chunks, held_rows
 from poptrain.rl.memory.replay import Replay, Windows
 from poptrain.rl.memory.rows import Row, Transitions
@@ -201,8 +201,9 @@ class _Team:
         assert not isinstance(env, DeviceEnv)
         seeds, ids = training_seeds(np.asarray([self.seed]), n), np.arange(n, dtype=np.int32)
         simulator, windows, over = env.open(seeds, n, settings.horizon), Windows(self.replay, n), np.zeros(n, bool)
-        credit, since, done = 0.0, 0, 0  # updates of a learner that are due, and steps of all learners
         before, starts, period = int(self.state["frames"]), n * int(self.hparams["learning_starts"]), n * settings.period
+        rate, since, done = float(self.hparams["updates_per_step"]), 0, 0  # steps of all learners
+        credit = part_due(before, starts, rate / n)  # updates of a learner that are due
         try:
             seen, *_ = arrive(simulator, n)
             while done < self.steps:
@@ -210,18 +211,16 @@ class _Team:
                 actions = self._act(seen, uniform)
                 simulator.send(env.spec.scaled(actions), ids)
                 reached, rewards, terminated, truncated = arrive(simulator, n)
-                real = ~over
-                real[np.flatnonzero(real)[self.steps - done :]] = False  # the last tick may bring more than are left
+                real = without_surplus(~over, self.steps - done, seen, reached)
                 over = terminated | truncated
                 windows.add(real, seen, actions, rewards, reached, terminated, over)
                 self._count(real, rewards, over)
                 fresh = int(real.sum())
                 ends = (before + done) // period < (before + done + fresh) // period
                 seen, done, since = reached, done + fresh, since + fresh
-                credit += 0.0 if uniform else fresh / n * float(self.hparams["updates_per_step"])
+                credit += 0.0 if uniform else fresh / n * rate
                 if since >= n * settings.update_every or done == self.steps or ends:
-                    self._learn(int(credit))
-                    credit, since = credit - int(credit), 0
+                    credit, since = credit - self._learn(int(credit + ALMOST)), 0
                 if ends:
                     self._choose(before + done)
             windows.cut(seen)
@@ -252,10 +251,13 @@ class _Team:
                 self.recent[i].popleft()
         self.running[over], self.length[over] = 0.0, 0
 
-    def _learn(self, updates: int) -> None:
-        """Makes the same number of updates of every learner, each on its own batches."""
+    def _learn(self, updates: int) -> int:
+        """Makes the same number of updates of every learner, each on its own batches; none as long as the memory is empty.
+
+        Returns how many.
+        """
         if updates <= 0 or self.replay.end == self.replay.begin:
-            return
+            return 0
         own = {name: self.hparams[name] for name in td3.TD3.ranges}
         for i, learner in enumerate(self.learners):
             rows, left, done, state = self.learner.buffer(), updates, self.updates, learner
@@ -273,6 +275,7 @@ class _Team:
             self.learners[i] = jax.device_get(state)
             self.actors[i] = HostActor(self.agent, self.learners[i], self.hparams)
         self.updates += updates
+        return updates
 
     def _choose(self, frames: int) -> None:
         """Ends a period: adapts beta against the old best policy, then chooses the new one."""

@@ -47,7 +47,7 @@ from poptrain.rl.architecture import architecture_of
 from poptrain.rl.distributions import CATEGORICAL, GAUSSIAN
 from poptrain.rl.envs import make
 from poptrain.rl.envs.spec import DeviceEnv, EnvSpec, HostBackend
-from poptrain.rl.hparams import PopulationHparams, Range, resolve_hparams
+from poptrain.rl.hparams import ANY, ENDLESS, PopulationHparams, Range, resolve_hparams
 from poptrain.rl.loops.device import fresh_world
 from poptrain.rl.loops.interval import IntervalOutcome
 from poptrain.rl.memory.batch import Layout
@@ -63,12 +63,12 @@ from poptrain.rl.trees import Parts, stack, take
 RANGES = {
     "lr": Range(0.0),
     "critic_lr": Range(0.0),
-    "alpha": Range(1e-6),
+    "alpha": ENDLESS._replace(low=1e-6),
     "gae_lambda": Range(0.0, 1.0),
     "discount": Range(0.0, 1.0),
-    "entropy_coeff": Range(float("-inf")),
-    "clip": Range(0.0),
-    "kl_target": Range(0.0),
+    "entropy_coeff": ANY,
+    "clip": ENDLESS,
+    "kl_target": ENDLESS,
     "epochs": Range(0, 1_000, True),
     "minibatch_size": Range(1, MAX_ROWS, True),
     "train_batch_size": Range(1, MAX_ROWS, True),

@@ -52,7 +52,7 @@ from poptrain.rl.architecture import architecture_of, shapes_of, without_archite
 from poptrain.rl.distributions import CATEGORICAL, GAUSSIAN
 from poptrain.rl.envs import make
 from poptrain.rl.envs.spec import DeviceEnv, EnvSpec, HostBackend
-from poptrain.rl.hparams import PopulationHparams, resolve_hparams
+from poptrain.rl.hparams import PopulationHparams, Range, resolve_hparams
 from poptrain.rl.loops.interval import IntervalOutcome
 from poptrain.rl.memory.batch import Layout
 from poptrain.rl.on_policy import OnPolicy
@@ -112,6 +112,8 @@ class PPO(OnPolicy):
         self.check_sizes(chunk=MAX_CHUNK, max_batch=MAX_ROWS)
         make(self.env, self.backend)
         self.resolve({}, 1)
+        teaching = ("distill_policy", "distill_value", *(() if self.distill_lr is None else ("distill_lr",)))
+        resolve_hparams(self, dict.fromkeys(teaching, Range(0.0)), {}, 1)
 
     def resolve(self, hparams: PopulationHparams, members: int) -> dict[str, np.ndarray]:
         architecture_of("PPO", self.hidden, hparams)
