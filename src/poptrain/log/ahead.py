@@ -1,8 +1,8 @@
 """Decodes the later files of a long log in other processes, while this one reads the first ones.
 
 Nearly all of the time in which a long log is opened goes into decoding its lines, which needs nothing of the lines before but
-what stands in the last of them: its number, epoch and checksum. So a process can begin with any file. What it found is no more
-than a proposal: the reader uses it if the line before it is the one that the process continued, and if the bytes are the same.
+what stands in the last of them: its number, epoch and checksum. So a process can begin with any file. What it found is only a
+proposal: the reader uses it if the line before it is the one that the process continued, and if the bytes are the same.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class Range(NamedTuple):
     """The allowed values of a hyperparameter, both ends included; `integer` ones are rounded."""
 
     low: float
-    high: float = LARGEST  # infinity: there is no limit to what the hyperparameter limits
+    high: float = LARGEST  # infinity only where it means something, as for a limit that is switched off
     integer: bool = False
     raise_it: str = ""  # what to do if a value is too high
 
