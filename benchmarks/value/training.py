@@ -1,7 +1,7 @@
 """Real training in minutes, with ranges as people write them down who do not know better: four to five decades.
 
 * `pendulum`: PPO on pure-JAX Pendulum, 20 rounds of 4,000 steps. `cartpole`: the same on CartPole, 8 rounds of 500.
-* `bipedal`: PPO on BipedalWalker-v3 (EnvPool), 8 rounds of 16,000 steps.
+* `bipedal`: PPO on BipedalWalker-v3 (EnvPool), 8 rounds of 16,000 steps. `walker`: the same, 20 rounds of 20,000: time to walk.
 * `digits`: the network of `benchmarks.mixed_study` on scikit-learn's digits, with wider ranges, 30 rounds of 20 batches.
 
 The quality is that of the reported checkpoint on data or episodes that no contender saw: 0 is what an untrained member does, 1 a
@@ -158,6 +158,14 @@ class Bipedal(Agent):
     rounds, interval, low, high = 8, 16_000, -100.0, 300.0
 
 
+class Walker(Bipedal):
+    """Walk on two legs, as `bipedal`, with a budget that is enough for it."""
+
+    name = "walker"
+    formula = "20 rounds of 20,000 steps; 0 is a return of -100, 1 one of 300"
+    rounds, interval = 20, 20_000
+
+
 class Digits(Training):
     """Learn scikit-learn's digits from 200 images: optimiser, augmentation and four numbers."""
 
@@ -192,4 +200,4 @@ class Digits(Training):
         return one_member(mixed_study.train, self.interval)
 
 
-TRAINING: dict[str, type[Training]] = {each.name: each for each in (Pendulum, Digits, CartPole, Bipedal)}
+TRAINING: dict[str, type[Training]] = {each.name: each for each in (Pendulum, Digits, CartPole, Bipedal, Walker)}
