@@ -1,11 +1,11 @@
 """BG-PBT, PB2-Mix and random search on toys with many hyperparameters that drift, most of which do not matter.
 
-    nohup nice python -m benchmarks.toys_bgpbt --json &      # 11 minutes on one core; continues where it stopped
+    nohup nice python -m benchmarks.toys_bgpbt --json &      # 25 minutes on one core; continues where it stopped
     python -m benchmarks.toys_bgpbt --report --json          # the figures of the stored runs alone
 
-All toys have the same space: 12 numbers (uniform, log-uniform, whole numbers and ordinals) and three categories. u_i is the place
-of the i-th number in its range, from 0 to 1 (of whole numbers and ordinals: of its level); t is the share of the run that is
-over. 8 members train for 25 intervals of 10 steps. Every score that an algorithm sees has normal noise. The result of a run is
+The first three toys have the same space: 12 numbers (uniform, log-uniform, whole numbers and ordinals) and three categories. u_i is
+the place of the i-th number in its range, from 0 to 1 (of whole numbers and ordinals: of its level); t is the share of the run that
+is over. 8 members train for 25 intervals of 10 steps. Every score that an algorithm sees has normal noise. The result of a run is
 the score of its best checkpoint without noise, as a share of the oracle's: the score under the best values at every step.
 
 inside    score gained per step: Π exp(-½ ((u_i - o_i(t)) / 0.25)²) over i = 1, 4, 7, 10, with o_i(t) = ½ + 0.2 sin(2π t + i);
@@ -17,6 +17,8 @@ descent   a loss L, at first 1, after noisy gradient steps of length η:  L ← 
           η = 10^(2 (u_3 - 1)) / k with k = 1, 3, 10 for c_1 = "a", "b", "c": the best u_3 falls with L, and depends on c_1;
           s = 0.02 exp(6 (u_6 - 0.3)²) (1 + 3 |u_9 - 1|), doubled if c_3 is not "q".
           The oracle has s = 0.02 and η = L / (L + s) at every step.                               Noise 0.05
+
+Four more toys (`toys_bgpbt_fresh`) were made after the defaults had been chosen, and have chosen nothing.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import poptrain as pt
+from benchmarks import toys_bgpbt_fresh as fresh
 from benchmarks.common import figure
 from benchmarks.study import Cell, Study, iqm, main
 from poptrain.core.rng import rng
@@ -49,11 +52,7 @@ SPACE = pt.Space(
     c2=pt.Choice("w", "x", "y", "z"),
     c3=pt.Choice("p", "q"),
 )
-METHODS: dict[str, Callable[[], Any]] = {
-    "random": lambda: pt.random_search(SPACE, population=MEMBERS, interval=INTERVAL),
-    "pb2_mix": lambda: pt.pb2_mix(SPACE, population=MEMBERS, interval=INTERVAL),
-    "bg_pbt": lambda: pt.bg_pbt(SPACE, population=MEMBERS, interval=INTERVAL),
-}
+METHODS: dict[str, Callable[..., Any]] = {"random": pt.random_search, "pb2_mix": pt.pb2_mix, "bg_pbt": pt.bg_pbt}
 
 
 def place(hp: dict[str, Any], i: int) -> float:
@@ -90,6 +89,8 @@ class Toy(NamedTuple):
     step: Callable[[float, dict[str, Any], float], float]
     oracle: float  # the score at the end of the best schedule
     noise: float  # standard deviation
+    space: pt.Space = SPACE
+    steps: int = STEPS
 
 
 def best_descent() -> float:
@@ -101,6 +102,10 @@ TOYS = {
     "inside": Toy(inside, STEPS, 0.5),
     "corner": Toy(corner, STEPS, 0.5),
     "descent": Toy(descent, best_descent(), 0.05),
+    "slow": Toy(fresh.slow, fresh.best_slow(), 0.02, fresh.TEN, fresh.STEPS),
+    "ends": Toy(fresh.ends, fresh.STEPS, 1.0, fresh.TEN, fresh.STEPS),
+    "own": Toy(fresh.own, fresh.best_own(), 0.02, fresh.FIFTEEN, fresh.STEPS),
+    "decay": Toy(fresh.decay, fresh.best_decay(), 0.05, fresh.FIFTEEN, fresh.STEPS),
 }
 
 
@@ -110,7 +115,7 @@ def trainable(toy: Toy) -> Callable[..., Any]:
     def train(carry: Any, hp: dict[str, Any], steps: int, seed: int) -> tuple[Any, dict[str, float]]:
         score, done = (0.0, 0) if carry is None else carry
         for step in range(steps):
-            score = toy.step(score, hp, (done + step) / STEPS)
+            score = toy.step(score, hp, (done + step) / toy.steps)
         return (float(score), done + steps), {"score": float(score + toy.noise * rng(seed, "score").normal())}
 
     return train
@@ -121,12 +126,18 @@ def trainable(toy: Toy) -> Callable[..., Any]:
 
 def cells(seeds: int) -> list[Cell]:
     """Returns every method on every toy."""
-    return [Cell(f"{toy}-{name}", make(), seeds) for toy in TOYS for name, make in METHODS.items()]
+    shared: dict[str, Any] = dict(population=MEMBERS, interval=INTERVAL)
+    return [
+        Cell(f"{name}-{method}", make(toy.space, **shared), seeds)
+        for name, toy in TOYS.items()
+        for method, make in METHODS.items()
+    ]
 
 
 def start(cell: Cell, seed: int, directory: Path) -> pt.Run:
     """Trains one run; it takes seconds, so it leaves no directory."""
-    return pt.run(cell.algorithm, trainable(TOYS[cell.name.split("-")[0]]), stop=pt.steps(STEPS), seed=seed)
+    toy = TOYS[cell.name.split("-")[0]]
+    return pt.run(cell.algorithm, trainable(toy), stop=pt.steps(toy.steps), seed=seed)
 
 
 def start_short(cell: Cell, seed: int, directory: Path) -> pt.Run:
@@ -144,7 +155,7 @@ def figures(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     from scipy.stats import wilcoxon
 
     out = []
-    for toy, (_, oracle, _) in TOYS.items():
+    for toy, (_, oracle, *_) in TOYS.items():
         shares: dict[str, dict[int, float]] = {}
         for name in METHODS:
             runs = found.get(f"{toy}-{name}", [])
