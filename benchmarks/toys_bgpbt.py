@@ -3,10 +3,11 @@
     nohup nice python -m benchmarks.toys_bgpbt --json &      # 25 minutes on one core; continues where it stopped
     python -m benchmarks.toys_bgpbt --report --json          # the figures of the stored runs alone
 
-The first three toys have the same space: 12 numbers (uniform, log-uniform, whole numbers and ordinals) and three categories. u_i is
-the place of the i-th number in its range, from 0 to 1 (of whole numbers and ordinals: of its level); t is the share of the run that
-is over. 8 members train for 25 intervals of 10 steps. Every score that an algorithm sees has normal noise. The result of a run is
-the score of its best checkpoint without noise, as a share of the oracle's: the score under the best values at every step.
+The first three toys have the same space: 12 numbers (uniform, log-uniform, whole numbers and ordinals) and three categories.
+u_i is the place of the i-th number in its range, from 0 to 1 (of whole numbers and ordinals: of its level); t is the share of
+the run that is over. 8 members train for 25 intervals of 10 steps. Every score that an algorithm sees has normal noise. The
+result of a run is the score of its best checkpoint without noise, as a share of the oracle's: the score under the best values
+at every step.
 
 inside    score gained per step: Π exp(-½ ((u_i - o_i(t)) / 0.25)²) over i = 1, 4, 7, 10, with o_i(t) = ½ + 0.2 sin(2π t + i);
           halved if c_1 is not "a" (from t = ½ on: not "c"), and halved if c_2 is not "y".      Noise 0.5, oracle 1 per step
