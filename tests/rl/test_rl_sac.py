@@ -159,7 +159,13 @@ def test_every_hyperparameter_takes_effect_on_a_clone():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"), [({"alpha": -1.0}, "alpha=-1"), ({"env": "CartPole-v1"}, "SAC needs continuous actions")]
+    ("arguments", "message"),
+    [
+        ({"alpha": -1.0}, "alpha=-1"),
+        ({"env": "CartPole-v1"}, "SAC needs continuous actions"),
+        # the temperature would grow for ever
+        ({"target_entropy": 0.7}, "target_entropy=0.7 is not at most 0.693147. No action between -1 and 1 has more entropy"),
+    ],
 )
 def test_wrong_arguments_are_named_before_anything_starts(arguments, message):
     with pytest.raises(UsageError, match=message):

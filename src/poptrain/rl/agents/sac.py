@@ -36,7 +36,7 @@ from poptrain.core.answering import answering_class
 from poptrain.rl.adam import init_tree_adam, tree_adam_step
 from poptrain.rl.agents import td3
 from poptrain.rl.distributions import LOG_2PI
-from poptrain.rl.hparams import ANY, PopulationHparams, Range, resolve_hparams
+from poptrain.rl.hparams import LARGEST, PopulationHparams, Range, resolve_hparams
 from poptrain.rl.loops.off_policy import Numbers
 from poptrain.rl.memory.rows import Transitions, bootstrap
 from poptrain.rl.mlp import init_mlp, mlp
@@ -45,6 +45,10 @@ from poptrain.rl.off_policy import OFF_POLICY_RANGES, OffPolicy
 from poptrain.rl.trees import Array, Parts, Scalars
 
 LOG_STD = -20.0, 2.0  # bounds of the logarithm of sigma
+LARGEST_ENTROPY = float(np.log(2))  # nats: that of a uniform draw from -1 to 1
+REACHABLE = Range(
+    -LARGEST, LARGEST_ENTROPY, raise_it=" No action between -1 and 1 has more entropy, so the temperature would grow without end."
+)
 
 
 # A log records a trainable as module:name, so this class stays `poptrain.rl.agents.sac:SAC`.
@@ -59,7 +63,7 @@ class SAC(OffPolicy):
 
     Args:
         alpha: a fixed temperature; None learns it.
-        target_entropy: of a learned temperature, in nats for each dimension of an action.
+        target_entropy: of a learned temperature, in nats for each dimension of an action; at most log 2.
         alpha_lr: learning rate of the logarithm of a learned temperature, which begins at 1.
     """
 
@@ -74,7 +78,7 @@ class SAC(OffPolicy):
         "actor_lr": Range(0.0),
         "critic_lr": Range(0.0),
         "alpha_lr": Range(0.0),
-        "target_entropy": ANY,
+        "target_entropy": REACHABLE,
         "alpha": Range(0.0),
     }
 
