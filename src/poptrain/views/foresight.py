@@ -49,8 +49,9 @@ class Foresight:
             f"{self.correlation:.2f}"
         )
         if not self.pays:
-            lost = self.p is not None and self.p < SURE  # by ranks alone it would be worth more
-            but = f", but proposals that it rated higher gained {short(-(self.gain or 0.0), 3)} less in an interval" if lost else ""
+            but = ""
+            if self.p is not None and self.p < SURE:  # by ranks alone it would be worth more
+                but = f", but proposals that it rated higher gained {short(-(self.gain or 0.0), 3)} less in an interval"
             return f"The model is not clearly better than a redraw here: {measured} (p = {self.p:.2g}){but}."
         more = f"proposals that it rated higher gained {short(self.gain, 3)} more in an interval"
         return f"The model is worth more than a redraw: {measured} (p = {self.p:.2g}), and {more}."
