@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeVar, cast
 
+from poptrain.algorithms.parts.explore import Perturb
 from poptrain.checkpoints.url_files import checked_url
 from poptrain.core import Json
 from poptrain.core.answering import answering_class
@@ -22,6 +23,7 @@ from poptrain.core.brief import brief, shown
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.interval import interval_of
 from poptrain.core.protocols import Algorithm, Distilling, Sink
+from poptrain.core.rng import rng
 from poptrain.core.secrets import secret_in
 from poptrain.core.user_objects import named
 from poptrain.engine import stop as stops
@@ -78,6 +80,7 @@ class Experiment:
             checked_url(self.checkpoints)
         if isinstance(trainable := as_trainable(self.trainable), ChecksSpace):
             trainable.check_space(cast(Space, self.algorithm.space), self.budget)
+        _check_factors(self.algorithm)
         if isinstance(self.algorithm, Distilling) and self.algorithm.distills and not can_distil(trainable):
             raise UsageError(
                 "trainable has no distill, and in this run students learn from teachers: pass "
@@ -95,6 +98,13 @@ class Experiment:
     def sign(self) -> int:
         """1 if scores are maximised, -1 if the user minimises."""
         return -1 if self.mode == "min" else 1
+
+
+def _check_factors(algorithm: Algorithm) -> None:
+    """Raises a `UsageError` if the factors of a `perturb` have other names than the space: now, and not at the first copy."""
+    explore, space = getattr(algorithm, "explore", None), algorithm.space
+    if isinstance(explore, Perturb) and isinstance(space, Space):
+        explore.vary(space.sample(rng(0, "check")), space, rng(0, "check"))
 
 
 def load(path: str | Path, argv: Sequence[str] = ()) -> Experiment:
