@@ -220,5 +220,6 @@ def test_the_gauge_of_a_run_has_every_proposal_of_the_model_and_survives_a_diges
     seen = [each for each in views.suggestions(record) if each.source == "model" and each.observed is not None]
     assert found.foresight.proposals == len(seen) > 12 and found.foresight.pays
     assert found.foresight.sentence() in found.sentences()
+    assert views.as_json(found)["foresight"]["pays"] is True
     state = state_of(record)
     assert gauges_of(unpacked(packed(state))).foresight == found.foresight

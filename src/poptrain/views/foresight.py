@@ -31,14 +31,7 @@ class Foresight:
     correlation: float | None  # rank correlation inside groups, -1 to 1; None: too few proposals, or all are equal
     p: float | None  # one-sided: the model knows nothing, and any order of the observed gains of a group is equally probable
     gain: float | None  # observed gain of the proposals that it rated in the upper half of their group, minus the lower half
-
-    @property
-    def pays(self) -> bool | None:
-        """True if the model is clearly worth more than a redraw; None if there is too little to say.
-
-        It is if the ranks say so and what it rated higher really gained more: a few heavy losses outweigh many good ranks.
-        """
-        return None if self.p is None or self.proposals < ENOUGH else self.p < SURE and (self.gain or 0.0) > 0
+    pays: bool | None = None  # clearly worth more than a redraw: by ranks, and by `gain`; None: there is too little to say
 
     def sentence(self) -> str | None:
         """Returns what it means, for people; None if there is too little to say."""
@@ -78,7 +71,9 @@ def foresight_of(foretold: Sequence[Foretold]) -> Foresight:
     if scale == 0 or chance == 0:
         return Foresight(len(foretold), None, None, None)
     p = 0.5 * erfc(float(a @ b) / sqrt(2 * chance))
-    return Foresight(len(foretold), float(a @ b) / scale, p, float(np.mean(differences)))
+    gain = float(np.mean(differences))
+    pays = None if len(foretold) < ENOUGH else p < SURE and gain > 0  # a few heavy losses outweigh many good ranks
+    return Foresight(len(foretold), float(a @ b) / scale, p, gain, pays)
 
 
 def _groups(step: np.ndarray) -> np.ndarray:
