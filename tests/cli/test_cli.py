@@ -374,7 +374,17 @@ def test_a_suggestion_without_a_model_says_why():
     log.append([pt.Task(0, 0, {"lr": 0.1}, None, 10, 0, forecast=Forecast("redraw", rows=2, fallback="2 rows\x1b"))])
     screen = io.StringIO()
     Console(file=screen, width=150).print(overview(views.status(log.record), 150))
-    assert "member 0 from step 0: no model: 2 rows\\x1b; drawn uniformly" in screen.getvalue()
+    assert "member 0 from step 0: no model: 2 rows\\x1b; drawn at random" in screen.getvalue()
+
+
+@pytest.mark.parametrize(("note", "how"), [({}, "drawn at random"), ({"anew": True}, "drawn from the whole ranges")], ids=str)
+def test_values_that_no_model_chose_are_said_to_come_from_where_they_were_drawn(note, how):
+    """A clone of PB2 stays near its parent when the model sees only noise, unless all members are worse than at first."""
+    log = MemoryLog({})
+    log.append([pt.Task(0, 0, {"lr": 0.1}, None, 10, 0, note=note, forecast=Forecast("redraw", rows=9, fallback="noise"))])
+    screen = io.StringIO()
+    Console(file=screen, width=150).print(overview(views.status(log.record), 150))
+    assert f"no model: noise; {how}" in screen.getvalue()
 
 
 def test_categories_without_numbers_are_said_to_be_the_bandits():

@@ -251,6 +251,28 @@ def test_the_command_repeats_the_score_and_says_so(here, capsys):
     assert main(["resume", "again", "--quiet"]) == 0  # its log says what it replays; the file alone would not
 
 
+def test_the_command_says_which_was_better_and_by_how_much(here, capsys):
+    original = pt.open_run("run").best.score
+    for options, verdict in (["--same-seeds"], "equal to the"), (["--final", "--seed", "3"], " than the"):
+        assert main(["replay", "run", *options, "--dir", f"out{len(options)}", "--json", "--quiet"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        ahead = found["replayed"] - original
+        assert found["better"] is (None if ahead == 0 else ahead > 0)
+        assert main(["replay", "run", *options, "--dir", f"again{len(options)}", "--quiet"]) == 0
+        last = capsys.readouterr().out.splitlines()[-1]
+        word = "equal to" if ahead == 0 else f"{abs(ahead):.3g} {'better' if ahead > 0 else 'worse'} than"
+        assert verdict in last and f": {word} the {original:.6g} of task " in last
+
+
+@pytest.mark.parametrize(
+    "option", [["--final"], ["--same-seeds"], ["--seed", "1"], ["--steps", "7"], ["--fit", "hold"], ["--dir", "o"]]
+)
+def test_options_that_have_no_effect_on_the_worth_are_refused(here, capsys, option):
+    assert main(["replay", "run", "--worth", "6", *option]) == 2
+    said = capsys.readouterr().err
+    assert option[0] in said and "has no effect" in said and not Path("o").exists()
+
+
 def test_the_worth_of_a_schedule_is_two_sentences_and_leaves_no_files(here, capsys):
     before = sorted(Path().rglob("*"))
     assert main(["replay", "run", "--worth", "6"]) == 0

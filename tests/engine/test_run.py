@@ -190,6 +190,11 @@ def test_bad_members_are_replaced_and_the_run_goes_on(fault, tmp_path):
 def test_when_all_members_fail_the_run_says_so(tmp_path):
     with pytest.raises(pt.errors.RunFailed, match=r"all 4 members failed.*ValueError.*errors"):
         run(tmp_path / "r", Faulty("raise"))
+    alone = pt.random_search(pt.Space(lr=pt.Uniform(0.0, 1.0)), population=1, interval=5)
+    with pytest.raises(
+        pt.errors.RunFailed, match=r"^the only member failed; no result was ever finite\. Reason: the score was nan"
+    ):
+        pt.run(alone, lambda carry, hp, steps, seed: (0, {"score": float("nan")}), stop=pt.steps(10), progress=False)
 
 
 @pytest.mark.parametrize(

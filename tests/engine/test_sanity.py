@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from itertools import product
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import pytest
 import poptrain as pt
 from poptrain.core.errors import RunWarning
 from poptrain.engine.sanity import doubts
-from poptrain.testing import Quadratic, quadratic
+from poptrain.testing import Quadratic, play, quadratic
+from poptrain.testing.simulate import noisy
 
 LR = pt.LogUniform(1e-4, 1e-1)
 SPACE = pt.Space(lr=LR)
@@ -284,3 +286,15 @@ def test_a_second_generation_is_doubted_exactly_if_none_begins(steps, patience):
     begins = any(task.role == "candidate" for task in map(run.history.task, range(run.history.n)))
     assert any("generation" in doubt for doubt in about(trainable, algorithm, steps)) is not begins
     assert begins is (steps == 64 or patience == 4)
+
+
+@pytest.mark.parametrize("release", [True, False])
+def test_fire_is_doubted_exactly_where_it_would_evaluate_no_parent(release):
+    for interval, max_eval, warmup, budget in product((4, 5), (1, 7, 12), (0, 9), (9, 13, 16, 17, 25)):
+        options = {"interval": interval, "max_eval": max_eval, "warmup": warmup, "evals": 2, "release": release}
+        fire = pt.fire_pbt(SPACE, (4, 4), 4, exploit=pt.truncation(0.5), **options)
+        history = play(fire, noisy, budget=budget)
+        never = not any(history.task(id).role == "evaluator" for id in range(history.n))
+        found = [doubt for doubt in about(algorithm=fire, steps=budget) if "no parent will be evaluated" in doubt]
+        assert len(found) == never, (options, budget)
+    assert not about(algorithm=pt.fire_pbt(SPACE, interval=5), steps=100)

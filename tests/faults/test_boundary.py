@@ -13,7 +13,7 @@ import pytest
 import poptrain as pt
 from poptrain.algorithms.parts import turns
 from poptrain.core import Result, Task
-from poptrain.core.protocols import Sink
+from poptrain.core.protocols import Proposal, Sink
 from poptrain.core.rng import task_seed
 from poptrain.log.reader import read
 
@@ -220,6 +220,10 @@ def one(carry, hp, steps, seed):
     return 0, {"score": 1.0}
 
 
+def rising(carry, hp, steps, seed):
+    return 0, {"score": hp["lr"]}
+
+
 def raising(history, tasks):
     raise ZeroDivisionError("division by zero")
 
@@ -263,6 +267,22 @@ def test_c12_what_an_algorithm_asks_is_checked_before_anything_is_written(name, 
     WRONG.clear()
     ended = pt.run(Mine(), one, stop=pt.steps(10), directory=tmp_path / "r")
     assert ended.record.finished and pt.verify(tmp_path / "r").ok
+
+
+def test_c12_an_explore_object_that_changes_static_values_is_stopped_before_it_is_written(tmp_path):
+    """The values would no longer be those that the weights were made with."""
+
+    class Widens:
+        def propose(self, history, space, clones):
+            return [Proposal({**clone.hparams, "width": 96 - clone.hparams["width"]}) for clone in clones]
+
+    space = pt.Space(lr=pt.LogUniform(1e-3, 1e-1), width=pt.Ordinal(32, 64, static=True))
+    with pytest.raises(pt.UsageError, match=r"task 4 changes the static hyperparameter 'width' from \d+ to \d+"):
+        pt.run(pt.pbt(space, 4, interval=5, explore=Widens()), rising, stop=pt.steps(10), directory=tmp_path / "r")
+    facts = [fact for line in read(tmp_path / "r").lines for fact in line]
+    assert sum(isinstance(fact, Task) for fact in facts) == 4 == sum(isinstance(fact, Result) for fact in facts), (
+        "the first round"
+    )
 
 
 def test_numbers_of_numpy_in_tasks_become_pythons_own(tmp_path):

@@ -156,6 +156,10 @@ def test_every_file_that_is_named_exists():
         for name in re.findall(r"`((?:src|tests|examples|benchmarks|docs)/[\w./-]+\.(?:py|md|json|png))`", page.read_text()):
             if not (ROOT / name).exists():
                 missing.append(f"{name_of(page)} names {name}")
+        rooms = "|".join(each.name for each in (ROOT / "src/poptrain").iterdir() if each.is_dir())
+        for name in re.findall(rf"`((?:{rooms})/(?:[\w]+/|[\w/]+\.py))`", page.read_text()):  # of what is in the package
+            if page.name != "decisions.md" and not (ROOT / "src/poptrain" / name).exists():
+                missing.append(f"{name_of(page)} names {name}")
     assert not missing, "\n".join(missing)
 
 

@@ -18,6 +18,7 @@ from poptrain.core.rng import task_seed
 from poptrain.log.reader import read
 from poptrain.report import tables
 from poptrain.testing import quadratic
+from poptrain.views.digest import Following
 
 SPACE = pt.Space(lr=pt.LogUniform(1e-4, 1e-1))
 
@@ -121,6 +122,23 @@ def test_a_run_without_any_decision_says_so_and_why(algorithm, why):
     found = views.status(run.record)
     assert found.exploits == 0 and why in found.no_decision
     assert json.loads(views.dumps(found))["no_decision"] == found.no_decision
+
+
+def test_the_reason_for_no_copy_is_the_same_from_the_digest_of_a_directory(tmp_path):
+    """The digest stands for the lines, so that none of the results is read."""
+    algorithm = pt.pbt(SPACE, population=4, interval=5, exploit=pt.welch())
+
+    def train(returns):
+        return lambda carry, hp, steps, seed: (steps, {"score": hp["lr"], **returns})
+
+    for name, returns, why in (("without", {}, "no result has any"), ("with", {"returns": [1.0, 2.0]}, "worth copying")):
+        run = pt.run(algorithm, train(returns), stop=pt.steps(20), directory=tmp_path / name, progress=False)
+        digest = Following(tmp_path / name)
+        assert digest.state.skipped > 0, "the digest is used"
+        assert why in views.status(run.record).no_decision
+        assert (
+            digest.look().no_decision == views.status(read(tmp_path / name)).no_decision == views.status(run.record).no_decision
+        )
 
 
 def test_a_run_with_a_copy_and_a_search_that_never_copies_say_nothing():

@@ -164,10 +164,49 @@ def test_a_model_that_foresees_is_worth_more_than_a_redraw_and_one_that_guesses_
     knows = foresight_of(list(zip(noise[0], noise[0] + 0.5 * noise[1], steps, strict=True)))
     guesses = foresight_of(list(zip(noise[0] * 1e-3 + shrinking, noise[2] * 1e-3 + shrinking, steps, strict=True)))
     assert knows.correlation > 0.6 and knows.pays and knows.gain > 0.5 and "worth more than a redraw" in knows.sentence()
-    assert guesses.pays is False and guesses.p > 0.05 and "no better than a redraw here" in guesses.sentence()
+    assert guesses.pays is False and guesses.p > 0.05 and "not clearly better than a redraw here" in guesses.sentence()
     few = foresight_of([(1.0, 1.0, 1)] * 3)
     assert (few.proposals, few.correlation, few.pays, few.sentence()) == (3, None, None, None)
     assert foresight_of([(1.0, 2.0, 1)] * 20).sentence() is None, "equal predictions have no order"
+
+
+@pytest.mark.parametrize("sizes", [[3] * 20, [2] * 30 + [8] * 3, [2] * 20 + [16], [1] * 16])
+def test_a_model_that_guesses_pays_in_one_case_of_twenty_whatever_the_sizes_of_the_rounds(sizes):
+    generator = np.random.default_rng(7)
+    steps = np.repeat(np.arange(len(sizes)), sizes).tolist()
+
+    def guess():
+        return foresight_of(list(zip(*generator.normal(size=(2, len(steps))), steps, strict=True)))
+
+    assert np.mean([guess().p < 0.05 for _ in range(800)]) < 0.075  # three standard errors above 0.05
+
+
+def test_a_model_whose_better_half_gains_less_does_not_pay():
+    steps = np.repeat(np.arange(20), 3).tolist()
+    gains = np.tile([1.0, 2.0, 3.0], 20)
+    gains[59] = -500.0  # one proposal that was rated highest lost more than all the others gained
+    found = foresight_of(list(zip(np.tile([1.0, 2.0, 3.0], 20), gains, steps, strict=True)))
+    assert found.correlation > 0.9 and found.p < 0.001 and found.gain < 0
+    assert found.pays is False and "but proposals that it rated higher gained" in found.sentence()
+    assert f"gained {-found.gain:.3g} less" in found.sentence()
+
+
+def test_a_donor_that_is_retuned_makes_no_pair_because_its_values_are_no_longer_compared():
+    def climbing(history, one):
+        before = history.score(one.parent) if one.parent is not None else 0.0
+        return before - one.steps * (one.hparams["lr"] - 0.5) ** 2
+
+    space = pt.Space(lr=pt.Uniform(0.0, 1.0))
+    history = play(pt.pb2(space, population=8, interval=5, plateau="copy", retune=0.1), climbing, budget=60)
+    tasks = [history.task(id) for id in range(history.n)]
+    goes_on = {task.parent: task for task in tasks if task.parent is not None and history.task(task.parent).member == task.member}
+    copies = [task for task in tasks if task.parent is not None and history.task(task.parent).member != task.member]
+    pairs = [(goes_on[copy.parent], copy) for copy in copies if copy.parent in goes_on]
+    kept = [(own, copy) for own, copy in pairs if own.hparams == history.task(own.parent).hparams != copy.hparams]
+    assert len(kept) < len(pairs), "some donors are retuned"
+    found = views.gauges(recorded(history))
+    better = sum(history.score(copy.id) > history.score(own.id) for own, copy in kept)
+    assert (found.explored, found.explored_better) == (len(kept), better)
 
 
 def test_the_gauge_of_a_run_has_every_proposal_of_the_model_and_survives_a_digest():
@@ -181,5 +220,6 @@ def test_the_gauge_of_a_run_has_every_proposal_of_the_model_and_survives_a_diges
     seen = [each for each in views.suggestions(record) if each.source == "model" and each.observed is not None]
     assert found.foresight.proposals == len(seen) > 12 and found.foresight.pays
     assert found.foresight.sentence() in found.sentences()
+    assert views.as_json(found)["foresight"]["pays"] is True
     state = state_of(record)
     assert gauges_of(unpacked(packed(state))).foresight == found.foresight

@@ -93,7 +93,8 @@ def suggestion_line(suggestion: Suggestion) -> Text:
     """Returns one line about what a model expected of the hyperparameters that it chose."""
     text = Text(f"  member {suggestion.member} from step {suggestion.step:,}: ")
     if suggestion.gain is None:
-        how = "by the bandit" if suggestion.by_bandit else "uniformly"
+        anew = "from the whole ranges" if suggestion.model.get("anew") else "at random"  # near the parent, or as the form says
+        how = "by the bandit" if suggestion.by_bandit else anew
         return text.append(f"no model: {clean(suggestion.fallback or '–', 120)}; drawn {how}", "yellow")
     text.append(f"gain {short(suggestion.gain)} ± {short(suggestion.gain_sd)} expected")
     if suggestion.observed is not None:

@@ -33,6 +33,7 @@ class Replayed(TypedDict):
     original: float | None  # None if it is not known, or of another metric
     replayed: float
     difference: float | None
+    better: bool | None  # whether the replay ended better than the original; None if that is not known, or if both are equal
     best: float  # of the whole replay
     directory: str
     replay: Status
@@ -75,6 +76,7 @@ def replay(
     source = _source(record, schedule, task, same_seeds)
     file, _, argv, folder = _experiment_file(directory, record, experiment)
     if worth is not None:
+        _alone("--worth", final=final, same_seeds=same_seeds, seed=seed, steps=steps, fit=fit, interval=interval, dir=dir)
         about, place = start.load(file, {"executor": executor}, seed, argv, folder), (schedule or directory or Path()).resolve()
         with working_in(folder):
             compared = schedule_worth(
@@ -109,9 +111,28 @@ def replay(
         return emit(found)
     start.print_end(run, out)
     if found["original"] is not None:
-        of = f"task {source.task} of {directory}" if schedule is None else str(schedule)
-        say(f"{found['metric']} {short(found['replayed'], 6)} at step {found['step']:,}; {of}: {short(found['original'], 6)}")
+        say(_sentence(found, f"task {source.task} of {directory}" if schedule is None else str(schedule)))
     return None
+
+
+def _alone(option: str, **others: object) -> None:
+    """Raises a `UsageError` if an option was passed that has no effect next to `option`."""
+    for name, value in others.items():
+        if value is not None and value is not False:
+            what = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option} has its own seeds and trains the whole schedule, so {what} has no effect: leave one out.")
+
+
+def _sentence(found: Replayed, original: str) -> str:
+    """Returns which was better, and by how much."""
+    metric, at = found["metric"], "" if found["length"] in (None, found["step"]) else f" at step {found['length']:,}"
+    if found["better"] is None:
+        than = "equal to"
+    else:
+        than = f"{short(abs(found['difference'] or 0.0), 3)} {'better' if found['better'] else 'worse'} than"
+    lower = " (lower is better)" if found["mode"] == "min" else ""
+    before = f"{short(found['original'], 6)} of {original}{at}"
+    return f"{metric} {short(found['replayed'], 6)} at step {found['step']:,}: {than} the {before}{lower}"
 
 
 def _source(record: Record | None, schedule: Path | None, task: int | None, same_seeds: bool) -> Source:
@@ -142,6 +163,7 @@ def _compared(source: Source, run: Run, out: Path) -> Replayed:
     """Returns the last result of the replay next to that of the run; `difference` is None if the metrics are not the same."""
     ended, about = run.member(0), run.record.run
     known = source.score if (source.metric, source.mode) == (about["metric"], about["mode"]) else None
+    difference = None if known is None else ended.score - known
     return {
         "metric": about["metric"],
         "mode": about["mode"],
@@ -151,7 +173,8 @@ def _compared(source: Source, run: Run, out: Path) -> Replayed:
         "step": ended.step,
         "original": known,
         "replayed": ended.score,
-        "difference": None if known is None else ended.score - known,
+        "difference": difference,
+        "better": (difference < 0) == (about["mode"] == "min") if difference else None,
         "best": run.best.score,
         "directory": str(out),
         "replay": status(run.record),

@@ -87,6 +87,8 @@ def _check_tasks(algorithm: Algorithm, history: History, tasks: Sequence[Task]) 
             continue  # it goes on as before
         if isinstance(space, Space):
             _check_hparams(space, task.id, hparams)
+            if task.parent is not None:
+                _check_static(space, task, history.task(task.parent))
 
 
 def _check_hparams(space: Space, id: int, hparams: Mapping[str, object]) -> None:
@@ -95,6 +97,15 @@ def _check_hparams(space: Space, id: int, hparams: Mapping[str, object]) -> None
             raise ValueError(f"task {id} has no hyperparameter {name!r}")
         if not parameter.contains(hparams[name]):
             raise ValueError(f"task {id} has {name}={shown(hparams[name])}, expected a value of {parameter!r}")
+
+
+def _check_static(space: Space, task: Task, parent: Task) -> None:
+    for name in space.static_names:
+        if task.hparams[name] != parent.hparams[name]:
+            raise ValueError(
+                f"task {task.id} changes the static hyperparameter {name!r} from {shown(parent.hparams[name])} to "
+                f"{shown(task.hparams[name])}, but it continues the weights of task {parent.id}"
+            )
 
 
 def needed(algorithm: Algorithm, history: History) -> Iterable[int]:

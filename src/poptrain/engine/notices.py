@@ -174,6 +174,8 @@ def all_failed(history: History, metric: str, directory: str | Path | None, hint
     if (best := history.best()) is not None:
         last = f"the last finite result is that of member {history.task(best).member} at step {history.step(best)}"
     where = f" Tracebacks are in {Path(directory) / 'errors'}." if directory is not None and first.error else ""
+    if len(heads) == 1:
+        return AllFailed(why, f"the only member failed; {last}. Reason: {_ended(why)}{where}{hint}")
     return AllFailed(why, f"all {counted(len(heads), 'member')} failed; {last}. First: {_ended(why)}{where}{hint}")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from poptrain.algorithms.bg_pbt.generational import Generational
+from poptrain.algorithms.fire.evaluations import FireSettings
 from poptrain.core import History
 from poptrain.core.counting import counted
 from poptrain.core.fingerprint import describe
@@ -29,7 +30,7 @@ STEADY = 0.9  # share of them that got worse
 
 def doubts(experiment: Experiment) -> list[str]:
     """Returns one sentence for each setting of an experiment that can hardly be meant."""
-    kinds = (_of_decisions, _of_generations, _of_space, _of_mode, _of_updates, _of_seconds, _of_code)
+    kinds = (_of_decisions, _of_generations, _of_evaluations, _of_space, _of_mode, _of_updates, _of_seconds, _of_code)
     return [doubt for kind in kinds for doubt in kind(experiment)]
 
 
@@ -60,6 +61,23 @@ def _of_generations(experiment: Experiment) -> Iterator[str]:
             f"no second generation can begin, so the architectures stay those of the first members: the first one trains "
             f"{counted(first, 'step')} at least, the distillation costs {counted(cost, 'step')} a member, and a member trains "
             f"{counted(budget, 'step')} in all. Pass a later stop, or smaller every and distill in pt.Generations."
+        )
+
+
+def _of_evaluations(experiment: Experiment) -> Iterator[str]:
+    """Yields the doubt that FIRE PBT never evaluates a parent, so that its sub-populations have no effect."""
+    fire, budget = experiment.algorithm, experiment.budget
+    if not isinstance(fire, FireSettings) or not fire.evaluators or budget is None or budget <= fire.interval:
+        return
+    warm = max(fire.interval, min(fire.warmup))
+    first = -(-warm // fire.interval) * fire.interval  # the decision that may begin an evaluation
+    late = budget - first <= fire.max_eval if fire.release else first >= budget
+    if late or (fire.release and first >= warm + fire.max_eval):
+        length = f" and lasts {counted(fire.max_eval, 'step')}" if fire.release else ""
+        yield (
+            f"no parent will be evaluated, so this is PBT without what FIRE adds: the first evaluation could begin at step "
+            f"{first:,}{length}, and a member trains {counted(budget, 'step')}. Pass a later stop, or a smaller interval, "
+            "max_eval or warmup."
         )
 
 

@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from poptrain.core import Result
 from poptrain.core.counting import counted
 from poptrain.log.reader import Record
 
 
-def no_decision(record: Record, copies: int, ended: bool) -> str | None:
+def no_decision(record: Record, copies: int, ended: bool, without_returns: bool) -> str | None:
     """Returns why no member has copied another one; None if one did, may still do so, or the algorithm never copies.
 
     Args:
         copies: number of copies so far.
         ended: the run is finished. Before that, only what can't change any more is stated.
+        without_returns: there are results, and none has episode returns.
     """
     algorithm = record.run.get("algorithm")
     if copies or not isinstance(algorithm, Mapping) or "exploit" not in algorithm:
         return None
     why = settled(algorithm, record.budget)
     if why is None and ended:
-        why = _found(algorithm, record)
+        why = _found(algorithm, without_returns)
     return None if why is None else f"No member copied another one: {why}."
 
 
@@ -50,15 +50,9 @@ def settled(algorithm: Mapping[str, Any], budget: int | None) -> str | None:
     return None
 
 
-def _found(algorithm: Mapping[str, Any], record: Record) -> str:
+def _found(algorithm: Mapping[str, Any], without_returns: bool) -> str:
     """Returns why a finished run has no copy although its options allow one."""
     exploit = algorithm.get("exploit")
-    if isinstance(exploit, Mapping) and exploit.get("type") == "Welch" and _without_returns(record):
+    if isinstance(exploit, Mapping) and exploit.get("type") == "Welch" and without_returns:
         return 'welch() compares episode returns, and no result has any; let train return a list of them as "returns"'
     return "at every decision, the exploit found no member that was worth copying"
-
-
-def _without_returns(record: Record) -> bool:
-    """Returns True if there are results, and none has episode returns."""
-    results = [fact for line in record.lines for fact in line if isinstance(fact, Result)]
-    return bool(results) and not any(len(result.returns) for result in results)

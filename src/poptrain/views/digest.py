@@ -29,7 +29,7 @@ from poptrain.views.status import Status, status_of
 from poptrain.views.tally import Diversity, Known, Tally
 
 NAME = "digest.json"
-DIGEST_FORMAT = 6
+DIGEST_FORMAT = 7
 LONGEST = 1 << 27  # bytes that are read: what is longer was not written by a run
 CHUNK = 1 << 19  # bytes that are read at a time: pieces that stay in the processor's cache are twice as fast
 Packed = dict[str, Any]  # JSON

@@ -29,13 +29,9 @@ class Foresight:
 
     proposals: int
     correlation: float | None  # rank correlation inside groups, -1 to 1; None: too few proposals, or all are equal
-    p: float | None  # one-sided: the model knows nothing
+    p: float | None  # one-sided: the model knows nothing, and any order of the observed gains of a group is equally probable
     gain: float | None  # observed gain of the proposals that it rated in the upper half of their group, minus the lower half
-
-    @property
-    def pays(self) -> bool | None:
-        """True if the model is worth more than a redraw; None if there is too little to say."""
-        return None if self.p is None or self.proposals < ENOUGH else self.p < SURE
+    pays: bool | None = None  # clearly worth more than a redraw: by ranks, and by `gain`; None: there is too little to say
 
     def sentence(self) -> str | None:
         """Returns what it means, for people; None if there is too little to say."""
@@ -46,7 +42,10 @@ class Foresight:
             f"{self.correlation:.2f}"
         )
         if not self.pays:
-            return f"The model is no better than a redraw here: {measured} (p = {self.p:.2g})."
+            but = ""
+            if self.p is not None and self.p < SURE:  # by ranks alone it would be worth more
+                but = f", but proposals that it rated higher gained {short(-(self.gain or 0.0), 3)} less in an interval"
+            return f"The model is not clearly better than a redraw here: {measured} (p = {self.p:.2g}){but}."
         more = f"proposals that it rated higher gained {short(self.gain, 3)} more in an interval"
         return f"The model is worth more than a redraw: {measured} (p = {self.p:.2g}), and {more}."
 
@@ -59,19 +58,22 @@ def foresight_of(foretold: Sequence[Foretold]) -> Foresight:
     groups = _groups(step)
     count = int(groups.max()) + 1
     a, b = np.zeros(len(step)), np.zeros(len(step))
-    differences = []
+    differences, chance = [], 0.0  # `chance`: the variance of a · b if the model knows nothing
     for group in range(count):
         here = groups == group
         a[here], b[here] = centred_ranks(predicted[here]), centred_ranks(observed[here])
         gains = observed[here]
+        if len(gains) > 1:
+            chance += float(a[here] @ a[here]) * float(b[here] @ b[here]) / (len(gains) - 1)
         if (a[here] > 0).any():
             differences.append(float(gains[a[here] > 0].mean() - gains[a[here] < 0].mean()))
-    scale, free = sqrt(float(a @ a) * float(b @ b)), len(step) - count
-    if scale == 0 or free < 1:
+    scale = sqrt(float(a @ a) * float(b @ b))
+    if scale == 0 or chance == 0:
         return Foresight(len(foretold), None, None, None)
-    correlation = float(a @ b) / scale
-    p = 0.5 * erfc(correlation * sqrt(free) / sqrt(2))
-    return Foresight(len(foretold), correlation, p, float(np.mean(differences)))
+    p = 0.5 * erfc(float(a @ b) / sqrt(2 * chance))
+    gain = float(np.mean(differences))
+    pays = None if len(foretold) < ENOUGH else p < SURE and gain > 0  # a few heavy losses outweigh many good ranks
+    return Foresight(len(foretold), float(a @ b) / scale, p, gain, pays)
 
 
 def _groups(step: np.ndarray) -> np.ndarray:

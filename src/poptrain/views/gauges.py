@@ -38,7 +38,7 @@ class Gauges:
     share: float | None  # selection / gain; None: there is no gain
     pressure: float | None  # greediness: share of the decisions that replaced a healthy member
     persistence: float | None  # rank correlation of members' scores with their own one interval later, -1 to 1
-    explored: int  # clones with new hyperparameters whose donor went on from the same weights
+    explored: int  # clones with new hyperparameters whose donor went on from the same weights with its own
     explored_better: int  # of them, those ahead of their donor one interval later
     explored_p: float | None  # two-sided sign test that it is even
     controls: int  # members that keep their first hyperparameters

@@ -65,6 +65,7 @@ class RunState:
     reported: int = 0
     failed: int = 0
     diverged: int = 0
+    returned: int = 0  # results that have episode returns
     steps: int = 0  # trained by all members together
     best: int | None = None
     lost: list[tuple[int, int, int]] = field(default_factory=list)  # task, member, step
@@ -205,6 +206,7 @@ class RunState:
         seat.spent += trained
         self.steps += trained
         self.reported += 1
+        self.returned += len(result.returns) > 0
         task.score, task.ok, task.ended = result.score, result.healthy, result.kind == "ended"
         task.team = actors_of(result.metrics)
         if result.error is None:

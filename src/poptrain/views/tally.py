@@ -62,7 +62,7 @@ class Tally:
     lasting: deque[tuple[float, float, int]] = field(
         default_factory=lambda: deque(maxlen=PERSISTENCE_PAIRS)
     )  # before, after, step
-    own: dict[int, int] = field(default_factory=dict)  # by task: the next task of the same seat, from its weights
+    own: dict[int, int] = field(default_factory=dict)  # by task: the next task of the same seat, from its weights, unchanged
     clones: dict[int, list[int]] = field(
         default_factory=dict
     )  # by task: tasks of other seats, same weights, other hyperparameters
@@ -87,7 +87,8 @@ class Tally:
             return
         if task.parent is not None and task.parent == previous:
             self.decisions += task.steps > 0
-            self.own[task.parent] = id
+            if task.hparams == known[task.parent].hparams:  # else it explores as well, and there is no pair
+                self.own[task.parent] = id
             return
         self._descend(task.member, task.founder)
         if task.source is not None:
