@@ -1,4 +1,4 @@
-"""The preflight distils a student from a teacher, if the run will: what raises there would else raise after the first generation."""
+"""The preflight distils a student from a teacher, if the run will: else its errors would come after the first generation."""
 
 import pytest
 

@@ -85,7 +85,8 @@ class Lab:
         self._history = History()
         if self.vectorized:
             lanes = max(lanes, seats)  # a batch of the run's width is one program, and not several of half of it
-        context = Context(self.trainable, metric, self.store, self._result, lanes, tuple(static), budget=budget, resident=lanes, hparams=self._hparams)
+        about = self.trainable, metric, self.store, self._result, lanes, tuple(static)
+        context = Context(*about, budget=budget, resident=lanes, hparams=self._hparams)
         config = executors.resolve("vectorized" if self.vectorized else "inline", self.trainable)
         self._warm: Executor = config.open(context)
         self._cold: Executor = config.open(context)
