@@ -9,7 +9,7 @@ from math import inf, nan
 import pytest
 
 import poptrain as pt
-from poptrain.core.fingerprint import as_logged, describe, differences
+from poptrain.core.fingerprint import as_begun, as_logged, describe, differences
 from poptrain.testing import play
 from poptrain.testing.simulate import broken, constant, noisy
 
@@ -52,3 +52,22 @@ def test_a_run_from_before_goes_on_as_it_was_begun():
     assert sum(history.task(id).steps for id in range(history.n)) > 5 * 50, "only candidates counted"
     same = [play(each, noisy, budget=30) for each in (FAILING, begun)]  # nothing fails, and all members are at one step
     assert [same[0].task(id) for id in range(same[0].n)] == [same[1].task(id) for id in range(same[1].n)]
+
+
+@pytest.mark.parametrize("distill", [1, 2, 3, 5])
+def test_a_short_distillation_is_not_trained_longer_than_it_is(distill):
+    rungs = pt.Generations(distill=distill, candidates=16).rungs(17, 2, 5)
+    assert sum(rung.steps for rung in rungs) == distill and rungs[-1].end == 1
+
+
+def test_more_candidates_than_a_run_has_seats_are_refused():
+    with pytest.raises(pt.UsageError, match="1,048,576"):
+        algorithm(4, 10, 10, 2_000_000)
+
+
+def test_a_run_with_generations_goes_on_with_the_defaults_that_it_began_with():
+    now = pt.bg_pbt(SPACE, interval=3, generations=pt.Generations())
+    then = json.loads(json.dumps(describe(replace(now, within=replace(now.within, explore=now.within.earlier["explore"][-1])))))
+    assert not list(differences(then, describe(as_begun(now, then)))) and list(differences(then, describe(now)))
+    named = pt.bg_pbt(SPACE, interval=3, generations=pt.Generations(), retune=1.0)
+    assert list(differences(then, describe(as_begun(named, then)))), "what the user named is never changed"

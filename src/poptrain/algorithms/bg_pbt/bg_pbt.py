@@ -68,6 +68,7 @@ PAPER_FRACTION = 0.125  # of the members are replaced
 RETUNE = 1.0  # members that go on get a suggestion if the model is sure by a standard deviation that it is better
 FORMER_RETUNE = 0.0  # if it expected it to be better at all: runs that began with that go on with it
 BETA = 9.0  # the bound is three standard deviations above the mean
+MOST = 1e300  # of a weight
 
 
 @answering
@@ -174,7 +175,7 @@ def _beta(beta: object) -> str | float:
     """Returns the weight of exploration, checked."""
     if isinstance(beta, str) and beta in BETAS:
         return beta
-    if isinstance(beta, (int, float)) and not isinstance(beta, bool) and 0 <= beta < float("inf"):
+    if isinstance(beta, (int, float)) and not isinstance(beta, bool) and 0 <= beta <= MOST:
         return float(beta)
     near = did_you_mean(beta, BETAS) if isinstance(beta, str) else ""
     raise UsageError(f"bg_pbt: beta={beta!r}, expected 'pb2', 'ray' or a number from 0.{near}")
@@ -184,6 +185,6 @@ def _sure(retune: object) -> float | None:
     """Returns the number of standard deviations, checked."""
     if retune is None:
         return None
-    if isinstance(retune, bool) or not isinstance(retune, (int, float)) or not 0 <= retune < float("inf"):
+    if isinstance(retune, bool) or not isinstance(retune, (int, float)) or not 0 <= retune <= MOST:
         raise UsageError(f"bg_pbt: retune={retune!r}, expected a number of standard deviations from 0, or None.")
     return float(retune)

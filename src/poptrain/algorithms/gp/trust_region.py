@@ -5,7 +5,7 @@
     after a round in which some members had suggested values and some did not:
         success: the best score of the round belongs to a suggestion; else failure                                     (3)
         3 successes in a row: L, L_c ← 1.5 L, 1.5 L_c;   10 failures: L, L_c ← L / 1.5, L_c / 1.5                       (4)
-    restart, with L = 0.4 and without the rows so far:  L is at its least, or no new best score for `patience` rounds  (5)
+    restart, with L = 0.4 and without the rows so far:  L fell to its least, or no new best score for `patience` rounds  (5)
 
 The state of a region is a fold over the log: a run that is resumed, or replayed, has the same one.
 
@@ -13,7 +13,8 @@ A *suggestion* is a segment whose hyperparameters differ from those of its paren
 an asynchronous run is as many finished segments as there are members.
 
 Departures from the paper: the weights w_i are kept between ½ and 2; the box reaches the next level of a whole number or ordinal,
-whatever L is, and the ball one category: otherwise parameters with few levels could never change.
+whatever L is, and the ball one category: otherwise parameters with few levels could never change. A whole number of many levels
+is rounded to the nearest one, which may lie outside the box by half a level.
 """
 
 from __future__ import annotations
@@ -77,7 +78,9 @@ class TrustRegion:
                 f"{what}: trust_region has least={self.least!r}, length={self.length!r}, most={self.most!r}; "
                 "expected numbers above 0 in this order."
             )
-        if not 0 < self.least_share <= self.share <= 1:
+        if not self.least_share > 0:
+            raise UsageError(f"{what}: trust_region has least_share={self.least_share!r}, expected a number above 0.")
+        if not self.least_share <= self.share <= 1:
             raise UsageError(f"{what}: trust_region has share={self.share!r}, expected a number from {self.least_share!r} to 1.")
         if not self.factor > 1:
             raise UsageError(f"{what}: trust_region has factor={self.factor!r}, expected a number above 1.")
@@ -108,6 +111,7 @@ class TrustRegion:
         scores = [history.score(id) for id in trained]
         suggested = [region.rows >= MIN_ROWS and changed(history, id) for id in trained]
         length, share, successes, failures = region.length, region.share, region.successes, region.failures
+        collapsed = False
         if any(suggested) and not all(suggested):
             top = max(scores)
             if any(there and score == top for there, score in zip(suggested, scores, strict=True)):  # eq. (3)
@@ -119,10 +123,11 @@ class TrustRegion:
             elif failures == self.failures:
                 length, failures = max(length / self.factor, self.least), 0
                 share = max(share / self.factor, self.least_share)
+                collapsed = length <= self.least
         stale = 0 if max(scores) > region.best else region.stale + 1
         summit = max([region.summit, *((gain_of(history, id), -id) for id in trained if id >= region.first)])
         summit = (summit[0], abs(summit[1]))
-        if length <= self.least or stale >= self.patience:  # eq. (5)
+        if collapsed or stale >= self.patience:  # eq. (5)
             summits = region.summits + ((summit[1],) if np.isfinite(summit[0]) else ())
             return Region(self.length, self.share, 0, 0, region.generation + 1, next_task, summits=summits)
         rows = region.rows + sum(id >= region.first for id in trained)
