@@ -146,9 +146,10 @@ def bg_pbt(
         starts=("random" if paper else "spread") if starts is None else starts,
         as_in=as_in,
     )
-    near = replace(search, anew=False)
+    fragile = replace(search, robust=False)
+    near = replace(fragile, anew=False)
     heedless = replace(near, least_signal=0.0)
-    former = (near, heedless, replace(heedless, retune=FORMER_RETUNE)) if retune == "default" else (near, heedless)
+    former = (fragile, near, heedless, replace(heedless, retune=FORMER_RETUNE))[: 4 if retune == "default" else 3]
     earlier = {} if paper else {"explore": former}
     within = make_pbt("bg_pbt", space, population, search, options, earlier)
     return within if generations is None else _generational(within, generations, paper)
