@@ -66,8 +66,9 @@ class Generations:
         """Raises a `UsageError` if there are fewer candidates than members, or more than a run has seats."""
         if self.candidates is not None:
             check_count(what, "generations.candidates", self.candidates, population)
-        if (seats := self.drawn(population) + self.most) > MAX_SEATS:
-            raise UsageError(f"{what}: the generations have up to {seats:,} candidates, expected at most {MAX_SEATS:,}.")
+        if self.drawn(population) + self.most > MAX_SEATS:
+            given = f"generations.candidates={self.candidates!r} and generations.most={self.most!r}"
+            raise UsageError(f"{what}: {given}, expected at most {MAX_SEATS:,} together.")
 
     def as_in_paper(self, interval: int) -> Generations:
         """Returns the settings with the lengths of the paper's runs where none are given."""
