@@ -32,7 +32,8 @@ replaced, not an eighth; the score before is not an input; the noise of neighbou
 may differ more; a clone without a model takes a step from its parent, instead of a draw from the whole space; a model that
 hears only noise is not followed; starts are spread.
 Other departures from the paper: see `gp/trust_region.py`; ε is at most ½; there are no candidates before the first generation
-(n_init = B). A round in which all members had suggestions, or none had, does not change the region.
+(n_init = B), and the interval is constant (in two of the reference's settings it falls during the run). A round in which all
+members had suggestions, or none had, does not change the region.
 Departures from the reference code: the lengths of the kernel are trained; the Hamming ball is enforced; the search starts in the
 region and on the lattice, tries all neighbours, and returns the best point that it saw; pending points are the survivors', at
 their own next context, and change the variance alone; a clone keeps the weights of its parent (no return to the best checkpoint
