@@ -147,10 +147,11 @@ def bg_pbt(
         starts=("random" if paper else "spread") if starts is None else starts,
         as_in=as_in,
     )
-    fragile = replace(search, robust=False)
+    rounded = replace(search, region=replace(region, exact=False))
+    fragile = replace(rounded, robust=False)
     near = replace(fragile, anew=False)
     heedless = replace(near, least_signal=0.0)
-    former = (fragile, near, heedless, replace(heedless, retune=FORMER_RETUNE))[: 4 if retune == "default" else 3]
+    former = (rounded, fragile, near, heedless, replace(heedless, retune=FORMER_RETUNE))[: 5 if retune == "default" else 4]
     earlier = {} if paper else {"explore": former}
     within = make_pbt("bg_pbt", space, population, search, options, earlier)
     return within if generations is None else _generational(within, generations, paper)

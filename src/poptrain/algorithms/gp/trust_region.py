@@ -13,21 +13,20 @@ A *suggestion* is a segment whose hyperparameters differ from those of its paren
 an asynchronous run is as many finished segments as there are members.
 
 Departures from the paper: the weights w_i are kept between ½ and 2; the box reaches the next level of a whole number or ordinal,
-whatever L is, and the ball one category: otherwise parameters with few levels could never change. A whole number of many levels
-is rounded to the nearest one, which may lie outside the box by half a level.
+whatever L is, and the ball one category: otherwise parameters with few levels could never change.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
 from poptrain.core import History, Line, Result, Task, Value
 from poptrain.core.answering import answering_class
-from poptrain.core.arguments import check_number
+from poptrain.core.arguments import check_flag, check_number
 from poptrain.core.errors import UsageError
 
 MIN_ROWS = 3  # with fewer rows there is no model, and nothing is a suggestion
@@ -49,12 +48,17 @@ class Region(NamedTuple):
     summit: tuple[float, int] = (-np.inf, -1)  # the highest gain per step of this generation, and its task
     summits: tuple[int, ...] = ()  # the tasks with the highest gains of former generations
     ended: tuple[int, ...] = ()  # finished tasks that no round has counted yet
+    exact: bool = True  # see `TrustRegion`
 
 
 @answering_class
 @dataclass(frozen=True)
 class TrustRegion:
-    """The settings of a trust region; lengths are widths of a box in units of each parameter's range."""
+    """The settings of a trust region; lengths are widths of a box in units of each parameter's range.
+
+    `exact`: whole numbers and ordinals of more than 32 levels stay inside the box, and can always change by one level. False:
+    they are rounded to the nearest level, which may lie outside by half a level, as in runs from before this option.
+    """
 
     length: float = 0.4
     least: float = 0.15
@@ -65,10 +69,12 @@ class TrustRegion:
     patience: int = 15
     share: float = 1.0
     least_share: float = 0.1
+    exact: bool = field(default=True, metadata={"absent": False})
 
     def __post_init__(self) -> None:
         for name in ("length", "least", "most", "factor", "share", "least_share"):
             check_number("TrustRegion", name, getattr(self, name), 0.0, 1e9)
+        check_flag("TrustRegion", "exact", self.exact)
         self.check("TrustRegion")
 
     def check(self, what: str) -> None:
@@ -92,7 +98,7 @@ class TrustRegion:
 
     def now(self, history: History) -> Region:
         """Returns the region at the end of a history, for the decisions of one ask."""
-        region = history.fold(self, Region(self.length, self.share), self.after)
+        region = history.fold(self, Region(self.length, self.share, exact=self.exact), self.after)
         return self.closed(history, region, history.n) if self._complete(history, region) else region
 
     def after(self, region: Region, history: History, line: Line) -> Region:
@@ -129,7 +135,7 @@ class TrustRegion:
         summit = (summit[0], abs(summit[1]))
         if collapsed or stale >= self.patience:  # eq. (5)
             summits = region.summits + ((summit[1],) if np.isfinite(summit[0]) else ())
-            return Region(self.length, self.share, 0, 0, region.generation + 1, next_task, summits=summits)
+            return Region(self.length, self.share, 0, 0, region.generation + 1, next_task, summits=summits, exact=self.exact)
         rows = region.rows + sum(id >= region.first for id in trained)
         best = max(region.best, *scores)
         region = region._replace(length=length, share=share, successes=successes, failures=failures, ended=())
