@@ -290,8 +290,11 @@ def test_a_model_that_hears_only_noise_is_not_followed():
 def test_a_run_that_was_begun_before_that_rule_goes_on_without_it():
     algorithm = pt.bg_pbt(MIXED, population=8, interval=5)
     then = json.loads(json.dumps(describe(algorithm)))
+    del then["explore"]["region"]["exact"]
+    then_rounded = {"region": replace(algorithm.explore.region, exact=False)}
+    assert as_begun(algorithm, then).explore == replace(algorithm.explore, **then_rounded)
     del then["explore"]["robust"]
-    earlier = {"robust": False}
+    earlier = {"robust": False, **then_rounded}
     assert as_begun(algorithm, then).explore == replace(algorithm.explore, **earlier)
     del then["explore"]["anew"]
     earlier["anew"] = False
