@@ -290,10 +290,18 @@ def test_a_model_that_hears_only_noise_is_not_followed():
 def test_a_run_that_was_begun_before_that_rule_goes_on_without_it():
     algorithm = pt.bg_pbt(MIXED, population=8, interval=5)
     then = json.loads(json.dumps(describe(algorithm)))
+    del then["explore"]["region"]["exact"]
+    then_rounded = {"region": replace(algorithm.explore.region, exact=False)}
+    assert as_begun(algorithm, then).explore == replace(algorithm.explore, **then_rounded)
+    del then["explore"]["robust"]
+    earlier = {"robust": False, **then_rounded}
+    assert as_begun(algorithm, then).explore == replace(algorithm.explore, **earlier)
     del then["explore"]["anew"]
-    assert as_begun(algorithm, then).explore == replace(algorithm.explore, anew=False)
+    earlier["anew"] = False
+    assert as_begun(algorithm, then).explore == replace(algorithm.explore, **earlier)
     del then["explore"]["least_signal"]
-    assert as_begun(algorithm, then).explore == replace(algorithm.explore, least_signal=0.0, anew=False)
+    earlier["least_signal"] = 0.0
+    assert as_begun(algorithm, then).explore == replace(algorithm.explore, **earlier)
     named = pt.bg_pbt(MIXED, population=8, interval=5, retune=0.0)
     then["explore"]["retune"] = 0.0
-    assert as_begun(named, then).explore == replace(named.explore, least_signal=0.0, anew=False)
+    assert as_begun(named, then).explore == replace(named.explore, **earlier)

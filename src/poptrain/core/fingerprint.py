@@ -81,14 +81,21 @@ def as_begun(what: Value, then: Json) -> Value:
     An option that the user named is never changed.
 
     Args:
-        what: an algorithm; one that is not `Defaulted` is returned as it is.
+        what: an algorithm; one that is not `Defaulted`, and holds no other that is, is returned as it is.
         then: the description of it in a log.
     """
-    if not isinstance(what, Defaulted) or not is_dataclass(what) or isinstance(what, type) or not isinstance(then, Mapping):
+    if not is_dataclass(what) or isinstance(what, type) or not isinstance(then, Mapping):
         return what
+    changed = {  # an algorithm may hold another one, as BG-PBT with generations does
+        field.name: inner
+        for field in fields(what)
+        if isinstance(value := getattr(what, field.name), Defaulted)
+        and (inner := as_begun(value, then.get(field.name))) is not value
+    }
+    if not isinstance(what, Defaulted):
+        return replace(what, **changed) if changed else what
     now = describe(what)
     meant = now.absent if isinstance(now, Description) else {}
-    changed = {}
     for name, values in what.earlier.items():
         logged = then.get(name, meant.get(name))
         options = (getattr(what, name), *values)

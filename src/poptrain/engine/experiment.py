@@ -33,7 +33,7 @@ from poptrain.executors.context import ExecutorConfig
 from poptrain.log.reader import Record
 from poptrain.sinks.adapted import checked_sinks
 from poptrain.space import Space
-from poptrain.trainable import ChecksSpace, as_trainable, can_distil
+from poptrain.trainable import ChecksSpace, as_trainable, check_distill
 
 RunT = TypeVar("RunT", bound=Callable[..., object])
 
@@ -84,12 +84,8 @@ class Experiment:
             trainable.check_space(cast(Space, self.algorithm.space), self.budget)
         _check_factors(self.algorithm)
         _check_static(self.algorithm)
-        if isinstance(self.algorithm, Distilling) and self.algorithm.distills and not can_distil(trainable):
-            raise UsageError(
-                "trainable has no distill, and in this run students learn from teachers: pass "
-                "pt.Trainable(init, train, distill), a class with a method distill(teacher, hp, steps, progress), "
-                "or leave out generations."
-            )
+        if isinstance(self.algorithm, Distilling) and self.algorithm.distills:
+            check_distill(trainable)
         checked_sinks(self.sinks)  # raises a UsageError if one is not a sink, before there is a run directory
 
     @property

@@ -165,7 +165,7 @@ class FunctionForm(_Arrays):
             raise UsageError("this task distils from a teacher, but the trainable has no distill function.")
         with users_code():
             returned = self.trainable.distill(state, teacher, nested(hparams), steps, seed, progress)
-        return checked_pair(returned)
+        return checked_pair(returned, "distill")
 
     def save(self, store: MemberStore, name: str, state: Carry, task: Task, step: int) -> str:
         return store.commit(name, state, task=task.id, member=task.member, step=step)
@@ -259,7 +259,7 @@ class LaneForm(_Arrays):
         population = distilling(self.trainable)
         with boundary(self.trainable):
             returned = population.distill(state, teacher, self._columns(hparams), steps, _seeds(seed), progress)
-        state, metrics = checked_pair(returned)
+        state, metrics = checked_pair(returned, "distill")
         return state, _first(metrics)
 
     def save(self, store: MemberStore, name: str, state: Carry, task: Task, step: int) -> str:
@@ -307,7 +307,8 @@ def _first(metrics: Metrics) -> Metrics:
         raise MetricError(f"train returned metrics that are not one entry for each member ({error}).") from error
 
 
-def checked_pair(returned: object) -> tuple[Carry, Metrics]:
+def checked_pair(returned: object, function: str = "train") -> tuple[Carry, Metrics]:
+    """Returns what the user's `function` returned, if it is a pair."""
     if not isinstance(returned, tuple) or len(returned) != 2:
-        raise MetricError(f"train returned {type(returned).__name__}, expected the pair (carry, metrics).")
+        raise MetricError(f"{function} returned {type(returned).__name__}, expected the pair (carry, metrics).")
     return returned

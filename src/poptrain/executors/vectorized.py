@@ -172,7 +172,7 @@ class VectorizedExecutor:
                 progress = outcome.progress_of(head, first, last)
                 with boundary(population):
                     returned = distilling(population).distill(carry, teachers, hparams, last - first, seeds, progress)
-            carry, metrics = checked_pair(returned)
+            carry, metrics = checked_pair(returned, "train" if teachers is None else "distill")
             with collector.paused():
                 _add_metrics(all_trained, tasks, metrics, context.metric, last - first, refused)
             if limit is not None and clock.monotonic() >= until:

@@ -6,6 +6,7 @@
 `metric`           is the metric a number, does it move, and does it move in the right direction?
 `episodes`         do episodes end inside an interval?
 `roundtrip`        does save → load → continue equal continue?
+`lessons`          can a new member learn from a teacher?
 `effects`          does every hyperparameter change the result?
 `sight`            what can results show, and what does a live object say?
 `threads`          do the threads of the members stand in each other's way?

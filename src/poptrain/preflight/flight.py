@@ -11,11 +11,12 @@ from poptrain.audit.verdict import Verdict, listed, tabled
 from poptrain.core import History, Hparams, Task, clock, markup
 from poptrain.core.counting import counted
 from poptrain.core.errors import MetricError
+from poptrain.core.protocols import Distilling
 from poptrain.core.rng import rng, task_seed
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.sanity import no_copies
 from poptrain.executors import kind_of
-from poptrain.preflight import episodes, metric, threads
+from poptrain.preflight import episodes, lessons, metric, threads
 from poptrain.preflight import estimate as estimates
 from poptrain.preflight.effects import EFFECT_SEGMENTS, Effects
 from poptrain.preflight.estimate import Estimate, Times, steps_between
@@ -107,6 +108,7 @@ class Flight:
         self._check_episodes(configurations[0], interval, healthy)
         if healthy:
             self._check_state(healthy, interval is not None and steps * EFFECT_SEGMENTS >= interval)
+            self._check_lessons([curve[0] for curve in healthy])
         if piloted is None and interval is not None:
             pace = pacing.longer(pace, self._left, OVERTIME * self.limit)
         estimate = self._estimate(healthy, piloted or self._times(pace, longest))
@@ -189,6 +191,17 @@ class Flight:
         self.checks += [trip.deterministic(), trip.saved()]
         short = self._no_update(first) or ("" if whole else "all shorter than the interval: pass more seconds")
         self.checks += Effects(self.lab, self.space, first, trip, short, self.out_of_time).verdicts()
+
+    def _check_lessons(self, teachers: list[Probe]) -> None:
+        """Checks that students can learn from these teachers; says nothing if the algorithm has no students."""
+        algorithm = self.experiment.algorithm
+        if not isinstance(algorithm, Distilling) or not algorithm.distills:
+            return
+        if self.out_of_time(2 * CONFIGURATIONS):
+            self.checks.append(Verdict(lessons.NAME, "unclear", "there was no time; pass more seconds"))
+            return
+        seeds = (task_seed(self.experiment.seed, number) for number in self.seeds)
+        self.checks.append(lessons.taught(self.lab, teachers, self.space.static_names, self.steps, seeds))
 
     def _no_update(self, bases: list[Probe]) -> str:
         """Returns why members that continue these ones make no update; "" if they do."""

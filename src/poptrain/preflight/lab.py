@@ -33,6 +33,8 @@ class Job:
     seed: int
     parent: Probe | None = None  # None: fresh
     member: int | None = None  # the parent's, to continue in memory if the same executor trained it; None: a new member
+    teacher: Probe | None = None  # that it is distilled from
+    progress: tuple[float, float] | None = None  # of the distillation
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ class Lab:
         self._history = History()
         if self.vectorized:
             lanes = max(lanes, seats)  # a batch of the run's width is one program, and not several of half of it
-        context = Context(self.trainable, metric, self.store, self._result, lanes, tuple(static), budget=budget, resident=lanes)
+        about = self.trainable, metric, self.store, self._result, lanes, tuple(static)
+        context = Context(*about, budget=budget, resident=lanes, hparams=self._hparams)
         config = executors.resolve("vectorized" if self.vectorized else "inline", self.trainable)
         self._warm: Executor = config.open(context)
         self._cold: Executor = config.open(context)
@@ -92,6 +95,9 @@ class Lab:
 
     def _result(self, id: int) -> Result | None:
         return self._history.result(id)
+
+    def _hparams(self, id: int) -> Hparams:
+        return self._history.task(id).hparams
 
     def close(self) -> None:
         """Ends both executors."""
@@ -117,7 +123,9 @@ class Lab:
         if member is None:
             member, self._members = self._members, self._members + 1
         parent = None if job.parent is None else job.parent.task.id
-        return Task(len(self._history) + number, member, job.hparams, parent, job.steps, job.seed)
+        teacher = None if job.teacher is None else job.teacher.task.id
+        id = len(self._history) + number
+        return Task(id, member, job.hparams, parent, job.steps, job.seed, teacher=teacher, progress=job.progress)
 
     def _trained(self, tasks: Sequence[Task], executor: Executor) -> dict[int, Probe]:
         """Returns the probes of tasks by id, after training them."""

@@ -48,7 +48,7 @@ __all__ = [
     "PopulationTrainable",
     "Trainable",
     "as_trainable",
-    "can_distil",
+    "check_distill",
     "code_of",
     "command",
     "form_name",
@@ -60,6 +60,12 @@ __all__ = [
     "uses_of",
 ]
 
+DISTILL = {  # its arguments, by the form of a trainable
+    "function": ("carry", "teacher", "hp", "steps", "seed", "progress"),
+    "jax": ("carry", "teacher", "hparams", "steps", "key", "progress"),
+    "population": ("carry", "teacher", "hparams", "steps", "seeds", "progress"),
+    "class": ("teacher", "hp", "steps", "progress"),
+}
 METHODS = {"__init__": ("hp", "seed"), "train": ("hp", "steps"), "save": ("directory",), "load": ("directory",)}  # of a class
 UserCode = Any  # whatever a user passes as a trainable, before `as_trainable` has recognised its form
 
@@ -232,11 +238,21 @@ def is_population(what: object) -> TypeGuard[PopulationTrainable]:
     return bool(getattr(what, "population", False))
 
 
-def can_distil(what: AnyTrainable) -> bool:
-    """True if members can learn from teachers."""
-    if isinstance(what, (Trainable, JaxTrainable)):
-        return what.distill is not None
-    return callable(getattr(what, "distill", None))  # of the user's class or object
+def check_distill(what: AnyTrainable) -> None:
+    """Raises a `UsageError` unless members can learn from teachers: there is a `distill`, and it takes its arguments."""
+    distill = getattr(what, "distill", None)
+    if distill is None:
+        raise UsageError(
+            "trainable has no distill, and in this run students learn from teachers: pass "
+            "pt.Trainable(init, train, distill), a class with a method distill(teacher, hp, steps, progress), "
+            "or leave out generations."
+        )
+    if not callable(distill):
+        raise UsageError(f"trainable: distill={distill!r}, expected a function or a method.")
+    if not isinstance(what, type):
+        _check_signature(distill, *DISTILL[form_name(what)])
+    elif isinstance(method := getattr_static(what, "distill"), FunctionType):
+        _check_signature(method, "self", *DISTILL["class"])
 
 
 def origin(what: UserCode) -> UserCode:

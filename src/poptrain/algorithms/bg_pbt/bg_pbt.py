@@ -32,7 +32,8 @@ replaced, not an eighth; the score before is not an input; the noise of neighbou
 may differ more; a clone without a model takes a step from its parent, instead of a draw from the whole space; a model that
 hears only noise is not followed; starts are spread.
 Other departures from the paper: see `gp/trust_region.py`; ε is at most ½; there are no candidates before the first generation
-(n_init = B). A round in which all members had suggestions, or none had, does not change the region.
+(n_init = B), and the interval is constant (in two of the reference's settings it falls during the run). A round in which all
+members had suggestions, or none had, does not change the region.
 Departures from the reference code: the lengths of the kernel are trained; the Hamming ball is enforced; the search starts in the
 region and on the lattice, tries all neighbours, and returns the best point that it saw; pending points are the survivors', at
 their own next context, and change the variance alone; a clone keeps the weights of its parent (no return to the best checkpoint
@@ -68,6 +69,7 @@ PAPER_FRACTION = 0.125  # of the members are replaced
 RETUNE = 1.0  # members that go on get a suggestion if the model is sure by a standard deviation that it is better
 FORMER_RETUNE = 0.0  # if it expected it to be better at all: runs that began with that go on with it
 BETA = 9.0  # the bound is three standard deviations above the mean
+MOST = 1e300  # of a weight
 
 
 @answering
@@ -145,9 +147,11 @@ def bg_pbt(
         starts=("random" if paper else "spread") if starts is None else starts,
         as_in=as_in,
     )
-    near = replace(search, anew=False)
+    rounded = replace(search, region=replace(region, exact=False))
+    fragile = replace(rounded, robust=False)
+    near = replace(fragile, anew=False)
     heedless = replace(near, least_signal=0.0)
-    former = (near, heedless, replace(heedless, retune=FORMER_RETUNE)) if retune == "default" else (near, heedless)
+    former = (rounded, fragile, near, heedless, replace(heedless, retune=FORMER_RETUNE))[: 5 if retune == "default" else 4]
     earlier = {} if paper else {"explore": former}
     within = make_pbt("bg_pbt", space, population, search, options, earlier)
     return within if generations is None else _generational(within, generations, paper)
@@ -174,7 +178,7 @@ def _beta(beta: object) -> str | float:
     """Returns the weight of exploration, checked."""
     if isinstance(beta, str) and beta in BETAS:
         return beta
-    if isinstance(beta, (int, float)) and not isinstance(beta, bool) and 0 <= beta < float("inf"):
+    if isinstance(beta, (int, float)) and not isinstance(beta, bool) and 0 <= beta <= MOST:
         return float(beta)
     near = did_you_mean(beta, BETAS) if isinstance(beta, str) else ""
     raise UsageError(f"bg_pbt: beta={beta!r}, expected 'pb2', 'ray' or a number from 0.{near}")
@@ -184,6 +188,6 @@ def _sure(retune: object) -> float | None:
     """Returns the number of standard deviations, checked."""
     if retune is None:
         return None
-    if isinstance(retune, bool) or not isinstance(retune, (int, float)) or not 0 <= retune < float("inf"):
+    if isinstance(retune, bool) or not isinstance(retune, (int, float)) or not 0 <= retune <= MOST:
         raise UsageError(f"bg_pbt: retune={retune!r}, expected a number of standard deviations from 0, or None.")
     return float(retune)

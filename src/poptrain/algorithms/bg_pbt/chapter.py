@@ -29,8 +29,9 @@ class Chapter(NamedTuple):
     roots: tuple[int, ...] = ()  # ids in the log of its first tasks, one for each member
     first: int = 0  # id in the log of the first segment after the roots
     rungs: tuple[tuple[int, ...], ...] = ()  # ids of the candidates of each rung of the change that is going on
-    apart: int = 0  # steps that candidates trained who did not become members
+    apart: int = 0  # steps that were trained before this generation and are in the lineage of none of its members
     ended: tuple[int, ...] = ()  # the best task of each generation before
+    counts_all: bool = True  # False: only candidates count as apart
 
     # -- ids ------------------------------------------------------------------------------------------------------------
 
@@ -74,11 +75,17 @@ class Chapter(NamedTuple):
         own = History(int(rng(history.seed, number, "generation").integers(1 << 31)), None, history.sign)
         own = own.add([Task(seat, seat, history.task(id).hparams, None, 0, 0) for seat, id in enumerate(roots)])
         own = own.add([replace(_told(history, id), task=seat) for seat, id in enumerate(roots)])
-        trained = sum(history.task(id).steps for ids in self.rungs for id in ids)
-        kept = sum(history.task(id).steps for student in students for id in _training(history, student))
         best = max(np.flatnonzero(self.own.oks).tolist(), key=self.own.score, default=None)
         ended = self.ended if best is None else (*self.ended, self.outside(best))
-        return Chapter(own, number, roots, history.n, (), self.apart + trained - kept, ended)
+        return Chapter(own, number, roots, history.n, (), self._apart(history, roots, students), ended, self.counts_all)
+
+    def _apart(self, history: History, roots: Sequence[int], students: Sequence[int]) -> int:
+        """Returns `apart` of the next generation: what members that failed or went back have trained counts as well."""
+        if self.counts_all:
+            return max(trained_steps(history) - sum(map(history.step, roots)), 0)
+        trained = sum(history.task(id).steps for ids in self.rungs for id in ids)
+        kept = sum(history.task(id).steps for student in students for id in _training(history, student))
+        return self.apart + trained - kept
 
     def best(self, history: History, ids: Sequence[int], count: int) -> list[int]:
         """Returns the healthy ones among some tasks with the highest scores, from the best on."""
@@ -107,6 +114,21 @@ class Chapter(NamedTuple):
         told = self.own.column("told")
         best = int(told[np.flatnonzero(scores == scores.max())].min())
         return int(((told > best) & (told < self.own.lines)).sum()) // max(len(self.own.heads()), 1)
+
+
+def trained_steps(history: History) -> int:
+    """Returns the steps that all finished tasks have trained, of members and of candidates."""
+    return sum(history.spent(id) for id in _last_told(history))
+
+
+def _last_told(history: History) -> Iterator[int]:
+    """Yields the newest finished task of every seat."""
+    told, prev = history.column("told"), history.column("prev")
+    for id in history.heads().tolist():
+        while id >= 0 and told[id] >= history.lines:
+            id = int(prev[id])
+        if id >= 0:
+            yield id
 
 
 def _training(history: History, id: int | None) -> Iterator[int]:

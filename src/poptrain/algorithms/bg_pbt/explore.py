@@ -30,6 +30,8 @@ from poptrain.core.protocols import Clone, Proposal
 from poptrain.core.rng import rng
 from poptrain.space import Space
 
+MUCH = 1e4  # times the width of half of the gains: a deviation above that is made up by others
+
 
 @dataclass(frozen=True)
 class LocalSearch:
@@ -48,6 +50,7 @@ class LocalSearch:
         redrawn: without a model, every parameter of a clone is redrawn; else as `pbt` draws, near its parent.
         least_signal: share of the variance that the model must take for signal; below, it is not followed.
         anew: then all values are drawn again while all members are `lost`.
+        robust: gains that are much smaller than a few huge ones keep their order.
     """
 
     interval: int | None
@@ -62,6 +65,7 @@ class LocalSearch:
     redrawn: bool = False
     least_signal: float = field(default=0.3, metadata={"absent": 0.0})  # of the variance; below, the model is not followed
     anew: bool = field(default=True, metadata={"absent": False})
+    robust: bool = field(default=True, metadata={"absent": False})
 
     __repr__ = brief
 
@@ -82,6 +86,7 @@ class LocalSearch:
             ModelColumns.of(space).categorical,
             context=self.context,
             shared_noise=self.shared_noise,
+            robust=self.robust,
         )
         rows = replace(rows, ids=rows.ids[rows.ids >= region.first])
         anew = False
@@ -199,9 +204,23 @@ class LocalSearch:
 
 def _standardised(rows: Rows) -> np.ndarray:
     """Returns the gains in units of their spread, rounded, so that an affine transform of the scores gives the same ranks."""
-    mean, sd = rows.scale
+    centre, unit = rows.scale
+    if rows.robust and unit:
+        centre, unit = _of_the_middle(rows.gains, centre, unit)
     with np.errstate(over="ignore", invalid="ignore"):
-        return ((rows.gains - mean) / sd).round(ROUND_DIGITS) if sd else np.zeros(len(rows))
+        return ((rows.gains - centre) / unit).round(ROUND_DIGITS) if unit else np.zeros(len(rows))
+
+
+def _of_the_middle(gains: np.ndarray, mean: float, sd: float) -> tuple[float, float]:
+    """Returns the centre and the width of the shortest half of the gains where a few huge ones make up the deviation."""
+    ordered = np.sort(gains)
+    half = len(ordered) // 2 + 1
+    with np.errstate(over="ignore", invalid="ignore"):
+        lengths = ordered[half - 1 :] - ordered[: len(ordered) - half + 1]
+    first = int(np.argmin(lengths))
+    if not 0 < lengths[first] * MUCH < sd:
+        return mean, sd
+    return float(ordered[first + half // 2]), float(lengths[first])
 
 
 def _gain_at(gains: np.ndarray, z: float) -> float:

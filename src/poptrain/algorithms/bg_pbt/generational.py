@@ -10,8 +10,9 @@ The candidates are tasks with the role "candidate": the first rung begins with n
 continue it. Its ``progress`` states the part of the distillation, so alpha does not depend on who trains it, or when.
 
 *The clock.* The budget is that of the members: B members with n steps each train B n steps in all, and the steps of candidates
-count. The steps of a student go on from those of its teacher. What the candidates trained that were not chosen is taken from the
-budget of all members in equal parts. A generation never begins if its members could not train for an interval after it.
+count. The steps of a student go on from those of its teacher. What was trained and is in the lineage of no member any more, above
+all by the candidates that were not chosen, is taken from the budget of all members in equal parts. A generation never begins if
+its members could not train for an interval after it.
 
 Departures from the reference code: see `bg_pbt`. In addition, the process over architectures gets the data that it needs, and its
 suggestions are within the space; scores belong to the candidates that earned them; alpha goes on where the rung before ended;
@@ -22,11 +23,11 @@ too few are healthy, members of the generation before stay.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from poptrain.algorithms.bg_pbt.candidates import Candidate, candidates_of
-from poptrain.algorithms.bg_pbt.chapter import CANDIDATE, Chapter
+from poptrain.algorithms.bg_pbt.chapter import CANDIDATE, Chapter, trained_steps
 from poptrain.algorithms.bg_pbt.generations import Generations, Rung
 from poptrain.algorithms.parts.exploit import Truncation
 from poptrain.algorithms.pbt import Pbt
@@ -44,12 +45,15 @@ class Generational:
         space: the hyperparameters, static ones among them.
         within: the algorithm of one generation.
         generations: when a new one begins, and how.
+        counts_all: the budget also counts what was trained in former generations by members that failed, or went back to the
+            weights of another member with fewer steps.
     """
 
     space: Space
     within: Pbt
     generations: Generations
     name: str = "bg_pbt"
+    counts_all: bool = field(default=True, metadata={"absent": False})
 
     __repr__ = brief
 
@@ -94,7 +98,7 @@ class Generational:
     # -- one generation ---------------------------------------------------------------------------------------------------
 
     def _chapter(self, history: History) -> Chapter:
-        first = Chapter(History(history.seed, None, history.sign))
+        first = Chapter(History(history.seed, None, history.sign), counts_all=self.counts_all)
 
         def after(chapter: Chapter, history: History, line: Line) -> Chapter:
             return chapter.after(history, line)
@@ -111,7 +115,7 @@ class Generational:
         )
 
     def _budget(self, history: History, chapter: Chapter) -> int | None:
-        """Returns the lineage steps of a member: what candidates trained that were not chosen is taken off."""
+        """Returns the lineage steps of a member: what was trained before and is in no lineage is taken off."""
         if history.budget is None:
             return None
         return max(history.budget - -(-chapter.apart // self.population), 0)
@@ -132,10 +136,15 @@ class Generational:
         budget = self._budget(history, chapter)
         if budget is None:
             return True
-        held = chapter.own.standing()
-        left = self.population * budget - int(chapter.own.column("step")[held[held >= 0]].sum())
-        cost = self.generations.cost(self._candidates(chapter.number + 1), self.population, self.interval)
-        return left >= cost + self.population * self.interval
+        held, step = chapter.own.standing(), chapter.own.column("step")
+        left = self.population * budget - int(step[held[held >= 0]].sum())
+        candidates = self._candidates(chapter.number + 1)
+        cost = self.generations.cost(candidates, self.population, self.interval) + self.population * self.interval
+        if not self.counts_all or history.budget is None:
+            return left >= cost
+        left = self.population * history.budget - trained_steps(history)
+        length = sum(rung.steps for rung in self._rungs(candidates)) + self.interval  # of a student; its teacher may be far ahead
+        return left >= cost and int(step[held[held >= 0]].max()) + length <= history.budget
 
     def _first_rung(self, history: History, chapter: Chapter) -> tuple[Task, ...]:
         generations = self.generations

@@ -15,6 +15,8 @@ from typing import NamedTuple
 from poptrain.algorithms.parts.turns import check_count
 from poptrain.core.answering import answering_class
 from poptrain.core.arguments import check_number
+from poptrain.core.errors import UsageError
+from poptrain.core.wellformed import MAX_SEATS
 
 PER_MEMBER = 3  # candidates
 DISTILL, EVERY = 10, 20  # intervals
@@ -61,9 +63,12 @@ class Generations:
         check_number("Generations", "modelled", self.modelled, 0.0, 1.0)
 
     def check(self, what: str, population: int) -> None:
-        """Raises a `UsageError` if there are fewer candidates than members."""
+        """Raises a `UsageError` if there are fewer candidates than members, or more than a run has seats."""
         if self.candidates is not None:
             check_count(what, "generations.candidates", self.candidates, population)
+        if self.drawn(population) + self.most > MAX_SEATS:
+            given = f"generations.candidates={self.candidates!r} and generations.most={self.most!r}"
+            raise UsageError(f"{what}: {given}, expected at most {MAX_SEATS:,} together.")
 
     def as_in_paper(self, interval: int) -> Generations:
         """Returns the settings with the lengths of the paper's runs where none are given."""
@@ -85,7 +90,7 @@ class Generations:
         rungs, spent, left = [], 0, candidates
         for index in range(count):
             last = index == count - 1
-            steps = total - spent if last else max(1, total >> (count - index))
+            steps = total - spent if last else min(max(1, total >> (count - index)), total - spent)
             left = population if last else max(population, round(left / 2))
             rungs.append(Rung(steps, spent / total, (spent + steps) / total, left))
             spent += steps

@@ -30,6 +30,7 @@ ROUNDS = 2  # of (1) and (2)
 CLIMB_STEPS = 8
 MOVES = 6  # in discrete columns, each round
 COARSE = 32  # levels up to which a column is discrete; above, it is continuous, and rounded in the end
+NUDGE, UP = 1e-9, 1 - 1e-9  # a distance to the next level, and where such a position is rounded up; down it is 0
 CHANGED_COLUMNS = 6.0  # of a random point, on average: in many dimensions, points that differ in all are far away
 
 Values = Callable[[np.ndarray], np.ndarray]  # of points (m, D); shape (m,)
@@ -47,6 +48,7 @@ class Neighbourhood:
         width: of the box in each of them; shape (f,).
         categories: columns of categories that may change.
         flips: how many of them may differ from the centre.
+        exact: whole numbers of many levels stay inside the box, which reaches their next level at least.
     """
 
     space: Space
@@ -55,6 +57,7 @@ class Neighbourhood:
     width: np.ndarray
     categories: tuple[int, ...] = ()
     flips: int = 0
+    exact: bool = True
 
     @cached_property
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
@@ -69,6 +72,10 @@ class Neighbourhood:
                 high[column] = max(
                     high[column], grid[grid > here + 1e-9].min(initial=1.0) if (grid > here + 1e-9).any() else here
                 )
+            elif self.exact and (p := self._parameters[column]).levels is not None:
+                value = p.decode(float(here))
+                low[column] = min(low[column], p.encode(p.shift(value, -NUDGE, 0.0)))
+                high[column] = max(high[column], p.encode(p.shift(value, NUDGE, UP)))
         return low, high
 
     @cached_property
@@ -98,7 +105,8 @@ class Neighbourhood:
         for column in self.continuous.tolist():
             p = self._parameters[column]
             if p.levels is not None:
-                out[:, column] = [p.encode(p.decode(u)) for u in points[:, column].tolist()]
+                ends = (float(end[column]) for end in self.bounds) if self.exact else (-np.inf, np.inf)
+                out[:, column] = _levels(p, points[:, column].tolist(), *ends)
             else:
                 out[:, column] = np.clip(points[:, column].round(6), 0, 1)
         return out
@@ -155,6 +163,20 @@ class Neighbourhood:
         numbers = [column for column in range(len(point)) if column not in self.categories]
         inside = ((point >= low - 1e-6) & (point <= high + 1e-6))[numbers].all()
         return bool(inside) and sum(point[column] != self.centre[column] for column in self.categories) <= self.flips
+
+
+def _levels(p: Parameter, units: list[float], low: float, high: float) -> list[float]:
+    """Returns the codes of the levels nearest to some numbers; where that is not between `low` and `high`, of the next level."""
+    codes = []
+    for u in units:
+        value = p.decode(u)
+        code = p.encode(value)
+        if code > high + 1e-9:
+            code = p.encode(p.shift(value, -NUDGE, 0.0))
+        elif code < low - 1e-9:
+            code = p.encode(p.shift(value, NUDGE, UP))
+        codes.append(code)
+    return codes
 
 
 @lru_cache(maxsize=1024)

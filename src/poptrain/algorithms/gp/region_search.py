@@ -35,8 +35,9 @@ def neighbourhood(
     free, changing = columns.free, [i for i in columns.categorical if not space[space.names[i]].static]
     width = widths(region, np.ones(len(free)) if lengths is None else lengths)
     if not categories:
-        return Neighbourhood(space, space.encode(hparams), free, width)
-    return Neighbourhood(space, space.encode(hparams), free, width, tuple(changing), flips(region, len(changing)))
+        return Neighbourhood(space, space.encode(hparams), free, width, exact=region.exact)
+    most = flips(region, len(changing))
+    return Neighbourhood(space, space.encode(hparams), free, width, tuple(changing), most, region.exact)
 
 
 def free_lengths(rows: Rows, process: Posterior) -> np.ndarray:

@@ -37,6 +37,7 @@ class Rows:
     categories: tuple[int, ...] = ()  # columns of the space that are categorical inputs
     context: bool = True  # the score before is an input
     shared_noise: bool = False  # neighbours share the noise of a score, and at least one row is cut on each side
+    robust: bool = False  # a few huge scores do not decide which gains count as equal
 
     @classmethod
     def of(
@@ -49,13 +50,14 @@ class Rows:
         *,
         context: bool = True,
         shared_noise: bool = False,
+        robust: bool = False,
     ) -> Rows:
         """Returns the newest `window` rows."""
         parent, step = history.column("parent"), history.column("step")
         usable = history.oks & (parent >= 0)
         ids = np.flatnonzero(usable)
         ids = ids[history.oks[parent[ids]] & (step[ids] > step[parent[ids]])]
-        return cls(history, space, interval, ids[-window:], categories, context, shared_noise)
+        return cls(history, space, interval, ids[-window:], categories, context, shared_noise, robust)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -72,7 +74,8 @@ class Rows:
     def scale(self) -> tuple[float, float]:
         """Mean and standard deviation of the winsorised gains; the latter is 0 if they are all equal, up to rounding."""
         clipped = self._clipped
-        size = np.abs(self.history.scores_of(self.ids)).max(initial=0) / max(int(self.steps.max(initial=1)), 1)
+        ids = self.ids[self.gains == clipped] if self.robust else self.ids
+        size = np.abs(self.history.scores_of(ids)).max(initial=0) / max(int(self.steps.max(initial=1)), 1)
         if not np.isfinite(clipped).all():
             return 0.0, 0.0
         _, power = np.frexp(np.abs(clipped).max(initial=0))  # scaled by a power of two: squares neither overflow nor vanish

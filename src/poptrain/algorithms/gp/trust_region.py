@@ -5,7 +5,7 @@
     after a round in which some members had suggested values and some did not:
         success: the best score of the round belongs to a suggestion; else failure                                     (3)
         3 successes in a row: L, L_c ← 1.5 L, 1.5 L_c;   10 failures: L, L_c ← L / 1.5, L_c / 1.5                       (4)
-    restart, with L = 0.4 and without the rows so far:  L is at its least, or no new best score for `patience` rounds  (5)
+    restart, with L = 0.4 and without the rows so far:  L fell to its least, or no new best score for `patience` rounds  (5)
 
 The state of a region is a fold over the log: a run that is resumed, or replayed, has the same one.
 
@@ -19,14 +19,14 @@ whatever L is, and the ball one category: otherwise parameters with few levels c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
 from poptrain.core import History, Line, Result, Task, Value
 from poptrain.core.answering import answering_class
-from poptrain.core.arguments import check_number
+from poptrain.core.arguments import check_flag, check_number
 from poptrain.core.errors import UsageError
 
 MIN_ROWS = 3  # with fewer rows there is no model, and nothing is a suggestion
@@ -48,12 +48,17 @@ class Region(NamedTuple):
     summit: tuple[float, int] = (-np.inf, -1)  # the highest gain per step of this generation, and its task
     summits: tuple[int, ...] = ()  # the tasks with the highest gains of former generations
     ended: tuple[int, ...] = ()  # finished tasks that no round has counted yet
+    exact: bool = True  # see `TrustRegion`
 
 
 @answering_class
 @dataclass(frozen=True)
 class TrustRegion:
-    """The settings of a trust region; lengths are widths of a box in units of each parameter's range."""
+    """The settings of a trust region; lengths are widths of a box in units of each parameter's range.
+
+    `exact`: whole numbers and ordinals of more than 32 levels stay inside the box, and can always change by one level. False:
+    they are rounded to the nearest level, which may lie outside by half a level, as in runs from before this option.
+    """
 
     length: float = 0.4
     least: float = 0.15
@@ -64,10 +69,12 @@ class TrustRegion:
     patience: int = 15
     share: float = 1.0
     least_share: float = 0.1
+    exact: bool = field(default=True, metadata={"absent": False})
 
     def __post_init__(self) -> None:
         for name in ("length", "least", "most", "factor", "share", "least_share"):
             check_number("TrustRegion", name, getattr(self, name), 0.0, 1e9)
+        check_flag("TrustRegion", "exact", self.exact)
         self.check("TrustRegion")
 
     def check(self, what: str) -> None:
@@ -77,7 +84,9 @@ class TrustRegion:
                 f"{what}: trust_region has least={self.least!r}, length={self.length!r}, most={self.most!r}; "
                 "expected numbers above 0 in this order."
             )
-        if not 0 < self.least_share <= self.share <= 1:
+        if not self.least_share > 0:
+            raise UsageError(f"{what}: trust_region has least_share={self.least_share!r}, expected a number above 0.")
+        if not self.least_share <= self.share <= 1:
             raise UsageError(f"{what}: trust_region has share={self.share!r}, expected a number from {self.least_share!r} to 1.")
         if not self.factor > 1:
             raise UsageError(f"{what}: trust_region has factor={self.factor!r}, expected a number above 1.")
@@ -89,7 +98,7 @@ class TrustRegion:
 
     def now(self, history: History) -> Region:
         """Returns the region at the end of a history, for the decisions of one ask."""
-        region = history.fold(self, Region(self.length, self.share), self.after)
+        region = history.fold(self, Region(self.length, self.share, exact=self.exact), self.after)
         return self.closed(history, region, history.n) if self._complete(history, region) else region
 
     def after(self, region: Region, history: History, line: Line) -> Region:
@@ -108,6 +117,7 @@ class TrustRegion:
         scores = [history.score(id) for id in trained]
         suggested = [region.rows >= MIN_ROWS and changed(history, id) for id in trained]
         length, share, successes, failures = region.length, region.share, region.successes, region.failures
+        collapsed = False
         if any(suggested) and not all(suggested):
             top = max(scores)
             if any(there and score == top for there, score in zip(suggested, scores, strict=True)):  # eq. (3)
@@ -119,12 +129,13 @@ class TrustRegion:
             elif failures == self.failures:
                 length, failures = max(length / self.factor, self.least), 0
                 share = max(share / self.factor, self.least_share)
+                collapsed = length <= self.least
         stale = 0 if max(scores) > region.best else region.stale + 1
         summit = max([region.summit, *((gain_of(history, id), -id) for id in trained if id >= region.first)])
         summit = (summit[0], abs(summit[1]))
-        if length <= self.least or stale >= self.patience:  # eq. (5)
+        if collapsed or stale >= self.patience:  # eq. (5)
             summits = region.summits + ((summit[1],) if np.isfinite(summit[0]) else ())
-            return Region(self.length, self.share, 0, 0, region.generation + 1, next_task, summits=summits)
+            return Region(self.length, self.share, 0, 0, region.generation + 1, next_task, summits=summits, exact=self.exact)
         rows = region.rows + sum(id >= region.first for id in trained)
         best = max(region.best, *scores)
         region = region._replace(length=length, share=share, successes=successes, failures=failures, ended=())
