@@ -198,7 +198,7 @@ def status_of(record: Record, state: RunState) -> Status:
         diverged=state.diverged,
         lost=len(state.lost),
         exploits=state.exploits,
-        no_decision=no_decision(record, state.exploits, phase == "finished", state.reported > 0 == state.returned),
+        no_decision=no_decision(record, state.exploits, phase == "finished", state.reported > 0 and not state.returned),
         last_exploits=tuple(state.last_exploits),
         gauges=gauges_of(state),
         last_suggestions=tuple(_suggestion(state, task) for task in state.suggested),
