@@ -58,9 +58,7 @@ METHODS: dict[str, Callable[..., Any]] = {"random": pt.random_search, "pb2_mix":
 
 def place(hp: dict[str, Any], i: int) -> float:
     """Returns u_i: 0 at the lowest value of the range, 1 at the highest."""
-    p = SPACE[f"u{i}"]
-    code = p.encode(hp[f"u{i}"])
-    return code if p.levels is None else (code * p.levels - 0.5) / (p.levels - 1)
+    return fresh.place(SPACE, hp, f"u{i}")
 
 
 # -- the toys: each returns the score after one more step -----------------------------------------------------------------

@@ -23,8 +23,7 @@ import numpy as np
 
 import poptrain as pt
 
-ROUNDS, INTERVAL = 24, 10
-STEPS = ROUNDS * INTERVAL
+STEPS = 24 * 10
 TEN = pt.Space(
     {f"x{i}": pt.Uniform(-1.0, 2.0) if i % 2 else pt.LogUniform(1e-6, 1e-1) for i in range(10)},
     k1=pt.Choice("a", "b", "c", "d"),
@@ -39,9 +38,10 @@ FIFTEEN = pt.Space(
 )
 
 
-def _place(space: pt.Space, hp: dict[str, Any], i: int) -> float:
-    p = space[f"x{i}"]
-    code = p.encode(hp[f"x{i}"])
+def place(space: pt.Space, hp: dict[str, Any], name: str) -> float:
+    """Returns where a number is in its range: 0 at the lowest value, 1 at the highest."""
+    p = space[name]
+    code = p.encode(hp[name])
     return code if p.levels is None else (code * p.levels - 0.5) / (p.levels - 1)
 
 
@@ -50,7 +50,7 @@ def _grown(score: float, speed: float) -> float:
 
 
 def slow(score: float, hp: dict[str, Any], t: float) -> float:
-    away = [(_place(TEN, hp, i) - o) / w for i, o, w in ((1, 0.7 - 0.4 * t, 0.3), (4, 0.35 + 0.3 * t, 0.35), (8, 0.5, 0.5))]
+    away = [(place(TEN, hp, f"x{i}") - o) / w for i, o, w in ((1, 0.7 - 0.4 * t, 0.3), (4, 0.35 + 0.3 * t, 0.35), (8, 0.5, 0.5))]
     speed = max(1 - sum(d**2 for d in away), -0.2)
     if speed > 0:
         speed *= (1.0 if hp["k1"] == ("b" if t < 0.6 else "d") else 0.5) * (1.0 if hp["k2"] == "tanh" else 0.7)
@@ -58,7 +58,7 @@ def slow(score: float, hp: dict[str, Any], t: float) -> float:
 
 
 def ends(score: float, hp: dict[str, Any], t: float) -> float:
-    away = sum(w * abs(_place(TEN, hp, i) - e) for i, e, w in ((0, 0, 0.5), (5, 1, 0.3), (9, float(t < 0.5), 0.3)))
+    away = sum(w * abs(place(TEN, hp, f"x{i}") - e) for i, e, w in ((0, 0, 0.5), (5, 1, 0.3), (9, float(t < 0.5), 0.3)))
     return score + (1 - away) * (1.0 if hp["k3"] == "y" else 0.75) * (1.0 if hp["k1"] == "c" else 0.85)
 
 
@@ -69,13 +69,13 @@ def heights(t: float) -> dict[str, float]:
 
 def own(score: float, hp: dict[str, Any], t: float) -> float:
     centre = {"a": 0.2, "b": 0.5, "c": 0.8}[hp["k1"]]
-    away = sum(((_place(FIFTEEN, hp, i) - c) / w) ** 2 for i, c, w in ((2, centre, 0.25), (7, 0.4, 0.5), (11, 0.6, 0.5)))
+    away = sum(((place(FIFTEEN, hp, f"x{i}") - c) / w) ** 2 for i, c, w in ((2, centre, 0.25), (7, 0.4, 0.5), (11, 0.6, 0.5)))
     return _grown(score, max(heights(t)[hp["k1"]] - 0.5 * away, -0.2) * (1.0 if hp["k2"] == "q" else 0.6))
 
 
 def decay(score: float, hp: dict[str, Any], t: float) -> float:
-    length = 10 ** (3 * (_place(FIFTEEN, hp, 1) - 1))
-    floor = 0.01 * (1 + 4 * (_place(FIFTEEN, hp, 6) - 1) ** 2 + 2 * _place(FIFTEEN, hp, 9) ** 2)
+    length = 10 ** (3 * (place(FIFTEEN, hp, "x1") - 1))
+    floor = 0.01 * (1 + 4 * (place(FIFTEEN, hp, "x6") - 1) ** 2 + 2 * place(FIFTEEN, hp, "x9") ** 2)
     floor *= (1.0 if hp["k3"] == "o" else 1.5) * (1.0 if hp["k2"] == "p" else 1.3)
     return -float(np.log10((1 - 0.5 * length) ** 2 * 10**-score + length**2 * floor))
 

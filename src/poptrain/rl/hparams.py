@@ -98,9 +98,10 @@ def _column(name: str, value: ArrayLike, allowed: Range, members: int) -> np.nda
     outside = ~((values >= allowed.low) & (values <= allowed.high))
     if outside.any():
         fix = allowed.raise_it if values[outside][0] > allowed.high else ""
-        finite = "a finite number" if allowed.low == -LARGEST else f"a finite number from {allowed.low:g}"
-        up_to = f"at most {allowed.high:g}" if allowed.low == -LARGEST else f"within [{allowed.low:g}, {allowed.high:g}]"
-        expected = finite if allowed.high == LARGEST else up_to
+        if allowed.high == LARGEST:
+            expected = "a finite number" if allowed.low == -LARGEST else f"a finite number from {allowed.low:g}"
+        else:
+            expected = f"at most {allowed.high:g}" if allowed.low == -LARGEST else f"within [{allowed.low:g}, {allowed.high:g}]"
         raise UsageError(f"{name}={values[outside][0]:g} is not {expected}.{fix}")
     return values.astype(np.int32 if allowed.integer else np.float32)
 

@@ -87,7 +87,7 @@ class Tally:
             return
         if task.parent is not None and task.parent == previous:
             self.decisions += task.steps > 0
-            if task.hparams == known[task.parent].hparams:  # else it explores as well, and there is no pair
+            if task.hparams == known[task.parent].hparams:  # a donor that explores as well makes no pair
                 self.own[task.parent] = id
             return
         self._descend(task.member, task.founder)
