@@ -1,4 +1,4 @@
-"""A few huge gains do no harm to BG-PBT: it ranks gains, so what it learns does not depend on how huge they are."""
+"""A few huge gains do no harm to a model: what it learns does not depend on how huge they are."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from poptrain.testing import play
 
 SPACE = pt.Space(x=pt.Uniform(0.0, 1.0))
 ALGORITHM = pt.bg_pbt(SPACE, population=6, interval=1, window=24, retune=None)
+PB2 = pt.pb2(SPACE, population=6, interval=1, window=24, evaluate_first=False)
 
 
 def exploding(share, huge):
@@ -39,21 +40,24 @@ def decided(algorithm, share, huge):
 
 
 @pytest.mark.parametrize("share", [0.04, 0.2])
-def test_the_decisions_do_not_depend_on_the_size_of_the_huge_gains(share):
-    assert decided(ALGORITHM, share, 1e6) == decided(ALGORITHM, share, 1e22)
+@pytest.mark.parametrize("algorithm", [ALGORITHM, PB2])
+def test_the_decisions_do_not_depend_on_the_size_of_the_huge_gains(algorithm, share):
+    assert decided(algorithm, share, 1e6) == decided(algorithm, share, 1e22)
 
 
-def test_a_run_from_before_goes_on_without_it():
-    then = json.loads(json.dumps(describe(ALGORITHM)))
+@pytest.mark.parametrize("algorithm", [ALGORITHM, PB2, pt.pb2(SPACE, population=6, interval=1, candidates=3)])
+def test_a_run_from_before_goes_on_without_it(algorithm):
+    then = json.loads(json.dumps(describe(algorithm)))
     del then["explore"]["robust"]
-    begun = as_logged(as_begun(ALGORITHM, then), then)
-    assert begun.explore == replace(ALGORITHM.explore, robust=False) and not list(differences(then, describe(begun)))
+    begun = as_logged(as_begun(algorithm, then), then)
+    assert begun.explore == replace(algorithm.explore, robust=False) and not list(differences(then, describe(begun)))
 
 
-def test_gains_of_one_size_are_measured_as_before():
+@pytest.mark.parametrize("algorithm", [ALGORITHM, PB2])
+def test_gains_of_one_size_are_measured_as_before(algorithm):
     objective = exploding(0.0, 1.0)
     histories = [
-        play(replace(ALGORITHM, explore=replace(ALGORITHM.explore, robust=robust)), objective, budget=6)
+        play(replace(algorithm, explore=replace(algorithm.explore, robust=robust)), objective, budget=6)
         for robust in (True, False)
     ]
     same = [[(task.parent, task.hparams) for task in map(each.task, range(each.n))] for each in histories]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 import poptrain as pt
-from poptrain.algorithms.parts.exploit import significantly_better, truncation, welch_p
+from poptrain.algorithms.parts.exploit import donor_of, significantly_better, truncation, welch_p
 from poptrain.algorithms.parts.explore import Custom, Proposal, additive, as_explore, perturb
 from poptrain.algorithms.parts.snapshot import Population
 from poptrain.core import History, Result, Task
@@ -213,3 +214,55 @@ def test_strategies_of_a_users_own_are_used():
     assert all(task.hparams["lr"] == pytest.approx(history.task(task.parent).hparams["lr"] / 2) for task in copies)
     with pytest.raises(pt.UsageError, match="propose returned 1 proposal for 3 clones"):
         play(pt.pbt(space, population=4, interval=10, exploit=CopyTheBest(), explore=Halve(1)), simulate.noisy)
+
+
+@dataclass(frozen=True)
+class Says:
+    """An exploit and an explore of a user's own, with a mistake in what it returns."""
+
+    losing: object = True
+    donating: object = 0
+    proposing: object = None
+
+    def losers(self, population):
+        return np.full(len(population.seats), self.losing) if isinstance(self.losing, (bool, int)) else self.losing
+
+    def donor(self, population, position, draw):
+        return self.donating
+
+    def propose(self, history, space, clones):
+        return self.proposing
+
+
+KEPT = Proposal({"lr": 0.01})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"losing": None}, "losers returned object of shape (), expected one bool for each of 4 members"),
+        ({"losing": [True]}, "losers returned bool of shape (1,), expected one bool for each of 4 members"),
+        ({"losing": 1}, "losers returned int64 of shape (4,), expected one bool for each of 4 members"),
+        ({"donating": "1"}, "donor returned '1', expected the position of a member, from 0 to 3, or None to go on"),
+        ({"donating": -1}, "donor returned -1, expected the position of a member, from 0 to 3"),
+        ({"donating": 4}, "donor returned 4, expected the position of a member, from 0 to 3"),
+        ({"donating": 1.0}, "donor returned 1.0, expected the position"),
+        ({"donating": True}, "donor returned True, expected the position"),
+        ({"proposing": None}, "propose returned NoneType, expected a list of Proposal"),
+        ({"proposing": KEPT}, "propose returned Proposal, expected a list of Proposal"),
+        ({"proposing": [{"lr": 0.01}] * 4}, "propose returned a dict in its list, expected Proposal"),
+        ({"proposing": [KEPT._replace(note=3)] * 4}, "expected mappings by name as its hparams and its note"),
+    ],
+    ids=str,
+)
+def test_what_a_strategy_of_a_users_own_returns_is_checked(wrong, words):
+    own = Says(**wrong)
+    with pytest.raises(pt.UsageError, match=re.escape(words)):
+        play(pt.pbt(pt.Space(lr=pt.LogUniform(1e-4, 1e-1)), 4, interval=10, exploit=own, explore=own), simulate.noisy)
+
+
+def test_a_failed_member_cannot_be_the_donor_of_a_users_own_exploit():
+    failed = population([1.0, float("nan"), 2.0])
+    with pytest.raises(pt.UsageError, match=r"donor returned 1, a member that failed; population\.donors says"):
+        donor_of(Says(donating=1), failed, 0, partial(rng, 0))
+    assert donor_of(Says(donating=np.int64(2)), failed, 0, partial(rng, 0)) == 2

@@ -19,7 +19,7 @@ from poptrain.algorithms.parts.explore import Clone
 from poptrain.algorithms.pb2 import Suggest
 from poptrain.algorithms.pb2_mix import Apart, BanditRounds, Together
 from poptrain.core import History, Result, Task
-from poptrain.core.fingerprint import as_begun, describe
+from poptrain.core.fingerprint import as_begun, as_logged, describe
 from poptrain.core.rng import rng, task_seed
 from poptrain.testing.simulate import constant, noisy, play
 
@@ -445,8 +445,9 @@ def test_a_run_that_was_begun_with_uniform_options_goes_on_with_them():
     mixed = pt.Space(x=pt.Uniform(0, 1), c=pt.Choice("a", "b"))
     algorithm = pt.pb2(mixed, interval=10)
     then = json.loads(json.dumps(describe(replace(algorithm, explore=replace(algorithm.explore, categories=Uniformly())))))
-    del then["explore"]["anew"]
-    assert as_begun(algorithm, then).explore == replace(algorithm.explore, categories=Uniformly(), anew=False)
+    del then["explore"]["anew"], then["explore"]["robust"]
+    begun = as_logged(as_begun(algorithm, then), then)
+    assert begun.explore == replace(algorithm.explore, categories=Uniformly(), anew=False, robust=False)
     named = pt.pb2(mixed, interval=10, categories="model")
     assert as_begun(named, then).explore.categories == Modelled()
 
@@ -569,6 +570,7 @@ CASES = {
     "beta True": (dict(beta=True), ["beta=True"]),
     "window 2": (dict(window=2), ["window=2", "3"]),
     "window 2.5": (dict(window=2.5), ["window=2.5"]),
+    "candidates 10^9": (dict(candidates=10**9), ["candidates=1000000000", "at most 10,000"]),
     "population 0": (dict(population=0), ["population=0"]),
     "interval 0": (dict(interval=0), ["interval=0"]),
     "warmup -1": (dict(warmup=-1), ["warmup=-1"]),

@@ -69,7 +69,7 @@ class Suggest:
     """The explore of PB2: one time-varying process a round, and its UCB for one clone after the other.
 
     In the paper the score before a segment is an input of the process, the noise of all gains is independent, the UCB is
-    maximised over the whole space, and members that go on keep their hyperparameters. These are the last six options here.
+    maximised over the whole space, and members that go on keep their hyperparameters. The options from `context` on say so.
     """
 
     interval: int | None
@@ -82,6 +82,7 @@ class Suggest:
     retune: float | None = field(default=1.0, metadata={"absent": None})
     redrawn_options: float = field(default=0.25, metadata={"absent": 1.0})  # the probability, for a `Choice` without a bandit
     least_signal: float = field(default=0.3, metadata={"absent": 0.0})  # of the variance; below, the model is not followed
+    robust: bool = field(default=True, metadata={"absent": False})  # `gp.rows.without_lost`
     anew: bool = field(default=True, metadata={"absent": False})  # while all are `lost`, numbers are drawn anew: `gp.noise`
     region: TrustRegion | None = field(default=None, metadata={"absent": None})  # of the UCB: `gp.trust_region`
 
@@ -99,9 +100,8 @@ class Suggest:
         """
         new, tuned = by_origin(history, clones)
         seen = self.categories.seen(space)
-        rows = Rows.of(
-            history, space, self.interval, self.window, seen, context=self.context, shared_noise=self.shared_noise
-        )  # eq. (1)
+        how = {"context": self.context, "shared_noise": self.shared_noise, "robust": self.robust}
+        rows = Rows.of(history, space, self.interval, self.window, seen, **how)  # eq. (1)
         if self.region is not None:
             rows = replace(rows, ids=rows.ids[rows.ids >= self.region.now(history).first])
         drawn = self.categories.draw(history, space, new, self.redrawn_options) if new else []

@@ -26,6 +26,7 @@ from poptrain.core.warned import warn_user
 from poptrain.space import Space
 
 MADE_FOR = 4  # members; below, a warning is given
+MOST_CANDIDATES = 10_000
 
 
 @answering
@@ -252,6 +253,8 @@ class Pb2Options:
             turns.check_count(what, "window", self.window, MIN_ROWS)
         if self.candidates is not None:
             turns.check_count(what, "candidates", self.candidates, 0)
+            if self.candidates > MOST_CANDIDATES:
+                raise UsageError(f"{what}: candidates={self.candidates!r}, expected at most {MOST_CANDIDATES:,}.")
         if self.trust_region is not None:
             check_trust_region(what, self.trust_region)
         retune = 0.0 if self.retune in (None, "default") else self.retune
@@ -290,6 +293,7 @@ def make_pb2(
         retune=None,
         redrawn_options=1.0,
         least_signal=0.0,
+        robust=False,
         anew=False,
     )
     now = paper if options.as_in == "paper" else Suggest(options.steps, beta, rows, categories)
@@ -297,9 +301,11 @@ def make_pb2(
     if options.retune != "default":
         suggest = replace(suggest, retune=None if options.retune is None else float(options.retune))
     suggest = replace(suggest, region=options.trust_region)
-    before = replace(now, categories=former or categories, anew=False)
-    earlier = {"explore": (paper, before)} if suggest == now and options.as_in is None else {}
-    return make_pbt(what, space, population, suggest, options.shared(), earlier, 0.25, "search")
+    fragile = replace(suggest, robust=False)
+    led = replace(fragile, categories=former or categories, anew=False)
+    earlier = (fragile, led, paper) if suggest == now else (fragile, led)
+    shared = options.shared()
+    return make_pbt(what, space, population, suggest, shared, {} if options.as_in else {"explore": earlier}, 0.25, "search")
 
 
 def _categories(what: str, space: Space, others: Categories) -> Categories:

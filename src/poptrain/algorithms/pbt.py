@@ -32,8 +32,8 @@ from typing import Literal, get_args
 
 from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.allowance import Allowance
-from poptrain.algorithms.parts.exploit import check_exploit, truncation
-from poptrain.algorithms.parts.explore import REDRAWN, STEP, ExploreArgument, additive, as_explore, perturb, proposals_of
+from poptrain.algorithms.parts.exploit import check_exploit, donor_of, losers_of, truncation
+from poptrain.algorithms.parts.explore import DEFAULT, ExploreArgument, as_explore, check_factors, perturb, proposals_of
 from poptrain.algorithms.parts.plateau import EARLIER, Plateau, Search
 from poptrain.algorithms.parts.snapshot import Population
 from poptrain.core import History, Hparams, Task, Value
@@ -107,7 +107,7 @@ def pbt(
         return make_pbt("pbt", space, population, as_explore(explore), options)
     if as_in == "paper":
         return make_pbt("pbt", space, population, perturb(resample=0), options)
-    return make_pbt("pbt", space, population, additive(STEP, REDRAWN), options, {"explore": (perturb(),)})
+    return make_pbt("pbt", space, population, DEFAULT, options, {"explore": (perturb(),)})
 
 
 @dataclass(frozen=True)
@@ -173,6 +173,7 @@ def make_pbt(
     """
     turns.check_space(what, space)
     options.check(what, population)
+    check_factors(explore, space)
     exploit, starts, paper = options.exploit, options.starts, options.as_in == "paper"
     open: dict[str, tuple[object, ...]] = dict(earlier)
     if exploit is None:
@@ -250,7 +251,7 @@ class Pbt:
         position = {seat: index for index, seat in enumerate(population.seats.tolist())}
         heads = history.heads()
         healthy, steps, heads = history.oks_of(heads).tolist(), history.column("step")[heads].tolist(), heads.tolist()
-        loses = self.exploit.losers(population).tolist()
+        loses = losers_of(self.exploit, population)
         allowance = Allowance(population, self.interval, self.shared_budget)
         plateau = Plateau(population, self.population, self.search) if self.plateau == "search" else None
         plans: list[turns.Plan] = []
@@ -268,7 +269,7 @@ class Pbt:
                 continue
             if (failed or steps[seat] >= self.warmup) and loses[position[seat]]:  # ready
                 draw = partial(rng, history.seed, history.n + len(plans), "exploit")
-                donor = self.exploit.donor(population, position[seat], draw)
+                donor = donor_of(self.exploit, population, position[seat], draw)
                 if donor is not None and not failed and plateau is not None:
                     donor = plateau.donor(position[seat], donor)
             if donor is None and not failed and plateau is not None and plateau.holds and plateau.redraws(position[seat]):

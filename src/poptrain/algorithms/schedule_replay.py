@@ -16,6 +16,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
 from poptrain.algorithms.parts import turns
@@ -110,6 +111,7 @@ def schedule_replay(
     for row in rows:
         for piece in row:
             space.check(piece.hparams)
+    _check_static(rows, space)
     if interval is not None:
         rows = tuple(tuple(replace(piece, steps=None, evals=1, seed=None) for piece in merged(row)) for row in rows)
     return ScheduleReplay(space, rows, interval)
@@ -180,6 +182,18 @@ class ScheduleReplay:
         else:
             left = turns.UNBOUNDED
         return index, piece, left if self.interval is None else min(left, self.interval - step % self.interval)
+
+
+def _check_static(rows: Sequence[Sequence[Piece]], space: Space) -> None:
+    """Raises a `UsageError` if a schedule changes a static value while the weights go on: now, and not when it is reached."""
+    for index, row in enumerate(rows):
+        for before, piece in pairwise(row):
+            for name in () if piece.fresh else space.static_names:
+                if piece.hparams[name] != before.hparams[name]:
+                    raise UsageError(
+                        f"schedules[{index}]: the static hyperparameter {name!r} changes from {before.hparams[name]!r:.60} to "
+                        f"{piece.hparams[name]!r:.60} at step {piece.start:,}, and the weights were made with the first: keep it."
+                    )
 
 
 def _as_recorded(task: Task, index: int, piece: Piece, steps: int, teacher: int | None) -> Task:

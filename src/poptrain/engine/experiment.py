@@ -10,13 +10,10 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import wraps
-from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import TypeVar, cast
 
-from poptrain.algorithms.parts.explore import Perturb
-from poptrain.algorithms.schedule_replay import ScheduleReplay
 from poptrain.checkpoints.url_files import checked_url
 from poptrain.core import Json
 from poptrain.core.answering import answering_class
@@ -25,7 +22,6 @@ from poptrain.core.brief import brief, shown
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.interval import interval_of
 from poptrain.core.protocols import Algorithm, Distilling, Sink
-from poptrain.core.rng import rng
 from poptrain.core.secrets import secret_in
 from poptrain.core.user_objects import named
 from poptrain.engine import stop as stops
@@ -82,8 +78,6 @@ class Experiment:
             checked_url(self.checkpoints)
         if isinstance(trainable := as_trainable(self.trainable), ChecksSpace):
             trainable.check_space(cast(Space, self.algorithm.space), self.budget)
-        _check_factors(self.algorithm)
-        _check_static(self.algorithm)
         if isinstance(self.algorithm, Distilling) and self.algorithm.distills:
             check_distill(trainable)
         checked_sinks(self.sinks)  # raises a UsageError if one is not a sink, before there is a run directory
@@ -97,27 +91,6 @@ class Experiment:
     def sign(self) -> int:
         """1 if scores are maximised, -1 if the user minimises."""
         return -1 if self.mode == "min" else 1
-
-
-def _check_factors(algorithm: Algorithm) -> None:
-    """Raises a `UsageError` if the factors of a `perturb` have other names than the space: now, and not at the first copy."""
-    explore, space = getattr(algorithm, "explore", None), algorithm.space
-    if isinstance(explore, Perturb) and isinstance(space, Space):
-        explore.vary(space.sample(rng(0, "check")), space, rng(0, "check"))
-
-
-def _check_static(algorithm: Algorithm) -> None:
-    """Raises a `UsageError` if a schedule changes a static value while the weights go on: now, and not when it is reached."""
-    if not isinstance(algorithm, ScheduleReplay):
-        return
-    for index, row in enumerate(algorithm.schedules):
-        for before, piece in pairwise(row):
-            for name in () if piece.fresh else algorithm.space.static_names:
-                if piece.hparams[name] != before.hparams[name]:
-                    raise UsageError(
-                        f"schedules[{index}]: the static hyperparameter {name!r} changes from {before.hparams[name]!r:.60} to "
-                        f"{piece.hparams[name]!r:.60} at step {piece.start:,}, and the weights were made with the first: keep it."
-                    )
 
 
 def load(path: str | Path, argv: Sequence[str] = ()) -> Experiment:

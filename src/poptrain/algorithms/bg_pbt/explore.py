@@ -30,8 +30,6 @@ from poptrain.core.protocols import Clone, Proposal
 from poptrain.core.rng import rng
 from poptrain.space import Space
 
-MUCH = 1e4  # times the width of half of the gains: a deviation above that is made up by others
-
 
 @dataclass(frozen=True)
 class LocalSearch:
@@ -205,22 +203,8 @@ class LocalSearch:
 def _standardised(rows: Rows) -> np.ndarray:
     """Returns the gains in units of their spread, rounded, so that an affine transform of the scores gives the same ranks."""
     centre, unit = rows.scale
-    if rows.robust and unit:
-        centre, unit = _of_the_middle(rows.gains, centre, unit)
     with np.errstate(over="ignore", invalid="ignore"):
         return ((rows.gains - centre) / unit).round(ROUND_DIGITS) if unit else np.zeros(len(rows))
-
-
-def _of_the_middle(gains: np.ndarray, mean: float, sd: float) -> tuple[float, float]:
-    """Returns the centre and the width of the shortest half of the gains where a few huge ones make up the deviation."""
-    ordered = np.sort(gains)
-    half = len(ordered) // 2 + 1
-    with np.errstate(over="ignore", invalid="ignore"):
-        lengths = ordered[half - 1 :] - ordered[: len(ordered) - half + 1]
-    first = int(np.argmin(lengths))
-    if not 0 < lengths[first] * MUCH < sd:
-        return mean, sd
-    return float(ordered[first + half // 2]), float(lengths[first])
 
 
 def _gain_at(gains: np.ndarray, z: float) -> float:

@@ -107,18 +107,17 @@ class Generational:
 
     def _within(self, history: History, chapter: Chapter) -> tuple[Task, ...]:
         """Returns the next tasks of the generation, as tasks of the log."""
-        asked = self.within.ask(chapter.own.with_budget(self._budget(history, chapter)))
+        budget = None if history.budget is None else self._share(history.budget, chapter)
+        asked = self.within.ask(chapter.own.with_budget(budget))
         ids = range(history.n, history.n + len(asked))
         return tuple(
             replace(task, id=id, seed=seed, parent=None if task.parent is None else chapter.outside(task.parent))
             for task, id, seed in zip(asked, ids, task_seeds(history.seed, history.n, len(asked)), strict=True)
         )
 
-    def _budget(self, history: History, chapter: Chapter) -> int | None:
-        """Returns the lineage steps of a member: what was trained before and is in no lineage is taken off."""
-        if history.budget is None:
-            return None
-        return max(history.budget - -(-chapter.apart // self.population), 0)
+    def _share(self, budget: int, chapter: Chapter) -> int:
+        """Returns the lineage steps of a member: what was trained before and is in no lineage is taken off the budget."""
+        return max(budget - -(-chapter.apart // self.population), 0)
 
     # -- between two generations ------------------------------------------------------------------------------------------
 
@@ -133,18 +132,18 @@ class Generational:
         old = chapter.age() >= self.generations.length(self.interval)
         if not old and chapter.stale() < self.generations.patience:
             return False
-        budget = self._budget(history, chapter)
-        if budget is None:
-            return True
-        held, step = chapter.own.standing(), chapter.own.column("step")
-        left = self.population * budget - int(step[held[held >= 0]].sum())
+        return history.budget is None or self._affords(history.budget, history, chapter)
+
+    def _affords(self, budget: int, history: History, chapter: Chapter) -> bool:
+        """True if the budget has the steps of the next candidates, and of an interval of every member after them."""
+        held = chapter.own.standing()
+        reached = chapter.own.column("step")[held[held >= 0]]
         candidates = self._candidates(chapter.number + 1)
         cost = self.generations.cost(candidates, self.population, self.interval) + self.population * self.interval
-        if not self.counts_all or history.budget is None:
-            return left >= cost
-        left = self.population * history.budget - trained_steps(history)
+        if not self.counts_all:
+            return self.population * self._share(budget, chapter) - int(reached.sum()) >= cost
         length = sum(rung.steps for rung in self._rungs(candidates)) + self.interval  # of a student; its teacher may be far ahead
-        return left >= cost and int(step[held[held >= 0]].max()) + length <= history.budget
+        return self.population * budget - trained_steps(history) >= cost and int(reached.max()) + length <= budget
 
     def _first_rung(self, history: History, chapter: Chapter) -> tuple[Task, ...]:
         generations = self.generations

@@ -23,6 +23,7 @@ from poptrain.core import History
 from poptrain.space import Space
 
 ROUND_DIGITS = 6
+MUCH = 1e4  # times the distance from the middle score to the best tenth: what lies below by more is lost
 OWN_NOISE = 0.1  # share of the noise of a gain that no other gain has
 
 
@@ -37,7 +38,7 @@ class Rows:
     categories: tuple[int, ...] = ()  # columns of the space that are categorical inputs
     context: bool = True  # the score before is an input
     shared_noise: bool = False  # neighbours share the noise of a score, and at least one row is cut on each side
-    robust: bool = False  # a few huge scores do not decide which gains count as equal
+    robust: bool = False  # scores that are lost do not decide which gains count as equal
 
     @classmethod
     def of(
@@ -63,9 +64,17 @@ class Rows:
         return len(self.ids)
 
     @cached_property
+    def scores(self) -> np.ndarray:
+        """The scores of all tasks of the history; with `robust`, `without_lost`."""
+        scores = self.history.scores
+        if not self.robust:
+            return scores
+        return without_lost(scores, np.unique(np.concatenate([self.ids, self.history.column("parent")[self.ids]])))
+
+    @cached_property
     def gains(self) -> np.ndarray:
         """The score gained per step; shape (n,)."""
-        scores = self.history.scores
+        scores = self.scores
         with np.errstate(over="ignore"):
             gains: np.ndarray = (scores[self.ids] - scores[self.history.column("parent")[self.ids]]) / self.steps
         return gains
@@ -75,7 +84,7 @@ class Rows:
         """Mean and standard deviation of the winsorised gains; the latter is 0 if they are all equal, up to rounding."""
         clipped = self._clipped
         ids = self.ids[self.gains == clipped] if self.robust else self.ids
-        size = np.abs(self.history.scores_of(ids)).max(initial=0) / max(int(self.steps.max(initial=1)), 1)
+        size = np.abs(self.scores[ids]).max(initial=0) / max(int(self.steps.max(initial=1)), 1)
         if not np.isfinite(clipped).all():
             return 0.0, 0.0
         _, power = np.frexp(np.abs(clipped).max(initial=0))  # scaled by a power of two: squares neither overflow nor vanish
@@ -176,6 +185,24 @@ def winsorised(values: np.ndarray, least: int = 0) -> np.ndarray:
         clipped: np.ndarray = np.clip(values, ordered[cut], ordered[-1 - cut])
         return clipped
     return np.clip(values, *_quantiles(values)) if len(values) else values
+
+
+def without_lost(scores: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Returns the scores, in which those that are lost among the tasks `ids` count as the worst of the others.
+
+    A score is lost if it lies below the middle one by `MUCH` times the distance from there to the best tenth: training that
+    exploded, and not training that is bad. Next to it, the gains of all others would be equal.
+    """
+    known = scores[ids]
+    if not len(known):
+        return scores
+    with np.errstate(over="ignore"):
+        middle, high = np.percentile(known, [50, 90])
+        limit = middle - MUCH * (high - middle)
+    if not high - middle > 1e-12 * max(abs(middle), abs(high)):
+        return scores
+    least: np.ndarray = np.maximum(scores, known[known >= limit].min())
+    return least
 
 
 def _quantiles(values: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ Both are passed as ``pt.pbt(…, explore=…)``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -190,6 +190,9 @@ def resample() -> Resample:
     return Resample()
 
 
+DEFAULT = Additive(STEP, REDRAWN)  # of `pbt`
+
+
 def as_explore(what: object, owner: str = "pbt") -> Explore[Space]:
     """Returns a strategy: `what` itself, `Keep` for None, or the checked function.
 
@@ -214,6 +217,12 @@ def as_explore(what: object, owner: str = "pbt") -> Explore[Space]:
         "explore(hparams, generator) -> hparams, or an object with the method propose(history, space, clones) of the protocol "
         "poptrain.core.protocols.Explore."
     )
+
+
+def check_factors(explore: Explore[Space], space: Space) -> None:
+    """Raises a `UsageError` if the factors of a `perturb` have other names than the space: now, and not at the first copy."""
+    if isinstance(explore, Perturb):
+        explore.vary(space.sample(rng(0, "check")), space, rng(0, "check"))
 
 
 def by_origin(history: History, clones: Sequence[Clone]) -> tuple[list[Clone], list[Clone]]:
@@ -241,11 +250,22 @@ def proposals_of(explore: Explore[Space], history: History, space: Space, clones
     """Returns one proposal for each clone, in their order; [] without clones.
 
     Raises:
-        UsageError: the strategy returned another number of proposals.
+        UsageError: the strategy returned something else.
     """
     if not clones:
         return []
-    proposals = [Proposal(*proposal) for proposal in explore.propose(history, space, clones)]
+    returned: object = explore.propose(history, space, clones)
+    if not isinstance(returned, Iterable) or isinstance(returned, Proposal):
+        raise UsageError(f"explore={explore!r}: propose returned {type(returned).__name__}, expected a list of Proposal.")
+    proposals = list[Proposal]()
+    for each in returned:
+        if not isinstance(each, tuple) or not 1 <= len(each) <= len(Proposal._fields):
+            raise UsageError(f"explore={explore!r}: propose returned a {type(each).__name__} in its list, expected Proposal.")
+        proposals.append(proposal := Proposal(*each))
+        if not isinstance(proposal.hparams, Mapping) or not isinstance(proposal.note, Mapping):
+            raise UsageError(
+                f"explore={explore!r}: propose returned {proposal!r:.100}, expected mappings by name as its hparams and its note."
+            )
     if len(proposals) != len(clones):
         raise UsageError(
             f"explore={explore!r}: propose returned {counted(len(proposals), 'proposal')} for {counted(len(clones), 'clone')}."
