@@ -37,8 +37,34 @@ def test_an_experiment_is_shown_too_and_what_is_not_asked_for_by_a_person_is_not
     experiment = pt.Experiment(PBT, quadratic, stop=pt.steps(10))
     run = pt.run(experiment)
     assert "finished: 8 results" in capfd.readouterr().err
-    pt.schedule_worth(run, seeds=6)
+    pt.replay(run)
+    assert "finished: 2 results" in capfd.readouterr().err
+    pt.replay(run, progress=False)
+    pt.schedule_worth(run, seeds=6, progress=False)
     assert capfd.readouterr().err == ""
+
+
+def test_a_comparison_of_a_schedule_with_constants_shows_how_many_trainings_are_finished(monkeypatch):
+    run = pt.run(pt.Experiment(PBT, quadratic, stop=pt.steps(10)), progress=False)
+    seen = []
+
+    class Every(PlainLines):
+        wait = 0.0
+
+        def __init__(self):
+            pass
+
+        def show(self, line, share):
+            seen.append((line(None), share))
+
+        def end(self, line):
+            assert line is None
+
+    monkeypatch.setattr("poptrain.engine.worth.screen", Every)
+    pt.schedule_worth(run, seeds=6)
+    shares = [share for _, share in seen]
+    assert shares == sorted(shares) and shares[0] == 0.0 and 0.6 < shares[-1] <= 1.0
+    assert any("0 of " in text and "seed 10" in text for text, _ in seen[:3])
 
 
 def glances(experiment, looks=lambda results: True):

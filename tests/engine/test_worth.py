@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+
 import numpy as np
 import pytest
 
@@ -58,6 +62,24 @@ def test_a_constant_that_fails_is_a_low_score_and_no_error():
 
     found = pt.schedule_worth(run_of(train), seeds=6)
     assert found.final.losses == 0 and all(np.isfinite(found.final.scores))
+
+
+def test_a_person_who_interrupts_one_training_in_a_notebook_interrupts_all(monkeypatch):
+    trained = []
+
+    def train(carry, hp, steps, seed):
+        trained.append(seed)
+        if len(trained) == 9:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+        return moving(carry, hp, steps, seed)
+
+    run = run_of(moving)
+    for module in ("loop", "again"):
+        monkeypatch.setattr(f"poptrain.engine.{module}.interactive", lambda: True)
+    with pytest.raises(pt.errors.Suspended, match="schedule_worth interrupted"):
+        pt.schedule_worth(run, train, seeds=6)
+    assert len(trained) == 9
 
 
 def test_too_few_seeds_and_a_missing_trainable_are_refused():

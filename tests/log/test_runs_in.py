@@ -102,6 +102,9 @@ def test_the_command_line_compares_the_runs_that_it_may_read_and_names_the_other
     assert code == 1 and "Permission denied" in text, "a run that was named must be readable"
     code, text = told("status", runs)
     assert code == 2 and "3 of its directories are" in text
+    for verb in (pt.open_run, pt.verify):
+        with pytest.raises(pt.UsageError, match="3 of its directories are: choose one of"):
+            verb(runs)
 
 
 def test_the_dashboard_shows_the_runs_that_it_may_read_and_why_not_the_other(runs, refuse):

@@ -29,7 +29,7 @@ from poptrain.engine.edited import edits, recorded
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.open_log import continuing, fingerprint
 from poptrain.engine.replay import rebuilt
-from poptrain.log.finding import segment_name
+from poptrain.log.finding import check_run, segment_name
 from poptrain.space import Space
 from poptrain.space.from_json import described
 
@@ -90,6 +90,7 @@ def verify(directory: str | Path, experiment: Experiment | None = None) -> Verif
     except LogDamaged as error:
         damage = str(error)
     if not trace.seq and damage is None:
+        check_run(Path(directory))
         raise UsageError(f"no log in {directory}: pass the directory of a run, which holds {segment_name(1)}.")
     report = _Report(trace)
     report.log(damage)

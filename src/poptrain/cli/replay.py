@@ -87,6 +87,7 @@ def replay(
                 metric=about.metric,
                 mode=about.mode,
                 executor=about.executor,
+                progress=not quiet,
             )
         return emit(compared) if json else say(compared.final.verdict, compared.constant.verdict)
     name = (directory if schedule is None else schedule) or Path()

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from poptrain.cli.show import Directory, JsonOption, TaskOption, check_run, console, say, table
+from poptrain.cli.show import Directory, JsonOption, TaskOption, console, say, table
 from poptrain.core.errors import UsageError
+from poptrain.log.finding import check_run
 from poptrain.views import short
 from poptrain.views.schedule import schedule_in
 

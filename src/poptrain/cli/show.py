@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, Annotated, NotRequired, TypedDict
 
@@ -15,7 +14,7 @@ from rich.text import Text
 from poptrain.audit.verdict import Verdict
 from poptrain.cli.long_table import LongTable
 from poptrain.core.errors import UsageError
-from poptrain.log.finding import runs_in
+from poptrain.log.finding import check_run
 from poptrain.log.reader import Record, read
 from poptrain.views import clean, dumps, short
 
@@ -51,18 +50,6 @@ def console(stream: IO[str] | None = None) -> Console:
     stream = sys.stdout if stream is None else stream
     width = None if stream.isatty() else PIPED_WIDTH
     return Console(file=stream, markup=False, highlight=False, emoji=False, width=width)
-
-
-def check_run(directory: Path) -> None:
-    """Raises a `UsageError` that names the runs nearby if a directory holds no run itself, or does not exist."""
-    inside = runs_in(directory)
-    if not inside and not directory.exists():
-        near = {path.name: path for path in (*runs_in(directory.parent), *runs_in(Path("runs")))}
-        for name in get_close_matches(directory.name, near, n=1):
-            raise UsageError(f"no directory {str(directory)!r}. Did you mean {str(near[name])!r}?")
-    if inside and inside != [directory]:
-        some = ", ".join(map(str, inside[-3:])) + (" …" if len(inside) > 3 else "")
-        raise UsageError(f"{str(directory)!r} is not a run, but {len(inside)} of its directories are: choose one of {some}.")
 
 
 def record_of(directory: Path) -> Record:

@@ -8,9 +8,10 @@ import typer
 from rich.live import Live as Screen
 
 from poptrain.cli.overview import overview, rows_that_fit
-from poptrain.cli.show import Directory, JsonOption, check_run, console, emit, say
+from poptrain.cli.show import Directory, JsonOption, console, emit, say
 from poptrain.core import clock, collector
 from poptrain.core.errors import UsageError
+from poptrain.log.finding import check_run
 from poptrain.views.digest import Following
 
 POLL_SECONDS = 1.0

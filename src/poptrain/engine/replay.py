@@ -15,6 +15,7 @@ from poptrain.algorithms.parts.turns import FrozenDict
 from poptrain.algorithms.schedule_replay import Piece, ScheduleArgument, ScheduleReplay, guessed, merged, pieces, schedule_replay
 from poptrain.core import Json
 from poptrain.core.answering import answering
+from poptrain.core.arguments import check_flag
 from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.protocols import Sink
@@ -62,6 +63,7 @@ def replay(
     directory: str | Path | None = None,
     seed: int = 0,
     sinks: Sequence[Sink[Record]] = (),
+    progress: bool = True,
 ) -> Run:
     """Returns the run that trains one schedule alone, from fresh weights.
 
@@ -82,6 +84,7 @@ def replay(
         directory: as in `run`.
         seed: as in `run`.
         sinks: as in `run`.
+        progress: as in `run`.
 
     Raises:
         UsageError: the schedule does not exist, or it does not fit the length, the names or the trainable.
@@ -99,7 +102,9 @@ def replay(
         raise UsageError("replay: the trainable is missing: pass the one to train, replay(schedule, trainable).")
     algorithm, stop = planned(source, stop=stop, fit=fit, final=final, same_seeds=same_seeds, interval=interval)
     metric, mode = metric or source.metric or "score", mode or source.mode or "max"
-    return execute(Experiment(algorithm, trainable, metric, mode, stop, executor, seed, tuple(sinks)), directory)
+    check_flag("replay", "progress", progress)
+    experiment = Experiment(algorithm, trainable, metric, mode, stop, executor, seed, tuple(sinks))
+    return execute(experiment, directory, progress=progress)
 
 
 def planned(

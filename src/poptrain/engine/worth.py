@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,16 @@ from poptrain.algorithms.parts.turns import check_count
 from poptrain.algorithms.schedule_replay import Piece, ScheduleArgument
 from poptrain.core import Hparams
 from poptrain.core.answering import answering
+from poptrain.core.arguments import check_flag
 from poptrain.core.counting import counted
-from poptrain.core.errors import RunFailed, UsageError
+from poptrain.core.errors import RunFailed, Suspended, UsageError
 from poptrain.core.wellformed import MAX_SEATS
+from poptrain.engine.board import Board, OnBoard
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.loop import execute
 from poptrain.engine.replay import Source, planned, source_of
 from poptrain.engine.result import Run
+from poptrain.engine.screens import screen
 from poptrain.executors.context import ExecutorConfig
 from poptrain.statistics import interval, paired
 
@@ -68,6 +72,7 @@ def schedule_worth(
     metric: str | None = None,
     mode: str | None = None,
     executor: str | ExecutorConfig = "inline",
+    progress: bool = True,
 ) -> Worth:
     """Returns whether a schedule is better than constant hyperparameters, by training all of them on fresh seeds.
 
@@ -84,6 +89,7 @@ def schedule_worth(
         metric: as in `run`; default: as in the run that the schedule comes from.
         mode: as in `run`; default: as in the run that the schedule comes from.
         executor: as in `run`.
+        progress: show on standard error how many trainings are finished, and how far the current one is.
 
     Raises:
         UsageError: the schedule has no length, or the trainable is missing.
@@ -91,7 +97,7 @@ def schedule_worth(
     >>> import poptrain as pt
     >>> space = pt.Space(lr=pt.LogUniform(1e-3, 1e-1))
     >>> run = pt.run(pt.pbt(space, population=4, interval=5), pt.testing.quadratic, stop=pt.steps(20))
-    >>> len(pt.schedule_worth(run, seeds=6).scores)
+    >>> len(pt.schedule_worth(run, seeds=6, progress=False).scores)
     6
     """
     check_count("schedule_worth", "seeds", seeds, 6)
@@ -101,34 +107,52 @@ def schedule_worth(
     trainable = schedule.trainable if trainable is None and isinstance(schedule, Run) else trainable
     if trainable is None or source.length is None:
         raise UsageError("schedule_worth: pass a run or run.schedule(), and the trainable: schedule_worth(run, train).")
+    check_flag("schedule_worth", "progress", progress)
     sign = -1 if (mode or source.mode) == "min" else 1
-
-    def scores(pieces: Sequence[Piece], which: Sequence[int]) -> list[float]:
-        """Returns the last score of a training for each seed, maximised."""
-        algorithm, stop = planned(replace(source, pieces=tuple(pieces)))
-        names = (metric or source.metric or "score", mode or source.mode or "max")
-        return [_last(Experiment(algorithm, trainable, *names, stop, executor, each)) for each in which]
-
     fresh = list(range(seed, seed + seeds))
     trial = list(range(seed + seeds, seed + seeds + max(seeds // 2, 2)))
     last = source.pieces[-1].hparams
     options = _configurations(source)
     held = [_held(source, each) for each in options]
-    best = 0 if len(options) == 1 else int(np.argmax([np.mean(scores(each, trial)) for each in held]))
-    own = scores(source.pieces, fresh)
-    ending = scores(_held(source, last), fresh)
-    chosen = ending if options[best] == last else scores(held[best], fresh)
+    several = len(options) > 1
+    board = Board(len(options) * len(trial) * several + (2 + several) * len(fresh), screen() if progress else None)
+
+    def scores(pieces: Sequence[Piece], which: Sequence[int], what: str) -> list[float]:
+        """Returns the last score of a training for each seed, maximised."""
+        algorithm, stop = planned(replace(source, pieces=tuple(pieces)))
+        names = (metric or source.metric or "score", mode or source.mode or "max")
+        make = partial(Experiment, algorithm, trainable, *names, stop, executor)
+        return [_last(make(each), board, f"{what}, seed {each}") for each in which]
+
+    try:
+        tried = [np.mean(scores(each, trial, f"constant {n}")) for n, each in enumerate(held)] if several else [0.0]
+        best = int(np.argmax(tried))
+        own = scores(source.pieces, fresh, "schedule")
+        ending = scores(_held(source, last), fresh, "final values")
+        chosen = ending if options[best] == last else scores(held[best], fresh, "best constant")
+    finally:
+        board.end(None)
     final = _against("its own final values held constant", last, own, ending, sign)
     constant = _against("the best of its configurations held constant", options[best], own, chosen, sign)
     return Worth(source.length, tuple(fresh), tuple(sign * score for score in own), final, constant)
 
 
-def _last(experiment: Experiment) -> float:
-    """Returns the last score of the only member, maximised; -inf if it failed."""
+def _last(experiment: Experiment, board: Board, title: str) -> float:
+    """Returns the last score of the only member, maximised; -inf if it failed.
+
+    Raises:
+        Suspended: a person interrupted it. No other training begins, also in a notebook.
+    """
+    board.begun(title)
     try:
-        return experiment.sign * execute(experiment, None).member(0).score
+        run = execute(experiment, None, progress=OnBoard(board, title))
     except RunFailed:
         return -np.inf
+    finally:
+        board.ended(title)
+    if not run.record.finished:
+        raise Suspended("schedule_worth interrupted", exit_code=130, asked=True)
+    return experiment.sign * run.member(0).score
 
 
 def _configurations(source: Source) -> list[Hparams]:

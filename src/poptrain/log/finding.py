@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 
 from poptrain.core.arguments import check_place
@@ -48,6 +49,20 @@ def runs_in(directory: Path | str, depth: int = 1, *, links: bool = True, fs: FS
         return [path] if fs.exists(path / segment_name(1)) else []
     below = [path / name for name in inside]
     return [run for each in below if links or not each.is_symlink() for run in runs_in(each, depth - 1, links=links, fs=fs)]
+
+
+def check_run(directory: Path) -> None:
+    """Raises a `UsageError` that names the runs nearby if a directory holds no run itself, or does not exist."""
+    inside = runs_in(directory)
+    if not inside and not directory.exists():
+        near = {path.name: path for path in (*runs_in(directory.parent), *runs_in(Path("runs")))}
+        for name in get_close_matches(directory.name, near, n=1):
+            raise UsageError(f"no directory {str(directory)!r}. Did you mean {str(near[name])!r}?")
+    if len(inside) == 1 and inside != [directory]:
+        raise UsageError(f"{str(directory)!r} is not a run, but {str(inside[0])!r} is: pass that.")
+    if inside and inside != [directory]:
+        some = ", ".join(map(str, inside[-3:])) + (" …" if len(inside) > 3 else "")
+        raise UsageError(f"{str(directory)!r} is not a run, but {len(inside)} of its directories are: choose one of {some}.")
 
 
 def check_not_inside(what: str, place: Path | str) -> None:
