@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from poptrain.checkpoints import places
 from poptrain.core import Carry, History, Task, Value, markup
@@ -82,6 +84,13 @@ class Standing:
         return markup.block(title, markup.table((), numbers), *([markup.line(self.evidence)] if self.evidence else ()))
 
 
+class Judged(NamedTuple):
+    """A result, and what `Run.judged` found out about it."""
+
+    standing: Standing
+    value: float
+
+
 @answering_class
 @dataclass(frozen=True, repr=False)
 class Run:
@@ -137,6 +146,44 @@ class Run:
         if not ids and self.history.best() is not None:
             raise UsageError("the newest task of every member failed, so that no member is the best at the end: see run.best.")
         return self._standing(self._some(max(ids, key=self.history.score, default=None)))
+
+    def judged(self, judge: Callable[[Carry], object], *, mode: str | None = None) -> list[Judged]:
+        """Returns the newest results of all members with what a function says of each one's state, the best first.
+
+        The score that selects members need not be what counts in the end: an agent's returns are those of a policy that explores,
+        and the policy without noise may fall. So judge the last states on data, or on episodes, that no member trained on.
+
+        Args:
+            judge: ``judge(state) -> number``; `state` is what `Standing.load` returns.
+            mode: "max" or "min"; None: as in the run.
+
+        Raises:
+            UsageError: no member has a healthy result, or `judge` returned no number. One that is NaN counts as the worst.
+
+        >>> import poptrain as pt
+        >>> space = pt.Space(lr=pt.LogUniform(1e-3, 1e-1))
+        >>> run = pt.run(pt.pbt(space, population=4, interval=5), pt.testing.quadratic, stop=pt.steps(20), progress=False)
+        >>> best, value = run.judged(lambda state: state["steps"] / 2)[0]
+        >>> best.step, value
+        (20, 10.0)
+        """
+        mode = ("min" if self.history.sign < 0 else "max") if mode is None else mode
+        if mode not in ("max", "min"):
+            raise UsageError(f"judged: mode={mode!r}, expected 'max', 'min' or None.")
+        if not callable(judge):
+            raise UsageError(f"judged: judge={judge!r:.60}, expected a function: judge(state) -> number.")
+        ids = [int(id) for id in self.history.standing() if self.history.ok(int(id))]
+        if not ids:
+            self._some(self.history.best())
+            raise UsageError("judged: the newest task of every member failed, so no state can be judged: see run.best.")
+        found = []
+        for standing in map(self._standing, ids):
+            value = plain(judge(standing.load()))
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise UsageError(f"judged: judge returned {value!r:.60} for member {standing.member}, expected one number.")
+            found.append(Judged(standing, float(value)))
+        worth = lambda each: -math.inf if math.isnan(each.value) else each.value if mode == "max" else -each.value
+        return sorted(found, key=worth, reverse=True)
 
     def member(self, seat: int) -> Standing:
         """Returns the newest healthy result on one seat.
