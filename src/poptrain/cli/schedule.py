@@ -9,7 +9,6 @@ import typer
 
 from poptrain.cli.show import Directory, JsonOption, TaskOption, console, say, table
 from poptrain.core.errors import UsageError
-from poptrain.log.finding import check_run
 from poptrain.views import short
 from poptrain.views.schedule import schedule_in
 
@@ -23,7 +22,6 @@ def schedule(
     """Show the hyperparameters that led to the best result."""
     if csv and json:
         raise UsageError("--csv and --json exclude each other: pass only one of them.")
-    check_run(directory)
     found = schedule_in(directory, task)
     if json:
         print(found.to_json())

@@ -14,7 +14,6 @@ from rich.text import Text
 from poptrain.audit.verdict import Verdict
 from poptrain.cli.long_table import LongTable
 from poptrain.core.errors import UsageError
-from poptrain.log.finding import check_run
 from poptrain.log.reader import Record, read
 from poptrain.views import clean, dumps, short
 
@@ -58,7 +57,6 @@ def record_of(directory: Path) -> Record:
     Raises:
         UsageError: there is no run; the message names those nearby.
     """
-    check_run(directory)
     return read(directory)
 
 

@@ -142,7 +142,7 @@ class Run:
     @property
     def final_best(self) -> Standing:
         """The best of the newest results of all members: the final state of the population, and not its luckiest moment."""
-        ids = [int(id) for id in self.history.standing() if self.history.ok(int(id))]
+        ids = self._newest()
         if not ids and self.history.best() is not None:
             raise UsageError("the newest task of every member failed, so that no member is the best at the end: see run.best.")
         return self._standing(self._some(max(ids, key=self.history.score, default=None)))
@@ -172,7 +172,7 @@ class Run:
             raise UsageError(f"judged: mode={mode!r}, expected 'max', 'min' or None.")
         if not callable(judge):
             raise UsageError(f"judged: judge={judge!r:.60}, expected a function: judge(state) -> number.")
-        ids = [int(id) for id in self.history.standing() if self.history.ok(int(id))]
+        ids = self._newest()
         if not ids:
             self._some(self.history.best())
             raise UsageError("judged: the newest task of every member failed, so no state can be judged: see run.best.")
@@ -242,6 +242,10 @@ class Run:
 
     def _repr_html_(self) -> str:
         return described(self.record).markup()
+
+    def _newest(self) -> list[int]:
+        """Returns the newest task of every member, if it is healthy."""
+        return [int(id) for id in self.history.standing() if self.history.ok(int(id))]
 
     def _some(self, id: int | None) -> int:
         if id is None:
