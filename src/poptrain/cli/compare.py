@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from poptrain.cli.long_table import LongTable
-from poptrain.cli.show import JsonOption, console, emit, record_of, say, table
+from poptrain.cli.show import JsonOption, console, emit, say, table
 from poptrain.core.errors import PoptrainError, UsageError
 from poptrain.log.finding import check_not_inside, runs_in
-from poptrain.log.reader import Record
+from poptrain.log.reader import Record, read
 from poptrain.views import Comparison
 from poptrain.views import compare as view
 
@@ -53,7 +53,7 @@ def records(directories: list[Path]) -> tuple[list[Record], list[str]]:
             if each.resolve() in found:
                 continue
             try:
-                found[each.resolve()] = record_of(each)
+                found[each.resolve()] = read(each)
             except PoptrainError as error:
                 if each == path:
                     raise

@@ -10,12 +10,12 @@ import typer
 
 from poptrain import sinks
 from poptrain.checkpoints import places
-from poptrain.cli.show import Directory, Files, JsonOption, emit, record_of, say
+from poptrain.cli.show import Directory, Files, JsonOption, emit, say
 from poptrain.cli.video import write_video
 from poptrain.core.errors import PoptrainError, UsageError, did_you_mean
 from poptrain.engine.result import Run
 from poptrain.log.private import as_private_as
-from poptrain.log.reader import Record
+from poptrain.log.reader import Record, read
 from poptrain.sinks import EXPERIMENT
 from poptrain.sinks.best import table_as_csv, write_best
 
@@ -75,7 +75,7 @@ def export(
     if source is not None and video is None:
         raise UsageError("--source names the experiment file for --video: pass --video FILE.gif too.")
     tracker = _tracker(to, directory, mlflow, out)
-    record = record_of(directory)
+    record = read(directory)
     for path in (best, table, video):
         if path is not None and not _is_free(path, folder=path == best):
             raise UsageError(f"{str(path)!r} exists already and is not overwritten: choose another name.")

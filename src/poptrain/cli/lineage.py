@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from poptrain.cli.show import Directory, JsonOption, TaskOption, console, emit, record_of, say, table
+from poptrain.cli.show import Directory, JsonOption, TaskOption, console, emit, say, table
 from poptrain.core.counting import counted
+from poptrain.log.reader import read
 from poptrain.views import Lineage, short
 from poptrain.views import lineage as view
 
 
 def lineage(directory: Directory, task: TaskOption = None, json: JsonOption = False) -> None:
     """Show the ancestors of the best result, or of a task."""
-    found = view(record_of(directory), task)
+    found = view(read(directory), task)
     if json:
         return emit(found)
     columns = [("task", True), ("member", True), ("steps", True), ("score", True), ("origin", False)]

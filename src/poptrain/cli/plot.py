@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from poptrain.cli.show import Directory, Files, JsonOption, check_outside, emit, record_of, say
+from poptrain.cli.show import Directory, Files, JsonOption, check_outside, emit, say
 from poptrain.core.errors import UsageError
 from poptrain.log.private import as_private_as
+from poptrain.log.reader import read
 from poptrain.views.index import best_id, history_of, none_healthy
 
 
@@ -28,7 +29,7 @@ def plot(
     json: JsonOption = False,
 ) -> None:
     """Draw score, hyperparameters, family tree, spread, time spent and what the algorithm adds as PNG."""
-    record = record_of(directory)
+    record = read(directory)
     if best_id(record, history := history_of(record)) is None:
         raise none_healthy(record, history)
     from poptrain import plots  # importing Matplotlib takes long

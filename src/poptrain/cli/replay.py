@@ -9,7 +9,7 @@ from typing import Annotated, TypedDict
 import typer
 
 from poptrain.cli import start
-from poptrain.cli.show import JsonOption, TaskOption, emit, record_of, say
+from poptrain.cli.show import JsonOption, TaskOption, emit, say
 from poptrain.core.commands import working_in
 from poptrain.core.errors import UsageError
 from poptrain.engine import stop as stops
@@ -17,7 +17,7 @@ from poptrain.engine.experiment import file_record
 from poptrain.engine.replay import Source, planned, source_of
 from poptrain.engine.result import Run
 from poptrain.engine.worth import schedule_worth
-from poptrain.log.reader import Record
+from poptrain.log.reader import Record, read
 from poptrain.views import Status, short, status
 
 
@@ -72,7 +72,7 @@ def replay(
     """Train the best schedule of a run alone, as a new run."""
     if directory is None and schedule is None:
         raise UsageError("nothing to replay: pass the directory of a run, or --schedule FILE.")
-    record = None if directory is None else record_of(directory)
+    record = None if directory is None else read(directory)
     source = _source(record, schedule, task, same_seeds)
     file, _, argv, folder = _experiment_file(directory, record, experiment)
     if worth is not None:

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from poptrain.cli.show import Directory, Files, JsonOption, check_outside, emit, record_of, say
+from poptrain.cli.show import Directory, Files, JsonOption, check_outside, emit, say
 from poptrain.core.errors import UsageError
+from poptrain.log.reader import read
 from poptrain.views.index import best_id, history_of, none_healthy
 
 
@@ -20,7 +21,7 @@ def report(
     json: JsonOption = False,
 ) -> None:
     """Write one self-contained HTML page with charts and tables."""
-    record = record_of(directory)
+    record = read(directory)
     if best_id(record, history := history_of(record)) is None:
         raise none_healthy(record, history)
     from poptrain.report import write

@@ -6,10 +6,11 @@ import sys
 from dataclasses import replace
 
 from poptrain.cli import start
-from poptrain.cli.show import Directory, JsonOption, console, record_of, say
+from poptrain.cli.show import Directory, JsonOption, console, say
 from poptrain.engine import stop as stops
 from poptrain.engine.experiment import file_hash, file_record
 from poptrain.engine.replay import rebuilt
+from poptrain.log.reader import read
 
 
 def resume(
@@ -21,7 +22,7 @@ def resume(
     json: JsonOption = False,
 ) -> None:
     """Continue an interrupted run, or a finished one with more --steps."""
-    record = record_of(directory)
+    record = read(directory)
     recorded = start.recorded_about_file(record)
     chosen = start.chosen(directory, record, experiment)
     file, argv, folder = chosen.file, chosen.argv, chosen.folder

@@ -14,7 +14,6 @@ from rich.text import Text
 from poptrain.audit.verdict import Verdict
 from poptrain.cli.long_table import LongTable
 from poptrain.core.errors import UsageError
-from poptrain.log.reader import Record, read
 from poptrain.views import clean, dumps, short
 
 PIPED_WIDTH = 200  # columns of output that goes into a file or a pipe
@@ -49,15 +48,6 @@ def console(stream: IO[str] | None = None) -> Console:
     stream = sys.stdout if stream is None else stream
     width = None if stream.isatty() else PIPED_WIDTH
     return Console(file=stream, markup=False, highlight=False, emoji=False, width=width)
-
-
-def record_of(directory: Path) -> Record:
-    """Returns the record of a run.
-
-    Raises:
-        UsageError: there is no run; the message names those nearby.
-    """
-    return read(directory)
 
 
 def check_outside(option: str, path: Path, directory: Path) -> None:
