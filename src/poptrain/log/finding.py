@@ -58,8 +58,6 @@ def check_run(directory: Path) -> None:
         near = {path.name: path for path in (*runs_in(directory.parent), *runs_in(Path("runs")))}
         for name in get_close_matches(directory.name, near, n=1):
             raise UsageError(f"no directory {str(directory)!r}. Did you mean {str(near[name])!r}?")
-    if len(inside) == 1 and inside != [directory]:
-        raise UsageError(f"{str(directory)!r} is not a run, but {str(inside[0])!r} is: pass that.")
     if inside and inside != [directory]:
         some = ", ".join(map(str, inside[-3:])) + (" …" if len(inside) > 3 else "")
         raise UsageError(f"{str(directory)!r} is not a run, but {len(inside)} of its directories are: choose one of {some}.")
