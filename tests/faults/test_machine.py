@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import resource
 import subprocess
@@ -35,7 +36,14 @@ def descriptors():
 def few_files():
     """Returns a function that allows this process n more open files."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    yield lambda more: resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors() + more, before[1]))
+
+    def allow(more):
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        taken = {int(name) for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}")}
+        free = [number for number in range(len(taken) + more + 1) if number not in taken]  # the limit is one of numbers
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free[more], before[1]))
+
+    yield allow
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
@@ -46,7 +54,7 @@ def few_files():
 def test_b10_a_long_run_leaves_no_file_open(folder, few_files):
     pt.run(experiment(2), directory="first", progress=False)  # imports what it needs
     before = descriptors()
-    few_files(6)
+    few_files(8)
     run = pt.run(experiment(60), directory="größe ключ 'x' $y", progress=False)
     assert run.record.finished and len(run.history) == 240
     assert descriptors() <= before + 1  # the pipe of a thread that is about to end
@@ -57,12 +65,23 @@ def test_b10_a_long_run_leaves_no_file_open(folder, few_files):
 def test_b10_too_few_files_for_workers_suspend_the_run_with_a_sentence(folder, few_files):
     workers = pt.executors.Processes(slots=2)
     pt.run(experiment(4, executor=workers), progress=False)  # imports what it needs
-    for more in (5, 7, 9, 11, 13):  # from the log and its lock alone to nearly all pipes of the workers
-        few_files(more)
-        with pytest.raises(Suspended, match=r"Too many open files: this process may not have more.*`ulimit -n` files"):
-            pt.run(experiment(4, executor=workers), directory="r", progress=False)
+    open_before = descriptors()
+    for begun in (False, True):
+        for more in range(14):  # from none at all, through the log and its lock, to nearly all pipes of the workers
+            few_files(more)
+            with pytest.raises(Suspended, match=r"Too many open files: this process may not have more.*`ulimit -n` files"):
+                pt.run(experiment(4, executor=workers), directory="r" if begun else f"{more}", progress=False)
     few_files(200)
+    gc.collect()
+    assert descriptors() <= open_before + 8  # multiprocessing leaves two of a worker whose start was refused half way
     assert pt.run(experiment(4, executor=workers), directory="r", progress=False).record.finished
+
+
+def test_b10_too_few_files_to_read_a_run_name_the_limit(folder, few_files):
+    pt.run(experiment(4), directory="r", progress=False)
+    few_files(0)
+    with pytest.raises(pt.errors.Unreadable, match=r"Too many open files\. Allow this process more open files \(`ulimit -n`\)"):
+        pt.open_run("r")
 
 
 @pytest.mark.parametrize("name", ["x" * 256, "runs/" + "ж" * 128, "x" * 300 + "/r"])

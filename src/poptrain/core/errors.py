@@ -22,6 +22,7 @@ The text is the product: one or two sentences that name what, where, what was go
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 LONGEST_NAME = 1000  # characters of a name that may be misspelled
@@ -123,7 +124,13 @@ class Unreadable(PoptrainError):
     def of(cls, error: OSError) -> Unreadable:
         """Returns the sentence about a refusal of the system."""
         where = f"{error.filename}: " if error.filename else ""
-        return cls(f"{where}{error.strerror or error}. Check that you may read the run directory.")
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            cure = "Allow this process more open files (`ulimit -n`)."
+        elif error.errno in (errno.EIO, errno.ESTALE):
+            cure = "Check the disk that holds it."
+        else:
+            cure = "Check that you may read the run directory."
+        return cls(f"{where}{error.strerror or error}. {cure}")
 
 
 class RunWarning(UserWarning):

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from poptrain.core import History, Result
-from poptrain.core.errors import MetricError, RunFailed, Suspended
-from poptrain.engine.again import again
+from poptrain.core.errors import MetricError, RunFailed, Suspended, Unreadable, UsageError
+from poptrain.engine.again import again, continued
 from poptrain.engine.notices import all_failed
 from poptrain.executors.outcome import PREFIX, metric_error
 from poptrain.log.reader import Record
@@ -19,22 +19,32 @@ LIMITS = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)  # of open fil
 
 
 @contextmanager
-def within_limits(record: Record, directory: str | Path | None) -> Iterator[None]:
+def within_limits(directory: str | Path | None, record: Record | None = None) -> Iterator[None]:
     """Suspends a run that needs more open files, processes or memory than it may have. What the user's
     code raises is a result by then, and does not come here.
+
+    Args:
+        record: of the run; None while it is not open yet.
 
     Raises:
         Suspended: says so, and how the run is continued.
     """
     try:
         yield
-    except OSError as error:
-        if error.errno not in LIMITS:
+    except (OSError, Suspended, Unreadable, UsageError) as error:
+        if (limit := _limit(error)) is None:
             raise
         raise Suspended(
-            f"{error.strerror}: this process may not have more. Use fewer slots, or allow more (`ulimit -n` files, `ulimit -u` "
-            f"processes); {again(record, directory)}"
-        ) from error
+            f"{limit.strerror}: this process may not have more. Use fewer slots, or allow more (`ulimit -n` files, `ulimit -u` "
+            f"processes); {continued() if record is None else again(record, directory)}"
+        ) from limit
+
+
+def _limit(error: BaseException | None) -> OSError | None:
+    """Returns the refusal that an error goes back to: the disk's own words name one file, and no cure."""
+    while error is not None and not (isinstance(error, OSError) and error.errno in LIMITS):
+        error = error.__cause__
+    return error
 
 
 class UnreadMetrics:

@@ -148,21 +148,23 @@ def execute(
     """
     executor = executors.resolve(experiment.executor, experiment.trainable)
     record: Record | None = None
-    if directory is not None and exists(directory):
-        record = read(directory)  # without the lock: a refused call and a finished run leave no trace
-        experiment = continuing(experiment, record.run)
-        check_same_run(record, experiment, directory)
-        if ended := _finished(experiment, directory, record):
-            edited = announce and warn_of_edited_code(experiment.trainable, record, directory)
-            if progress is True and not edited:
-                say(f"finished before: {directory} has the whole run, and nothing was trained now (overwrite=True begins anew)")
-            return ended
-    before = kept.taken(experiment) if directory is None and interactive() else None
-    log, store = before or (open_log(experiment, directory, source, announce, record), None)
+    with within_limits(directory):
+        if directory is not None and exists(directory):
+            record = read(directory)  # without the lock: a refused call and a finished run leave no trace
+            experiment = continuing(experiment, record.run)
+            check_same_run(record, experiment, directory)
+            if ended := _finished(experiment, directory, record):
+                edited = announce and warn_of_edited_code(experiment.trainable, record, directory)
+                if progress is True and not edited:
+                    whole = f"finished before: {directory} has the whole run, and nothing was trained now"
+                    say(f"{whole} (overwrite=True begins anew)")
+                return ended
+        before = kept.taken(experiment) if directory is None and interactive() else None
+        log, store = before or (open_log(experiment, directory, source, announce, record), None)
     try:
-        session = _Session(experiment, executor, log, directory, keep, store)
         try:
-            with within_limits(log.record, directory):
+            with within_limits(directory, log.record):
+                session = _Session(experiment, executor, log, directory, keep, store)
                 session.go(progress, announce)
         except Suspended as stopped:
             if not stopped.asked or not interactive():

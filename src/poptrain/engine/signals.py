@@ -158,10 +158,13 @@ class EndAtTheSecond:
         self._farewell, self._armed, self._writer = farewell, False, -1
 
     def arm(self) -> None:
-        """Begins to listen, unless something else in this process does."""
+        """Begins to listen, unless something else in this process does, or it may have no more pipes or threads."""
         if interactive():
             return
-        reader, self._writer = os.pipe()
+        try:
+            reader, self._writer = os.pipe()
+        except OSError:  # the run is worth more than the promise
+            return
         os.set_blocking(self._writer, False)
         before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         self._armed = before == -1
@@ -171,7 +174,11 @@ class EndAtTheSecond:
             os.close(reader)
             return
         _listening.add(self._writer)
-        threading.Thread(target=self._listen, args=(reader,), name="poptrain-signals", daemon=True).start()
+        try:
+            threading.Thread(target=self._listen, args=(reader,), name="poptrain-signals", daemon=True).start()
+        except RuntimeError:
+            self.disarm()
+            os.close(reader)
 
     def disarm(self) -> None:
         """Ends listening."""

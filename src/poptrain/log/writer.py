@@ -98,7 +98,7 @@ class Log:
         """
         path = Path(directory).absolute()
         missing = [place for place in (path, *path.parents) if not place.exists()]
-        lock = -1
+        lock, log = -1, None
         try:
             for place in reversed(missing):
                 fs.make_dir(place)
@@ -111,11 +111,10 @@ class Log:
                     fs.fsync_dir(place)
             log._opened()
             return log
-        except (OSError, Suspended) as error:  # nothing was acknowledged, so there is nothing to resume
-            _close(fs, lock)
-            raise UsageError(_cannot_start(directory, path, error)) from error
-        except BaseException:
-            _close(fs, lock)
+        except BaseException as error:
+            _close(fs, lock, -1 if log is None else log._fd)
+            if isinstance(error, OSError | Suspended):  # nothing was acknowledged, so there is nothing to resume
+                raise UsageError(_cannot_start(directory, path, error)) from error
             raise
 
     @classmethod
@@ -133,7 +132,7 @@ class Log:
         if not exists(directory, fs):
             read(directory, fs)  # raises, before a file is made in a wrong directory
         path = Path(directory).resolve()
-        lock = take_lock(path, fs)
+        lock, log = take_lock(path, fs), None
         try:
             record = read(path, fs) if before is None or not before.goes_on() else before
             log = cls(record, lock, record.run.get("durable", True))
@@ -147,7 +146,7 @@ class Log:
                 fs.fsync_dir(path)  # a file that a killed writer had just begun
             return log
         except BaseException:
-            _close(fs, lock)
+            _close(fs, lock, -1 if log is None else log._fd)
             raise
 
     def append(self, facts: Sequence[Task] | Sequence[Result] | Lost, *, checked: bool = False) -> None:
