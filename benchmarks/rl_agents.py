@@ -63,6 +63,9 @@ CELLS = {
     "p3s delayed HalfCheetah-v5 80k": Cell(
         P3S(env="delayed/HalfCheetah-v5", learning_starts=2500, d_min=0.02), 80_000, 8_000, seeds=3
     ),
+    "p3s delayed as in code HalfCheetah-v5 80k": Cell(
+        P3S(env="delayed/HalfCheetah-v5", learning_starts=2500, d_min=0.02, updates_per_step=4), 80_000, 8_000, seeds=3
+    ),
     "td3 delayed HalfCheetah-v5 80k": Cell(TD3(env="delayed/HalfCheetah-v5"), 80_000, 8_000, seeds=3),
     "sac HalfCheetah-v5 100k": Cell(SAC(env="HalfCheetah-v5"), 100_000, 10_000),
     "td3 HalfCheetah-v5 100k": Cell(

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import errno
 import gc
+import multiprocessing
 import os
 import resource
+import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -18,6 +22,7 @@ from poptrain.cli import main
 from poptrain.core import clock
 from poptrain.core.errors import RunBusy, Suspended
 from poptrain.engine import watch
+from poptrain.executors.command import form
 from poptrain.log.disk import FS
 from poptrain.log.reader import read
 
@@ -82,6 +87,85 @@ def test_b10_too_few_files_to_read_a_run_name_the_limit(folder, few_files):
     few_files(0)
     with pytest.raises(pt.errors.Unreadable, match=r"Too many open files\. Allow this process more open files \(`ulimit -n`\)"):
         pt.open_run("r")
+
+
+@pytest.mark.parametrize("executor", ["inline", pt.executors.Processes(slots=2)])
+@pytest.mark.parametrize("granted", range(3))
+def test_b10_no_more_threads_suspend_a_run_and_leave_nothing_behind(folder, monkeypatch, executor, granted):
+    expected = pt.run(experiment(4, executor=executor), progress=False).best.score
+    threads, handler = threading.active_count(), signal.getsignal(signal.SIGINT)
+    left = iter(range(granted))
+
+    def start(thread, before=threading.Thread.start):
+        if next(left, None) is None:
+            raise RuntimeError("can't start new thread")  # in the words of Python
+        before(thread)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        try:
+            pt.run(experiment(4, executor=executor), directory="r", progress=False)
+        except Suspended as error:
+            assert "No more threads: this process may not have more" in str(error)
+    until = time.monotonic() + 10
+    while threading.active_count() > threads and time.monotonic() < until:  # those that are about to end
+        time.sleep(0.01)
+    assert threading.active_count() <= threads and signal.getsignal(signal.SIGINT) is handler
+    assert not multiprocessing.active_children()
+    assert pt.run(experiment(4, executor=executor), directory="r", progress=False).best.score == expected
+
+
+PROGRAM = """import json, os, sys
+if os.path.exists("full"): sys.exit("cannot write")
+open(sys.argv[1] + "/state", "a").write(".")
+print(json.dumps({"score": float(sys.argv[2])}))"""
+
+
+@pytest.fixture
+def by_command(folder):
+    """An experiment whose members are trained by a command."""
+    (folder / "train.py").write_text(PROGRAM)
+    trainable = pt.command(f"{sys.executable} -S train.py {{checkpoint}} {{lr}}")
+    return pt.Experiment(pt.pbt(SPACE, population=4, interval=1), trainable, stop=pt.steps(3))
+
+
+def nothing_failed_or_left(run):
+    left = list(Path(tempfile.gettempdir()).glob(f"{form.PREFIX}{os.getpid()}-*"))
+    return all(run.history.result(task).healthy for task in range(12)) and not left
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="the open files of a process are counted in /proc")
+def test_b10_too_few_files_for_a_command_suspend_the_run_and_no_member_fails(by_command, few_files):
+    expected = pt.run(by_command, progress=False).best.score
+    for more in range(0, 10, 3):
+        few_files(more)
+        with pytest.raises(Suspended, match="Too many open files"):
+            pt.run(by_command, directory="r", progress=False)
+    few_files(200)
+    run = pt.run(by_command, directory="r", progress=False)
+    assert run.best.score == expected and nothing_failed_or_left(run)
+
+
+def test_b10_a_full_temporary_directory_suspends_a_run_of_commands_and_no_member_fails(by_command, monkeypatch):
+    expected = pt.run(by_command, progress=False).best.score
+    for granted in (0, 1, 2):  # working directories, before the disk is full
+        left = iter(range(granted))
+
+        def new_directory(left=left, before=form.new_directory):
+            if next(left, None) is None:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp")
+            return before()
+
+        with monkeypatch.context() as patched, pytest.raises(Suspended, match="No space left on device: .* set TMPDIR"):
+            patched.setattr(form, "new_directory", new_directory)
+            pt.run(by_command, directory="r", progress=False)
+    Path("full").write_text("")
+    with monkeypatch.context() as patched, pytest.raises(Suspended, match="0 bytes free; free some space"):
+        patched.setattr(FS, "free", lambda self, path: 0)  # the program fails, and there is no room
+        pt.run(by_command, directory="r", progress=False)
+    Path("full").unlink()
+    run = pt.run(by_command, directory="r", progress=False)
+    assert run.best.score == expected and nothing_failed_or_left(run)
 
 
 @pytest.mark.parametrize("name", ["x" * 256, "runs/" + "ж" * 128, "x" * 300 + "/r"])

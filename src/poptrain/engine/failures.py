@@ -11,11 +11,10 @@ from poptrain.core import History, Result
 from poptrain.core.errors import MetricError, RunFailed, Suspended, Unreadable, UsageError
 from poptrain.engine.again import again, continued
 from poptrain.engine.notices import all_failed
+from poptrain.executors.machine import LIMITS
 from poptrain.executors.outcome import PREFIX, metric_error
 from poptrain.log.reader import Record
 from poptrain.log.writer import LogWriter
-
-LIMITS = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)  # of open files, of processes, of memory
 
 
 @contextmanager
@@ -31,7 +30,7 @@ def within_limits(directory: str | Path | None, record: Record | None = None) ->
     """
     try:
         yield
-    except (OSError, Suspended, Unreadable, UsageError) as error:
+    except (OSError, RuntimeError, Suspended, Unreadable, UsageError) as error:
         if (limit := _limit(error)) is None:
             raise
         raise Suspended(
@@ -42,6 +41,8 @@ def within_limits(directory: str | Path | None, record: Record | None = None) ->
 
 def _limit(error: BaseException | None) -> OSError | None:
     """Returns the refusal that an error goes back to: the disk's own words name one file, and no cure."""
+    if isinstance(error, RuntimeError) and str(error) == "can't start new thread":  # the number is lost there
+        return OSError(errno.EAGAIN, "No more threads")
     while error is not None and not (isinstance(error, OSError) and error.errno in LIMITS):
         error = error.__cause__
     return error

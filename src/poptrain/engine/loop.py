@@ -37,7 +37,7 @@ from poptrain.engine.sanity import doubts, senseless
 from poptrain.engine.screens import Screen
 from poptrain.engine.signals import Interrupted, Signals, end_without_a_traceback
 from poptrain.engine.supply import Supply
-from poptrain.engine.surroundings import context_of
+from poptrain.engine.surroundings import around, context_of
 from poptrain.engine.voice import say, say_from_a_thread
 from poptrain.engine.watch import Watch
 from poptrain.executors.context import ExecutorConfig
@@ -235,16 +235,14 @@ class _Session:
         self.watch = Watch(say_from_a_thread())
         self.supply = Supply(executor, self.algorithm.seats, self.watch, self.experiment.metric)
         signals = Signals(self._farewell, GRACE_SECONDS if isinstance(executor, TrainsInWait) else 0.0, self._finishing)
-        for sink in self.sinks:
-            sink.open(self.log.record)
         try:
-            with collector.settled(), self.watch, signals:
+            with around(executor, collector.settled(), self.watch, signals):
+                for sink in self.sinks:
+                    sink.open(self.log.record)
                 try:
                     self._loop(executor, signals)
                 except Interrupted as signal:
                     self._suspend(executor, signal, signals)
-                finally:
-                    executor.close()
             self.store.keep(self._needed(ended=True), self._collected, flush=True)
             found = best_by_evidence(self.history)
             about = {} if found is None else {"best": found.task, "evidence": found.text}

@@ -1,13 +1,14 @@
-"""What an executor is given at the beginning of a session: see `executors.context`."""
+"""What an executor is given at the beginning of a session (see `executors.context`), and what lasts around its work."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from poptrain.algorithms.schedule_replay import ScheduleReplay
 from poptrain.core import History
-from poptrain.core.protocols import Store
+from poptrain.core.protocols import Executor, Store
 from poptrain.engine import tracebacks
 from poptrain.engine.experiment import Experiment
 from poptrain.executors.context import Context
@@ -42,3 +43,18 @@ def context_of(
         budget=experiment.budget if replayed is None else replayed,
         hparams=lambda id: history().task(id).hparams,
     )
+
+
+@contextmanager
+def around(executor: Executor, *parts: AbstractContextManager[object]) -> Iterator[None]:
+    """Enters `parts`, and closes the executor while they still last; also if the machine refuses what one of them needs."""
+    with ExitStack() as entered:
+        with ExitStack() as refused:
+            refused.callback(executor.close)
+            for part in parts:
+                entered.enter_context(part)
+            refused.pop_all()
+        try:
+            yield
+        finally:
+            executor.close()

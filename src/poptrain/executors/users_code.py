@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -11,15 +10,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from poptrain.core.user_objects import is_interrupt
+from poptrain.executors.machine import refused_storage
 from poptrain.log.disk import default as disk
-
-# What a disk answers when it takes no more. A wrong path or a missing permission is more likely the mistake of the user's code.
-_STORAGE = frozenset(
-    getattr(errno, name)
-    for name in ("ENOSPC", "EDQUOT", "EROFS", "EIO", "ESTALE", "EMFILE", "ENFILE", "EFBIG", "ETIMEDOUT", "EUCLEAN", "EREMOTEIO")
-    if hasattr(errno, name)
-)
-_LITTLE = 1 << 16  # bytes: with less free space, whatever `save` raised is taken for a full disk
 
 
 class RaisedByUser(Exception):
@@ -74,9 +66,6 @@ def saving(directory: Path) -> Iterator[None]:
         with users_code():
             yield
     except RaisedByUser as raised:
-        error = raised.error
-        if isinstance(error, OSError) and error.errno in _STORAGE:
-            raise disk.suspended(error, directory) from error
-        if isinstance(error, Exception) and disk.free(directory) < _LITTLE:
-            raise disk.suspended(OSError(errno.ENOSPC, ""), directory) from error
-        raise
+        if (refusal := refused_storage(raised.error, directory)) is None:
+            raise
+        raise disk.suspended(refusal, directory) from refusal

@@ -82,7 +82,8 @@ class FS:
         elif isinstance(error, _ABSENT):
             why, cure = f"{path.parent} was removed, renamed or replaced during the run", "put it back"
         else:
-            why, cure = os.strerror(error.errno or errno.EIO), "fix that"
+            why = os.strerror(error.errno or errno.EIO)
+            cure = "allow more (`ulimit -n`)" if error.errno in (errno.EMFILE, errno.ENFILE) else "fix that"
         space = f" ({counted(self.free(path), 'byte')} free)" if doing == "write" else ""
         return Suspended(f"{why}: cannot {doing} {path}{space}; {cure}, then `{poptrain('resume', _run_of(path))}`")
 

@@ -44,8 +44,9 @@ class Guarded:
     def open(self, record: Record) -> None:
         """Begins to follow a record; returns at once."""
         self._record = record
-        self._thread = threading.Thread(target=self._follow, args=(record,), name=f"poptrain-{self._name}", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._follow, args=(record,), name=f"poptrain-{self._name}", daemon=True)
+        thread.start()
+        self._thread = thread  # only one that was started can be waited for
 
     def write(self, record: Record, history: History) -> None:
         """Notifies the sink that the record has grown; returns at once."""

@@ -9,8 +9,8 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from poptrain.executors.command.program import Ended, TimedOut, run_program
 from poptrain.executors.command.reported import Heard
 from poptrain.executors.command.state import check_left, no_state, snapshot
 from poptrain.executors.context import MemberStore, Start
+from poptrain.executors.machine import check_space, scratch
 from poptrain.executors.outcome import ProgramFailed
 from poptrain.executors.output import Output
 from poptrain.executors.users_code import saving
@@ -76,14 +77,12 @@ class CommandForm:
     metric: str = ""
 
     def fresh(self, hparams: Hparams, seed: int) -> Working:
-        working = Working(new_directory())
-        working.checkpoint.mkdir()
+        with _begun() as working:
+            working.checkpoint.mkdir()
         return working
 
     def train(self, state: Working, hparams: Hparams, steps: int, seed: int) -> tuple[Working, Metrics]:
-        state.move()
-        values = self._values(state, hparams, steps, seed)
-        (state.root / "hparams.json").write_text(as_json(hparams), "utf-8")
+        values = self._moved(state, hparams, steps, seed)
         path = None if self.command.metrics is None else Path(self.command.cwd or ".", self.command.metrics.filled(values))
         before = snapshot(state.checkpoint, path)
         began = bool(before)  # logs and metrics alone are nothing to continue from
@@ -115,8 +114,8 @@ class CommandForm:
         return store.commit_staged(name, task=task.id, member=task.member, step=step)
 
     def load(self, store: MemberStore, ref: str, hparams: Hparams, seed: int) -> Working:
-        working = Working(new_directory())
-        shutil.copytree(store.path(ref), working.checkpoint)
+        with _begun() as working:
+            shutil.copytree(store.path(ref), working.checkpoint)
         return working
 
     def opened(self, store: MemberStore, ref: str, task: Task) -> Path:
@@ -127,7 +126,15 @@ class CommandForm:
         state.start, state.step = start, start.step
 
     def close(self, state: Working) -> None:
-        shutil.rmtree(state.root, ignore_errors=True)
+        _remove(state.root)
+
+    def _moved(self, state: Working, hparams: Hparams, steps: int, seed: int) -> Mapping[str, object]:
+        """Returns the values of all placeholders, in a directory that no earlier call was in."""
+        with scratch(temporary()):
+            state.move()
+            values = self._values(state, hparams, steps, seed)
+            (state.root / "hparams.json").write_text(as_json(hparams), "utf-8")
+        return values
 
     def _values(self, state: Working, hparams: Hparams, steps: int, seed: int) -> Mapping[str, object]:
         """Returns the values of all placeholders."""
@@ -142,6 +149,7 @@ class CommandForm:
 
         Raises:
             ProgramFailed: it could not be started, took too long, or ended with an error.
+            Suspended: the machine allows no more processes or open files, or the disk is full.
         """
         heard = Heard(self.command.patterns, self.metric)
         heading = f"{state.task}, from step {state.step}"
@@ -162,7 +170,8 @@ class CommandForm:
         command = self.command
         environment = {"PYTHONUNBUFFERED": "1", **os.environ, **extra}
         try:
-            ended = run_program(words, environment, command.cwd, command.timeout, hear)
+            with scratch(temporary()):
+                ended = run_program(words, environment, command.cwd, command.timeout, hear)
             how = "" if ended.code == 0 else _how(ended.code)
         except TimedOut:
             how = f"took longer than {command.timeout:g} s and was ended with everything that it had started"
@@ -170,6 +179,7 @@ class CommandForm:
             how = f"could not be started: {error.strerror or error}{_remedy(error, words[0])}"
         heard.end()
         if how:
+            check_space(temporary())
             raise self._failure(state, words, how, heard)
         return heard, ended
 
@@ -211,6 +221,18 @@ class CommandForm:
         )
 
 
+@contextmanager
+def _begun() -> Iterator[Working]:
+    """Gives a new state to a block that fills its directory; if that fails, nothing is left of it."""
+    with scratch(temporary()):
+        working = Working(new_directory())
+        try:
+            yield working
+        except BaseException:
+            _remove(working.root)
+            raise
+
+
 def _remedy(error: OSError, program: str) -> str:
     """Returns what to do about a program that cannot be started; empty if that is not known."""
     if error.errno == errno.ENOEXEC:
@@ -226,9 +248,16 @@ def _remedy(error: OSError, program: str) -> str:
     return ""
 
 
+def temporary() -> Path:
+    """Returns where working directories are made."""
+    return Path(tempfile.gettempdir())
+
+
 def new_directory() -> Path:
-    """Returns a new working directory, and removes those whose process was killed."""
-    base = Path(tempfile.gettempdir())
+    """Returns a new working directory, and removes those whose process was killed, and what could not be removed before."""
+    base = temporary()
+    for root in list(_unremoved):
+        _remove(root)
     for left in base.glob(f"{PREFIX}*"):
         owner = left.name.removeprefix(PREFIX).partition("-")[0]
         if owner.isdecimal() and not _lives(int(owner)):
@@ -236,9 +265,17 @@ def new_directory() -> Path:
     return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
 
 
+_unremoved: set[Path] = set()  # directories of closed states: without one more open file, none can be removed
+
+
+def _remove(root: Path) -> None:
+    shutil.rmtree(root, ignore_errors=True)
+    (_unremoved.add if os.path.lexists(root) else _unremoved.discard)(root)
+
+
 def new_name() -> Path:
     """Returns a path for a working directory that never existed."""
-    return Path(tempfile.gettempdir()) / f"{PREFIX}{os.getpid()}-{os.urandom(8).hex()}"
+    return temporary() / f"{PREFIX}{os.getpid()}-{os.urandom(8).hex()}"
 
 
 def _lives(process: int) -> bool:
