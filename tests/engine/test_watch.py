@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import pytest
 
 import poptrain as pt
 from poptrain.core import History, Result, Task, clock
-from poptrain.engine.watch import Watch
+from poptrain.engine.watch import ADVICE, Watch
 from poptrain.log.writer import Log
 from poptrain.views.digest import Following, encoded, prefix_crc
 from poptrain.views.lock_holder import Writer
@@ -58,6 +59,32 @@ def test_c5_when_nothing_comes_back_the_oldest_task_is_announced_however_long_th
     time.advance(101.0)  # in the queue, tasks usually wait 255 s
     (text,) = watch.look()
     assert text == "member 50: no result for 101 s, 10 times its usual 10 s"
+
+
+def test_c5_the_results_of_a_batch_came_back_after_the_time_of_all_of_them(time):
+    watch = Watch(print)
+    for id in range(0, 24, 8):  # eight members in one program, 20 s a batch: each has an eighth of it
+        watch.begun([task(id + lane, lane) for lane in range(8)])
+        time.advance(20.0)
+        watch.ended([result(id + lane, 2.5) for lane in range(8)])
+    watch.begun([task(24 + lane, lane) for lane in range(8)])
+    time.advance(190.0)
+    assert watch.look() == []
+    time.advance(11.0)
+    assert watch.look() == ["member 0: no result for 201 s, 10 times its usual 20 s"]
+
+
+@pytest.mark.parametrize(
+    ("executor", "advice"),
+    [
+        (pt.executors.Inline(), r"Processes\(timeout=…\)"),
+        (pt.executors.Vectorized(), "compiles"),
+        (pt.executors.Processes(slots=1), "timeout= of the executor"),
+    ],
+)
+def test_c5_the_advice_is_one_that_the_executor_can_follow(executor, advice):
+    assert re.search(advice, getattr(executor, "overdue", ADVICE))
+    assert hasattr(executor, "timeout") == (advice == "timeout= of the executor")
 
 
 def test_c5_short_tasks_have_a_minute_and_the_first_ones_ten(time):

@@ -39,7 +39,7 @@ from poptrain.engine.signals import Interrupted, Signals, end_without_a_tracebac
 from poptrain.engine.supply import Supply
 from poptrain.engine.surroundings import around, context_of
 from poptrain.engine.voice import say, say_from_a_thread
-from poptrain.engine.watch import Watch
+from poptrain.engine.watch import ADVICE, Watch
 from poptrain.executors.context import ExecutorConfig
 from poptrain.log.finding import exists
 from poptrain.log.memory import MemoryLog
@@ -232,7 +232,7 @@ class _Session:
     def _go(self) -> None:
         context = context_of(self.experiment, self.store, lambda: self.history, self.log.epoch, self.directory)
         executor = opened(self.executor_config, context)
-        self.watch = Watch(say_from_a_thread())
+        self.watch = Watch(say_from_a_thread(), getattr(self.executor_config, "overdue", ADVICE))
         self.supply = Supply(executor, self.algorithm.seats, self.watch, self.experiment.metric)
         signals = Signals(self._farewell, GRACE_SECONDS if isinstance(executor, TrainsInWait) else 0.0, self._finishing)
         try:

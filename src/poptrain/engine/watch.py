@@ -16,7 +16,7 @@ from poptrain.core.waiting import limit_of, sentence, usual_of
 PERIOD = 5.0  # seconds between two looks
 SLOW = 5.0  # seconds after which a line that the disk has not stored is reported
 RECENT = 101  # results that the usual time is taken from
-ADVICE = "Ctrl-C suspends the run; timeout= of the executor ends such tasks by itself"
+ADVICE = "timeout= of the executor ends such tasks by itself"  # unless its configuration has an `overdue` of its own
 
 
 class Writing:
@@ -40,13 +40,14 @@ class Watch:
 
     Args:
         announce: is called with each line that a person should read, from a thread.
+        advice: what to do about a task that takes too long, besides an interrupt.
     """
 
-    def __init__(self, announce: Callable[[str], None]):
-        self._announce = announce
+    def __init__(self, announce: Callable[[str], None], advice: str = ADVICE):
+        self._announce, self._advice = announce, advice
         self._since: dict[int, tuple[int, float]] = {}  # by task: member, and when the executor got it; the oldest first
         self._waits: deque[float] = deque(maxlen=RECENT)  # seconds from there to the result
-        self._durations: deque[float] = deque(maxlen=RECENT)  # seconds of training alone
+        self._durations: deque[float] = deque(maxlen=RECENT)  # seconds of training alone, of all that came together
         self._newest = clock.monotonic()  # when the newest result came
         self._limits: dict[int, float] = {}  # by task that was reported: after how many seconds it is reported again
         self.writing = Writing()
@@ -74,8 +75,8 @@ class Watch:
         for result in results:
             if (known := self._since.pop(result.task, None)) is not None:
                 self._waits.append(now - known[1])
-                self._durations.append(result.seconds)
             self._limits.pop(result.task, None)
+        self._durations.append(sum(result.seconds for result in results))  # each of a batch has a part of the time
 
     def disk(self) -> str:
         """Returns a sentence if the disk takes very long over a line of the log, and again after twice as long; else ""."""
@@ -118,4 +119,4 @@ class Watch:
             if text := self.disk():
                 self._announce(text)
             for text in self.look()[:3]:
-                self._announce(f"{text}; {ADVICE}")
+                self._announce(f"{text}; Ctrl-C suspends the run; {self._advice}")

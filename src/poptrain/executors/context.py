@@ -18,7 +18,8 @@ KeepError = Callable[[str, str], None]  # takes the name and the text of a trace
 class ExecutorConfig(Protocol):
     """Describes an executor, as ``run(executor=…)`` takes it: usually a frozen dataclass that holds the options.
 
-    A configuration that cannot train everything also has a method `check`: see `CheckingConfig`.
+    A configuration that cannot train everything also has a method `check`: see `CheckingConfig`. If it has no option
+    `timeout`, it may have a text `overdue`: what to do about a task that takes too long.
     """
 
     def open(self, context: Context) -> Executor:

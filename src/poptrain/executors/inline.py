@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from poptrain.core import Result, Task
 from poptrain.executors.adapters import form_of
@@ -16,6 +17,8 @@ from poptrain.executors.output import Output
 @dataclass(frozen=True)
 class Inline:
     """The default executor: trains one member after another in this process."""
+
+    overdue: ClassVar[str] = "pt.executors.Processes(timeout=…) ends such tasks by itself"
 
     def open(self, context: Context) -> InlineExecutor:
         """Returns the running executor."""

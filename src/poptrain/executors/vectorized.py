@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -35,6 +36,7 @@ class Vectorized:
     """Trains all waiting members in one program; `lanes` is the most members of a batch (default: all)."""
 
     lanes: int | None = None
+    overdue: ClassVar[str] = "perhaps JAX compiles a program for new shapes, which takes minutes for large networks"
 
     def __post_init__(self) -> None:
         if self.lanes is not None and (type(self.lanes) is not int or self.lanes < 1):

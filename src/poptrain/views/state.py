@@ -76,7 +76,7 @@ class RunState:
     suggested: tuple[Task, ...] = ()  # of the newest line with proposals of a model
     speed: deque[tuple[float, int, int]] = field(default_factory=lambda: deque([(0.0, 0, 0)]))  # time, steps and results so far
     waits: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_WAITS))  # seconds from a decision to its result
-    durations: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_WAITS))  # seconds of training alone
+    durations: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_WAITS))  # seconds of training of a line
     tally: Tally = field(default_factory=Tally)
     changes: int = 0  # generations of architectures that ended (BG-PBT)
     distilling: int = 0  # candidates of the change that is going on
@@ -112,9 +112,10 @@ class RunState:
             self.suggested = tuple(task for task in tasks if task.forecast is not None) or self.suggested
             self.tally.diversity()
         elif isinstance(line[0], Result):
-            for result in line:
-                if isinstance(result, Result):
-                    self._tell(result, time)
+            results = [fact for fact in line if isinstance(fact, Result)]
+            for result in results:
+                self._tell(result, time)
+            self.durations.append(sum(result.seconds for result in results))
             self._pace(time)
         else:
             self._lose(line[0].task)
@@ -201,7 +202,6 @@ class RunState:
         trained = result.step - task.begin
         seat.pending = False
         self.waits.append(time - seat.since)
-        self.durations.append(result.seconds)
         seat.done += task.steps > 0
         seat.spent += trained
         self.steps += trained
