@@ -158,6 +158,18 @@ def test_save_all_writes_images_without_a_warning(many, tmp_path):
         assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and 10_000 < path.stat().st_size < 2_000_000
 
 
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_scores_whose_difference_no_float_holds_can_be_drawn(tmp_path, mode):
+    def train(carry, hp, steps, seed):
+        return None, {"score": 1.6e308 if seed % 2 else -1.6e308}
+
+    algorithm = pt.pbt(pt.Space(lr=pt.LogUniform(1e-3, 1e-1)), population=4, interval=1)
+    run = pt.run(algorithm, train, mode=mode, stop=pt.steps(6), progress=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert plots.save_all(run, tmp_path / "plots") and pt.report.write(run, tmp_path / "r.html")
+
+
 @pytest.mark.parametrize("fault", ["nan", "raise"])
 def test_a_run_without_any_healthy_result_can_be_drawn(tmp_path, fault):
     with pytest.raises(pt.errors.RunFailed):

@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from poptrain.plots import style
+from poptrain.views.curves import MOST
 from poptrain.views.format import thousands
 from poptrain.views.panels import Axis, Band, Bars, LineSeries, Panel, Picture, PointSeries, Rule, Segments, Series, Shades
 from poptrain.views.panels.model import Coordinates
@@ -134,7 +135,7 @@ def _numbers(values: Coordinates) -> np.ndarray:
     """Returns the values as floats; what is missing or not finite is a gap."""
     numbers = np.array(values, float)
     numbers[~np.isfinite(numbers)] = np.nan
-    return numbers
+    return np.clip(numbers, -MOST, MOST)
 
 
 # -- axes -----------------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from math import isfinite, log10
 
 import numpy as np
 
+from poptrain.views.curves import MOST
 from poptrain.views.palette import FAINT, GRID, INK
 from poptrain.views.panels import Axis, Band, Bars, LineSeries, Picture, PointSeries, Rule, Segments, Series, Shades
 from poptrain.views.panels.model import Coordinates
@@ -177,7 +178,8 @@ def _(item: PointSeries, up: Up) -> Iterable[JsonObject]:
 def _(item: Segments, up: Up) -> Iterable[JsonObject]:
     shades = item.shades or Shades("", 0.0, 1.0, (item.colour,))
     scale = len(shades.palette) / ((shades.high - shades.low) or 1.0)
-    bins = np.clip((np.asarray(item.values or [0.0] * len(item.x)) - shades.low) * scale, 0, len(shades.palette) - 1).astype(int)
+    values = np.clip(item.values or [0.0] * len(item.x), -MOST, MOST)
+    bins = np.clip((values - shades.low) * scale, 0, len(shades.palette) - 1).astype(int)
     for index, colour in enumerate(shades.palette):  # Plotly has no lines of many colours: one trace a colour
         chosen = np.flatnonzero(bins == index).tolist()
         x, y, texts = [], [], []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
@@ -97,7 +97,13 @@ def curve_of(history: History, points: Points, id: int, member: int | None = Non
 
 
 LOG = 20.0  # ratio of the largest and smallest loss from which the axis is logarithmic
+MOST = 1e307  # the largest score that a linear axis can show
 FAR = 5.0  # times the range of all other scores from which the first scores may leave the picture
+
+
+def drawable(scores: Iterable[float]) -> list[float]:
+    """Returns the finite scores, each within what an axis can span: the difference of two may be more than a float holds."""
+    return [min(max(score, -MOST), MOST) for score in scores if isfinite(score)]
 
 
 def curves_extent(view: Curves) -> tuple[float, float, bool]:
@@ -106,9 +112,9 @@ def curves_extent(view: Curves) -> tuple[float, float, bool]:
     All lineages are visible; of the dead ends, the worst 5 % may leave the picture. On a linear axis, so may the first scores of
     the lineages, if they are so far away that nothing else could be distinguished.
     """
-    lines = [[y for _, y in curve.points if isfinite(y)] for curve in (*view.members, *([view.best] if view.best else []))]
+    lines = [drawable(y for _, y in curve.points) for curve in (*view.members, *([view.best] if view.best else []))]
     kept = [y for line in lines for y in line]
-    other = [y for seat in view.seats for piece in seat.pieces for _, y in piece if isfinite(y)]
+    other = drawable(y for seat in view.seats for piece in seat.pieces for _, y in piece)
     if not kept:
         return 0.0, 1.0, False
     tail = np.quantile(other, (0.05, 0.95)).tolist() if other else (kept[0], kept[0])
