@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -16,6 +18,7 @@ from poptrain.cli import main
 from poptrain.engine.experiment import file_record, load
 from poptrain.engine.loop import execute, resume
 from poptrain.log.codec import encode_line
+from poptrain.log.disk import FS
 from poptrain.testing import Faulty, Quadratic, quadratic
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -354,3 +357,17 @@ def test_bad_arguments_are_answered_in_a_sentence(here, capsys, arguments, says)
     assert main(["verify", *arguments]) == 2
     told = capsys.readouterr().err
     assert says in told and told.count("\n") == 1
+
+
+def test_a_log_that_the_disk_does_not_give_was_not_suspended(tmp_path, monkeypatch):
+    space = pt.Space(lr=pt.LogUniform(1e-3, 1e-1))
+    pt.run(pt.pbt(space, population=2, interval=1), quadratic, stop=pt.steps(2), directory=tmp_path / "r", progress=False)
+
+    def look(self, name, path):
+        if path.suffix == ".jsonl":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    monkeypatch.setattr(FS, "_look", look)
+    for read in (pt.verify, pt.open_run):
+        with pytest.raises(pt.errors.Unreadable, match=r"log-000001.jsonl: .*error\. Check the disk that holds it\."):
+            read(tmp_path / "r")

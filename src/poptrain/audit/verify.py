@@ -29,7 +29,7 @@ from poptrain.engine.edited import edits, recorded
 from poptrain.engine.experiment import Experiment
 from poptrain.engine.open_log import continuing, fingerprint
 from poptrain.engine.replay import rebuilt
-from poptrain.log.finding import check_run, segment_name
+from poptrain.log.finding import no_run, only_reading
 from poptrain.space import Space
 from poptrain.space.from_json import described
 
@@ -70,6 +70,7 @@ def verify(directory: str | Path, experiment: Experiment | None = None) -> Verif
 
     Raises:
         UsageError: the directory does not hold a run.
+        Unreadable: the system does not let us read the log.
 
     >>> import poptrain as pt, tempfile
     >>> space = pt.Space(lr=pt.LogUniform(1e-3, 1e-1))
@@ -86,12 +87,12 @@ def verify(directory: str | Path, experiment: Experiment | None = None) -> Verif
     trace = Trace(Path(directory).resolve())
     damage = None
     try:
-        trace.refresh()
+        with only_reading():
+            trace.refresh()
     except LogDamaged as error:
         damage = str(error)
     if not trace.seq and damage is None:
-        check_run(Path(directory))
-        raise UsageError(f"no log in {directory}: pass the directory of a run, which holds {segment_name(1)}.")
+        raise no_run(Path(directory))
     report = _Report(trace)
     report.log(damage)
     algorithm: Algorithm | None = rebuilt(trace.run.get("algorithm"))
@@ -209,7 +210,7 @@ class _Report:
 
     def _deleted_since(self, name: str) -> bool:
         """True if the run, which may be going on, deleted the checkpoint while it was being verified."""
-        with contextlib.suppress(LogDamaged):
+        with contextlib.suppress(LogDamaged), only_reading():
             self.trace.refresh()
         return name in self._gone()
 

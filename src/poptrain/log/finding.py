@@ -51,6 +51,15 @@ def runs_in(directory: Path | str, depth: int = 1, *, links: bool = True, fs: FS
     return [run for each in below if links or not each.is_symlink() for run in runs_in(each, depth - 1, links=links, fs=fs)]
 
 
+def no_run(directory: Path) -> UsageError:
+    """Returns the error for a directory without a log, which names the runs nearby."""
+    try:
+        check_run(directory)
+    except UsageError as error:
+        return error
+    return UsageError(f"no log in {directory}: pass the directory of a run, the one that contains {segment_name(1)}.")
+
+
 def check_run(directory: Path) -> None:
     """Raises a `UsageError` that names the runs nearby if a directory holds no run itself, or does not exist."""
     inside = runs_in(directory)

@@ -21,7 +21,7 @@ from poptrain.log.blocks import checksums
 from poptrain.log.codec import VERSION, Entry, decode_line
 from poptrain.log.content import Content, Event, Fields
 from poptrain.log.disk import FS, default
-from poptrain.log.finding import check_run, only_reading, segment_name
+from poptrain.log.finding import no_run, only_reading, segment_name
 from poptrain.log.notes import in_short
 from poptrain.log.pieces import Mark, Piece, Pieces
 
@@ -226,6 +226,5 @@ def read(directory: Path | str, fs: FS = default) -> Record:
     with only_reading():
         record.refresh()
     if not record.seq:
-        check_run(Path(directory))
-        raise UsageError(f"no log in {directory}: pass the directory of a run, the one that contains {segment_name(1)}.")
+        raise no_run(Path(directory))
     return record
