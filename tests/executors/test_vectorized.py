@@ -102,6 +102,20 @@ def test_static_hyperparameters_shape_arrays_and_are_grouped():
         assert member.load()["theta"].shape == (member.hparams["width"],)
 
 
+def test_what_one_program_has_trained_is_logged_before_the_next_is_compiled():
+    space = pt.Space(lr=pt.LogUniform(1e-4, 1e-1), width=pt.Ordinal(2, 4, static=True))
+
+    def shrink(carry, hp, steps, key):
+        return carry * (1 - hp["lr"]), {"score": carry.mean()}
+
+    algorithm = pt.pbt(space, population=6, interval=1)
+    pair = pt.jax_trainable(lambda hp, key: jnp.full(hp["width"], 0.9), shrink)
+    history = pt.run(algorithm, pair, stop=pt.steps(2), executor="vectorized", progress=False).history
+    lines = [history.line(number) for number in range(history.lines)]
+    widths = [{history.task(result.task).hparams["width"] for result in line} for line in lines if hasattr(line[0], "score")]
+    assert len(widths) == 4 and all(len(each) == 1 for each in widths), "two programs, and two generations"
+
+
 def test_strings_that_cannot_be_traced_are_refused_with_the_fix():
     space = pt.Space(kind=pt.Choice("a", "b"), lr=pt.Uniform(0.1, 1))
     with pytest.raises(pt.UsageError, match="static=True"):

@@ -61,7 +61,7 @@ def _vectorizable(form: AnyTrainable) -> JaxTrainable | PopulationTrainable:
 
 
 class VectorizedExecutor:
-    """Runs all queued tasks at each `wait`, one batch for each group."""
+    """Runs, at each `wait`, the tasks that share a program with the oldest one: they are logged before the next is compiled."""
 
     trains_in_wait = True
 
@@ -76,11 +76,11 @@ class VectorizedExecutor:
         self._queue.extend(tasks)
 
     def wait(self) -> list[Result]:
-        groups: dict[Hashable, list[Task]] = {}
-        for _ in range(min(len(self._queue), self._lanes)):
-            task = self._queue.popleft()
-            groups.setdefault(self._group(task), []).append(task)
-        results = [result for tasks in groups.values() for result in self._batch(tasks)]
+        shared = self._group(self._queue[0])
+        batch = [task for task in self._queue if self._group(task) == shared][: self._lanes]
+        chosen = {task.id for task in batch}
+        self._queue = deque(task for task in self._queue if task.id not in chosen)
+        results = self._batch(batch)
         self._forget()
         return results
 
