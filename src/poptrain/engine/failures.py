@@ -43,8 +43,10 @@ def _limit(error: BaseException | None) -> OSError | None:
     """Returns the refusal that an error goes back to: the disk's own words name one file, and no cure."""
     if isinstance(error, RuntimeError) and str(error) == "can't start new thread":  # the number is lost there
         return OSError(errno.EAGAIN, "No more threads")
-    while error is not None and not (isinstance(error, OSError) and error.errno in LIMITS):
-        error = error.__cause__
+    if isinstance(error, OSError):
+        return error if error.errno in LIMITS else None
+    while error is not None and not (isinstance(error, OSError) and error.errno in LIMITS and error.errno != errno.EAGAIN):
+        error = error.__cause__  # EAGAIN is also what a storage far away says
     return error
 
 

@@ -76,7 +76,8 @@ class Watch:
             if (known := self._since.pop(result.task, None)) is not None:
                 self._waits.append(now - known[1])
             self._limits.pop(result.task, None)
-        self._durations.append(sum(result.seconds for result in results))  # each of a batch has a part of the time
+        if results:
+            self._durations.append(sum(result.seconds for result in results))  # each of a batch has a part of the time
 
     def disk(self) -> str:
         """Returns a sentence if the disk takes very long over a line of the log, and again after twice as long; else ""."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,12 +44,14 @@ def number_of(error: BaseException) -> int:
     return error.errno or 0
 
 
-@contextmanager
-def scratch(directory: Path) -> Iterator[None]:
-    """Suspends the run if the machine refuses what a member needs besides the user's code: a working directory, a process.
+def temporary() -> Path:
+    """Returns where working directories are made."""
+    return Path(tempfile.gettempdir())
 
-    Args:
-        directory: where temporary files are written.
+
+@contextmanager
+def scratch() -> Iterator[None]:
+    """Suspends the run if the machine refuses what a member needs besides the user's code: a working directory, a process.
 
     Raises:
         Suspended: it says what the machine refused.
@@ -62,21 +65,21 @@ def scratch(directory: Path) -> Iterator[None]:
             raise Suspended(f"{os.strerror(number)}: this process may not have more; {cure}, {_again()}") from error
         if number not in STORAGE:
             raise
-        raise _full(number, directory) from error
+        raise _full(number) from error
 
 
-def check_space(directory: Path) -> None:
+def check_space() -> None:
     """Suspends the run if a program may have failed because the disk with its working directory is full.
 
     Raises:
         Suspended: there is hardly any space.
     """
-    if disk.free(directory) < _LITTLE:
-        raise _full(errno.ENOSPC, directory)
+    if disk.free(temporary()) < _LITTLE:
+        raise _full(errno.ENOSPC)
 
 
-def _full(number: int, directory: Path) -> Suspended:
-    where = f"{directory}, where temporary files are written, has {counted(disk.free(directory), 'byte')} free"
+def _full(number: int) -> Suspended:
+    where = f"{temporary()}, where temporary files are written, has {counted(disk.free(temporary()), 'byte')} free"
     return Suspended(f"{os.strerror(number)}: {where}; free some space or set TMPDIR to another disk, {_again()}")
 
 

@@ -21,7 +21,7 @@ from poptrain.executors.command.program import Ended, TimedOut, run_program
 from poptrain.executors.command.reported import Heard
 from poptrain.executors.command.state import check_left, no_state, snapshot
 from poptrain.executors.context import MemberStore, Start
-from poptrain.executors.machine import check_space, scratch
+from poptrain.executors.machine import check_space, scratch, temporary
 from poptrain.executors.outcome import ProgramFailed
 from poptrain.executors.output import Output
 from poptrain.executors.users_code import saving
@@ -130,7 +130,7 @@ class CommandForm:
 
     def _moved(self, state: Working, hparams: Hparams, steps: int, seed: int) -> Mapping[str, object]:
         """Returns the values of all placeholders, in a directory that no earlier call was in."""
-        with scratch(temporary()):
+        with scratch():
             state.move()
             values = self._values(state, hparams, steps, seed)
             (state.root / "hparams.json").write_text(as_json(hparams), "utf-8")
@@ -170,8 +170,7 @@ class CommandForm:
         command = self.command
         environment = {"PYTHONUNBUFFERED": "1", **os.environ, **extra}
         try:
-            with scratch(temporary()):
-                ended = run_program(words, environment, command.cwd, command.timeout, hear)
+            ended = run_program(words, environment, command.cwd, command.timeout, hear)
             how = "" if ended.code == 0 else _how(ended.code)
         except TimedOut:
             how = f"took longer than {command.timeout:g} s and was ended with everything that it had started"
@@ -179,7 +178,7 @@ class CommandForm:
             how = f"could not be started: {error.strerror or error}{_remedy(error, words[0])}"
         heard.end()
         if how:
-            check_space(temporary())
+            check_space()
             raise self._failure(state, words, how, heard)
         return heard, ended
 
@@ -224,7 +223,7 @@ class CommandForm:
 @contextmanager
 def _begun() -> Iterator[Working]:
     """Gives a new state to a block that fills its directory; if that fails, nothing is left of it."""
-    with scratch(temporary()):
+    with scratch():
         working = Working(new_directory())
         try:
             yield working
@@ -246,11 +245,6 @@ def _remedy(error: OSError, program: str) -> str:
     if error.errno == errno.E2BIG:
         return ": pass {hparams}, a file, instead of one option for each hyperparameter"
     return ""
-
-
-def temporary() -> Path:
-    """Returns where working directories are made."""
-    return Path(tempfile.gettempdir())
 
 
 def new_directory() -> Path:

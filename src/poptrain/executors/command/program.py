@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from poptrain.core import clock
 from poptrain.executors.command import leftover
+from poptrain.executors.machine import scratch
 
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL for a program that takes too long
 POLL = 0.2  # seconds between checks that a program which has closed its output, or whose children keep it open, still runs
@@ -52,17 +53,19 @@ def run_program(
     Raises:
         TimedOut: it ran for more than `timeout` seconds.
         OSError: it cannot be started.
+        Suspended: the machine allows no more processes or open files.
     """
     mark = leftover.new_mark()
-    program = subprocess.Popen(
-        list(words),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**environment, mark: "1"},
-        cwd=cwd,
-        start_new_session=True,
-    )
+    with scratch():
+        program = subprocess.Popen(
+            list(words),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**environment, mark: "1"},
+            cwd=cwd,
+            start_new_session=True,
+        )
     left: dict[int, str] | None = None
     until = None if timeout is None else clock.monotonic() + timeout
     try:
@@ -133,13 +136,14 @@ def _signal(program: subprocess.Popen[bytes], number: int) -> None:
 @contextmanager
 def _guarded(group: int, mark: str) -> Iterator[None]:
     """Ends a process group, and what has the mark, if this process is killed inside the block."""
-    guard = subprocess.Popen(
-        ["/bin/sh", "-c", GUARD, "sh", str(group), mark],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    with scratch():
+        guard = subprocess.Popen(
+            ["/bin/sh", "-c", GUARD, "sh", str(group), mark],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
     try:
         yield
     finally:
