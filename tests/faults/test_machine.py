@@ -59,7 +59,7 @@ def few_files():
 def test_b10_a_long_run_leaves_no_file_open(folder, few_files):
     pt.run(experiment(2), directory="first", progress=False)  # imports what it needs
     before = descriptors()
-    few_files(8)
+    few_files(6)
     run = pt.run(experiment(60), directory="größe ключ 'x' $y", progress=False)
     assert run.record.finished and len(run.history) == 240
     assert descriptors() <= before + 1  # the pipe of a thread that is about to end

@@ -11,7 +11,6 @@ from poptrain.cli.overview import overview, rows_that_fit
 from poptrain.cli.show import Directory, JsonOption, console, emit, say
 from poptrain.core import clock, collector
 from poptrain.core.errors import UsageError
-from poptrain.log.finding import check_run
 from poptrain.views.digest import Following
 
 POLL_SECONDS = 1.0
@@ -25,7 +24,6 @@ def status(
     """Show members, scores, hyperparameters, speed, time left."""
     if watch and json:
         raise UsageError("--watch and --json exclude each other: pass only one of them; --json prints one object.")
-    check_run(directory)
     with collector.paused():
         run = Following(directory)
     now = run.look()

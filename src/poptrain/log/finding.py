@@ -52,24 +52,16 @@ def runs_in(directory: Path | str, depth: int = 1, *, links: bool = True, fs: FS
 
 
 def no_run(directory: Path) -> UsageError:
-    """Returns the error for a directory without a log, which names the runs nearby."""
-    try:
-        check_run(directory)
-    except UsageError as error:
-        return error
-    return UsageError(f"no log in {directory}: pass the directory of a run, the one that contains {segment_name(1)}.")
-
-
-def check_run(directory: Path) -> None:
-    """Raises a `UsageError` that names the runs nearby if a directory holds no run itself, or does not exist."""
+    """Returns the error for a directory that holds no run itself, which names the runs nearby."""
     inside = runs_in(directory)
     if not inside and not directory.exists():
         near = {path.name: path for path in (*runs_in(directory.parent), *runs_in(Path("runs")))}
         for name in get_close_matches(directory.name, near, n=1):
-            raise UsageError(f"no directory {str(directory)!r}. Did you mean {str(near[name])!r}?")
+            return UsageError(f"no directory {str(directory)!r}. Did you mean {str(near[name])!r}?")
     if inside and inside != [directory]:
         some = ", ".join(map(str, inside[-3:])) + (" …" if len(inside) > 3 else "")
-        raise UsageError(f"{str(directory)!r} is not a run, but {len(inside)} of its directories are: choose one of {some}.")
+        return UsageError(f"{str(directory)!r} is not a run, but {len(inside)} of its directories are: choose one of {some}.")
+    return UsageError(f"no log in {directory}: pass the directory of a run, the one that contains {segment_name(1)}.")
 
 
 def check_not_inside(what: str, place: Path | str) -> None:

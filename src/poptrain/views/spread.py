@@ -84,7 +84,7 @@ def spread_extent(view: Spread) -> tuple[float, float, bool]:
     """
     if not view.generations:
         return 0.0, 1.0, False
-    low, _, _, _, high = np.clip([generation.scores for generation in view.generations], -MOST, MOST).T
+    low, _, _, _, high = np.array([generation.scores for generation in view.generations]).T
     if view.mode == "min":
         begin, end = float(low.min()), float(max(np.quantile(high, 0.9), low.max()))
         if begin > 0 and end > LOG * begin:  # a loss that fell by an order of magnitude or more: nothing needs to be left out
@@ -126,9 +126,8 @@ def _summaries(history: History, groups: Sequence[Sized], n: int) -> tuple[list[
     """Returns, for each of `n` groups of tasks, the quartiles of their scores and the median of their steps."""
     scores, steps = [[0.0]] * n, [0] * n
     for numbers, ids in groups:
-        quartiles = np.quantile(
-            np.clip(history.sign * history.scores[ids], -MOST, MOST), (0, 0.25, 0.5, 0.75, 1), axis=1
-        ).T.tolist()
+        own = np.clip(history.sign * history.scores[ids], -MOST, MOST)
+        quartiles = np.quantile(own, (0, 0.25, 0.5, 0.75, 1), axis=1).T.tolist()
         medians = np.median(history.column("step")[ids], axis=1).astype(int).tolist()
         for number, each, median in zip(numbers, quartiles, medians, strict=True):
             scores[number], steps[number] = each, median

@@ -264,7 +264,10 @@ _unremoved: set[Path] = set()  # directories of closed states: without one more 
 
 def _remove(root: Path) -> None:
     shutil.rmtree(root, ignore_errors=True)
-    (_unremoved.add if os.path.lexists(root) else _unremoved.discard)(root)
+    if os.path.lexists(root):
+        _unremoved.add(root)
+    else:
+        _unremoved.discard(root)
 
 
 def new_name() -> Path:
