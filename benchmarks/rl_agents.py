@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import command_line, over, report, show, stored_runs
-from poptrain.rl import CEMRL, DDPG, ERL, P3S, PPO, SAC, TD3, VMPO
+from poptrain.rl import CEMRL, DDPG, ERL, P3S, PPO, SAC, SVPG, TD3, VMPO
 
 RESULTS = Path(__file__).parent / "results" / "rl_agents.json"
 
@@ -40,6 +40,7 @@ class Cell:
 PENDULUM = {"env": "Pendulum-v1", "learning_starts": 1000}
 CELLS = {
     "ppo CartPole-v1 200k": Cell(PPO(env="CartPole-v1"), 200_000, 50_000),
+    "svpg CartPole-v1 200k": Cell(SVPG(env="CartPole-v1"), 200_000, 50_000),
     "td3 Pendulum-v1 10k": Cell(TD3(**PENDULUM), 10_000, 2_000, "mean >= -170", lambda found: np.mean(found) >= -170),
     "ddpg Pendulum-v1 10k": Cell(DDPG(**PENDULUM), 10_000, 2_000, "mean >= -170", lambda found: np.mean(found) >= -170),
     "sac Pendulum-v1 10k": Cell(
@@ -56,6 +57,9 @@ CELLS = {
     "cem Swimmer-v5 300k": Cell(
         CEMRL(env="Swimmer-v5", gradients=0), 300_000, 50_000, "median >= 280", lambda found: np.median(found) >= 280
     ),
+    "cem Swimmer-v5 1M": Cell(
+        CEMRL(env="Swimmer-v5", gradients=0), 1_000_000, 100_000, "median >= 340", lambda found: np.median(found) >= 340
+    ),
     "erl Swimmer-v5 300k": Cell(ERL(env="Swimmer-v5"), 300_000, 50_000),
     "cem-rl Swimmer-v5 300k": Cell(CEMRL(env="Swimmer-v5"), 300_000, 50_000),
     "td3 Swimmer-v5 300k": Cell(TD3(env="Swimmer-v5"), 300_000, 50_000),
@@ -66,7 +70,6 @@ CELLS = {
     "p3s delayed as in code HalfCheetah-v5 80k": Cell(
         P3S(env="delayed/HalfCheetah-v5", learning_starts=2500, d_min=0.02, updates_per_step=4), 80_000, 8_000, seeds=3
     ),
-    "td3 delayed HalfCheetah-v5 80k": Cell(TD3(env="delayed/HalfCheetah-v5"), 80_000, 8_000, seeds=3),
     "sac HalfCheetah-v5 100k": Cell(SAC(env="HalfCheetah-v5"), 100_000, 10_000),
     "td3 HalfCheetah-v5 100k": Cell(
         TD3(env="HalfCheetah-v5"),
@@ -81,6 +84,21 @@ CELLS = {
     )
     for env, mean, sd in (("HalfCheetah-v5", 7697, 767), ("Hopper-v5", 2410, 949), ("Walker2d-v5", 3335, 1009))
 }  # the author's learning curves at 300,000 frames, mean and standard deviation
+
+# All agents and teams for continuous actions with the same frames, those of all actors together. SVPG's 32 environments share
+# 32,000 frames in an episode each, and only episodes that end inside an interval have a return.
+CELLS |= {
+    f"{name}{kind} HalfCheetah-v5 80k": Cell(
+        agent(env="delayed/HalfCheetah-v5" if kind else "HalfCheetah-v5"), 80_000, 40_000 if agent is SVPG else 8_000, seeds=3
+    )
+    for kind in ("", " delayed")
+    for name, agent in (("td3", TD3), ("ddpg", DDPG), ("sac", SAC), ("erl", ERL), ("cem-rl", CEMRL), ("svpg", SVPG))
+}
+CELLS |= {
+    f"{name} {env} 1M": Cell(agent(env=env), 1_000_000, 100_000)
+    for env in ("BipedalWalker-v3", "HalfCheetah-v5")
+    for name, agent in (("vmpo", VMPO), ("ppo", PPO))
+}
 
 
 def train(cell: Cell, seed: int) -> dict[str, Any]:
