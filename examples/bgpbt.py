@@ -2,13 +2,14 @@
 
     python examples/bgpbt.py                     # Pendulum-v1, some minutes on 2 cores
     python examples/bgpbt.py --size cheetah      # HalfCheetah-v5, 1,000,000 steps for each of 8 members
-    python examples/bgpbt.py --size paper        # the budget of the paper: 8 times 150,000,000 steps
+    python examples/bgpbt.py --size paper --env brax/ant    # the budget of the paper, 8 times 150,000,000 steps, on a GPU
     poptrain run examples/bgpbt.py               # the small one, with status, resume and verify
 
 Nine numbers are tuned all the time. The other six are the architectures of the policy and of the value network, and change from
 generation to generation. Two of the paper's nine do not exist here, because this agent needs neither a rollout length (it follows
 from the batch) nor a scale of the rewards (values are scaled to the returns): the minibatch and the weight of the value loss
-take their places. The paper uses Brax; its environments are no longer maintained, so these are EnvPool's.
+take their places. The environments are EnvPool's. Five of the paper's seven exist in today's Brax:
+brax/ant, brax/halfcheetah, brax/hopper, brax/humanoid and brax/reacher (`pip install 'poptrain[rl,brax]'`).
 """
 
 import argparse
@@ -65,9 +66,10 @@ def space(size: Size) -> pt.Space:
     return pt.Space({**numbers, **networks})
 
 
-def make(name: str) -> pt.Experiment:
-    """Returns the experiment of one size."""
+def make(name: str, env: str | None = None) -> pt.Experiment:
+    """Returns the experiment of one size, in its own environment or in another one with continuous actions."""
     size = SIZES[name]
+    size = size._replace(env=env or size.env)
     generations = pt.Generations(distill=size.distill, every=size.every, most=size.changes)
     return pt.Experiment(
         algorithm=pt.bg_pbt(space(size), population=size.members, interval=size.interval, generations=generations),
@@ -83,7 +85,8 @@ experiment = make("small")
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=SIZES, default="small")
-    size = parser.parse_args().size
-    run = pt.run(make(size), directory=f"runs/bgpbt-{size}")
+    parser.add_argument("--env", help="another environment with continuous actions, such as brax/ant")
+    options = parser.parse_args()
+    run = pt.run(make(options.size, options.env), directory=f"runs/bgpbt-{options.size}")
     best = run.best
     print(f"best training score {best.score:.1f}, {', '.join(f'{name} {value}' for name, value in best.hparams.items())}")

@@ -51,6 +51,7 @@ OPTIONAL = {
     "plotly": ("report",),
     "starlette": ("dashboard",),
     "uvicorn": ("dashboard",),
+    "brax": ("rl",),
     "envpool": ("rl",),
     "gymnasium": ("rl", "integrations.sb3"),  # Stable-Baselines3 cannot be without it
     "ray": ("executors.ray", "integrations"),

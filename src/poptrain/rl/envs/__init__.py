@@ -1,5 +1,5 @@
-"""Environments by name: ``jax/…`` runs inside the compiled program; EnvPool runs the names it has, Gymnasium the others.
-``delayed/…`` is one of the latter two with delayed rewards.
+"""Environments by name: ``jax/…`` and ``brax/…`` run inside the compiled program; EnvPool runs the names it has, Gymnasium the
+others. ``delayed/…`` is one of the latter two with delayed rewards.
 
 To add a pure-JAX environment, write one file with an ``ENV`` (a `DeviceEnv`) and add its name to `DEVICE`.
 """
@@ -28,8 +28,9 @@ def make(name: str, backend: str | None = None) -> DeviceEnv | HostBackend:
     """Returns the environment of this name: a `DeviceEnv`, or a `HostBackend` of EnvPool or Gymnasium.
 
     Args:
-        name: ``jax/…``, any EnvPool name, any Gymnasium name (``module:Name-v0`` imports the module first). ``delayed/`` or
-            ``delayed-5/`` before one of the latter pays its rewards every 20 or 5 steps, and at the end of an episode.
+        name: ``jax/…``, ``brax/…`` (such as ``brax/ant``), any EnvPool name, any Gymnasium name (``module:Name-v0`` imports the
+            module first). ``delayed/`` or ``delayed-5/`` before one of the latter two pays its rewards every 20 or 5 steps, and
+            at the end of an episode.
         backend: "envpool" or "gymnasium" to require one of them; None prefers EnvPool.
 
     Raises:
@@ -47,6 +48,11 @@ def make(name: str, backend: str | None = None) -> DeviceEnv | HostBackend:
         return delayed(env, name, every)
     if name in DEVICE:
         return import_module(DEVICE[name]).ENV
+    if name.startswith("brax/"):
+        robots = _optional("brax")
+        if robots is None:
+            raise MissingExtra(f"environment {name!r} needs Brax: pip install 'poptrain[rl,brax]'.")
+        return robots.environment(name)
     if name.startswith("jax/"):
         raise UsageError(f"unknown environment {name!r}: expected one of {', '.join(DEVICE)}.{did_you_mean(name, DEVICE)}")
     pool = None if backend == "gymnasium" else _optional("envpool")

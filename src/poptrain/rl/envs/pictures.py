@@ -11,6 +11,7 @@ from poptrain.core.errors import UsageError
 from poptrain.rl.envs import DEVICE
 from poptrain.rl.envs.delayed import parse
 from poptrain.rl.envs.spaces import Observation, flat_observations, native_action
+from poptrain.rl.envs.spec import simulated
 
 Policy = Callable[[np.ndarray], np.ndarray]  # observations (1, O) -> actions (1, A), or (1,) whole numbers
 LONGEST_FILM = 10_000  # steps after which an episode without a time limit ends
@@ -38,10 +39,10 @@ def pictures(
         UsageError: the environment cannot draw pictures here.
     """
     name, _ = parse(name)  # rewards are not in the picture
-    if name in DEVICE:
+    if name in DEVICE or name.startswith("brax/"):
         raise UsageError(
             f"environment {name!r} has no pictures, because it is a pure JAX function. "
-            f"Train on {name.removeprefix('jax/')!r} to get pictures."
+            f"Train on {simulated(name)!r} to get pictures."
         )
     screen = (_envpool(name, seed, horizon) if backend != "gymnasium" else None) or _gymnasium(name, seed, horizon)
     space = screen.env.observation_space

@@ -80,3 +80,14 @@ class DeviceEnv(NamedTuple):
     spec: EnvSpec
     reset: Callable[[Array], tuple[Tree, Array]]  # key -> (state, observation (O,))
     step: Callable[[Tree, Array], tuple[Tree, Array, Array, Array]]  # (state, action) -> (state, observation, reward, terminated)
+
+
+ROBOTS = {"humanoidstandup": "HumanoidStandup", "halfcheetah": "HalfCheetah"}  # of Brax; the others follow from their words
+
+
+def simulated(name: str) -> str:
+    """Returns the name under which a pure JAX environment is simulated on the host: jax/X-v1 is X-v1, brax/ant is Ant-v5."""
+    if not name.startswith("brax/"):
+        return name.removeprefix("jax/")
+    robot = name.split("/")[1]
+    return ROBOTS.get(robot, robot.replace("_", " ").title().replace(" ", "")).replace("2D", "2d") + "-v5"

@@ -41,7 +41,7 @@ from poptrain.core.rng import rng
 from poptrain.rl.account import account, fresh_account
 from poptrain.rl.agents import td3
 from poptrain.rl.envs import make
-from poptrain.rl.envs.spec import DeviceEnv
+from poptrain.rl.envs.spec import DeviceEnv, simulated
 from poptrain.rl.hparams import PopulationHparams, Range, of_member
 from poptrain.rl.loops.host import episode_limit, training_seeds
 from poptrain.rl.loops.interval import IntervalOutcome, mean
@@ -91,7 +91,7 @@ class P3S(td3.TD3):
     def __post_init__(self) -> None:
         super().__post_init__()
         if isinstance(make(self.env, self.backend), DeviceEnv):
-            raise UsageError(f"P3S trains on simulated environments: use {self.env.removeprefix('jax/')!r}.")
+            raise UsageError(f"P3S trains on simulated environments: use {simulated(self.env)!r}.")
 
     def first_update(self, hparams: Hparams) -> tuple[int, str]:
         """Returns the steps of a team that come before its first update, and the name of the setting that states them."""
