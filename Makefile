@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml constraints.txt
 setup-all: setup
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS_ALL)]'
 
-# 4 PPO agents × 500,000 steps on BipedalWalker-v3, tuned by PB2: best return, learned schedule, plots.
+# 4 PPO agents × 250,000 steps on BipedalWalker-v3, tuned by PB2, against random search: returns, schedule, plots, film.
 demo: setup
 	$(BIN)/python -m examples.demo $(DEMO)
 

@@ -305,12 +305,13 @@ follow the paper of Jaderberg et al. (2017). Here they are asked on two toys and
 * **greedy**: a noisy quadratic on which a lower learning rate pays at once and costs later.
 * **pendulum**: PPO on pure-JAX Pendulum-v1, 40,000 steps per member, five hyperparameters with wide ranges.
 
-Twenty intervals per member, 20 members unless stated otherwise, and `pt.pbt` with its defaults (truncation 20 %, factors
-0.8 and 1.2, redrawn with probability 0.25). The tables report the member that scores best at the end: without noise on the
-toys, and over 100 episodes of its deterministic policy on Pendulum. They show interquartile means with 95 % bootstrap
-intervals over seeds ({seeds}). A "yes" needs two things that agree: the interval of the probability of improvement excludes
-one half, and a Mann-Whitney test rejects equality at 5 %. There are many tests, without a correction: of the false claims,
-about one in twenty may still get a "yes".
+Twenty intervals per member, 20 members unless stated otherwise, and `pt.pbt` in the form of release 0.1 (truncation 20 %,
+factors 0.8 and 1.2, redrawn with probability 0.25, random starts); what the defaults of today are worth is in
+[Does it pay?](value.md). The tables report the member that scores best at the end: without noise on the toys, and over 100
+episodes of its deterministic policy on Pendulum. They show interquartile means with 95 % bootstrap intervals over seeds
+({seeds}). A "yes" needs two things that agree: the interval of the probability of improvement excludes one half, and a
+Mann-Whitney test rejects equality at 5 %. There are many tests, without a correction: of the false claims, about one in twenty
+may still get a "yes".
 
 `python -m benchmarks.ablations` makes the missing runs, `--report` the tables and figures, and `--write` this page, from
 the data in `benchmarks/results/ablations` alone. At a population of 5, truncation replaces one member in each round. Random

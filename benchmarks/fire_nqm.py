@@ -76,15 +76,17 @@ def replayed(schedule: Any) -> float:
 
 
 def methods() -> dict[str, Any]:
-    """Returns the algorithms by name; the number is that of the workers."""
+    """Returns the algorithms by name; the number is that of the workers. All but the last have the forms of their papers."""
+    fire: dict[str, Any] = dict(evals=EVALS, max_eval=360, as_in="paper", **SETTINGS)
     return {
         "random search 22": pt.random_search(SPACE, population=22, interval=READY),
-        "PBT22": pt.pbt(SPACE, population=22, **SETTINGS),
-        "PBT50": pt.pbt(SPACE, population=50, **SETTINGS),
-        "FIRE22": pt.fire_pbt(SPACE, (8, 8), evals=EVALS, max_eval=360, **SETTINGS),
-        "FIRE22 after 2 rounds": pt.fire_pbt(SPACE, (8, 8), evals=EVALS, max_eval=360, warmup=2 * READY, **SETTINGS),
-        "FIRE36": pt.fire_pbt(SPACE, (8, 8, 8), evals=EVALS, max_eval=360, **SETTINGS),
-        "FIRE50": pt.fire_pbt(SPACE, (8, 8, 8, 8), evals=EVALS, max_eval=360, **SETTINGS),
+        "PBT22": pt.pbt(SPACE, population=22, starts="random", **SETTINGS),
+        "PBT50": pt.pbt(SPACE, population=50, starts="random", **SETTINGS),
+        "FIRE22": pt.fire_pbt(SPACE, (8, 8), **fire),
+        "FIRE22 after 2 rounds": pt.fire_pbt(SPACE, (8, 8), warmup=2 * READY, **fire),
+        "FIRE36": pt.fire_pbt(SPACE, (8, 8, 8), **fire),
+        "FIRE50": pt.fire_pbt(SPACE, (8, 8, 8, 8), **fire),
+        "FIRE22, default rules": pt.fire_pbt(SPACE, (8, 8), **fire | {"as_in": None}),
     }
 
 

@@ -43,9 +43,9 @@ def cells(seeds: int = SEEDS) -> list[Cell]:
         "random-22": pt.random_search(drawn, 22, interval=INTERVAL),
         "pbt-22": pt.pbt(space, 22, **greedy, starts="random"),
         "pbt-50": pt.pbt(space, 50, **greedy, starts="random"),
-        "fire-22": pt.fire_pbt(space, (8, 8), evals=EVALS, **greedy),
-        "fire-36": pt.fire_pbt(space, (8, 8, 8), evals=EVALS, **greedy),
-        "fire-50": pt.fire_pbt(space, (8, 8, 8, 8), evals=EVALS, **greedy),
+        "fire-22": pt.fire_pbt(space, (8, 8), evals=EVALS, as_in="paper", **greedy),
+        "fire-36": pt.fire_pbt(space, (8, 8, 8), evals=EVALS, as_in="paper", **greedy),
+        "fire-50": pt.fire_pbt(space, (8, 8, 8, 8), evals=EVALS, as_in="paper", **greedy),
     }
     return [Cell(name, algorithm, seeds) for name, algorithm in methods.items()]
 

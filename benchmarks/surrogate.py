@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from poptrain.algorithms.bg_pbt.explore import LocalSearch
 from poptrain.algorithms.gp.posterior import one_thread
 from poptrain.algorithms.gp.rows import Rows
 from poptrain.algorithms.parts.explore import Clone
-from poptrain.algorithms.pb2 import Suggest
+from poptrain.algorithms.pb2 import CANDIDATES, Suggest
 from poptrain.core import History, Result, Task
 from poptrain.core.rng import rng, task_seed
 
@@ -56,13 +57,13 @@ def trained(space: pt.Space, rows: int, noise: float, seed: int, members: int = 
     return history
 
 
-def suggested(history: History, space: pt.Space) -> float:
-    """Returns our suggestion for the worst member, which copies the best."""
+def suggested(history: History, space: pt.Space, candidates: int = 0) -> float:
+    """Returns our suggestion for the worst member, which copies the best: the maximum over the space, or the best candidate."""
     heads = history.heads()
     scores = history.scores[heads]
     parent = int(heads[np.argmax(scores)])
     clone = Clone(history.n, int(np.argmin(scores)), parent, history.task(parent).hparams)
-    (proposal,) = Suggest(1, "pb2", 200).propose(history, space, [clone])
+    (proposal,) = Suggest(1, "pb2", 200, candidates=candidates).propose(history, space, [clone])
     return float(proposal.hparams["x"])
 
 
@@ -177,6 +178,8 @@ def measure(quick: bool) -> list[dict[str, Any]]:
     for noise, target in TARGETS.items():
         found = errors(noise, 60 if quick else 300)
         figures.append(over(f"suggestion error, 40 rows, noise {noise}", found, "", f"<= {target}", np.mean(found) <= target))
+        found = errors(noise, 30 if quick else 300, partial(suggested, candidates=CANDIDATES))
+        figures.append(over(f"the same, the best of {CANDIDATES} candidates, the default", found))
         if ray:
             found = errors(noise, 10 if quick else 40, ray_suggested)
             figures.append(over(f"the same, Ray Tune (reported {RAY_REPORTED[noise]})", found))

@@ -43,11 +43,12 @@ def methods() -> dict[str, Any]:
     settings: dict[str, Any] = dict(
         interval=READY, exploit=pt.truncation(0.25), explore=pt.perturb((0.5, 0.8, 1.25, 2.0), resample=0)
     )
-    fire = dict(max_eval=60, warmup=20, evals=10)  # an evaluation every 2 steps
+    fire: dict[str, Any] = dict(max_eval=60, warmup=20, evals=10, as_in="paper")  # an evaluation every 2 steps
     return {
-        "PBT22": pt.pbt(DECAY, population=22, **settings),
+        "PBT22": pt.pbt(DECAY, population=22, starts="random", **settings),
         "FIRE22": pt.fire_pbt(DECAY, (8, 8), **fire, **settings),
         "FIRE36": pt.fire_pbt(DECAY, (8, 8, 8), **fire, **settings),
+        "FIRE22, default rules": pt.fire_pbt(DECAY, (8, 8), **fire | {"as_in": None}, **settings),
     }
 
 

@@ -1,12 +1,13 @@
 """The page of the docs: its tables are made from the stored runs alone, so that no figure of it can be out of date.
 
-    python -m benchmarks.value --write        # docs/value.md and docs/value/gain.png
+    python -m benchmarks.value --write        # docs/value.md and its pictures in docs/value
 
 What is written by hand stays; everything between ``<!-- tables -->`` and the end of the page is made.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from benchmarks.value.registry import NUMERIC, PROBLEMS
 
 DOCS = Path(__file__).parents[2] / "docs"
 MARK = "<!-- tables -->\n"
-SHOWN = ("random", "best_of", *DEFAULT[1:])
+SHOWN = ("random", "best_of", "pbt_paper", *DEFAULT[1:])
 SEEDS = 20  # the first ones of a numeric problem: all contenders have them, and defaults were chosen on them
 
 
@@ -50,24 +51,51 @@ def problems() -> str:
 
 
 def results(found: verdicts.Found, size: int) -> str:
-    """Returns the means and 10 % quantiles of a population as a Markdown table; in bold: the best mean."""
+    """Returns the means of a population with their intervals as a Markdown table; in bold: the best mean."""
+
+    def said(row: dict[str, Any], best: float) -> str:
+        mean = f"{row['mean']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
+        return f"**{mean}**" if row["mean"] == best else mean
+
+    return _by_problem(found, size, "mean", said)
+
+
+def worst(found: verdicts.Found, size: int) -> str:
+    """Returns the 10 % quantiles of a population with their intervals, and the worst seeds; in bold: the best quantile."""
+
+    def said(row: dict[str, Any], best: float) -> str:
+        low = f"{row['tenth']:.2f} ({row['tenth_low']:.2f} to {row['tenth_high']:.2f})"
+        return f"{f'**{low}**' if row['tenth'] == best else low}; {row['worst']:.2f}"
+
+    return _by_problem(found, size, "tenth", said)
+
+
+def _by_problem(found: verdicts.Found, size: int, key: str, said: Callable[[dict[str, Any], float], str]) -> str:
+    """Returns a Markdown table with a row a problem and a column a contender; `said` also gets the best value of `key`."""
     names = [name for name in SHOWN if any(name in cell for (_, n), cell in found.items() if n == size)]
     lines = ["| problem (seeds) | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for problem in PROBLEMS:
         if cell := found.get((problem, size)):
             rows = {row["contender"]: row for row in verdicts.described(cell)}
-            best = max(row["mean"] for row in rows.values())
+            best = max(row[key] for row in rows.values())
             counts = sorted({row["seeds"] for row in rows.values()})
             seeds = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else counts[0]
-            lines.append(f"| {problem} ({seeds}) | " + " | ".join(_cell(rows.get(name), best) for name in names) + " |")
+            cells = [said(rows[name], best) if name in rows else "" for name in names]
+            lines.append(f"| {problem} ({seeds}) | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _cell(row: dict[str, Any] | None, best: float) -> str:
-    if row is None:
-        return ""
-    mean = f"{row['mean']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
-    return f"{f'**{mean}**' if row['mean'] == best else mean}; {row['tenth']:.2f}"
+def ranks(found: verdicts.Found, size: int) -> str:
+    """Returns the mean ranks of a population on the numeric problems as a Markdown table, the best first; "" without any."""
+    lines = ["| | " + " | ".join(("all numeric", "choose", "confirm")) + " |", "|---" * 4 + "|"]
+    columns = []
+    for half in ("all numeric", "choose", "confirm"):
+        chosen = [name for name, each in NUMERIC.items() if half in ("all numeric", each.half)]
+        columns.append({row["contender"]: row for row in verdicts.ranked(found, size, chosen)})
+    for name in columns[0]:
+        said = [f"{c[name]['rank']:.2f} ({c[name]['low']:.2f} to {c[name]['high']:.2f})" if name in c else "" for c in columns]
+        lines.append(f"| {name} | " + " | ".join(said) + " |")
+    return "\n".join(lines) if columns[0] else ""
 
 
 def against(found: verdicts.Found, size: int, second: str = "random") -> str:
@@ -101,16 +129,41 @@ def one_by_one(found: verdicts.Found, size: int, first: str, second: str) -> str
     return "\n".join(lines)
 
 
+def since_01(found: verdicts.Found, size: int) -> str:
+    """Returns the defaults of today against those of release 0.1 as a Markdown table, next to their aims; "" without runs."""
+    lines = ["| | problems | mean gain (95 %) | aim | worst problem | seeds won and lost |", "|---" * 6 + "|"]
+    for name, before, aim in (("pbt", "pbt_01", 0.15), ("pb2", "pb2_paper", 0.12)):
+        for half in ("all numeric", "choose", "confirm"):
+            chosen = [name for name, each in NUMERIC.items() if half in ("all numeric", each.half)]
+            if said := verdicts.overall(found, name, before, size, chosen):
+                lines.append(
+                    f"| {name} − {before} | {said['problems']}, {half} "
+                    f"| {said['gain']:+.3f} ({said['low']:+.3f} to {said['high']:+.3f}) | {aim:+.2f} "
+                    f"| {said['worst_problem']} {said['worst_gain']:+.3f} | {said['seed_wins']}, {said['seed_losses']} |"
+                )
+    return "\n".join(lines) if len(lines) > 2 else ""
+
+
 def made(every: verdicts.Found) -> str:
     """Returns the part of the page that is made."""
     found, fresh = _seeds(every, fresh=False), _seeds(every, fresh=True)
     parts = ["## The problems", problems()]
     for size in sorted({n for _, n in found}):
-        parts += [f"## Population {size}", "Mean over seeds (95 % interval); 10 % quantile. The best mean is bold."]
-        parts += [results(found, size)]
+        parts += [f"## Population {size}"]
+        if any((problem, size) in found for problem in NUMERIC):
+            parts += [f"![Gain of every contender on random search, with {size} members](value/gain_{size}.png)"]
+        parts += ["Mean over seeds (95 % interval). The best one is bold.", results(found, size)]
+        parts += ["10 % quantile over seeds (95 % interval); the worst seed. The best quantile is bold.", worst(found, size)]
+        if table := ranks(found, size):
+            parts += [
+                "Mean rank on the numeric problems (95 % interval), over the seeds that all of these contenders have:",
+                table,
+            ]
         for name, second in (("random search", "random"), ("PBT", "pbt")):
             if any(second in cell and len(cell) > 1 for (_, n), cell in found.items() if n == size):
                 parts += [f"### Against {name}, population {size}", against(found, size, second)]
+        if table := since_01(found, size):
+            parts += [f"### Against release 0.1, population {size}", table]
         if any(n == size for _, n in fresh):
             parts += [
                 f"### On fresh seeds, population {size}",
@@ -120,6 +173,8 @@ def made(every: verdicts.Found) -> str:
                 one_by_one(fresh, size, "pb2", "pbt"),
                 against(fresh, size, "pbt"),
             ]
+            if table := since_01(fresh, size):
+                parts += ["Against release 0.1, on these seeds:", table]
     return "\n\n".join(parts) + "\n"
 
 
@@ -132,4 +187,5 @@ def write(docs: Path = DOCS) -> None:
     path.write_text(head + MARK + "\n" + made(found))
     if found:
         (docs / "value").mkdir(exist_ok=True)
-        draw(_seeds(found, fresh=False), docs / "value" / "gain.png")
+        for size in {n for problem, n in found if problem in NUMERIC}:
+            draw(_seeds(found, fresh=False), docs / "value" / f"gain_{size}.png", size)

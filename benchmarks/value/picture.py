@@ -8,7 +8,9 @@ from benchmarks.value import verdicts
 from benchmarks.value.registry import PROBLEMS
 from poptrain.plots import style
 
-COLORS = {"halving": 3, "pbt": 0, "pb2": 1, "fire": 2, "tpe": 4, "pbt_paper": 5, "pbt_01": 6, "pb2_paper": 7}
+COLORS = {
+    "halving": 3, "pbt": 0, "pb2": 1, "bg_pbt": 8, "fire": 2, "tpe": 4, "pbt_paper": 5, "pbt_01": 6, "pb2_paper": 7
+}  # fmt: skip
 
 
 def draw(found: verdicts.Found, path: Path, size: int = 8) -> None:

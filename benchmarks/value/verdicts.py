@@ -53,12 +53,41 @@ def _tenth(values: Any, /, *, axis: int) -> Any:
 
 def _ranks(table: np.ndarray) -> np.ndarray:
     """Returns mean ranks for values of shape (contenders, seeds)."""
-    if not table.size:
-        return np.full(len(table), np.nan)
+    return _seed_ranks(table).mean(axis=-1) if table.size else np.full(len(table), np.nan)
+
+
+def _seed_ranks(table: np.ndarray) -> np.ndarray:
+    """Returns the ranks of values of shape (contenders, seeds), in each seed; 1 is the best, ties share."""
     above = (table[None] > table[:, None]).sum(axis=1)
     level = (table[None] == table[:, None]).sum(axis=1)
-    ranks: np.ndarray = (above + (level + 1) / 2).mean(axis=-1)
+    ranks: np.ndarray = above + (level + 1) / 2
     return ranks
+
+
+def ranked(cells: Found, population: int, problems: Sequence[str]) -> list[dict[str, Any]]:
+    """Returns the mean rank of every contender over problems, with its interval, the best first.
+
+    Contenders are ranked in each seed that all of them share; those that did not run on every problem are left out. The interval
+    resamples seeds inside each problem; the problems are fixed, and count equally.
+    """
+    there = [cells[problem, population] for problem in problems if (problem, population) in cells]
+    names = [name for name in (there[0] if there else {}) if all(name in cell for cell in there)]
+    tables = []
+    for cell in there:
+        shared = sorted(set.intersection(*(set(cell[name]) for name in names)))
+        tables.append(_seed_ranks(np.array([[cell[name][seed] for seed in shared] for name in names])))
+    if len(names) < 2 or not all(table.size for table in tables):
+        return []
+    strata = np.repeat(np.arange(len(tables)), [table.shape[1] for table in tables])
+    strata = np.array([f"{each:03}" for each in strata])  # `resampled` returns the strata in the order of their names
+    weights = np.concatenate([np.full(table.shape[1], 1 / table.shape[1] / len(tables)) for table in tables])
+    out = []
+    for index, name in enumerate(names):
+        ranks = np.concatenate([table[index] for table in tables])
+        low, high = np.quantile(statistics.resampled(ranks, strata) @ weights, [0.025, 0.975])
+        out.append({"contender": name, "rank": float(ranks @ weights), "low": float(low), "high": float(high),
+                    "problems": len(tables), "seeds": [table.shape[1] for table in tables]})  # fmt: skip
+    return sorted(out, key=lambda each: each["rank"])
 
 
 def compared(a: Values, b: Values) -> dict[str, Any] | None:

@@ -13,13 +13,14 @@ from itertools import count
 from pathlib import Path
 
 import poptrain as pt
-from poptrain.rl import CEMRL, ERL, P3S, PPO, SAC, SVPG, TD3, VMPO
+from poptrain.rl import CEMRL, DDPG, ERL, P3S, PPO, SAC, SVPG, TD3, VMPO
 from poptrain.rl.envs import make
 
 OFF = {"env": "Pendulum-v1", "horizon": 20, "hidden": (8,), "batch_size": 8, "learning_starts": 20}
 ON = {"env": "Pendulum-v1", "horizon": 20, "hidden": (8,), "num_envs": 2, "train_batch_size": 48, "chunk": 8, "epochs": 1}
 AGENTS = {
     "td3": TD3(**OFF, update_every=10),
+    "ddpg": DDPG(**OFF, update_every=10),
     "sac": SAC(**OFF, update_every=10),
     "vmpo": VMPO(**ON, minibatch_size=16),
     "ppo": PPO(**ON, minibatch_size=16),

@@ -67,6 +67,13 @@ def test_the_closed_form_of_the_damping_is_that_of_the_code_and_it_bounds_the_va
         assert (now["variance"] >= now["damping"] * 0.9999).all() and (now["variance"] <= 1e-2).all()
 
 
+def test_the_mean_lies_between_the_elites():
+    people, fitness = DRAW.normal(size=(10, 6)).astype(np.float32), DRAW.normal(size=10)
+    mean, elites = tell(search(), people, fitness, 1e-5)["mean"], people[np.argsort(-fitness)[:5]]
+    assert (elites.min(0) < mean).all() and (mean < elites.max(0)).all()
+    np.testing.assert_allclose(mean, elite_weights(5) @ elites, rtol=1e-5)  # of weights with the sum 1: inside their convex hull
+
+
 def test_equal_elites_at_the_mean_leave_only_the_damping():
     told = tell(search(), np.zeros((10, 6), np.float32), np.arange(10.0), 1e-5)
     np.testing.assert_allclose(told["variance"], told["damping"])
@@ -238,12 +245,13 @@ def test_an_actor_that_a_gradient_spoiled_spoils_neither_memory_nor_search(monke
     assert np.isfinite(metrics["returns"][0]).all()
 
 
-def test_pbt_tunes_teams_and_a_run_resumes_bit_for_bit(tmp_path):
+@pytest.mark.parametrize("tuned", [pt.pbt, pt.pb2], ids=["pbt", "pb2"])
+def test_a_population_of_teams_is_tuned_and_a_run_resumes_bit_for_bit(tuned, tmp_path):
     space = pt.Space(actor_lr=pt.LogUniform(1e-4, 1e-2), variance_end=pt.LogUniform(1e-5, 1e-3))
 
     def run(directory, steps):
-        return pt.run(pt.pbt(space, population=2, interval=120, exploit=pt.truncation(0.5)), TEAM, stop=pt.steps(steps),
-                      executor="vectorized", directory=directory)  # fmt: skip
+        algorithm = tuned(space, population=2, interval=120, exploit=pt.truncation(0.5))
+        return pt.run(algorithm, TEAM, stop=pt.steps(steps), executor="vectorized", directory=directory)
 
     whole = run(None, 480)
     run(tmp_path / "r", 240)

@@ -16,6 +16,7 @@ from poptrain.checkpoints import carry as carries
 from poptrain.core.errors import UsageError
 from poptrain.core.rng import rng
 from poptrain.rl import P3S, TD3
+from poptrain.rl.loops.off_policy import Learner
 from poptrain.rl.memory.rows import Transitions
 from poptrain.rl.teams import p3s
 from poptrain.rl.teams.p3s_rules import adapted, best_of, distance
@@ -77,6 +78,28 @@ def test_the_pull_has_no_gradient_at_the_best_policy_and_points_to_it_elsewhere(
         for actor in (state["params"]["actor"], moved)
     ]
     assert apart[1] < apart[0]
+
+
+def test_the_best_learner_is_not_pulled_and_all_others_are(monkeypatch):
+    carry, _ = TEAM.train(TEAM.init({}, SEEDS[:1]), {}, 120, SEEDS[:1])
+    best, pulls, burst = int(carry["best"][0]), [], Learner.burst
+
+    def spied(self, state, rows, updates, hparams, seed, done):
+        pulls.append(float(hparams["pull"]))
+        return burst(self, state, rows, updates, hparams, seed, done)
+
+    monkeypatch.setattr(Learner, "burst", spied)
+    TEAM.train(carry, {}, 60, SEEDS[:1] + 5)
+    by_learner = np.asarray(pulls).reshape(-1, TEAM.learners)
+    assert best >= 0 and len(by_learner) == 2
+    assert not by_learner[:, best].any() and (np.delete(by_learner, best, 1) == float(carry["beta"][0])).all()
+
+
+@pytest.mark.parametrize(("name", "value"), [("rho", 50.0), ("d_min", 5.0)])
+def test_every_hyperparameter_of_the_pull_takes_effect_on_a_clone(name, value):
+    carry, _ = TEAM.train(TEAM.init({}, SEEDS[:1]), {}, 120, SEEDS[:1])
+    usual, other = (TEAM.train(carry, hparams, 120, SEEDS[:1])[0]["beta"] for hparams in ({}, {name: [value]}))
+    assert other < usual, "a wider radius weakens the pull"
 
 
 def test_a_team_shares_one_memory_and_training_is_pure():

@@ -174,7 +174,7 @@ def test_training_is_a_pure_function_that_a_checkpoint_continues(env):
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("surrogate", ["reinforce", "ppo"])
+@pytest.mark.parametrize("surrogate", ["reinforce", "a2c", "ppo"])
 def test_the_kernel_mixes_policies_and_never_critics(surrogate):
     with jax.enable_x64(False):
         team = SVPG(env="CartPole-v1", surrogate=surrogate, **SMALL)

@@ -107,7 +107,7 @@ def test_every_hyperparameter_takes_effect():
     agent, one = AGENTS[0], SEEDS[:1]
     carry, _ = agent.train(agent.init({}, one), {}, 600, one)
     weights = [agent.train(carry, {}, 600, one)[0]["params"]["policy"][0]["w"].tobytes()]
-    values = {"epochs": 3, "dual_lr": 0.1, "eps_alpha_mean": 0.1}
+    values = {"epochs": 3, "dual_lr": 0.1, "eps_alpha_mean": 0.1, "value_coeff": 4.0}
     names = ["lr", "dual_lr", "eps_eta", "eps_alpha_mean", "gae_lambda", "discount", "epochs"]
     for name in names:
         after, _ = agent.train(carry, {name: np.asarray([values.get(name, 0.5)])}, 600, one)
