@@ -1,8 +1,8 @@
-"""BG-PBT tunes PPO and the architecture of its networks: the 15 hyperparameters of the paper (arXiv 2207.09405).
+"""BG-PBT tunes PPO and the architecture of its networks: 15 hyperparameters, 13 of them the paper's (arXiv 2207.09405).
 
     python examples/bgpbt.py                     # Pendulum-v1, some minutes on 2 cores
     python examples/bgpbt.py --size cheetah      # HalfCheetah-v5, 1,000,000 steps for each of 8 members
-    python examples/bgpbt.py --size paper --env brax/ant    # the budget of the paper, 8 times 150,000,000 steps, on a GPU
+    python examples/bgpbt.py --size paper --env brax/ant    # budget and form of the paper, 8 times 150,000,000 steps, on a GPU
     poptrain run examples/bgpbt.py               # the small one, with status, resume and verify
 
 Nine numbers are tuned all the time. The other six are the architectures of the policy and of the value network, and change from
@@ -40,7 +40,7 @@ SIZES = {
     "small": Size("Pendulum-v1", 4, 8, 80_000, 4_000, 8_000, 24_000, (512, 4_096), (16, 32), 2, changes=1),
     "cheetah": Size("HalfCheetah-v5", 8, 16, 1_000_000, 32_000, 128_000, 320_000, (2_048, 32_768), (32, 64, 128, 256), 5),
     "paper": Size(
-        "HalfCheetah-v5", 8, 256, 150_000_000, 1_000_000, 30_000_000, 40_000_000, (10_240, 491_520), (32, 64, 128, 256), 5
+        "HalfCheetah-v5", 8, 2048, 150_000_000, 1_000_000, 30_000_000, 40_000_000, (10_240, 491_520), (32, 64, 128, 256), 5
     ),
 }
 
@@ -72,7 +72,13 @@ def make(name: str, env: str | None = None) -> pt.Experiment:
     size = size._replace(env=env or size.env)
     generations = pt.Generations(distill=size.distill, every=size.every, most=size.changes)
     return pt.Experiment(
-        algorithm=pt.bg_pbt(space(size), population=size.members, interval=size.interval, generations=generations),
+        algorithm=pt.bg_pbt(
+            space(size),
+            population=size.members,
+            interval=size.interval,
+            generations=generations,
+            as_in="paper" if name == "paper" else None,
+        ),
         trainable=PPO(env=size.env, num_envs=size.envs, horizon=size.horizon, max_batch=size.batch[1]),
         metric="score",
         stop=pt.steps(size.steps),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -64,7 +67,8 @@ def _envpool(name: str, seed: int, horizon: int | None) -> _Screen | None:
         import envpool
     except ImportError:
         return None
-    if name not in envpool.list_all_envs() or "mujoco" in type(envpool.make_spec(name)).__module__:
+    made_by, *_ = envpool.registration.registry.specs.get(name, ("mujoco",))
+    if "mujoco" in made_by:  # without OpenGL it would end the process
         return None
     from poptrain.rl.envs.envpool import quiet
 
@@ -80,6 +84,9 @@ def _gymnasium(name: str, seed: int, horizon: int | None) -> _Screen:
         import gymnasium
     except ImportError as error:
         raise ImportError("pictures of an environment need Gymnasium: pip install 'poptrain[rl]'") from error
+    known = gymnasium.registry.get(name)
+    if known is not None and "mujoco" in str(known.entry_point):
+        _check_mujoco(name)
     try:
         env = gymnasium.make(name, max_episode_steps=horizon, render_mode="rgb_array")
         env.reset(seed=seed)
@@ -91,3 +98,17 @@ def _gymnasium(name: str, seed: int, horizon: int | None) -> _Screen:
         raise UsageError(f"environment {name!r} cannot draw pictures: render() returned {type(first).__name__}, not an image.")
     space = env.action_space
     return _Screen(env, lambda: env.reset(seed=seed)[0], env.render, lambda actions: native_action(space, actions[0]))
+
+
+def _check_mujoco(name: str) -> None:
+    """Raises a `UsageError` if MuJoCo cannot draw here: without OpenGL, some of its versions end the whole process."""
+    words = f"import gymnasium; env = gymnasium.make({name!r}, render_mode='rgb_array'); env.reset(); env.render()"
+    with tempfile.TemporaryDirectory() as folder:  # MuJoCo leaves a file of errors where it runs
+        tried = subprocess.run([sys.executable, "-c", words], cwd=folder, capture_output=True, text=True, check=False)
+    if tried.returncode:
+        said = [line.strip() for line in (tried.stderr + tried.stdout).splitlines() if line.strip()]
+        why = " ".join(said[-1].split())[:200].rstrip(".") if said else f"the process ended with {tried.returncode}"
+        raise UsageError(
+            f"environment {name!r} cannot draw pictures here: {why}. MuJoCo needs pip install 'gymnasium[mujoco]' and OpenGL; "
+            "on a machine without a screen, set MUJOCO_GL=egl or MUJOCO_GL=osmesa where the library is installed."
+        )
