@@ -1,6 +1,6 @@
 """How fast four PPO agents train on BipedalWalker-v3: next to the simulator alone, and next to PyTorch in two processes.
 
-    python -m benchmarks.ppo_speed [--quick] --json    # 4 minutes; nothing else should run
+    python -m benchmarks.ppo_speed [--quick] --json    # 10 minutes; nothing else should run
 
 The simulator alone is EnvPool at its best setting for two cores: 64 environments, synchronous, 2 threads, with random actions.
 Ours is `pt.run` with a durable directory, compilation included. PyTorch is `benchmarks.ppo_torch`, twice at the same time, an
