@@ -47,7 +47,8 @@ def torch(steps: int, seed: int) -> float:
 
 def measure(quick: bool) -> list[dict[str, Any]]:
     """Returns the figures of all rounds."""
-    steps, rounds, peer = (100_000, 1, installed("torch")) if quick else (400_000, ROUNDS, installed("torch"))
+    steps, rounds = (100_000, 1) if quick else (400_000, ROUNDS)
+    peer = installed("torch")
     alone, ours, theirs = [], [], []
     for seed in range(rounds):
         before = simulator(steps, seed)

@@ -19,7 +19,7 @@ from torch import nn
 
 from examples.bipedal_walker import agent
 
-ENVS, TICKS, DISCOUNT, GAE_LAMBDA, CLIP, KL_COEFF = 16, 1024, 0.99, 0.95, 0.2, 1.0
+ENVS, TICKS = agent.num_envs, 1024
 
 
 def network(inputs: int, outputs: int) -> nn.Sequential:
@@ -39,7 +39,7 @@ class Ppo:
         inputs, outputs = self.pool.observation_space.shape[0], self.pool.action_space.shape[0]
         self.policy, self.value, self.log_std = network(inputs, outputs), network(inputs, 1), nn.Parameter(torch.zeros(outputs))
         parts = [*self.policy.parameters(), *self.value.parameters(), self.log_std]
-        self.parts, self.adam = parts, torch.optim.Adam(parts, lr=3e-4, fused=True)
+        self.parts, self.adam = parts, torch.optim.Adam(parts, lr=agent.lr, fused=True)
         self.seen = torch.zeros(TICKS + 1, ENVS, inputs)
         self.acted, self.means = torch.zeros(TICKS, ENVS, outputs), torch.zeros(TICKS, ENVS, outputs)
         self.rewards, self.over, self.real = np.zeros((3, TICKS, ENVS), np.float32)
@@ -75,8 +75,8 @@ class Ppo:
         found, last = np.zeros_like(self.rewards), np.zeros(ENVS, np.float32)
         for tick in reversed(range(TICKS)):
             goes_on = 1 - self.over[tick]
-            delta = self.rewards[tick] + DISCOUNT * goes_on * values[tick + 1] - values[tick]
-            found[tick] = last = delta + DISCOUNT * GAE_LAMBDA * goes_on * last
+            delta = self.rewards[tick] + agent.discount * goes_on * values[tick + 1] - values[tick]
+            found[tick] = last = delta + agent.discount * agent.gae_lambda * goes_on * last
         return torch.from_numpy(found), torch.from_numpy(found + values[:-1])
 
     def log_prob(self, means: torch.Tensor, acted: torch.Tensor) -> torch.Tensor:
@@ -97,13 +97,13 @@ class Ppo:
             for places in torch.randperm(len(real)).split(agent.minibatch_size):
                 now = self.policy(seen[places])
                 ratio, gain = (self.log_prob(now, acted[places]) - before[places]).exp(), advantages[places]
-                surrogate = torch.minimum(ratio * gain, ratio.clamp(1 - CLIP, 1 + CLIP) * gain).mean()
+                surrogate = torch.minimum(ratio * gain, ratio.clamp(1 - agent.clip, 1 + agent.clip) * gain).mean()
                 apart = ((2 * old_std).exp() + (means[places] - now) ** 2) / (2 * (2 * self.log_std).exp())
                 kl = (self.log_std - old_std + apart - 0.5).sum(-1).mean()
                 error = ((self.value(seen[places]).squeeze(-1) - returns[places]) ** 2).mean()
                 self.adam.zero_grad(set_to_none=True)
-                (KL_COEFF * kl - surrogate + 0.5 * error).backward()
-                nn.utils.clip_grad_norm_(self.parts, 0.5, foreach=True)
+                (agent.kl_coeff * kl - surrogate + agent.value_coeff * error).backward()
+                nn.utils.clip_grad_norm_(self.parts, agent.max_grad_norm, foreach=True)
                 self.adam.step()
 
 

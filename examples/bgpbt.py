@@ -8,7 +8,7 @@
 Nine numbers are tuned all the time. The other six are the architectures of the policy and of the value network, and change from
 generation to generation. Two of the paper's nine do not exist here, because this agent needs neither a rollout length (it follows
 from the batch) nor a scale of the rewards (values are scaled to the returns): the minibatch and the weight of the value loss
-take their places. The environments are EnvPool's. Five of the paper's seven exist in today's Brax:
+take their places. The environments are EnvPool's by default. Five of the paper's seven exist in today's Brax:
 brax/ant, brax/halfcheetah, brax/hopper, brax/humanoid and brax/reacher (`pip install 'poptrain[rl,brax]'`).
 """
 
@@ -93,6 +93,7 @@ if __name__ == "__main__":
     parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--env", help="another environment with continuous actions, such as brax/ant")
     options = parser.parse_args()
-    run = pt.run(make(options.size, options.env), directory=f"runs/bgpbt-{options.size}")
+    place = "-".join(["bgpbt", options.size, *(options.env or "").split("/")]).rstrip("-")
+    run = pt.run(make(options.size, options.env), directory=f"runs/{place}")
     best = run.best
     print(f"best training score {best.score:.1f}, {', '.join(f'{name} {value}' for name, value in best.hparams.items())}")

@@ -40,6 +40,17 @@ def _seeds(found: verdicts.Found, fresh: bool) -> verdicts.Found:
     return out
 
 
+def _halves() -> dict[str, list[str]]:
+    """Returns the names of the numeric problems: of all, and of each half."""
+    halves = ("all numeric", "choose", "confirm")
+    return {half: [name for name, each in NUMERIC.items() if half in ("all numeric", each.half)] for half in halves}
+
+
+def _pictured(found: verdicts.Found) -> list[int]:
+    """Returns the populations in which something is compared with random search on the numeric problems."""
+    return sorted({n for (problem, n), cell in found.items() if problem in NUMERIC and "random" in cell and len(cell) > 1})
+
+
 def problems() -> str:
     """Returns what every problem is, as a Markdown table."""
     lines = ["| problem | half | what it is | how |", "|---|---|---|---|"]
@@ -87,11 +98,9 @@ def _by_problem(found: verdicts.Found, size: int, key: str, said: Callable[[dict
 
 def ranks(found: verdicts.Found, size: int) -> str:
     """Returns the mean ranks of a population on the numeric problems as a Markdown table, the best first; "" without any."""
-    lines = ["| | " + " | ".join(("all numeric", "choose", "confirm")) + " |", "|---" * 4 + "|"]
-    columns = []
-    for half in ("all numeric", "choose", "confirm"):
-        chosen = [name for name, each in NUMERIC.items() if half in ("all numeric", each.half)]
-        columns.append({row["contender"]: row for row in verdicts.ranked(found, size, chosen)})
+    halves = _halves()
+    lines = ["| | " + " | ".join(halves) + " |", "|---" * (1 + len(halves)) + "|"]
+    columns = [{row["contender"]: row for row in verdicts.ranked(found, size, chosen)} for chosen in halves.values()]
     for name in columns[0]:
         said = [f"{c[name]['rank']:.2f} ({c[name]['low']:.2f} to {c[name]['high']:.2f})" if name in c else "" for c in columns]
         lines.append(f"| {name} | " + " | ".join(said) + " |")
@@ -104,8 +113,7 @@ def against(found: verdicts.Found, size: int, second: str = "random") -> str:
         "| | problems | mean gain (95 %) | won, clearly | lost, clearly | worst problem | seeds won and lost | p |",
         "|---" * 8 + "|",
     ]
-    for half in ("all numeric", "choose", "confirm"):
-        chosen = [name for name, each in NUMERIC.items() if half in ("all numeric", each.half)]
+    for half, chosen in _halves().items():
         for name in SHOWN:
             if name != second and (said := verdicts.overall(found, name, second, size, chosen)):
                 lines.append(
@@ -133,8 +141,7 @@ def since_01(found: verdicts.Found, size: int) -> str:
     """Returns the defaults of today against those of release 0.1 as a Markdown table, next to their aims; "" without runs."""
     lines = ["| | problems | mean gain (95 %) | aim | worst problem | seeds won and lost |", "|---" * 6 + "|"]
     for name, before, aim in (("pbt", "pbt_01", 0.15), ("pb2", "pb2_paper", 0.12)):
-        for half in ("all numeric", "choose", "confirm"):
-            chosen = [name for name, each in NUMERIC.items() if half in ("all numeric", each.half)]
+        for half, chosen in _halves().items():
             if said := verdicts.overall(found, name, before, size, chosen):
                 lines.append(
                     f"| {name} − {before} | {said['problems']}, {half} "
@@ -150,7 +157,7 @@ def made(every: verdicts.Found) -> str:
     parts = ["## The problems", problems()]
     for size in sorted({n for _, n in found}):
         parts += [f"## Population {size}"]
-        if any((problem, size) in found for problem in NUMERIC):
+        if size in _pictured(found):
             parts += [f"![Gain of every contender on random search, with {size} members](value/gain_{size}.png)"]
         parts += ["Mean over seeds (95 % interval). The best one is bold.", results(found, size)]
         parts += ["10 % quantile over seeds (95 % interval); the worst seed. The best quantile is bold.", worst(found, size)]
@@ -187,5 +194,6 @@ def write(docs: Path = DOCS) -> None:
     path.write_text(head + MARK + "\n" + made(found))
     if found:
         (docs / "value").mkdir(exist_ok=True)
-        for size in {n for problem, n in found if problem in NUMERIC}:
-            draw(_seeds(found, fresh=False), docs / "value" / f"gain_{size}.png", size)
+        first = _seeds(found, fresh=False)
+        for size in _pictured(first):
+            draw(first, docs / "value" / f"gain_{size}.png", size)

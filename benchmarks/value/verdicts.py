@@ -78,15 +78,14 @@ def ranked(cells: Found, population: int, problems: Sequence[str]) -> list[dict[
         tables.append(_seed_ranks(np.array([[cell[name][seed] for seed in shared] for name in names])))
     if len(names) < 2 or not all(table.size for table in tables):
         return []
-    strata = np.repeat(np.arange(len(tables)), [table.shape[1] for table in tables])
-    strata = np.array([f"{each:03}" for each in strata])  # `resampled` returns the strata in the order of their names
+    strata = [f"{index:03}" for index, table in enumerate(tables) for _ in range(table.shape[1])]  # in the order of their names
     weights = np.concatenate([np.full(table.shape[1], 1 / table.shape[1] / len(tables)) for table in tables])
+    ranks = np.concatenate(tables, axis=1)
+    drawn = statistics.resampled(np.arange(ranks.shape[1]), strata).astype(int)
     out = []
-    for index, name in enumerate(names):
-        ranks = np.concatenate([table[index] for table in tables])
-        low, high = np.quantile(statistics.resampled(ranks, strata) @ weights, [0.025, 0.975])
-        out.append({"contender": name, "rank": float(ranks @ weights), "low": float(low), "high": float(high),
-                    "problems": len(tables), "seeds": [table.shape[1] for table in tables]})  # fmt: skip
+    for name, own in zip(names, ranks, strict=True):
+        low, high = np.quantile(own[drawn] @ weights, [0.025, 0.975])
+        out.append({"contender": name, "rank": float(own @ weights), "low": float(low), "high": float(high)})
     return sorted(out, key=lambda each: each["rank"])
 
 

@@ -229,6 +229,17 @@ def test_best_of_is_the_truly_best_member_of_random_search():
     assert verdicts.found({"toy": rows}) == {("toy", 8): {"random": {0: 0.25}, "best_of": {0: 0.5}}}
 
 
+def test_ranks_count_problems_equally_and_leave_out_who_did_not_run_everywhere():
+    cells = {
+        ("one", 8): {"a": {0: 3.0, 1: 3.0, 2: 3.0}, "b": {0: 2.0, 1: 2.0, 2: 2.0}, "c": {0: 9.0}},
+        ("two", 8): {"a": {0: 1.0}, "b": {0: 2.0}},
+    }
+    rows = {row["contender"]: row for row in verdicts.ranked(cells, 8, ["one", "two"])}
+    assert set(rows) == {"a", "b"} and rows["a"]["rank"] == rows["b"]["rank"] == pytest.approx(1.5)
+    assert rows["a"]["low"] == rows["a"]["high"] == pytest.approx(1.5), "within a problem no seed differs"
+    assert verdicts.ranked(cells, 4, ["one", "two"]) == []
+
+
 def test_lines_are_strict_json():
     line = cells._line(Row("a", 4, 0, 0.5, 0.5, 10, 0.1, "c"))
     assert json.loads(line) == ["a", 4, 0, 0.5, 0.5, 10, 0.1, "c"]

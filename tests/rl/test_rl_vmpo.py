@@ -108,7 +108,7 @@ def test_every_hyperparameter_takes_effect():
     carry, _ = agent.train(agent.init({}, one), {}, 600, one)
     weights = [agent.train(carry, {}, 600, one)[0]["params"]["policy"][0]["w"].tobytes()]
     values = {"epochs": 3, "dual_lr": 0.1, "eps_alpha_mean": 0.1, "value_coeff": 4.0}
-    names = ["lr", "dual_lr", "eps_eta", "eps_alpha_mean", "gae_lambda", "discount", "epochs"]
+    names = ["lr", "dual_lr", "eps_eta", "eps_alpha_mean", "gae_lambda", "discount", "epochs", "value_coeff"]
     for name in names:
         after, _ = agent.train(carry, {name: np.asarray([values.get(name, 0.5)])}, 600, one)
         weights.append(after["params"]["policy"][0]["w"].tobytes())

@@ -13,7 +13,7 @@ from types import ModuleType
 from poptrain.core.answering import answering
 from poptrain.core.errors import MissingExtra, UsageError, did_you_mean
 from poptrain.rl.envs.delayed import delayed, parse
-from poptrain.rl.envs.spec import DeviceEnv, HostBackend
+from poptrain.rl.envs.spec import BRAX, DeviceEnv, HostBackend
 
 DEVICE = {
     "jax/Pendulum-v1": "poptrain.rl.envs.pendulum",
@@ -48,7 +48,7 @@ def make(name: str, backend: str | None = None) -> DeviceEnv | HostBackend:
         return delayed(env, name, every)
     if name in DEVICE:
         return import_module(DEVICE[name]).ENV
-    if name.startswith("brax/"):
+    if name.startswith(BRAX):
         robots = _optional("brax")
         if robots is None:
             raise MissingExtra(f"environment {name!r} needs Brax: pip install 'poptrain[rl,brax]'.")

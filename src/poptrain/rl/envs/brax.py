@@ -17,16 +17,16 @@ with redirect_stdout(StringIO()):  # MuJoCo prints which optional packages are m
 
 from poptrain._jax import jax, jnp
 from poptrain.core.errors import UsageError, did_you_mean
-from poptrain.rl.envs.spec import DeviceEnv, EnvSpec
+from poptrain.rl.envs.spec import BRAX, DeviceEnv, EnvSpec
 from poptrain.rl.trees import Array, Tree
 
-PREFIX, PHYSICS, HORIZON = "brax/", ("spring", "positional", "generalized", "mjx"), 1000
+PHYSICS, HORIZON = ("spring", "positional", "generalized", "mjx"), 1000
 UNSUITED = ("fast",)  # Brax's own tests use it; it moves nothing
 
 
 def names() -> list[str]:
     """Returns every environment that the installed Brax has, without its physics."""
-    return [PREFIX + name for name in envs._envs if name not in UNSUITED]
+    return [BRAX + name for name in envs._envs if name not in UNSUITED]
 
 
 @lru_cache(maxsize=16)
@@ -36,12 +36,12 @@ def environment(name: str) -> DeviceEnv:
     Raises:
         UsageError: Brax does not have it, or not with this physics.
     """
-    robot, _, physics = name.removeprefix(PREFIX).partition("/")
-    if PREFIX + robot not in names():
-        near = did_you_mean(PREFIX + robot, names())
+    robot, _, physics = name.removeprefix(BRAX).partition("/")
+    if BRAX + robot not in names():
+        near = did_you_mean(BRAX + robot, names())
         raise UsageError(f"unknown environment {name!r}: expected one of {', '.join(names())}.{near}")
     if physics not in ("", *PHYSICS):
-        raise UsageError(f"environment {name!r}: expected {PREFIX}{robot} with /{', /'.join(PHYSICS)}, or nothing for /spring.")
+        raise UsageError(f"environment {name!r}: expected {BRAX}{robot} with /{', /'.join(PHYSICS)}, or nothing for /spring.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that Brax is not developed any further
         try:

@@ -14,7 +14,7 @@ from poptrain.core.errors import UsageError
 from poptrain.rl.envs import DEVICE
 from poptrain.rl.envs.delayed import parse
 from poptrain.rl.envs.spaces import Observation, flat_observations, native_action
-from poptrain.rl.envs.spec import simulated
+from poptrain.rl.envs.spec import BRAX, simulated
 
 Policy = Callable[[np.ndarray], np.ndarray]  # observations (1, O) -> actions (1, A), or (1,) whole numbers
 LONGEST_FILM = 10_000  # steps after which an episode without a time limit ends
@@ -42,7 +42,7 @@ def pictures(
         UsageError: the environment cannot draw pictures here.
     """
     name, _ = parse(name)  # rewards are not in the picture
-    if name in DEVICE or name.startswith("brax/"):
+    if name in DEVICE or name.startswith(BRAX):
         raise UsageError(
             f"environment {name!r} has no pictures, because it is a pure JAX function. "
             f"Train on {simulated(name)!r} to get pictures."
@@ -67,8 +67,8 @@ def _envpool(name: str, seed: int, horizon: int | None) -> _Screen | None:
         import envpool
     except ImportError:
         return None
-    made_by, *_ = envpool.registration.registry.specs.get(name, ("mujoco",))
-    if "mujoco" in made_by:  # without OpenGL it would end the process
+    known = envpool.registration.registry.specs.get(name)
+    if known is None or "mujoco" in known[0]:  # without OpenGL, MuJoCo would end the process
         return None
     from poptrain.rl.envs.envpool import quiet
 
@@ -85,7 +85,7 @@ def _gymnasium(name: str, seed: int, horizon: int | None) -> _Screen:
     except ImportError as error:
         raise ImportError("pictures of an environment need Gymnasium: pip install 'poptrain[rl]'") from error
     known = gymnasium.registry.get(name)
-    if known is not None and "mujoco" in str(known.entry_point):
+    if known is not None and str(known.entry_point).startswith("gymnasium.envs.mujoco"):
         _check_mujoco(name)
     try:
         env = gymnasium.make(name, max_episode_steps=horizon, render_mode="rgb_array")

@@ -82,12 +82,13 @@ class DeviceEnv(NamedTuple):
     step: Callable[[Tree, Array], tuple[Tree, Array, Array, Array]]  # (state, action) -> (state, observation, reward, terminated)
 
 
+BRAX = "brax/"  # how the names of its robots begin
 ROBOTS = {"humanoidstandup": "HumanoidStandup", "halfcheetah": "HalfCheetah"}  # of Brax; the others follow from their words
 
 
 def simulated(name: str) -> str:
     """Returns the name under which a pure JAX environment is simulated on the host: jax/X-v1 is X-v1, brax/ant is Ant-v5."""
-    if not name.startswith("brax/"):
+    if not name.startswith(BRAX):
         return name.removeprefix("jax/")
     robot = name.split("/")[1]
     return ROBOTS.get(robot, robot.replace("_", " ").title().replace(" ", "")).replace("2D", "2d") + "-v5"
