@@ -79,16 +79,16 @@ def test_a_state_is_plain_arrays_and_an_episode_is_a_function_of_its_key():
 
 @pytest.mark.heavy
 @pytest.mark.parametrize(
-    "agent",
+    ("kind", "settings"),
     [
-        PPO(env=PENDULUM, hidden=(8,), num_envs=4, train_batch_size=64, minibatch_size=32, epochs=2),
-        TD3(env=PENDULUM, hidden=(8,), batch_size=16, learning_starts=32, update_every=16, memory=512),
+        (PPO, {"num_envs": 4, "train_batch_size": 64, "minibatch_size": 32, "epochs": 2}),
+        (TD3, {"batch_size": 16, "learning_starts": 32, "update_every": 16, "memory": 512}),
     ],
     ids=["on-policy", "off-policy"],
 )
-def test_agents_train_on_robots_and_a_stored_copy_continues_exactly(agent):
+def test_agents_train_on_robots_and_a_stored_copy_continues_exactly(kind, settings):
     pytest.importorskip("brax")
-    seeds = np.asarray([1, 2])
+    agent, seeds = kind(env=PENDULUM, hidden=(8,), **settings), np.asarray([1, 2])
     start, _ = agent.train(agent.init({}, seeds), {}, 128, seeds)
     once, metrics = agent.train(start, {}, 128, seeds + 5)
     assert metrics["steps"].tolist() == [128, 128] and all(metrics["updates"] > 0)
