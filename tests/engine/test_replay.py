@@ -11,7 +11,8 @@ import pytest
 from experiment_file import FILE
 
 import poptrain as pt
-from poptrain.algorithms.pbt import PbtOptions, make_pbt
+from poptrain.algorithms.parts.options import PbtOptions
+from poptrain.algorithms.pbt import make_pbt
 from poptrain.algorithms.schedule_replay import schedule_replay
 from poptrain.cli import main
 from poptrain.core import Result

@@ -12,10 +12,11 @@ from typing import Literal
 from poptrain.algorithms.gp.categories import Categories, Modelled, Uniformly
 from poptrain.algorithms.gp.trust_region import TrustRegion, check_trust_region
 from poptrain.algorithms.parts import turns
+from poptrain.algorithms.parts.options import OnPlateau, PbtOptions
 from poptrain.algorithms.parts.snapshot import Population
 from poptrain.algorithms.pb2 import BETAS, MIN_ROWS, Suggest
 from poptrain.algorithms.pb2_mix import Apart, Together, tuned
-from poptrain.algorithms.pbt import OnPlateau, Pbt, PbtOptions, make_pbt
+from poptrain.algorithms.pbt import Pbt, make_pbt
 from poptrain.core import Value
 from poptrain.core.answering import answering
 from poptrain.core.counting import counted
@@ -85,23 +86,19 @@ def pb2(
     >>> pt.pb2(pt.Space(lr=pt.LogUniform(1e-4, 1e-1)), population=4, interval=10).seats
     4
     """
-    options = Pb2Options(
+    shared = PbtOptions(
         interval,
         sync,
         exploit,
-        beta,
-        window,
-        warmup,
-        average,
-        evaluate_first,
-        initial,
-        starts,
-        candidates,
-        retune,
-        as_in,
-        plateau,
-        trust_region,
+        warmup=warmup,
+        average=average,
+        initial=initial,
+        evaluate_first=evaluate_first,
+        starts=starts,
+        as_in=as_in,
+        plateau=plateau,
     )
+    options = Pb2Options(shared, beta, window, candidates, retune, trust_region)
     if categories not in (None, "model", "uniform"):
         near = did_you_mean(categories, ("model", "uniform"))
         raise UsageError(f"pb2: categories={categories!r}, expected 'model' or 'uniform'.{near}")
@@ -141,23 +138,20 @@ def pb2_mult(
     >>> pt.pb2_mult(pt.Space(lr=pt.LogUniform(1e-4, 1e-1), aug=pt.Choice("crop", "flip")), interval=10).seats
     4
     """
-    options = Pb2Options(
+    shared = PbtOptions(
         interval,
         sync,
         exploit,
-        beta,
-        window,
-        warmup,
-        average,
-        evaluate_first,
-        initial,
-        starts,
-        candidates,
-        retune,
-        as_in,
-        plateau,
+        warmup=warmup,
+        average=average,
+        initial=initial,
+        evaluate_first=evaluate_first,
+        starts=starts,
+        as_in=as_in,
+        plateau=plateau,
     )
-    categories = _categories("pb2_mult", space, Apart(options.steps))
+    options = Pb2Options(shared, beta, window, candidates, retune)
+    categories = _categories("pb2_mult", space, Apart(shared.steps))
     return _named(make_pb2("pb2_mult", space, population, options, categories))
 
 
@@ -189,50 +183,33 @@ def pb2_mix(
     >>> pt.pb2_mix(pt.Space(lr=pt.LogUniform(1e-4, 1e-1), aug=pt.Choice("crop", "flip")), interval=10).seats
     4
     """
-    options = Pb2Options(
+    shared = PbtOptions(
         interval,
         sync,
         exploit,
-        beta,
-        window,
-        warmup,
-        average,
-        evaluate_first,
-        initial,
-        starts,
-        candidates,
-        retune,
-        as_in,
-        plateau,
+        warmup=warmup,
+        average=average,
+        initial=initial,
+        evaluate_first=evaluate_first,
+        starts=starts,
+        as_in=as_in,
+        plateau=plateau,
     )
-    categories = _categories("pb2_mix", space, Together(options.steps))
+    options = Pb2Options(shared, beta, window, candidates, retune)
+    categories = _categories("pb2_mix", space, Together(shared.steps))
     return _named(make_pb2("pb2_mix", space, population, options, categories))
 
 
 @dataclass(frozen=True)
 class Pb2Options:
-    """The arguments that `pb2`, `pb2_mult` and `pb2_mix` share, as the user passed them."""
+    """The arguments that `pb2`, `pb2_mult` and `pb2_mix` share: those of PBT, and those of the model, as the user passed them."""
 
-    interval: Interval
-    sync: bool
-    exploit: Exploit[Population] | None
+    shared: PbtOptions
     beta: str | float
     window: int | None
-    warmup: int
-    average: int
-    evaluate_first: bool
-    initial: Sequence[Mapping[str, Value]]
-    starts: turns.Starts | None
     candidates: int | None
     retune: float | None | Literal["default"]
-    as_in: Literal["paper"] | None
-    plateau: OnPlateau | None
     trust_region: TrustRegion | None = None
-
-    @property
-    def steps(self) -> int | None:
-        """The interval in steps; None if it is a length of time."""
-        return self.interval if isinstance(self.interval, int) else None
 
     def check(self, what: str, population: int) -> None:
         """Raises a `UsageError` if an argument of the model is out of range; warns of a population that is too small."""
@@ -261,12 +238,6 @@ class Pb2Options:
         if isinstance(retune, bool) or not isinstance(retune, (int, float)) or not 0 <= retune < float("inf"):
             raise UsageError(f"{what}: retune={self.retune!r}, expected a number of standard deviations from 0, or None.")
 
-    def shared(self) -> PbtOptions:
-        """Returns the arguments of PBT among them."""
-        shared = PbtOptions(self.interval, self.sync, self.exploit, warmup=self.warmup, average=self.average)
-        shared = replace(shared, initial=self.initial, evaluate_first=self.evaluate_first, starts=self.starts)
-        return replace(shared, as_in=self.as_in, plateau=self.plateau)
-
 
 def make_pb2(
     what: str, space: Space, population: int, options: Pb2Options, categories: Categories, former: Categories | None = None
@@ -282,8 +253,9 @@ def make_pb2(
     options.check(what, population)
     rows = min(max(200, 25 * population), 1000) if options.window is None else options.window
     beta = options.beta if isinstance(options.beta, str) else float(options.beta)
+    shared = options.shared
     paper = Suggest(
-        options.steps,
+        shared.steps,
         beta,
         rows,
         former or categories,
@@ -296,16 +268,16 @@ def make_pb2(
         robust=False,
         anew=False,
     )
-    now = paper if options.as_in == "paper" else Suggest(options.steps, beta, rows, categories)
+    now = paper if shared.paper else Suggest(shared.steps, beta, rows, categories)
     suggest = now if options.candidates is None else replace(now, candidates=options.candidates)
     if options.retune != "default":
         suggest = replace(suggest, retune=None if options.retune is None else float(options.retune))
     suggest = replace(suggest, region=options.trust_region)
-    fragile = replace(suggest, robust=False)
+    fragile = replace(suggest, robust=False)  # this and the next: runs of earlier releases go on with these
     led = replace(fragile, categories=former or categories, anew=False)
     earlier = (fragile, led, paper) if suggest == now else (fragile, led)
-    shared = options.shared()
-    return make_pbt(what, space, population, suggest, shared, {} if options.as_in else {"explore": earlier}, 0.25, "search")
+    open = {} if shared.as_in else {"explore": earlier}
+    return make_pbt(what, space, population, suggest, shared, open, 0.25, "search")
 
 
 def _categories(what: str, space: Space, others: Categories) -> Categories:

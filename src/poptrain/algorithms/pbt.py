@@ -28,27 +28,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal, get_args
+from typing import Literal
 
 from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.allowance import Allowance
-from poptrain.algorithms.parts.exploit import check_exploit, donor_of, losers_of, truncation
+from poptrain.algorithms.parts.exploit import donor_of, losers_of, truncation
 from poptrain.algorithms.parts.explore import DEFAULT, ExploreArgument, as_explore, check_factors, perturb, proposals_of
+from poptrain.algorithms.parts.options import Copy, OnPlateau, PbtOptions
 from poptrain.algorithms.parts.plateau import EARLIER, Plateau, Search
 from poptrain.algorithms.parts.snapshot import Population
 from poptrain.core import History, Hparams, Task, Value
 from poptrain.core.answering import answering
-from poptrain.core.arguments import check_flag
 from poptrain.core.brief import brief
-from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.fingerprint import Earlier
 from poptrain.core.interval import Interval
 from poptrain.core.protocols import Clone, Exploit, Explore
 from poptrain.core.rng import rng
 from poptrain.space import Space
 
-Copy = Literal["both", "weights", "hparams"]
-OnPlateau = Literal["search", "copy"]
 FRACTION = 0.25  # of the members are replaced: of 8, the paper's fifth would be one
 
 
@@ -110,47 +107,6 @@ def pbt(
     return make_pbt("pbt", space, population, DEFAULT, options, {"explore": (perturb(),)})
 
 
-@dataclass(frozen=True)
-class PbtOptions:
-    """The arguments that PBT shares with its relatives, as the user passed them; `make_pbt` checks them."""
-
-    interval: Interval
-    sync: bool
-    exploit: Exploit[Population] | None = None
-    copy: Copy = "both"
-    warmup: int = 0
-    average: int = 1
-    initial: Sequence[Mapping[str, Value]] = ()
-    controls: int = 0
-    evaluate_first: bool = False
-    starts: turns.Starts | None = None
-    as_in: str | None = None
-    plateau: OnPlateau | None = None
-
-    def check(self, what: str, population: int) -> None:
-        """Raises a `UsageError` with the first argument that is out of range."""
-        turns.check_population(what, population, self.initial)
-        turns.check_interval(what, self.interval)
-        if self.as_in not in (None, "paper"):
-            raise UsageError(f"{what}: as_in={self.as_in!r}, expected 'paper' or None.")
-        turns.check_starts(what, self.starts)
-        if self.plateau not in (None, *get_args(OnPlateau)):
-            near = did_you_mean(self.plateau, get_args(OnPlateau))
-            raise UsageError(f"{what}: plateau={self.plateau!r}, expected 'search' or 'copy'.{near}")
-        if self.exploit is not None:
-            check_exploit(what, self.exploit)
-        if self.copy not in get_args(Copy):
-            near = did_you_mean(self.copy, get_args(Copy))
-            raise UsageError(f"{what}: copy={self.copy!r}, expected 'both', 'weights' or 'hparams'.{near}")
-        turns.check_count(what, "warmup", self.warmup, 0)
-        turns.check_count(what, "average", self.average, 1)
-        turns.check_count(what, "controls", self.controls, 0)
-        if self.controls and population - self.controls < 2:
-            raise UsageError(f"{what}: controls={self.controls} of population={population}: leave at least 2 other members.")
-        check_flag(what, "sync", self.sync)
-        check_flag(what, "evaluate_first", self.evaluate_first)
-
-
 def make_pbt(
     what: str,
     space: Space,
@@ -174,14 +130,13 @@ def make_pbt(
     turns.check_space(what, space)
     options.check(what, population)
     check_factors(explore, space)
-    exploit, starts, paper = options.exploit, options.starts, options.as_in == "paper"
+    exploit, paper = options.exploit, options.paper
     open: dict[str, tuple[object, ...]] = dict(earlier)
     if exploit is None:
         exploit = truncation(fraction if paper else FRACTION)
         open |= {} if paper else {"exploit": (truncation(fraction),)}
-    if starts is None:
-        starts = "random" if paper else "spread"
-        open |= {} if paper else {"starts": ("random",)}
+    starts, former = options.first
+    open |= former
     plateau = options.plateau or ("copy" if paper else on_plateau)
     open |= {"plateau": ("copy",)} if options.plateau is None and plateau == "search" else {}
     return Pbt(

@@ -54,9 +54,10 @@ from poptrain.algorithms.bg_pbt.generations import Generations
 from poptrain.algorithms.gp.trust_region import MIN_ROWS, TrustRegion, check_trust_region
 from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.exploit import truncation
+from poptrain.algorithms.parts.options import PbtOptions
 from poptrain.algorithms.parts.snapshot import Population
 from poptrain.algorithms.pb2 import BETAS
-from poptrain.algorithms.pbt import FRACTION, Pbt, PbtOptions, make_pbt
+from poptrain.algorithms.pbt import FRACTION, Pbt, make_pbt
 from poptrain.core import Value
 from poptrain.core.answering import answering
 from poptrain.core.errors import UsageError, did_you_mean
@@ -129,13 +130,6 @@ def bg_pbt(
     turns.check_population("bg_pbt", population)
     turns.check_count("bg_pbt", "window", window, MIN_ROWS)
     region = check_trust_region("bg_pbt", TrustRegion() if trust_region is None else trust_region)
-    steps = interval if isinstance(interval, int) else None
-    search = LocalSearch(steps, window, _beta(beta), region, RETUNE)
-    if paper:
-        search = replace(search, retune=None, context=True, shared_noise=False)
-        search = replace(search, relevance=0.25, learned_mixing=False, redrawn=True, least_signal=0.0, anew=False)
-    if retune != "default":
-        search = replace(search, retune=_sure(retune))
     options = PbtOptions(
         interval,
         sync,
@@ -147,6 +141,12 @@ def bg_pbt(
         starts=("random" if paper else "spread") if starts is None else starts,
         as_in=as_in,
     )
+    search = LocalSearch(options.steps, window, _beta(beta), region, RETUNE)
+    if paper:
+        search = replace(search, retune=None, context=True, shared_noise=False)
+        search = replace(search, relevance=0.25, learned_mixing=False, redrawn=True, least_signal=0.0, anew=False)
+    if retune != "default":
+        search = replace(search, retune=_sure(retune))
     rounded = replace(search, region=replace(region, exact=False))
     fragile = replace(rounded, robust=False)
     near = replace(fragile, anew=False)
