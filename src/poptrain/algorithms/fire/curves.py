@@ -9,11 +9,11 @@ ends of the range of penalties are tried; the binomial test does not count tied 
 
 A curve is smoothed by the posterior mean of a Gaussian process, Matérn-5/2, fitted by type-II maximum likelihood:
 
-    k(τ) = (1 + u + u²/3) exp(-u),  u = √5 τ / ℓ          τ in points, because a curve is equally spaced
-    z    = (y - mean) / sd                                equivariant to shifts and to scales
-    s²   = zᵀ (K + ρI)⁻¹ z / n                            amplitude, profiled out;  ρ: noise over signal
-    LL   = -½ (n log s² + log |K + ρI|)                   maximised over a grid of (ℓ, ρ)
-    ẑ    = K (K + ρI)⁻¹ z
+    k(τ) = (1 + u + u²/3) exp(-u),  u = √5 τ / ℓ          τ in points, because a curve is equally spaced            (a)
+    z    = (y - mean) / sd                                equivariant to shifts and to scales                       (b)
+    s²   = zᵀ (K + ρI)⁻¹ z / n                            amplitude, profiled out;  ρ: noise over signal            (c)
+    LL   = -½ (n log s² + log |K + ρI|)                   maximised over a grid of (ℓ, ρ)                           (d)
+    ẑ    = K (K + ρI)⁻¹ z                                                                                           (e)
 
 K depends only on n and ℓ, so its eigendecomposition is cached, and a fit is a few products of matrices and vectors. Rasmussen &
 Williams 2006, "Gaussian Processes for Machine Learning", sections 4.2 and 5.4.1.
@@ -47,7 +47,7 @@ class TrainingCurve(NamedTuple):
     def of(cls, scores: Sequence[float]) -> TrainingCurve:
         """Returns the curve of at least one score; a score that is not finite counts as one standard deviation below the rest."""
         raw = mended(scores)
-        return cls(raw, smooth(raw))
+        return cls(raw, smooth(raw))  # 3.1.1, step 1
 
     def lowered(self, delta: float) -> TrainingCurve:
         """Returns the curve, lowered by `delta`. Smoothing commutes with a shift, so nothing is fitted again."""
@@ -63,12 +63,12 @@ class Overlap(NamedTuple):
 
 
 def overlap(a: TrainingCurve, b: TrainingCurve) -> Overlap | None:
-    """Returns the overlap of two curves; None if they do not overlap (section 3.1.1, steps 2 and 3)."""
-    r = _reaches(a.smoothed, b.smoothed[0])
+    """Returns the overlap of two curves; None if they do not overlap."""
+    r = _reaches(a.smoothed, b.smoothed[0])  # 3.1.1, step 2; points are counted from 0 here, and from 1 in the paper
     s = _reaches(b.smoothed, a.smoothed[0])
     if r is None or s is None:
         return None
-    length = min(len(a.raw) - 1 - r, len(b.raw) - 1 - s)
+    length = min(len(a.raw) - 1 - r, len(b.raw) - 1 - s)  # 3.1.1, step 3
     return Overlap(r, s, length) if length >= 1 else None
 
 
@@ -77,7 +77,7 @@ def best_score_diff(a: TrainingCurve, b: TrainingCurve) -> float:
     both = overlap(a, b)
     if both is not None:
         return _gain(a, b, both)
-    if a.raw.min() > b.raw.max():
+    if a.raw.min() > b.raw.max():  # 3.1.1, Assumption 2: strictly higher
         return _penalised(a, b)
     if b.raw.min() > a.raw.max():
         return -_penalised(b, a)
@@ -89,7 +89,7 @@ def curve_sign_test(a: TrainingCurve, b: TrainingCurve) -> float | None:
     both = overlap(a, b)
     if both is None:
         return None
-    mine = a.raw[both.a + 1 : both.a + both.length + 1]
+    mine = a.raw[both.a + 1 : both.a + both.length + 1]  # 3.2: y_{r+1} … y_{r+n}
     theirs = b.raw[both.b + 1 : both.b + both.length + 1]
     return binomial_p(int((mine > theirs).sum()), int((mine != theirs).sum()))
 
@@ -125,16 +125,16 @@ def _reaches(curve: np.ndarray, level: float) -> int | None:
 
 
 def _gain(a: TrainingCurve, b: TrainingCurve, both: Overlap) -> float:
-    """Returns step 4: the difference of the best scores within the overlap, with its start points."""
+    """Returns the difference of the best scores within the overlap, with its start points."""
     mine = a.raw[both.a : both.a + both.length + 1]
     theirs = b.raw[both.b : both.b + both.length + 1]
-    return float(mine.max() - theirs.max())
+    return float(mine.max() - theirs.max())  # 3.1.1, step 4
 
 
 def _penalised(high: TrainingCurve, low: TrainingCurve) -> float:
-    """Returns the largest gain of the strictly higher curve under a constant penalty if it is positive, else 0 (Assumption 2)."""
+    """Returns the largest gain of the strictly higher curve under a constant penalty if it is positive, else 0."""
     best, bottom = 0.0, float(high.raw.min())
-    for delta in np.linspace(bottom - low.raw.max(), bottom - low.raw.min(), PENALTIES):
+    for delta in np.linspace(bottom - low.raw.max(), bottom - low.raw.min(), PENALTIES):  # 3.1.1, Assumption 2: penalised_δ
         penalised = high.lowered(delta)
         if (both := overlap(penalised, low)) is not None:
             best = max(best, _gain(penalised, low, both))
@@ -163,18 +163,19 @@ def smooth(scores: Sequence[float] | np.ndarray) -> np.ndarray:
     mean, sd = y.mean(), y.std()
     if not sd > 1e-12 * np.abs(y).max():
         return y
-    smoothed: np.ndarray = mean + sd * _posterior_mean((y - mean) / sd)
+    smoothed: np.ndarray = mean + sd * _posterior_mean((y - mean) / sd)  # (b)
     return smoothed
 
 
 def _posterior_mean(z: np.ndarray) -> np.ndarray:
+    """Returns ẑ under the most probable length and noise."""
     kernels = _kernels(len(z))
     rotated = z @ kernels.vectors  # (ℓ, n): Qᵀ z under each length
-    s2 = np.einsum("ln,lrn->lr", rotated**2, kernels.inverse) / len(z)
-    likelihood = -0.5 * (len(z) * np.log(s2) + kernels.logdet)
+    s2 = np.einsum("ln,lrn->lr", rotated**2, kernels.inverse) / len(z)  # (c)
+    likelihood = -0.5 * (len(z) * np.log(s2) + kernels.logdet)  # (d)
     length, noise = np.unravel_index(np.argmax(likelihood), likelihood.shape)
     shrunk = rotated[length] * kernels.values[length] * kernels.inverse[length, noise]  # λ / (λ + ρ)
-    fitted: np.ndarray = kernels.vectors[length] @ shrunk
+    fitted: np.ndarray = kernels.vectors[length] @ shrunk  # (e)
     return fitted
 
 
@@ -193,7 +194,7 @@ def _kernels(n: int) -> _Kernels:
     x = np.arange(n)
     u = np.sqrt(5) * np.abs(x[:, None] - x) / lengths[:, None, None]
     with one_thread():  # a second thread makes these small matrices slower
-        values, vectors = np.linalg.eigh((1 + u + u**2 / 3) * np.exp(-u))
+        values, vectors = np.linalg.eigh((1 + u + u**2 / 3) * np.exp(-u))  # (a)
     values = np.maximum(values, 0.0)
     shifted = values[:, None, :] + NOISES[:, None]
     return _Kernels(vectors, values, 1 / shifted, np.log(shifted).sum(-1))

@@ -1,5 +1,5 @@
 """The settings of FIRE PBT, and what a history says about it: the curve of every seat since its weights were copied, and what
-each evaluator does.
+each evaluator does. The numbers beside the lines are sections of the paper (see `fire_pbt`).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from poptrain.space import Space
 class Evaluation:
     """The job of an evaluator: it trains the weights that `member` had at step `since`, in the way that `target` trains."""
 
-    member: int
-    target: int
-    since: int
+    member: int  # ρ_parent: 3, step 1
+    target: int  # ρ_child: 3, step 2
+    since: int  # x_1 of the evaluator's curve: 3.1.1
 
     @classmethod
     def of(cls, task: Task) -> Evaluation:
@@ -55,7 +55,7 @@ def observe(population: int, state: Evaluations, history: History, line: Line) -
         if isinstance(result, Result):
             points = tuple(score for _, score in result.curve) or (() if result.error else (result.score,))
             seat = history.task(result.task).member
-            curves[seat] = curves.get(seat, ()) + points
+            curves[seat] = curves.get(seat, ()) + points  # y_2, y_3, …: 3.1.1; of every seat, since targets are compared too: 3.2
     return replace(state, curves=curves)
 
 
@@ -68,11 +68,11 @@ def _decided(population: int, state: Evaluations, history: History, tasks: Seque
         if seat >= population:
             busy[seat] = job = Evaluation.of(task)
             if parent is not None and job.since == history.step(parent):  # just assigned
-                curves[seat] = (history.score(parent),)  # y_1 is the score of the weights that it copied
+                curves[seat] = (history.score(parent),)  # 3.1.1: y_1 is the score of the weights that it copied
                 touched[job.member] = history.lines
         elif parent is not None and (source := history.task(parent).member) != seat:
             handed = source in state.busy  # by a successful evaluator, whose curve goes on as the child's
-            curves[seat] = state.curves[source] if handed else (history.score(parent),)
+            curves[seat] = state.curves[source] if handed else (history.score(parent),)  # 3.2: it begins with a copy
             touched[seat] = history.lines
             handed_over = history.step(parent) if handed else handed_over
     return Evaluations(curves, busy, touched, handed_over)
@@ -120,14 +120,15 @@ class FireSettings:
     def stops(self, p: float | None, trained: int) -> bool:
         """True if an evaluator stops after `trained` steps; p is None if its curve does not overlap with that of its target."""
         if p is None:
-            return trained > self.max_eval
-        return p > self.p_stat + max(0.0, 1 - trained / self.max_eval)  # section 3.2: not a hard limit
+            return trained > self.max_eval  # 3.2, stop, the first criterion
+        return p > self.p_stat + max(0.0, 1 - trained / self.max_eval)  # 3.2, stop, the second one: no hard limit
 
     def released(self, state: Evaluations, step: int, budget: int | None) -> bool:
         """True if evaluation does not pay any more at this step: then all seats are members of one population.
 
         That is so if no hand-over came until the first evaluations could be over, or within two evaluations after the newest
-        one, and if the budget is too short for another evaluation.
+        one, or if the budget is too short for another evaluation. A run that stops after a time or at a score has no budget in
+        steps (None), and the last rule does not hold in it: an algorithm has no clock, so it cannot know how much is left.
         """
         if not self.release or not self.evaluators:
             return False

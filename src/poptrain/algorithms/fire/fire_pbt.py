@@ -2,13 +2,19 @@
 
 Once a round, when all members and evaluators have trained `interval` steps with `evals` evaluations:
 
-    fitness of P_1 ← latest score;  of ρ in P_i, i ≥ 2 ← how much faster ρ's evaluator improves than its peers (3.1)
-    in every P_i: PBT (the worst quarter copies the best one and explores)
+    fitness of P_1 ← latest score                                                                       3
+    fitness of ρ in P_i, i ≥ 2 ← how much faster ρ's evaluator improves than its peers                  3.1.1, 3.1.2
+    in every P_i: PBT (the worst quarter copies the best one and explores)                              3, 4.1.1
     for every evaluator η, training ρ's weights with the hyperparameters of its target, a child in P_{i-1}:
-        ρ or the target was replaced → η is idle
-        η improves significantly faster than the target and scores no lower → the target's weights ← η's; η is idle (3.2)
-        η can hardly become better any more → η is idle
-    idle evaluators ← the members of P_2 … P_n that have gone longest without evaluation; their target ← the fittest child
+        ρ or the target was replaced → η is idle                                                        3.2
+        η improves significantly faster than the target and scores no lower →
+            the target's weights ← η's; η is idle                                                       3.2, success
+        η can hardly become better any more → η is idle                                                 3.2, stop
+    idle evaluators ← the members of P_2 … P_n that have gone longest without evaluation                3, step 1
+    their target ← the fittest child                                                                    3, step 2
+
+The paper numbers no equations. So the numbers, here and beside the lines, are those of its sections, and of the steps that
+sections 3 and 3.1.1 list.
 
     paper               here                                            shape
     P_1 … P_n           `subpopulations`: seats 0 … population - 1      (n,)
@@ -23,8 +29,8 @@ Read it in this order: `FirePbt.ask`, `evaluations.observe` (what the history sa
 does next), with the comparisons of `curves`.
 
 Departures from the paper, undone by ``as_in="paper"``: an evaluator that is faster but still scores lower goes on, instead of
-handing over weights whose advantage may never come; when evaluation does not pay, all seats become members of one population
-(`FireSettings.released`); clones explore as in `pbt`; starts are spread.
+handing over weights whose advantage may never come (`ahead`); when evaluation does not pay, all seats become members of one
+population (`release`); clones explore as in `pbt` (`explore`); starts are spread (`starts`).
 Other departures from the paper: those of `curves`; k = floor(0.25 |Φ|) parents are replaced; fitness is used once and
 never kept; success is checked before stop; of several successes on one child the fittest wins and the others are cancelled; the
 evaluation of a member that takes over weights ends; static hyperparameters travel with the weights, into an evaluator and on into
@@ -42,13 +48,13 @@ from poptrain.algorithms.fire.evaluations import FireSettings
 from poptrain.algorithms.fire.round import Round
 from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.exploit import Truncation, truncation
-from poptrain.algorithms.parts.explore import REDRAWN, STEP, ExploreArgument, Perturb, additive, as_explore, perturb
+from poptrain.algorithms.parts.explore import DEFAULT, ExploreArgument, as_explore, check_factors, perturb
+from poptrain.algorithms.parts.options import PbtOptions
 from poptrain.core import History, Task, Value
 from poptrain.core.answering import answering
 from poptrain.core.brief import brief
 from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError
-from poptrain.core.rng import rng
 from poptrain.space import Space
 
 
@@ -91,9 +97,10 @@ def fire_pbt(
         starts: the first hyperparameters: "spread" (default: together they cover the ranges) or "random".
         ahead: an evaluator hands its weights over when it is faster than its target and its newest scores are not lower
             (default). False: when it is faster, as in the paper.
-        release: if no hand-over comes until the first evaluations could be over, within twice `max_eval` after one, or when less
-            than `max_eval` is left of the budget, all seats become members of one population of `pbt` (default). False: never, as
-            in the paper.
+        release: all seats become members of one population of `pbt` if no hand-over comes until the first evaluations could be
+            over, or within twice `max_eval` after one, or if no more than `max_eval` is left of the budget (default). The last
+            rule needs a run that stops after steps or generations: with another stop, such as `pt.seconds(s)` or a score,
+            poptrain does not know how much is left. False: never, as in the paper.
         as_in: "paper": what is not named is as in the paper: perturb((0.5, 0.8, 1.25, 2.0), resample=0), random starts, and
             `ahead` and `release` are False.
 
@@ -105,33 +112,31 @@ def fire_pbt(
     >>> algorithm.population, algorithm.seats
     (16, 22)
     """
+    options = PbtOptions(interval, exploit=exploit, initial=initial, starts=starts, as_in=as_in)
     turns.check_space("fire_pbt", space)
     sizes = _sizes(subpopulations)
-    turns.check_population("fire_pbt", sum(sizes), initial)
     turns.check_count("fire_pbt", "interval", interval, 1)
+    if not isinstance(exploit, Truncation):
+        raise UsageError(f"fire_pbt: exploit={exploit!r}, expected pt.truncation(fraction).")
+    options.check("fire_pbt", sum(sizes))
     if max_eval is None:
         max_eval = 3 * interval
     turns.check_count("fire_pbt", "max_eval", max_eval, 1)
     turns.check_count("fire_pbt", "evals", evals, 1)
-    if not isinstance(exploit, Truncation):
-        raise UsageError(f"fire_pbt: exploit={exploit!r}, expected pt.truncation(fraction).")
     if isinstance(p_stat, bool) or not isinstance(p_stat, (int, float)) or not 0 < p_stat < 1:
         raise UsageError(f"fire_pbt: p_stat={p_stat!r}, expected a level of significance between 0 and 1, for example 0.01.")
     seats, warmups, known = _evaluators(evaluators, sizes, exploit), _warmup(warmup, len(sizes) - 1), turns.freeze(initial, space)
-    if as_in not in (None, "paper"):
-        raise UsageError(f"fire_pbt: as_in={as_in!r}, expected 'paper' or None.")
     for name, value in (("ahead", ahead), ("release", release)):
         if value is not None and not isinstance(value, bool):
             raise UsageError(f"fire_pbt: {name}={value!r}, expected True, False or None.")
-    paper = as_in == "paper"
-    as_published = perturb((0.5, 0.8, 1.25, 2.0), resample=0)
-    strategy = (as_published if paper else additive(STEP, REDRAWN)) if explore == "default" else as_explore(explore, "fire_pbt")
-    if isinstance(strategy, Perturb):  # check factors by name now, and not at the first clone
-        strategy.vary(space.sample(rng(0, "check")), space, rng(0, "check"))
-    turns.check_starts("fire_pbt", starts)
+    as_published = perturb((0.5, 0.8, 1.25, 2.0), resample=0)  # 4.1.1, explore
+    by_default = as_published if options.paper else DEFAULT
+    strategy = by_default if explore == "default" else as_explore(explore, "fire_pbt")
+    check_factors(strategy, space)
+    begin, former = options.first
     open: dict[str, tuple[object, ...]] = {"explore": (as_published,)} if explore == "default" else {}
     open |= {name: (False,) for name, value in (("ahead", ahead), ("release", release)) if value is None}
-    open |= {"starts": ("random",)} if starts is None else {}
+    open |= former
     return FirePbt(
         space,
         sizes,
@@ -144,10 +149,10 @@ def fire_pbt(
         float(p_stat),
         known,
         strategy,
-        starts or ("random" if paper else "spread"),
-        not paper if ahead is None else ahead,
-        not paper if release is None else release,
-        {} if paper else open,
+        begin,
+        not options.paper if ahead is None else ahead,
+        not options.paper if release is None else release,
+        {} if options.paper else open,
     )
 
 
@@ -163,7 +168,7 @@ class FirePbt(FireSettings):
             first = turns.first_round(history, self.space, self.population, self.interval, self.initial, self.starts)
             return tuple(self.measured(task) for task in first)
         seats = turns.turns(history, sync=True)
-        if not seats or seats[0] >= self.population:
+        if not seats or seats[0] >= self.population:  # evaluators alone have nobody left to hand weights to
             return ()
         return Round(self, history, seats).decide()
 
@@ -183,7 +188,7 @@ def evaluators_of(sizes: Sequence[int]) -> int:
     >>> [evaluators_of(sizes) for sizes in ((8, 8), (8, 8, 8), (8, 8, 8, 8), (18, 18))]
     [6, 12, 18, 14]
     """
-    return int(0.75 * sum(sizes[1:]) + 0.5)
+    return int(0.75 * sum(sizes[1:]) + 0.5)  # 4, which says three quarters; the experiments of 4.1.1 and 4.2 have 6 and 14
 
 
 def _sizes(subpopulations: object) -> tuple[int, ...]:

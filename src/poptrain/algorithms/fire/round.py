@@ -1,9 +1,9 @@
-"""One round of FIRE PBT: what every seat does next. The order within a round:
+"""One round of FIRE PBT: what every seat does next. The order within a round, with the sections of the paper (see `fire_pbt`):
 
-fitness of every member                                              3.1, 3.1.2
-PBT in every sub-population                                          2
+fitness of every member                                              3, 3.1.2
+PBT in every sub-population                                          3, 4.1.1
 evaluators that are cancelled, succeed or stop                       3.2
-assignment of idle evaluators                                        3
+assignment of idle evaluators                                        3, steps 1 to 3
 tasks, after all clones together got new hyperparameters
 
 When evaluation does not pay any more (`FireSettings.released`), a round is one of PBT among all seats.
@@ -69,15 +69,15 @@ class Round:
         self._assign(self._check())
         return self._tasks()
 
-    # fitness (3.1)
+    # fitness (3, 3.1.2)
 
     def _fitness(self, i: int) -> dict[int, float]:
         """Returns the fitness of the members of P_{i+1} that have one: the score, or the sum over pairs of 3.1.2."""
         members, history = self.algorithm.members(i), self.history
         if i == 0:
-            return {seat: history.score(self.heads[seat]) for seat in members}
+            return {seat: history.score(self.heads[seat]) for seat in members}  # 3: the fitness of P_1 is Q
         busy = {at.member: seat for seat, at in self.state.busy.items() if at.member in members}
-        busy = {member: seat for member, seat in busy.items() if self._ended_well(seat)}
+        busy = {member: seat for member, seat in busy.items() if self._ended_well(seat)}  # 3.1.2: Φ
         return self._faster({member: self._curve(seat) for member, seat in sorted(busy.items())})
 
     def _trained(self, seat: int) -> bool:
@@ -97,8 +97,8 @@ class Round:
             for k in curves:
                 if j < k:
                     difference = best_score_diff(curves[j], curves[k])
-                    total[j] += difference
-                    total[k] -= difference
+                    total[j] += difference  # 3.1.2: the sum over Φ
+                    total[k] -= difference  # antisymmetric, so each pair is compared once
         return total
 
     def _curve(self, seat: int) -> TrainingCurve:
@@ -106,7 +106,7 @@ class Round:
             self.curves[seat] = TrainingCurve.of(self.state.curves[seat])
         return self.curves[seat]
 
-    # PBT within a sub-population (section 2)
+    # PBT within a sub-population (3)
 
     def _evolve(self, i: int, members: Sequence[int]) -> None:
         history, algorithm = self.history, self.algorithm
@@ -117,13 +117,13 @@ class Round:
         }
         ranked = [seat for seat in members if seat in self.fitness[i] or seat in failed]
         population = self._snapshot(ranked, i)
-        few = i > 0 and algorithm.exploit.fraction * len(ranked) < 1 - 1e-9  # k = floor(0.25 |Φ|) = 0
+        few = i > 0 and algorithm.exploit.fraction * len(ranked) < 1 - 1e-9  # 4.1.1, exploit: k = floor(0.25 |Φ|) = 0
         for seat in members:
             if seat not in self.turns and self.heads[seat] >= 0:
                 continue
             own, id, giver = self.heads[seat], history.n + len(self.plans), None
             draw = partial(rng, history.seed, id, "exploit")
-            if seat in failed or (seat in self.fitness[i] and not few):
+            if seat in failed or (seat in self.fitness[i] and not few):  # 3.1.2: without a fitness, exempt from evolution
                 donor = algorithm.exploit.donor(population, ranked.index(seat), draw)
                 giver = None if donor is None else ranked[donor]
             if giver is None and seat in failed:
@@ -169,14 +169,14 @@ class Round:
         successes: dict[int, list[int]] = {}
         for seat, at in sorted(self.state.busy.items()):
             fine = self.history.ok(self.heads[seat]) and seat in self.turns and at.target in self.plans
-            if not fine or {at.member, at.target} & self.lost:
+            if not fine or {at.member, at.target} & self.lost:  # 3.2: ρ_parent or ρ_child lost an evolution event
                 continue
             mine, target = self._curve(seat), self._curve(at.target)
-            p = curve_sign_test(mine, target)
-            faster = p is not None and p < self.algorithm.p_stat and best_score_diff(mine, target) > 0
+            p = curve_sign_test(mine, target)  # 3.2, binom_test
+            faster = p is not None and p < self.algorithm.p_stat and best_score_diff(mine, target) > 0  # 3.2, success
             if faster and (not self.algorithm.ahead or self._not_lower(mine, target)):
                 successes.setdefault(at.target, []).append(seat)
-            elif not self.algorithm.stops(p, self.history.step(self.heads[seat]) - at.since):
+            elif not self.algorithm.stops(p, self.history.step(self.heads[seat]) - at.since):  # 3.2, stop; T = step - since
                 going[seat] = at
         for child, seats in successes.items():
             self._hand_over(child, seats)
@@ -192,12 +192,13 @@ class Round:
         pairwise = self._faster({seat: self._curve(seat) for seat in seats})
         best = max(seats, key=lambda seat: (pairwise[seat], self.history.score(self.heads[seat]), -seat))
         plan, given = self.plans[child], self.heads[best]
-        plan.parent, plan.hparams = given, self.history.task(given).hparams  # the child's own, except static ones
+        plan.parent = given  # 3, step 4: θ_child ← θ_η
+        plan.hparams = self.history.task(given).hparams  # the child's own, but for static ones: they belong to the weights
         plan.donor = best
         plan.note = {"evaluates": self.state.busy[best].member, "since": self.state.busy[best].since}
         self.handed.add(child)
 
-    # assignment (section 3)
+    # assignment (3, steps 1 to 3)
 
     def _assign(self, going: dict[int, Evaluation]) -> None:
         """Plans the evaluators that go on, and assigns a parent to each idle one; those longest without evaluation come first."""
@@ -206,10 +207,10 @@ class Round:
         waiting = iter(self._candidates(taken))
         for seat in range(algorithm.population, algorithm.seats):
             if (job := going.get(seat)) is not None:
-                parent, hparams = self.heads[seat], history.task(self.heads[seat]).hparams
+                parent, hparams = self.heads[seat], history.task(self.heads[seat]).hparams  # 3, step 3
             elif (job := next(waiting, None)) is not None:
-                parent = self.plans[job.member].parent
-                hparams = self._with_static(self.plans[job.target].hparams, parent)
+                parent = self.plans[job.member].parent  # 3, step 1: θ_η ← θ_parent
+                hparams = self._with_static(self.plans[job.target].hparams, parent)  # 3, step 2: h_η ← h_child
             else:
                 continue
             self.plans[seat] = SeatPlan(history.n + len(self.plans), parent, hparams, job=job)
@@ -221,9 +222,11 @@ class Round:
             if (target := self._target(i - 1)) is None:
                 continue
             for seat in self.algorithm.members(i):
-                if seat in taken or seat not in self.plans or self._begin(seat) < self.algorithm.warmup[i - 1]:
+                if seat in taken or seat not in self.plans:  # 3.1.2: never more than one evaluator
                     continue
-                new = seat in self.lost or seat in self.handed
+                if self._begin(seat) < self.algorithm.warmup[i - 1]:  # 3.2, min_steps_before_eval
+                    continue
+                new = seat in self.lost or seat in self.handed  # 3.2: longest since it was evaluated or lost
                 touched = self.history.lines if new else self.state.touched.get(seat, -1)
                 found.append((touched, seat, Evaluation(seat, target, self._begin(seat))))
         return [job for *_, job in sorted(found, key=lambda each: each[:2])]
@@ -236,7 +239,7 @@ class Round:
         free = [seat for seat in self.algorithm.members(i) if seat in self.plans and seat not in self.lost]
         fit = [seat for seat in free if seat in self.fitness[i] and seat not in self.handed] if i else []
         if fit:
-            return max(fit, key=lambda seat: (self.fitness[i][seat], -seat))
+            return max(fit, key=lambda seat: (self.fitness[i][seat], -seat))  # 3, step 2: the highest fitness
         return max(free, key=lambda seat: (self.history.score(self.plans[seat].parent), -seat), default=None)
 
     def _with_static(self, hparams: Hparams, parent: int) -> Hparams:
