@@ -46,6 +46,39 @@ def test_welch_needs_two_returns_and_falls_back_on_means_without_variance():
     assert not significantly_better(np.full(3, 1.0), np.full(3, 1.0), 0.05)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("constant", [0.0, 1.0, 1e-160, 1e300, 5e-324])
+@pytest.mark.parametrize("scale", [1.0, 1e-90, 1e-110, 1e-160, 1e-300, 1e200, 1e307])
+def test_welch_compares_values_of_any_size_without_a_warning(scale, constant):
+    """Squares of small variances vanish, and those of large values overflow: both were invalid divisions."""
+    assert welch_p(scale * (A + 2), scale * A) == pytest.approx(welch_p(A + 2, A), rel=1e-9)
+    assert significantly_better(scale * (A + 2), scale * A, 0.05) and not significantly_better(scale * A, scale * (A + 2), 0.05)
+    level = np.full(5, constant)  # one side without variance: the other's degrees of freedom
+    higher = scale * A.mean() > constant
+    assert welch_p(scale * A, level) <= 0.5 if higher else welch_p(scale * A, level) >= 0.5
+    assert significantly_better(scale * A, level, 0.5) == higher
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("wrong", [[], [1.0], [1.0, np.nan], [1.0, np.inf], [-np.inf, 1.0], [np.inf, -np.inf]])
+def test_welch_has_no_opinion_of_too_few_values_or_of_some_that_are_not_finite(wrong):
+    for a, b in ((np.array(wrong), A), (A, np.array(wrong))):
+        assert np.isnan(welch_p(a, b)) and not significantly_better(a, b, 0.5)
+
+
+def test_welch_is_to_the_last_bit_what_the_formula_gives_where_that_can_be_computed():
+    from scipy.special import stdtr
+
+    for key in range(200):
+        g = rng(key, "welch")
+        a, b = (
+            10.0 ** g.uniform(-30, 30) * g.normal(g.uniform(-2, 2), 10.0 ** g.uniform(-3, 3), g.integers(2, 20)) for _ in "ab"
+        )
+        va, vb = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
+        nu = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
+        assert welch_p(a, b) == float(stdtr(nu, -(a.mean() - b.mean()) / np.sqrt(va + vb)))
+
+
 def test_welch_copies_who_is_significantly_better_and_nobody_else():
     snapshot = population([A.mean(), A.mean() + 2], [tuple(A), tuple(A + 2)])
     assert donors(pt.welch(), snapshot) == [1, None]
