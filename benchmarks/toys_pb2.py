@@ -22,7 +22,8 @@ import poptrain as pt
 from benchmarks.common import figure, main, over
 from benchmarks.toys_path import DECAY, READY, better, decayed, deceptive, methods, plain
 from poptrain.algorithms import bandit
-from poptrain.algorithms.gp.kernels import forgetting, gaps, squared_distances
+from poptrain.algorithms.gp.kernels import gaps, squared_distances
+from poptrain.algorithms.gp.mixed import forgetting
 from poptrain.algorithms.gp.posterior import one_thread
 from poptrain.algorithms.pb2 import beta_of
 from poptrain.core.rng import rng

@@ -20,11 +20,23 @@ PBT (`pbt`) with another explore, which is `Suggest` here:
     β            `beta`: max(0.2 ln(0.4 n), 0.05)                  scalar
     ω (ε)        learned, at most ½                                scalar
 
-Read `Suggest` from `propose` on; its steps follow in the order of the box. `pb2_family` checks the arguments of the factories.
+The numbers are those of this box; they stand beside the lines too. Read `Suggest` from `propose` on: its steps follow in this
+order. `pb2_family` checks the arguments of the factories.
 
-Departures from the paper, undone by ``as_in="paper"``: the score before is not an input; the noise of neighbouring gains is
-shared; (4) has eight points near the parent's values instead of the whole space; members that go on are retuned if the model is
-sure; a `Choice` is an input, chosen with the numbers; a model that hears only noise is not followed (`gp.noise`); spread starts.
+Departures from the paper, as options of `Suggest` and `Pbt` that ``as_in="paper"`` undoes:
+
+    context          the score before is not an input: it is a clock that is always asked about at its edge
+    shared_noise     the noise of gains that share a score is shared
+    candidates       (4) has eight points near the parent's values instead of the whole space
+    retune           members that go on get new values if the model is sure that these are better
+    categories       a `Choice` is an input, chosen with the numbers; if not, clones redraw it with `redrawn_options`
+    least_signal     a model that hears only noise is not followed: clones take one step from their parent (`gp.noise`)
+    anew             while that is so and every member is worse than members were at first, values are drawn anew (`gp.noise`)
+    robust           a score that exploded counts as the worst of the others, and does not hide their gains (`gp.noise`)
+    plateau          nobody copies before a member has learned, as far as episode returns tell (`parts.plateau`)
+    starts           the first values cover their ranges together
+
+With `region`, (4) has the trust region around the parent (`gp.trust_region`): an option that is not in the paper.
 Other departures from the paper: the window is the larger of the last 200 rows and the last 25 intervals (at most 1000 rows)
 instead of a search over its length; scales of parameters are used (log types are modelled in the log); a static parameter is an
 input that is not changed.
@@ -45,10 +57,11 @@ import numpy as np
 from poptrain.algorithms.gp.categories import Categories, Drawn, Uniformly
 from poptrain.algorithms.gp.columns import ModelColumns
 from poptrain.algorithms.gp.kernels import Inputs, TimeVarying
+from poptrain.algorithms.gp.maximum import best_anywhere
 from poptrain.algorithms.gp.noise import hopeless, lost, reason
-from poptrain.algorithms.gp.region_search import best_near, free_lengths, neighbourhood
+from poptrain.algorithms.gp.region_search import best_inside
 from poptrain.algorithms.gp.rows import Rows, pending
-from poptrain.algorithms.gp.trust_region import Region, TrustRegion, noted
+from poptrain.algorithms.gp.trust_region import TrustRegion, noted
 from poptrain.algorithms.parts.explore import REDRAWN, STEP, by_origin, on_lattice
 from poptrain.core import Forecast, History, Hparams, Value, rank
 from poptrain.core.brief import brief
@@ -60,7 +73,6 @@ from poptrain.space import Space
 if TYPE_CHECKING:
     from poptrain.algorithms.gp.posterior import Posterior
 
-SCORE_BEFORE = "score before"  # the name of the context among the columns
 CANDIDATES, MIN_ROWS = 8, 3  # points near the parent; rows, below which there is no model
 
 
@@ -68,8 +80,7 @@ CANDIDATES, MIN_ROWS = 8, 3  # points near the parent; rows, below which there i
 class Suggest:
     """The explore of PB2: one time-varying process a round, and its UCB for one clone after the other.
 
-    In the paper the score before a segment is an input of the process, the noise of all gains is independent, the UCB is
-    maximised over the whole space, and members that go on keep their hyperparameters. The options from `context` on say so.
+    The options from `categories` on are departures from the paper, as the head of the file names them.
     """
 
     interval: int | None
@@ -99,11 +110,9 @@ class Suggest:
         A clone whose parent is a task of the same member goes on with its own weights. It is retuned, or keeps its values.
         """
         new, tuned = by_origin(history, clones)
-        seen = self.categories.seen(space)
+        since = 0 if self.region is None else self.region.now(history).first
         how = {"context": self.context, "shared_noise": self.shared_noise, "robust": self.robust}
-        rows = Rows.of(history, space, self.interval, self.window, seen, **how)  # eq. (1)
-        if self.region is not None:
-            rows = replace(rows, ids=rows.ids[rows.ids >= self.region.now(history).first])
+        rows = Rows.of(history, space, self.interval, self.window, self.categories.seen(space), since, **how)  # (1)
         drawn = self.categories.draw(history, space, new, self.redrawn_options) if new else []
         found: dict[int, Proposal] | str
         if not ModelColumns.of(space).free:
@@ -126,75 +135,50 @@ class Suggest:
         proposals: dict[int, Proposal] = {}
         try:
             with gp.one_thread():
-                model = self._observe(rows, (*clones, *tuned))
-                heard = model.own.signal >= self.least_signal
-                anew = not heard and self.anew and lost(history)
-                drop = hopeless(history, [clone.parent for clone in tuned]) if anew else set()
+                model = self._observe(rows, (*clones, *tuned))  # (1) to (3)
+                if model.own.signal < self.least_signal:
+                    return self._unheard(model, clones, drawn, tuned)
                 for clone in tuned:
-                    if not heard:  # no bound is asked for in this round, so pending points do not matter
-                        proposals[clone.id] = Proposal(clone.hparams)
-                        if clone.parent in drop:
-                            proposals[clone.id] = self._unheard(model, model.own, clone, clone.hparams, {}, anew)
-                        continue
                     proposals[clone.id], row = self._retuned(model, clone)
-                    model = model.with_pending(row)  # eq. (5)
+                    model = model.with_pending(row)  # (5)
                 scores = np.array([history.score(clone.parent) for clone in clones])
                 for index in rank(scores, rng(history.seed, history.n, "order"))[::-1].tolist():
                     clone, (options, known) = clones[index], drawn[index]
-                    start = on_lattice(rows.space, clone, {**clone.hparams, **options})
-                    process, source = model.process_for(model.at(clone, start))
-                    known = {**source, **known}
-                    if not heard:
-                        proposals[clone.id] = self._unheard(model, process, clone, start, known, anew)
-                        continue
-                    hparams = self._choose(model, process, clone, start)
+                    start, process, source = model.begun(clone, options)
+                    hparams = self._choose(model, process, clone, start)  # (4)
                     row = model.at(clone, hparams)
-                    proposals[clone.id] = Proposal(hparams, *self._explain(model, process, row, known))
-                    model = model.with_pending(row)  # eq. (5)
+                    proposals[clone.id] = self._explain(model, process, row, hparams, {**source, **known})
+                    model = model.with_pending(row)  # (5)
         except gp.LinAlgError as error:
             return str(error)
         return proposals
 
-    # the steps of a round with a model
+    # the steps of a round whose model is followed
 
     def _observe(self, rows: Rows, clones: Sequence[Clone]) -> Model:
         """Returns the model of this round: fitted to the rows, with the pending segments of all other members."""
         from poptrain.algorithms.gp import posterior as gp
 
-        history, space = rows.history, rows.space
-        inputs, y = rows.inputs(rows.ids), rows.targets  # eq. (1)
-        before = (SCORE_BEFORE,) if self.context else ()
-        names = (*before, *(space.names[i] for i in ModelColumns.of(space).numeric))
-        effort = gp.QUICK if self.candidates else gp.THOROUGH
-        own = gp.fit(self.categories.kernel(names, inputs.categories.shape[1]), inputs, y, rows.noise, effort)  # eq. (2)
-        pooled = gp.condition(TimeVarying(names), own.theta, inputs, y, rows.noise) if self.categories.separate else None
+        history, inputs, y = rows.history, rows.inputs(rows.ids), rows.targets  # (1)
+        kernel = self.categories.kernel(rows.names, inputs.categories.shape[1])
+        own = gp.fit(kernel, inputs, y, rows.noise, gp.QUICK if self.candidates else gp.THOROUGH)  # (2)
+        pooled = gp.condition(TimeVarying(rows.names), own.theta, inputs, y, rows.noise) if self.categories.separate else None
         parents, tasks = pending(history, frozenset(clone.member for clone in clones))
-        waiting = rows.at(parents, history.encoded(space)[tasks])
+        waiting = rows.at(parents, history.encoded(rows.space)[tasks])
         model = Model(rows, inputs, beta_of(self.beta, len(y)), own, pooled, waiting.rows(slice(0)))
-        return model.with_pending(waiting)  # eq. (3)
+        return model.with_pending(waiting)  # (3)
 
     def _choose(self, model: Model, process: Posterior, clone: Clone, start: Hparams) -> Hparams:
-        """Returns the hyperparameters of one clone: `start`, with the numbers that have the highest UCB."""
+        """Returns the hyperparameters of one clone: of `start` and what it may become, those with the highest UCB."""
+        begun = replace(clone, hparams=start)
         if self.region is not None:
-            return self._inside(model, process, self.region.now(model.rows.history), clone, start)
-        if self.candidates:
-            points = self._near(model, clone, start)
-            mean, sd = process.ask(model.at(clone, *points))
-            return points[int(np.argmax(mean + np.sqrt(model.beta) * sd))]  # eq. (4)
-        from poptrain.algorithms.gp.maximum import asked, maximise
-
-        space = model.rows.space
-        question = asked(space, model.at(clone, start), model.waiting, int(self.context))
-        codes = maximise(process, question, model.beta, rng(model.rows.history.seed, clone.id, "acquisition"))  # eq. (4)
-        free = [space.names[i] for i in ModelColumns.of(space).free]
-        numbers = {name: space[name].decode(u) for name, u in zip(free, codes.tolist(), strict=True)}
-        return on_lattice(space, clone, {**start, **numbers})
-
-    def _inside(self, model: Model, process: Posterior, region: Region, clone: Clone, start: Hparams) -> Hparams:
-        """Returns `start` with the numbers that have the highest UCB in the trust region around it."""
-        rows = model.rows
-        near = neighbourhood(rows.space, start, region, free_lengths(rows, process), categories=self.categories.chosen)
-        return best_near(rows, process, model.beta, replace(clone, hparams=start), near)
+            region = self.region.now(model.rows.history)
+            return best_inside(model.rows, process, model.beta, begun, region, self.categories.chosen)
+        if not self.candidates:
+            return best_anywhere(model.rows, process, model.beta, begun, model.waiting)
+        points = self._near(model, clone, start)
+        mean, sd = process.ask(model.at(clone, *points))
+        return points[int(np.argmax(mean + np.sqrt(model.beta) * sd))]
 
     def _near(self, model: Model, clone: Clone, start: Hparams, count: int | None = None, anew: bool = False) -> list[Hparams]:
         """Returns `count` points (None: `candidates`) near `start`, drawn as `pbt` draws, with the categories of `start`.
@@ -224,13 +208,11 @@ class Suggest:
         if not bounds[best] > 0:
             return Proposal(clone.hparams), at.rows(slice(0, 1))
         row = at.rows(slice(best + 1, best + 2))
-        reason = {"retuned": True, "sure by": float(more[best] / sd[best])}
-        return Proposal(points[best + 1], *self._explain(model, process, row, {**source, **reason})), row
+        sure = {"retuned": True, "sure by": float(more[best] / sd[best])}
+        return self._explain(model, process, row, points[best + 1], {**source, **sure}), row
 
-    def _explain(
-        self, model: Model, process: Posterior, row: Inputs, known: Mapping[str, Value]
-    ) -> tuple[dict[str, Value], Forecast]:
-        """Returns the note, with the fitted parameters, and the gain over the next interval that the process expects at `row`."""
+    def _explain(self, model: Model, process: Posterior, row: Inputs, hparams: Hparams, known: Mapping[str, Value]) -> Proposal:
+        """Returns a proposal with its note, and with the gain over the next interval that the process expects at `row`."""
         rows = model.rows
         if self.region is not None:
             known = {**known, **noted(self.region.now(rows.history))}
@@ -238,17 +220,30 @@ class Suggest:
         center, scale = rows.scale  # a scale of 0: all gains are equal, and their spread is not known
         steps = self.interval or float(np.median(rows.steps))
         gain, gain_sd = (center + scale * float(mean[0])) * steps, scale * float(sd[0]) * steps
-        return model.note(process, known), Forecast("model", gain, gain_sd, model.beta, len(rows))
+        return Proposal(hparams, model.note(process, known), Forecast("model", gain, gain_sd, model.beta, len(rows)))
 
-    # clones without a model
+    # rounds without a model, or with one that is not followed
 
-    def _unheard(
-        self, model: Model, process: Posterior, clone: Clone, start: Hparams, known: Mapping[str, Value], anew: bool
-    ) -> Proposal:
-        """Returns the proposal for a clone in a round whose model hears only noise: one step from `start`, or a new draw."""
-        forecast = Forecast("redraw", rows=len(model.rows), fallback=reason(model.own.signal))
-        known = {**known, "anew": True} if anew else known
-        return Proposal(self._near(model, clone, start, 1, anew)[0], model.note(process, known), forecast)
+    def _unheard(self, model: Model, clones: Sequence[Clone], drawn: list[Drawn], tuned: Sequence[Clone]) -> dict[int, Proposal]:
+        """Returns the proposals of a round whose model hears only noise, by id: clones take a step, the others keep their values.
+
+        With `anew`, while all members are lost, clones draw anew instead, and so do all but the best of those that go on.
+        """
+        history = model.rows.history
+        anew = self.anew and lost(history)
+        dropped = hopeless(history, [clone.parent for clone in tuned]) if anew else set()
+
+        def moved(clone: Clone, start: Hparams, process: Posterior, known: Mapping[str, Value]) -> Proposal:
+            forecast = Forecast("redraw", rows=len(model.rows), fallback=reason(model.own.signal))
+            note = model.note(process, {**known, "anew": True} if anew else known)
+            return Proposal(self._near(model, clone, start, 1, anew)[0], note, forecast)
+
+        proposals = {clone.id: Proposal(clone.hparams) for clone in tuned}
+        proposals |= {clone.id: moved(clone, clone.hparams, model.own, {}) for clone in tuned if clone.parent in dropped}
+        for clone, (options, known) in zip(clones, drawn, strict=True):
+            start, process, source = model.begun(clone, options)
+            proposals[clone.id] = moved(clone, start, process, {**source, **known})
+        return proposals
 
     def _unmodelled(self, rows: Rows, clones: Sequence[Clone], drawn: list[Drawn], why: str) -> dict[int, Proposal]:
         """Returns draws without a model, by the id of each clone, and why no model made them."""
@@ -279,6 +274,11 @@ class Model:
         """Returns the inputs of the clone's next segment with each of some hyperparameters."""
         codes = np.array([self.rows.space.encode(point) for point in points])
         return self.rows.at(np.full(len(points), clone.parent), codes)
+
+    def begun(self, clone: Clone, options: Mapping[str, Value]) -> tuple[Hparams, Posterior, dict[str, Value]]:
+        """Returns where a clone begins: its parent's values with some options, and what `process_for` returns for these."""
+        start = on_lattice(self.rows.space, clone, {**clone.hparams, **options})
+        return start, *self.process_for(self.at(clone, start))
 
     def with_pending(self, more: Inputs) -> Model:
         """Returns the model after more points are pending: the mean stays, the spread shrinks around them."""

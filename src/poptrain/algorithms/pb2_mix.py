@@ -36,7 +36,8 @@ import numpy as np
 from poptrain.algorithms import bandit
 from poptrain.algorithms.gp.categories import Drawn, OneProcess
 from poptrain.algorithms.gp.columns import ModelColumns
-from poptrain.algorithms.gp.kernels import Kernel, TimeVarying
+from poptrain.algorithms.gp.kernels import Kernel
+from poptrain.algorithms.gp.mixed import Separate
 from poptrain.core import History, Line, Result, Task
 from poptrain.core.brief import brief
 from poptrain.core.protocols import Clone
@@ -99,7 +100,7 @@ class Apart(_Bandits):
 
     def kernel(self, names: tuple[str, ...], categories: int) -> Kernel:
         """Returns the kernel of (2), which is 0 between different categories."""
-        return TimeVarying(names, apart=True)
+        return Separate(names)
 
 
 class Together(OneProcess, _Bandits):

@@ -27,13 +27,16 @@ PBT with another explore (exploit is truncation selection, as in `pbt`):
 Read it in this order: `bg_pbt`, then `explore.LocalSearch.propose` with its steps; `gp/trust_region.py` (1), `gp/copula.py` (2),
 `gp/matern.py` (3), `gp/region_search.py` and `gp/local_search.py` (5), `restart.py` (6).
 
-Departures from the paper, undone by ``as_in="paper"``: members that go on are retuned, if the model expects a gain; a quarter is
-replaced, not an eighth; the score before is not an input; the noise of neighbouring gains is shared; λ is learned, and lengths
-may differ more; a clone without a model takes a step from its parent, instead of a draw from the whole space; a model that
-hears only noise is not followed; starts are spread.
-Other departures from the paper: see `gp/trust_region.py`; ε is at most ½; there are no candidates before the first generation
-(n_init = B), and the interval is constant (in two of the reference's settings it falls during the run). A round in which all
-members had suggestions, or none had, does not change the region.
+Departures from the paper, undone by ``as_in="paper"``: members that go on are retuned, if the model is sure of a gain
+(`retune`); a quarter is replaced, not an eighth (`exploit`); the score before is not an input (`context`); the noise of
+neighbouring gains is shared (`shared_noise`); λ is learned (`learned_mixing`), and lengths may differ more (`relevance`); a
+clone without a model takes a step from its parent, instead of a draw from the whole space (`redrawn`); a model that hears only
+noise is not followed (`least_signal`), and while all members are lost as well, values are drawn anew (`anew`); starts are
+spread (`starts`).
+Other departures from the paper: see `gp/trust_region.py`; a score that exploded counts as the worst of the others (`robust`); ε
+is at most ½; there are no candidates before the first generation (n_init = B), and the interval is constant (in two of the
+reference's settings it falls during the run). A round in which all members had suggestions, or none had, does not change the
+region.
 Departures from the reference code: the lengths of the kernel are trained; the Hamming ball is enforced; the search starts in the
 region and on the lattice, tries all neighbours, and returns the best point that it saw; pending points are the survivors', at
 their own next context, and change the variance alone; a clone keeps the weights of its parent (no return to the best checkpoint

@@ -7,7 +7,7 @@ The algorithm is stated in `bg_pbt`. Read it in this order: `LocalSearch.propose
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from statistics import NormalDist
 
 import numpy as np
@@ -18,11 +18,11 @@ from poptrain.algorithms.gp.copula import copula
 from poptrain.algorithms.gp.kernels import Inputs
 from poptrain.algorithms.gp.matern import MaternOverlap
 from poptrain.algorithms.gp.noise import hopeless, lost, reason
-from poptrain.algorithms.gp.region_search import best_near, decoded, free_lengths, neighbourhood
+from poptrain.algorithms.gp.region_search import best_inside, decoded, neighbourhood
 from poptrain.algorithms.gp.rows import ROUND_DIGITS, Rows, pending
 from poptrain.algorithms.gp.trust_region import MIN_ROWS, Region, TrustRegion, noted
 from poptrain.algorithms.parts.explore import REDRAWN, STEP, by_origin, on_lattice
-from poptrain.algorithms.pb2 import SCORE_BEFORE, Model, beta_of
+from poptrain.algorithms.pb2 import Model, beta_of
 from poptrain.core import Forecast, History, Hparams, Value, rank
 from poptrain.core.brief import brief
 from poptrain.core.counting import counted
@@ -76,17 +76,8 @@ class LocalSearch:
         """Returns one proposal for each clone: by the model if there is one, else a draw without it, with its reason."""
         new, tuned = by_origin(history, clones)
         region = self.region.now(history)
-        rows = Rows.of(
-            history,
-            space,
-            self.interval,
-            self.window,
-            ModelColumns.of(space).categorical,
-            context=self.context,
-            shared_noise=self.shared_noise,
-            robust=self.robust,
-        )
-        rows = replace(rows, ids=rows.ids[rows.ids >= region.first])
+        how = {"context": self.context, "shared_noise": self.shared_noise, "robust": self.robust}
+        rows = Rows.of(history, space, self.interval, self.window, ModelColumns.of(space).categorical, region.first, **how)
         anew = False
         found: dict[int, Proposal] | str = f"{counted(len(rows), 'row')}, a model needs {MIN_ROWS}"
         if len(rows) >= MIN_ROWS:
@@ -133,9 +124,7 @@ class LocalSearch:
 
         history, space = rows.history, rows.space
         inputs, y = rows.inputs(rows.ids), copula(_standardised(rows))  # (2)
-        before = (SCORE_BEFORE,) if self.context else ()
-        names = (*before, *(space.names[i] for i in ModelColumns.of(space).numeric))
-        kernel = MaternOverlap(names, inputs.categories.shape[1], self.relevance, self.learned_mixing)
+        kernel = MaternOverlap(rows.names, inputs.categories.shape[1], self.relevance, self.learned_mixing)
         own = gp.fit(kernel, inputs, y, rows.noise, gp.QUICK)  # (3)
         parents, tasks = pending(history, frozenset(clone.member for clone in clones))
         waiting = rows.at(parents, history.encoded(space)[tasks])
@@ -144,9 +133,7 @@ class LocalSearch:
 
     def _choose(self, model: Model, region: Region, clone: Clone) -> Hparams:
         """Returns the configuration with the highest upper bound near that of the clone's parent, eq. (5)."""
-        rows = model.rows
-        near = neighbourhood(rows.space, clone.hparams, region, free_lengths(rows, model.own))
-        return best_near(rows, model.own, model.beta, clone, near)
+        return best_inside(model.rows, model.own, model.beta, clone, region)
 
     def _retuned(self, model: Model, region: Region, clone: Clone, point: Hparams) -> tuple[Proposal, Inputs]:
         """Returns the proposal for a member that goes on, and the inputs of its next segment.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from poptrain.algorithms.gp.columns import ModelColumns
 from poptrain.algorithms.gp.copula import copula
 from poptrain.algorithms.gp.matern import MaternOverlap
 from poptrain.algorithms.gp.rows import Rows
@@ -34,8 +33,7 @@ def restart_centre(rows: Rows, region: Region, clone: Clone) -> Hparams:
     fixed = [space.finish({**point, **{name: clone.hparams[name] for name in space.static_names}}) for point in drawn]
     inputs = rows.inputs(ids)
     points = rows.at(np.full(POINTS, clone.parent), np.array([space.encode(point) for point in fixed]))
-    names = tuple(space.names[i] for i in ModelColumns.of(space).numeric)
-    kernel = MaternOverlap(("score before", *names) if rows.context else names, inputs.categories.shape[1])
+    kernel = MaternOverlap(rows.names, inputs.categories.shape[1])
     targets = copula(np.array([gain_of(history, int(id)) for id in ids]))
     with gp.one_thread():
         process = gp.fit(kernel, inputs, targets, None, gp.QUICK)

@@ -6,7 +6,7 @@
     x               `Inputs.units`       the score before, then the hyperparameters, each in [0, 1]; shape (n, d)
     c               `Inputs.categories`  the index of each categorical's option; shape (n, m)
     k_SE            in `TimeVarying`     exp(-½ Σ (u_i - v_i)² / l_i²)
-    (1-ε)^(|Δt|/2)  `forgetting`         correlation that remains after |Δt| intervals: all of it for ε = 0, none for ε = 1
+    (1-ε)^(|Δt|/2)  exp(-½ `rate` |Δt|)  correlation that remains after |Δt| intervals: all of it for ε = 0, none for ε = 1
     σ_f², l, ε, λ   `theta`              unconstrained: log σ_f², log l, log l_i/l per column, logit(2ε), logit λ
 
 Every column has a length-scale of its own, l_i = l δ_i with δ_i log-normal around 1 (sd 0.25). With few rows all columns share
@@ -19,9 +19,9 @@ not scaled to the run, and the diagonal comes from the formula.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -54,37 +54,40 @@ class Inputs:
 Backward = Callable[[np.ndarray], np.ndarray]  # Σ_ij W_ij ∂K_ij/∂θ for a symmetric W; shape (parameters,)
 
 
-class Kernel(Protocol):
-    """A stationary covariance whose diagonal is `variance(theta)`."""
+class Kernel(ABC):
+    """A stationary covariance. θ begins with log σ_f², log l and, for each column of `units`, log l_i/l."""
 
-    @property
-    def hypers(self) -> tuple[Hyper, ...]:
-        """The parameters, in the order of `theta`."""
-        ...
+    hypers: tuple[Hyper, ...]  # the parameters, in the order of θ
+
+    def __init__(self, names: tuple[str, ...]):
+        """Remembers the names of the columns of `units`."""
+        self.names = names
 
     def variance(self, theta: np.ndarray) -> float:
-        """Returns k(z, z), which is the same everywhere."""
-        ...
+        """Returns σ_f² = k(z, z), which is the same everywhere."""
+        return float(np.exp(theta[0]))
 
     def lengths(self, theta: np.ndarray) -> np.ndarray:
-        """Returns the length-scale of every numeric input; shape (d,)."""
-        ...
+        """Returns the length-scale l_i of every column; shape (d,)."""
+        lengths: np.ndarray = np.exp(theta[1] + theta[2 : 2 + len(self.names)])
+        return lengths
 
     def readable(self, theta: np.ndarray) -> dict[str, float]:
         """Returns the parameters by name, on their natural scale."""
-        ...
+        lengths = zip(self.names, self.lengths(theta).tolist(), strict=True)
+        return {"variance": self.variance(theta), **{f"length {name}": length for name, length in lengths}}
 
+    @abstractmethod
     def matrix(self, theta: np.ndarray, a: Inputs, b: Inputs) -> np.ndarray:
         """Returns K(a, b); shape (n, m)."""
-        ...
 
+    @abstractmethod
     def gram(self, theta: np.ndarray, a: Inputs, gaps: np.ndarray) -> tuple[np.ndarray, Backward]:
         """Returns K(a, a) and its derivative; `gaps` is |Δt|, which does not change during a fit."""
-        ...
 
+    @abstractmethod
     def slope(self, theta: np.ndarray, one: Inputs, b: Inputs) -> tuple[np.ndarray, np.ndarray]:
         """Returns k(one, b) and its derivative by the units of `one`; shapes (n,), (n, d)."""
-        ...
 
 
 def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -115,34 +118,22 @@ def forgotten(r: float) -> float:
     return MOST_FORGOTTEN * sigmoid(r)
 
 
-class TimeVarying:
-    """σ_f² k_SE (1-ε)^(|Δt|/2), and with `apart` 0 between different categories: then each has a process of its own.
+class TimeVarying(Kernel):
+    """σ_f² k_SE (1-ε)^(|Δt|/2), which does not see categories."""
 
-    Args:
-        names: of the columns of `units`.
-        apart: rows of different categories are independent, under shared parameters.
-    """
-
-    def __init__(self, names: tuple[str, ...], apart: bool = False):
-        self.names, self.apart = names, apart
+    def __init__(self, names: tuple[str, ...]):
+        super().__init__(names)
         self.hypers = (*hypers_of(names), epsilon_of("forgetting"))
 
-    def variance(self, theta: np.ndarray) -> float:
-        return float(np.exp(theta[0]))
-
-    def lengths(self, theta: np.ndarray) -> np.ndarray:
-        """Returns the length-scale of every column; shape (d,)."""
-        lengths: np.ndarray = np.exp(theta[1] + theta[2:-1])
-        return lengths
-
     def readable(self, theta: np.ndarray) -> dict[str, float]:
-        return {**described(self.names, self.variance(theta), self.lengths(theta)), "forgetting": forgotten(theta[-1])}
+        return {**super().readable(theta), "forgetting": forgotten(theta[-1])}
 
     def matrix(self, theta: np.ndarray, a: Inputs, b: Inputs) -> np.ndarray:
         lengths = self.lengths(theta)
         exponent = squared_distances(a.units / lengths, b.units / lengths)
         exponent += rate(forgotten(theta[-1])) * gaps(a.time, b.time)
-        return self._masked(self.variance(theta) * np.exp(-0.5 * exponent), a, b)
+        kernel: np.ndarray = self.variance(theta) * np.exp(-0.5 * exponent)
+        return kernel
 
     def gram(self, theta: np.ndarray, a: Inputs, gaps: np.ndarray) -> tuple[np.ndarray, Backward]:
         lengths = self.lengths(theta)
@@ -151,7 +142,7 @@ class TimeVarying:
         exponent = squared_distances(scaled, scaled)
         exponent += rate(epsilon) * gaps
         exponent *= -0.5
-        kernel = self._masked(np.multiply(np.exp(exponent, out=exponent), self.variance(theta), out=exponent), a, a)
+        kernel = np.multiply(np.exp(exponent, out=exponent), self.variance(theta), out=exponent)
 
         def backward(weight: np.ndarray) -> np.ndarray:
             weighted = weight * kernel
@@ -166,21 +157,11 @@ class TimeVarying:
         lengths = self.lengths(theta)
         apart = (b.units - one.units) / lengths
         exponent = np.einsum("ij,ij->i", apart, apart) + rate(forgotten(theta[-1])) * np.abs(b.time - one.time)
-        row = self._masked((self.variance(theta) * np.exp(-0.5 * exponent))[None], one, b)[0]
+        row = self.variance(theta) * np.exp(-0.5 * exponent)
         return row, row[:, None] * (apart / lengths)
-
-    def _masked(self, kernel: np.ndarray, a: Inputs, b: Inputs) -> np.ndarray:
-        if self.apart and a.categories.shape[1]:
-            kernel *= (a.categories[:, None, :] == b.categories[None, :, :]).all(2)
-        return kernel
 
 
 def by_length_scale(weighted: np.ndarray, scaled: np.ndarray) -> np.ndarray:
     """Returns Σ_ij A_ij (u_i - u_j)² of each column, after their sum, without an (n, n, d) array; A is symmetric."""
     columns = 2 * (weighted.sum(1) @ (scaled * scaled) - np.einsum("ij,ij->j", scaled, weighted @ scaled))
     return np.concatenate([[columns.sum()], columns])
-
-
-def described(names: tuple[str, ...], variance: float, lengths: np.ndarray) -> dict[str, float]:
-    """Returns variance and length-scales by name."""
-    return {"variance": variance, **{f"length {name}": float(length) for name, length in zip(names, lengths, strict=True)}}

@@ -23,6 +23,8 @@ from poptrain.algorithms.gp.kernels import (
     MOST_FORGOTTEN,
     Backward,
     Inputs,
+    Kernel,
+    by_length_scale,
     forgotten,
     gaps,
     sigmoid,
@@ -32,7 +34,7 @@ from poptrain.algorithms.gp.mixed import forgetting
 from poptrain.algorithms.gp.priors import Hyper, logarithm
 
 
-class MaternOverlap:
+class MaternOverlap(Kernel):
     """The covariance (1).
 
     Args:
@@ -44,7 +46,8 @@ class MaternOverlap:
     """
 
     def __init__(self, names: tuple[str, ...], categories: int, relevance: float = 1.0, learned_mixing: bool = True):
-        self.names, self.categories = names, categories
+        super().__init__(names)
+        self.categories = categories
         length = 0.5 * max(1.0, np.sqrt(len(names)) / 2)  # points of a cube are further apart, the more columns it has
         apart = [Hyper(name, (0.0, 0.0), -3.0, 3.0, 0.0, relevance) for name in names]
         weights = [logarithm(f"category {index}", 1.0, 3.0, 0.05, 20.0, 1.0) for index in range(categories)]
@@ -58,24 +61,15 @@ class MaternOverlap:
             Hyper("mixing", (0.0, 0.0), -free, free, 0.0, 1.5),
         )
 
-    def variance(self, theta: np.ndarray) -> float:
-        return float(np.exp(theta[0]))
-
-    def lengths(self, theta: np.ndarray) -> np.ndarray:
-        """Returns the length-scale of every column; shape (d,)."""
-        lengths: np.ndarray = np.exp(theta[1] + theta[2 : 2 + len(self.names)])
-        return lengths
-
     def weights(self, theta: np.ndarray) -> np.ndarray:
         """Returns how much a difference in each category counts; shape (m,)."""
         weights: np.ndarray = np.exp(theta[2 + len(self.names) : -2])
         return weights
 
     def readable(self, theta: np.ndarray) -> dict[str, float]:
-        lengths = {f"length {name}": float(l) for name, l in zip(self.names, self.lengths(theta), strict=True)}
         weights = {f"category {index}": float(w) for index, w in enumerate(self.weights(theta))}
         mix = {"mixing": sigmoid(theta[-1])} if self.categories and self.names else {}
-        return {"variance": self.variance(theta), **lengths, **weights, "forgetting": forgotten(theta[-2]), **mix}
+        return {**super().readable(theta), **weights, "forgetting": forgotten(theta[-2]), **mix}
 
     def matrix(self, theta: np.ndarray, a: Inputs, b: Inputs) -> np.ndarray:
         numbers, _ = self._numbers(theta, a, b)
@@ -95,7 +89,7 @@ class MaternOverlap:
             by_numbers, by_overlap = self._shares(theta, weighted, numbers, overlap)
             scaled = a.units / self.lengths(theta)
             pulled = by_numbers * steepness  # dk_x/d log l_i = 5/3 (1 + √5 r) exp(-√5 r) (u_i - v_i)² / l_i²
-            columns = 2 * (pulled.sum(1) @ (scaled * scaled) - np.einsum("ij,ij->j", scaled, pulled @ scaled))
+            by_length = by_length_scale(pulled, scaled)
             counted = by_overlap * overlap / max(self.categories, 1)
             by_weights = [
                 -w * float((counted * (c[:, None] != c[None, :])).sum())
@@ -105,7 +99,7 @@ class MaternOverlap:
             by_epsilon = -0.5 * np.vdot(seen, gaps) / (1 - epsilon) * epsilon * (1 - epsilon / MOST_FORGOTTEN)
             both = self.categories and self.names
             by_mix = np.vdot(weighted, numbers * overlap - (numbers + overlap) / 2) * mix * (1 - mix) if both else 0.0
-            return np.concatenate([[seen.sum(), columns.sum()], columns, by_weights, [by_epsilon, by_mix]])
+            return np.concatenate([[seen.sum()], by_length, by_weights, [by_epsilon, by_mix]])
 
         return kernel, backward
 

@@ -13,6 +13,11 @@ import numpy as np
 
 from poptrain.algorithms.gp.columns import ModelColumns
 from poptrain.algorithms.gp.kernels import Inputs
+from poptrain.algorithms.gp.rows import Rows
+from poptrain.algorithms.parts.explore import on_lattice
+from poptrain.core import Hparams
+from poptrain.core.protocols import Clone
+from poptrain.core.rng import rng
 from poptrain.space import Space
 from poptrain.space.spread import latin_hypercube
 
@@ -44,6 +49,22 @@ class Question:
         units = np.repeat(self.row.units, len(points), 0)
         units[:, self.free] = points
         return Inputs(np.repeat(self.row.time, len(points)), units, np.repeat(self.row.categories, len(points), 0))
+
+
+def best_anywhere(rows: Rows, process: Posterior, beta: float, clone: Clone, waiting: Inputs) -> Hparams:
+    """Returns the configuration of a clone with the numbers that have the highest μ + √β σ, for its next segment.
+
+    Args:
+        waiting: the pending points, which a suggestion keeps away from.
+    """
+    space = rows.space
+    row = rows.at(np.array([clone.parent]), space.encode(clone.hparams)[None])
+    codes = maximise(
+        process, asked(space, row, waiting, int(rows.context)), beta, rng(rows.history.seed, clone.id, "acquisition")
+    )
+    free = [space.names[i] for i in ModelColumns.of(space).free]
+    numbers = {name: space[name].decode(u) for name, u in zip(free, codes.tolist(), strict=True)}
+    return on_lattice(space, clone, {**clone.hparams, **numbers})
 
 
 def asked(space: Space, row: Inputs, waiting: Inputs, contexts: int) -> Question:

@@ -1,4 +1,4 @@
-"""The covariance over categories and numbers together. PB2-Mix (arXiv:2106.15883), with the notation of `kernels`."""
+"""Covariances over categories and numbers: apart (PB2-Mult) and together (PB2-Mix). arXiv:2106.15883; notation of `kernels`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from poptrain.algorithms.gp.kernels import (
     MOST_FORGOTTEN,
     Backward,
     Inputs,
+    Kernel,
+    TimeVarying,
     by_length_scale,
-    described,
     forgotten,
     gaps,
     rate,
@@ -19,28 +20,52 @@ from poptrain.algorithms.gp.kernels import (
 from poptrain.algorithms.gp.priors import Hyper, epsilon_of, hypers_of
 
 
-class Mixed:
+class Separate(Kernel):
+    """The kernel of PB2, and 0 between different categories: each has a process of its own, under shared parameters."""
+
+    def __init__(self, names: tuple[str, ...]):
+        super().__init__(names)
+        self.within = TimeVarying(names)
+        self.hypers = self.within.hypers
+
+    def readable(self, theta: np.ndarray) -> dict[str, float]:
+        return self.within.readable(theta)
+
+    def matrix(self, theta: np.ndarray, a: Inputs, b: Inputs) -> np.ndarray:
+        kernel: np.ndarray = self.within.matrix(theta, a, b) * _equal(a, b)
+        return kernel
+
+    def gram(self, theta: np.ndarray, a: Inputs, gaps: np.ndarray) -> tuple[np.ndarray, Backward]:
+        same = _equal(a, a)
+        kernel, backward = self.within.gram(theta, a, gaps)
+        return kernel * same, lambda weight: backward(weight * same)
+
+    def slope(self, theta: np.ndarray, one: Inputs, b: Inputs) -> tuple[np.ndarray, np.ndarray]:
+        same = _equal(one, b)[0]
+        row, slope = self.within.slope(theta, one, b)
+        return row * same, slope * same[:, None]
+
+
+def _equal(a: Inputs, b: Inputs) -> np.ndarray:
+    """Returns where all categories are equal; shape (n, m), bool."""
+    equal: np.ndarray = (a.categories[:, None, :] == b.categories[None, :, :]).all(2)
+    return equal
+
+
+class Mixed(Kernel):
     """σ_f² [(1-λ) ½ (k₁ + k₂) + λ k₁ k₂] (CoCaBO with unit diagonal, arXiv:2106.15883).
 
     k₁ = k_SE (1-ε₁)^(|Δt|/2) over `units`; k₂ = share of equal categories (1-ε₂)^(|Δt|/2) over the categories.
     """
 
     def __init__(self, names: tuple[str, ...]):
-        self.names = names
+        super().__init__(names)
         mix = Hyper("mixing", (0.0, 0.0), -6.0, 6.0, 0.0, 1.5)
         self.hypers = (*hypers_of(names), epsilon_of("forgetting"), epsilon_of("forgetting of categories"), mix)
 
-    def variance(self, theta: np.ndarray) -> float:
-        return float(np.exp(theta[0]))
-
-    def lengths(self, theta: np.ndarray) -> np.ndarray:
-        """Returns the length-scale of every column; shape (d,)."""
-        lengths: np.ndarray = np.exp(theta[1] + theta[2:-3])
-        return lengths
-
     def readable(self, theta: np.ndarray) -> dict[str, float]:
         epsilons = {"forgetting": forgotten(theta[-3]), "forgetting of categories": forgotten(theta[-2])}
-        return {**described(self.names, self.variance(theta), self.lengths(theta)), **epsilons, "mixing": sigmoid(theta[-1])}
+        return {**super().readable(theta), **epsilons, "mixing": sigmoid(theta[-1])}
 
     def matrix(self, theta: np.ndarray, a: Inputs, b: Inputs) -> np.ndarray:
         return self._mix(theta, *self._pair(theta, a, b, gaps(a.time, b.time)))

@@ -1,8 +1,12 @@
-"""A model that hears only noise is not followed: the reason that is stated, and how far a clone then goes from its parent.
+"""What protects PB2 and BG-PBT from scores that would mislead their model: the options `least_signal`, `anew` and `robust`.
 
-A process that was fitted to noise keeps clones where they happen to be. So they take a step from their parent, as in `pbt`. While
-every member is worse than members were at first, nothing near a parent is worth keeping either: clones draw all numbers anew, and
-so do members that go on, but for the quarter whose scores rose most in their last interval.
+`least_signal`: a process that was fitted to noise keeps clones where they happen to be. So a model that hears only noise is not
+followed, and clones take a step from their parent, as in `pbt`.
+
+`anew`: while that is so and every member is worse than members were at first, nothing near a parent is worth keeping either.
+Clones draw all numbers anew, and so do members that go on, but for the quarter whose scores rose most in their last interval.
+
+`robust`: next to a score that exploded, the gains of all others would look equal. It counts as the worst of the others.
 """
 
 from __future__ import annotations
@@ -13,6 +17,8 @@ from math import inf
 import numpy as np
 
 from poptrain.core import History
+
+MUCH = 1e4  # times the distance from the middle score to the best tenth: what lies below by more is lost
 
 
 def reason(signal: float) -> str:
@@ -41,3 +47,21 @@ def hopeless(history: History, tasks: Sequence[int]) -> set[int]:
 
     risen = sorted(tasks, key=gain, reverse=True)
     return set(risen[-(-len(risen) // 4) :])
+
+
+def without_lost(scores: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Returns the scores, in which those that are lost among the tasks `ids` count as the worst of the others.
+
+    A score is lost if it lies below the middle one by `MUCH` times the distance from there to the best tenth: training that
+    exploded, and not training that is bad.
+    """
+    known = scores[ids]
+    if not len(known):
+        return scores
+    with np.errstate(over="ignore"):
+        middle, high = np.percentile(known, [50, 90])
+        limit = middle - MUCH * (high - middle)
+    if not high - middle > 1e-12 * max(abs(middle), abs(high)):
+        return scores
+    least: np.ndarray = np.maximum(scores, known[known >= limit].min())
+    return least

@@ -22,7 +22,7 @@ from scipy.linalg import solve_triangular
 from scipy.linalg.lapack import dpotrf, dpotri
 from scipy.optimize import minimize
 
-from poptrain.algorithms.gp.kernels import Backward, Inputs, Kernel, gaps
+from poptrain.algorithms.gp.kernels import Inputs, Kernel, gaps
 from poptrain.algorithms.gp.priors import logarithm
 from poptrain.algorithms.gp.threads import one_thread as one_thread
 
@@ -37,11 +37,9 @@ class Posterior:
 
     kernel: Kernel
     theta: np.ndarray  # of the kernel, then log σ_n²
-    seen: Inputs  # the observations
     alpha: np.ndarray  # (n,) K⁻¹ y
     spread: Inputs  # the observations, then the pending inputs
     factor: np.ndarray  # (n + pending, n + pending) lower triangle
-    nll: float  # negative log marginal likelihood with the prior, per fit
 
     @property
     def noise(self) -> float:
@@ -89,7 +87,7 @@ class Posterior:
         n, m = len(self.factor), len(more)
         factor = np.zeros((n + m, n + m), order="F")
         factor[:n, :n], factor[n:, :n], factor[n:, n:] = self.factor, side.T, cholesky(corner - side.T @ side)
-        return Posterior(kernel, self.theta, self.seen, self.alpha, self.spread.join(more), factor, self.nll)
+        return Posterior(kernel, self.theta, self.alpha, self.spread.join(more), factor)
 
 
 class Effort(NamedTuple):
@@ -132,8 +130,7 @@ def condition(kernel: Kernel, theta: np.ndarray, inputs: Inputs, y: np.ndarray, 
     factor = cholesky(covariance)
     half = solve_triangular(factor, y, lower=True, check_finite=False)
     alpha = solve_triangular(factor, half, lower=True, trans=1, check_finite=False)
-    nll = 0.5 * half @ half + np.log(np.diag(factor)).sum() + 0.5 * len(y) * np.log(2 * np.pi)
-    return Posterior(kernel, theta, inputs, alpha, inputs, factor, float(nll))
+    return Posterior(kernel, theta, alpha, inputs, factor)
 
 
 def _add_noise(covariance: np.ndarray, variance: float, noise: np.ndarray | None, ridge: float = 0.0) -> None:
@@ -172,7 +169,6 @@ class _Target:
 
     def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         y, n = self.y, len(self.y)
-        backward: Backward
         covariance, backward = self.kernel.gram(theta[:-1], self.inputs, self.gaps)
         noise = float(np.exp(theta[-1]))
         padded = covariance.copy(order="F")

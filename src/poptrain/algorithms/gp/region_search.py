@@ -40,6 +40,12 @@ def neighbourhood(
     return Neighbourhood(space, space.encode(hparams), free, width, tuple(changing), most, region.exact)
 
 
+def best_inside(rows: Rows, process: Posterior, beta: float, clone: Clone, region: Region, categories: bool = True) -> Hparams:
+    """Returns the configuration with the highest μ + √β σ in the trust region around that of a clone, for its next segment."""
+    near = neighbourhood(rows.space, clone.hparams, region, free_lengths(rows, process), categories)
+    return best_near(rows, process, beta, clone, near)
+
+
 def free_lengths(rows: Rows, process: Posterior) -> np.ndarray:
     """Returns the length-scales of the numbers that may change; shape (f,)."""
     columns = ModelColumns.of(rows.space)

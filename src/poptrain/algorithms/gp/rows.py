@@ -18,12 +18,13 @@ import numpy as np
 
 from poptrain.algorithms.gp.columns import ModelColumns
 from poptrain.algorithms.gp.kernels import Inputs
+from poptrain.algorithms.gp.noise import without_lost
 from poptrain.algorithms.parts.turns import finished
 from poptrain.core import History
 from poptrain.space import Space
 
+SCORE_BEFORE = "score before"  # the name of the context among the columns
 ROUND_DIGITS = 6
-MUCH = 1e4  # times the distance from the middle score to the best tenth: what lies below by more is lost
 OWN_NOISE = 0.1  # share of the noise of a gain that no other gain has
 
 
@@ -48,35 +49,42 @@ class Rows:
         interval: int | None,
         window: int,
         categories: tuple[int, ...] = (),
-        *,
-        context: bool = True,
-        shared_noise: bool = False,
-        robust: bool = False,
+        since: int = 0,
+        **options: bool,
     ) -> Rows:
-        """Returns the newest `window` rows."""
+        """Returns those of the newest `window` rows that are tasks from `since` on; the options are `context` and its like."""
         parent, step = history.column("parent"), history.column("step")
-        usable = history.oks & (parent >= 0)
-        ids = np.flatnonzero(usable)
+        ids = np.flatnonzero(history.oks & (parent >= 0))
         ids = ids[history.oks[parent[ids]] & (step[ids] > step[parent[ids]])]
-        return cls(history, space, interval, ids[-window:], categories, context, shared_noise, robust)
+        newest = ids[-window:]
+        return cls(history, space, interval, newest[newest >= since], categories, **options)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @cached_property
+    def parents(self) -> np.ndarray:
+        """The tasks that the segments began from; shape (n,)."""
+        parents: np.ndarray = self.history.column("parent")[self.ids]
+        return parents
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the numeric inputs, the context first."""
+        numbers = (self.space.names[i] for i in ModelColumns.of(self.space).numeric)
+        return (SCORE_BEFORE, *numbers) if self.context else tuple(numbers)
+
+    @cached_property
     def scores(self) -> np.ndarray:
         """The scores of all tasks of the history; with `robust`, `without_lost`."""
         scores = self.history.scores
-        if not self.robust:
-            return scores
-        return without_lost(scores, np.unique(np.concatenate([self.ids, self.history.column("parent")[self.ids]])))
+        return without_lost(scores, np.unique(np.concatenate([self.ids, self.parents]))) if self.robust else scores
 
     @cached_property
     def gains(self) -> np.ndarray:
         """The score gained per step; shape (n,)."""
-        scores = self.scores
         with np.errstate(over="ignore"):
-            gains: np.ndarray = (scores[self.ids] - scores[self.history.column("parent")[self.ids]]) / self.steps
+            gains: np.ndarray = (self.scores[self.ids] - self.scores[self.parents]) / self.steps
         return gains
 
     @cached_property
@@ -96,7 +104,7 @@ class Rows:
     def steps(self) -> np.ndarray:
         """The steps that each segment trained; shape (n,)."""
         step = self.history.column("step")
-        trained: np.ndarray = step[self.ids] - step[self.history.column("parent")[self.ids]]
+        trained: np.ndarray = step[self.ids] - step[self.parents]
         return trained
 
     @property
@@ -119,8 +127,7 @@ class Rows:
         """
         if not self.shared_noise:
             return None
-        parents = self.history.column("parent")[self.ids]
-        scores, places = np.unique(np.concatenate([self.ids, parents]), return_inverse=True)
+        scores, places = np.unique(np.concatenate([self.ids, self.parents]), return_inverse=True)
         n = len(self.ids)
         length = self.steps / (self.interval or float(np.median(self.steps)))
         differences = np.zeros((n, len(scores)))
@@ -145,8 +152,7 @@ class Rows:
 
     def _times(self, parents: np.ndarray) -> np.ndarray:
         if self.interval is None:
-            depth = self._depths
-            return np.where(parents >= 0, depth[parents], 0.0)
+            return np.where(parents >= 0, self._depths[parents], 0.0)
         steps = np.where(parents >= 0, self.history.column("step")[parents], 0)
         times: np.ndarray = (steps / self.interval).round(ROUND_DIGITS)
         return times
@@ -163,7 +169,7 @@ class Rows:
     @cached_property
     def _span(self) -> tuple[float, float]:
         """The 2 % and 98 % quantiles of the scores before the segments and of the current ones."""
-        befores = self.history.scores_of(self.history.column("parent")[self.ids])
+        befores = self.history.scores_of(self.parents)
         heads = self.history.standing()
         now = self.history.scores_of(heads[heads >= 0])
         low, high = _quantiles(np.concatenate([befores, now[np.isfinite(now)]]))
@@ -185,24 +191,6 @@ def winsorised(values: np.ndarray, least: int = 0) -> np.ndarray:
         clipped: np.ndarray = np.clip(values, ordered[cut], ordered[-1 - cut])
         return clipped
     return np.clip(values, *_quantiles(values)) if len(values) else values
-
-
-def without_lost(scores: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Returns the scores, in which those that are lost among the tasks `ids` count as the worst of the others.
-
-    A score is lost if it lies below the middle one by `MUCH` times the distance from there to the best tenth: training that
-    exploded, and not training that is bad. Next to it, the gains of all others would be equal.
-    """
-    known = scores[ids]
-    if not len(known):
-        return scores
-    with np.errstate(over="ignore"):
-        middle, high = np.percentile(known, [50, 90])
-        limit = middle - MUCH * (high - middle)
-    if not high - middle > 1e-12 * max(abs(middle), abs(high)):
-        return scores
-    least: np.ndarray = np.maximum(scores, known[known >= limit].min())
-    return least
 
 
 def _quantiles(values: np.ndarray) -> np.ndarray:
