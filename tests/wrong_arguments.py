@@ -107,8 +107,9 @@ CALLS = {
         "controls": [-1, 8, 2.5, "1", None], "starts": ["even", 5, True],
         "plateau": ["stop", 5, True], "as_in": ["Paper", 5, True]}),
     "pb2": (with_defaults(pt.pb2, space=SPACE, interval=5), {
-        "population": COUNT, "interval": INTERVAL, "beta": ["ucb", -1, NAN, [], True], "window": [0, -1, 2.5, "9", True],
-        "candidates": [-1, 2.5, "9"], "retune": [-1, NAN, "always", []], "sync": ["no", 0], "evaluate_first": ["yes", 3]}),
+        "population": COUNT, "interval": INTERVAL, "beta": ["ucb", -1, NAN, [], True, 10**400], "window": [0, -1, 2.5, "9", True],
+        "candidates": [-1, 2.5, "9"], "retune": [-1, NAN, "always", [], 10**400], "sync": ["no", 0],
+        "evaluate_first": ["yes", 3]}),
     "pb2_mix": (with_defaults(pt.pb2_mix, space=SPACE, interval=5), {"beta": ["ucb", []], "window": [0, "9"], "as_in": ["x"]}),
     "bg_pbt": (with_defaults(pt.bg_pbt, space=SPACE, interval=5), {
         "population": COUNT[:4], "trust_region": [5, "yes", True], "beta": ["x", -1], "window": [0], "retune": ["x", -2],

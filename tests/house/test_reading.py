@@ -1,4 +1,4 @@
-"""An algorithm is read from top to bottom: few lines, its steps numbered beside them, and its departures named in its head."""
+"""An algorithm is read from top to bottom: few lines, its steps numbered next to them, and its departures named in its head."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DEPARTURES = {  # the options that may differ from the paper: all that an old lo
     "fire.fire_pbt": (*(each.name for each in fields(FireSettings) if "absent" in each.metadata), "explore"),
     "bg_pbt.bg_pbt": (*(each.name for each in fields(LocalSearch)[4:]), "exploit", "starts"),
 }
-SECTIONS = {  # of the paper of FIRE, and what is to be found beside a line of the code
+SECTIONS = {  # of the paper of FIRE, and what stands next to a line of the code
     "3": ("step 1", "step 2", "step 3", "step 4"),
     "3.1.1": ("step 1", "step 2", "step 3", "step 4", "Assumption 2"),
     "3.1.2": (),

@@ -20,8 +20,8 @@ PBT (`pbt`) with another explore, which is `Suggest` here:
     β            `beta`: max(0.2 ln(0.4 n), 0.05)                  scalar
     ω (ε)        learned, at most ½                                scalar
 
-The numbers are those of this box; they stand beside the lines too. Read `Suggest` from `propose` on: its steps follow in this
-order. `pb2_family` checks the arguments of the factories.
+The numbers (1) to (5) are those of this box, and stand next to the lines as well. Read `Suggest` from `propose` on: its steps
+follow in this order. `pb2_family` checks the arguments of the factories.
 
 Departures from the paper, as options of `Suggest` and `Pbt` that ``as_in="paper"`` undoes:
 
@@ -32,8 +32,8 @@ Departures from the paper, as options of `Suggest` and `Pbt` that ``as_in="paper
     categories       a `Choice` is an input, chosen with the numbers; if not, clones redraw it with `redrawn_options`
     least_signal     a model that hears only noise is not followed: clones take one step from their parent (`gp.noise`)
     anew             while that is so and every member is worse than members were at first, values are drawn anew (`gp.noise`)
-    robust           a score that exploded counts as the worst of the others, and does not hide their gains (`gp.noise`)
-    plateau          nobody copies before a member has learned, as far as episode returns tell (`parts.plateau`)
+    robust           a score that exploded counts as the worst of the others, so that it does not hide their gains (`gp.noise`)
+    plateau          until a member has learned, as episode returns tell, members do not copy but search (`parts.plateau`)
     starts           the first values cover their ranges together
 
 With `region`, (4) has the trust region around the parent (`gp.trust_region`): an option that is not in the paper.

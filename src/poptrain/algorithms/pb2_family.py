@@ -28,6 +28,7 @@ from poptrain.space import Space
 
 MADE_FOR = 4  # members; below, a warning is given
 MOST_CANDIDATES = 10_000
+MOST = 1e300  # of a weight: its products are finite
 
 
 @answering
@@ -220,12 +221,7 @@ class Pb2Options:
                 "for 4 or 8 members."
             )
             warn_user(text)
-        if isinstance(self.beta, str):
-            if self.beta not in BETAS:
-                near = did_you_mean(self.beta, BETAS)
-                raise UsageError(f"{what}: beta={self.beta!r}, expected 'pb2', 'ray' or a number from 0.{near}")
-        elif isinstance(self.beta, bool) or not isinstance(self.beta, (int, float)) or not 0 <= self.beta < float("inf"):
-            raise UsageError(f"{what}: beta={self.beta!r}, expected 'pb2', 'ray' or a finite number from 0.")
+        checked_beta(what, self.beta)
         if self.window is not None:
             turns.check_count(what, "window", self.window, MIN_ROWS)
         if self.candidates is not None:
@@ -234,9 +230,35 @@ class Pb2Options:
                 raise UsageError(f"{what}: candidates={self.candidates!r}, expected at most {MOST_CANDIDATES:,}.")
         if self.trust_region is not None:
             check_trust_region(what, self.trust_region)
-        retune = 0.0 if self.retune in (None, "default") else self.retune
-        if isinstance(retune, bool) or not isinstance(retune, (int, float)) or not 0 <= retune < float("inf"):
-            raise UsageError(f"{what}: retune={self.retune!r}, expected a number of standard deviations from 0, or None.")
+        if self.retune != "default":
+            checked_retune(what, self.retune)
+
+
+def checked_beta(what: str, beta: object) -> str | float:
+    """Returns the weight of exploration: the name of a formula, or a number.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if isinstance(beta, str) and beta in BETAS:
+        return beta
+    if isinstance(beta, (int, float)) and not isinstance(beta, bool) and 0 <= beta <= MOST:
+        return float(beta)
+    near = did_you_mean(beta, BETAS) if isinstance(beta, str) else ""
+    raise UsageError(f"{what}: beta={beta!r:.60}, expected 'pb2', 'ray' or a finite number from 0.{near}")
+
+
+def checked_retune(what: str, retune: object) -> float | None:
+    """Returns the number of standard deviations by which the model must be sure to retune a member; None: it never does.
+
+    Raises:
+        UsageError: it is not a number from 0.
+    """
+    if retune is None:
+        return None
+    if isinstance(retune, bool) or not isinstance(retune, (int, float)) or not 0 <= retune <= MOST:
+        raise UsageError(f"{what}: retune={retune!r:.60}, expected a number of standard deviations from 0, or None.")
+    return float(retune)
 
 
 def make_pb2(
@@ -252,8 +274,7 @@ def make_pb2(
     """
     options.check(what, population)
     rows = min(max(200, 25 * population), 1000) if options.window is None else options.window
-    beta = options.beta if isinstance(options.beta, str) else float(options.beta)
-    shared = options.shared
+    shared, beta = options.shared, checked_beta(what, options.beta)
     paper = Suggest(
         shared.steps,
         beta,
@@ -271,9 +292,9 @@ def make_pb2(
     now = paper if shared.paper else Suggest(shared.steps, beta, rows, categories)
     suggest = now if options.candidates is None else replace(now, candidates=options.candidates)
     if options.retune != "default":
-        suggest = replace(suggest, retune=None if options.retune is None else float(options.retune))
+        suggest = replace(suggest, retune=checked_retune(what, options.retune))
     suggest = replace(suggest, region=options.trust_region)
-    fragile = replace(suggest, robust=False)  # this and the next: runs of earlier releases go on with these
+    fragile = replace(suggest, robust=False)  # how earlier releases suggested: their runs go on with it
     led = replace(fragile, categories=former or categories, anew=False)
     earlier = (fragile, led, paper) if suggest == now else (fragile, led)
     open = {} if shared.as_in else {"explore": earlier}

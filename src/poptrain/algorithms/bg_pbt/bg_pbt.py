@@ -59,11 +59,11 @@ from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.exploit import truncation
 from poptrain.algorithms.parts.options import PbtOptions
 from poptrain.algorithms.parts.snapshot import Population
-from poptrain.algorithms.pb2 import BETAS
+from poptrain.algorithms.pb2_family import checked_beta, checked_retune
 from poptrain.algorithms.pbt import FRACTION, Pbt, make_pbt
 from poptrain.core import Value
 from poptrain.core.answering import answering
-from poptrain.core.errors import UsageError, did_you_mean
+from poptrain.core.errors import UsageError
 from poptrain.core.interval import Interval
 from poptrain.core.protocols import Exploit
 from poptrain.space import Space
@@ -73,7 +73,6 @@ PAPER_FRACTION = 0.125  # of the members are replaced
 RETUNE = 1.0  # members that go on get a suggestion if the model is sure by a standard deviation that it is better
 FORMER_RETUNE = 0.0  # if it expected it to be better at all: runs that began with that go on with it
 BETA = 9.0  # the bound is three standard deviations above the mean
-MOST = 1e300  # of a weight
 
 
 @answering
@@ -144,12 +143,13 @@ def bg_pbt(
         starts=("random" if paper else "spread") if starts is None else starts,
         as_in=as_in,
     )
-    search = LocalSearch(options.steps, window, _beta(beta), region, RETUNE)
+    search = LocalSearch(options.steps, window, checked_beta("bg_pbt", beta), region, RETUNE)
     if paper:
         search = replace(search, retune=None, context=True, shared_noise=False)
         search = replace(search, relevance=0.25, learned_mixing=False, redrawn=True, least_signal=0.0, anew=False)
     if retune != "default":
-        search = replace(search, retune=_sure(retune))
+        search = replace(search, retune=checked_retune("bg_pbt", retune))
+    # how earlier releases searched, the newest first: their runs go on with it
     rounded = replace(search, region=replace(region, exact=False))
     fragile = replace(rounded, robust=False)
     near = replace(fragile, anew=False)
@@ -175,22 +175,3 @@ def _generational(within: Pbt, generations: object, paper: bool) -> Generational
     if paper:
         generations = generations.as_in_paper(within.interval)
     return Generational(within.space, within, generations)
-
-
-def _beta(beta: object) -> str | float:
-    """Returns the weight of exploration, checked."""
-    if isinstance(beta, str) and beta in BETAS:
-        return beta
-    if isinstance(beta, (int, float)) and not isinstance(beta, bool) and 0 <= beta <= MOST:
-        return float(beta)
-    near = did_you_mean(beta, BETAS) if isinstance(beta, str) else ""
-    raise UsageError(f"bg_pbt: beta={beta!r}, expected 'pb2', 'ray' or a number from 0.{near}")
-
-
-def _sure(retune: object) -> float | None:
-    """Returns the number of standard deviations, checked."""
-    if retune is None:
-        return None
-    if isinstance(retune, bool) or not isinstance(retune, (int, float)) or not 0 <= retune <= MOST:
-        raise UsageError(f"bg_pbt: retune={retune!r}, expected a number of standard deviations from 0, or None.")
-    return float(retune)

@@ -1,5 +1,5 @@
 """The settings of FIRE PBT, and what a history says about it: the curve of every seat since its weights were copied, and what
-each evaluator does. The numbers beside the lines are sections of the paper (see `fire_pbt`).
+each evaluator does. The numbers next to the lines are sections of the paper (see `fire_pbt`).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ Once a round, when all members and evaluators have trained `interval` steps with
     idle evaluators ← the members of P_2 … P_n that have gone longest without evaluation                3, step 1
     their target ← the fittest child                                                                    3, step 2
 
-The paper numbers no equations. So the numbers, here and beside the lines, are those of its sections, and of the steps that
+The paper numbers no equations. So the numbers, here and next to the lines, are those of its sections, and of the steps that
 sections 3 and 3.1.1 list.
 
     paper               here                                            shape
@@ -168,7 +168,7 @@ class FirePbt(FireSettings):
             first = turns.first_round(history, self.space, self.population, self.interval, self.initial, self.starts)
             return tuple(self.measured(task) for task in first)
         seats = turns.turns(history, sync=True)
-        if not seats or seats[0] >= self.population:  # evaluators alone have nobody left to hand weights to
+        if not seats or seats[0] >= self.population:  # no member is left that evaluators could hand weights to
             return ()
         return Round(self, history, seats).decide()
 

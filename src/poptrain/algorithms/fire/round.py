@@ -109,6 +109,7 @@ class Round:
     # PBT within a sub-population (3)
 
     def _evolve(self, i: int, members: Sequence[int]) -> None:
+        """Plans what the members do: those that lose, and failed ones, copy another; the others go on."""
         history, algorithm = self.history, self.algorithm
         failed = {
             seat
@@ -157,6 +158,7 @@ class Round:
         return None
 
     def _clone(self, id: int, giver: int, own: float | None, given: float | None) -> SeatPlan:
+        """Returns the plan of a seat that copies another one, with the fitness of both for people to read."""
         parent = self.heads[giver]
         known = {name: float(value) for name, value in (("own", own), ("donor", given)) if value is not None and value == value}
         return SeatPlan(id, parent, self.history.task(parent).hparams, True, known, donor=giver)
