@@ -245,6 +245,27 @@ def test_an_actor_that_a_gradient_spoiled_spoils_neither_memory_nor_search(monke
     assert np.isfinite(metrics["returns"][0]).all()
 
 
+def test_actors_of_finite_weights_that_overflow_act_with_zeros_and_are_not_fitted(monkeypatch):
+    """Also if they are more than half: a single one among the elites would make the mean infinite, or NaN."""
+
+    def spoiled(self, people, steps):
+        return np.where(np.arange(people.shape[1]) % 3, 3e38, -3e38) * np.ones_like(people)
+
+    monkeypatch.setattr(cem_rl._Team, "_follow_gradients", spoiled)
+    team = replace(TEAM, gradients=3)
+    carry, metrics = team.train(team.init({}, SEEDS[:1]), {}, 240, SEEDS[:1])
+    fitness = np.asarray([metrics[f"team/{i}"][0] for i in range(4)])
+    assert np.isnan(fitness[:3]).all() and metrics["score"][0] == fitness[3] and np.abs(carry["mean"]).max() < 10
+    row = Row(3, 1)
+    assert np.isfinite(held_rows(carry["replay"], 0, row, 1000).view(np.float32)).all()
+    assert np.isfinite(metrics["returns"][0]).all()
+
+
+def test_the_better_half_has_only_finite_fitness_as_long_as_there_is_one():
+    assert better_half(np.asarray([np.nan, np.nan, 1.0, np.nan])).tolist() == [2]
+    assert len(better_half(np.full(4, np.nan))) == 1
+
+
 @pytest.mark.parametrize("tuned", [pt.pbt, pt.pb2], ids=["pbt", "pb2"])
 def test_a_population_of_teams_is_tuned_and_a_run_resumes_bit_for_bit(tuned, tmp_path):
     space = pt.Space(actor_lr=pt.LogUniform(1e-4, 1e-2), variance_end=pt.LogUniform(1e-5, 1e-3))

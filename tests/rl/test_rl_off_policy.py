@@ -20,9 +20,11 @@ from poptrain.core.errors import UsageError
 from poptrain.core.rng import rng
 from poptrain.rl import DDPG, P3S, TD3
 from poptrain.rl.agents import td3
+from poptrain.rl.loops.off_policy_host import HostActor
 from poptrain.rl.memory.chunks import held_rows
 from poptrain.rl.memory.rows import Row, Transitions
 from poptrain.rl.mlp import host_mlp, init_mlp, mlp
+from poptrain.rl.trees import take
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fewer than the longest episode")
 SMALL = {"horizon": 50, "hidden": (16,), "batch_size": 16, "learning_starts": 60, "memory": 512, "update_every": 10}
@@ -150,6 +152,18 @@ def test_a_diverged_member_scores_nan_and_disturbs_no_other():
     carry, metrics = agent.train(agent.init({}, SEEDS), {"critic_lr": np.asarray([1e38, 1e-3])}, 300, SEEDS)
     carry, metrics = agent.train(carry, {}, 100, SEEDS)
     assert np.isnan(metrics["score"][0]) and np.isfinite(metrics["score"][1])
+
+
+@pytest.mark.parametrize("weight", [np.nan, 3e38])
+def test_a_policy_whose_outputs_are_not_numbers_acts_with_numbers(weight):
+    """Weights of 3e38 are finite, and their sums are not: an action that is NaN ends some simulators."""
+    agent, draw = AGENTS["td3"], np.random.default_rng(0)
+    actor = jax.tree.map(lambda x: (weight * draw.choice([-1, 1], x.shape)).astype(np.float32),
+                         take(agent.init({}, SEEDS[:1])["params"]["actor"], 0))  # fmt: skip
+    policy = HostActor(agent.functions(), {"params": {"actor": actor}}, {"exploration_noise": np.float32(0.1)})
+    seen = np.ones((2, 3), np.float32)
+    assert not policy.act(seen, None).any() and np.isfinite(policy.act(seen, np.ones((2, 1), np.float32))).all()
+    assert policy.broken
 
 
 def test_zero_steps_evaluate_only():

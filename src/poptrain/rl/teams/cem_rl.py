@@ -301,7 +301,7 @@ class _Team:
             simulator.close()
         frames = int(played.lengths.sum())
         self.steps += frames
-        self.returns += played.returns[~broken].tolist()
+        self.returns += played.returns[~broken & np.isfinite(played.returns)].tolist()
         self.lengths += played.lengths.tolist()
         return np.where(broken, np.nan, played.returns), frames
 

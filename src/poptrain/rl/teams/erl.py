@@ -221,7 +221,8 @@ class _Team:
         fitness = np.mean(returns, 0)
         champion = int(np.argmax(np.where(np.isfinite(fitness), fitness, -np.inf)))
         actor = HostActor(self.agent, {"params": state["params"]["learner"]}, self.hparams)
-        self.learner_return = float(self._play(self._noisy(actor), 1, settings.episodes).returns[0])
+        learner = self._play(self._noisy(actor), 1, settings.episodes)
+        self.learner_return = float("nan") if actor.broken else float(learner.returns[0])
         frames = self.steps - frames
         starts = int(self.hparams["learning_starts"])
         if self.before + self.steps >= starts:
