@@ -216,6 +216,18 @@ def test_every_hyperparameter_of_the_search_takes_effect_on_a_clone():
     assert len(after | {team.train(carry, {}, 120, SEEDS[:1])[0]["variance"].tobytes()}) == 4
 
 
+def test_the_division_by_the_number_of_elites_is_an_option_of_a_team():
+    """Two elites: without the division, the variance of the elites has twice the weight next to the damping."""
+    pure = replace(TEAM, gradients=0)
+    divided, whole = (
+        team.train(team.init({}, SEEDS[:1]), {}, 120, SEEDS[:1])[0] for team in (pure, replace(pure, divide_by_elites=False))
+    )
+    assert same(divided["mean"], whole["mean"]) and pure == replace(pure, divide_by_elites=True)
+    spread = [carry["variance"][0] - carry["damping"][0] for carry in (divided, whole)]
+    inside = whole["variance"][0] < 0.0099  # not at the bound
+    np.testing.assert_allclose(spread[1][inside], 2 * spread[0][inside], atol=1e-8)
+
+
 def test_an_actor_without_a_finite_return_is_not_in_the_better_half(monkeypatch):
     play = cem_rl._Team._play
 
@@ -284,5 +296,7 @@ def test_a_population_of_teams_is_tuned_and_a_run_resumes_bit_for_bit(tuned, tmp
 def test_an_impossible_team_is_refused():
     with pytest.raises(UsageError, match="gradients=11"):
         CEMRL(env="jax/Pendulum-v1", gradients=11)
+    with pytest.raises(UsageError, match="divide_by_elites=2"):
+        CEMRL(env="jax/Pendulum-v1", divide_by_elites=2)
     with pytest.raises(UsageError, match=r"variance_start=0.1 is not within \[0, 0.01\]"):
         CEMRL(env="jax/Pendulum-v1", variance_start=0.1)  # the variance is bounded, so another value would be logged than used
