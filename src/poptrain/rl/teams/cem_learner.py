@@ -1,4 +1,4 @@
-"""The gradients of CEM-RL: compiled bursts of updates of the shared critics against one actor, and of an actor along the critics."""
+"""The gradients of CEM-RL: compiled updates of the shared critics against one actor, and of an actor along the critics."""
 
 from __future__ import annotations
 
