@@ -195,8 +195,8 @@ class _Team:
         self.settings, self.hparams, self.seed = settings, hparams, seed
         self.state = take({name: carry[name] for name in PARTS}, member)
         self.row, self.before = row, int(carry["steps"][member])
-        self.held = held_rows(carry["replay"], member, row, settings.memory)
-        self.replay = Replay(row, self.held, 0, settings.memory)
+        held = held_rows(carry["replay"], member, row, settings.memory)
+        self.held, self.replay = len(held), Replay(row, held, 0, settings.memory)
         self.learner = critic_learner(settings.functions(), row, settings.batch_size)
         self.draw, self.choose = rng(seed, "replay"), rng(seed, "search")
         self.sizes = (row.observation, *settings.hidden, row.action)
@@ -209,7 +209,7 @@ class _Team:
     @property
     def added(self) -> np.ndarray:
         """The rows of this interval."""
-        return self.replay.rows[len(self.held) : self.replay.end]
+        return self.replay.rows[self.held : self.replay.end]
 
     def generation(self) -> None:
         """Makes one generation: draw, train, play, fit."""
