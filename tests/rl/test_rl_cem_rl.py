@@ -162,6 +162,14 @@ def test_a_generation_trains_the_first_actors_and_makes_as_many_updates_as_the_l
     np.testing.assert_array_equal(flatten(take(carry, 0)["params"]["actor"]), carry["mean"][0])
 
 
+def test_what_is_left_of_the_critics_updates_after_the_division_among_actors_is_not_made(monkeypatch):
+    """Three trained actors of four, and 124 steps: 41 updates of the critics for each of them, and 124 of each actor."""
+    monkeypatch.setattr(cem_rl._Team, "_bursts", lambda self, which, state, other, bursts: (state, np.zeros(2, np.float32)))
+    drawn, played, updates, *_ = spied(monkeypatch, replace(TEAM, gradients=3, horizon=31))
+    assert sorted(updates) == [("actor", 124)] * 3 + [("critic", 41)] * 3
+    np.testing.assert_array_equal(played[1], drawn[1])  # the last actor rests, and so do the others without updates
+
+
 @pytest.mark.heavy
 def test_threads_change_no_bit(monkeypatch):
     found = []

@@ -230,6 +230,23 @@ def test_the_target_is_the_smaller_value_of_the_smoothed_action():
     np.testing.assert_allclose(noisy, expected, rtol=1e-5)
 
 
+def test_the_target_has_the_clipped_noise_of_the_paper_on_a_clipped_action():
+    """Equations 10 and 14 in numpy, with noise of which some is clipped, and actions of which some are."""
+    agent, state, batch, hparams = pieces(target_noise=0.9, noise_clip=0.5)
+    batch = batch._replace(reach=np.ones(5, np.float32))
+    target = state["target"] | {"actor": jax.tree.map(lambda x: 2 * x, state["target"]["actor"])}
+    key = jax.random.key(3)
+    drawn = 0.9 * np.asarray(jax.random.normal(key, (5, 2)))
+    noisy = np.tanh(host_mlp(target["actor"], batch.reached)) + np.clip(drawn, -0.5, 0.5)
+    assert 0 < (np.abs(drawn) > 0.5).sum() < 10 and 0 < (np.abs(noisy) > 1.0).sum() < 10
+    pairs = np.concatenate([batch.reached, np.clip(noisy, -1.0, 1.0)], 1).astype(np.float32)
+    smaller = np.minimum(*(host_mlp(critic, pairs)[:, 0] for critic in target["critics"]))
+    expected = batch.rewards[:, 0] + 0.9 * np.where(batch.reach > 0, smaller, 0.0)
+    np.testing.assert_allclose(agent.target(target, batch, hparams, key), expected, rtol=1e-4, atol=1e-6)
+    wider = agent.target(target, batch, hparams | {"noise_clip": jnp.float32(5.0)}, key)
+    assert not np.allclose(wider, expected, rtol=1e-4), "the clip matters here"
+
+
 @pytest.mark.heavy
 def test_policy_and_targets_move_every_second_update():
     agent, state, batch, hparams = pieces()

@@ -19,6 +19,7 @@ from poptrain.rl import P3S, TD3
 from poptrain.rl.loops.off_policy import Learner
 from poptrain.rl.loops.off_policy_host import HostActor
 from poptrain.rl.memory.chunks import held_rows
+from poptrain.rl.memory.replay import Replay
 from poptrain.rl.memory.rows import Row, Transitions
 from poptrain.rl.teams import episodes, p3s
 from poptrain.rl.teams.p3s_rules import adapted, best_of, distance
@@ -140,6 +141,34 @@ def test_the_best_policy_is_a_snapshot_that_rests_during_a_period():
 def test_an_impossible_team_is_refused(arguments, message):
     with pytest.raises(UsageError, match=message):
         P3S(**{"env": "Pendulum-v1"} | arguments)
+
+
+def test_the_order_of_learners_only_permutes_the_results(monkeypatch):
+    """Each learner keeps its environment and its random numbers, and draws the same transitions of the shared memory."""
+    monkeypatch.setattr(p3s, "side_by_side", lambda train, teams: [train(i) for i in range(teams)])
+    order, still = np.asarray([2, 0, 1]), {"target_noise": [0.0], "rho": [50.0]}  # that noise is keyed by the place
+    start = TEAM.init(still, SEEDS[:1])
+    usual, metrics = TEAM.train(start, still, 600, SEEDS[:1])
+    prepare, seeds, draw = p3s._Team.__init__, p3s.training_seeds, Replay.draw
+
+    def permuted(self, *args):
+        prepare(self, *args)
+        self.draws, self.explore = ([own[i] for i in order] for own in (self.draws, self.explore))
+
+    def places(self, generator, shape):
+        rows = draw(self, generator, shape)
+        return rows // 3 * 3 + np.argsort(order)[rows % 3]
+
+    monkeypatch.setattr(p3s._Team, "__init__", permuted)
+    monkeypatch.setattr(p3s, "training_seeds", lambda *args: [seeds(*args)[i] for i in order])
+    monkeypatch.setattr(Replay, "draw", places)
+    moved = start | {name: jax.tree.map(lambda x: x[:, order], start[name]) for name in ("learners", "old_actors")}
+    other, permuted_metrics = TEAM.train(moved, still, 600, SEEDS[:1])
+    for name in ("learners", "old_actors", "recent"):
+        assert same(jax.tree.map(lambda x: x[:, order], usual[name]), other[name]), name
+    assert all(same(usual[name], other[name]) for name in ("beta", "best_actor", "params", "score"))
+    assert order[other["best"][0]] == usual["best"][0] and usual["beta"][0] != 1.0
+    assert [permuted_metrics[f"team/{i}"][0] for i in range(3)] == [metrics[f"team/{i}"][0] for i in order]
 
 
 # -- a learner that is not finite -----------------------------------------------------------------------------------------
