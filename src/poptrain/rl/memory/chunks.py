@@ -3,8 +3,8 @@
 ``{"chunks": [(P, rows, width) uint32, …], "first": (P,), "count": (P,)}``: chunk k of a member holds its rows from
 (first + k) * rows on, counted from the first row that it ever added; `count` is the number of rows so far. Only the last chunk is
 shorter. A chunk is at least a MiB, the size from which on a store keeps equal arrays once: a checkpoint writes the chunks that
-are new, and a clone shares those of its parent. In RAM, an interval passes on the arrays of complete chunks, and `gathered` passes
-on all of them if every member keeps its place. A clone takes another place: then the arrays are copied.
+are new, and a clone shares those of its parent. In RAM, an interval passes on the arrays of complete chunks, and `gathered` does
+so with all of them if every member keeps its place. A clone takes another place: then the arrays are copied.
 """
 
 from __future__ import annotations
