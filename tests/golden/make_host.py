@@ -1,9 +1,8 @@
 """How the golden run ``format2/host-ppo`` was made: ``python make_host.py``, once.
 
-PPO next to a simulator on the host, EnvPool's. It was written on 1 December 2026 by the code after 0.1.0, and must never be written
-again: what the simulator, JAX and the processor make of it may differ elsewhere, so a test reads and verifies it, and continues it,
-and never repeats it. It ran in a copy of this folder under ``/tmp``, as the others did; `make_golden` says what was changed in a run
-afterwards.
+PPO next to a simulator on the host, EnvPool's. It was written on 1 December 2026 by the code after 0.1.0, and must never be
+written again. What the simulator, JAX and the processor make of it may differ elsewhere: tests read it, verify it and continue
+it, and never repeat it. It ran in a copy of this folder, as the others did; `make_golden` says what was changed afterwards.
 """
 
 from __future__ import annotations
