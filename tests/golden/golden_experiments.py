@@ -142,5 +142,18 @@ EXPERIMENTS: dict[str, Callable[[], pt.Experiment]] = {
     **{f"{name}-{executor}": _on(executor, name) for name in ALGORITHMS for executor in EXECUTORS},
     **VARIANTS,
 }
+
+
+def _host_ppo() -> pt.Experiment:
+    agent = pt.rl.PPO(
+        env="Pendulum-v1", backend="envpool", hidden=(4,), num_envs=2, horizon=25, epochs=1, minibatch_size=50, max_batch=100
+    )
+    space = pt.Space(lr=pt.LogUniform(1e-4, 1e-2), train_batch_size=pt.Int(50, 100))
+    algorithm = pt.pbt(space, population=3, interval=100, exploit=pt.truncation(0.34))
+    return pt.Experiment(algorithm, agent, stop=pt.steps(300), executor="vectorized")
+
+
+# Runs that were added to the newest format later; `make_host` wrote this one.
+LATER: dict[str, Callable[[], pt.Experiment]] = {"host-ppo": _host_ppo}
 # Runs that were not made from an entry here: `cli` has a file of its own, and a replay's log holds its algorithm.
 OTHERS = ("cli", "replayed", "replayed-final")

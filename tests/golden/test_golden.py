@@ -18,7 +18,7 @@ from poptrain.core import Result, Task
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
-from golden_experiments import EXECUTORS, EXPERIMENTS, OTHERS  # noqa: E402
+from golden_experiments import EXECUTORS, EXPERIMENTS, LATER, OTHERS  # noqa: E402
 from golden_said import bucket, command, machine, said  # noqa: E402
 
 FORMATS = sorted(path for path in HERE.glob("format*") if path.is_dir())
@@ -31,7 +31,10 @@ def experiment_of(name):
     """Returns the experiment of a run, None for a run without an entry; skips what this environment cannot build."""
     if name.startswith("optuna"):
         pytest.importorskip("optuna")
-    return EXPERIMENTS[name]() if name in EXPERIMENTS else None
+    if name.startswith("host"):
+        pytest.importorskip("envpool")
+    found = EXPERIMENTS | LATER
+    return found[name]() if name in found else None
 
 
 def snapshot(folder):
@@ -157,6 +160,18 @@ def test_an_inline_run_is_continued_under_a_larger_budget_and_verifies(folder, n
     assert found.ok, found.first
 
 
+@pytest.mark.parametrize("name", LATER)
+def test_a_run_next_to_a_simulator_is_continued_and_verifies(name, tmp_path):
+    """Its scores may differ on another machine, and its decisions follow from them anywhere."""
+    experiment = experiment_of(name)
+    folder = next(folder for folder in FORMATS if name in EXPECTED[folder.name])
+    shutil.copytree(folder / name, tmp_path / "run")
+    old, more = pt.open_run(folder / name).history, replace(experiment, stop=pt.steps(experiment.budget + 100))
+    run = pt.resume(more, tmp_path / "run")
+    assert lines(tmp_path / "run")[: len(lines(folder / name))] == lines(folder / name)
+    assert run.history.n == old.n + 3 and pt.verify(tmp_path / "run", more).ok
+
+
 def test_a_run_of_the_command_line_is_continued_by_it(tmp_path):
     shutil.copytree(HERE / "format1" / "cli", tmp_path / "cli")
     file = HERE / "golden_file.py"
@@ -190,7 +205,7 @@ def types(folder):
 @pytest.mark.parametrize("folder", FORMATS, ids=lambda folder: folder.name)
 def test_every_run_is_named_and_was_written_in_its_format(folder):
     names = set(EXPECTED[folder.name])
-    assert names == {path.parent.name for path in folder.glob("*/log-000001.jsonl")} and names <= {*EXPERIMENTS, *OTHERS}
+    assert names == {path.parent.name for path in folder.glob("*/log-000001.jsonl")} and names <= {*EXPERIMENTS, *LATER, *OTHERS}
     newest = int(folder.name.removeprefix("format"))
     assert {max(versions(folder / name)) for name in names} == {newest}
     assert types(folder) >= {"run", "open", "tasks", "results", "lost", "gc", "suspend", "recovered", "end"}

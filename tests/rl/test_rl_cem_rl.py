@@ -162,6 +162,14 @@ def test_a_generation_trains_the_first_actors_and_makes_as_many_updates_as_the_l
     np.testing.assert_array_equal(flatten(take(carry, 0)["params"]["actor"]), carry["mean"][0])
 
 
+def test_what_is_left_of_the_critics_updates_after_the_division_among_actors_is_not_made(monkeypatch):
+    """Three trained actors of four, and 124 steps: 41 updates of the critics for each of them, and 124 of each actor."""
+    monkeypatch.setattr(cem_rl._Team, "_bursts", lambda self, which, state, other, bursts: (state, np.zeros(2, np.float32)))
+    drawn, played, updates, *_ = spied(monkeypatch, replace(TEAM, gradients=3, horizon=31))
+    assert sorted(updates) == [("actor", 124)] * 3 + [("critic", 41)] * 3
+    np.testing.assert_array_equal(played[1], drawn[1])  # the last actor rests, and so do the others without updates
+
+
 @pytest.mark.heavy
 def test_threads_change_no_bit(monkeypatch):
     found = []
@@ -216,6 +224,18 @@ def test_every_hyperparameter_of_the_search_takes_effect_on_a_clone():
     assert len(after | {team.train(carry, {}, 120, SEEDS[:1])[0]["variance"].tobytes()}) == 4
 
 
+def test_the_division_by_the_number_of_elites_is_an_option_of_a_team():
+    """Two elites: without the division, the variance of the elites has twice the weight next to the damping."""
+    pure = replace(TEAM, gradients=0)
+    divided, whole = (
+        team.train(team.init({}, SEEDS[:1]), {}, 120, SEEDS[:1])[0] for team in (pure, replace(pure, divide_by_elites=False))
+    )
+    assert same(divided["mean"], whole["mean"]) and pure == replace(pure, divide_by_elites=True)
+    spread = [carry["variance"][0] - carry["damping"][0] for carry in (divided, whole)]
+    inside = whole["variance"][0] < 0.0099  # not at the bound
+    np.testing.assert_allclose(spread[1][inside], 2 * spread[0][inside], atol=1e-8)
+
+
 def test_an_actor_without_a_finite_return_is_not_in_the_better_half(monkeypatch):
     play = cem_rl._Team._play
 
@@ -245,6 +265,27 @@ def test_an_actor_that_a_gradient_spoiled_spoils_neither_memory_nor_search(monke
     assert np.isfinite(metrics["returns"][0]).all()
 
 
+def test_actors_of_finite_weights_that_overflow_act_with_zeros_and_are_not_fitted(monkeypatch):
+    """Also if they are more than half: a single one among the elites would make the mean infinite, or NaN."""
+
+    def spoiled(self, people, steps):
+        return np.where(np.arange(people.shape[1]) % 3, 3e38, -3e38) * np.ones_like(people)
+
+    monkeypatch.setattr(cem_rl._Team, "_follow_gradients", spoiled)
+    team = replace(TEAM, gradients=3)
+    carry, metrics = team.train(team.init({}, SEEDS[:1]), {}, 240, SEEDS[:1])
+    fitness = np.asarray([metrics[f"team/{i}"][0] for i in range(4)])
+    assert np.isnan(fitness[:3]).all() and metrics["score"][0] == fitness[3] and np.abs(carry["mean"]).max() < 10
+    row = Row(3, 1)
+    assert np.isfinite(held_rows(carry["replay"], 0, row, 1000).view(np.float32)).all()
+    assert np.isfinite(metrics["returns"][0]).all()
+
+
+def test_the_better_half_has_only_finite_fitness_as_long_as_there_is_one():
+    assert better_half(np.asarray([np.nan, np.nan, 1.0, np.nan])).tolist() == [2]
+    assert len(better_half(np.full(4, np.nan))) == 1
+
+
 @pytest.mark.parametrize("tuned", [pt.pbt, pt.pb2], ids=["pbt", "pb2"])
 def test_a_population_of_teams_is_tuned_and_a_run_resumes_bit_for_bit(tuned, tmp_path):
     space = pt.Space(actor_lr=pt.LogUniform(1e-4, 1e-2), variance_end=pt.LogUniform(1e-5, 1e-3))
@@ -263,5 +304,7 @@ def test_a_population_of_teams_is_tuned_and_a_run_resumes_bit_for_bit(tuned, tmp
 def test_an_impossible_team_is_refused():
     with pytest.raises(UsageError, match="gradients=11"):
         CEMRL(env="jax/Pendulum-v1", gradients=11)
+    with pytest.raises(UsageError, match="divide_by_elites=2"):
+        CEMRL(env="jax/Pendulum-v1", divide_by_elites=2)
     with pytest.raises(UsageError, match=r"variance_start=0.1 is not within \[0, 0.01\]"):
         CEMRL(env="jax/Pendulum-v1", variance_start=0.1)  # the variance is bounded, so another value would be logged than used

@@ -16,6 +16,8 @@ from poptrain.checkpoints import carry as carries
 from poptrain.core.errors import UsageError
 from poptrain.core.rng import rng
 from poptrain.rl import ERL
+from poptrain.rl.memory.chunks import held_rows
+from poptrain.rl.memory.rows import Row
 from poptrain.rl.mlp import host_mlp, init_mlp, mlp
 from poptrain.rl.teams import erl, genetic
 from poptrain.rl.teams.erl_learner import clipped
@@ -293,7 +295,8 @@ def test_every_hyperparameter_takes_effect_on_a_clone():
 @pytest.mark.heavy
 def test_a_learner_that_diverged_joins_no_population_and_scores_nan():
     carry, metrics = TEAM.train(TEAM.init({}, SEEDS[:1]), {"actor_lr": 1e38, "critic_lr": 1e38}, 400, SEEDS[:1])
-    assert np.isnan(metrics["score"][0]) and np.isfinite(carry["population"]).all()
+    assert np.isnan([metrics["score"][0], metrics["learner"][0]]).all() and np.isfinite(carry["population"]).all()
+    assert np.isfinite(held_rows(carry["replay"], 0, Row(3, 1), 1000).view(np.float32)).all()
 
 
 @pytest.mark.parametrize(

@@ -159,3 +159,23 @@ def test_memories_of_different_length_train_side_by_side(small_chunks):
     assert held_rows(both, 0, ROW, 30)[:, 0].tolist() == list(range(97, 127))
     assert held_rows(both, 1, ROW, 30)[:, 0].tolist() == list(range(505, 535))
     assert held_rows(both, 2, ROW, 30)[:, 0].tolist() == list(range(65, 95))
+
+
+def test_memories_that_keep_their_places_are_shared_and_not_copied(small_chunks):
+    """A gather comes before every interval, also where nobody is replaced, and a memory may have a million rows."""
+    memory = packed(empty_chunks(3), [numbered(0, 35), numbered(100, 142), numbered(200, 235)], ROW, 1000)
+    same = gathered([(memory, i) for i in range(3)])
+    assert all(a is b for a, b in zip(same["chunks"], memory["chunks"], strict=True))
+    later = packed(same, [numbered(35, 72), numbered(142, 150), numbered(235, 236)], ROW, 1000)
+    assert [a is b for a, b in zip(later["chunks"], memory["chunks"], strict=False)] == [True] * 3 + [False] * 2
+    for i, (begin, end) in enumerate(((0, 72), (100, 150), (200, 236))):
+        assert held_rows(later, i, ROW, 1000)[:, 0].tolist() == list(range(begin, end))
+
+
+def test_a_clone_and_its_parent_go_on_apart(small_chunks):
+    memory = packed(empty_chunks(2), [numbered(0, 35), numbered(100, 135)], ROW, 1000)
+    before = [chunk.copy() for chunk in memory["chunks"]]
+    cloned = packed(gathered([(memory, 1), (memory, 1)]), [numbered(500, 530), numbered(600, 615)], ROW, 1000)
+    assert held_rows(cloned, 0, ROW, 1000)[:, 0].tolist() == [*range(100, 135), *range(500, 530)]
+    assert held_rows(cloned, 1, ROW, 1000)[:, 0].tolist() == [*range(100, 135), *range(600, 615)]
+    assert all((a == b).all() for a, b in zip(before, memory["chunks"], strict=True)), "the parent's memory is untouched"

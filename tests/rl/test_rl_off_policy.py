@@ -20,9 +20,11 @@ from poptrain.core.errors import UsageError
 from poptrain.core.rng import rng
 from poptrain.rl import DDPG, P3S, TD3
 from poptrain.rl.agents import td3
+from poptrain.rl.loops.off_policy_host import HostActor
 from poptrain.rl.memory.chunks import held_rows
 from poptrain.rl.memory.rows import Row, Transitions
 from poptrain.rl.mlp import host_mlp, init_mlp, mlp
+from poptrain.rl.trees import take
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fewer than the longest episode")
 SMALL = {"horizon": 50, "hidden": (16,), "batch_size": 16, "learning_starts": 60, "memory": 512, "update_every": 10}
@@ -152,6 +154,18 @@ def test_a_diverged_member_scores_nan_and_disturbs_no_other():
     assert np.isnan(metrics["score"][0]) and np.isfinite(metrics["score"][1])
 
 
+@pytest.mark.parametrize("weight", [np.nan, 3e38])
+def test_a_policy_whose_outputs_are_not_numbers_acts_with_numbers(weight):
+    """Weights of 3e38 are finite, and their sums are not: an action that is NaN ends some simulators."""
+    agent, draw = AGENTS["td3"], np.random.default_rng(0)
+    actor = jax.tree.map(lambda x: (weight * draw.choice([-1, 1], x.shape)).astype(np.float32),
+                         take(agent.init({}, SEEDS[:1])["params"]["actor"], 0))  # fmt: skip
+    policy = HostActor(agent.functions(), {"params": {"actor": actor}}, {"exploration_noise": np.float32(0.1)})
+    seen = np.ones((2, 3), np.float32)
+    assert not policy.act(seen, None).any() and np.isfinite(policy.act(seen, np.ones((2, 1), np.float32))).all()
+    assert policy.broken
+
+
 def test_zero_steps_evaluate_only():
     agent = AGENTS["td3"]
     carry = agent.init({}, SEEDS)
@@ -214,6 +228,23 @@ def test_the_target_is_the_smaller_value_of_the_smoothed_action():
         state["target"], batch, hparams | {"target_noise": jnp.float32(1e9), "noise_clip": jnp.float32(0.0)}, jax.random.key(0)
     )
     np.testing.assert_allclose(noisy, expected, rtol=1e-5)
+
+
+def test_the_target_has_the_clipped_noise_of_the_paper_on_a_clipped_action():
+    """Equations 10 and 14 in numpy, with noise of which some is clipped, and actions of which some are."""
+    agent, state, batch, hparams = pieces(target_noise=0.9, noise_clip=0.5)
+    batch = batch._replace(reach=np.ones(5, np.float32))
+    target = state["target"] | {"actor": jax.tree.map(lambda x: 2 * x, state["target"]["actor"])}
+    key = jax.random.key(3)
+    drawn = 0.9 * np.asarray(jax.random.normal(key, (5, 2)))
+    noisy = np.tanh(host_mlp(target["actor"], batch.reached)) + np.clip(drawn, -0.5, 0.5)
+    assert 0 < (np.abs(drawn) > 0.5).sum() < 10 and 0 < (np.abs(noisy) > 1.0).sum() < 10
+    pairs = np.concatenate([batch.reached, np.clip(noisy, -1.0, 1.0)], 1).astype(np.float32)
+    smaller = np.minimum(*(host_mlp(critic, pairs)[:, 0] for critic in target["critics"]))
+    expected = batch.rewards[:, 0] + 0.9 * np.where(batch.reach > 0, smaller, 0.0)
+    np.testing.assert_allclose(agent.target(target, batch, hparams, key), expected, rtol=1e-4, atol=1e-6)
+    wider = agent.target(target, batch, hparams | {"noise_clip": jnp.float32(5.0)}, key)
+    assert not np.allclose(wider, expected, rtol=1e-4), "the clip matters here"
 
 
 @pytest.mark.heavy

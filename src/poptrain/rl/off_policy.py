@@ -155,7 +155,7 @@ class OffPolicy(ABC):
         return account(carry | changed | {"steps": carry["steps"] + happened.steps}, happened)
 
     def gather(self, lanes: Sequence[tuple[Parts, int]]) -> Parts:
-        """Returns one carry of the given lanes, each (carry, index), as copies."""
+        """Returns one carry of the given lanes, each (carry, index), as copies; memories that keep their places are shared."""
         small = [take({name: part for name, part in carry.items() if name != "replay"}, i) for carry, i in lanes]
         return stack(small) | {"replay": gathered([(carry["replay"], i) for carry, i in lanes])}
 

@@ -175,9 +175,14 @@ class HostActor:
         self.broken = not all(np.isfinite(part).all() for layer in self.layers for part in layer.values())
 
     def act(self, observations: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
-        """Returns actions; a policy that is no longer finite acts with zero outputs, so that the simulator survives it."""
-        outputs = host_mlp(self.layers, observations, self.agent.actor_activation)
-        if self.broken:
+        """Returns actions; a policy that is no longer finite acts with zero outputs, so that the simulator survives it.
+
+        So does one whose weights are finite, and so large that its outputs are not.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            outputs = host_mlp(self.layers, observations, self.agent.actor_activation)
+        if self.broken or np.isnan(outputs).any():
+            self.broken = self.broken or bool(np.isfinite(observations).all())
             outputs = np.zeros_like(outputs)
         return self.agent.action(np, outputs, noise, self.hparams)
 

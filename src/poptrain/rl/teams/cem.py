@@ -27,8 +27,12 @@ def ask(search: Parts, population: int, generator: np.random.Generator) -> np.nd
 
 
 def better_half(fitness: np.ndarray) -> np.ndarray:
-    """Returns the indices of the better half, the best first; a fitness that is not finite is the worst."""
-    return np.argsort(-np.where(np.isfinite(fitness), fitness, -np.inf), kind="stable")[: max(1, len(fitness) // 2)]
+    """Returns the indices of the better half, the best first. A fitness that is not finite is the worst.
+
+    It is not among them, also if fewer than half are finite; only if none is, the first individual alone is returned.
+    """
+    finite = np.isfinite(fitness)
+    return np.argsort(-np.where(finite, fitness, -np.inf), kind="stable")[: max(1, min(len(fitness) // 2, int(finite.sum())))]
 
 
 def damping(start: float, end: float, decay: float, generation: int) -> float:

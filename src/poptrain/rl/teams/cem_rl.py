@@ -18,10 +18,10 @@ tau_cem         variance_decay      of that noise, per generation
 T               steps of the last generation
 ==============  ==================  ========================================================================================
 
-*Departures from the paper.* None in the search: `cem` divides the variance by the number of elites, as the authors' code does.
-*Departures from the reference code.* Importance mixing keeps each fitness with the individual that it belongs to, and reuses only
-those that no gradient changed; the code attaches them to others. The variance is bounded by 0.01. Time limits are never terminal.
-A generation is never cut: an interval ends with the generation in which it reaches its steps.
+*Departures from the paper.* None known in the search. *Departures from the reference code.* Importance mixing keeps each fitness
+with the individual that it belongs to, and reuses only those that no gradient changed; the code attaches them to others. The
+variance is bounded by 0.01. Time limits are never terminal. A generation is never cut: an interval ends with the generation in
+which it reaches its steps.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -43,7 +42,7 @@ from poptrain.core.cpus import cpus
 from poptrain.core.errors import UsageError
 from poptrain.core.rng import rng
 from poptrain.rl.account import account, fresh_account
-from poptrain.rl.adam import init_tree_adam, tree_adam_step
+from poptrain.rl.adam import init_tree_adam
 from poptrain.rl.agents import td3
 from poptrain.rl.envs import make
 from poptrain.rl.hparams import ENDLESS, PopulationHparams, Range, of_member
@@ -53,13 +52,13 @@ from poptrain.rl.loops.off_policy import BURST
 from poptrain.rl.memory.chunks import empty_chunks, held_rows
 from poptrain.rl.memory.replay import Replay, Windows
 from poptrain.rl.memory.rows import Row
-from poptrain.rl.nets import Layers
 from poptrain.rl.off_policy import OFF_POLICY_RANGES, OffPolicy
 from poptrain.rl.teams.cem import LARGEST_VARIANCE, ask, better_half, damping, importance_mixing, tell
+from poptrain.rl.teams.cem_learner import critic_learner
 from poptrain.rl.teams.episodes import ONE_EPISODE, open_simulator, play
 from poptrain.rl.teams.flat import act_all, flatten, playable, unflatten
 from poptrain.rl.teams.together import joined, side_by_side
-from poptrain.rl.trees import Array, Parts, Scalars, Tree, stack, take
+from poptrain.rl.trees import Parts, Tree, stack, take
 
 SEARCH = ("mean", "variance", "damping")
 PARTS = ("params", "target", "critic_adam", *SEARCH, "generation", "last_steps", "drawn", "fitness", "drawn_from")
@@ -80,12 +79,14 @@ class CEMRL(OffPolicy):
         population_size: actors of a generation.
         gradients: how many of them are trained by gradient; 0 is a pure cross-entropy search.
         mixing: True reuses actors of the last generation that are also a sample of the new search, without playing them again.
+        divide_by_elites: True divides the variance by the number of elites, as the authors' code does; see `cem.tell`.
     """
 
     hidden: tuple[int, ...] = (400, 300)
     population_size: int = 10
     gradients: int = 5
     mixing: bool = False
+    divide_by_elites: bool = True
     actor_lr: float = 1e-3
     critic_lr: float = 1e-3
     target_noise: float = 0.2
@@ -110,7 +111,8 @@ class CEMRL(OffPolicy):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_flag("CEMRL", "mixing", self.mixing)
+        for name in ("mixing", "divide_by_elites"):
+            check_flag("CEMRL", name, getattr(self, name))
         if self.gradients > self.population_size:
             raise UsageError(
                 f"CEMRL: gradients={self.gradients!r}, but population_size={self.population_size}: pass a smaller number."
@@ -193,8 +195,8 @@ class _Team:
         self.settings, self.hparams, self.seed = settings, hparams, seed
         self.state = take({name: carry[name] for name in PARTS}, member)
         self.row, self.before = row, int(carry["steps"][member])
-        self.held = held_rows(carry["replay"], member, row, settings.memory)
-        self.replay = Replay(row, self.held, 0, settings.memory)
+        held = held_rows(carry["replay"], member, row, settings.memory)
+        self.held, self.replay = len(held), Replay(row, held, 0, settings.memory)
         self.learner = critic_learner(settings.functions(), row, settings.batch_size)
         self.draw, self.choose = rng(seed, "replay"), rng(seed, "search")
         self.sizes = (row.observation, *settings.hidden, row.action)
@@ -207,7 +209,7 @@ class _Team:
     @property
     def added(self) -> np.ndarray:
         """The rows of this interval."""
-        return self.replay.rows[len(self.held) : self.replay.end]
+        return self.replay.rows[self.held : self.replay.end]
 
     def generation(self) -> None:
         """Makes one generation: draw, train, play, fit."""
@@ -220,7 +222,7 @@ class _Team:
             people[trained] = self._follow_gradients(people[trained], int(self.state["last_steps"]))
         fitness[fresh], frames = self._play(people[fresh])
         noise = (float(self.hparams[name]) for name in ("variance_start", "variance_end", "variance_decay"))
-        search = tell(search, people, fitness, damping(*noise, int(state["generation"]) + 1))
+        search = tell(search, people, fitness, damping(*noise, int(state["generation"]) + 1), settings.divide_by_elites)
         if settings.mixing:
             unchanged = fitness.copy()
             unchanged[trained] = np.nan
@@ -301,50 +303,6 @@ class _Team:
             simulator.close()
         frames = int(played.lengths.sum())
         self.steps += frames
-        self.returns += played.returns[~broken].tolist()
+        self.returns += played.returns[~broken & np.isfinite(played.returns)].tolist()
         self.lengths += played.lengths.tolist()
         return np.where(broken, np.nan, played.returns), frames
-
-
-class CriticLearner:
-    """The compiled bursts of a team: of the critics against one actor, and of an actor along the critics."""
-
-    def __init__(self, agent: td3.Functions, row: Row, batch_size: int):
-        self.agent, self.row, self.batch_size = agent, row, batch_size
-        self._programs = {"critic": jax.jit(self._critic), "actor": jax.jit(self._actor)}
-
-    def run(self, which: str, *arguments: Tree) -> tuple[Parts, Array]:
-        """Returns the state after a burst, and the diagnostics; `which` is "critic" or "actor"."""
-        return self._programs[which](*arguments)
-
-    def _critic(
-        self, state: Parts, actor: Layers, rows: Array, updates: Array, hparams: Scalars, seed: Array, done: Array
-    ) -> tuple[Parts, Array]:
-        key, agent = jax.random.key(seed), self.agent
-
-        def body(i: Array, carry: Tree) -> Tree:
-            state, batch = carry[0], self.row.decode(rows[i])
-            target = agent.target({"actor": actor, "critics": state["target"]}, batch, hparams, jax.random.fold_in(key, done + i))
-            (loss, q), gradient = jax.value_and_grad(agent.critic_loss, has_aux=True)(state["critics"], batch, target)
-            adam, critics = tree_adam_step(state["adam"], state["critics"], gradient, hparams["critic_lr"])
-            target = td3.polyak(state["target"], critics, hparams["tau"])
-            return {"critics": critics, "target": target, "adam": adam}, jax.numpy.stack([loss, q])
-
-        return jax.lax.fori_loop(0, updates, body, (state, jax.numpy.zeros(2)))
-
-    def _actor(
-        self, state: Parts, critics: list[Layers], rows: Array, updates: Array, hparams: Scalars, seed: Array, done: Array
-    ) -> tuple[Parts, Array]:
-        def body(i: Array, carry: Tree) -> Tree:
-            state, batch = carry[0], self.row.decode(rows[i])
-            loss, gradient = jax.value_and_grad(self.agent.actor_loss)(state["actor"], critics, batch, hparams)
-            adam, actor = tree_adam_step(state["adam"], state["actor"], gradient, hparams["actor_lr"])
-            return {"actor": actor, "adam": adam}, jax.numpy.stack([carry[1][0], -loss])
-
-        return jax.lax.fori_loop(0, updates, body, (state, jax.numpy.full(2, jax.numpy.nan)))
-
-
-@lru_cache(maxsize=16)
-def critic_learner(agent: td3.Functions, row: Row, batch_size: int) -> CriticLearner:
-    """Returns the one learner of this process for these settings."""
-    return CriticLearner(agent, row, batch_size)

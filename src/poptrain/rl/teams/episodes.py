@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,8 @@ from poptrain.rl.envs import make
 from poptrain.rl.envs.spec import DeviceEnv, EnvSpec, Simulator
 from poptrain.rl.envs.stepped import Stepped
 from poptrain.rl.evaluation import LONGEST_EPISODE
-from poptrain.rl.loops.off_policy_host import arrive
+from poptrain.rl.loops.host import SEEDS, evaluation_seeds
+from poptrain.rl.loops.off_policy_host import HostActor, arrive
 from poptrain.rl.memory.replay import Windows
 
 ONE_EPISODE = {  # of the sizes of an agent, those that have no effect on a team whose actors play whole episodes
@@ -23,7 +24,7 @@ ONE_EPISODE = {  # of the sizes of an agent, those that have no effect on a team
 class Episodes(NamedTuple):
     """What one episode of N actors was."""
 
-    returns: np.ndarray  # (N,)
+    returns: np.ndarray  # (N,); NaN of an actor whose actions were not numbers
     lengths: np.ndarray  # (N,)
 
 
@@ -40,16 +41,21 @@ def play(
 ) -> Episodes:
     """Returns one episode of each actor; all transitions go to a memory.
 
+    An action that is NaN is replaced by 0: it would end some simulators, and the critics that learn from it.
+
     Args:
         simulator: freshly opened, with one environment for each actor.
         act: observations (N, O) -> actions within -1 and 1, (N, A).
         windows: of the memory; None: nothing is stored.
     """
-    ids, running = np.arange(actors, dtype=np.int32), np.ones(actors, bool)
+    ids, running, spoiled = np.arange(actors, dtype=np.int32), np.ones(actors, bool), np.zeros(actors, bool)
     returns, lengths = np.zeros(actors), np.zeros(actors, np.int64)
     seen, *_ = arrive(simulator, actors)
     for _ in range(LONGEST_EPISODE):
         actions = act(seen)
+        if np.isnan(actions).any():
+            lost = np.isnan(actions).any(1)
+            actions, spoiled = np.where(lost[:, None], np.float32(0.0), actions), spoiled | (lost & running)
         simulator.send(spec.scaled(actions), ids)
         reached, rewards, terminated, truncated = arrive(simulator, actors)
         over = terminated | truncated
@@ -61,4 +67,26 @@ def play(
         seen = reached
         if not running.any():
             break
-    return Episodes(returns, lengths)
+    return Episodes(np.where(spoiled, np.nan, returns), lengths)
+
+
+def without_noise(
+    name: str, backend: str | None, horizon: int | None, actors: Sequence[HostActor], episodes: int, seed: int
+) -> list[list[float]]:
+    """Returns the returns of each actor in some episodes without noise; every actor plays them from the same starts.
+
+    Args:
+        name, backend, horizon: of the environment.
+        seed: of the starts, which no training has.
+    """
+    seeds = evaluation_seeds(seed % SEEDS, episodes) * len(actors)
+    spec, simulator = open_simulator(name, backend, seeds, horizon)
+
+    def act(seen: np.ndarray) -> np.ndarray:
+        return np.concatenate([actor.act(part, None) for actor, part in zip(actors, np.split(seen, len(actors)), strict=True)])
+
+    try:
+        returns = play(spec, simulator, act, len(seeds), None).returns
+    finally:
+        simulator.close()
+    return [own.tolist() for own in np.split(returns, len(actors))]

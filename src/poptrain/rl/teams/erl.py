@@ -193,8 +193,8 @@ class _Team:
         self.settings, self.row, self.hparams, self.seed = settings, row, hparams, seed
         self.state = take({name: carry[name] for name in PARTS}, member)
         self.before = int(carry["steps"][member])
-        self.held = held_rows(carry["replay"], member, row, settings.memory)
-        self.replay = Replay(row, self.held, 0, settings.memory)
+        held = held_rows(carry["replay"], member, row, settings.memory)
+        self.held, self.replay = len(held), Replay(row, held, 0, settings.memory)
         self.agent = settings.functions()
         self.learner = learner_for(self.agent, row, settings.batch_size)
         self.draw, self.explore, self.breed = (rng(seed, name) for name in ("replay", "actions", "search"))
@@ -208,7 +208,7 @@ class _Team:
     @property
     def added(self) -> np.ndarray:
         """The rows of this interval."""
-        return self.replay.rows[len(self.held) : self.replay.end]
+        return self.replay.rows[self.held : self.replay.end]
 
     def generation(self) -> None:
         """Makes one generation: play, learn, evolve."""
@@ -221,7 +221,8 @@ class _Team:
         fitness = np.mean(returns, 0)
         champion = int(np.argmax(np.where(np.isfinite(fitness), fitness, -np.inf)))
         actor = HostActor(self.agent, {"params": state["params"]["learner"]}, self.hparams)
-        self.learner_return = float(self._play(self._noisy(actor), 1, settings.episodes).returns[0])
+        learner = self._play(self._noisy(actor), 1, settings.episodes)
+        self.learner_return = float("nan") if actor.broken else float(learner.returns[0])
         frames = self.steps - frames
         starts = int(self.hparams["learning_starts"])
         if self.before + self.steps >= starts:

@@ -13,13 +13,16 @@ paper           here                meaning
 ==============  ==================  ========================================================================================
 N, M            learners, period    period in steps of one learner
 rho, d_min      rho, d_min          of the search radius
-E_r             10                  returns by which the best learner is chosen
+E_r             10                  returns by which the best learner is chosen; see `selection_episodes`
+2, 1 / 2        beta_factor         by which beta rises or falls
+T_initial       learning_starts     steps of one learner with uniform actions
 ==============  ==================  ========================================================================================
 
 *Departures from the paper.* D is the mean over the dimensions of an action, as in the authors' code, to which the published
-values of d_min belong; the paper writes the sum. *Departures from the reference code.* One update for each step of a learner, as
-the paper says (`updates_per_step`; the code makes N). D is measured at the end of a period and against the old b, on fresh
-batches. A learner without a finished episode is never the best. Targets begin as copies.
+values of d_min belong; the paper writes the sum, which is `reduce="sum"`. `learning_starts` is the 10,000 steps of `td3` for each
+learner; the paper has 2,500. *Departures from the reference code.* One update for each step of a learner, as the paper says
+(`updates_per_step`; the code makes N). D is measured at the end of a period and against the old b, on fresh batches. A learner
+without a finished episode is never the best, and neither is one whose networks are not finite. Targets begin as copies.
 """
 
 from __future__ import annotations
@@ -36,8 +39,9 @@ from poptrain._jax import jax
 from poptrain.core import Hparams
 from poptrain.core.answering import answering_class
 from poptrain.core.counting import counted
-from poptrain.core.errors import UsageError
+from poptrain.core.errors import UsageError, did_you_mean
 from poptrain.core.rng import rng
+from poptrain.core.warned import warn_user
 from poptrain.rl.account import account, fresh_account
 from poptrain.rl.agents import td3
 from poptrain.rl.envs import make
@@ -53,9 +57,10 @@ from poptrain.rl.memory.rows import Row, Transitions
 from poptrain.rl.mlp import host_mlp
 from poptrain.rl.nets import Layers
 from poptrain.rl.settings import LARGEST
-from poptrain.rl.teams.p3s_rules import RECENT, adapted, best_of, distance
+from poptrain.rl.teams.episodes import without_noise
+from poptrain.rl.teams.p3s_rules import RECENT, REDUCTIONS, adapted, best_of, distance
 from poptrain.rl.teams.together import joined, side_by_side
-from poptrain.rl.trees import Array, Parts, Scalars, stack, take
+from poptrain.rl.trees import Array, Parts, Scalars, all_finite, stack, take
 from poptrain.trainable.episodes import EpisodeLimit
 
 PARTS = ("learners", "best", "best_actor", "old_actors", "beta", "recent", "frames", "params")
@@ -76,20 +81,34 @@ class P3S(td3.TD3):
     Args:
         learners: of a team.
         period: steps of one learner between two choices of the best.
+        reduce: "mean" or "sum" of the squared distance over the dimensions of an action; `d_min` is relative to it.
+        selection_episodes: 0 chooses the best by its last 10 training returns; else by as many episodes without noise, which
+            every learner plays at the end of a period, and which are neither counted nor stored.
+        beta_factor: by which the strength of the pull rises or falls; the square root of 2 keeps it from swinging to and fro.
     """
 
     learners: int = 4
     period: int = 250
     rho: float = 2.0
     d_min: float = 0.05
+    reduce: str = "mean"
+    selection_episodes: int = 0
+    beta_factor: float = 2.0
 
-    ranges: ClassVar[Mapping[str, Range]] = td3.TD3.ranges | {"rho": Range(0.0), "d_min": Range(0.0)}
+    ranges: ClassVar[Mapping[str, Range]] = td3.TD3.ranges | {
+        "rho": Range(0.0),
+        "d_min": Range(0.0),
+        "beta_factor": Range(1.0, 1000.0),
+    }
 
-    sizes = {"learners": (1, 10_000), "period": (1, LARGEST)}
+    sizes = {"learners": (1, 10_000), "period": (1, LARGEST), "selection_episodes": (0, 10_000)}
     unused = {"num_envs": "every learner has one environment"}
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.reduce not in REDUCTIONS:
+            hint = did_you_mean(str(self.reduce), REDUCTIONS)
+            raise UsageError(f'P3S: reduce={self.reduce!r}, expected "mean" or "sum".{hint}')
         if isinstance(make(self.env, self.backend), DeviceEnv):
             raise UsageError(f"P3S trains on simulated environments: use {simulated(self.env)!r}.")
 
@@ -104,7 +123,7 @@ class P3S(td3.TD3):
 
     def functions(self) -> td3.Functions:
         """Returns the pure functions of a learner; a lone one is TD3."""
-        return Functions(self.hidden) if self.learners > 1 else td3.Functions(self.hidden)
+        return Functions(self.hidden, reduce=self.reduce) if self.learners > 1 else td3.Functions(self.hidden)
 
     def init(self, hparams: PopulationHparams, seeds: ArrayLike) -> Parts:
         """Returns the carry of P fresh teams; seeds (P,)."""
@@ -141,25 +160,35 @@ class P3S(td3.TD3):
         happened = IntervalOutcome(
             returns=[[float(x) for own in team.returns for x in own] for team in teams],
             score=np.asarray([np.nanmax(each) if np.isfinite(each).any() else np.nan for each in scores.T]),
-            running=np.asarray([team.running.max() for team in teams]),
+            running=np.asarray([team.running[team.sound | ~team.sound.any()].max() for team in teams]),
             episode_length=np.asarray([mean(team.lengths) for team in teams]),
             steps=done,
             updates=np.asarray([team.updates * self.learners for team in teams]),
             diagnostics={n: np.asarray([t.diagnostics[k] for t in teams]) for k, n in enumerate(Functions.diagnostics)},
         )
         more = {"beta": changed["beta"], "best_learner": changed["best"]}
-        return account(carry | changed, happened, more | {f"team/{i}": row for i, row in enumerate(scores)})
+        carry, metrics = account(carry | changed, happened, more | {f"team/{i}": row for i, row in enumerate(scores)})
+        alive = np.asarray([team.sound.any() for team in teams])
+        if lost := sorted({i for team in teams if team.sound.any() for i in np.flatnonzero(~team.sound)}):
+            warn_user(
+                f"P3S: the networks of learner {', '.join(map(str, lost))} of a team are not finite. Such a learner is never the "
+                "best, and its score is NaN; the others go on. Use a smaller actor_lr or critic_lr."
+            )
+        return carry, metrics | {"score": np.where(alive, metrics["score"], np.nan)}
 
 
 @dataclass(frozen=True)
 class Functions(td3.Functions):
     """TD3's functions of one learner, with the pull towards the best policy in the loss of its own."""
 
+    reduce: str = "mean"
+
     def actor_loss(self, actor: Layers, critics: list[Layers], batch: Transitions, hparams: Scalars) -> Array:
         """Returns TD3's loss, plus the pull: `hparams` also holds ``pull``, beta or 0, and ``best_actor``."""
         here = self.policy(actor, batch.observations)
         there = self.policy(hparams["best_actor"], batch.observations)
-        pull = hparams["pull"] * 0.5 * ((here - there) ** 2).mean(1).mean()  # eq. (2)
+        squares = (here - there) ** 2
+        pull = hparams["pull"] * 0.5 * (squares.mean(1) if self.reduce == "mean" else squares.sum(1)).mean()  # eq. (2)
         return -self.value(critics[0], batch.observations, here).mean() + pull
 
 
@@ -184,6 +213,7 @@ class _Team:
         self.recent = [deque(x for x in own if np.isfinite(x)) for own in self.state["recent"]]
         self.updates, self.diagnostics = 0, np.full(2, np.nan, np.float32)
         self.actors = [HostActor(self.agent, learner, hparams) for learner in self.learners]
+        self.sound = np.ones(settings.learners, bool)  # whose networks are finite, at the end of a period or an interval
 
     @property
     def added(self) -> np.ndarray:
@@ -192,8 +222,8 @@ class _Team:
 
     @property
     def scores(self) -> np.ndarray:
-        """The learners' mean returns in this interval, (N,)."""
-        return np.asarray([mean(own) for own in self.returns])
+        """The learners' mean returns in this interval, (N,); NaN of one whose networks are not finite."""
+        return np.where(self.sound, [mean(own) for own in self.returns], np.nan)
 
     def run(self) -> None:
         settings, n = self.settings, self.settings.learners
@@ -228,8 +258,12 @@ class _Team:
             simulator.close()
         recent = [[*own, *[np.nan] * RECENT][:RECENT] for own in self.recent]
         self.state |= {"learners": stack(self.learners), "recent": np.asarray(recent), "frames": np.int64(before + done)}
-        best = best_of(self.recent)
-        self.state["params"] = {"actor": self.learners[max(best, 0)]["params"]["actor"]}
+        self.sound, *_ = self._soundness(before + done)
+        best = int(self.state["best"]) if settings.selection_episodes else -1
+        if best < 0 or not self.sound[best]:
+            best = best_of(self.recent, self.sound)
+        best = best if best >= 0 else int(np.argmax(self.sound))
+        self.state["params"] = {"actor": self.learners[best]["params"]["actor"]}
 
     def _act(self, seen: np.ndarray, uniform: bool) -> np.ndarray:
         rows, shape = [], (1, self.row.action)
@@ -243,7 +277,7 @@ class _Team:
     def _count(self, real: np.ndarray, rewards: np.ndarray, over: np.ndarray) -> None:
         self.running += np.where(real, rewards, 0.0)
         self.length += real
-        for i in np.flatnonzero(over & real):
+        for i in [i for i in np.flatnonzero(over & real) if not self.actors[i].broken]:
             self.returns[i].append(float(self.running[i]))
             self.recent[i].append(float(self.running[i]))
             self.lengths.append(int(self.length[i]))
@@ -270,7 +304,8 @@ class _Team:
                 state, diagnostics = self.learner.burst(
                     state, rows, now, hparams if self.settings.learners > 1 else own, seed, done
                 )
-                self.diagnostics = np.asarray(diagnostics)  # waits, so that the rows may be filled again
+                found = np.asarray(diagnostics)  # waits, so that the rows may be filled again
+                self.diagnostics = found if np.isfinite(found).all() else self.diagnostics
                 left, done = left - now, done + now
             self.learners[i] = jax.device_get(state)
             self.actors[i] = HostActor(self.agent, self.learners[i], self.hparams)
@@ -280,25 +315,36 @@ class _Team:
     def _choose(self, frames: int) -> None:
         """Ends a period: adapts beta against the old best policy, then chooses the new one."""
         state, actors = self.state, [learner["params"]["actor"] for learner in self.learners]
-        if state["best"] >= 0 and len(actors) > 1:
-            seen = self._some_observations(frames)
-            others = [i for i in range(len(actors)) if i != state["best"]]
-            to_best = [distance(self._policy(actors[i], seen), self._policy(state["best_actor"], seen)) for i in others]
-            old = [take(state["old_actors"], i) for i in others]
-            change = [
-                distance(self._policy(actors[i], seen), self._policy(before, seen)) for i, before in zip(others, old, strict=True)
-            ]
-            rho, d_min = float(self.hparams["rho"]), float(self.hparams["d_min"])
-            state["beta"] = np.float32(adapted(float(state["beta"]), float(np.mean(to_best)), float(np.mean(change)), rho, d_min))
-        best = best_of(self.recent)
+        self.sound, seen, here = self._soundness(frames)
+        others = [i for i in np.flatnonzero(self.sound) if i != state["best"]]
+        if state["best"] >= 0 and others:
+            there, reduce = self._policy(state["best_actor"], seen), self.settings.reduce
+            old = [self._policy(take(state["old_actors"], i), seen) for i in others]
+            to_best = [distance(here[i], there, reduce) for i in others]
+            change = [distance(here[i], before, reduce) for i, before in zip(others, old, strict=True)]
+            rules = (float(self.hparams[name]) for name in ("rho", "d_min", "beta_factor"))
+            state["beta"] = np.float32(adapted(float(state["beta"]), float(np.mean(to_best)), float(np.mean(change)), *rules))
+        settings, judged = self.settings, self.recent
+        if episodes := settings.selection_episodes:
+            judged = without_noise(settings.env, settings.backend, settings.horizon, self.actors, episodes, self.seed + frames)
+        best = best_of(judged, self.sound)
         state |= {"best": np.int64(best), "old_actors": stack(actors)}
         if best >= 0:
             state["best_actor"] = actors[best]
 
-    def _some_observations(self, frames: int) -> np.ndarray:
-        rows = np.zeros((256, self.row.width), np.uint32)
-        self.replay.sample(rng(self.seed, "period", frames), rows)
-        return np.asarray(self.row.decode(jax.numpy.asarray(rows)).observations)
+    def _soundness(self, frames: int) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+        """Returns which learners are finite, some observations of the memory, and the policies' actions there.
+
+        Weights that are finite and so large that the actions are not numbers are as bad as those that are not finite.
+        """
+        rows = np.zeros((256 if self.replay.end > self.replay.begin else 0, self.row.width), np.uint32)
+        if len(rows):
+            self.replay.sample(rng(self.seed, "period", frames), rows)
+        seen = np.asarray(self.row.decode(jax.numpy.asarray(rows)).observations)
+        here = [self._policy(learner["params"]["actor"], seen) for learner in self.learners]
+        finite = [all_finite(own["params"]) and bool(np.isfinite(x).all()) for own, x in zip(self.learners, here, strict=True)]
+        return np.asarray(finite), seen, here
 
     def _policy(self, actor: Layers, seen: np.ndarray) -> np.ndarray:
-        return np.tanh(host_mlp(actor, seen, self.agent.actor_activation))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.tanh(host_mlp(actor, seen, self.agent.actor_activation))
