@@ -1,11 +1,19 @@
 """The pictures of BG-PBT: the life of its trust region, and the architectures of each generation."""
 
+from io import StringIO
+
 import distilling_toys as toys
 import pytest
+from rich.console import Console
 
 import poptrain as pt
 from poptrain import plots, views
-from poptrain.views import panels
+from poptrain.cli.overview import overview
+from poptrain.dashboard.watch import Watched
+from poptrain.views import panels, short
+from poptrain.views.phases import moment_of, sentences_of
+from poptrain.views.state import RunState
+from poptrain.views.status import status_of
 
 GENERATIONS = pt.Generations(distill=10, every=15, most=2)
 
@@ -72,6 +80,51 @@ def test_each_seat_is_called_what_it_is_and_a_finished_run_has_no_member_that_wa
     assert "candidate 4" in [text for _, text in panels.EVERY["time"](run.record).panels[0].y.ticks]
     status = views.status(run.record)
     assert {status.doing(member) for member in status.members} == {"finished"} and status.reached == status.generations
+
+
+def test_status_has_the_rung_of_the_candidates_and_the_region_of_the_newest_decision(run):
+    record, state, seen = run.record, RunState.begin(run.record), []
+    moments, rungs = views.region(record).moments, []
+    for line, time in zip(record.lines, record.times, strict=True):
+        state.take(line, time)
+        status = status_of(record, state)
+        candidate = isinstance(line[0], pt.Task) and line[0].role == "candidate"
+        if candidate:
+            rungs = [*rungs, line] if line[0].parent is not None else [line]
+        elif isinstance(line[0], pt.Task):
+            rungs = []
+        said = " ".join(status.sentences())
+        if rungs:
+            rung, last = status.rung, rungs[-1]
+            assert (rung.number, rung.candidates, (rung.begin, rung.end)) == (len(rungs), len(last), last[0].progress)
+            assert rung.reported == sum(state.known[task.id].ok for task in last) and status.region is None
+            assert f"train rung {rung.number}, from {100 * rung.begin:.0f} % to" in said and "trust region" not in said
+            assert f"rung {rung.number})" in printed(status)
+        else:
+            newest = max((each for each in moments if each.task < state.tasks), key=lambda each: each.task, default=None)
+            current = newest if newest is not None and newest.generation == state.changes else None
+            assert status.region == current and status.rung is None
+            assert ("trust region" in said) == (current is not None)
+            assert current is None or f"was {short(current.length)} of each range" in said
+        seen.append((status.rung and status.rung.number, status.region and status.region.generation))
+    assert {number for number, _ in seen} == {None, 1, 2} and {generation for _, generation in seen} >= {None, 1, 2}
+    page = Watched(record.directory)
+    page.look()
+    assert page.status()["view"]["sentences"] == views.status(record).sentences() and views.status(record).region
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), 10**400, "x", True, None])
+def test_a_note_of_another_algorithm_under_the_same_names_stops_nothing(odd):
+    for name in ("region length", "region share", "region successes", "region"):
+        task = pt.Task(0, 0, {}, None, 5, 0, note={"region length": 0.5, name: odd})
+        moment = moment_of(task, 5, 0)
+        assert moment.length == (0 if name == "region length" else 0.5) and list(sentences_of(None, moment))
+
+
+def printed(status):
+    screen = Console(width=200, file=StringIO())
+    screen.print(overview(status, 200))
+    return screen.file.getvalue()
 
 
 def test_both_are_pictures_files_and_sections_of_the_report(run, tmp_path):

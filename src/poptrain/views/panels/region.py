@@ -8,7 +8,8 @@ from poptrain.core.counting import counted
 from poptrain.views.format import short
 from poptrain.views.palette import BEST, LESSONS, MEMBERS
 from poptrain.views.panels.model import STEPS, Axis, Item, LineSeries, Panel, Picture, PointSeries
-from poptrain.views.region import RegionLife, RegionMoment
+from poptrain.views.phases import RegionMoment
+from poptrain.views.region import RegionLife
 
 
 def region(life: RegionLife) -> Picture | None:
