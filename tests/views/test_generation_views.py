@@ -1,5 +1,6 @@
 """The pictures of BG-PBT: the life of its trust region, and the architectures of each generation."""
 
+import json
 from io import StringIO
 
 import distilling_toys as toys
@@ -9,6 +10,7 @@ from rich.console import Console
 import poptrain as pt
 from poptrain import plots, views
 from poptrain.cli.overview import overview
+from poptrain.dashboard.thin import drawable
 from poptrain.dashboard.watch import Watched
 from poptrain.views import panels, short
 from poptrain.views.phases import moment_of, sentences_of
@@ -125,6 +127,29 @@ def printed(status):
     screen = Console(width=200, file=StringIO())
     screen.print(overview(status, 200))
     return screen.file.getvalue()
+
+
+def test_the_picture_of_hyperparameters_marks_where_generations_begin(run):
+    history, picture = run.history, panels.hparams(run.record)
+    begins = [history.begin(id) for id in range(history.n) if history.task(id).teacher is not None]
+    for panel, name in zip(picture.panels, toys.SPACE, strict=True):
+        (marks,) = [series for series in panel.series if getattr(series, "name", "") == "new generation"]
+        assert list(marks.x) == list(views.region(run.record).generations) and set(marks.x) <= set(begins)
+        assert len(marks.texts) == 2 and "generation 1" in marks.texts[0] and "generation 2" in marks.texts[1]
+        low, high = panel.y.low, panel.y.high
+        assert all(low <= y < low + 0.15 * (high - low) for y in marks.y), f"at the bottom of the panel of {name}"
+
+
+def test_the_marks_of_generations_reach_matplotlib_plotly_and_the_live_page(run):
+    figure = plots.hparams(run)
+    begins = list(views.region(run.record).generations)
+    for axes in figure.axes[:3]:
+        assert any(list(line.get_xdata()) == begins for line in axes.lines)
+    assert "generation 2 is distilled from step" in json.dumps(drawable(panels.hparams(run.record)))
+    pytest.importorskip("plotly")
+    from poptrain.report.render import render
+
+    assert "generation 2 is distilled from step" in json.dumps(render(panels.hparams(run.record)))
 
 
 def test_both_are_pictures_files_and_sections_of_the_report(run, tmp_path):

@@ -8,7 +8,7 @@ from typing import Any
 
 from poptrain.core.brief import in_lines
 from poptrain.log.reader import Record
-from poptrain.views.generations import generations_of
+from poptrain.views.generations import begins_of, generations_of
 from poptrain.views.index import history_of
 from poptrain.views.phases import RegionMoment, moment_of
 from poptrain.views.sources import of_run
@@ -43,12 +43,9 @@ def region(record: Record) -> RegionLife:
     """Returns the life of the trust region of a run."""
     history = history_of(record)
     moments: list[RegionMoment] = []
-    generations: list[int] = []
     line = -1
     for id, generation in enumerate(generations_of(history)):
-        if generation > len(generations):  # its first candidate
-            generations.append(history.begin(id))
         if history.issued(id) != line and (moment := moment_of(history.task(id), history.begin(id), generation)) is not None:
             line = history.issued(id)
             moments.append(moment)
-    return RegionLife(tuple(moments), tuple(generations))
+    return RegionLife(tuple(moments), begins_of(history))
