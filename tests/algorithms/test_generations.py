@@ -45,6 +45,10 @@ def played(seed=0, budget=120) -> History:
     return play(algorithm(), objective, seed=seed, budget=budget)
 
 
+def line_of(history, task):
+    return history.line(history.issued(task.id))
+
+
 def lines_of(history, role):
     lines = [history.line(number) for number in range(history.lines)]
     return [line for line in lines if isinstance(line[0], pt.Task) and line[0].role == role]
@@ -133,6 +137,28 @@ def test_candidates_that_all_fail_leave_the_members_where_they_are():
     last = lines_of(history, CANDIDATE)[0][-1].id
     after = next(line for line in lines_of(history, "") if line[0].id > last)
     assert all(task.parent < lines_of(history, CANDIDATE)[0][0].id for task in after) and len(after) == 4
+
+
+@pytest.mark.parametrize(("rung", "healthy"), [(0, 2), (1, 1), (1, 3)])
+def test_with_fewer_healthy_candidates_than_members_the_best_members_take_the_other_places(rung, healthy):
+    def failing(history, task):
+        later = task.parent is not None and task.role == CANDIDATE
+        fails = task.role == CANDIDATE and later == rung and task.id - line_of(history, task)[0].id >= healthy
+        return float("nan") if fails else objective(history, task)
+
+    history = play(algorithm(), failing, budget=200)
+    first, second = lines_of(history, CANDIDATE)[:2]
+    assert len(second) == (healthy if rung == 0 else 6) and all(history.ok(task.parent) for task in second)
+    students = [task.id for task in second if history.ok(task.id)]
+    assert len(students) == healthy
+    begun = next(line for line in lines_of(history, "") if line[0].id > second[-1].id)
+    parents = [task.parent for task in begun]
+    assert [task.member for task in begun] == [0, 1, 2, 3] and set(parents[:healthy]) == set(students)
+    held = {int(id) for id in history.at(history.issued(first[0].id)).finals().values()}
+    kept = sorted(held, key=history.score, reverse=True)[: 4 - healthy]
+    assert parents[healthy:] == kept, "the best members of the generation before"
+    trained = sum(history.task(id).steps for id in range(history.n))
+    assert 4 * (200 - 5) < trained <= 4 * 200, "what failed is paid for"
 
 
 def test_a_teacher_whose_checkpoint_is_lost_stops_nothing():
