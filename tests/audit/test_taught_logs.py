@@ -1,4 +1,4 @@
-"""A verification finds what was falsified about the lessons of students: whom they learned from, and which part of it."""
+"""A verification finds what was falsified about the lessons of students: their teachers, and their parts of a distillation."""
 
 from __future__ import annotations
 
