@@ -6,6 +6,9 @@
   -3 (x - 0.7)² plus noise. Then one suggestion is made, with nothing pending; its distance to 0.7 is the error (0.29 for a
   uniform draw). With the factor 3, the reference of the targets (Ray's own code with a noise term added) has the errors that
   were reported for it: 0.015, 0.134, 0.237 here, 0.013, 0.112, 0.237 there.
+* `mixed suggestion error`: the same with a category of three options in addition, two of which cost 0.3 in every interval; for
+  PB2-Mix, and for BG-PBT with its region opened to the whole space, both with their defaults. `right option` is the share of
+  BG-PBT's suggestions that have the best option (1/3 for a draw); PB2-Mix draws options by its bandit.
 * `round`: the whole explore step, from the history to four new configurations: data, one fit, four suggestions; d = 4. All times
   are those of one thread. `BG-PBT's round` is the same for `pt.bg_pbt`, with 12 numbers and 3 categories.
 
@@ -28,11 +31,14 @@ from poptrain.algorithms.gp.posterior import one_thread
 from poptrain.algorithms.gp.rows import Rows
 from poptrain.algorithms.parts.explore import Clone
 from poptrain.algorithms.pb2 import CANDIDATES, Suggest
-from poptrain.core import History, Result, Task
+from poptrain.core import History, Hparams, Result, Task
 from poptrain.core.rng import rng, task_seed
 
 OPTIMUM, CURVATURE = 0.7, 3.0
 TARGETS = {0.05: 0.02, 0.3: 0.12, 1.0: 0.24}
+OPEN = pt.TrustRegion(length=4, least=4, most=4)  # the whole space around every parent
+MIXED = pt.Space(x=pt.Uniform(0.0, 1.0), c=pt.Choice("a", "b", "c"))
+BEST, COST = "b", 0.3  # the best option of c, and what the others cost in an interval
 RAY_REPORTED = {0.05: 0.205, 0.3: 0.291, 1.0: 0.265}
 
 
@@ -52,6 +58,7 @@ def trained(space: pt.Space, rows: int, noise: float, seed: int, members: int = 
         if interval:
             units = np.array([space.encode(task.hparams) for task in line])
             score = score - CURVATURE * (units[:, 0] - OPTIMUM) ** 2 + noise * generator.normal(size=members)
+            score = score - np.array([COST * (task.hparams.get("c", BEST) != BEST) for task in line])
         results = [Result(task.id, float(score[k]), interval, checkpoint="c") for k, task in enumerate(line)]
         history = history.add(results)
     return history
@@ -59,12 +66,18 @@ def trained(space: pt.Space, rows: int, noise: float, seed: int, members: int = 
 
 def suggested(history: History, space: pt.Space, candidates: int = 0) -> float:
     """Returns our suggestion for the worst member, which copies the best: the maximum over the space, or the best candidate."""
+    return float(proposed(Suggest(1, "pb2", 200, candidates=candidates), history, space)["x"])  # type: ignore[arg-type]
+
+
+def proposed(explore: Any, history: History, space: pt.Space) -> Hparams:
+    """Returns what an explore strategy proposes for the worst member, which copies the best."""
     heads = history.heads()
     scores = history.scores[heads]
     parent = int(heads[np.argmax(scores)])
     clone = Clone(history.n, int(np.argmin(scores)), parent, history.task(parent).hparams)
-    (proposal,) = Suggest(1, "pb2", 200, candidates=candidates).propose(history, space, [clone])
-    return float(proposal.hparams["x"])
+    (proposal,) = explore.propose(history, space, [clone])
+    found: Hparams = proposal.hparams
+    return found
 
 
 def ray_suggested(history: History, space: pt.Space) -> float:
@@ -87,6 +100,12 @@ def errors(noise: float, seeds: int, suggest: Any = suggested) -> list[float]:
     """Returns the distances of the suggestions to the optimum after 40 rows."""
     space = pt.Space(x=pt.Uniform(0.0, 1.0))
     return [abs(suggest(trained(space, 40, noise, seed), space) - OPTIMUM) for seed in range(seeds)]
+
+
+def mixed_errors(algorithm: Any, noise: float, seeds: int) -> tuple[list[float], float]:
+    """Returns the distances of an algorithm's suggestions to the optimum after 40 rows, and the share of the right option."""
+    found = [proposed(algorithm.explore, trained(MIXED, 40, noise, seed), MIXED) for seed in range(seeds)]
+    return [abs(float(each["x"]) - OPTIMUM) for each in found], float(np.mean([each["c"] == BEST for each in found]))  # type: ignore[arg-type]
 
 
 def round_seconds(rows: int, repeats: int) -> list[float]:
@@ -183,6 +202,15 @@ def measure(quick: bool) -> list[dict[str, Any]]:
         if ray:
             found = errors(noise, 10 if quick else 40, ray_suggested)
             figures.append(over(f"the same, Ray Tune (reported {RAY_REPORTED[noise]})", found))
+    for noise in TARGETS:
+        for name, algorithm in (
+            ("PB2-Mix", pt.pb2_mix(MIXED, population=4, interval=1)),
+            ("BG-PBT, open region", pt.bg_pbt(MIXED, population=4, interval=1, trust_region=OPEN)),
+        ):
+            found, right = mixed_errors(algorithm, noise, 20 if quick else 200)
+            figures.append(over(f"mixed suggestion error, 40 rows, noise {noise}: {name}", found))
+            if name != "PB2-Mix":
+                figures.append(figure(f"right option, noise {noise}: {name}", right, ""))
     round_seconds(40, 2)  # the first call imports scipy
     for rows, limit in ((200, 0.15), (300, 0.15), (1000, 1.5)):
         times = round_seconds(rows, 3 if quick else 10)

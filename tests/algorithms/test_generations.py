@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from functools import cache
 
@@ -12,6 +16,7 @@ import poptrain as pt
 from poptrain import views
 from poptrain.algorithms.bg_pbt.candidates import modelled_architectures
 from poptrain.algorithms.bg_pbt.chapter import CANDIDATE
+from poptrain.algorithms.bg_pbt.generational import Generational
 from poptrain.algorithms.bg_pbt.generations import Generations
 from poptrain.core import History, Lost
 from poptrain.core.errors import UsageError
@@ -38,6 +43,10 @@ def objective(history, task):
 @cache
 def played(seed=0, budget=120) -> History:
     return play(algorithm(), objective, seed=seed, budget=budget)
+
+
+def line_of(history, task):
+    return history.line(history.issued(task.id))
 
 
 def lines_of(history, role):
@@ -128,6 +137,28 @@ def test_candidates_that_all_fail_leave_the_members_where_they_are():
     last = lines_of(history, CANDIDATE)[0][-1].id
     after = next(line for line in lines_of(history, "") if line[0].id > last)
     assert all(task.parent < lines_of(history, CANDIDATE)[0][0].id for task in after) and len(after) == 4
+
+
+@pytest.mark.parametrize(("rung", "healthy"), [(0, 2), (1, 1), (1, 3)])
+def test_with_fewer_healthy_candidates_than_members_the_best_members_take_the_other_places(rung, healthy):
+    def failing(history, task):
+        later = task.parent is not None and task.role == CANDIDATE
+        fails = task.role == CANDIDATE and later == rung and task.id - line_of(history, task)[0].id >= healthy
+        return float("nan") if fails else objective(history, task)
+
+    history = play(algorithm(), failing, budget=200)
+    first, second = lines_of(history, CANDIDATE)[:2]
+    assert len(second) == (healthy if rung == 0 else 6) and all(history.ok(task.parent) for task in second)
+    students = [task.id for task in second if history.ok(task.id)]
+    assert len(students) == healthy
+    begun = next(line for line in lines_of(history, "") if line[0].id > second[-1].id)
+    parents = [task.parent for task in begun]
+    assert [task.member for task in begun] == [0, 1, 2, 3] and set(parents[:healthy]) == set(students)
+    held = {int(id) for id in history.at(history.issued(first[0].id)).finals().values()}
+    kept = sorted(held, key=history.score, reverse=True)[: 4 - healthy]
+    assert parents[healthy:] == kept, "the best members of the generation before"
+    trained = sum(history.task(id).steps for id in range(history.n))
+    assert 4 * (200 - 5) < trained <= 4 * 200, "what failed is paid for"
 
 
 def test_a_teacher_whose_checkpoint_is_lost_stops_nothing():
@@ -240,3 +271,40 @@ def test_processes_a_class_and_one_program_for_all_members_make_the_same_decisio
     for task in tasks:
         if task.teacher is not None:
             assert together.result(task.id).metrics["taught_by_width"] == taught[task.teacher]
+
+
+def asynchronous():
+    return pt.Experiment(algorithm(sync=False), toys.FUNCTIONS, stop=pt.steps(80), executor=pt.executors.Processes(slots=2))
+
+
+def killed_while_it_distils(directory, results):
+    """Trains until some candidates have reported, and then kills this process."""
+    ask = Generational.ask
+
+    def watched(self, history):
+        reported = [id for id in range(history.n) if history.task(id).role == CANDIDATE and history.ok(id)]
+        return os.kill(os.getpid(), signal.SIGKILL) if len(reported) >= results else ask(self, history)
+
+    Generational.ask = watched
+    pt.run(asynchronous(), directory=directory, progress=False)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("results", [5, 15])  # in the first rung, which has 13 candidates, and in the second one
+def test_an_asynchronous_run_on_processes_that_was_killed_while_it_distilled_goes_on_and_verifies(tmp_path, results):
+    call = f"from tests.algorithms import test_generations as t; t.killed_while_it_distils({str(tmp_path / 'run')!r}, {results})"
+    process = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True)
+    assert process.returncode == -signal.SIGKILL, process.stderr
+    stopped = pt.open_run(tmp_path / "run").history
+    assert stopped.pending() and all(task.role == CANDIDATE for task in stopped.pending())
+    history = pt.run(asynchronous(), directory=tmp_path / "run", progress=False).history
+    assert pt.verify(tmp_path / "run", asynchronous()).ok and history.oks.all()
+    rungs = lines_of(history, CANDIDATE)
+    assert [len(rung) for rung in rungs] == [13, 6]
+    assert [history.task(id) for id in range(stopped.n)] == [stopped.task(id) for id in range(stopped.n)]
+    alphas = {history.result(task.id).metrics["alpha"] for task in rungs[1]}
+    assert alphas == {toys.LAST}, "the second rung goes on where the first one ended"
+    decided_alone = [line for line in lines_of(history, "") if len(line) == 1]
+    assert decided_alone, "members are decided about one by one"
+    trained = sum(history.task(id).steps for id in range(history.n))
+    assert 4 * (80 - 5) < trained <= 4 * 80

@@ -16,6 +16,7 @@ from poptrain.rl.agents.ppo import lesson as lessons
 from poptrain.rl.architecture import Architecture, Network, architecture_of, shapes_of
 from poptrain.rl.distributions import CATEGORICAL, GAUSSIAN
 from poptrain.rl.envs import make
+from poptrain.rl.loops.device_interval import program_for
 from poptrain.rl.nets import forward, init_params
 from poptrain.rl.normaliser import init_normaliser
 from poptrain.rl.spectral import effective, effective_on_host, refreshed
@@ -69,6 +70,16 @@ def test_the_divergence_is_that_of_the_student_from_the_teacher_and_not_the_othe
     answers, narrow = jnp.zeros((1, 2)), {"params": {"log_std": jnp.log(jnp.array([0.5]))}}
     kl, _ = lessons.imitation(answers, narrow, GAUSSIAN, jnp.ones((1, 1)), jnp.log(jnp.array([2.0])), jnp.zeros(1))
     assert np.isclose(kl[0], np.log(2.0 / 0.5) + (0.5**2 + 1) / (2 * 2.0**2) - 0.5)
+
+
+def test_no_divergence_is_negative_and_each_depends_on_its_direction():
+    draw = np.random.default_rng(3)
+    for distribution, stds in ((GAUSSIAN, 2), (CATEGORICAL, 0)):
+        a, b = (jnp.asarray(draw.normal(0, 2, (2, 200)), jnp.float32) for _ in range(2))
+        std_a, std_b = (jnp.asarray(draw.normal(size=stds), jnp.float32) for _ in range(2))
+        there, back = distribution.kl(a, std_a, b, std_b), distribution.kl(b, std_b, a, std_a)
+        assert (there >= 0).all() and (back >= 0).all() and not np.allclose(there, back, rtol=1e-2)
+        assert np.abs(distribution.kl(a, std_a, a, std_a)).max() < 1e-6
 
 
 # -- architectures --------------------------------------------------------------------------------------------------------
@@ -126,9 +137,23 @@ def test_a_distillation_without_weights_is_plain_training():
 
 
 @pytest.mark.heavy
-def test_members_of_two_architectures_train_in_two_programs(tmp_path):
+def test_members_of_two_architectures_train_in_two_programs(tmp_path, monkeypatch):
+    made = []
+
+    def counted(env, members, functions, horizon):
+        program = program_for(env, members, functions, horizon)
+        made.append((functions.shapes, members, program))
+        return program
+
+    monkeypatch.setattr("poptrain.rl.on_policy.program_for", counted)
     space = pt.Space(lr=pt.LogUniform(1e-4, 1e-2), policy_width=pt.Ordinal(8, 16, static=True))
     algorithm = pt.pbt(space, population=4, interval=64, initial=[{"policy_width": width} for width in (8, 16, 8, 16)])
     run = pt.run(algorithm, agent(), stop=pt.steps(128), executor="vectorized", directory=tmp_path / "run", progress=False)
     widths = {task.hparams["policy_width"] for task in map(run.history.task, run.history.heads().tolist())}
     assert widths <= {8, 16} and all(run.history.oks)
+    lines = [run.history.line(number) for number in range(run.history.lines)]
+    rounds = sum(isinstance(line[0], pt.Task) and line[0].steps > 0 for line in lines)
+    assert len({shapes for shapes, _, _ in made}) == 2 < len(made) and rounds == 2, "one program for each architecture"
+    assert len({id(program) for *_, program in made}) == len({(shapes, members) for shapes, members, _ in made}), (
+        "none is made again"
+    )

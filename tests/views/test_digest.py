@@ -27,6 +27,14 @@ ALGORITHMS = {
     "pbt hparams": pt.pbt(SPACE, population=6, interval=5, copy="hparams"),
     "random": pt.random_search(SPACE, population=6, interval=7),
     "pb2": pt.pb2(pt.Space(lr=SPACE["lr"]), population=4, interval=10),
+    "bg_pbt": pt.bg_pbt(
+        pt.Space(lr=SPACE["lr"], width=pt.Int(1, 9, static=True)),
+        population=3,
+        interval=5,
+        window=6,
+        retune=None,
+        generations=pt.Generations(distill=10, every=10, candidates=4, most=1),
+    ),
     "fire": pt.fire_pbt(SPACE, (4, 4), interval=10, evals=4, exploit=pt.truncation(0.34)),
 }
 

@@ -73,6 +73,7 @@ def made_possible(lines: Sequence[Line], history: History, space: Space | None, 
         first = tasks[0].id if tasks else 0
         return (
             (not keyed or list(map(_SEED, tasks)) == task_seeds(history.seed, first, len(tasks)))
+            and all(progress is None or ordered_part(progress) for progress in map(_PROGRESS, tasks))
             and _complete(results)
             and (space is None or _inside(space, tasks, history))
         )
@@ -125,6 +126,12 @@ def _step_at(history: History, ids: Ints) -> Ints:
     return np.where(ids >= 0, history.column("step")[ids], 0)
 
 
+def ordered_part(progress: tuple[float, float]) -> bool:
+    """True if a student can have this part of its distillation."""
+    begin, end = progress
+    return 0 <= begin <= end <= 1
+
+
 def _complete(results: Iterable[Result]) -> bool:
     """True if each result that did not fail has a checkpoint, and its curve ends in its step and score."""
     for result in results:
@@ -155,3 +162,4 @@ def _inside(space: Space, tasks: Sequence[Task], history: History) -> bool:
 
 
 _SEED = attrgetter("seed")
+_PROGRESS = attrgetter("progress")

@@ -11,7 +11,7 @@ from math import isfinite
 
 from poptrain.audit.decisions import Decisions, Part, difference, failed, take, unfinished
 from poptrain.audit.finding import Finding, Walk, finding
-from poptrain.audit.possible import made_possible, ordered, possible
+from poptrain.audit.possible import made_possible, ordered, ordered_part, possible
 from poptrain.audit.several import parts_of
 from poptrain.audit.trace import Trace, TraceEntry
 from poptrain.core import History, Line, Lost, Result, Task, maximised, results_of, tasks_of
@@ -131,6 +131,8 @@ def _wrong_task(history: History, task: Task, space: Space | None, keyed: bool) 
     for name, id in (("parent", task.parent), ("teacher", task.teacher)):
         if id is not None and not history.ok(id):
             return name, id, "a task with a healthy result"
+    if task.progress is not None and not ordered_part(task.progress):
+        return "progress", task.progress, "two numbers from 0 to 1, the second not below the first"
     if task.steps < 0 or (history.budget is not None and history.step(task.parent) + task.steps > max(history.budget, 0)):
         left = None if history.budget is None else history.budget - history.step(task.parent)
         return "steps", task.steps, f"0 to {left}"

@@ -113,7 +113,8 @@ def _headline(view: Status) -> Text:
     if view.architectures or view.distilling:
         text.append(f", architecture generation {view.architectures}")
     if view.distilling:
-        text.append(f" (distilling {counted(view.distilling, 'candidate')} for the next one)")
+        rung = "" if view.rung is None else f", rung {view.rung.number}"
+        text.append(f" (distilling {counted(view.distilling, 'candidate')} for the next one{rung})")
     for count, what in ((view.failed, "failed"), (view.diverged, "diverged"), (view.lost, "lost")):
         if count:
             text.append(f", {count:,} {what}", "red")

@@ -21,7 +21,8 @@ from poptrain.views.improvement import Faster, Piece, faster
 from poptrain.views.lineage import Ancestor, Common, Lineage, lineage
 from poptrain.views.lock_holder import Writer
 from poptrain.views.overhead import LineTime, MemberTime, Overhead, overhead
-from poptrain.views.region import RegionLife, RegionMoment, region
+from poptrain.views.phases import RegionMoment, Rung
+from poptrain.views.region import RegionLife, region
 from poptrain.views.schedule import Schedule, Segment, schedule, schedule_from, schedules
 from poptrain.views.spread import Generation, Spread, spread
 from poptrain.views.status import Best, Member, Status, Trouble, status
@@ -61,6 +62,7 @@ __all__ = [
     "RegionLife",
     "RegionMoment",
     "Reported",
+    "Rung",
     "Schedule",
     "SeatCurve",
     "Segment",

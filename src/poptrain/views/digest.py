@@ -24,12 +24,13 @@ from poptrain.log.disk import FS, default
 from poptrain.log.finding import segment_name
 from poptrain.log.reader import Record, read
 from poptrain.views.exploits import Exploit
+from poptrain.views.phases import RegionMoment, Rung
 from poptrain.views.state import RECENT_WAITS, Incomplete, KnownTasks, RunState, SeatState
 from poptrain.views.status import Status, status_of
 from poptrain.views.tally import Diversity, Known, Tally
 
 NAME = "digest.json"
-DIGEST_FORMAT = 7
+DIGEST_FORMAT = 8
 LONGEST = 1 << 27  # bytes that are read: what is longer was not written by a run
 CHUNK = 1 << 19  # bytes that are read at a time: pieces that stay in the processor's cache are twice as fast
 Packed = dict[str, Any]  # JSON
@@ -129,6 +130,8 @@ def packed(state: RunState) -> Packed:
         "seats": [[number, *astuple(seat)] for number, seat in state.seats.items()],
         "known": [[id, _fields(state.known[id]) | {"source": above[id]}] for id in sorted(kept)],
         "last_exploits": [_fields(exploit) for exploit in state.last_exploits],
+        "rung": None if state.rung is None else astuple(state.rung),
+        "region": None if state.region is None else astuple(state.region),
         "suggested": encode_facts(state.suggested)[1] if state.suggested else [],
         "tally": {
             **{name: [*getattr(tally, name).items()] for name in _MAPPINGS},
@@ -161,6 +164,8 @@ def unpacked(data: Packed) -> RunState:
     tally.foretold.extend(tuple(each) for each in sums["foretold"])
     state = RunState(**{name: value for name, value in data.items() if name not in _APART}, tally=tally)
     state.skipped = state.lines
+    state.rung = None if data["rung"] is None else Rung(*data["rung"])
+    state.region = None if data["region"] is None else RegionMoment(*data["region"])
     state.seats = {number: SeatState(*seat) for number, *seat in data["seats"]}
     state.known = KnownTasks({id: Known(**task | {"team": tuple(task["team"])}) for id, task in data["known"]})
     state.last_exploits.extend(Exploit(**exploit) for exploit in data["last_exploits"])
@@ -172,7 +177,7 @@ def unpacked(data: Packed) -> RunState:
     return state
 
 
-_APART = ("seats", "known", "last_exploits", "suggested", "tally", "skipped")
+_APART = ("seats", "known", "last_exploits", "rung", "region", "suggested", "tally", "skipped")
 _MAPPINGS = ("held", "first", "roots", "shares")
 _SUMS = ("squares", "furthest", "selection", "decisions", "replaced", "pairs", "better", "worse")
 

@@ -14,3 +14,12 @@ def generations_of(history: History) -> list[int]:
         distilling = candidate
         numbers.append(number)
     return numbers
+
+
+def begins_of(history: History) -> tuple[int, ...]:
+    """Returns the lineage step at which each generation after the first one begins: that of its first student."""
+    begins: list[int] = []
+    for id, generation in enumerate(generations_of(history)):
+        if generation > len(begins):
+            begins.append(history.begin(id))
+    return tuple(begins)

@@ -6,29 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from poptrain.core import History
 from poptrain.core.brief import in_lines
-from poptrain.core.facts import is_number
 from poptrain.log.reader import Record
-from poptrain.views.generations import generations_of
+from poptrain.views.generations import begins_of, generations_of
 from poptrain.views.index import history_of
+from poptrain.views.phases import RegionMoment, moment_of
 from poptrain.views.sources import of_run
-
-LENGTH = "region length"  # in the notes of suggestions, as `algorithms.gp.trust_region.noted` writes them
-
-
-@dataclass(frozen=True)
-class RegionMoment:
-    """The region at one decision."""
-
-    task: int  # the first that was decided in it
-    step: int  # at which that task begins
-    length: float  # width of the box, in units of each range
-    share: float  # of the categories that may differ from the parent's
-    successes: int  # in a row
-    failures: int  # in a row
-    restarts: int  # so far, in this generation
-    generation: int  # of architectures, from 0
 
 
 @dataclass(frozen=True)
@@ -60,21 +43,9 @@ def region(record: Record) -> RegionLife:
     """Returns the life of the trust region of a run."""
     history = history_of(record)
     moments: list[RegionMoment] = []
-    generations: list[int] = []
     line = -1
     for id, generation in enumerate(generations_of(history)):
-        if generation > len(generations):  # its first candidate
-            generations.append(history.begin(id))
-        if history.issued(id) != line and LENGTH in history.task(id).note:
+        if history.issued(id) != line and (moment := moment_of(history.task(id), history.begin(id), generation)) is not None:
             line = history.issued(id)
-            moments.append(_moment(history, id, generation))
-    return RegionLife(tuple(moments), tuple(generations))
-
-
-def _moment(history: History, id: int, generation: int) -> RegionMoment:
-    note = history.task(id).note
-    names = (LENGTH, "region share", "region successes", "region failures", "region")
-    values = (value if is_number(value := note.get(name)) else 0 for name in names)
-    length, share, *counts = values
-    successes, failures, restarts = map(int, counts)
-    return RegionMoment(id, history.begin(id), float(length), float(share), successes, failures, restarts, generation)
+            moments.append(moment)
+    return RegionLife(tuple(moments), begins_of(history))

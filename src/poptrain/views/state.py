@@ -7,7 +7,7 @@ A state takes one line after the other and never looks back at the log. It is sm
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from weakref import WeakKeyDictionary
 
@@ -15,6 +15,7 @@ from poptrain.core import Hparams, Line, Result, Task, collector
 from poptrain.core.causes import diverged
 from poptrain.log.reader import Record
 from poptrain.views.exploits import Exploit
+from poptrain.views.phases import RegionMoment, Rung, moment_of
 from poptrain.views.tally import Known, Tally
 from poptrain.views.teams import actors_of
 
@@ -80,6 +81,8 @@ class RunState:
     tally: Tally = field(default_factory=Tally)
     changes: int = 0  # generations of architectures that ended (BG-PBT)
     distilling: int = 0  # candidates of the change that is going on
+    rung: Rung | None = None  # of that change
+    region: RegionMoment | None = None  # the newest one of this generation (BG-PBT)
     skipped: int = 0  # lines before the first line of the record that `read_on` reads: those of a digest
 
     @classmethod
@@ -109,12 +112,15 @@ class RunState:
             distilling = len(tasks) if tasks[0].role == "candidate" else 0
             self.changes += not distilling and self.distilling > 0
             self.distilling = distilling
+            self._phase(tasks)
             self.suggested = tuple(task for task in tasks if task.forecast is not None) or self.suggested
             self.tally.diversity()
         elif isinstance(line[0], Result):
             results = [fact for fact in line if isinstance(fact, Result)]
             for result in results:
                 self._tell(result, time)
+            if self.rung is not None:
+                self.rung = replace(self.rung, reported=self.rung.reported + len(results))
             self.durations.append(sum(result.seconds for result in results))
             self._pace(time)
         else:
@@ -159,6 +165,17 @@ class RunState:
         self.tally.issue(self.known, task.id, own)
         if task.forecast is not None and task.forecast.source == "model" and task.forecast.gain is not None:
             self.tally.expected[task.id] = task.forecast.gain
+
+    def _phase(self, tasks: tuple[Task, ...]) -> None:
+        """Takes what newly decided tasks tell about the halving of candidates, and about the trust region."""
+        if self.distilling:
+            begin, end = (min(max(0.0, part), 1.0) for part in tasks[0].progress or (0.0, 1.0))
+            self.rung = Rung(1 if self.rung is None else self.rung.number + 1, len(tasks), 0, begin, end)
+            self.region = None  # the next generation begins with a new one
+            return
+        self.rung = None
+        moments = (moment_of(task, self.known[task.id].begin, self.changes) for task in tasks)
+        self.region = next((moment for moment in moments if moment is not None), self.region)
 
     def _copied(self, task: Task, source: int, own: int, first: int, time: float) -> None:
         """Takes an exploit; `own` is the task that the seat had before, `first` the first task of this line."""

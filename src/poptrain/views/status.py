@@ -20,6 +20,7 @@ from poptrain.views.gauges import Gauges, gauges_of
 from poptrain.views.index import about, algorithm_name, chosen_at_end
 from poptrain.views.lock_holder import Writer, writer_of
 from poptrain.views.pace import limits, overdue, speed_of
+from poptrain.views.phases import RegionMoment, Rung, sentences_of
 from poptrain.views.sources import of_run
 from poptrain.views.state import RunState, state_of
 from poptrain.views.suggestions import Suggestion, suggestion_of
@@ -93,6 +94,8 @@ class Status:
     evaluators: int  # seats that only measure members (FIRE PBT)
     architectures: int  # generations of architectures before this one (BG-PBT)
     distilling: int  # candidates that are being distilled for the next one
+    rung: Rung | None  # of the halving of these candidates
+    region: RegionMoment | None  # the trust region at the newest decision in this generation (BG-PBT)
     tasks: int
     results: int
     failed: int
@@ -125,9 +128,9 @@ class Status:
         return max(self.generation, self.generations or 0) if complete else self.generation
 
     def sentences(self) -> tuple[str, ...]:
-        """Returns what the gauges mean, and how the actors of the best team compare; () if there is nothing."""
+        """Returns the phase of BG-PBT, what the gauges mean, and how the actors of the best team compare; () for nothing."""
         team = None if self.best is None else team_sentence(self.metric, self.best.team)
-        return (*self.gauges.sentences(), *([team] if team else []))
+        return (*sentences_of(self.rung, self.region), *self.gauges.sentences(), *([team] if team else []))
 
     def doing(self, member: Member) -> str:
         """Returns the state of a member for people: no one goes on when the run does not."""
@@ -192,6 +195,8 @@ def status_of(record: Record, state: RunState) -> Status:
         evaluators=sum(state.known[seat.head].role == "evaluator" for seat in state.seats.values()),
         architectures=state.changes,
         distilling=state.distilling,
+        rung=state.rung,
+        region=state.region,
         tasks=state.tasks,
         results=state.reported,
         failed=state.failed,

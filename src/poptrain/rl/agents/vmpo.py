@@ -24,12 +24,13 @@ eta, alpha      carry["duals"]      the multipliers of the bounds; the carry hol
 bounds fit no scale of rewards. The old policy is the one that acted, so it is replaced with every batch. The standard deviations
 do not depend on the state. The multipliers are learned as logarithms and stay within 0.01 and 100 (rlax projects them to 1e-8):
 one that has fallen to 1e-8 takes thousands of steps to come back, and meanwhile nothing bounds the policy. Observations are
-filtered, and the value network is rescaled to the returns, as in `ppo`.
+filtered, and the value network is rescaled to the returns, as in `ppo`. A student may learn from a teacher at the same time,
+with the same terms as in `ppo` (`ppo.lesson`), which are added to the loss; the bounds hold for it as well.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -39,9 +40,12 @@ from poptrain.rl import account as shared
 from poptrain.rl.adam import adam_step, init_adam
 from poptrain.rl.agents.ppo.carry import fresh_carry
 from poptrain.rl.agents.ppo.functions import Functions as PpoFunctions
+from poptrain.rl.agents.ppo.lesson import LESSON, TAUGHT, advanced, alpha_at, imitation, write_answers
 from poptrain.rl.agents.ppo.shuffle import MAX_CHUNK, MAX_ROWS, draw_order, times, walk_order
-from poptrain.rl.agents.ppo.table import TableRows, prepare, select_rows
-from poptrain.rl.architecture import Architecture, Network
+from poptrain.rl.agents.ppo.students import TeachableOnPolicy
+from poptrain.rl.agents.ppo.table import prepare, select_rows
+from poptrain.rl.architecture import NAMES as ARCHITECTURE
+from poptrain.rl.architecture import architecture_of, shapes_of, without_architecture
 from poptrain.rl.distributions import CATEGORICAL, GAUSSIAN
 from poptrain.rl.envs import make
 from poptrain.rl.envs.spec import DeviceEnv, EnvSpec, HostBackend
@@ -49,7 +53,7 @@ from poptrain.rl.hparams import PopulationHparams, Range, resolve_hparams
 from poptrain.rl.loops.interval import IntervalOutcome
 from poptrain.rl.memory.batch import Batch, Layout
 from poptrain.rl.nets import forward
-from poptrain.rl.on_policy import OnPolicy
+from poptrain.rl.spectral import refreshed
 from poptrain.rl.trees import Array, Parts, Scalars, Tree
 
 RANGES = {
@@ -70,10 +74,11 @@ LOG_DUALS = float(np.log(0.01)), float(np.log(100.0))  # the range of their loga
 # A log records a trainable as module:name, so this class stays `poptrain.rl.agents.vmpo:VMPO`.
 @answering_class
 @dataclass(frozen=True)
-class VMPO(OnPolicy):
+class VMPO(TeachableOnPolicy):
     """A population of V-MPO agents, a `PopulationTrainable`: train it with ``executor="vectorized"``.
 
-    Every field from `lr` on is a hyperparameter that may be tuned; no tuned value changes the compiled program.
+    Every field from `lr` to `train_batch_size` is a hyperparameter that may be tuned; none of them changes the compiled program.
+    The architecture may be tuned as well, with the static hyperparameters of PPO, policy_layers and so on (`rl.architecture`).
 
     >>> agent = VMPO(env="jax/CartPole-v1")
 
@@ -87,6 +92,8 @@ class VMPO(OnPolicy):
         chunk: rows that are prepared at once; accelerators are faster with more.
         minibatch_size: rows of a step; a smaller batch is repeated.
         max_grad_norm: global norm at which gradients are clipped.
+        distill_policy, distill_value: weights of the KL divergence from a teacher, and of the difference from its values.
+        distill_lr: learning rate while a teacher teaches; None: `lr`, as it is tuned.
     """
 
     env: str
@@ -108,18 +115,22 @@ class VMPO(OnPolicy):
     value_coeff: float = 0.5
     epochs: int = 10
     train_batch_size: int = 2048
+    distill_policy: float = field(default=5.0, kw_only=True)
+    distill_value: float = field(default=0.5, kw_only=True)
+    distill_lr: float | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         self.check_sizes(chunk=MAX_CHUNK, max_batch=MAX_ROWS, minibatch_size=MAX_CHUNK)
         make(self.env, self.backend)
         self.resolve({}, 1)
+        self.check_teaching()
 
     def resolve(self, hparams: PopulationHparams, members: int) -> dict[str, np.ndarray]:
-        return resolve_hparams(self, self.ranges_of(RANGES, hparams), hparams, members)
+        architecture_of("VMPO", self.hidden, hparams)
+        return resolve_hparams(self, self.ranges_of(RANGES, hparams), without_architecture(hparams), members, ARCHITECTURE)
 
     def fresh(self, env: DeviceEnv | HostBackend, hparams: PopulationHparams, seeds: np.ndarray) -> Parts:
-        networks = Architecture(Network(self.hidden), Network(self.hidden))
-        carry = fresh_carry(env, self.num_envs, networks, seeds)
+        carry = fresh_carry(env, self.num_envs, architecture_of("VMPO", self.hidden, hparams), seeds)
         del carry["kl_scale"]
         zeros = np.zeros((len(seeds), 3), np.float32)
         adam = {name: np.stack([np.asarray(part)] * len(seeds)) for name, part in init_adam(3).items()}
@@ -127,13 +138,15 @@ class VMPO(OnPolicy):
 
     def functions(self, spec: EnvSpec, layout: Layout, carry: Parts) -> Functions:
         distribution, sizes = CATEGORICAL if spec.discrete else GAUSSIAN, (spec.observation, *self.hidden, spec.actions)
-        return Functions(layout, distribution, sizes, spec.recorded, self.max_grad_norm, minibatch_size=self.minibatch_size)
+        shapes, teacher = shapes_of(carry["params"]), shapes_of(carry[LESSON]["params"]) if LESSON in carry else None
+        return Functions(layout, distribution, sizes, spec.recorded, self.max_grad_norm, shapes, teacher, self.minibatch_size)
 
     def account(self, carry: Parts, happened: IntervalOutcome, settings: dict[str, np.ndarray]) -> tuple[Parts, Parts]:
         names = ("eta", "alpha_mean", "alpha_std")
         return shared.account(carry, happened, {name: np.exp(carry["duals"][:, i]) for i, name in enumerate(names)})
 
 
+LEARNED = ("params", "adam", "normaliser", "value_scale", "duals", "dual_adam")  # the parts of a carry that an update changes
 DIAGNOSTICS = ("kl_mean", "kl_std", "kl_psi", "value_loss")
 
 
@@ -146,12 +159,12 @@ class Functions(PpoFunctions):
     @property
     def learned(self) -> tuple[str, ...]:
         """The parts of a carry that learning changes."""
-        return ("params", "adam", "normaliser", "value_scale", "duals", "dual_adam")
+        return LEARNED if self.teacher is None else (*LEARNED, LESSON)
 
     @property
     def diagnostics(self) -> tuple[str, ...]:
         """Names of the numbers that `learn` returns about an update."""
-        return DIAGNOSTICS
+        return DIAGNOSTICS if self.teacher is None else DIAGNOSTICS + TAUGHT
 
     def learn(
         self, state: Parts, batch: Batch, scratch: Parts, hparams: Scalars, key: Array, span: Array | None = None
@@ -159,13 +172,17 @@ class Functions(PpoFunctions):
         """Returns the state after `epochs` passes over the batch, the scratch, and the diagnostics of the last pass."""
         span = batch.ticks if span is None else span
         scratch, ready = prepare(state, batch, scratch, hparams, self.layout, self.distribution, span)
+        lesson = state.get(LESSON)
+        if lesson is not None:
+            scratch = write_answers(lesson, batch, scratch, ready.value_scale, self.layout, span)
+            alpha = alpha_at(lesson["progress"])
         old_log_std, size = state["params"]["log_std"], self.minibatch_size
         flat, unravel = jax.flatten_util.ravel_pytree(state["params"] | {"value": ready.value_layers})
         threshold = upper_half(scratch["table"][:, -2], batch.n)
         stride_of = jnp.minimum(size, batch.n)
 
-        def loss(vector: Array, duals: Array, part: TableRows) -> tuple[Array, Array]:
-            params = unravel(vector)
+        def loss(vector: Array, duals: Array, rows: Array) -> tuple[Array, Array]:
+            params, part = unravel(vector), select_rows(scratch["table"], rows, self.sizes[0], self.action)
             outputs, value = forward(params["policy"], part.observations), forward(params["value"], part.observations)[0]
             log_prob = self.distribution.log_prob(outputs, params["log_std"], part.actions)
             eta, *alphas = jnp.exp(duals)
@@ -176,7 +193,14 @@ class Functions(PpoFunctions):
             alpha_loss = sum(bound_loss(alpha, kl.mean(), e) for alpha, kl, e in zip(alphas, kls, bounds, strict=True))
             error = ((value - part.target) ** 2).mean()
             total = policy_loss + eta_loss + alpha_loss + hparams["value_coeff"] * error
-            return total, jnp.stack([kls[0].mean(), kls[1].mean(), kl_psi, error])
+            shown = [kls[0].mean(), kls[1].mean(), kl_psi, error]
+            if lesson is not None:
+                answers = scratch["answers"][rows]
+                taught = imitation(answers, lesson, self.distribution, outputs, params["log_std"], value)
+                kl, difference = (term.mean() for term in taught)
+                total = total + alpha * (hparams["distill_policy"] * kl + hparams["distill_value"] * difference)
+                shown += [kl, difference, alpha]
+            return total, jnp.stack(shown)
 
         def epoch(i: Array, carry: Tree) -> Tree:
             position, stride = draw_order(jax.random.fold_in(key, i), batch.n)
@@ -185,8 +209,7 @@ class Functions(PpoFunctions):
             def step(_: Array, carry: Tree) -> Tree:
                 params, adam, duals, dual_adam, position, sums = carry
                 rows, _ = walk_order(position, stride, batch.n, size)
-                part = select_rows(scratch["table"], rows, self.sizes[0], self.action)
-                (gradient, dual_gradient), more = jax.grad(loss, (0, 1), has_aux=True)(params, duals, part)
+                (gradient, dual_gradient), more = jax.grad(loss, (0, 1), has_aux=True)(params, duals, rows)
                 norm = jnp.sqrt((gradient * gradient).sum())
                 gradient = gradient * jnp.minimum(1.0, self.max_grad_norm / (norm + 1e-8))
                 adam, params = adam_step(adam, params, gradient, hparams["lr"])
@@ -194,13 +217,17 @@ class Functions(PpoFunctions):
                 position = (position + ahead) % batch.n.astype(jnp.uint32)
                 return params, adam, jnp.clip(duals, *LOG_DUALS), dual_adam, position, sums + more
 
-            start = (*carry[:4], position, jnp.zeros(len(DIAGNOSTICS)))
+            start = (*carry[:4], position, jnp.zeros(len(self.diagnostics)))
             *learned, _, sums = jax.lax.fori_loop(0, minibatches, step, start)
             return *learned, sums / minibatches
 
-        start = (flat, state["adam"], state["duals"], state["dual_adam"], jnp.zeros(len(DIAGNOSTICS)))
+        start = (flat, state["adam"], state["duals"], state["dual_adam"], jnp.zeros(len(self.diagnostics)))
         flat, adam, duals, dual_adam, diagnostics = jax.lax.fori_loop(0, hparams["epochs"], epoch, start)
-        learned = {"params": unravel(flat), "adam": adam, "duals": duals, "dual_adam": dual_adam}
+        params = unravel(flat)
+        params = params | {"policy": refreshed(params["policy"]), "value": refreshed(params["value"])}
+        learned = {"params": params, "adam": adam, "duals": duals, "dual_adam": dual_adam}
+        if lesson is not None:
+            learned[LESSON] = advanced(lesson, batch.n)
         return learned | {"normaliser": ready.normaliser, "value_scale": ready.value_scale}, scratch, diagnostics
 
 

@@ -14,8 +14,10 @@ from poptrain.core.counting import counted
 from poptrain.core.errors import UsageError
 from poptrain.log.reader import Record
 from poptrain.views.format import clean, short
+from poptrain.views.generations import begins_of
 from poptrain.views.index import history_of, space_of
 from poptrain.views.palette import BEST, INK, MEMBERS, NOTE, colour, colours
+from poptrain.views.panels.generations import new_generations
 from poptrain.views.panels.model import Axis, Band, Item, LineSeries, Panel, Picture, PointSeries, Rule, Texts
 from poptrain.views.scale import Scale, nines, scale_of
 from poptrain.views.schedule import Schedule, schedule
@@ -34,7 +36,8 @@ def hparams(record: Record) -> Picture:
     best = schedule(record) if history_of(record).best() is not None else None
     drawn = [*members, *([best] if best else [])]
     names = list(space) or list(drawn[0].names if drawn else ())
-    panels = tuple(_hparam(name, space.get(name, {}), members, best) for name in names) or (Panel(()),)
+    begins = begins_of(history_of(record))
+    panels = tuple(_hparam(name, space.get(name, {}), members, best, begins) for name in names) or (Panel(()),)
     if len(names) == 1:  # the title of the picture stands in the place of the panel's
         panels = (replace(panels[0], title="", y=replace(panels[0].y, label=panels[0].title)),)
     columns = min(2, len(panels))
@@ -43,7 +46,9 @@ def hparams(record: Record) -> Picture:
     return Picture("hparams", title, panels, 2.3 * rows + 0.9, width=width, columns=columns, legend="right")
 
 
-def _hparam(name: str, kind: Mapping[str, object], members: Sequence[Schedule], best: Schedule | None) -> Panel:
+def _hparam(
+    name: str, kind: Mapping[str, object], members: Sequence[Schedule], best: Schedule | None, begins: Sequence[int]
+) -> Panel:
     drawn = [*members, *([best] if best else [])]
     scale = scale_of(kind, (segment.hparams.get(name) for view in drawn for segment in view.segments))
     colour, few = colours([view.member for view in members]), len(members) <= len(MEMBERS)
@@ -82,6 +87,10 @@ def _hparam(name: str, kind: Mapping[str, object], members: Sequence[Schedule], 
             tasks=[best.task],
         )
         series.append(line)
+    values = [value for each in series if isinstance(each, LineSeries) for value in each.y if value is not None]
+    if begins and values:
+        low = min(values) if scale.listed or not scale.bounded else scale.low
+        series.append(new_generations(begins, -0.45 if scale.listed else low))
     return Panel(tuple(series), y=axis_of(scale, kind), title=clean(name, 40))
 
 

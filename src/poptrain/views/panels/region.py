@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 
 from poptrain.core.counting import counted
 from poptrain.views.format import short
-from poptrain.views.palette import BEST, LESSONS, MEMBERS
+from poptrain.views.palette import BEST, MEMBERS
+from poptrain.views.panels.generations import new_generations
 from poptrain.views.panels.model import STEPS, Axis, Item, LineSeries, Panel, Picture, PointSeries
-from poptrain.views.region import RegionLife, RegionMoment
+from poptrain.views.phases import RegionMoment
+from poptrain.views.region import RegionLife
 
 
 def region(life: RegionLife) -> Picture | None:
@@ -55,16 +57,7 @@ def _drawn(life: RegionLife, value: Callable[[RegionMoment], float]) -> Iterator
         )
     if life.generations:
         top = max(value(each) for each in life.moments)
-        yield PointSeries(
-            name="new generation",
-            colour=LESSONS,
-            marker="up",
-            size=7,
-            x=list(life.generations),
-            y=[0.04 * top] * len(life.generations),
-            hover="text",
-            texts=[f"generation {number} is distilled from step {step:,}" for number, step in enumerate(life.generations, 1)],
-        )
+        yield new_generations(life.generations, 0.04 * top)
 
 
 def _about(each: RegionMoment) -> str:

@@ -38,32 +38,29 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from poptrain.core.answering import answering_class
-from poptrain.core.errors import UsageError
 from poptrain.rl.agents.ppo.carry import account, fresh_carry
 from poptrain.rl.agents.ppo.functions import Functions
 from poptrain.rl.agents.ppo.hparams import RANGES
-from poptrain.rl.agents.ppo.lesson import LESSON, TAUGHT, begun, ended
+from poptrain.rl.agents.ppo.lesson import LESSON
 from poptrain.rl.agents.ppo.shuffle import MAX_CHUNK, MAX_ROWS
+from poptrain.rl.agents.ppo.students import TeachableOnPolicy
 from poptrain.rl.architecture import NAMES as ARCHITECTURE
 from poptrain.rl.architecture import architecture_of, shapes_of, without_architecture
 from poptrain.rl.distributions import CATEGORICAL, GAUSSIAN
 from poptrain.rl.envs import make
 from poptrain.rl.envs.spec import DeviceEnv, EnvSpec, HostBackend
-from poptrain.rl.hparams import PopulationHparams, Range, resolve_hparams
+from poptrain.rl.hparams import PopulationHparams, resolve_hparams
 from poptrain.rl.loops.interval import IntervalOutcome
 from poptrain.rl.memory.batch import Layout
-from poptrain.rl.on_policy import OnPolicy
 from poptrain.rl.trees import Parts
-from poptrain.space import Space
 
 
 # A log records a trainable as module:name, so this class stays `poptrain.rl.agents.ppo:PPO`.
 @answering_class
 @dataclass(frozen=True)
-class PPO(OnPolicy):
+class PPO(TeachableOnPolicy):
     """A population of PPO agents, a `PopulationTrainable`: train it with ``executor="vectorized"``.
 
     Every field from `lr` to `train_batch_size` is a hyperparameter that may be tuned; a field is its value where it is not tuned.
@@ -112,19 +109,11 @@ class PPO(OnPolicy):
         self.check_sizes(chunk=MAX_CHUNK, max_batch=MAX_ROWS)
         make(self.env, self.backend)
         self.resolve({}, 1)
-        teaching = ("distill_policy", "distill_value", *(() if self.distill_lr is None else ("distill_lr",)))
-        resolve_hparams(self, dict.fromkeys(teaching, Range(0.0)), {}, 1)
+        self.check_teaching()
 
     def resolve(self, hparams: PopulationHparams, members: int) -> dict[str, np.ndarray]:
         architecture_of("PPO", self.hidden, hparams)
         return resolve_hparams(self, self.ranges_of(RANGES, hparams), without_architecture(hparams), members, ARCHITECTURE)
-
-    def check_space(self, space: Space, budget: int | None) -> None:
-        """Raises a `UsageError` if a hyperparameter or a value is unknown, or a part of the architecture is not static."""
-        for name in ARCHITECTURE:
-            if name in space and not space[name].static:
-                raise UsageError(f"PPO: {name} changes the shapes of the networks: declare it static=True in the space.")
-        super().check_space(space, budget)
 
     def fresh(self, env: DeviceEnv | HostBackend, hparams: PopulationHparams, seeds: np.ndarray) -> Parts:
         return fresh_carry(env, self.num_envs, architecture_of("PPO", self.hidden, hparams), seeds)
@@ -133,37 +122,6 @@ class PPO(OnPolicy):
         distribution, sizes = CATEGORICAL if spec.discrete else GAUSSIAN, (spec.observation, *self.hidden, spec.actions)
         teacher = shapes_of(carry[LESSON]["params"]) if LESSON in carry else None
         return Functions(layout, distribution, sizes, spec.recorded, self.max_grad_norm, shapes_of(carry["params"]), teacher)
-
-    def distill(
-        self,
-        carry: Parts,
-        teacher: Parts,
-        hparams: PopulationHparams,
-        steps: int,
-        seeds: ArrayLike,
-        progress: tuple[float, float] | None = None,
-    ) -> tuple[Parts, Parts]:
-        """Returns what `train` does, for students that also learn from teachers; see `lesson`.
-
-        Args:
-            teacher: the carry of one teacher for each student, of any architecture.
-            progress: the part of the distillation that these steps are, in [0, 1]; None: all of it.
-        """
-        seeds = np.asarray(seeds)
-        settings = self.resolve(hparams, len(seeds)) | self._teaching(len(seeds))
-        students = begun(carry, teacher, progress or (0.0, 1.0), steps)
-        if steps <= 0:
-            return self.train(ended(students), hparams, steps, seeds)
-        changed, happened = self._interval(students, self.capacity(hparams), settings, steps, seeds)
-        carry, metrics = self.account(ended(students | changed), happened, settings)
-        return carry, metrics | {name: happened.diagnostics[name] for name in TAUGHT}
-
-    def _teaching(self, members: int) -> dict[str, np.ndarray]:
-        """Returns the settings of a distillation, (P,) each."""
-        own = {"distill_policy": self.distill_policy, "distill_value": self.distill_value}
-        if self.distill_lr is not None:
-            own["lr"] = self.distill_lr
-        return {name: np.full(members, value, np.float32) for name, value in own.items()}
 
     def account(self, carry: Parts, happened: IntervalOutcome, settings: dict[str, np.ndarray]) -> tuple[Parts, Parts]:
         return account(carry, happened, settings["kl_coeff"])
