@@ -12,7 +12,7 @@ of `CONTENDERS`: ``using(factory)``, where ``factory(space, population, interval
   after another until the steps of n whole trainings are spent.
 * `pbt`, `pb2`, `pb2_mix`, `bg_pbt` (without generations): as a user gets them;
   `pbt_paper`, `pb2_paper`: with ``as_in="paper"``; `pbt_01`: with the defaults of
-  version 0.1 (those of its PB2 are `pb2_paper`).
+  version 0.1 (those of its PB2 are `pb2_paper`); `pbt_375`: three of eight members are replaced, not two.
 * `fire`: FIRE PBT with n seats in all, evaluators included; from 8 on.
 """
 
@@ -116,6 +116,7 @@ CONTENDERS: dict[str, Contender] = {
         lambda space, **size: pt.pbt(space, exploit=pt.truncation(0.2), explore=pt.perturb(), starts="random", **size)
     ),
     "pbt": using(lambda space, **size: pt.pbt(space, **size)),
+    "pbt_375": using(lambda space, **size: pt.pbt(space, exploit=pt.truncation(0.375), **size)),
     "pb2": using(lambda space, **size: pt.pb2(space, **size)),
     "pb2_mix": using(lambda space, **size: pt.pb2_mix(space, **size)),
     "bg_pbt": using(lambda space, **size: pt.bg_pbt(space, **size)),
