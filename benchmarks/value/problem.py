@@ -108,14 +108,15 @@ class Problem:
         return self.worth(self.value(state))
 
     def train(self, carry: Any, hp: Mapping[str, Any], steps: int, seed: int) -> tuple[Any, dict[str, Any]]:
-        """Trains a member: the trainable of all contenders. There is one evaluation a step."""
+        """Trains a member: the trainable of all contenders. There is one evaluation a step, and one of a member that does not train."""
         generator, codes = np.random.default_rng(seed), self.codes(hp)
         first, state = (0, self.start()) if carry is None else (int(carry["step"]), tuple(carry["state"].tolist()))
         curve = []
         for step in range(first, first + steps):
             state = self.advance(state, codes, step)
             curve.append((step + 1, float(self.measured(self.value(state), generator))))
-        return {"step": first + steps, "state": np.asarray(state)}, {"score": curve[-1][1], "curve": curve}
+        score = curve[-1][1] if curve else float(self.measured(self.value(state), generator))
+        return {"step": first + steps, "state": np.asarray(state)}, {"score": score, "curve": curve}
 
 
 class Speed(Problem):
