@@ -108,7 +108,7 @@ class Problem:
         return self.worth(self.value(state))
 
     def train(self, carry: Any, hp: Mapping[str, Any], steps: int, seed: int) -> tuple[Any, dict[str, Any]]:
-        """Trains a member: the trainable of all contenders. There is one evaluation a step, and one of a member that does not train."""
+        """Trains a member: the trainable of all contenders. Each step is evaluated, and so is a member that does not train."""
         generator, codes = np.random.default_rng(seed), self.codes(hp)
         first, state = (0, self.start()) if carry is None else (int(carry["step"]), tuple(carry["state"].tolist()))
         curve = []
