@@ -10,7 +10,7 @@ of `CONTENDERS`: ``using(factory)``, where ``factory(space, population, interval
   wall time of the others.
 * `halving`: Optuna's TPE with its pruner `SuccessiveHalvingPruner` (a quarter is kept after 1, 4, 16 … rounds), one training
   after another until the steps of n whole trainings are spent.
-* `pbt`, `pb2`, `pb2_mix`, `bg_pbt` (without generations): as a user gets them;
+* `pbt`, `pb2`, `pb2_mix`, `pb2_mult`, `bg_pbt` (without generations): as a user gets them;
   `pbt_paper`, `pb2_paper`: with ``as_in="paper"``; `pbt_01`: with the defaults of
   version 0.1 (those of its PB2 are `pb2_paper`); `pbt_375`: three of eight members are replaced, not two.
 * `fire`: FIRE PBT with n seats in all, evaluators included; from 8 on.
@@ -119,6 +119,7 @@ CONTENDERS: dict[str, Contender] = {
     "pbt_375": using(lambda space, **size: pt.pbt(space, exploit=pt.truncation(0.375), **size)),
     "pb2": using(lambda space, **size: pt.pb2(space, **size)),
     "pb2_mix": using(lambda space, **size: pt.pb2_mix(space, **size)),
+    "pb2_mult": using(lambda space, **size: pt.pb2_mult(space, **size)),
     "bg_pbt": using(lambda space, **size: pt.bg_pbt(space, **size)),
     "fire": using(fire),
 }

@@ -170,6 +170,22 @@ def test_a_model_that_foresees_is_worth_more_than_a_redraw_and_one_that_guesses_
     assert foresight_of([(1.0, 2.0, 1)] * 20).sentence() is None, "equal predictions have no order"
 
 
+def test_the_gauge_says_how_often_the_model_was_not_followed_and_why():
+    def noise(history, one):
+        return float(np.random.default_rng(one.seed).normal())
+
+    record = recorded(play(pt.pb2(SPACE, population=8, interval=5, plateau="copy"), noise, budget=200))
+    found, seen = views.gauges(record).foresight, views.suggestions(record)
+    without = [each for each in seen if each.source == "redraw"]
+    assert (found.followed, found.unfollowed, found.why) == (len(seen) - len(without), len(without), without[-1].fallback)
+    assert found.unfollowed > found.followed, "of noise alone, hardly any round has a model that is followed"
+    assert found.sentences()[0].startswith(f"The model chose the values of {found.followed} of {len(seen)} proposals; the others")
+    assert "the gains look like noise" in found.sentences()[0] and found.sentences()[0] in views.gauges(record).sentences()
+    state = state_of(record)
+    assert gauges_of(unpacked(packed(state))).foresight == found
+    assert foresight_of([]).sentences() == ()
+
+
 @pytest.mark.parametrize("sizes", [[3] * 20, [2] * 30 + [8] * 3, [2] * 20 + [16], [1] * 16])
 def test_a_model_that_guesses_pays_in_one_case_of_twenty_whatever_the_sizes_of_the_rounds(sizes):
     generator = np.random.default_rng(7)

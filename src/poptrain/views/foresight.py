@@ -14,7 +14,7 @@ from math import erfc, sqrt
 import numpy as np
 
 from poptrain.core.counting import counted
-from poptrain.views.format import short
+from poptrain.views.format import clean, short
 
 GROUP = 4  # rounds with one proposal each that are compared together
 ENOUGH = 12  # proposals, below which there is no sentence
@@ -32,6 +32,21 @@ class Foresight:
     p: float | None  # one-sided: the model knows nothing, and any order of the observed gains of a group is equally probable
     gain: float | None  # observed gain of the proposals that it rated in the upper half of their group, minus the lower half
     pays: bool | None = None  # clearly worth more than a redraw: by ranks, and by `gain`; None: there is too little to say
+    followed: int = 0  # proposals of the model, with those whose interval is not over
+    unfollowed: int = 0  # proposals that were drawn as `pbt` draws, because the model had nothing to say
+    why: str | None = None  # why the newest of these was
+
+    def sentences(self) -> tuple[str, ...]:
+        """Returns what it means, for people: how often the model was followed at all, and whether that was worth it."""
+        worth = self.sentence()
+        return tuple(each for each in (self._of_rounds_without(), worth) if each is not None)
+
+    def _of_rounds_without(self) -> str | None:
+        if not self.unfollowed:
+            return None
+        whole = counted(self.followed + self.unfollowed, "proposal")
+        newest = "" if self.why is None else f" (newest reason: {clean(self.why, 200)})"
+        return f"The model chose the values of {self.followed:,} of {whole}; the others were drawn without it{newest}."
 
     def sentence(self) -> str | None:
         """Returns what it means, for people; None if there is too little to say."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -55,8 +55,7 @@ class Gauges:
     def sentences(self) -> tuple[str, ...]:
         """Returns what the gauges mean, for people; () if there is nothing to say."""
         found = [*self._of_copies()] if self.pressure else []
-        if (sentence := self.foresight.sentence()) is not None:
-            found.append(sentence)
+        found += self.foresight.sentences()
         if self.ahead is not None:
             way = f"{short(abs(self.ahead), 3)} {'better' if self.ahead > 0 else 'worse'} than"
             found.append(
@@ -118,7 +117,9 @@ def gauges_of(state: RunState) -> Gauges:
         effective=last.effective if last else None,
         one_since=last.step if one and last else None,
         common_step=_common_step(state) if one else None,
-        foresight=foresight_of(sums.foretold),
+        foresight=replace(
+            foresight_of(sums.foretold), followed=sums.followed, unfollowed=sums.unfollowed, why=sums.unfollowed_why
+        ),
         history=tuple(sums.history),
     )
 

@@ -163,8 +163,8 @@ class RunState:
         if moved and task.parent is not None and not task.evaluator and self.known[task.parent].role != "candidate":
             self._copied(task, task.parent, own, first, time)
         self.tally.issue(self.known, task.id, own)
-        if task.forecast is not None and task.forecast.source == "model" and task.forecast.gain is not None:
-            self.tally.expected[task.id] = task.forecast.gain
+        if task.forecast is not None:
+            self.tally.foretell(task.id, task.forecast)
 
     def _phase(self, tasks: tuple[Task, ...]) -> None:
         """Takes what newly decided tasks tell about the halving of candidates, and about the trust region."""

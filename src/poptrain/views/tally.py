@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
-from poptrain.core import Hparams
+from poptrain.core import Forecast, Hparams
 from poptrain.views.foresight import Foretold
 
 PERSISTENCE_PAIRS = 2_000  # newest pairs of scores from which the persistence of the order is measured
@@ -71,8 +71,21 @@ class Tally:
     better: int = 0
     worse: int = 0
     history: list[Diversity] = field(default_factory=list)
+    followed: int = 0  # proposals of a model
+    unfollowed: int = 0  # proposals that were drawn without a model
+    unfollowed_why: str | None = None  # why the newest of these was
     expected: dict[int, float] = field(default_factory=dict)  # by task without a result: the gain that a model predicted
     foretold: deque[Foretold] = field(default_factory=lambda: deque(maxlen=PERSISTENCE_PAIRS))
+
+    def foretell(self, id: int, forecast: Forecast) -> None:
+        """Adds what a model expected of a task, or that no model chose its numbers."""
+        if forecast.source == "redraw":
+            self.unfollowed += 1
+            self.unfollowed_why = forecast.fallback
+        elif forecast.source == "model":
+            self.followed += 1
+            if forecast.gain is not None:
+                self.expected[id] = forecast.gain
 
     def issue(self, known: Mapping[int, Known], id: int, previous: int) -> None:
         """Adds a task; `previous` is the task that its seat had before, -1 for none."""
