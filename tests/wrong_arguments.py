@@ -105,7 +105,7 @@ CALLS = {
         "explore": ["perturb", 5, pt.truncation(0.2), object(), pt.perturb],
         "copy": ["weight", None, 5, True], "warmup": [-1, 2.5, "3", None, True], "average": [0, -1, 1.5, "2", None],
         "controls": [-1, 8, 2.5, "1", None], "starts": ["even", 5, True],
-        "plateau": ["stop", 5, True], "as_in": ["Paper", 5, True]}),
+        "plateau": ["stop", 5, True], "anew": ["yes", 5], "as_in": ["Paper", 5, True]}),
     "pb2": (with_defaults(pt.pb2, space=SPACE, interval=5), {
         "population": COUNT, "interval": INTERVAL, "beta": ["ucb", -1, NAN, [], True, 10**400], "window": [0, -1, 2.5, "9", True],
         "candidates": [-1, 2.5, "9"], "retune": [-1, NAN, "always", [], 10**400], "sync": ["no", 0],

@@ -13,9 +13,9 @@ import poptrain as pt
 from poptrain.algorithms.gp import posterior as gp
 from poptrain.algorithms.gp.categories import Modelled, Uniformly
 from poptrain.algorithms.gp.columns import ModelColumns
-from poptrain.algorithms.gp.noise import hopeless, lost
 from poptrain.algorithms.gp.rows import Rows, pending
 from poptrain.algorithms.parts.explore import Clone
+from poptrain.algorithms.parts.lost import hopeless, lost
 from poptrain.algorithms.pb2 import Suggest
 from poptrain.algorithms.pb2_mix import Apart, BanditRounds, Together
 from poptrain.core import History, Result, Task

@@ -31,7 +31,7 @@ Departures from the paper, as options of `Suggest` and `Pbt` that ``as_in="paper
     retune           members that go on get new values if the model is sure that these are better
     categories       a `Choice` is an input, chosen with the numbers; if not, clones redraw it with `redrawn_options`
     least_signal     a model that hears only noise is not followed: clones take one step from their parent (`gp.noise`)
-    anew             while that is so and every member is worse than members were at first, values are drawn anew (`gp.noise`)
+    anew             while that is so and every member is worse than members were at first, values are drawn anew (`parts.lost`)
     robust           a score that exploded counts as the worst of the others, so that it does not hide their gains (`gp.noise`)
     plateau          until a member has learned, as episode returns tell, members do not copy but search (`parts.plateau`)
     starts           the first values cover their ranges together
@@ -58,11 +58,12 @@ from poptrain.algorithms.gp.categories import Categories, Drawn, Uniformly
 from poptrain.algorithms.gp.columns import ModelColumns
 from poptrain.algorithms.gp.kernels import Inputs, TimeVarying
 from poptrain.algorithms.gp.maximum import best_anywhere
-from poptrain.algorithms.gp.noise import hopeless, lost, reason
+from poptrain.algorithms.gp.noise import reason
 from poptrain.algorithms.gp.region_search import best_inside
 from poptrain.algorithms.gp.rows import Rows, pending
 from poptrain.algorithms.gp.trust_region import TrustRegion, noted
 from poptrain.algorithms.parts.explore import REDRAWN, STEP, by_origin, on_lattice
+from poptrain.algorithms.parts.lost import hopeless, lost
 from poptrain.core import Forecast, History, Hparams, Value, rank
 from poptrain.core.brief import brief
 from poptrain.core.counting import counted
@@ -94,7 +95,7 @@ class Suggest:
     redrawn_options: float = field(default=0.25, metadata={"absent": 1.0})  # the probability, for a `Choice` without a bandit
     least_signal: float = field(default=0.3, metadata={"absent": 0.0})  # of the variance; below, the model is not followed
     robust: bool = field(default=True, metadata={"absent": False})  # `gp.rows.without_lost`
-    anew: bool = field(default=True, metadata={"absent": False})  # while all are `lost`, numbers are drawn anew: `gp.noise`
+    anew: bool = field(default=True, metadata={"absent": False})  # while all are `lost`, numbers are drawn anew: `parts.lost`
     region: TrustRegion | None = field(default=None, metadata={"absent": None})  # of the UCB: `gp.trust_region`
 
     __repr__ = brief

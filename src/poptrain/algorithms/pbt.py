@@ -17,9 +17,10 @@ Algorithm 1, for every member (θ, h, p, t), asynchronously:
 
 Departures from the paper: a diverged or failed member is replaced at once, by every strategy; values are clipped to their
 range; ties are broken by a keyed random order; no member exploits at the budget, because no training follows; with
-`plateau="search"` members draw new values instead of copying while the episode returns say that no member has learned; `average`
-smooths the score over a lineage; `controls` members take no part: they are a control experiment inside the run. The
-synchronous form (`sync=True`) ranks all members at a barrier, from one snapshot.
+`plateau="search"` members draw new values instead of copying while the episode returns say that no member has learned; with
+`anew` values are drawn from the whole ranges while every member is worse than all were at first; `average` smooths the score
+over a lineage; `controls` members take no part: they are a control experiment inside the run. The synchronous form
+(`sync=True`) ranks all members at a barrier, from one snapshot.
 Departures from the reference code: no public code of the authors exists.
 """
 
@@ -34,6 +35,7 @@ from poptrain.algorithms.parts import turns
 from poptrain.algorithms.parts.allowance import Allowance
 from poptrain.algorithms.parts.exploit import donor_of, losers_of, truncation
 from poptrain.algorithms.parts.explore import DEFAULT, ExploreArgument, as_explore, check_factors, perturb, proposals_of
+from poptrain.algorithms.parts.lost import hopeless, lost
 from poptrain.algorithms.parts.options import Copy, OnPlateau, PbtOptions
 from poptrain.algorithms.parts.plateau import EARLIER, Plateau, Search
 from poptrain.algorithms.parts.snapshot import Population
@@ -65,6 +67,7 @@ def pbt(
     controls: int = 0,
     starts: turns.Starts | None = None,
     plateau: OnPlateau | None = None,
+    anew: bool | None = None,
     as_in: Literal["paper"] | None = None,
 ) -> Pbt:
     """Returns population based training.
@@ -88,6 +91,8 @@ def pbt(
             "random" (independent draws).
         plateau: what members do before anybody has learned, as far as `Result.returns` tell: "copy" (default: as later) or
             "search" (they don't copy, and the worst draw their hyperparameters again: `parts.plateau`).
+        anew: while every member is worse than all were at first, clones draw their hyperparameters from the whole ranges, and so
+            do members that go on, but for the best quarter by gain (`parts.lost`). Default: if `explore` is left open.
         as_in: "paper": what is not named is as in the paper: truncation(0.2), perturb((0.8, 1.2), resample=0), random starts.
 
     Raises:
@@ -98,13 +103,15 @@ def pbt(
     4
     """
     options = PbtOptions(
-        interval, sync, exploit, copy, warmup, average, initial, controls, starts=starts, as_in=as_in, plateau=plateau
+        interval, sync, exploit, copy, warmup, average, initial, controls, starts=starts, as_in=as_in, plateau=plateau, anew=anew
     )
     if explore != "default":
         return make_pbt("pbt", space, population, as_explore(explore), options)
     if as_in == "paper":
         return make_pbt("pbt", space, population, perturb(resample=0), options)
-    return make_pbt("pbt", space, population, DEFAULT, options, {"explore": (perturb(),)})
+    if anew is not None:
+        return make_pbt("pbt", space, population, DEFAULT, options, {"explore": (perturb(),)})
+    return make_pbt("pbt", space, population, DEFAULT, replace(options, anew=True), {"explore": (perturb(),), "anew": (False,)})
 
 
 def make_pbt(
@@ -155,6 +162,7 @@ def make_pbt(
         options.controls,
         starts,
         plateau,
+        anew=bool(options.anew),
         earlier=open,
     )
 
@@ -180,6 +188,7 @@ class Pbt:
     starts: turns.Starts = field(default="spread", metadata={"absent": "random"})
     plateau: OnPlateau = field(default="copy", metadata={"absent": "copy"})  # before anybody has learned: `parts.plateau`
     search: Search = field(default=Search(), metadata={"absent": EARLIER})  # how it searches then
+    anew: bool = field(default=False, metadata={"absent": False})  # draw anew while all members are lost: `parts.lost`
     earlier: Earlier = field(default_factory=dict, compare=False, repr=False, metadata={"logged": False})
 
     __repr__ = brief
@@ -209,6 +218,8 @@ class Pbt:
         loses = losers_of(self.exploit, population)
         allowance = Allowance(population, self.interval, self.shared_budget)
         plateau = Plateau(population, self.population, self.search) if self.plateau == "search" else None
+        anew = self.anew and lost(history, "worst")
+        dropped = hopeless(history, [id for id in population.standing.tolist() if id >= 0]) if anew else set()
         plans: list[turns.Plan] = []
         clones: list[Clone] = []
         for seat in allowance.turns(seats):
@@ -229,15 +240,17 @@ class Pbt:
                     donor = plateau.donor(position[seat], donor)
             if donor is None and not failed and plateau is not None and plateau.holds and plateau.redraws(position[seat]):
                 allowance.go_on(seat)
-                plans.append(self._redrawn(history, seat, own, history.n + len(plans)))
+                plans.append(self._redrawn(history, go_on, history.n + len(plans), "redrawn"))
                 continue
             own_weights = self.copy == "hparams" and not failed
             if donor is not None and (allowance.go_on(seat) if own_weights else allowance.copy(seat, donor)):
-                plan, clone = self._copied(history, population, history.n + len(plans), position[seat], donor, failed)
-                plans.append(plan)
-                clones.append(clone)
+                id = history.n + len(plans)
+                plan, clone = self._copied(history, population, id, position[seat], donor, failed)
+                plans.append(self._redrawn(history, plan, id, "anew") if anew else plan)
+                clones += [] if anew else [clone]
             elif not failed and allowance.go_on(seat):
-                plans.append(go_on)
+                drop = own in dropped and steps[seat] >= self.warmup
+                plans.append(self._redrawn(history, go_on, history.n + len(plans), "anew") if drop else go_on)
             # else: it waits until another member reports: none can be copied, or the steps are for better members
         return self._tasks(history, plans, clones, plateau is not None and plateau.holds)
 
@@ -253,10 +266,12 @@ class Pbt:
         note = {"own": float(score) if score == score else None, "donor": float(population.scores[donor])}
         return turns.Plan(seat, parent, hparams, note, giver), Clone(id, seat, parent, hparams)
 
-    def _redrawn(self, history: History, seat: int, own: int, id: int) -> turns.Plan:
-        """Returns the plan of a member that keeps its weights and draws its hyperparameters again."""
-        hparams = self.space.complete({}, rng(history.seed, id, "redraw"))
-        return turns.Plan(seat, own, self._static(history, hparams, own), {"redrawn": True})
+    def _redrawn(self, history: History, plan: turns.Plan, id: int, why: str) -> turns.Plan:
+        """Returns a plan whose hyperparameters are drawn from the whole ranges, for the weights that it names."""
+        hparams: Hparams = self.space.complete({}, rng(history.seed, id, "redraw"))
+        if plan.parent is not None:
+            hparams = self._static(history, hparams, plan.parent)
+        return plan._replace(hparams=hparams, note={**plan.note, why: True})
 
     def _static(self, history: History, hparams: Hparams, parent: int) -> Hparams:
         """Returns `hparams` with the static values of the weights that are trained on."""

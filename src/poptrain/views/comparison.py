@@ -263,10 +263,9 @@ def _selection(groups: Mapping[str, list[_Trace]], found: Mapping[str, Method], 
     for part, group in groups.items():
         if _kind(group[0].algorithm.get("explore")) != "Keep":
             continue
-        rest = {key: value for key, value in group[0].algorithm.items() if key != "explore"}
+        rest = _but_for_values(group[0].algorithm)
         for whole, others in groups.items():
-            other = {key: value for key, value in others[0].algorithm.items() if key != "explore"}
-            if whole == part or other != rest or not bases:
+            if whole == part or _but_for_values(others[0].algorithm) != rest or not bases:
                 continue
             a, b, base = ([sign * outcome.score for outcome in found[name].runs] for name in (whole, part, bases[0]))
             share, low, high = statistics.share(a, b, base)
@@ -283,6 +282,11 @@ def _selection(groups: Mapping[str, list[_Trace]], found: Mapping[str, Method], 
                 yield f"Selection alone ({part}) explains {100 * share:.0f} % of {gain} ({interval})."
             else:
                 yield f"{whole} has no gain over {bases[0]} that selection could explain."
+
+
+def _but_for_values(algorithm: Mapping[str, object]) -> dict[str, object]:
+    """Returns the description of an algorithm without the options that say how hyperparameters change."""
+    return {name: value for name, value in algorithm.items() if name not in ("explore", "anew")}
 
 
 def _percent(value: float) -> str:

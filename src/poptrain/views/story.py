@@ -181,6 +181,10 @@ def _why(record: Record, history: History, own: Ancestor) -> Iterator[str]:
         )
         gain = "" if forecast.gain is None else f"; it expected a gain of {short(forecast.gain)} ± {short(forecast.gain_sd)}"
         yield f"{chose[0].upper()}{chose[1:]}{gain}."
+    elif task.note.get("anew"):
+        yield "All its values were drawn from the whole ranges, because every member was worse than all were at first."
+    elif task.note.get("redrawn"):
+        yield "All its values were drawn from the whole ranges, because no member had learned anything yet."
     elif own.donor is not None and own.came != "borrowed":
         yield from _changed(record, history, own)
 

@@ -17,11 +17,12 @@ from poptrain.algorithms.gp.columns import ModelColumns
 from poptrain.algorithms.gp.copula import copula
 from poptrain.algorithms.gp.kernels import Inputs
 from poptrain.algorithms.gp.matern import MaternOverlap
-from poptrain.algorithms.gp.noise import hopeless, lost, reason
+from poptrain.algorithms.gp.noise import reason
 from poptrain.algorithms.gp.region_search import best_inside, decoded, neighbourhood
 from poptrain.algorithms.gp.rows import ROUND_DIGITS, Rows, pending
 from poptrain.algorithms.gp.trust_region import MIN_ROWS, Region, TrustRegion, noted
 from poptrain.algorithms.parts.explore import REDRAWN, STEP, by_origin, on_lattice
+from poptrain.algorithms.parts.lost import hopeless, lost
 from poptrain.algorithms.pb2 import Model, beta_of
 from poptrain.core import Forecast, History, Hparams, Value, rank
 from poptrain.core.brief import brief

@@ -1,22 +1,16 @@
-"""What protects PB2 and BG-PBT from scores that would mislead their model: the options `least_signal`, `anew` and `robust`.
+"""What protects PB2 and BG-PBT from scores that would mislead their model: the options `least_signal` and `robust`.
 
 `least_signal`: a process that was fitted to noise keeps clones where they happen to be. So a model that hears only noise is not
 followed, and clones take a step from their parent, as in `pbt`.
 
-`anew`: while that is so and every member is worse than members were at first, nothing near a parent is worth keeping either.
-Clones draw all numbers anew, and so do members that go on, but for the quarter whose scores rose most in their last interval.
+While that is so and every member is worse than members were at first, values are drawn anew (`anew`: `parts.lost`).
 
 `robust`: next to a score that exploded, the gains of all others would look equal. It counts as the worst of the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import inf
-
 import numpy as np
-
-from poptrain.core import History
 
 MUCH = 1e4  # times the distance from the middle score to the best tenth: what lies below by more is lost
 
@@ -24,29 +18,6 @@ MUCH = 1e4  # times the distance from the middle score to the best tenth: what l
 def reason(signal: float) -> str:
     """Returns why a model is not followed that takes this share of the variance of the gains for signal."""
     return f"the gains look like noise: {signal:.0%} of their variance is signal to the model"
-
-
-def lost(history: History) -> bool:
-    """True while every member is worse than the middle one was after its first training."""
-    parents = history.column("parent")
-    begins = np.where(parents >= 0, history.column("step")[parents], 0)  # an evaluation before the first training ends at 0
-    first = history.scores[(history.column("steps") > 0) & (begins == 0)]
-    standing = history.standing()
-    now = history.scores_of(standing[standing >= 0])
-    if np.isnan(first).all() or np.isnan(now).all():
-        return False
-    return bool(np.nanmax(now) < np.nanmedian(first))
-
-
-def hopeless(history: History, tasks: Sequence[int]) -> set[int]:
-    """Returns the finished tasks among `tasks`, the newest of members that go on, but for the best quarter by gain."""
-
-    def gain(id: int) -> float:
-        before = history.task(id).parent
-        return -inf if before is None else history.score(id) - history.score(before)
-
-    risen = sorted(tasks, key=gain, reverse=True)
-    return set(risen[-(-len(risen) // 4) :])
 
 
 def without_lost(scores: np.ndarray, ids: np.ndarray) -> np.ndarray:

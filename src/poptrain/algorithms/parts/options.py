@@ -36,6 +36,7 @@ class PbtOptions:
     starts: turns.Starts | None = None
     as_in: Literal["paper"] | None = None
     plateau: OnPlateau | None = None
+    anew: bool | None = None
 
     @property
     def paper(self) -> bool:
@@ -75,4 +76,6 @@ class PbtOptions:
         if self.controls and population - self.controls < 2:
             raise UsageError(f"{what}: controls={self.controls} of population={population}: leave at least 2 other members.")
         check_flag(what, "sync", self.sync)
+        if self.anew is not None:
+            check_flag(what, "anew", self.anew)
         check_flag(what, "evaluate_first", self.evaluate_first)
