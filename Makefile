@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := fast,rl,plots,report,dashboard,test
-EXTRAS_ALL := $(EXTRAS),brax,docs,optuna,torch,transformers,trl,lightning,keras,nnx,skrl,sb3,ray,rllib,mcp,mlflow,wandb,tensorboard,test-s3,test-browser,test-notebook
+EXTRAS_ALL := $(EXTRAS),brax,mujoco,docs,optuna,torch,transformers,trl,lightning,keras,nnx,skrl,sb3,ray,rllib,mcp,mlflow,wandb,tensorboard,test-s3,test-browser,test-notebook
 STAMP := $(VENV)/.installed
 DEMO := runs/demo
 PYTHONS ?= python3.11 python3.12 python3.13
@@ -35,10 +35,11 @@ test: setup
 # Tests of laws with drawn cases, of which `make test` tries a third: see tests/often.py.
 DRAWN = $(shell grep -rl "^from often import" tests)
 
-# The report and the dashboard are opened in real browsers. Where one cannot be installed from here, its tests say what is missing.
-BROWSERS := chromium firefox-esr
+# The report and the dashboard are opened in real browsers, and a film of MuJoCo is drawn. Where a package of Debian cannot be installed from
+# here, its tests say what is missing.
+BROWSERS := chromium firefox-esr libosmesa6
 browser:
-	@command -v chromium >/dev/null && command -v firefox-esr >/dev/null || [ "$$(id -u)" != 0 ] || \
+	@command -v chromium >/dev/null && command -v firefox-esr >/dev/null && ldconfig -p | grep -q libOSMesa || [ "$$(id -u)" != 0 ] || \
 	  apt-get install -qq -y --no-install-recommends $(BROWSERS) >/dev/null || \
 	  { apt-get update -qq && apt-get install -qq -y --no-install-recommends $(BROWSERS) >/dev/null; } || true
 

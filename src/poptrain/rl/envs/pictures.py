@@ -87,6 +87,7 @@ def _gymnasium(name: str, seed: int, horizon: int | None) -> _Screen:
     known = gymnasium.registry.get(name)
     if known is not None and str(known.entry_point).startswith("gymnasium.envs.mujoco"):
         _check_mujoco(name)
+        _without_log()
     try:
         env = gymnasium.make(name, max_episode_steps=horizon, render_mode="rgb_array")
         env.reset(seed=seed)
@@ -100,6 +101,14 @@ def _gymnasium(name: str, seed: int, horizon: int | None) -> _Screen:
     return _Screen(env, lambda: env.reset(seed=seed)[0], env.render, lambda actions: native_action(space, actions[0]))
 
 
+def _without_log() -> None:
+    """Keeps MuJoCo from writing MUJOCO_LOG.TXT where the process runs: its models cause warnings that no user can act on."""
+    import mujoco
+
+    if mujoco.get_mju_user_warning() is None:
+        mujoco.set_mju_user_warning(lambda text: None)
+
+
 def _check_mujoco(name: str) -> None:
     """Raises a `UsageError` if MuJoCo cannot draw here: without OpenGL, some of its versions end the whole process."""
     words = f"import gymnasium; env = gymnasium.make({name!r}, render_mode='rgb_array'); env.reset(); env.render()"
@@ -109,6 +118,6 @@ def _check_mujoco(name: str) -> None:
         said = [line.strip() for line in (tried.stderr + tried.stdout).splitlines() if line.strip()]
         why = " ".join(said[-1].split())[:200].rstrip(".") if said else f"the process ended with {tried.returncode}"
         raise UsageError(
-            f"environment {name!r} cannot draw pictures here: {why}. MuJoCo needs pip install 'gymnasium[mujoco]' and OpenGL; "
+            f"environment {name!r} cannot draw pictures here: {why}. MuJoCo needs pip install 'poptrain[mujoco]' and OpenGL; "
             "on a machine without a screen, set MUJOCO_GL=egl or MUJOCO_GL=osmesa where the library is installed."
         )
