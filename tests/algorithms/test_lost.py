@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 import poptrain as pt
+from poptrain import views
 from poptrain.algorithms.parts.lost import lost
 from poptrain.core.fingerprint import as_begun, describe
 from poptrain.core.rng import rng
+from poptrain.log.writer import MemoryLog
 from poptrain.testing import play
 
 SPACE = pt.Space({f"x{i}": pt.Uniform(0, 1) for i in range(4)} | {"width": pt.Ordinal(8, 16, static=True)})
@@ -53,6 +55,17 @@ def test_a_lost_population_draws_from_the_whole_ranges_and_keeps_its_best_quarte
     kept = [task for task in map(history.task, range(history.n)) if task.parent is not None and not task.note and not task.role]
     late = [task for task in kept if lost(history.at(history.issued(task.id)), "worst")]
     assert late, "the quarter that declines least keeps its values"
+
+
+def test_a_lost_population_is_said():
+    history = played(pt.pbt(SPACE, population=8, interval=5), declining)
+    log = MemoryLog({"mode": "max", "metric": "score", "seed": history.seed, "budget": history.budget, "interval": 5})
+    for number in range(history.lines):
+        log.append(history.line(number))
+    found, count = views.gauges(log.record), len(drawn_anew(history))
+    assert found.anew == count and any(f"from the whole ranges {count} times" in text for text in found.sentences())
+    told = views.story(log.record, drawn_anew(history)[0].id)
+    assert any("every member was worse than all were at first" in text for text in told.why)
 
 
 def test_without_a_decline_nothing_changes():

@@ -30,7 +30,7 @@ from poptrain.views.status import Status, status_of
 from poptrain.views.tally import Diversity, Known, Tally
 
 NAME = "digest.json"
-DIGEST_FORMAT = 9
+DIGEST_FORMAT = 10
 LONGEST = 1 << 27  # bytes that are read: what is longer was not written by a run
 CHUNK = 1 << 19  # bytes that are read at a time: pieces that stay in the processor's cache are twice as fast
 Packed = dict[str, Any]  # JSON
@@ -180,7 +180,7 @@ def unpacked(data: Packed) -> RunState:
 _APART = ("seats", "known", "last_exploits", "rung", "region", "suggested", "tally", "skipped")
 _MAPPINGS = ("held", "first", "roots", "shares")
 _SUMS = ("squares", "furthest", "selection", "decisions", "replaced", "pairs", "better", "worse")
-_SUMS += ("followed", "unfollowed", "unfollowed_why")
+_SUMS += ("anew", "followed", "unfollowed", "unfollowed_why")
 
 
 def _fields(value: Known | Exploit) -> Packed:

@@ -47,6 +47,7 @@ class Gauges:
     effective: float | None  # effective number of lineages
     one_since: int | None  # the step since which all descend from one first member
     common_step: int | None  # the step of their newest common ancestor
+    anew: int  # times that a member drew all its values again, because every member had become worse than at first
     foresight: Foresight  # of a model: what it predicted against what was observed
     history: tuple[Diversity, ...] = field(repr=False)  # of every decision that changed it
 
@@ -56,6 +57,9 @@ class Gauges:
         """Returns what the gauges mean, for people; () if there is nothing to say."""
         found = [*self._of_copies()] if self.pressure else []
         found += self.foresight.sentences()
+        if self.anew:
+            times = counted(self.anew, "time")
+            found.append(f"Every member had become worse than at first, so members drew values from the whole ranges {times}.")
         if self.ahead is not None:
             way = f"{short(abs(self.ahead), 3)} {'better' if self.ahead > 0 else 'worse'} than"
             found.append(
@@ -117,6 +121,7 @@ def gauges_of(state: RunState) -> Gauges:
         effective=last.effective if last else None,
         one_since=last.step if one and last else None,
         common_step=_common_step(state) if one else None,
+        anew=sums.anew,
         foresight=replace(
             foresight_of(sums.foretold), followed=sums.followed, unfollowed=sums.unfollowed, why=sums.unfollowed_why
         ),

@@ -163,6 +163,7 @@ class RunState:
         if moved and task.parent is not None and not task.evaluator and self.known[task.parent].role != "candidate":
             self._copied(task, task.parent, own, first, time)
         self.tally.issue(self.known, task.id, own)
+        self.tally.anew += task.note.get("anew") is True
         if task.forecast is not None:
             self.tally.foretell(task.id, task.forecast)
 

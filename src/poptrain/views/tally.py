@@ -71,6 +71,7 @@ class Tally:
     better: int = 0
     worse: int = 0
     history: list[Diversity] = field(default_factory=list)
+    anew: int = 0  # tasks whose values were drawn from the whole ranges, because all members had become worse
     followed: int = 0  # proposals of a model
     unfollowed: int = 0  # proposals that were drawn without a model
     unfollowed_why: str | None = None  # why the newest of these was
