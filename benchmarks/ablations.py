@@ -4,9 +4,10 @@
     python -m benchmarks.ablations --report --json           # tables, verdicts and figures from the stored results alone
     python -m benchmarks.ablations --write                   # the same, and docs/ablations.md with its plots
 
-Population size at equal steps per member and at equal total steps; truncation, t-test or tournament; perturb or resample; copying
-weights, hyperparameters or both; asynchronous or synchronous; PBT's schedule or its final values held constant. The problems are
-those of `benchmarks/ablation_problems.py`, the verdicts are made in `benchmarks/ablation_verdicts.py`.
+Population size at equal steps per member and at equal total steps; truncation, t-test or tournament; steps, factors or redraws;
+copying weights, hyperparameters or both; asynchronous or synchronous; PBT's schedule or its final values held constant; and
+today's defaults, the paper's, or those of release 0.1. All other cells have today's defaults, but for what they vary. The
+problems are those of `benchmarks/ablation_problems.py`, the verdicts are made in `benchmarks/ablation_verdicts.py`.
 """
 
 from __future__ import annotations
@@ -49,8 +50,7 @@ def settings(problem: Problem) -> dict[str, Setting]:
     """Returns every cell of a problem by its name."""
 
     def pbt(population: int = POPULATION, **options: Any) -> Any:
-        chosen: dict[str, Any] = dict(exploit=pt.truncation(0.2), explore=pt.perturb(), starts="random") | options  # as in 0.1
-        return pt.pbt(problem.space, population, interval=problem.interval, **chosen)
+        return pt.pbt(problem.space, population, interval=problem.interval, **options)
 
     def random(population: int) -> Any:
         return pt.random_search(problem.space, population, interval=problem.interval)
@@ -65,11 +65,14 @@ def settings(problem: Problem) -> dict[str, Setting]:
         "truncation-5": dict(exploit=pt.truncation(0.05)),
         "welch": dict(exploit=pt.welch()),
         "tournament": dict(exploit=pt.tournament()),
-        "perturb": dict(explore=pt.perturb(resample=0)),
+        "steps": dict(explore=pt.additive(0.1, resample=0)),
+        "factors": dict(explore=pt.perturb()),
         "resample": dict(explore=pt.resample()),
         "selection": dict(explore=None),
         "weights": dict(copy="weights"),
         "hparams": dict(copy="hparams"),
+        "paper": dict(as_in="paper"),
+        "release-0.1": dict(exploit=pt.truncation(0.2), explore=pt.perturb(), starts="random"),
     }
     found |= {name: Setting(pbt(**options)) for name, options in varied.items()}
     found["async"] = Setting(pbt(sync=False), lanes=POPULATION // 4)
