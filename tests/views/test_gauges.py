@@ -12,6 +12,7 @@ from test_views import failure, record_of, result, task
 
 import poptrain as pt
 from poptrain import views
+from poptrain.core import History, Result
 from poptrain.log.writer import MemoryLog
 from poptrain.testing import play
 from poptrain.testing.simulate import broken, noisy
@@ -168,6 +169,36 @@ def test_a_model_that_foresees_is_worth_more_than_a_redraw_and_one_that_guesses_
     few = foresight_of([(1.0, 1.0, 1)] * 3)
     assert (few.proposals, few.correlation, few.pays, few.sentence()) == (3, None, None, None)
     assert foresight_of([(1.0, 2.0, 1)] * 20).sentence() is None, "equal predictions have no order"
+
+
+def test_steps_that_copies_gave_up_are_counted_and_said():
+    def falling(history, one):  # a dip: whoever has trained least is ahead
+        return -float(history.end(one.id))
+
+    history, running = History(0, 100), []
+    algorithm = pt.pbt(SPACE, population=6, interval=5, sync=False)
+    while True:
+        if tasks := algorithm.ask(history):
+            history = history.add(tasks)
+            running += tasks
+        if not running:
+            break
+        one = running.pop(0)  # one slot: the others wait, and are younger
+        begin = history.step(one.parent)
+        history = history.add([Result(one.id, falling(history, one), begin + one.steps, checkpoint=f"c{one.id}")])
+    back = 0
+    for one in map(history.task, range(history.n)):
+        before = history.previous(one.id)
+        if one.donor is not None and before >= 0:
+            back += max(0, history.step(before) - history.step(one.parent))
+    found = views.gauges(recorded(history))
+    assert found.back == back > 0 and found.back_share == pytest.approx(
+        back / sum(each.steps for each in map(history.task, range(history.n)))
+    )
+    said = [text for text in found.sentences() if text.startswith("Members went back by")]
+    assert bool(said) == (found.back_share >= 1 / 3) and "use sync=True, or a warmup" in said[0]
+    synchronous = views.gauges(recorded(play(pt.pbt(SPACE, population=6, interval=5), falling, budget=50)))
+    assert synchronous.back == 0 and not any("went back" in text for text in synchronous.sentences())
 
 
 def test_the_gauge_says_how_often_the_model_was_not_followed_and_why():

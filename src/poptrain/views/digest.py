@@ -180,7 +180,7 @@ def unpacked(data: Packed) -> RunState:
 _APART = ("seats", "known", "last_exploits", "rung", "region", "suggested", "tally", "skipped")
 _MAPPINGS = ("held", "first", "roots", "shares")
 _SUMS = ("squares", "furthest", "selection", "decisions", "replaced", "pairs", "better", "worse")
-_SUMS += ("anew", "followed", "unfollowed", "unfollowed_why")
+_SUMS += ("back", "anew", "followed", "unfollowed", "unfollowed_why")
 
 
 def _fields(value: Known | Exploit) -> Packed:

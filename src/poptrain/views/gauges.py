@@ -27,6 +27,8 @@ from poptrain.views.sources import of_run
 from poptrain.views.state import RunState, state_of
 from poptrain.views.tally import Diversity, common_ancestor
 
+MUCH_BACK = 1 / 3  # of the steps that were trained: from here on a sentence says that members went back
+
 
 @dataclass(frozen=True)
 class Gauges:
@@ -47,6 +49,8 @@ class Gauges:
     effective: float | None  # effective number of lineages
     one_since: int | None  # the step since which all descend from one first member
     common_step: int | None  # the step of their newest common ancestor
+    back: int  # steps by which members went back, because they copied one with fewer (asynchronous runs)
+    back_share: float | None  # of all steps that were trained
     anew: int  # times that a member drew all its values again, because every member had become worse than at first
     foresight: Foresight  # of a model: what it predicted against what was observed
     history: tuple[Diversity, ...] = field(repr=False)  # of every decision that changed it
@@ -57,6 +61,11 @@ class Gauges:
         """Returns what the gauges mean, for people; () if there is nothing to say."""
         found = [*self._of_copies()] if self.pressure else []
         found += self.foresight.sentences()
+        if self.back_share is not None and self.back_share >= MUCH_BACK:
+            found.append(
+                f"Members went back by {self.back:,} steps in all, {100 * self.back_share:.0f} % of what was trained, because "
+                "they copied members with fewer steps. If scores fall at first, those always win: use sync=True, or a warmup."
+            )
         if self.anew:
             times = counted(self.anew, "time")
             found.append(f"Every member had become worse than at first, so members drew values from the whole ranges {times}.")
@@ -121,6 +130,8 @@ def gauges_of(state: RunState) -> Gauges:
         effective=last.effective if last else None,
         one_since=last.step if one and last else None,
         common_step=_common_step(state) if one else None,
+        back=sums.back,
+        back_share=sums.back / state.steps if state.steps else None,
         anew=sums.anew,
         foresight=replace(
             foresight_of(sums.foretold), followed=sums.followed, unfollowed=sums.unfollowed, why=sums.unfollowed_why

@@ -71,6 +71,7 @@ class Tally:
     better: int = 0
     worse: int = 0
     history: list[Diversity] = field(default_factory=list)
+    back: int = 0  # steps by which healthy members went back, because they copied one with fewer
     anew: int = 0  # tasks whose values were drawn from the whole ranges, because all members had become worse
     followed: int = 0  # proposals of a model
     unfollowed: int = 0  # proposals that were drawn without a model
@@ -127,6 +128,8 @@ class Tally:
         if task.steps > 0 and previous >= 0 and known[previous].ok:
             self.decisions += 1
             self.replaced += 1
+        if previous >= 0 and known[previous].ok:
+            self.back += max(0, known[previous].end - known[parent].end)
         if task.member in self.held:
             score = known[parent].score
             self.selection += score - self.held[task.member]
