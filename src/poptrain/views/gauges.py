@@ -64,8 +64,8 @@ class Gauges:
         if self.back_share is not None and self.back_share >= MUCH_BACK:
             back = f"{counted(self.back, 'step')} in all, {100 * self.back_share:.0f} % of what was trained"
             found.append(
-                f"Members went back by {back}, because they copied members with fewer steps. If scores fall at first, those always "
-                "win: use sync=True, or a warmup."
+                f"Members went back by {back}, because they copied members with fewer steps. If scores fall at first, those "
+                "always win: use sync=True, or a warmup."
             )
         if self.anew:
             times = counted(self.anew, "time")
